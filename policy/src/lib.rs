@@ -1,0 +1,1 @@
+//! The language model that actor and learner share.

@@ -1,0 +1,30 @@
+//! Sizes and deadlines that both ends of a connection agree on.
+
+use std::time::Duration;
+
+/// Largest message accepted on any connection, in bytes. A scored group of 16 traces of 32,000 tokens is about 10 MB.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of one entry in one chunk of weights: far below the message limit, large enough that framing costs nothing.
+pub const WEIGHTS_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Deadline of a call that only moves a message.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest that a learner may hold a lease request open; the caller waits [`CALL_TIMEOUT`] longer.
+pub const MAX_LEASE_WAIT: Duration = Duration::from_secs(10);
+
+/// Deadline for establishing a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A stream of weights that brings nothing for so long is dead.
+pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// HTTP/2 keep-alive: a peer that vanished is noticed after interval + timeout.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long a keep-alive ping may go unanswered.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Every process ends within this time of a SIGTERM.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);

@@ -1,0 +1,27 @@
+//! Job files: the TOML form of a job specification.
+
+use thiserror::Error;
+
+use super::{InvalidSetting, JobSettings};
+use crate::v1;
+
+/// Why a job file was refused.
+#[derive(Debug, Error)]
+pub enum JobFileError {
+    /// It is no TOML, or holds a setting that does not exist or is of the wrong type; the message has line and name.
+    #[error("job file: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A setting cannot work.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+}
+
+/// Reads and checks the text of a job file. The specification is returned as it was written, without defaults.
+///
+/// # Errors
+/// Unknown or ill-typed settings and values that cannot work, by name.
+pub fn parse_job_file(text: &str) -> Result<v1::JobSpec, JobFileError> {
+    let spec: v1::JobSpec = toml::from_str(text)?;
+    JobSettings::try_new(&spec)?;
+    Ok(spec)
+}

@@ -1,0 +1,1 @@
+//! What every server process shares: telemetry, health and reflection, shutdown, exit codes.
