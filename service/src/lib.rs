@@ -1,1 +1,9 @@
-//! What every server process shares: telemetry, health and reflection, shutdown, exit codes.
+//! What every server process shares: telemetry, health and reflection, connections with deadlines, shutdown, exit codes.
+#![forbid(unsafe_code)]
+
+pub mod channel;
+pub mod exit;
+pub mod metric_names;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;

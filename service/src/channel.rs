@@ -1,0 +1,56 @@
+//! Client connections: lazy, kept alive, every wait bounded.
+
+use std::time::Duration;
+
+use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::exit::ExitError;
+
+/// First pause after a failed call.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Longest pause between two tries.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+
+/// A channel to `http://host:port` that connects on first use and again after every loss. Calls set their own deadline.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code if the address is no URI.
+pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
+    let uri = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let endpoint = Endpoint::from_shared(uri)
+        .map_err(|error| ExitError::configuration(format!("{name} address `{address}`: {error}")))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}
+
+/// Doubling pauses between tries, bounded.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST_BACKOFF }
+    }
+}
+
+impl Backoff {
+    /// The pause before the next try.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_BACKOFF);
+        pause
+    }
+
+    /// Starts over, after a success.
+    pub fn reset(&mut self) {
+        self.next = FIRST_BACKOFF;
+    }
+}

@@ -1,0 +1,112 @@
+//! Every metric of every process, by name, with its description: the one list that code, dashboard and tests share.
+//! Base units, `_total` on counters, and no label whose values a user could make unbounded.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Buckets of every histogram of seconds: half a millisecond to an hour.
+pub const SECONDS_BUCKETS: [f64; 20] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    900.0, 3600.0,
+];
+
+macro_rules! metric_names {
+    ($($kind:ident $constant:ident $name:literal $unit:ident $description:literal;)*) => {
+        $(
+            #[doc = $description]
+            pub const $constant: &str = $name;
+        )*
+
+        /// Registers the descriptions with the recorder.
+        pub(crate) fn describe() {
+            $(metric_names!(@describe $kind $name $unit $description);)*
+        }
+
+        /// All names, for tests that hold the dashboard against them.
+        pub const ALL: &[&str] = &[$($name),*];
+    };
+    (@describe counter $name:literal $unit:ident $description:literal) => {
+        describe_counter!($name, Unit::$unit, $description);
+    };
+    (@describe gauge $name:literal $unit:ident $description:literal) => {
+        describe_gauge!($name, Unit::$unit, $description);
+    };
+    (@describe histogram $name:literal $unit:ident $description:literal) => {
+        describe_histogram!($name, Unit::$unit, $description);
+    };
+}
+
+metric_names! {
+    // actor
+    counter ACTOR_TOKENS "anytime_actor_generated_tokens_total" Count
+        "Tokens generated, by phase (thinking, summary).";
+    counter ACTOR_GROUPS "anytime_actor_groups_total" Count
+        "Groups by outcome (pushed, duplicate, unwanted, abandoned).";
+    counter ACTOR_WEIGHTS_WAIT "anytime_actor_weights_wait_seconds_total" Seconds
+        "Time without work because weights were missing or too old, or were being swapped.";
+    counter ACTOR_LEASE_WAIT "anytime_actor_lease_wait_seconds_total" Seconds
+        "Time in which the engine had nothing to generate because no lease was to be had.";
+    counter ACTOR_DECODE_BUSY "anytime_actor_engine_busy_seconds_total" Seconds
+        "Time spent in forward passes and sampling.";
+    gauge ACTOR_SEQUENCES "anytime_actor_sequences" Count
+        "Sequences by state (running, waiting).";
+    gauge ACTOR_SLOTS "anytime_actor_cache_slots" Count
+        "Slots of the key-value cache, by state (used, total).";
+    gauge ACTOR_WEIGHTS_VERSION "anytime_actor_weights_version" Count
+        "The weights version that generates.";
+    histogram ACTOR_GROUP_SECONDS "anytime_actor_group_seconds" Seconds
+        "From lease to scored group.";
+    histogram ACTOR_VERIFY_SECONDS "anytime_actor_verify_seconds" Seconds
+        "One call to the verifier, retries included.";
+    histogram ACTOR_WEIGHTS_FETCH_SECONDS "anytime_actor_weights_fetch_seconds" Seconds
+        "Fetching and checking one weights version.";
+    counter ACTOR_WEIGHTS_BYTES "anytime_actor_weights_fetched_bytes_total" Bytes
+        "Bytes of weights fetched.";
+
+    // learner
+    gauge LEARNER_STEP "anytime_learner_step" Count
+        "The last finished step of the running job.";
+    gauge LEARNER_WEIGHTS_VERSION "anytime_learner_weights_version" Count
+        "The published weights version.";
+    counter LEARNER_WAIT "anytime_learner_rollout_wait_seconds_total" Seconds
+        "Time in which the trainer waited for rollouts.";
+    counter LEARNER_TRAIN "anytime_learner_train_seconds_total" Seconds
+        "Time spent updating the weights.";
+    counter LEARNER_TOKENS "anytime_learner_trained_tokens_total" Count
+        "Tokens trained.";
+    histogram LEARNER_STEP_SECONDS "anytime_learner_step_seconds" Seconds
+        "One training step, waiting included.";
+    gauge LEARNER_LOSS "anytime_learner_loss" Count
+        "Loss of the last step.";
+    gauge LEARNER_GRADIENT_NORM "anytime_learner_gradient_norm" Count
+        "L2 norm of the gradient before clipping, last step.";
+    gauge LEARNER_REWARD "anytime_learner_reward" Count
+        "Mean score per budget (label `budget`), last step.";
+    gauge LEARNER_ACCURACY "anytime_learner_accuracy" Count
+        "Accuracy of the last evaluation per budget (label `budget`).";
+    gauge LEARNER_THINKING_TOKENS "anytime_learner_thinking_tokens" Count
+        "Mean thinking length, last step.";
+    gauge LEARNER_STALENESS "anytime_learner_staleness" Count
+        "Mean weights versions between generation and training, last step.";
+    gauge LEARNER_LOG_PROB_GAP "anytime_learner_fresh_log_prob_gap" Count
+        "Mean absolute difference of behaviour and recomputed log-probabilities on fresh tokens, last step.";
+    gauge LEARNER_QUEUE_DEPTH "anytime_learner_queue_groups" Count
+        "Scored groups in the replay queue.";
+    gauge LEARNER_LEASED "anytime_learner_leased_groups" Count
+        "Groups that are leased and not yet pushed.";
+    counter LEARNER_GROUPS "anytime_learner_groups_total" Count
+        "Groups by outcome (accepted, duplicate, unwanted, queue_full, stale, abandoned, expired).";
+    histogram LEARNER_PUBLISH_SECONDS "anytime_learner_publish_seconds" Seconds
+        "Making one weights version available.";
+    counter LEARNER_WEIGHTS_BYTES "anytime_learner_weights_sent_bytes_total" Bytes
+        "Bytes of weights sent to actors.";
+    gauge LEARNER_JOBS "anytime_learner_jobs" Count
+        "Jobs by state.";
+
+    // verifier
+    counter VERIFIER_VERDICTS "anytime_verifier_verdicts_total" Count
+        "Verdicts by kind.";
+    histogram VERIFIER_BATCH_SECONDS "anytime_verifier_batch_seconds" Seconds
+        "Grading one batch.";
+    counter VERIFIER_ITEMS "anytime_verifier_items_total" Count
+        "Items graded.";
+}

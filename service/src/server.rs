@@ -1,0 +1,54 @@
+//! Health and reflection on every gRPC server, and a serve loop that takes its listener and its shutdown.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use anytime_proto::FILE_DESCRIPTORS;
+use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tonic_health::server::HealthReporter;
+
+use crate::exit::ExitError;
+
+/// A router that answers grpc.health.v1 and reflection; services are added to it. The reporter says what is serving.
+///
+/// # Errors
+/// If the embedded file descriptors do not decode.
+pub fn router() -> anyhow::Result<(Router, HealthReporter)> {
+    let (health_reporter, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("reflection service")?;
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .tcp_nodelay(true)
+        .add_service(health_service)
+        .add_service(reflection);
+    Ok((router, health_reporter))
+}
+
+/// Binds a listener; port 0 takes a free one.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code that names the address.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ExitError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ExitError::configuration(format!("--listen {address}: {error}")))
+}
+
+/// Serves until the token is cancelled, then finishes the requests under way.
+///
+/// # Errors
+/// If the transport fails.
+pub async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let incoming = TcpListenerStream::new(listener);
+    router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await.context("gRPC server")
+}

@@ -1,0 +1,66 @@
+//! Structured logs and Prometheus metrics, set up the same way in every process.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::ExitError;
+use crate::metric_names;
+
+/// Log lines: for people on a terminal, JSON anywhere else unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// One line of text per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// Arguments that every server process takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TelemetryArgs {
+    /// Where Prometheus metrics are served, at `/metrics`; not served without it
+    #[arg(long, env = "ANYTIME_METRICS_ADDRESS")]
+    pub metrics_address: Option<SocketAddr>,
+    /// Format of the log on standard error
+    #[arg(long, env = "ANYTIME_LOG_FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+}
+
+/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code if the metrics address cannot be bound.
+pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitError> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match args.log_format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().flatten_event(true).with_current_span(false).init();
+    } else {
+        builder.init();
+    }
+
+    let Some(address) = args.metrics_address else {
+        return Ok(());
+    };
+    let bad_address = |error: &dyn std::fmt::Display| {
+        ExitError::configuration(format!("--metrics-address {address}: {error}"))
+    };
+    let builder = PrometheusBuilder::new()
+        .with_http_listener(address)
+        .add_global_label("process", process)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &metric_names::SECONDS_BUCKETS)
+        .map_err(|error| bad_address(&error))?;
+    builder.install().map_err(|error| bad_address(&error))?;
+    metric_names::describe();
+    Ok(())
+}
