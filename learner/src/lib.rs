@@ -1,1 +1,4 @@
 //! The training process.
+#![forbid(unsafe_code)]
+
+pub mod desk;
