@@ -118,7 +118,7 @@ setup_libtorch() {
 
 setup_cuda() {
     [ -z "${LIBTORCH:-}" ] || fail 64 "the step cuda fills .deps/libtorch, but LIBTORCH=$LIBTORCH is what cargo would use"
-    say "libtorch $torch_version (CUDA 13) into .deps/libtorch, about 5 GB"
+    say "libtorch $torch_version (CUDA 13) into .deps/libtorch, about 3.7 GB"
     rm -rf "$deps/libtorch.part"
     pip_unpack "$deps/libtorch.part" --no-deps "torch==$torch_version"
     # The libraries that the wheel itself asks for, in its versions; Python packages and the compiler stay out.
