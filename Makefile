@@ -1,0 +1,49 @@
+# `make help` lists the targets. Needs the Rust toolchain, a C++ compiler and python3 with pip; deploy/setup.sh says what
+# is missing and fetches the rest (libtorch, Redis, Prometheus) into .deps/. A CUDA host exports LIBTORCH.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The tests start whole clusters: two at a time, and one thread for the tensor code of each process, which is also what
+# makes their timings repeatable.
+TEST_THREADS ?= 2
+TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
+
+.PHONY: help setup demo test lint build images clean-runs
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+setup: ## Fetch libtorch and, where there is none, Redis
+	@deploy/setup.sh libtorch redis
+
+build: setup ## Build all binaries for use, into target/release
+	cargo build --release --workspace
+
+demo: build ## Train a tiny model end to end on this machine and show that it learns
+	target/release/anytime demo
+
+# Formatting and lints first: they are what fails most often, and fastest.
+lint: setup ## Check formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test: ## Check formatting and lints, then run all tests
+	@report() { \
+	    { code=$$?; set +x; } 2>/dev/null; \
+	    if [ $$code -eq 0 ]; then outcome=passed; else outcome=FAILED; fi; \
+	    echo "make test: $$outcome after $$SECONDS s"; \
+	}; \
+	trap report EXIT; set -x; \
+	deploy/setup.sh libtorch redis prometheus; \
+	cargo fmt --all --check; \
+	cargo clippy --workspace --all-targets -- -D warnings; \
+	cargo build --workspace --bins; \
+	env $(TEST_ENVIRONMENT) cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+images: ## Build the container image for CPU
+	docker build -f deploy/Dockerfile -t anytime:cpu .
+
+clean-runs: ## Delete what local runs and the demo wrote
+	rm -rf runs
