@@ -1,1 +1,34 @@
-//! The language model that actor and learner share.
+//! The language model that actor and learner share, so that both compute the same log-probabilities.
+//!
+//! A Hugging Face model directory comes in through [`Config`], [`read_weights`] and [`Tokenizer`]; [`Decoder`] runs
+//! it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary a
+//! branch of the row); [`write_checkpoint`] writes a directory that other tools load again.
+//!
+//! Shapes in the documentation name their axes; `n` counts trained tokens, `tokens` counts packed tokens.
+
+// The one place that needs FFI is `device`, which loads CUDA's half of libtorch at run time.
+#![deny(unsafe_code)]
+
+mod attention;
+mod cache;
+mod chat;
+mod checkpoint;
+mod config;
+mod decoder;
+pub mod device;
+mod error;
+mod extension;
+mod rope;
+mod tokenizer;
+mod tree;
+mod weights;
+
+pub use cache::KvCache;
+pub use checkpoint::{asset_files, read_weights, write_checkpoint};
+pub use config::{Config, ModelType, RopeScaling};
+pub use decoder::{Decoder, TreePass};
+pub use error::PolicyError;
+pub use extension::Extension;
+pub use tokenizer::Tokenizer;
+pub use tree::{Branch, TreeBatch, TreeRow};
+pub use weights::{Weights, expected_tensors, initialise_weights};

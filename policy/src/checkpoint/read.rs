@@ -1,0 +1,192 @@
+//! Safetensors to tensors, one tensor at a time, so that a model needs its own size in memory and not twice that.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use tch::{Device, Kind, Tensor};
+
+use super::{INDEX_FILE, SINGLE_FILE};
+use crate::config::Config;
+use crate::error::PolicyError;
+use crate::weights::{Weights, expected_tensors};
+
+/// Headers above this are damage: 100 MB, safetensors' own limit.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Reads the weights of a model directory, from `model.safetensors` or from the shards that
+/// `model.safetensors.index.json` lists, as `kind` on `device`.
+///
+/// Rotary frequencies that older exports carry are ignored, as is an `lm_head.weight` beside tied embeddings.
+///
+/// # Errors
+/// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16.
+pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
+    let mut wanted: HashMap<String, Vec<i64>> = expected_tensors(config).into_iter().collect();
+    let mut weights = Weights::new();
+    let shards = shards(dir)?;
+    for path in &shards {
+        let mut shard = Shard::open(path)?;
+        for (name, info) in shard.tensors() {
+            if is_ignored(config, &name) {
+                continue;
+            }
+            let Some(expected) = wanted.remove(&name) else {
+                if weights.contains_key(&name) {
+                    return Err(PolicyError::checkpoint(
+                        path,
+                        format!("tensor {name} is also in another shard"),
+                    ));
+                }
+                let model_type = config.model_type.name().to_owned();
+                return Err(PolicyError::UnexpectedTensor {
+                    origin: path.display().to_string(),
+                    name,
+                    model_type,
+                });
+            };
+            let found: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+            if found != expected {
+                return Err(PolicyError::TensorShape {
+                    origin: path.display().to_string(),
+                    name,
+                    found,
+                    expected,
+                });
+            }
+            let tensor = shard.read(&name, &info)?.f_to_kind(kind)?.f_to_device(device)?;
+            weights.insert(name, tensor);
+        }
+    }
+    match wanted.into_keys().min() {
+        Some(name) => {
+            let path = if shards.len() == 1 {
+                shards[0].clone()
+            } else {
+                dir.join(INDEX_FILE)
+            };
+            Err(PolicyError::MissingTensor {
+                origin: path.display().to_string(),
+                name,
+            })
+        }
+        None => Ok(weights),
+    }
+}
+
+fn is_ignored(config: &Config, name: &str) -> bool {
+    name.ends_with("rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")
+}
+
+/// The safetensors files of a directory, in the order of their names.
+fn shards(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    let index = dir.join(INDEX_FILE);
+    let single = dir.join(SINGLE_FILE);
+    if single.exists() || !index.exists() {
+        return Ok(vec![single]);
+    }
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = std::fs::read(&index).map_err(|source| PolicyError::read(&index, source))?;
+    let parsed: Index = serde_json::from_slice(&text).map_err(|source| PolicyError::json(&index, source))?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    // A shard is a file of this directory; the index may come from anywhere.
+    if let Some(name) = names
+        .iter()
+        .find(|name| Path::new(name).file_name() != Some(name.as_ref()))
+    {
+        return Err(PolicyError::checkpoint(
+            &index,
+            format!("shard {name} is not a file name"),
+        ));
+    }
+    if names.is_empty() {
+        return Err(PolicyError::checkpoint(&index, "weight_map is empty"));
+    }
+    Ok(names.iter().map(|name| dir.join(name)).collect())
+}
+
+struct Shard {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    data_start: u64,
+}
+
+impl Shard {
+    fn open(path: &Path) -> Result<Self, PolicyError> {
+        let read_error = |source| PolicyError::read(path, source);
+        let mut file = File::open(path).map_err(read_error)?;
+        let file_length = file.metadata().map_err(read_error)?.len();
+        let mut length = [0; 8];
+        if file_length < 8 {
+            return Err(PolicyError::checkpoint(
+                path,
+                "the file is too short for a safetensors header",
+            ));
+        }
+        file.read_exact(&mut length).map_err(read_error)?;
+        let header_length = u64::from_le_bytes(length);
+        if header_length > LONGEST_HEADER.min(file_length - 8) {
+            let problem = format!("the header claims {header_length} bytes, the file has {file_length}");
+            return Err(PolicyError::checkpoint(path, problem));
+        }
+        let mut header = vec![0; header_length as usize];
+        file.read_exact(&mut header).map_err(read_error)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|source| PolicyError::json(path, source))?;
+        let data_start = 8 + header_length;
+        let needed = data_start + metadata.data_len() as u64;
+        if needed != file_length {
+            let problem = format!("the header describes {needed} bytes, the file has {file_length}");
+            return Err(PolicyError::checkpoint(path, problem));
+        }
+        Ok(Shard {
+            path: path.to_path_buf(),
+            file,
+            metadata,
+            data_start,
+        })
+    }
+
+    /// Names and descriptions in the order of their data, which is the order to read them in.
+    fn tensors(&self) -> Vec<(String, TensorInfo)> {
+        let tensors = self
+            .metadata
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| (name, info.clone()));
+        let mut tensors: Vec<(String, TensorInfo)> = tensors.collect();
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        tensors
+    }
+
+    fn read(&mut self, name: &str, info: &TensorInfo) -> Result<Tensor, PolicyError> {
+        let kind = match info.dtype {
+            Dtype::F32 => Kind::Float,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::F16 => Kind::Half,
+            other => {
+                return Err(PolicyError::TensorKind {
+                    origin: self.path.display().to_string(),
+                    name: name.to_owned(),
+                    found: format!("{other:?}"),
+                    allowed: "F32, BF16, F16".to_owned(),
+                });
+            }
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        let read_error = |source| PolicyError::read(&self.path, source);
+        self.file
+            .seek(SeekFrom::Start(self.data_start + start as u64))
+            .map_err(read_error)?;
+        self.file.read_exact(&mut bytes).map_err(read_error)?;
+        let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+        Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
+    }
+}

@@ -1,0 +1,277 @@
+//! Exports a whole model directory, so that a reader sees the old one or the new one and never half of either.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, View};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use super::{INDEX_FILE, SINGLE_FILE, asset_files};
+use crate::config::Config;
+use crate::error::PolicyError;
+use crate::weights::{Weights, expected_tensors};
+
+/// Weights above this are split into files below it: 5 GB, as transformers does.
+const LARGEST_SHARD: usize = 5_000_000_000;
+
+/// Writes a model directory that transformers and vLLM load: weights as `kind` (f32, bf16 or f16), `config.json` with
+/// that kind noted, and the tokenizer and chat template of `assets_from`.
+///
+/// Everything is written and synced beside `dir` first. An existing `dir` is then exchanged in one step where the
+/// file system can do that; elsewhere it is moved aside for an instant.
+///
+/// # Errors
+/// A tensor is missing or of the wrong shape, `kind` is none of the three, or a file cannot be read or written; `dir`
+/// is then as it was.
+pub fn write_checkpoint(
+    dir: &Path,
+    config: &Config,
+    weights: &Weights,
+    kind: Kind,
+    assets_from: &Path,
+) -> Result<(), PolicyError> {
+    write_sharded(dir, config, weights, kind, assets_from, LARGEST_SHARD)
+}
+
+fn write_sharded(
+    dir: &Path,
+    config: &Config,
+    weights: &Weights,
+    kind: Kind,
+    assets_from: &Path,
+    largest_shard: usize,
+) -> Result<(), PolicyError> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Err(PolicyError::checkpoint(
+            dir,
+            "is not the path of a folder in another one",
+        ));
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    std::fs::create_dir_all(parent).map_err(|source| PolicyError::write(parent, source))?;
+    // The process's number keeps two writers apart; what an earlier process of that number left is rubbish.
+    let draft = parent.join(format!(".{}.draft-{}", name.to_string_lossy(), std::process::id()));
+    remove_folder(&draft)?;
+    std::fs::create_dir(&draft).map_err(|source| PolicyError::write(&draft, source))?;
+    let written = write_files(&draft, config, weights, kind, assets_from, largest_shard)
+        .and_then(|()| sync_folder(&draft))
+        .and_then(|()| put_in_place(&draft, dir))
+        .and_then(|()| sync(parent));
+    // What is left of the draft now is the folder that was replaced, or a failed attempt.
+    let removed = remove_folder(&draft);
+    written.and(removed)
+}
+
+fn write_files(
+    dir: &Path,
+    config: &Config,
+    weights: &Weights,
+    kind: Kind,
+    assets_from: &Path,
+    largest_shard: usize,
+) -> Result<(), PolicyError> {
+    let (dtype, dtype_name) = match kind {
+        Kind::Float => (Dtype::F32, "float32"),
+        Kind::BFloat16 => (Dtype::BF16, "bfloat16"),
+        Kind::Half => (Dtype::F16, "float16"),
+        other => return Err(PolicyError::checkpoint(dir, format!("cannot be written as {other:?}"))),
+    };
+    let mut entries = Vec::new();
+    for (name, expected) in expected_tensors(config) {
+        let origin = "weights".to_owned();
+        let Some(tensor) = weights.get(&name) else {
+            return Err(PolicyError::MissingTensor { origin, name });
+        };
+        let found = tensor.size();
+        if found != expected {
+            return Err(PolicyError::TensorShape {
+                origin,
+                name,
+                found,
+                expected,
+            });
+        }
+        let shape = expected.iter().map(|&size| size as usize).collect();
+        entries.push((
+            name,
+            Entry {
+                tensor,
+                dtype,
+                kind,
+                shape,
+            },
+        ));
+    }
+    for source in asset_files(assets_from) {
+        let Some(name) = source.file_name().filter(|name| *name != "config.json") else {
+            continue;
+        };
+        let target = dir.join(name);
+        std::fs::copy(&source, &target).map_err(|error| PolicyError::write(&target, error))?;
+    }
+    write_json(&dir.join("config.json"), &config_with_dtype(config, dtype_name))?;
+
+    let total: usize = entries.iter().map(|(_, entry)| entry.data_len()).sum();
+    let shards = into_shards(entries, largest_shard);
+    if let [shard] = shards.as_slice() {
+        return write_shard(&dir.join(SINGLE_FILE), shard);
+    }
+    let mut weight_map = BTreeMap::new();
+    for (index, shard) in shards.iter().enumerate() {
+        let file_name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
+        write_shard(&dir.join(&file_name), shard)?;
+        weight_map.extend(shard.iter().map(|(name, _)| (name.clone(), file_name.clone())));
+    }
+    write_json(
+        &dir.join(INDEX_FILE),
+        &json!({"metadata": {"total_size": total}, "weight_map": weight_map}),
+    )
+}
+
+/// The original configuration with the number type under the name that it already has there.
+fn config_with_dtype(config: &Config, dtype_name: &str) -> Value {
+    let mut fields = config.json().clone();
+    // Newer files say `dtype`; older readers know `torch_dtype` alone, and newer ones still understand it.
+    let old_name = fields.contains_key("torch_dtype") || !fields.contains_key("dtype");
+    if fields.contains_key("dtype") {
+        fields.insert("dtype".to_owned(), json!(dtype_name));
+    }
+    if old_name {
+        fields.insert("torch_dtype".to_owned(), json!(dtype_name));
+    }
+    Value::Object(fields)
+}
+
+fn into_shards(entries: Vec<(String, Entry<'_>)>, largest_shard: usize) -> Vec<Vec<(String, Entry<'_>)>> {
+    let mut shards = vec![Vec::new()];
+    let mut size = 0;
+    for (name, entry) in entries {
+        let current = shards.len() - 1;
+        let fits = size + entry.data_len() <= largest_shard || shards[current].is_empty();
+        size = if fits {
+            size + entry.data_len()
+        } else {
+            entry.data_len()
+        };
+        if fits {
+            shards[current].push((name, entry));
+        } else {
+            shards.push(vec![(name, entry)]);
+        }
+    }
+    shards
+}
+
+/// A tensor on its way into a file; its bytes exist only while they are written.
+struct Entry<'a> {
+    tensor: &'a Tensor,
+    dtype: Dtype,
+    kind: Kind,
+    shape: Vec<usize>,
+}
+
+impl View for &Entry<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let tensor = self
+            .tensor
+            .detach()
+            .to_kind(self.kind)
+            .to_device(Device::Cpu)
+            .contiguous();
+        let mut bytes = vec![0; self.data_len()];
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        Entry::data_len(self)
+    }
+}
+
+impl Entry<'_> {
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.kind.elt_size_in_bytes()
+    }
+}
+
+fn write_shard(path: &Path, shard: &[(String, Entry<'_>)]) -> Result<(), PolicyError> {
+    // transformers refuses files that do not say which framework's layout they have.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let entries = shard.iter().map(|(name, entry)| (name, entry));
+    safetensors::serialize_to_file(entries, Some(metadata), path)
+        .map_err(|error| PolicyError::checkpoint(path, error.to_string()))
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|source| PolicyError::json(path, source))?;
+    text.push('\n');
+    std::fs::write(path, text).map_err(|source| PolicyError::write(path, source))
+}
+
+fn sync(path: &Path) -> Result<(), PolicyError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| PolicyError::write(path, source))
+}
+
+fn sync_folder(dir: &Path) -> Result<(), PolicyError> {
+    let entries = std::fs::read_dir(dir).map_err(|source| PolicyError::read(dir, source))?;
+    for entry in entries {
+        sync(&entry.map_err(|source| PolicyError::read(dir, source))?.path())?;
+    }
+    sync(dir)
+}
+
+/// Makes `draft` stand at `dir`. A folder that stood there is afterwards at `draft`.
+fn put_in_place(draft: &Path, dir: &Path) -> Result<(), PolicyError> {
+    if !dir.exists() {
+        return std::fs::rename(draft, dir).map_err(|source| PolicyError::write(dir, source));
+    }
+    if exchange(draft, dir) {
+        return Ok(());
+    }
+    let mut aside = draft.as_os_str().to_owned();
+    aside.push("-replaced");
+    let aside = PathBuf::from(aside);
+    std::fs::rename(dir, &aside).map_err(|source| PolicyError::write(dir, source))?;
+    if let Err(source) = std::fs::rename(draft, dir) {
+        // Back to how it was; if this fails too, the first error is still the one to report.
+        let _ = std::fs::rename(&aside, dir);
+        return Err(PolicyError::write(dir, source));
+    }
+    remove_folder(&aside)
+}
+
+/// Exchanges two folders in one step; false where the system or the file system cannot.
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> bool {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_one: &Path, _other: &Path) -> bool {
+    false
+}
+
+fn remove_folder(dir: &Path) -> Result<(), PolicyError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(PolicyError::write(dir, error)),
+        _ => Ok(()),
+    }
+}

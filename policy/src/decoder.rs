@@ -1,0 +1,317 @@
+//! The transformer: one file for all families, which differ by a few flags.
+//!
+//! Embedding → layers of (normalise, attend, add; normalise, feed forward, add) → normalise → head. Tokens are packed
+//! [tokens, hidden] throughout; which token sees which is the business of [`crate::attention`] alone.
+//!
+//! Families: biases on the projections (qwen2; `attention_bias`), normalised queries and keys (qwen3), a head that is
+//! the embedding (`tie_word_embeddings`). Each is an optional tensor here.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::attention::{attend_cache, attend_tree};
+use crate::cache::KvCache;
+use crate::config::Config;
+use crate::error::PolicyError;
+use crate::extension::{Extension, ExtensionPlan};
+use crate::rope::{Rope, Rotation};
+use crate::tree::TreeBatch;
+use crate::weights::{Weights, expected_tensors};
+
+/// A decoder over parameters that it shares with whoever made it.
+///
+/// Parameters are not copied: a change in place shows in the next call, and gradients reach them. Tensor operations
+/// panic where libtorch refuses, which with checked parameters and inputs means that memory ran out.
+pub struct Decoder {
+    config: Config,
+    embedding: Tensor,
+    layers: Vec<Layer>,
+    final_norm: Tensor,
+    head: Tensor,
+    rope: Rope,
+}
+
+struct Layer {
+    input_norm: Tensor,
+    query: Projection,
+    key: Projection,
+    value: Projection,
+    /// Normalisation of queries and of keys, each [head_dim].
+    query_key_norm: Option<(Tensor, Tensor)>,
+    output: Projection,
+    post_attention_norm: Tensor,
+    gate: Projection,
+    up: Projection,
+    down: Projection,
+}
+
+struct Projection {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Projection {
+    fn apply(&self, input: &Tensor) -> Tensor {
+        input.linear(&self.weight, self.bias.as_ref())
+    }
+}
+
+/// What all layers of one pass over a [`TreeBatch`] share: rotations and masks.
+///
+/// With it a caller can run [`Decoder::tree`] layer by layer, for example to recompute activations in the backward
+/// pass instead of keeping them.
+pub struct TreePass<'a> {
+    batch: &'a TreeBatch,
+    rotation: Rotation,
+    masks: Vec<Option<Tensor>>,
+}
+
+impl Decoder {
+    /// A decoder that computes in the kind of its parameters.
+    ///
+    /// # Errors
+    /// A tensor is missing, unexpected, of the wrong shape, or of another kind or device than the embedding.
+    pub fn new(config: &Config, weights: &Weights) -> Result<Self, PolicyError> {
+        Self::build(config, weights, None)
+    }
+
+    /// A decoder that computes in `kind` and whose gradients reach `masters` in the masters' own kind.
+    ///
+    /// The casts are part of the gradient graph and hold the masters' values of this moment: make a new decoder after
+    /// each optimiser step. Several backward passes may go through one decoder.
+    ///
+    /// # Errors
+    /// As for [`Decoder::new`].
+    pub fn with_compute_kind(config: &Config, masters: &Weights, kind: Kind) -> Result<Self, PolicyError> {
+        Self::build(config, masters, Some(kind))
+    }
+
+    fn build(config: &Config, weights: &Weights, compute_kind: Option<Kind>) -> Result<Self, PolicyError> {
+        check(config, weights)?;
+        let take = |name: &str| -> Tensor {
+            let tensor = &weights[name];
+            match compute_kind {
+                Some(kind) => tensor.to_kind(kind),
+                None => tensor.shallow_clone(),
+            }
+        };
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        for index in 0..config.num_hidden_layers {
+            let take = |name: &str| take(&format!("model.layers.{index}.{name}"));
+            let project = |name: &str, has_bias: bool| Projection {
+                weight: take(&format!("{name}.weight")),
+                bias: has_bias.then(|| take(&format!("{name}.bias"))),
+            };
+            layers.push(Layer {
+                input_norm: take("input_layernorm.weight"),
+                query: project("self_attn.q_proj", config.has_qkv_bias()),
+                key: project("self_attn.k_proj", config.has_qkv_bias()),
+                value: project("self_attn.v_proj", config.has_qkv_bias()),
+                query_key_norm: config
+                    .has_qk_norm()
+                    .then(|| (take("self_attn.q_norm.weight"), take("self_attn.k_norm.weight"))),
+                output: project("self_attn.o_proj", config.attention_bias),
+                post_attention_norm: take("post_attention_layernorm.weight"),
+                gate: project("mlp.gate_proj", false),
+                up: project("mlp.up_proj", false),
+                down: project("mlp.down_proj", false),
+            });
+        }
+        let embedding = take("model.embed_tokens.weight");
+        let head = match config.tie_word_embeddings {
+            true => embedding.shallow_clone(),
+            false => take("lm_head.weight"),
+        };
+        let rope = Rope::new(config, embedding.kind(), embedding.device());
+        let final_norm = take("model.norm.weight");
+        Ok(Decoder {
+            config: config.clone(),
+            embedding,
+            layers,
+            final_norm,
+            head,
+            rope,
+        })
+    }
+
+    /// The configuration that this decoder was built for.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The kind that this decoder computes in, which is that of its hidden states and of the cache it needs.
+    pub fn kind(&self) -> Kind {
+        self.embedding.kind()
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.embedding.device()
+    }
+
+    /// Feeds new tokens: a row's tokens are written to its slot from position `start` on and see what stands before
+    /// them there. Returns the final-normed hidden state of the last new token of each row: [rows, hidden].
+    ///
+    /// Rows of few and of many tokens may be mixed; nothing is padded outside attention. No gradient graph is built.
+    ///
+    /// # Panics
+    /// If there are no rows, a row has no tokens, a slot is named twice or does not exist, or its capacity does not
+    /// suffice; if the cache is of another kind or device than the decoder.
+    pub fn extend(&self, cache: &mut KvCache, rows: &[Extension<'_>]) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let plan = ExtensionPlan::new(&self.config, cache, rows, self.kind(), self.device());
+        let rotation = self.rope.rotation(&plan.positions);
+        let mut hidden = self.embed(&plan.ids);
+        for (layer, layer_cache) in self.layers.iter().zip(&mut cache.layers) {
+            let (queries, keys, values) = self.project_heads(layer, &hidden, &rotation);
+            layer_cache.write(&plan.writes, &keys, &values);
+            let attended = attend_cache(&queries, layer_cache, &plan.groups);
+            hidden = self.finish_layer(layer, hidden, &attended);
+        }
+        let last = match &plan.last {
+            Some(last) => hidden.index_select(0, last),
+            None => hidden,
+        };
+        self.normalise(&last, &self.final_norm)
+    }
+
+    /// Final-normed hidden states at the positions that predict the trained tokens of the batch: [n, hidden].
+    pub fn tree(&self, batch: &TreeBatch) -> Tensor {
+        let (mut hidden, pass) = self.start_tree(batch);
+        for layer in 0..self.layers.len() {
+            hidden = self.tree_layer(&pass, layer, &hidden);
+        }
+        self.finish_tree(&pass, &hidden)
+    }
+
+    /// First step of [`Decoder::tree`]: the embedded tokens [tokens, hidden], and what the layers share.
+    pub fn start_tree<'a>(&self, batch: &'a TreeBatch) -> (Tensor, TreePass<'a>) {
+        let masks = batch
+            .spans
+            .iter()
+            .map(|span| (span.branches > 0).then(|| span.mask(self.kind())))
+            .collect();
+        let rotation = self.rope.rotation(&batch.positions);
+        (self.embed(&batch.ids), TreePass { batch, rotation, masks })
+    }
+
+    /// One layer of [`Decoder::tree`]: [tokens, hidden] to [tokens, hidden]. Layers count from 0.
+    pub fn tree_layer(&self, pass: &TreePass<'_>, layer: usize, hidden: &Tensor) -> Tensor {
+        if pass.batch.spans.is_empty() {
+            return hidden.shallow_clone();
+        }
+        let layer = &self.layers[layer];
+        let (queries, keys, values) = self.project_heads(layer, hidden, &pass.rotation);
+        let attended = attend_tree(&queries, &keys, &values, &pass.batch.spans, &pass.masks);
+        self.finish_layer(layer, hidden.shallow_clone(), &attended)
+    }
+
+    /// Last step of [`Decoder::tree`]: [tokens, hidden] to the trained tokens' predictors [n, hidden].
+    pub fn finish_tree(&self, pass: &TreePass<'_>, hidden: &Tensor) -> Tensor {
+        self.normalise(&hidden.index_select(0, &pass.batch.predictors), &self.final_norm)
+    }
+
+    /// Unnormalised log-probabilities of all tokens: [n, hidden] to [n, vocab], in f32 (f64 if the weights are f64).
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        let logits = hidden.linear(&self.head, None::<&Tensor>);
+        let wide = if logits.kind() == Kind::Double {
+            Kind::Double
+        } else {
+            Kind::Float
+        };
+        logits.to_kind(wide)
+    }
+
+    /// log softmax(logits / temperature) at the target ids: [n, hidden] and [n] int64 to [n], in f32 (f64 if the
+    /// weights are f64).
+    ///
+    /// Needs several times n * vocab * 4 bytes; rows are independent, so a caller may go through them in pieces
+    /// (`hidden.narrow(0, …)`), and backward through each piece in turn.
+    pub fn log_probs(&self, hidden: &Tensor, targets: &Tensor, temperature: f64) -> Tensor {
+        let logits = self.logits(hidden);
+        // Division by one would cost a pass over the widest tensor of the model.
+        let logits = if temperature == 1.0 {
+            logits
+        } else {
+            logits / temperature
+        };
+        logits
+            .log_softmax(-1, None)
+            .gather(-1, &targets.unsqueeze(-1), false)
+            .squeeze_dim(-1)
+    }
+
+    fn embed(&self, ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, ids, -1, false, false)
+    }
+
+    /// Root-mean-square normalisation over the last axis. libtorch computes the mean in f32 for bf16 input.
+    fn normalise(&self, input: &Tensor, weight: &Tensor) -> Tensor {
+        input.rms_norm(weight.size(), Some(weight), self.config.rms_norm_eps)
+    }
+
+    /// Rotated queries [tokens, heads, head_dim], rotated keys and values [tokens, kv_heads, head_dim].
+    fn project_heads(&self, layer: &Layer, hidden: &Tensor, rotation: &Rotation) -> (Tensor, Tensor, Tensor) {
+        let (heads, kv_heads) = (self.config.num_attention_heads, self.config.num_key_value_heads);
+        let input = self.normalise(hidden, &layer.input_norm);
+        let mut queries = layer.query.apply(&input).view([-1, heads, self.config.head_dim]);
+        let mut keys = layer.key.apply(&input).view([-1, kv_heads, self.config.head_dim]);
+        let values = layer.value.apply(&input).view([-1, kv_heads, self.config.head_dim]);
+        if let Some((query_norm, key_norm)) = &layer.query_key_norm {
+            queries = self.normalise(&queries, query_norm);
+            keys = self.normalise(&keys, key_norm);
+        }
+        // Rotated as one tensor: decoding a token is bound by the number of operations, not by their size.
+        let rotated = rotation.apply(&Tensor::cat(&[queries, keys], 1));
+        (rotated.narrow(1, 0, heads), rotated.narrow(1, heads, kv_heads), values)
+    }
+
+    fn finish_layer(&self, layer: &Layer, residual: Tensor, attended: &Tensor) -> Tensor {
+        let residual = residual + layer.output.apply(attended);
+        let input = self.normalise(&residual, &layer.post_attention_norm);
+        let gated = layer.gate.apply(&input).silu() * layer.up.apply(&input);
+        residual + layer.down.apply(&gated)
+    }
+}
+
+/// Every expected tensor is there, nothing else is, and all are of one kind on one device.
+fn check(config: &Config, weights: &Weights) -> Result<(), PolicyError> {
+    let origin = || "weights".to_owned();
+    let expected = expected_tensors(config);
+    for (name, shape) in &expected {
+        let Some(tensor) = weights.get(name) else {
+            return Err(PolicyError::MissingTensor {
+                origin: origin(),
+                name: name.clone(),
+            });
+        };
+        if tensor.size() != *shape {
+            let (found, expected) = (tensor.size(), shape.clone());
+            return Err(PolicyError::TensorShape {
+                origin: origin(),
+                name: name.clone(),
+                found,
+                expected,
+            });
+        }
+        let common = &weights[&expected[0].0];
+        if (tensor.kind(), tensor.device()) != (common.kind(), common.device()) {
+            return Err(PolicyError::TensorKind {
+                origin: origin(),
+                name: name.clone(),
+                found: format!("{:?} on {:?}", tensor.kind(), tensor.device()),
+                allowed: format!("{:?} on {:?}, as {}", common.kind(), common.device(), expected[0].0),
+            });
+        }
+    }
+    match weights
+        .keys()
+        .find(|name| !expected.iter().any(|(known, _)| known == *name))
+    {
+        Some(name) => Err(PolicyError::UnexpectedTensor {
+            origin: origin(),
+            name: name.clone(),
+            model_type: config.model_type.name().to_owned(),
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Rotary position embedding, in the layout of transformers: a head's first half turns with its second half.
+//!
+//! Angles are computed in f32 whatever the weights are (f64 for f64 weights), because bf16 cannot tell positions
+//! above 256 apart. They are computed once per forward pass and shared by all layers, which costs five operations
+//! and needs no table to size, grow or move between devices.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{Config, RopeScaling};
+
+/// The angle per position of each pair of channels: [head_dim / 2].
+pub(crate) struct Rope {
+    frequencies: Tensor,
+    half: i64,
+}
+
+/// Cosines and signed sines of a pass's positions, each [tokens, 1, head_dim].
+pub(crate) struct Rotation {
+    cosine: Tensor,
+    sine: Tensor,
+    half: i64,
+}
+
+impl Rope {
+    /// `kind` is the kind of the weights.
+    pub(crate) fn new(config: &Config, kind: Kind, device: Device) -> Self {
+        let kind = if kind == Kind::Double {
+            Kind::Double
+        } else {
+            Kind::Float
+        };
+        let half = config.head_dim / 2;
+        // libtorch's own f32 power, so that frequencies equal those of transformers to the last bit: at position
+        // 10,000 one unit in the last place of a frequency is already an angle of 0.001.
+        let exponents = Tensor::arange(half, (Kind::Int64, Device::Cpu)).to_kind(kind) * 2 / config.head_dim;
+        let frequencies = Tensor::pow_scalar(config.rope_theta, &exponents).reciprocal();
+        let frequencies = match config.rope_scaling {
+            RopeScaling::None => frequencies,
+            RopeScaling::Linear { factor } => frequencies / factor,
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            } => {
+                let wavelengths = frequencies.reciprocal() * std::f64::consts::TAU;
+                // 0 for low frequencies, 1 for high ones, a ramp between: transformers' three cases in one clamp.
+                let share = (wavelengths.reciprocal() * original_max_position_embeddings - low_freq_factor)
+                    / (high_freq_factor - low_freq_factor);
+                let share = share.clamp(0.0, 1.0);
+                &frequencies * &share + &frequencies / factor * (1.0 - &share)
+            }
+        };
+        Rope {
+            frequencies: frequencies.to_device(device),
+            half,
+        }
+    }
+
+    /// The rotation of tokens at `positions` [tokens], int64.
+    pub(crate) fn rotation(&self, positions: &Tensor) -> Rotation {
+        let angles = positions.to_kind(self.frequencies.kind()).unsqueeze(-1) * &self.frequencies;
+        let cosine = angles.cos();
+        let sine = angles.sin();
+        Rotation {
+            cosine: Tensor::cat(&[&cosine, &cosine], -1).unsqueeze(1),
+            sine: Tensor::cat(&[&-&sine, &sine], -1).unsqueeze(1),
+            half: self.half,
+        }
+    }
+}
+
+impl Rotation {
+    /// Rotates `heads` [tokens, heads, head_dim]; the result has the kind of `heads`.
+    pub(crate) fn apply(&self, heads: &Tensor) -> Tensor {
+        // The sign that transformers' `rotate_half` puts on the swapped half is already in the sine.
+        let swapped = heads.roll([self.half], [-1]);
+        (heads * &self.cosine)
+            .addcmul(&swapped, &self.sine)
+            .to_kind(heads.kind())
+    }
+}
