@@ -1,0 +1,7 @@
+//! What a job leaves on disk: recovery checkpoints, and Hugging Face exports.
+
+mod export;
+mod recovery;
+
+pub use export::{export, publishable};
+pub use recovery::{RecoveryState, load_newest, save};

@@ -1,0 +1,103 @@
+//! The clipped policy gradient with a constant normaliser (paper 1.3), decoupled where tokens are older than the weights
+//! that train (arXiv 2505.24298): the ratio that is clipped is π/π_prox, and π_prox/π_behaviour, truncated, weighs the
+//! token.
+
+use tch::{Kind, Tensor};
+
+/// Settings of the loss that stay the same over a job.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyLoss {
+    /// ε of the clipped ratio.
+    pub clip: f64,
+    /// Bound of π_prox/π_behaviour.
+    pub importance_cap: f64,
+}
+
+/// What the loss knows of n tokens, each [n] in f32 on the device of the model.
+pub struct TokenTerms {
+    /// log π_behaviour, when the token was generated.
+    pub behaviour: Tensor,
+    /// log π_prox, under the weights at the start of the step; equal to `behaviour` for fresh tokens.
+    pub proximal: Tensor,
+    /// A.
+    pub advantages: Tensor,
+    /// Weight beside other tokens.
+    pub weights: Tensor,
+}
+
+impl TokenTerms {
+    /// The same for a run of tokens.
+    pub fn narrow(&self, start: i64, length: i64) -> Self {
+        let part = |tensor: &Tensor| tensor.narrow(0, start, length);
+        Self {
+            behaviour: part(&self.behaviour),
+            proximal: part(&self.proximal),
+            advantages: part(&self.advantages),
+            weights: part(&self.weights),
+        }
+    }
+}
+
+impl PolicyLoss {
+    /// Σ w · min(π_prox/π_behaviour, cap) · max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε)) with ρ = π/π_prox, and the number of tokens
+    /// whose clipped term is the larger; both scalars. `log_probs`: log π, [n].
+    pub fn sum(&self, log_probs: &Tensor, terms: &TokenTerms) -> (Tensor, Tensor) {
+        let ratio = (log_probs - &terms.proximal).exp();
+        let plain = -&terms.advantages * &ratio;
+        let clipped = -&terms.advantages * ratio.clamp(1.0 - self.clip, 1.0 + self.clip);
+        let importance = (&terms.proximal - &terms.behaviour).exp().clamp_max(self.importance_cap);
+        let clipped_count = clipped.gt_tensor(&plain).sum(Kind::Float);
+        let loss = plain.maximum(&clipped) * importance * &terms.weights;
+        (loss.sum(Kind::Float), clipped_count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOSS: PolicyLoss = PolicyLoss { clip: 0.2, importance_cap: 2.0 };
+
+    fn terms(behaviour: f32, proximal: f32, advantage: f32) -> TokenTerms {
+        tch::set_num_threads(1);
+        TokenTerms {
+            behaviour: Tensor::from_slice(&[behaviour]),
+            proximal: Tensor::from_slice(&[proximal]),
+            advantages: Tensor::from_slice(&[advantage]),
+            weights: Tensor::from_slice(&[1.0_f32]),
+        }
+    }
+
+    fn value_and_gradient(log_prob: f32, terms: &TokenTerms) -> (f64, f64) {
+        let log_probs = Tensor::from_slice(&[log_prob]).set_requires_grad(true);
+        let (loss, _) = LOSS.sum(&log_probs, terms);
+        loss.backward();
+        (loss.double_value(&[]), log_probs.grad().double_value(&[0]))
+    }
+
+    #[test]
+    fn fresh_tokens_have_the_plain_policy_gradient() {
+        // ρ = 1: loss −A, d/dlogπ = −A.
+        let (loss, gradient) = value_and_gradient(-1.0, &terms(-1.0, -1.0, 0.5));
+        assert!((loss + 0.5).abs() < 1e-6 && (gradient + 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_clip_ends_the_gradient_in_the_direction_of_gain_only() {
+        let ratio_of_two = -1.0 + 2.0_f32.ln();
+        let (loss, gradient) = value_and_gradient(ratio_of_two, &terms(-1.0, -1.0, 1.0));
+        assert!((loss + 1.2).abs() < 1e-6 && gradient.abs() < 1e-9);
+        let (loss, gradient) = value_and_gradient(ratio_of_two, &terms(-1.0, -1.0, -1.0));
+        assert!((loss - 2.0).abs() < 1e-6 && (gradient - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn stale_tokens_are_weighed_by_the_truncated_importance() {
+        // π_prox/π_behaviour = 1.5, below the cap.
+        let (loss, gradient) = value_and_gradient(-1.0, &terms(-1.0 - 1.5_f32.ln(), -1.0, 1.0));
+        assert!((loss + 1.5).abs() < 1e-6 && (gradient + 1.5).abs() < 1e-6);
+        // 20, above it.
+        let (loss, _) = value_and_gradient(-1.0, &terms(-1.0 - 20.0_f32.ln(), -1.0, 1.0));
+        assert!((loss + 2.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,19 @@
+//! The trainer: rows → micro-batches → loss → optimiser. It sees advantages and weights per token and knows no
+//! algorithm.
+
+mod loss;
+mod micro_batch;
+mod optimiser;
+mod rows;
+mod schedule;
+mod trainer;
+#[cfg(test)]
+mod trainer_tests;
+
+pub use loss::{PolicyLoss, TokenTerms};
+pub use micro_batch::micro_batches;
+pub use optimiser::{AdamW, AdamWSettings};
+pub use rows::{RowTokens, TrainingRow, supervised_row, training_rows};
+pub use schedule::LearningRate;
+pub(crate) use trainer::check_model;
+pub use trainer::{StepFigures, Trainer};

@@ -1,0 +1,85 @@
+//! From scored groups and supervised pairs to training rows: one trace is one row, its prefix computed once.
+
+use anytime_policy::{Branch, TreeRow};
+use anytime_proto::v1;
+
+use crate::objectives::TraceTargets;
+
+/// One row with what is known of each of its trained tokens.
+pub struct TrainingRow {
+    /// Prompt, thinking and summary branches.
+    pub tree: TreeRow,
+    /// In the order of the tree's trained tokens.
+    pub tokens: RowTokens,
+}
+
+/// Per trained token of a row; all lists are of one length.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowTokens {
+    /// Log-probability when the token was generated.
+    pub behaviour: Vec<f32>,
+    /// Weights version that generated it.
+    pub versions: Vec<u64>,
+    /// A.
+    pub advantages: Vec<f32>,
+    /// Weight beside other tokens.
+    pub weights: Vec<f32>,
+}
+
+impl RowTokens {
+    fn push(&mut self, generated: &v1::Generated, advantages: &[f32], weights: &[f32]) {
+        self.behaviour.extend_from_slice(&generated.log_probs);
+        self.versions.extend_from_slice(&generated.versions);
+        self.advantages.extend_from_slice(advantages);
+        self.weights.extend_from_slice(weights);
+    }
+}
+
+/// The rows of a group that satisfies `check_group`. Branches and rows without any token that moves the weights
+/// (advantage or weight zero throughout) are left out: their gradient is exactly zero.
+pub fn training_rows(group: &v1::ScoredGroup, targets: &[TraceTargets]) -> Vec<TrainingRow> {
+    let mut rows = Vec::with_capacity(group.traces.len());
+    for (trace, targets) in group.traces.iter().zip(targets) {
+        let Some(thinking) = &trace.thinking else {
+            continue;
+        };
+        let length = thinking.ids.len();
+        let mut tokens = RowTokens::default();
+        tokens.push(thinking, &targets.advantages[..length], &targets.weights[..length]);
+        let mut branches = Vec::new();
+        let mut offset = length;
+        for node in &trace.nodes {
+            for summary in &node.summaries {
+                let Some(generated) = &summary.generated else {
+                    continue;
+                };
+                let of_summary = offset..offset + generated.ids.len();
+                offset = of_summary.end;
+                let advantages = &targets.advantages[of_summary.clone()];
+                let weights = &targets.weights[of_summary];
+                if !moves_weights(advantages, weights) {
+                    continue;
+                }
+                tokens.push(generated, advantages, weights);
+                let ids = [node.inserted_ids.as_slice(), generated.ids.as_slice()].concat();
+                branches.push(Branch { cut: node.cut as usize, inserted: node.inserted_ids.len(), ids });
+            }
+        }
+        if moves_weights(&tokens.advantages, &tokens.weights) {
+            let prefix = [group.prompt_ids.as_slice(), thinking.ids.as_slice()].concat();
+            rows.push(TrainingRow { tree: TreeRow { prompt: group.prompt_ids.len(), prefix, branches }, tokens });
+        }
+    }
+    rows
+}
+
+fn moves_weights(advantages: &[f32], weights: &[f32]) -> bool {
+    advantages.iter().zip(weights).any(|(advantage, weight)| advantage * weight != 0.0)
+}
+
+/// A supervised pair as a row without branches; every completion token has weight 1.
+pub fn supervised_row(prompt: &[u32], completion: &[u32]) -> TrainingRow {
+    let tokens = RowTokens { weights: vec![1.0; completion.len()], ..RowTokens::default() };
+    let tree = TreeRow { prompt: prompt.len(), prefix: [prompt, completion].concat(), branches: Vec::new() };
+    TrainingRow { tree, tokens }
+}

@@ -1,0 +1,236 @@
+//! The trainer on a tiny model: what may not matter (micro-batches, chunks) does not, and steps go the right way.
+
+use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights, initialise_weights};
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1;
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::rows::{TrainingRow, supervised_row};
+use super::trainer::Trainer;
+use crate::desk::QueuedGroup;
+
+const CONFIG: &str = r#"{
+    "model_type": "qwen2", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 24, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+    "max_position_embeddings": 256, "tie_word_embeddings": true, "hidden_act": "silu"
+}"#;
+
+fn config() -> Config {
+    tch::set_num_threads(1);
+    Config::from_json(CONFIG).expect("a valid configuration")
+}
+
+fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
+    let mut spec = v1::JobSpec {
+        name: Some("test".to_owned()),
+        kind: Some(v1::JobKind::Train.into()),
+        model: Some(v1::ModelSpec { path: Some("model".to_owned()), ..Default::default() }),
+        data: Some(v1::DataSpec { path: Some("data".to_owned()), ..Default::default() }),
+        rollout: Some(v1::RolloutSpec { budgets: vec![2, 4], ..Default::default() }),
+        training: Some(v1::TrainingSpec {
+            steps: Some(4),
+            batch: Some(2),
+            learning_rate: Some(1e-2),
+            weight_decay: Some(0.0),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    change(&mut spec);
+    JobSettings::try_new(&spec).expect("valid settings")
+}
+
+fn trainer(settings: &JobSettings) -> Trainer {
+    let config = config();
+    let weights = initialise_weights(&config, 3, Device::Cpu);
+    Trainer::new(settings, config, weights, Device::Cpu)
+}
+
+fn log_probs(weights: &Weights, rows: &[TreeRow]) -> Vec<f32> {
+    let decoder = Decoder::new(&config(), weights).expect("fits");
+    let batch = TreeBatch::pack(rows, Device::Cpu);
+    let values = no_grad(|| decoder.log_probs(&decoder.tree(&batch), batch.targets(), 1.0));
+    Vec::<f32>::try_from(&values).expect("one dimension")
+}
+
+/// A group of two traces, the first right at every budget, the second wrong, with behaviour log-probabilities of the
+/// initial weights and versions as given.
+fn group(sequence: u64, version: u64, trainer: &Trainer) -> QueuedGroup {
+    let mut traces = Vec::new();
+    for (index, score) in [1.0_f32, 0.0].into_iter().enumerate() {
+        let base = 3 + 4 * index as u32 + sequence as u32;
+        let thinking_ids = vec![base, base + 1, base + 2, base + 3];
+        let mut nodes = Vec::new();
+        for (first_budget, cut) in [2_u32, 4].into_iter().enumerate() {
+            let summary = |last: u32, score: f32| v1::Summary {
+                generated: Some(generated(vec![last, 2], version)),
+                verdict: v1::VerdictKind::Correct.into(),
+                formatted: true,
+                score,
+            };
+            nodes.push(v1::Node {
+                cut,
+                first_budget: first_budget as u32,
+                multiplicity: 1,
+                inserted_ids: vec![20, 21],
+                summaries: vec![summary(base, score), summary(base + 1, 1.0 - score)],
+            });
+        }
+        traces.push(v1::Trace { thinking: Some(generated(thinking_ids, version)), nodes });
+    }
+    let mut group = v1::ScoredGroup {
+        group_id: format!("test/{sequence}"),
+        budgets: vec![2, 4],
+        summaries_per_budget: 2,
+        prompt_ids: vec![1, 5 + sequence as u32],
+        traces,
+        ..Default::default()
+    };
+    // The first trace is right more often than the second at the last budget.
+    group.traces[0].nodes[1].summaries[1].score = 1.0;
+    fill_behaviour(&mut group, trainer);
+    anytime_proto::check_group(&group).expect("a valid group");
+    QueuedGroup { sequence, group }
+}
+
+fn generated(ids: Vec<u32>, version: u64) -> v1::Generated {
+    let length = ids.len();
+    v1::Generated {
+        ids,
+        log_probs: vec![0.0; length],
+        versions: vec![version; length],
+        finish: v1::FinishReason::EndMarker.into(),
+    }
+}
+
+fn fill_behaviour(group: &mut v1::ScoredGroup, trainer: &Trainer) {
+    for trace in &mut group.traces {
+        let thinking = trace.thinking.as_mut().expect("present");
+        let prefix = [group.prompt_ids.as_slice(), &thinking.ids].concat();
+        let mut branches = Vec::new();
+        for node in &trace.nodes {
+            for summary in &node.summaries {
+                let ids = [node.inserted_ids.as_slice(), &summary.generated.as_ref().expect("present").ids].concat();
+                branches.push(anytime_policy::Branch { cut: node.cut as usize, inserted: 2, ids });
+            }
+        }
+        let row = TreeRow { prompt: group.prompt_ids.len(), prefix, branches };
+        let mut values = log_probs(trainer.masters(), &[row]).into_iter();
+        thinking.log_probs = values.by_ref().take(thinking.ids.len()).collect();
+        for summary in trace.nodes.iter_mut().flat_map(|node| &mut node.summaries) {
+            let generated = summary.generated.as_mut().expect("present");
+            generated.log_probs = values.by_ref().take(generated.ids.len()).collect();
+        }
+    }
+}
+
+fn go_on() -> Result<(), crate::desk::Interrupted> {
+    Ok(())
+}
+
+fn largest_difference(left: &Weights, right: &Weights) -> f64 {
+    let of_tensor = |(name, tensor): (&String, &Tensor)| (tensor - &right[name]).abs().max().double_value(&[]);
+    left.iter().map(of_tensor).fold(0.0, f64::max)
+}
+
+#[test]
+fn micro_batches_do_not_change_the_step() {
+    let mut weights = Vec::new();
+    for tokens in [8_u32, 4096] {
+        let settings = settings(|spec| spec.training.get_or_insert_default().micro_batch_tokens = Some(tokens));
+        let mut trainer = trainer(&settings);
+        let groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
+        let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
+        assert!(figures.trained_tokens > 0 && figures.gradient_norm > 0.0);
+        weights.push(trainer.masters().iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect());
+    }
+    // Adam's first step is lr·sign(gradient): a sum in another order may flip only what is about zero.
+    let difference = largest_difference(&weights[0], &weights[1]);
+    assert!(difference < 1e-3, "{difference}");
+}
+
+#[test]
+fn a_step_raises_what_was_right_and_lowers_what_was_wrong() {
+    let settings = settings(|spec| {
+        let training = spec.training.get_or_insert_default();
+        training.minibatches = Some(1);
+        training.learning_rate = Some(1e-3);
+    });
+    let mut trainer = trainer(&settings);
+    let groups = [group(0, 0, &trainer)];
+    let row = |index: usize| {
+        let trace = &groups[0].group.traces[index];
+        let thinking = trace.thinking.as_ref().expect("present");
+        let prefix = [groups[0].group.prompt_ids.as_slice(), &thinking.ids].concat();
+        TreeRow { prompt: 2, prefix, branches: Vec::new() }
+    };
+    let rows = [row(0), row(1)];
+    let before = log_probs(trainer.masters(), &rows);
+    let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
+    let after = log_probs(trainer.masters(), &rows);
+    let change = |tokens: std::ops::Range<usize>| -> f32 { tokens.map(|token| after[token] - before[token]).sum() };
+    assert!(change(0..4) > 0.0, "{before:?} {after:?}");
+    assert!(change(4..8) < 0.0, "{before:?} {after:?}");
+    // Behaviour and recomputed log-probabilities come from the same weights.
+    assert!(figures.fresh_tokens > 0);
+    assert!(figures.fresh_gap / (figures.fresh_tokens as f64) < 1e-5);
+    assert_eq!(figures.staleness, 0.0);
+}
+
+#[test]
+fn stale_tokens_are_counted_and_trained_against_the_recomputed_policy() {
+    let settings = settings(|spec| spec.training.get_or_insert_default().minibatches = Some(1));
+    let mut trainer = trainer(&settings);
+    let mut groups = [group(0, 3, &trainer)];
+    for trace in &mut groups[0].group.traces {
+        let thinking = trace.thinking.as_mut().expect("present");
+        // Far from what the model gives: as if another model had generated.
+        thinking.log_probs = vec![-9.0; thinking.log_probs.len()];
+    }
+    let figures = trainer.policy_step(&groups, 5, &go_on).expect("a step");
+    assert_eq!(figures.fresh_tokens, 0);
+    assert_eq!(figures.staleness, 2.0 * figures.trained_tokens as f64);
+    assert_eq!(figures.clipped_tokens, 0.0, "the ratio to the proximal policy is 1 on the first update");
+}
+
+#[test]
+fn supervised_steps_learn_a_row_by_heart() {
+    let settings = settings(|spec| {
+        spec.kind = Some(v1::JobKind::Sft.into());
+        spec.training.get_or_insert_default().steps = Some(100);
+    });
+    let mut trainer = trainer(&settings);
+    let rows = || -> Vec<TrainingRow> {
+        vec![supervised_row(&[1, 2], &[3, 4, 5, 6]), supervised_row(&[7], &[8, 9]), supervised_row(&[10, 11, 12], &[13])]
+    };
+    let first = trainer.supervised_step(rows(), &go_on).expect("a step").loss;
+    for _ in 0..60 {
+        trainer.supervised_step(rows(), &go_on).expect("a step");
+    }
+    let last = trainer.supervised_step(rows(), &go_on).expect("a step").loss;
+    assert!(first > 2.0 && last < 0.1, "{first} {last}");
+}
+
+#[test]
+fn bf16_compute_updates_f32_masters() {
+    let settings = settings(|spec| spec.model.get_or_insert_default().dtype = Some(v1::Dtype::Bf16.into()));
+    let mut trainer = trainer(&settings);
+    assert_eq!(trainer.compute_kind(), Kind::BFloat16);
+    let groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
+    let before: Weights = trainer.masters().iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+    let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
+    assert!(figures.gradient_norm > 0.0);
+    assert!(trainer.masters().values().all(|tensor| tensor.kind() == Kind::Float));
+    assert!(largest_difference(&before, trainer.masters()) > 0.0);
+}
+
+#[test]
+fn an_interrupted_step_stops() {
+    let settings = settings(|_| ());
+    let mut trainer = trainer(&settings);
+    let groups = [group(0, 0, &trainer)];
+    let error = trainer
+        .policy_step(&groups, 0, &|| Err(crate::desk::Interrupted::Cancelled))
+        .expect_err("interrupted");
+    assert!(error.downcast_ref::<crate::desk::Interrupted>().is_some());
+}

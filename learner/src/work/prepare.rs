@@ -1,0 +1,212 @@
+//! From settings to everything a job needs but the weights: configuration, tokenizer, marker ids, tokenised problems.
+//! Runs twice: at submission, so that a bad job is refused before it exists, and when the job starts.
+
+use std::path::{Path, PathBuf};
+
+use anytime_policy::{Config, Tokenizer};
+use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::v1;
+use tracing::warn;
+
+use crate::data::{self, CompletionRow, ProblemRow};
+
+/// A job whose inputs have all been read and checked.
+pub struct Prepared {
+    /// The model's directory.
+    pub model_directory: PathBuf,
+    /// Its config.json.
+    pub config: Config,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Markers as ids.
+    pub markers: v1::MarkerIds,
+    /// Train jobs: what is trained on. Empty otherwise.
+    pub problems: Vec<v1::Problem>,
+    /// Train and evaluate jobs: what accuracy is measured on. May be empty for train.
+    pub evaluation_problems: Vec<v1::Problem>,
+    /// Sft jobs: (prompt ids, completion ids with the end of sequence). Empty otherwise.
+    pub completions: Vec<(Vec<u32>, Vec<u32>)>,
+}
+
+/// Reads and checks everything that the job names. Relative paths start at `root`.
+///
+/// # Errors
+/// The first setting that cannot work.
+pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidSetting> {
+    let model_directory = root.join(&settings.model.path);
+    let (config, tokenizer) = open_model(settings, &model_directory)?;
+    let open = marker_ids(&tokenizer, "markers.open", &settings.markers.open)?;
+    let markers = v1::MarkerIds {
+        end: marker_ids(&tokenizer, "markers.end", &settings.markers.end)?,
+        cut: marker_ids(&tokenizer, "markers.cut", &settings.markers.cut)?,
+        summary: marker_ids(&tokenizer, "markers.summary", &settings.markers.summary)?,
+    };
+    check_marker_ids(settings, &open, &markers)?;
+
+    let prompts = Prompts { settings, tokenizer: &tokenizer, open: &open };
+    let mut completions = Vec::new();
+    let mut problems = Vec::new();
+    let mut evaluation_problems = Vec::new();
+    match settings.kind {
+        v1::JobKind::Sft => {
+            let rows = data::read_completions("data.path", &root.join(&settings.data.path))?;
+            completions = prompts.completions(&rows)?;
+        }
+        v1::JobKind::Train => {
+            let rows = data::read_problems("data.path", &root.join(&settings.data.path))?;
+            problems = prompts.problems("data.path", &rows)?;
+        }
+        v1::JobKind::Evaluate | v1::JobKind::Unspecified => {}
+    }
+    if settings.kind != v1::JobKind::Sft && !settings.evaluation.path.is_empty() {
+        let rows = data::read_problems("evaluation.path", &root.join(&settings.evaluation.path))?;
+        evaluation_problems = prompts.problems("evaluation.path", &rows)?;
+    }
+    let prepared = Prepared { model_directory, config, tokenizer, markers, problems, evaluation_problems, completions };
+    if settings.kind != v1::JobKind::Sft {
+        check_length(settings, &prepared)?;
+    }
+    Ok(prepared)
+}
+
+fn open_model(settings: &JobSettings, directory: &Path) -> Result<(Config, Tokenizer), InvalidSetting> {
+    let refuse = |error: &dyn std::fmt::Display| {
+        let allowed = format!("a Hugging Face checkpoint directory ({error})");
+        InvalidSetting::new("model.path", directory.display().to_string(), allowed)
+    };
+    if !directory.is_dir() {
+        return Err(refuse(&"no such directory"));
+    }
+    let config = Config::load(directory).map_err(|error| refuse(&error))?;
+    let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
+    if !settings.model.initialise {
+        //LATER anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
+    }
+    if tokenizer.eos_ids().is_empty() {
+        return Err(refuse(&"neither generation_config.json, config.json nor tokenizer_config.json names an eos token"));
+    }
+    if tokenizer.vocabulary_size() as i64 > config.vocab_size {
+        let sizes = format!("the tokenizer has {} ids, the embedding {}", tokenizer.vocabulary_size(), config.vocab_size);
+        return Err(refuse(&sizes));
+    }
+    Ok((config, tokenizer))
+}
+
+fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>, InvalidSetting> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refuse = |what: &str| InvalidSetting::new(field, text, format!("a string with tokens in this vocabulary ({what})"));
+    let ids = tokenizer.encode(text).map_err(|error| refuse(&error.to_string()))?;
+    if ids.is_empty() { Err(refuse("it tokenises to nothing")) } else { Ok(ids) }
+}
+
+/// Strings may differ where their ids do not: what counts is what the model sees.
+fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerIds) -> Result<(), InvalidSetting> {
+    let named = [
+        ("markers.open", &settings.markers.open, open),
+        ("markers.end", &settings.markers.end, &markers.end),
+        ("markers.cut", &settings.markers.cut, &markers.cut),
+        ("markers.summary", &settings.markers.summary, &markers.summary),
+    ];
+    for (field, text, ids) in named {
+        for (other_field, _, other) in named {
+            let contains = !other.is_empty() && ids.windows(other.len()).any(|window| window == other);
+            if field != other_field && contains {
+                let allowed = format!("a string whose tokens do not contain those of `{other_field}` ({ids:?}, {other:?})");
+                return Err(InvalidSetting::new(field, text, allowed));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How problems and completions become ids.
+struct Prompts<'a> {
+    settings: &'a JobSettings,
+    tokenizer: &'a Tokenizer,
+    open: &'a [u32],
+}
+
+impl Prompts<'_> {
+    /// Problem and instruction, through the chat template where the model has one, then the marker that opens the
+    /// thinking.
+    fn prompt_ids(&self, field: &str, problem: &str) -> Result<Vec<u32>, InvalidSetting> {
+        let data = &self.settings.data;
+        let refuse = |error: &dyn std::fmt::Display| {
+            InvalidSetting::new(field, problem, format!("text that the tokenizer and its chat template take ({error})"))
+        };
+        let user = format!("{problem}{}", data.instruction);
+        let use_template = match data.chat_template {
+            Some(true) if !self.tokenizer.has_chat_template() => {
+                return Err(InvalidSetting::new("data.chat_template", true, "false: the model has no chat template"));
+            }
+            Some(choice) => choice,
+            None => self.tokenizer.has_chat_template(),
+        };
+        let text = if use_template { self.tokenizer.render_chat(&user).map_err(|error| refuse(&error))? } else { user };
+        let mut ids = self.tokenizer.encode(&text).map_err(|error| refuse(&error))?;
+        ids.extend_from_slice(self.open);
+        if ids.is_empty() {
+            return Err(refuse(&"it has no tokens"));
+        }
+        Ok(ids)
+    }
+
+    /// Problems whose prompt fits; the others are left out, and counted in a warning.
+    fn problems(&self, field: &str, rows: &[ProblemRow]) -> Result<Vec<v1::Problem>, InvalidSetting> {
+        let most = self.settings.data.max_prompt_tokens as usize;
+        let mut problems = Vec::new();
+        for row in rows {
+            let prompt_ids = self.prompt_ids(field, &row.problem)?;
+            if prompt_ids.len() <= most {
+                problems.push(v1::Problem { id: row.id.clone(), prompt_ids, ground_truths: row.answers.clone() });
+            }
+        }
+        let left_out = rows.len() - problems.len();
+        if problems.is_empty() {
+            let allowed = format!("large enough for some prompt of `{field}`");
+            return Err(InvalidSetting::new("data.max_prompt_tokens", most, allowed));
+        }
+        if left_out > 0 {
+            warn!(field, left_out, kept = problems.len(), max_prompt_tokens = most, "left out problems with long prompts");
+        }
+        Ok(problems)
+    }
+
+    fn completions(&self, rows: &[CompletionRow]) -> Result<Vec<(Vec<u32>, Vec<u32>)>, InvalidSetting> {
+        let mut completions = Vec::with_capacity(rows.len());
+        for row in rows {
+            let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
+            let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
+                InvalidSetting::new("data.path", &row.completion, format!("text that the tokenizer takes ({error})"))
+            })?;
+            completion_ids.extend(self.tokenizer.eos_ids().first());
+            completions.push((prompt_ids, completion_ids));
+        }
+        Ok(completions)
+    }
+}
+
+/// The longest sequence that the job can make must fit the model's positions.
+fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
+    let all = prepared.problems.iter().chain(&prepared.evaluation_problems);
+    let prompt = all.map(|problem| problem.prompt_ids.len()).max().unwrap_or(0);
+    let markers = &prepared.markers;
+    let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
+    for (field, budgets) in
+        [("rollout.budgets", &settings.rollout.budgets), ("evaluation.budgets", &settings.evaluation.budgets)]
+    {
+        let largest = budgets.last().copied().unwrap_or(0) as usize;
+        let length = prompt + largest + inserted + settings.rollout.max_summary_tokens as usize;
+        if length > prepared.config.max_position_embeddings {
+            let allowed = format!(
+                "budgets that leave room for the longest prompt ({prompt}), the markers ({inserted}) and a summary ({}) \
+                 within the model's max_position_embeddings ({})",
+                settings.rollout.max_summary_tokens, prepared.config.max_position_embeddings
+            );
+            return Err(InvalidSetting::new(field, budgets, allowed));
+        }
+    }
+    Ok(())
+}
