@@ -1,1 +1,22 @@
-//! The answer grader.
+//! The answer grader: a response goes through `extract` → `notation` → `value` → `compare` and
+//! comes out as a typed verdict; [`serve`] puts that behind `anytime.v1.VerifierService`.
+//!
+//! Grading is pure and bounded by construction ([`limits`]): every stage reads its input a constant number of times,
+//! so a batch needs no more than a look at the clock between two items.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod compare;
+mod deadline;
+mod extract;
+mod grade;
+pub mod limits;
+mod notation;
+mod number;
+mod rpc;
+pub mod serve;
+mod unit;
+mod value;
+
+pub use extract::extract;
+pub use grade::grade;

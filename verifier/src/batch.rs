@@ -1,0 +1,266 @@
+//! Grades batches off the async threads: in parallel, in order, within a time, and with a fault of one item kept to it.
+
+use std::any::Any;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anytime_proto::v1::{Extraction, Verdict, VerdictKind, VerifyItem};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::grade::verdict;
+
+/// Grades one item. A plain function, so that a test can put in one that fails.
+pub(crate) type GradeItem = fn(&VerifyItem, Extraction) -> Verdict;
+
+/// Items below which a further thread costs more than it saves.
+const ITEMS_PER_WORKER: usize = 16;
+
+/// The threads that grade, shared by all requests.
+#[derive(Clone, Debug)]
+pub(crate) struct GradingPool {
+    threads: NonZeroUsize,
+    permits: Arc<Semaphore>,
+    grade_item: GradeItem,
+}
+
+/// One request while it is worked on.
+struct Batch {
+    items: Vec<VerifyItem>,
+    extraction: Extraction,
+    deadline: Instant,
+    /// The first item that no worker has taken.
+    next: AtomicUsize,
+    /// Cancelled when nobody waits for the verdicts any more.
+    unwanted: CancellationToken,
+}
+
+impl GradingPool {
+    /// A pool of this many threads.
+    pub(crate) fn new(threads: NonZeroUsize, grade_item: GradeItem) -> Self {
+        let permits = Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS)));
+        Self {
+            threads,
+            permits,
+            grade_item,
+        }
+    }
+
+    /// The verdicts in the order of the items. What is not reached by the deadline is [`VerdictKind::OutOfTime`].
+    pub(crate) async fn grade_batch(
+        &self,
+        items: Vec<VerifyItem>,
+        extraction: Extraction,
+        deadline: Instant,
+    ) -> Vec<Verdict> {
+        let unwanted = CancellationToken::new();
+        // A client that goes away drops this future; its work ends after the items in hand.
+        let _cancel_on_drop = unwanted.clone().drop_guard();
+        let item_count = items.len();
+        let worker_count = self.threads.get().min(item_count.div_ceil(ITEMS_PER_WORKER));
+        let batch = Arc::new(Batch {
+            items,
+            extraction,
+            deadline,
+            next: AtomicUsize::new(0),
+            unwanted,
+        });
+
+        let mut workers = JoinSet::new();
+        for _ in 0..worker_count {
+            workers.spawn(run_worker(self.permits.clone(), batch.clone(), self.grade_item));
+        }
+        let mut verdicts: Vec<Option<Verdict>> = vec![None; item_count];
+        let mut failed = false;
+        while let Some(outcome) = workers.join_next().await {
+            match outcome {
+                Ok(Ok(graded)) => {
+                    for (index, graded_verdict) in graded {
+                        verdicts[index] = Some(graded_verdict);
+                    }
+                }
+                Ok(Err(join_error)) | Err(join_error) => {
+                    error!(error = %join_error, "grading thread failed");
+                    failed = true;
+                }
+            }
+        }
+        let missing = if failed {
+            verdict(VerdictKind::InternalError, "", "grading thread failed")
+        } else {
+            verdict(VerdictKind::OutOfTime, "", "not reached within the time of the batch")
+        };
+        verdicts
+            .into_iter()
+            .map(|graded| graded.unwrap_or_else(|| missing.clone()))
+            .collect()
+    }
+
+    /// Waits until no batch is worked on.
+    pub(crate) async fn idle(&self) {
+        let all = u32::try_from(self.threads.get()).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so this can only succeed.
+        let _ = self.permits.acquire_many(all).await;
+    }
+}
+
+/// Waits for a thread of the pool and works on the batch there.
+async fn run_worker(
+    permits: Arc<Semaphore>,
+    batch: Arc<Batch>,
+    grade_item: GradeItem,
+) -> Result<Vec<(usize, Verdict)>, JoinError> {
+    let permit = tokio::select! {
+        permit = timeout_at(batch.deadline, permits.acquire_owned()) => permit,
+        () = batch.unwanted.cancelled() => return Ok(Vec::new()),
+    };
+    let Ok(Ok(permit)) = permit else {
+        return Ok(Vec::new());
+    };
+    let work = move || grade_items(&batch, grade_item, permit);
+    tokio::task::spawn_blocking(work).await
+}
+
+/// Takes items until none is left or the time is up. Holds the thread's permit meanwhile.
+fn grade_items(batch: &Batch, grade_item: GradeItem, _permit: OwnedSemaphorePermit) -> Vec<(usize, Verdict)> {
+    let mut graded = Vec::new();
+    while Instant::now() < batch.deadline && !batch.unwanted.is_cancelled() {
+        let index = batch.next.fetch_add(1, Ordering::Relaxed);
+        let Some(item) = batch.items.get(index) else {
+            break;
+        };
+        graded.push((index, grade_caught(index, item, batch.extraction, grade_item)));
+    }
+    graded
+}
+
+/// A panic says nothing about the answer: it becomes a fault of this item, and the batch goes on.
+fn grade_caught(index: usize, item: &VerifyItem, extraction: Extraction, grade_item: GradeItem) -> Verdict {
+    // Grading is pure: there is no state that a panic could leave half changed.
+    match catch_unwind(AssertUnwindSafe(|| grade_item(item, extraction))) {
+        Ok(graded) => graded,
+        Err(payload) => {
+            let reason = panic_message(payload.as_ref());
+            error!(index, reason, "grading panicked");
+            verdict(VerdictKind::InternalError, "", format!("grading panicked: {reason}"))
+        }
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown reason")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn items(count: usize) -> Vec<VerifyItem> {
+        let item = |index: usize| VerifyItem {
+            response: index.to_string(),
+            ground_truths: vec!["1".to_owned()],
+        };
+        (0..count).map(item).collect()
+    }
+
+    fn echo(item: &VerifyItem, _extraction: Extraction) -> Verdict {
+        assert!(!item.response.ends_with('7'), "an item that ends in seven");
+        verdict(VerdictKind::Correct, &item.response, "")
+    }
+
+    fn slow(item: &VerifyItem, _extraction: Extraction) -> Verdict {
+        std::thread::sleep(Duration::from_millis(20));
+        verdict(VerdictKind::Correct, &item.response, "")
+    }
+
+    fn pool(threads: usize, grade_item: GradeItem) -> GradingPool {
+        GradingPool::new(NonZeroUsize::new(threads).unwrap(), grade_item)
+    }
+
+    #[tokio::test]
+    async fn keeps_the_order_and_a_panic_to_its_item() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let verdicts = pool(4, echo)
+            .grade_batch(items(500), Extraction::Anytime, deadline)
+            .await;
+        assert_eq!(verdicts.len(), 500);
+        for (index, graded) in verdicts.iter().enumerate() {
+            if index % 10 == 7 {
+                assert_eq!(graded.kind(), VerdictKind::InternalError);
+                assert!(graded.detail.contains("ends in seven"), "{}", graded.detail);
+            } else {
+                assert_eq!(
+                    (graded.kind(), graded.extracted.as_str()),
+                    (VerdictKind::Correct, &*index.to_string())
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_reached_is_out_of_time() {
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let verdicts = pool(2, slow)
+            .grade_batch(items(200), Extraction::Anytime, deadline)
+            .await;
+        let correct = verdicts
+            .iter()
+            .filter(|graded| graded.kind() == VerdictKind::Correct)
+            .count();
+        let out_of_time = verdicts
+            .iter()
+            .filter(|graded| graded.kind() == VerdictKind::OutOfTime)
+            .count();
+        assert!(correct > 0 && correct < 20, "{correct}");
+        assert_eq!(correct + out_of_time, 200);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_thread_counts_as_time() {
+        let pool = pool(1, slow);
+        let long = pool.grade_batch(items(20), Extraction::Anytime, Instant::now() + Duration::from_secs(60));
+        let short = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            pool.grade_batch(
+                items(1),
+                Extraction::Anytime,
+                Instant::now() + Duration::from_millis(50),
+            )
+            .await
+        };
+        let (long, short) = tokio::join!(long, short);
+        assert!(long.iter().all(|graded| graded.kind() == VerdictKind::Correct));
+        assert_eq!(short[0].kind(), VerdictKind::OutOfTime);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_nobody_waits_for_ends_early() {
+        let pool = pool(1, slow);
+        let batch = pool.grade_batch(
+            items(1000),
+            Extraction::Anytime,
+            Instant::now() + Duration::from_secs(60),
+        );
+        assert!(tokio::time::timeout(Duration::from_millis(100), batch).await.is_err());
+        tokio::time::timeout(Duration::from_secs(2), pool.idle()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_has_no_verdicts() {
+        assert!(
+            pool(2, echo)
+                .grade_batch(Vec::new(), Extraction::Anytime, Instant::now())
+                .await
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Finds the answer inside a response.
+
+use anytime_proto::v1::Extraction;
+
+/// What the block of the answer starts with.
+const FINAL_ANSWER: &str = "**Final Answer**\n";
+/// What the answer starts with; it ends at the brace that closes it.
+const BOX: &str = "\\boxed{";
+
+/// The answer as it stands in the response, or nothing if there is none in the form asked for.
+///
+/// Blocks are what stands between blank lines (`\n\n`). Only the first block that starts with `**Final Answer**` and a
+/// line break counts, and in it only the last `\boxed{…}` whose braces balance: an answer after a further blank line is
+/// none, neither is `\boxed 8` or `\fbox{8}`.
+pub fn extract(response: &str, extraction: Extraction) -> Option<&str> {
+    match extraction {
+        Extraction::Unspecified | Extraction::Anytime => {
+            let block = response.split("\n\n").find(|block| block.starts_with(FINAL_ANSWER))?;
+            last_box(block)
+        }
+    }
+}
+
+/// The content of the last `\boxed{…}` with balanced braces. One pass, however many boxes never close.
+pub(crate) fn last_box(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    // Every open brace; for that of a box, where its content starts.
+    let mut open: Vec<Option<usize>> = Vec::new();
+    let mut last: Option<(usize, usize)> = None;
+    let mut position = 0;
+    while position < bytes.len() {
+        match bytes[position] {
+            b'\\' if text[position..].starts_with(BOX) => {
+                position += BOX.len();
+                open.push(Some(position));
+            }
+            // An escaped character opens and closes nothing, unless it is the backslash of a box.
+            b'\\' if !text[position + 1..].starts_with(BOX) => position += 2,
+            b'{' => {
+                open.push(None);
+                position += 1;
+            }
+            b'}' => {
+                if let Some(Some(start)) = open.pop()
+                    && last.is_none_or(|(last_start, _)| start > last_start)
+                {
+                    last = Some((start, position));
+                }
+                position += 1;
+            }
+            _ => position += 1,
+        }
+    }
+    last.map(|(start, end)| &text[start..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anytime(response: &str) -> Option<&str> {
+        extract(response, Extraction::Anytime)
+    }
+
+    #[test]
+    fn finds_the_answer_of_a_finished_and_of_a_cut_trace() {
+        assert_eq!(anytime("\n\n**Final Answer**\n\\boxed{7}"), Some("7"));
+        assert_eq!(
+            anytime("**Final Answer**\nThe answer is $\\boxed{\\frac{1}{2}}$."),
+            Some("\\frac{1}{2}")
+        );
+        let cut = "\n\nI have to answer now.\n\n</think>\n\n**Final Answer**\nSo it is\n\\[ \\boxed{12} \\]";
+        assert_eq!(anytime(cut), Some("12"));
+    }
+
+    #[test]
+    fn reads_the_first_block_only() {
+        assert_eq!(
+            anytime("**Final Answer**\n\\boxed{1}\n\n**Final Answer**\n\\boxed{2}"),
+            Some("1")
+        );
+        assert_eq!(anytime("**Final Answer**\nIt is\n\n\\boxed{2}"), None);
+        assert_eq!(anytime("**Final Answer**\n\n\\boxed{2}"), None);
+        assert_eq!(anytime("**Final Answer**\nnone\n\n**Final Answer**\n\\boxed{2}"), None);
+        assert_eq!(anytime("\\boxed{3}\n\n**Final Answer**\n\\boxed{4}"), Some("4"));
+    }
+
+    #[test]
+    fn takes_nothing_that_only_resembles_an_answer() {
+        for response in [
+            "",
+            "\\boxed{2}",
+            "Final Answer\n\\boxed{2}",
+            "**Final Answer** \\boxed{2}",
+            "so **Final Answer**\n\\boxed{2}",
+            "**Final Answer**\n\\boxed 8",
+            "**Final Answer**\n\\fbox{8}",
+            "**Final Answer**\n\\boxed{8",
+            "**Final Answer**\n\\boxed{\\frac{1}{2}",
+            "**Final Answer**\n\\boxed{8\\}",
+        ] {
+            assert_eq!(anytime(response), None, "{response:?}");
+        }
+    }
+
+    #[test]
+    fn takes_the_last_balanced_box() {
+        assert_eq!(last_box("\\boxed{1} or \\boxed{2}"), Some("2"));
+        assert_eq!(last_box("\\boxed{1} or \\boxed{2"), Some("1"));
+        assert_eq!(last_box("\\boxed{\\boxed{3}}"), Some("3"));
+        assert_eq!(last_box("} \\boxed{4}"), Some("4"));
+        assert_eq!(last_box("{ \\boxed{5}"), Some("5"));
+        assert_eq!(last_box("\\boxed{}"), Some(""));
+    }
+
+    #[test]
+    fn escaped_braces_do_not_count() {
+        assert_eq!(last_box("\\boxed{\\{1, 2\\}}"), Some("\\{1, 2\\}"));
+        assert_eq!(last_box("\\boxed{[0, \\infty\\}}"), Some("[0, \\infty\\}"));
+        assert_eq!(last_box("x \\\\ \\boxed{1 \\\\{2}}"), Some("1 \\\\{2}"));
+        assert_eq!(last_box("x \\\\boxed{6}"), Some("6"));
+        assert_eq!(last_box("x \\\\\\boxed{6}"), Some("6"));
+        assert_eq!(last_box("\\boxed{6} \\"), Some("6"));
+    }
+
+    #[test]
+    fn many_boxes_that_never_close_take_no_time() {
+        let response = format!("**Final Answer**\n{}", BOX.repeat(140_000));
+        assert_eq!(anytime(&response), None);
+        let nested = format!("{}1{}", BOX.repeat(100_000), "}".repeat(100_000));
+        assert_eq!(last_box(&nested), Some("1"));
+    }
+}

@@ -1,0 +1,46 @@
+//! The sizes and times that bound the grader. What exceeds them gets a verdict that says so, never a guess.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Longest response that is searched for an answer. A summary is a few hundred tokens; a megabyte is no summary.
+pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+
+/// Longest answer and longest ground truth, in characters. It bounds the digits of every number as well: the costliest
+/// step, reducing a fraction of two numbers of this size, takes a few milliseconds.
+pub const MAX_ANSWER_CHARS: usize = 4_096;
+
+/// Most ground truths of one item: the clock is looked at between items, not within one.
+pub const MAX_GROUND_TRUTHS: usize = 64;
+
+/// Largest magnitude of the exponent in `a \times 10^{n}`, so that a few characters cannot ask for a huge number.
+pub const MAX_EXPONENT: u32 = 4_096;
+
+/// Deepest nesting of braces that is looked into; what lies deeper is compared as it stands.
+pub const MAX_NESTING: usize = 64;
+
+/// Most items in one batch.
+pub const MAX_BATCH_ITEMS: usize = 65_536;
+
+/// How a server uses its machine.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Batches and parts of batches that are graded at once, over all requests.
+    pub threads: NonZeroUsize,
+    /// Longest that a batch is worked on; a client that sets a deadline may ask for less. Well below the time that a
+    /// process has to end after SIGTERM, so that a batch which has just begun is still answered.
+    pub batch_time: Duration,
+    /// Longest wait for requests under way after the shutdown began.
+    pub drain_time: Duration,
+}
+
+impl ServerLimits {
+    /// The usual limits with this many threads.
+    pub fn with_threads(threads: NonZeroUsize) -> Self {
+        Self {
+            threads,
+            batch_time: Duration::from_secs(5),
+            drain_time: Duration::from_secs(6),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The server: takes its listener and its shutdown, so that a test starts it on port 0 and stops it.
+
+use anytime_proto::limits::MAX_MESSAGE_BYTES;
+use anytime_proto::v1::verifier_service_server::VerifierServiceServer;
+use anytime_service::server;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tracing::{info, warn};
+
+use crate::batch::{GradeItem, GradingPool};
+use crate::limits::ServerLimits;
+use crate::rpc::{Verifier, grade_item};
+
+/// Serves until the token is cancelled. From then on health says NOT_SERVING, no new connection is taken, and requests
+/// under way finish within the drain time.
+///
+/// # Errors
+/// If the transport fails.
+pub async fn run(listener: TcpListener, shutdown: CancellationToken, limits: ServerLimits) -> anyhow::Result<()> {
+    run_with(listener, shutdown, limits, grade_item).await
+}
+
+/// [`run`] with what grades an item, so that a test can put in one that takes its time.
+async fn run_with(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    limits: ServerLimits,
+    grade_item: GradeItem,
+) -> anyhow::Result<()> {
+    let pool = GradingPool::new(limits.threads, grade_item);
+    let service = VerifierServiceServer::new(Verifier::new(pool.clone(), limits.batch_time))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let (router, health) = server::router()?;
+    health.set_serving::<VerifierServiceServer<Verifier>>().await;
+
+    let drain = async {
+        shutdown.cancelled().await;
+        let end = async {
+            end_health(health, &pool).await;
+            // What is left is to write the last answers, which `serve` waits for.
+            std::future::pending::<()>().await;
+        };
+        let _ = tokio::time::timeout(limits.drain_time, end).await;
+    };
+    tokio::select! {
+        served = server::serve(router.add_service(service), listener, shutdown.clone()) => {
+            info!("drained");
+            served
+        }
+        () = drain => {
+            warn!(seconds = limits.drain_time.as_secs_f64(), "drain took too long, dropping connections");
+            Ok(())
+        }
+    }
+}
+
+/// Tells those who watch, and ends their streams once the last batch is graded: an open stream would hold up the drain.
+async fn end_health(mut health: HealthReporter, pool: &GradingPool) {
+    let names = [VerifierServiceServer::<Verifier>::NAME, ""];
+    for name in names {
+        health.set_service_status(name, ServingStatus::NotServing).await;
+    }
+    pool.idle().await;
+    for name in names {
+        health.clear_service_status(name).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
+    use anytime_proto::v1::{Extraction, Verdict, VerdictKind, VerifyItem, VerifyRequest};
+    use tokio::task::JoinHandle;
+    use tonic::Request;
+    use tonic::transport::Channel;
+
+    use super::*;
+    use crate::grade::verdict;
+
+    /// Longer than a batch takes to arrive, even on a busy machine.
+    const ITEM_TIME: Duration = Duration::from_millis(100);
+
+    fn slow(item: &VerifyItem, _extraction: Extraction) -> Verdict {
+        assert_ne!(item.response, "broken");
+        std::thread::sleep(ITEM_TIME);
+        verdict(VerdictKind::Correct, "", "")
+    }
+
+    fn request(responses: &[&str]) -> VerifyRequest {
+        let item = |response: &&str| VerifyItem {
+            response: (*response).to_owned(),
+            ground_truths: vec!["1".to_owned()],
+        };
+        VerifyRequest {
+            items: responses.iter().map(item).collect(),
+            extraction: 0,
+        }
+    }
+
+    /// A server with one thread, and a client of it.
+    async fn start(
+        shutdown: &CancellationToken,
+        limits: ServerLimits,
+    ) -> (VerifierServiceClient<Channel>, JoinHandle<anyhow::Result<()>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(run_with(listener, shutdown.clone(), limits, slow));
+        (VerifierServiceClient::connect(address).await.unwrap(), server)
+    }
+
+    fn limits() -> ServerLimits {
+        ServerLimits::with_threads(NonZeroUsize::MIN)
+    }
+
+    #[tokio::test]
+    async fn the_deadline_of_the_client_leaves_time_to_answer() {
+        let shutdown = CancellationToken::new();
+        let (mut client, _server) = start(&shutdown, limits()).await;
+        let mut late = Request::new(request(&[""; 100]));
+        late.set_timeout(Duration::from_secs(2));
+        let verdicts = client.verify(late).await.unwrap().into_inner().verdicts;
+        assert_eq!(verdicts.len(), 100);
+        assert_eq!(verdicts[0].kind(), VerdictKind::Correct);
+        assert_eq!(verdicts[99].kind(), VerdictKind::OutOfTime);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_fault_of_its_item_only() {
+        let shutdown = CancellationToken::new();
+        let (mut client, _server) = start(&shutdown, limits()).await;
+        let verdicts = client
+            .verify(request(&["", "broken", ""]))
+            .await
+            .unwrap()
+            .into_inner()
+            .verdicts;
+        let kinds: Vec<VerdictKind> = verdicts.iter().map(Verdict::kind).collect();
+        assert_eq!(
+            kinds,
+            [VerdictKind::Correct, VerdictKind::InternalError, VerdictKind::Correct]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_after_the_shutdown() {
+        let shutdown = CancellationToken::new();
+        let (mut client, server) = start(&shutdown, limits()).await;
+        let call = tokio::spawn(async move { client.verify(request(&[""; 10])).await });
+        tokio::time::sleep(ITEM_TIME * 2).await;
+        shutdown.cancel();
+        let verdicts = call.await.unwrap().unwrap().into_inner().verdicts;
+        assert!(verdicts.iter().all(|verdict| verdict.kind() == VerdictKind::Correct));
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_drain_has_a_bound() {
+        let shutdown = CancellationToken::new();
+        let limits = ServerLimits {
+            batch_time: Duration::from_secs(60),
+            drain_time: ITEM_TIME,
+            ..limits()
+        };
+        let (mut client, server) = start(&shutdown, limits).await;
+        let _call = tokio::spawn(async move { client.verify(request(&[""; 100])).await });
+        tokio::time::sleep(ITEM_TIME * 2).await;
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(5), server)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+}
