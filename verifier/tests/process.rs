@@ -1,0 +1,179 @@
+//! The process: exit codes, the port file, SIGTERM.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
+use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn verifier() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anytime-verifier"));
+    command
+        .env_remove("ANYTIME_LISTEN")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Ends the process when a test fails before it does.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_for_file(path: &Path) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return text;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{} was not written", path.display());
+}
+
+#[tokio::test]
+async fn tells_its_port_and_drains_on_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let port_file = folder.path().join("verifier.port");
+    let child = verifier()
+        .args(["serve", "--listen", "127.0.0.1:0", "--port-file"])
+        .arg(&port_file)
+        .spawn()
+        .unwrap();
+    let mut process = Process(child);
+    let address = wait_for_file(&port_file);
+    let mut client = VerifierServiceClient::connect(format!("http://{}", address.trim()))
+        .await
+        .unwrap();
+    let item = VerifyItem {
+        response: "**Final Answer**\n\\boxed{7}".to_owned(),
+        ground_truths: vec!["7.0".to_owned()],
+    };
+    let response = client
+        .verify(VerifyRequest {
+            items: vec![item],
+            extraction: 0,
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(response.verdicts[0].kind(), VerdictKind::Correct);
+
+    let started = Instant::now();
+    kill(Pid::from_raw(process.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let status = tokio::task::spawn_blocking(move || process.0.wait().unwrap())
+        .await
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "only the port file is left behind"
+    );
+}
+
+#[test]
+fn bad_configuration_ends_it_at_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_address = taken.local_addr().unwrap().to_string();
+    let cases: [&[&str]; 6] = [
+        &[],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--threads", "0"],
+        &["serve", "--listen", &taken_address],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--port-file",
+            "/no/such/folder/port",
+        ],
+        &["serve", "--listen", "127.0.0.1:0", "--metrics-address", &taken_address],
+    ];
+    for arguments in cases {
+        let status = verifier().args(arguments).status().unwrap();
+        assert_eq!(status.code(), Some(64), "{arguments:?}");
+    }
+    assert!(verifier().arg("--help").status().unwrap().success());
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn fetch_metrics(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn counts_verdicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let port_file = folder.path().join("verifier.port");
+    let metrics_address = free_address();
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-address",
+        &metrics_address.to_string(),
+    ];
+    let _process = Process(
+        verifier()
+            .args(arguments)
+            .arg("--port-file")
+            .arg(&port_file)
+            .spawn()
+            .unwrap(),
+    );
+    let address = wait_for_file(&port_file);
+    let mut client = VerifierServiceClient::connect(format!("http://{}", address.trim()))
+        .await
+        .unwrap();
+    let responses = ["**Final Answer**\n\\boxed{7}", "**Final Answer**\n\\boxed{8}", "none"];
+    let item = |response: &str| VerifyItem {
+        response: response.to_owned(),
+        ground_truths: vec!["7".to_owned()],
+    };
+    let items = responses.iter().map(|response| item(response)).collect();
+    client.verify(VerifyRequest { items, extraction: 0 }).await.unwrap();
+
+    let metrics = tokio::task::spawn_blocking(move || fetch_metrics(metrics_address))
+        .await
+        .unwrap();
+    let expected = ["kind=\"correct\"", "kind=\"wrong\"", "kind=\"no_answer\""];
+    for label in expected {
+        let counted = |line: &&str| line.starts_with("anytime_verifier_verdicts_total{") && line.contains(label);
+        let line = metrics
+            .lines()
+            .find(counted)
+            .unwrap_or_else(|| panic!("{label} in {metrics}"));
+        assert!(line.ends_with(" 1"), "{line}");
+    }
+    assert!(metrics.contains("anytime_verifier_batch_seconds_count{"), "{metrics}");
+    let items_line = metrics
+        .lines()
+        .find(|line| line.starts_with("anytime_verifier_items_total{"))
+        .unwrap();
+    assert!(items_line.ends_with(" 3"), "{items_line}");
+}
