@@ -1,8 +1,8 @@
-//! The answer grader: a response goes through `extract` → `notation` → `value` → `compare` and
-//! comes out as a typed verdict; [`serve`] puts that behind `anytime.v1.VerifierService`.
+//! The answer grader: a response goes through `extract` → `notation` → `value` → `compare` and comes out as a typed
+//! verdict; [`serve`] puts that behind `anytime.v1.VerifierService`.
 //!
-//! Grading is pure and bounded by construction ([`limits`]): every stage reads its input a constant number of times,
-//! so a batch needs no more than a look at the clock between two items.
+//! Grading is pure and bounded by construction ([`limits`]): sizes are limited before anything is made of a text, and
+//! the slowest text within them takes milliseconds, so a batch needs no more than a look at the clock between items.
 #![forbid(unsafe_code)]
 
 mod batch;
