@@ -27,7 +27,7 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
     let mut wanted: HashMap<String, Vec<i64>> = expected_tensors(config).into_iter().collect();
     let mut weights = Weights::new();
-    let shards = shards(dir)?;
+    let Listing { named_by, shards } = list_shards(dir)?;
     for path in &shards {
         let mut shard = Shard::open(path)?;
         for (name, info) in shard.tensors() {
@@ -62,17 +62,10 @@ pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> 
         }
     }
     match wanted.into_keys().min() {
-        Some(name) => {
-            let path = if shards.len() == 1 {
-                shards[0].clone()
-            } else {
-                dir.join(INDEX_FILE)
-            };
-            Err(PolicyError::MissingTensor {
-                origin: path.display().to_string(),
-                name,
-            })
-        }
+        Some(name) => Err(PolicyError::MissingTensor {
+            origin: named_by.display().to_string(),
+            name,
+        }),
         None => Ok(weights),
     }
 }
@@ -82,11 +75,20 @@ fn is_ignored(config: &Config, name: &str) -> bool {
 }
 
 /// The safetensors files of a directory, in the order of their names.
-fn shards(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+struct Listing {
+    /// The index, or the only file.
+    named_by: PathBuf,
+    shards: Vec<PathBuf>,
+}
+
+fn list_shards(dir: &Path) -> Result<Listing, PolicyError> {
     let index = dir.join(INDEX_FILE);
     let single = dir.join(SINGLE_FILE);
     if single.exists() || !index.exists() {
-        return Ok(vec![single]);
+        return Ok(Listing {
+            named_by: single.clone(),
+            shards: vec![single],
+        });
     }
     #[derive(serde::Deserialize)]
     struct Index {
@@ -108,7 +110,11 @@ fn shards(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     if names.is_empty() {
         return Err(PolicyError::checkpoint(&index, "weight_map is empty"));
     }
-    Ok(names.iter().map(|name| dir.join(name)).collect())
+    let shards = names.iter().map(|name| dir.join(name)).collect();
+    Ok(Listing {
+        named_by: index,
+        shards,
+    })
 }
 
 struct Shard {

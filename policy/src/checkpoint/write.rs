@@ -275,3 +275,77 @@ fn remove_folder(dir: &Path) -> Result<(), PolicyError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{initialise_weights, read_weights};
+
+    fn small() -> (Config, Weights) {
+        let config = Config::from_json(
+            r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+                "num_attention_heads": 2, "vocab_size": 20, "max_position_embeddings": 64}"#,
+        )
+        .unwrap();
+        let weights = initialise_weights(&config, 5, Device::Cpu);
+        (config, weights)
+    }
+
+    #[test]
+    fn shards_are_read_back() {
+        let (config, weights) = small();
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("model");
+        // The largest tensor has 640 bytes; a shard of less holds it alone.
+        write_sharded(&dir, &config, &weights, Kind::Float, parent.path(), 600).unwrap();
+        let index: Value = serde_json::from_slice(&std::fs::read(dir.join(INDEX_FILE)).unwrap()).unwrap();
+        let bytes: usize = weights.values().map(|tensor| 4 * tensor.numel()).sum();
+        assert_eq!(index["metadata"]["total_size"], bytes);
+        assert_eq!(index["weight_map"].as_object().unwrap().len(), weights.len());
+        let first = index["weight_map"]["model.embed_tokens.weight"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(first.starts_with("model-00001-of-000"), "{first}");
+        assert!(!dir.join(SINGLE_FILE).exists());
+        // Without a dtype of its own, the configuration says it under the name that all readers know.
+        assert_eq!(Config::load(&dir).unwrap().json()["torch_dtype"], "float32");
+
+        let again = read_weights(&dir, &config, Kind::Float, Device::Cpu).unwrap();
+        assert!(weights.iter().all(|(name, tensor)| tensor.equal(&again[name])));
+        assert_eq!(weights.len(), again.len());
+
+        std::fs::remove_file(dir.join(&first)).unwrap();
+        let error = read_weights(&dir, &config, Kind::Float, Device::Cpu)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("cannot read") && error.contains(&first), "{error}");
+    }
+
+    #[test]
+    fn an_index_that_lies_is_refused() {
+        let (config, weights) = small();
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("model");
+        write_sharded(&dir, &config, &weights, Kind::Float, parent.path(), 600).unwrap();
+        let refusal = |index: Value| {
+            write_json(&dir.join(INDEX_FILE), &index).unwrap();
+            read_weights(&dir, &config, Kind::Float, Device::Cpu)
+                .unwrap_err()
+                .to_string()
+        };
+        let error = refusal(json!({"weight_map": {"a": "../elsewhere.safetensors"}}));
+        assert!(
+            error.contains("shard ../elsewhere.safetensors is not a file name"),
+            "{error}"
+        );
+        assert!(refusal(json!({"weight_map": {}})).contains("weight_map is empty"));
+        assert!(refusal(json!({})).contains("not valid json"));
+        let names = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let first = names.filter(|name| name.ends_with(".safetensors")).min().unwrap();
+        let error = refusal(json!({"weight_map": {"model.norm.weight": first}}));
+        assert!(error.contains(INDEX_FILE) && error.contains("is missing"), "{error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The crate's tests from outside, in one program, because linking libtorch takes longer than running them.
+
+#![allow(clippy::unwrap_used)] // a test's helpers fail by panicking too
+
+mod checkpoint;
+mod common;
+mod config;
+mod generation;
+mod smollm2;
+mod tokenizer;
+mod transformers;
+mod tree;
