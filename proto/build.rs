@@ -59,7 +59,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         builder = builder.type_attribute(format!("anytime.v1.{message}"), "#[derive(serde::Serialize)]");
     }
     // Weights travel in chunks that are cut from one buffer without copying.
-    builder.bytes(".anytime.v1.WeightsChunk.data").compile_fds(descriptors)?;
+    builder
+        .bytes(".anytime.v1.WeightsChunk.data")
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -42,7 +42,9 @@ pub fn read_problems(field: &str, path: &Path) -> Result<Vec<ProblemRow>, Invali
             None => Vec::new(),
         };
         if answers.is_empty() {
-            return Err(wrong("has no `answer` (a string, a number or a list of them, not empty)"));
+            return Err(wrong(
+                "has no `answer` (a string, a number or a list of them, not empty)",
+            ));
         }
         let id = match row.get("id") {
             None | Some(Value::Null) => problems.len().to_string(),
@@ -64,9 +66,17 @@ pub fn read_completions(field: &str, path: &Path) -> Result<Vec<CompletionRow>, 
     for (place, row) in read_rows(field, path)? {
         let text = |key: &str| match row.get(key) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-            _ => Err(row_error(field, path, &place, &format!("has no `{key}` (a string that is not empty)"))),
+            _ => Err(row_error(
+                field,
+                path,
+                &place,
+                &format!("has no `{key}` (a string that is not empty)"),
+            )),
         };
-        completions.push(CompletionRow { prompt: text("prompt")?, completion: text("completion")? });
+        completions.push(CompletionRow {
+            prompt: text("prompt")?,
+            completion: text("completion")?,
+        });
     }
     Ok(completions)
 }
@@ -74,7 +84,11 @@ pub fn read_completions(field: &str, path: &Path) -> Result<Vec<CompletionRow>, 
 /// The rows of the file with where each stands, for messages.
 fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>, InvalidSetting> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        InvalidSetting::new(field, path.display().to_string(), format!("a readable JSON or JSONL file ({error})"))
+        InvalidSetting::new(
+            field,
+            path.display().to_string(),
+            format!("a readable JSON or JSONL file ({error})"),
+        )
     })?;
     let mut rows = Vec::new();
     if text.trim_start().starts_with('[') {
@@ -101,7 +115,11 @@ fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>, InvalidSe
 }
 
 fn row_error(field: &str, path: &Path, place: &str, what: &str) -> InvalidSetting {
-    InvalidSetting::new(field, path.display().to_string(), format!("a file without faults, but {place} {what}"))
+    InvalidSetting::new(
+        field,
+        path.display().to_string(),
+        format!("a file without faults, but {place} {what}"),
+    )
 }
 
 /// The ground truths as texts; empty where there is nothing to compare with.
@@ -112,7 +130,11 @@ fn answer_texts(answer: &Value) -> Vec<String> {
         Value::Array(items) => {
             let texts: Vec<Vec<String>> = items.iter().map(answer_texts).collect();
             // One empty entry makes the whole list doubtful: better refused than half used.
-            if texts.iter().any(Vec::is_empty) { Vec::new() } else { texts.concat() }
+            if texts.iter().any(Vec::is_empty) {
+                Vec::new()
+            } else {
+                texts.concat()
+            }
         }
         _ => Vec::new(),
     }
@@ -130,10 +152,25 @@ mod tests {
 
     #[test]
     fn arrays_and_lines_with_every_kind_of_answer() {
-        let lines = "{\"problem\": \"a\", \"answer\": \"1\"}\n\n{\"problem\": \"b\", \"answer\": [2, \"3\"], \"id\": 7}\n";
+        let lines =
+            "{\"problem\": \"a\", \"answer\": \"1\"}\n\n{\"problem\": \"b\", \"answer\": [2, \"3\"], \"id\": 7}\n";
         let rows = problems_of(lines).expect("valid");
-        assert_eq!(rows[0], ProblemRow { id: "0".into(), problem: "a".into(), answers: vec!["1".into()] });
-        assert_eq!(rows[1], ProblemRow { id: "7".into(), problem: "b".into(), answers: vec!["2".into(), "3".into()] });
+        assert_eq!(
+            rows[0],
+            ProblemRow {
+                id: "0".into(),
+                problem: "a".into(),
+                answers: vec!["1".into()]
+            }
+        );
+        assert_eq!(
+            rows[1],
+            ProblemRow {
+                id: "7".into(),
+                problem: "b".into(),
+                answers: vec!["2".into(), "3".into()]
+            }
+        );
         let array = "[{\"problem\": \"a\", \"answer\": 1.5}]";
         assert_eq!(problems_of(array).expect("valid")[0].answers, ["1.5"]);
     }
@@ -142,7 +179,10 @@ mod tests {
     fn a_row_without_answer_is_named() {
         let error = problems_of("{\"problem\": \"a\", \"answer\": \"1\"}\n{\"problem\": \"b\"}").expect_err("refused");
         assert_eq!(error.field, "data.path");
-        assert!(error.allowed.contains("line 2") && error.allowed.contains("answer"), "{error}");
+        assert!(
+            error.allowed.contains("line 2") && error.allowed.contains("answer"),
+            "{error}"
+        );
         for empty in ["\"\"", "null", "[]", "[\"1\", \"\"]", "{}"] {
             let row = format!("{{\"problem\": \"a\", \"answer\": {empty}}}");
             assert!(problems_of(&row).is_err(), "{empty}");

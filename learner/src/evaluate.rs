@@ -76,14 +76,25 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
 
 /// Thinking tokens of all traces.
 pub fn thinking_tokens_of(group: &v1::ScoredGroup) -> u64 {
-    group.traces.iter().filter_map(|trace| trace.thinking.as_ref()).map(|thinking| thinking.ids.len() as u64).sum()
+    group
+        .traces
+        .iter()
+        .filter_map(|trace| trace.thinking.as_ref())
+        .map(|thinking| thinking.ids.len() as u64)
+        .sum()
 }
 
 /// Generated tokens of all traces and summaries.
 pub fn generated_tokens_of(group: &v1::ScoredGroup) -> u64 {
-    let summaries = group.traces.iter().flat_map(|trace| &trace.nodes).flat_map(|node| &node.summaries);
-    let of_summaries: u64 =
-        summaries.filter_map(|summary| summary.generated.as_ref()).map(|generated| generated.ids.len() as u64).sum();
+    let summaries = group
+        .traces
+        .iter()
+        .flat_map(|trace| &trace.nodes)
+        .flat_map(|node| &node.summaries);
+    let of_summaries: u64 = summaries
+        .filter_map(|summary| summary.generated.as_ref())
+        .map(|generated| generated.ids.len() as u64)
+        .sum();
     thinking_tokens_of(group) + of_summaries
 }
 

@@ -15,7 +15,10 @@ pub struct InvalidGroup {
 }
 
 fn fail<T>(place: String, problem: impl Into<String>) -> Result<T, InvalidGroup> {
-    Err(InvalidGroup { place, problem: problem.into() })
+    Err(InvalidGroup {
+        place,
+        problem: problem.into(),
+    })
 }
 
 /// Checks that budgets ascend, lists are of one length, nodes lie at their cuts, multiplicities add up to the number of
@@ -47,7 +50,10 @@ fn check_trace(group: &v1::ScoredGroup, trace: &v1::Trace, place: &str) -> Resul
     for (index, node) in trace.nodes.iter().enumerate() {
         let place = format!("{place}.nodes[{index}]");
         if node.first_budget != next_budget || node.multiplicity == 0 {
-            return fail(place, format!("stands for budgets from {} instead of {next_budget}", node.first_budget));
+            return fail(
+                place,
+                format!("stands for budgets from {} instead of {next_budget}", node.first_budget),
+            );
         }
         next_budget += node.multiplicity;
         let Some(budget) = group.budgets.get(node.first_budget as usize) else {
@@ -56,14 +62,20 @@ fn check_trace(group: &v1::ScoredGroup, trace: &v1::Trace, place: &str) -> Resul
         let is_end = next_budget as usize == group.budgets.len();
         let expected_cut = if is_end { length.min(*budget) } else { *budget };
         if node.cut != expected_cut || node.cut > length {
-            return fail(place, format!("is cut at {} instead of {expected_cut} (thinking: {length})", node.cut));
+            return fail(
+                place,
+                format!("is cut at {} instead of {expected_cut} (thinking: {length})", node.cut),
+            );
         }
         if node.multiplicity > 1 && length > *budget {
             return fail(place, "stands for several budgets although the thinking went on");
         }
         let expected = node.multiplicity * group.summaries_per_budget;
         if node.summaries.len() as u32 != expected {
-            return fail(place, format!("has {} summaries instead of {expected}", node.summaries.len()));
+            return fail(
+                place,
+                format!("has {} summaries instead of {expected}", node.summaries.len()),
+            );
         }
         if node.inserted_ids.is_empty() {
             return fail(place, "has nothing inserted before its summaries");
@@ -89,8 +101,88 @@ fn check_generated(generated: Option<&v1::Generated>, place: String) -> Result<&
     if generated.log_probs.len() != length || generated.versions.len() != length {
         return fail(place, "ids, log_probs and versions differ in length");
     }
-    if let Some(value) = generated.log_probs.iter().find(|value| !value.is_finite() || **value > 1e-3) {
+    if let Some(value) = generated
+        .log_probs
+        .iter()
+        .find(|value| !value.is_finite() || **value > 1e-3)
+    {
         return fail(place, format!("has the log-probability {value}"));
     }
     Ok(generated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generated(length: usize) -> Option<v1::Generated> {
+        Some(v1::Generated {
+            ids: vec![1; length],
+            log_probs: vec![-0.5; length],
+            versions: vec![0; length],
+            finish: v1::FinishReason::EndMarker.into(),
+        })
+    }
+
+    fn node(cut: u32, first_budget: u32, multiplicity: u32) -> v1::Node {
+        let summary = v1::Summary {
+            generated: generated(2),
+            ..Default::default()
+        };
+        let summaries = vec![summary; 2 * multiplicity as usize];
+        v1::Node {
+            cut,
+            first_budget,
+            multiplicity,
+            inserted_ids: vec![7],
+            summaries,
+        }
+    }
+
+    fn group(length: usize, nodes: Vec<v1::Node>) -> v1::ScoredGroup {
+        v1::ScoredGroup {
+            budgets: vec![2, 4, 8],
+            summaries_per_budget: 2,
+            traces: vec![v1::Trace {
+                thinking: generated(length),
+                nodes,
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn merged_and_unmerged_nodes_pass() {
+        let valid = [
+            group(3, vec![node(2, 0, 1), node(3, 1, 2)]),
+            group(2, vec![node(2, 0, 3)]),
+            group(8, vec![node(2, 0, 1), node(4, 1, 1), node(8, 2, 1)]),
+            group(1, vec![node(1, 0, 3)]),
+        ];
+        for group in valid {
+            assert_eq!(check_group(&group), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_named() {
+        let mut short_log_probs = group(1, vec![node(1, 0, 3)]);
+        if let Some(thinking) = &mut short_log_probs.traces[0].thinking {
+            thinking.log_probs.clear();
+        }
+        let mut unequal_budgets = group(1, vec![node(1, 0, 3)]);
+        unequal_budgets.budgets = vec![2, 2, 8];
+        let invalid = [
+            (group(5, vec![node(2, 0, 1), node(4, 1, 1)]), "traces[0]"),
+            (group(3, vec![node(2, 0, 1), node(4, 1, 2)]), "traces[0].nodes[1]"),
+            (group(8, vec![node(2, 0, 1), node(8, 1, 2)]), "traces[0].nodes[1]"),
+            (group(3, vec![node(2, 0, 1), node(3, 2, 1)]), "traces[0].nodes[1]"),
+            (group(0, vec![node(0, 0, 3)]), "traces[0].thinking"),
+            (short_log_probs, "traces[0].thinking"),
+            (unequal_budgets, "budgets"),
+        ];
+        for (group, place) in invalid {
+            assert_eq!(check_group(&group).expect_err("refused").place, place);
+        }
+    }
 }

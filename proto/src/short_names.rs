@@ -23,7 +23,9 @@ pub trait ShortName: Sized + Copy + TryFrom<i32> + Into<i32> {
 
     /// The variant with this short name; `unspecified` is none.
     fn from_short_name(name: &str) -> Option<Self> {
-        let is_short = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let is_short = name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !is_short || name == "unspecified" {
             return None;
         }
@@ -32,7 +34,10 @@ pub trait ShortName: Sized + Copy + TryFrom<i32> + Into<i32> {
 
     /// All short names, for messages that say what is allowed.
     fn allowed() -> String {
-        let names: Vec<String> = (1..).map_while(|number| Self::try_from(number).ok()).map(Self::short_name).collect();
+        let names: Vec<String> = (1..)
+            .map_while(|number| Self::try_from(number).ok())
+            .map(Self::short_name)
+            .collect();
         names.join(", ")
     }
 }

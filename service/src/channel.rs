@@ -17,7 +17,11 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`ExitError`] with the configuration code if the address is no URI.
 pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
-    let uri = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let uri = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    };
     let endpoint = Endpoint::from_shared(uri)
         .map_err(|error| ExitError::configuration(format!("{name} address `{address}`: {error}")))?;
     Ok(endpoint

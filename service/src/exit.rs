@@ -26,18 +26,27 @@ pub struct ExitError {
 impl ExitError {
     /// Bad configuration.
     pub fn configuration(message: impl Display) -> Self {
-        Self { code: CONFIGURATION, message: message.to_string() }
+        Self {
+            code: CONFIGURATION,
+            message: message.to_string(),
+        }
     }
 
     /// A peer cannot be reached.
     pub fn unavailable(message: impl Display) -> Self {
-        Self { code: UNAVAILABLE, message: message.to_string() }
+        Self {
+            code: UNAVAILABLE,
+            message: message.to_string(),
+        }
     }
 }
 
 /// The exit code that an error asks for; [`FAILED`] where it asks for none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(|cause| cause.downcast_ref::<ExitError>()).map_or(FAILED, |exit| exit.code)
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<ExitError>())
+        .map_or(FAILED, |exit| exit.code)
 }
 
 /// What `main` returns: prints the error as one line on standard error.

@@ -14,7 +14,10 @@ impl Seconds {
     /// The counter is there, at its value, from now on.
     pub fn new(counter: Counter) -> Self {
         counter.increment(0);
-        Self { counter, rest: Duration::ZERO }
+        Self {
+            counter,
+            rest: Duration::ZERO,
+        }
     }
 
     /// Adds a duration.

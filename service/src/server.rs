@@ -50,5 +50,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ExitError> {
 /// If the transport fails.
 pub async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let incoming = TcpListenerStream::new(listener);
-    router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await.context("gRPC server")
+    router
+        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .await
+        .context("gRPC server")
 }

@@ -45,7 +45,9 @@ fn spawn_watchdog(limit: Duration) {
 
 /// Sleeps, but no longer than until the token is cancelled. Returns whether the time passed.
 pub async fn sleep_unless_cancelled(duration: Duration, token: &CancellationToken) -> bool {
-    run_unless_cancelled(tokio::time::sleep(duration), token).await.is_some()
+    run_unless_cancelled(tokio::time::sleep(duration), token)
+        .await
+        .is_some()
 }
 
 /// Runs a future until the token is cancelled.

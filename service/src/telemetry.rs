@@ -42,7 +42,9 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if json {
         builder.json().flatten_event(true).with_current_span(false).init();
     } else {
@@ -52,9 +54,8 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
     let Some(address) = args.metrics_address else {
         return Ok(());
     };
-    let bad_address = |error: &dyn std::fmt::Display| {
-        ExitError::configuration(format!("--metrics-address {address}: {error}"))
-    };
+    let bad_address =
+        |error: &dyn std::fmt::Display| ExitError::configuration(format!("--metrics-address {address}: {error}"));
     let builder = PrometheusBuilder::new()
         .with_http_listener(address)
         .add_global_label("process", process)

@@ -36,7 +36,11 @@ pub fn publishable(
 ) -> anyhow::Result<PublishedWeights> {
     let mut assets = Vec::new();
     for path in anytime_policy::asset_files(assets_from) {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+            .to_owned();
         let data = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         assets.push((name, Bytes::from(data)));
     }
@@ -49,7 +53,11 @@ pub fn publishable(
             data: tensor_bytes(tensor, kind),
         });
     }
-    Ok(PublishedWeights { version, assets, tensors })
+    Ok(PublishedWeights {
+        version,
+        assets,
+        tensors,
+    })
 }
 
 /// The elements in `kind`, little-endian as every machine that libtorch runs on.

@@ -59,7 +59,10 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
         fs::create_dir_all(&aside)?;
         write_tensors(&aside.join(WEIGHTS_FILE), trainer.masters().iter())?;
         let optimiser = trainer.optimiser().state();
-        write_tensors(&aside.join(OPTIMISER_FILE), optimiser.iter().map(|(name, tensor)| (name, tensor)))?;
+        write_tensors(
+            &aside.join(OPTIMISER_FILE),
+            optimiser.iter().map(|(name, tensor)| (name, tensor)),
+        )?;
         fs::write(aside.join(STATE_FILE), serde_json::to_vec_pretty(state)?)?;
         for file in [WEIGHTS_FILE, OPTIMISER_FILE, STATE_FILE] {
             File::open(aside.join(file))?.sync_all()?;
@@ -125,19 +128,21 @@ fn list(parent: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-fn write_tensors<'a>(
-    path: &Path,
-    tensors: impl Iterator<Item = (&'a String, &'a Tensor)>,
-) -> anyhow::Result<()> {
+fn write_tensors<'a>(path: &Path, tensors: impl Iterator<Item = (&'a String, &'a Tensor)>) -> anyhow::Result<()> {
     let on_host: Vec<(&str, Tensor)> = no_grad(|| {
-        tensors.map(|(name, tensor)| (name.as_str(), tensor.detach().to_device(Device::Cpu).contiguous())).collect()
+        tensors
+            .map(|(name, tensor)| (name.as_str(), tensor.detach().to_device(Device::Cpu).contiguous()))
+            .collect()
     });
     Tensor::write_safetensors(&on_host, path).with_context(|| format!("writing {}", path.display()))
 }
 
 fn read_tensors(path: &Path, device: Device) -> anyhow::Result<Vec<(String, Tensor)>> {
     let tensors = Tensor::read_safetensors(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(device))).collect())
+    Ok(tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_device(device)))
+        .collect())
 }
 
 #[cfg(test)]

@@ -36,5 +36,7 @@ pub fn mean_over_group(to_go: &[Vec<f64>]) -> Vec<f64> {
     if to_go.len() < 2 {
         return vec![0.0; segments];
     }
-    (0..segments).map(|segment| to_go.iter().map(|row| row[segment]).sum::<f64>() / to_go.len() as f64).collect()
+    (0..segments)
+        .map(|segment| to_go.iter().map(|row| row[segment]).sum::<f64>() / to_go.len() as f64)
+        .collect()
 }

@@ -123,7 +123,12 @@ mod tests {
     use crate::objectives::Grpo;
 
     /// A group with given scores as [trace][S·A]; `nodes` gives each trace's (cut, multiplicity).
-    fn group(scores: &[&[f32]], nodes: &[&[(u32, u32)]], budgets: &[u32], summaries_per_budget: u32) -> v1::ScoredGroup {
+    fn group(
+        scores: &[&[f32]],
+        nodes: &[&[(u32, u32)]],
+        budgets: &[u32],
+        summaries_per_budget: u32,
+    ) -> v1::ScoredGroup {
         let generated = |length: usize| {
             Some(v1::Generated {
                 ids: vec![1; length],
@@ -155,7 +160,10 @@ mod tests {
                 first_budget += multiplicity;
             }
             let length = cuts.last().expect("a trace has nodes").0 as usize;
-            traces.push(v1::Trace { thinking: generated(length), nodes: trace_nodes });
+            traces.push(v1::Trace {
+                thinking: generated(length),
+                nodes: trace_nodes,
+            });
         }
         let group = v1::ScoredGroup {
             budgets: budgets.to_vec(),
@@ -212,7 +220,10 @@ mod tests {
         assert_close(&reward_to_go(&rewards[1], &UNIFORM), &[0.5, 0.5, 0.375, 0.125]);
         for row in &rewards {
             // Six decimals as the vectors give them.
-            assert_close(&previous_budgets_value(row, &UNIFORM, 0.5), &[0.0, 0.0, 1.0 / 6.0, 0.25 * 5.0 / 7.0]);
+            assert_close(
+                &previous_budgets_value(row, &UNIFORM, 0.5),
+                &[0.0, 0.0, 1.0 / 6.0, 0.25 * 5.0 / 7.0],
+            );
         }
         let to_go: Vec<Vec<f64>> = rewards.iter().map(|row| reward_to_go(row, &UNIFORM)).collect();
         assert_close(&mean_over_group(&to_go), &[0.5625, 0.5625, 0.4375, 0.1875]);
@@ -221,16 +232,39 @@ mod tests {
     #[test]
     fn golden_thinking_advantages() {
         let vectors: [(&[f64], v1::VarianceReduction, [f64; 4], [f64; 4]); 8] = [
-            (&UNIFORM, FULL, [0.0625, 0.203125, 0.197917, 0.069196], [-0.0625, 0.078125, 0.072917, -0.055804]),
-            (&LINEAR, FULL, [0.1, 0.275, 0.283333, 0.110714], [-0.1, 0.075, 0.083333, -0.089286]),
-            (&BASE, FULL, [0.25, 0.4375, 0.458333, 0.276786], [-0.25, -0.0625, -0.041667, -0.223214]),
+            (
+                &UNIFORM,
+                FULL,
+                [0.0625, 0.203125, 0.197917, 0.069196],
+                [-0.0625, 0.078125, 0.072917, -0.055804],
+            ),
+            (
+                &LINEAR,
+                FULL,
+                [0.1, 0.275, 0.283333, 0.110714],
+                [-0.1, 0.075, 0.083333, -0.089286],
+            ),
+            (
+                &BASE,
+                FULL,
+                [0.25, 0.4375, 0.458333, 0.276786],
+                [-0.25, -0.0625, -0.041667, -0.223214],
+            ),
             (&UNIFORM, v1::VarianceReduction::V2, [0.0625; 4], [-0.0625; 4]),
             (&LINEAR, v1::VarianceReduction::V2, [0.1; 4], [-0.1; 4]),
             (&BASE, v1::VarianceReduction::V2, [0.25; 4], [-0.25; 4]),
-            (&UNIFORM, v1::VarianceReduction::V1, [0.625, 0.625, 0.333333, 0.071429], [
-                0.5, 0.5, 0.208333, -0.053571,
-            ]),
-            (&UNIFORM, v1::VarianceReduction::None, [0.625, 0.625, 0.5, 0.25], [0.5, 0.5, 0.375, 0.125]),
+            (
+                &UNIFORM,
+                v1::VarianceReduction::V1,
+                [0.625, 0.625, 0.333333, 0.071429],
+                [0.5, 0.5, 0.208333, -0.053571],
+            ),
+            (
+                &UNIFORM,
+                v1::VarianceReduction::None,
+                [0.625, 0.625, 0.5, 0.25],
+                [0.5, 0.5, 0.375, 0.125],
+            ),
         ];
         for (prior, variance_reduction, first, second) in vectors {
             let advantages = brpo(prior, variance_reduction, ALL).thinking_advantages(&golden_rewards());
@@ -246,11 +280,16 @@ mod tests {
         let advantages = objective.summary_advantages(&group, &ScoreTable::of_group(&group));
         assert_close(&advantages[0], &[0., 0., -0.5, 0.5, 0., 0., 0., 0.]);
         let third = 1.0 / 3.0;
-        assert_close(&advantages[1], &[0., 0., third, -2. * third, third, third, -2. * third, third]);
+        assert_close(
+            &advantages[1],
+            &[0., 0., third, -2. * third, third, third, -2. * third, third],
+        );
 
         let targets = objective.targets(&group);
         // Eight thinking tokens, two per segment, then eight summaries of one token.
-        let expected = [0.0625, 0.0625, 0.203125, 0.203125, 0.197917, 0.197917, 0.069196, 0.069196];
+        let expected = [
+            0.0625, 0.0625, 0.203125, 0.203125, 0.197917, 0.197917, 0.069196, 0.069196,
+        ];
         let thinking: Vec<f64> = targets[0].advantages[..8].iter().copied().map(f64::from).collect();
         assert_close(&thinking, &expected);
         assert_eq!(targets[0].advantages.len(), 16);
@@ -287,7 +326,10 @@ mod tests {
         );
         let objective = brpo(&LINEAR, v1::VarianceReduction::V2, v1::SummaryMethod::Grpo);
         let scores = ScoreTable::of_group(&group);
-        assert_close(&objective.thinking_advantages(&scores.mean_per_budget())[0], &[0.1, 0.1, 0.2, 0.2]);
+        assert_close(
+            &objective.thinking_advantages(&scores.mean_per_budget())[0],
+            &[0.1, 0.1, 0.2, 0.2],
+        );
         let summaries = objective.summary_advantages(&group, &scores);
         assert_close(&summaries[0], &[0., 0., 0., 0.5]);
         assert_close(&summaries[1], &[0., 0., 0., -0.5]);

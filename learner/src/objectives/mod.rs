@@ -44,7 +44,9 @@ impl TraceTargets {
 /// The objective that the settings name; `JobSettings` admits no other name.
 pub fn objective(settings: &ObjectiveSettings) -> Box<dyn Objective> {
     match settings.name.as_str() {
-        "grpo" => Box::new(Grpo { summary_weight: settings.summary_weight }),
+        "grpo" => Box::new(Grpo {
+            summary_weight: settings.summary_weight,
+        }),
         _ => Box::new(Brpo::new(settings)),
     }
 }

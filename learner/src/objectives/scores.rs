@@ -27,7 +27,10 @@ impl ScoreTable {
     /// r[g][s]: the mean of the A scores.
     pub fn mean_per_budget(&self) -> Vec<Vec<f64>> {
         let mean = |scores: &Vec<f64>| scores.iter().sum::<f64>() / scores.len() as f64;
-        self.0.iter().map(|columns| columns.iter().map(mean).collect()).collect()
+        self.0
+            .iter()
+            .map(|columns| columns.iter().map(mean).collect())
+            .collect()
     }
 }
 

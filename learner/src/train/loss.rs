@@ -45,7 +45,9 @@ impl PolicyLoss {
         let ratio = (log_probs - &terms.proximal).exp();
         let plain = -&terms.advantages * &ratio;
         let clipped = -&terms.advantages * ratio.clamp(1.0 - self.clip, 1.0 + self.clip);
-        let importance = (&terms.proximal - &terms.behaviour).exp().clamp_max(self.importance_cap);
+        let importance = (&terms.proximal - &terms.behaviour)
+            .exp()
+            .clamp_max(self.importance_cap);
         let clipped_count = clipped.gt_tensor(&plain).sum(Kind::Float);
         let loss = plain.maximum(&clipped) * importance * &terms.weights;
         (loss.sum(Kind::Float), clipped_count)
@@ -56,7 +58,10 @@ impl PolicyLoss {
 mod tests {
     use super::*;
 
-    const LOSS: PolicyLoss = PolicyLoss { clip: 0.2, importance_cap: 2.0 };
+    const LOSS: PolicyLoss = PolicyLoss {
+        clip: 0.2,
+        importance_cap: 2.0,
+    };
 
     fn terms(behaviour: f32, proximal: f32, advantage: f32) -> TokenTerms {
         tch::set_num_threads(1);

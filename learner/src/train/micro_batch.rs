@@ -40,7 +40,9 @@ mod tests {
 
     #[test]
     fn batches_hold_all_rows_within_the_bound() {
-        let rows: Vec<TrainingRow> = (1..40_usize).map(|length| supervised_row(&[0], &vec![1; length])).collect();
+        let rows: Vec<TrainingRow> = (1..40_usize)
+            .map(|length| supervised_row(&[0], &vec![1; length]))
+            .collect();
         let batches = micro_batches(rows, 64);
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 39);
         for batch in &batches {

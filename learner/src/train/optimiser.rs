@@ -51,9 +51,19 @@ pub struct AdamW {
 impl AdamW {
     /// Moments at zero for every parameter.
     pub fn new(settings: AdamWSettings, parameters: &Weights) -> Self {
-        let zeros = |tensor: &Tensor| Moments { first: tensor.zeros_like(), second: tensor.zeros_like() };
-        let moments = parameters.iter().map(|(name, tensor)| (name.clone(), no_grad(|| zeros(tensor)))).collect();
-        Self { settings, updates: 0, moments }
+        let zeros = |tensor: &Tensor| Moments {
+            first: tensor.zeros_like(),
+            second: tensor.zeros_like(),
+        };
+        let moments = parameters
+            .iter()
+            .map(|(name, tensor)| (name.clone(), no_grad(|| zeros(tensor))))
+            .collect();
+        Self {
+            settings,
+            updates: 0,
+            moments,
+        }
     }
 
     /// How many updates have been made.
@@ -69,7 +79,11 @@ impl AdamW {
     pub fn update(&mut self, parameters: &Weights, learning_rate: f64) -> anyhow::Result<f64> {
         no_grad(|| {
             let norm = gradient_norm(parameters);
-            ensure!(norm.is_finite(), "the gradient is not finite (norm {norm}) at update {}", self.updates);
+            ensure!(
+                norm.is_finite(),
+                "the gradient is not finite (norm {norm}) at update {}",
+                self.updates
+            );
             let clip = self.settings.gradient_clip;
             let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
             self.updates += 1;
@@ -78,11 +92,21 @@ impl AdamW {
                 if !gradient.defined() {
                     continue;
                 }
-                let moments = self.moments.get_mut(name).context("a parameter that the optimiser does not know")?;
+                let moments = self
+                    .moments
+                    .get_mut(name)
+                    .context("a parameter that the optimiser does not know")?;
                 if scale != 1.0 {
                     let _ = gradient.g_mul_scalar_(scale);
                 }
-                apply(&self.settings, self.updates, learning_rate, &mut parameter.shallow_clone(), &gradient, moments);
+                apply(
+                    &self.settings,
+                    self.updates,
+                    learning_rate,
+                    &mut parameter.shallow_clone(),
+                    &gradient,
+                    moments,
+                );
                 let _ = gradient.zero_();
             }
             Ok(norm)
@@ -107,8 +131,14 @@ impl AdamW {
         for (name, moments) in &mut self.moments {
             for (prefix, moment) in [("first", &mut moments.first), ("second", &mut moments.second)] {
                 let key = format!("{prefix}.{name}");
-                let stored = tensors.remove(&key).with_context(|| format!("the recovery checkpoint lacks `{key}`"))?;
-                ensure!(stored.size() == moment.size(), "`{key}` has shape {:?} in the recovery checkpoint", stored.size());
+                let stored = tensors
+                    .remove(&key)
+                    .with_context(|| format!("the recovery checkpoint lacks `{key}`"))?;
+                ensure!(
+                    stored.size() == moment.size(),
+                    "`{key}` has shape {:?} in the recovery checkpoint",
+                    stored.size()
+                );
                 no_grad(|| moment.copy_(&stored));
             }
         }
@@ -156,8 +186,13 @@ fn apply(
 mod tests {
     use super::*;
 
-    const SETTINGS: AdamWSettings =
-        AdamWSettings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, gradient_clip: 0.0 };
+    const SETTINGS: AdamWSettings = AdamWSettings {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        gradient_clip: 0.0,
+    };
 
     fn parameters() -> Weights {
         tch::set_num_threads(1);
@@ -166,7 +201,9 @@ mod tests {
     }
 
     fn backward(parameters: &Weights) {
-        (parameters["w"].square() * Tensor::from_slice(&[0.5_f32, 1.0, 2.0])).sum(Kind::Float).backward();
+        (parameters["w"].square() * Tensor::from_slice(&[0.5_f32, 1.0, 2.0]))
+            .sum(Kind::Float)
+            .backward();
     }
 
     #[test]
@@ -176,9 +213,15 @@ mod tests {
         let store = tch::nn::VarStore::new(tch::Device::Cpu);
         let mut theirs = store.root().zeros("w", &[3]);
         no_grad(|| theirs.copy_(&Tensor::from_slice(&[1.0_f32, -2.0, 3.0])));
-        let mut reference =
-            tch::nn::OptimizerConfig::build(tch::nn::AdamW { wd: 0.01, ..Default::default() }, &store, 0.1)
-                .expect("torch's AdamW");
+        let mut reference = tch::nn::OptimizerConfig::build(
+            tch::nn::AdamW {
+                wd: 0.01,
+                ..Default::default()
+            },
+            &store,
+            0.1,
+        )
+        .expect("torch's AdamW");
         for _ in 0..20 {
             backward(&ours);
             optimiser.update(&ours, 0.1).expect("finite");
@@ -197,10 +240,15 @@ mod tests {
             backward(&straight);
             optimiser.update(&straight, 0.1).expect("finite");
         }
-        let weights: Weights =
-            [("w".to_owned(), straight["w"].detach().copy().set_requires_grad(true))].into_iter().collect();
+        let weights: Weights = [("w".to_owned(), straight["w"].detach().copy().set_requires_grad(true))]
+            .into_iter()
+            .collect();
         let mut restored = AdamW::new(SETTINGS, &weights);
-        let state = optimiser.state().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect();
+        let state = optimiser
+            .state()
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.copy()))
+            .collect();
         restored.restore(optimiser.updates(), state).expect("complete");
         for parameters in [&straight, &weights] {
             backward(parameters);
@@ -213,7 +261,13 @@ mod tests {
     #[test]
     fn clips_and_refuses_what_is_not_finite() {
         let clipped = parameters();
-        let mut optimiser = AdamW::new(AdamWSettings { gradient_clip: 0.5, ..SETTINGS }, &clipped);
+        let mut optimiser = AdamW::new(
+            AdamWSettings {
+                gradient_clip: 0.5,
+                ..SETTINGS
+            },
+            &clipped,
+        );
         backward(&clipped);
         let norm = optimiser.update(&clipped, 0.1).expect("finite");
         // Gradients 1, −4, 12.

@@ -62,24 +62,45 @@ pub fn training_rows(group: &v1::ScoredGroup, targets: &[TraceTargets]) -> Vec<T
                 }
                 tokens.push(generated, advantages, weights);
                 let ids = [node.inserted_ids.as_slice(), generated.ids.as_slice()].concat();
-                branches.push(Branch { cut: node.cut as usize, inserted: node.inserted_ids.len(), ids });
+                branches.push(Branch {
+                    cut: node.cut as usize,
+                    inserted: node.inserted_ids.len(),
+                    ids,
+                });
             }
         }
         if moves_weights(&tokens.advantages, &tokens.weights) {
             let prefix = [group.prompt_ids.as_slice(), thinking.ids.as_slice()].concat();
-            rows.push(TrainingRow { tree: TreeRow { prompt: group.prompt_ids.len(), prefix, branches }, tokens });
+            rows.push(TrainingRow {
+                tree: TreeRow {
+                    prompt: group.prompt_ids.len(),
+                    prefix,
+                    branches,
+                },
+                tokens,
+            });
         }
     }
     rows
 }
 
 fn moves_weights(advantages: &[f32], weights: &[f32]) -> bool {
-    advantages.iter().zip(weights).any(|(advantage, weight)| advantage * weight != 0.0)
+    advantages
+        .iter()
+        .zip(weights)
+        .any(|(advantage, weight)| advantage * weight != 0.0)
 }
 
 /// A supervised pair as a row without branches; every completion token has weight 1.
 pub fn supervised_row(prompt: &[u32], completion: &[u32]) -> TrainingRow {
-    let tokens = RowTokens { weights: vec![1.0; completion.len()], ..RowTokens::default() };
-    let tree = TreeRow { prompt: prompt.len(), prefix: [prompt, completion].concat(), branches: Vec::new() };
+    let tokens = RowTokens {
+        weights: vec![1.0; completion.len()],
+        ..RowTokens::default()
+    };
+    let tree = TreeRow {
+        prompt: prompt.len(),
+        prefix: [prompt, completion].concat(),
+        branches: Vec::new(),
+    };
     TrainingRow { tree, tokens }
 }

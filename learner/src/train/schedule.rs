@@ -43,11 +43,19 @@ mod tests {
 
     #[test]
     fn rises_then_falls() {
-        let rate = LearningRate { peak: 2.0, schedule: Schedule::Cosine, warmup_updates: 4, total_updates: 14 };
+        let rate = LearningRate {
+            peak: 2.0,
+            schedule: Schedule::Cosine,
+            warmup_updates: 4,
+            total_updates: 14,
+        };
         assert_eq!([rate.at(0), rate.at(3), rate.at(4)], [0.5, 2.0, 2.0]);
         assert!((rate.at(9) - 1.0).abs() < 1e-12);
         assert!(rate.at(14).abs() < 1e-12);
-        let constant = LearningRate { schedule: Schedule::Constant, ..rate };
+        let constant = LearningRate {
+            schedule: Schedule::Constant,
+            ..rate
+        };
         assert_eq!(constant.at(13), 2.0);
     }
 }

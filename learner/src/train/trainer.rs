@@ -71,13 +71,20 @@ impl Trainer {
             .collect();
         let training = &settings.training;
         let sampling = settings.rollout.sampling;
-        let by_device = if device.is_cuda() { MICRO_BATCH_TOKENS_CUDA } else { MICRO_BATCH_TOKENS_CPU };
+        let by_device = if device.is_cuda() {
+            MICRO_BATCH_TOKENS_CUDA
+        } else {
+            MICRO_BATCH_TOKENS_CPU
+        };
         Self {
             compute_kind: compute_kind(settings.model.dtype, device),
             optimiser: AdamW::new(training.into(), &masters),
             learning_rate: LearningRate::new(training),
             objective: objective(&settings.objective),
-            policy_loss: PolicyLoss { clip: training.clip, importance_cap: training.importance_cap },
+            policy_loss: PolicyLoss {
+                clip: training.clip,
+                importance_cap: training.importance_cap,
+            },
             temperature: f64::from(sampling.temperature),
             sampling_is_whole: sampling.top_p >= 1.0 && sampling.top_k == 0,
             minibatches: training.minibatches as usize,
@@ -187,7 +194,8 @@ impl Trainer {
 
     /// Packs rows, and computes the proximal log-probabilities of a batch that holds tokens of older versions.
     fn policy_batch(&self, rows: Vec<TrainingRow>, version: u64) -> PolicyBatch {
-        let (trees, tokens): (Vec<TreeRow>, Vec<RowTokens>) = rows.into_iter().map(|row| (row.tree, row.tokens)).unzip();
+        let (trees, tokens): (Vec<TreeRow>, Vec<RowTokens>) =
+            rows.into_iter().map(|row| (row.tree, row.tokens)).unzip();
         let tree = TreeBatch::pack(&trees, self.device);
         let versions: Vec<u64> = tokens.iter().flat_map(|row| row.versions.iter().copied()).collect();
         let column = |values: fn(&RowTokens) -> &Vec<f32>| {
@@ -203,7 +211,11 @@ impl Trainer {
         } else {
             let recomputed = no_grad(|| self.log_probs(&tree));
             // Truncated sampling makes the behaviour another distribution than the policy, fresh or not.
-            if self.sampling_is_whole { behaviour.where_self(&fresh, &recomputed) } else { recomputed }
+            if self.sampling_is_whole {
+                behaviour.where_self(&fresh, &recomputed)
+            } else {
+                recomputed
+            }
         };
         let terms = TokenTerms {
             proximal,
@@ -211,8 +223,16 @@ impl Trainer {
             advantages: column(|row| &row.advantages),
             weights: column(|row| &row.weights),
         };
-        let staleness = versions.iter().map(|generated| version.saturating_sub(*generated) as f64).sum();
-        PolicyBatch { tree, terms, fresh, staleness }
+        let staleness = versions
+            .iter()
+            .map(|generated| version.saturating_sub(*generated) as f64)
+            .sum();
+        PolicyBatch {
+            tree,
+            terms,
+            fresh,
+            staleness,
+        }
     }
 
     /// Log-probabilities of all trained tokens of a batch, [n].
@@ -224,7 +244,11 @@ impl Trainer {
             let (hidden, targets) = (hidden.narrow(0, start, length), tree.targets().narrow(0, start, length));
             parts.push(decoder.log_probs(&hidden, &targets, self.temperature));
         }
-        if parts.is_empty() { Tensor::zeros([0], (Kind::Float, self.device)) } else { Tensor::cat(&parts, 0) }
+        if parts.is_empty() {
+            Tensor::zeros([0], (Kind::Float, self.device))
+        } else {
+            Tensor::cat(&parts, 0)
+        }
     }
 
     fn accumulate_policy_gradient(
@@ -288,7 +312,11 @@ impl Trainer {
 
     /// (start, length) of runs of tokens whose logits may exist together.
     fn chunks(&self, tree: &TreeBatch) -> Vec<(i64, i64)> {
-        let elements = if self.device.is_cuda() { LOGITS_ELEMENTS_CUDA } else { LOGITS_ELEMENTS_CPU };
+        let elements = if self.device.is_cuda() {
+            LOGITS_ELEMENTS_CUDA
+        } else {
+            LOGITS_ELEMENTS_CPU
+        };
         let most = (elements / self.config.vocab_size).max(1);
         let tokens = tree.trained_tokens() as i64;
         let mut chunks = Vec::new();
@@ -325,5 +353,7 @@ fn compute_kind(dtype: v1::Dtype, device: Device) -> Kind {
 /// # Errors
 /// What the decoder says of them.
 pub(crate) fn check_model(config: &Config, weights: &Weights) -> anyhow::Result<()> {
-    Decoder::new(config, weights).map(|_| ()).context("the weights do not fit config.json")
+    Decoder::new(config, weights)
+        .map(|_| ())
+        .context("the weights do not fit config.json")
 }

@@ -24,9 +24,18 @@ fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
     let mut spec = v1::JobSpec {
         name: Some("test".to_owned()),
         kind: Some(v1::JobKind::Train.into()),
-        model: Some(v1::ModelSpec { path: Some("model".to_owned()), ..Default::default() }),
-        data: Some(v1::DataSpec { path: Some("data".to_owned()), ..Default::default() }),
-        rollout: Some(v1::RolloutSpec { budgets: vec![2, 4], ..Default::default() }),
+        model: Some(v1::ModelSpec {
+            path: Some("model".to_owned()),
+            ..Default::default()
+        }),
+        data: Some(v1::DataSpec {
+            path: Some("data".to_owned()),
+            ..Default::default()
+        }),
+        rollout: Some(v1::RolloutSpec {
+            budgets: vec![2, 4],
+            ..Default::default()
+        }),
         training: Some(v1::TrainingSpec {
             steps: Some(4),
             batch: Some(2),
@@ -76,7 +85,10 @@ fn group(sequence: u64, version: u64, trainer: &Trainer) -> QueuedGroup {
                 summaries: vec![summary(base, score), summary(base + 1, 1.0 - score)],
             });
         }
-        traces.push(v1::Trace { thinking: Some(generated(thinking_ids, version)), nodes });
+        traces.push(v1::Trace {
+            thinking: Some(generated(thinking_ids, version)),
+            nodes,
+        });
     }
     let mut group = v1::ScoredGroup {
         group_id: format!("test/{sequence}"),
@@ -110,11 +122,23 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, trainer: &Trainer) {
         let mut branches = Vec::new();
         for node in &trace.nodes {
             for summary in &node.summaries {
-                let ids = [node.inserted_ids.as_slice(), &summary.generated.as_ref().expect("present").ids].concat();
-                branches.push(anytime_policy::Branch { cut: node.cut as usize, inserted: 2, ids });
+                let ids = [
+                    node.inserted_ids.as_slice(),
+                    &summary.generated.as_ref().expect("present").ids,
+                ]
+                .concat();
+                branches.push(anytime_policy::Branch {
+                    cut: node.cut as usize,
+                    inserted: 2,
+                    ids,
+                });
             }
         }
-        let row = TreeRow { prompt: group.prompt_ids.len(), prefix, branches };
+        let row = TreeRow {
+            prompt: group.prompt_ids.len(),
+            prefix,
+            branches,
+        };
         let mut values = log_probs(trainer.masters(), &[row]).into_iter();
         thinking.log_probs = values.by_ref().take(thinking.ids.len()).collect();
         for summary in trace.nodes.iter_mut().flat_map(|node| &mut node.summaries) {
@@ -142,7 +166,13 @@ fn micro_batches_do_not_change_the_step() {
         let groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
         let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
         assert!(figures.trained_tokens > 0 && figures.gradient_norm > 0.0);
-        weights.push(trainer.masters().iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect());
+        weights.push(
+            trainer
+                .masters()
+                .iter()
+                .map(|(name, tensor)| (name.clone(), tensor.detach().copy()))
+                .collect(),
+        );
     }
     // Adam's first step is lr·sign(gradient): a sum in another order may flip only what is about zero.
     let difference = largest_difference(&weights[0], &weights[1]);
@@ -162,7 +192,11 @@ fn a_step_raises_what_was_right_and_lowers_what_was_wrong() {
         let trace = &groups[0].group.traces[index];
         let thinking = trace.thinking.as_ref().expect("present");
         let prefix = [groups[0].group.prompt_ids.as_slice(), &thinking.ids].concat();
-        TreeRow { prompt: 2, prefix, branches: Vec::new() }
+        TreeRow {
+            prompt: 2,
+            prefix,
+            branches: Vec::new(),
+        }
     };
     let rows = [row(0), row(1)];
     let before = log_probs(trainer.masters(), &rows);
@@ -190,7 +224,10 @@ fn stale_tokens_are_counted_and_trained_against_the_recomputed_policy() {
     let figures = trainer.policy_step(&groups, 5, &go_on).expect("a step");
     assert_eq!(figures.fresh_tokens, 0);
     assert_eq!(figures.staleness, 2.0 * figures.trained_tokens as f64);
-    assert_eq!(figures.clipped_tokens, 0.0, "the ratio to the proximal policy is 1 on the first update");
+    assert_eq!(
+        figures.clipped_tokens, 0.0,
+        "the ratio to the proximal policy is 1 on the first update"
+    );
 }
 
 #[test]
@@ -201,7 +238,11 @@ fn supervised_steps_learn_a_row_by_heart() {
     });
     let mut trainer = trainer(&settings);
     let rows = || -> Vec<TrainingRow> {
-        vec![supervised_row(&[1, 2], &[3, 4, 5, 6]), supervised_row(&[7], &[8, 9]), supervised_row(&[10, 11, 12], &[13])]
+        vec![
+            supervised_row(&[1, 2], &[3, 4, 5, 6]),
+            supervised_row(&[7], &[8, 9]),
+            supervised_row(&[10, 11, 12], &[13]),
+        ]
     };
     let first = trainer.supervised_step(rows(), &go_on).expect("a step").loss;
     for _ in 0..60 {
@@ -217,7 +258,11 @@ fn bf16_compute_updates_f32_masters() {
     let mut trainer = trainer(&settings);
     assert_eq!(trainer.compute_kind(), Kind::BFloat16);
     let groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
-    let before: Weights = trainer.masters().iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+    let before: Weights = trainer
+        .masters()
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.detach().copy()))
+        .collect();
     let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
     assert!(figures.gradient_norm > 0.0);
     assert!(trainer.masters().values().all(|tensor| tensor.kind() == Kind::Float));

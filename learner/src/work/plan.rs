@@ -30,7 +30,11 @@ pub fn evaluation_plan(settings: &JobSettings, prepared: &Prepared) -> v1::Rollo
 }
 
 fn common_plan(settings: &JobSettings, prepared: &Prepared, problems: &[v1::Problem]) -> v1::RolloutPlan {
-    let longest_prompt = problems.iter().map(|problem| problem.prompt_ids.len()).max().unwrap_or(0);
+    let longest_prompt = problems
+        .iter()
+        .map(|problem| problem.prompt_ids.len())
+        .max()
+        .unwrap_or(0);
     v1::RolloutPlan {
         max_summary_tokens: settings.rollout.max_summary_tokens,
         markers: Some(prepared.markers.clone()),

@@ -43,7 +43,11 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
     };
     check_marker_ids(settings, &open, &markers)?;
 
-    let prompts = Prompts { settings, tokenizer: &tokenizer, open: &open };
+    let prompts = Prompts {
+        settings,
+        tokenizer: &tokenizer,
+        open: &open,
+    };
     let mut completions = Vec::new();
     let mut problems = Vec::new();
     let mut evaluation_problems = Vec::new();
@@ -62,7 +66,15 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
         let rows = data::read_problems("evaluation.path", &root.join(&settings.evaluation.path))?;
         evaluation_problems = prompts.problems("evaluation.path", &rows)?;
     }
-    let prepared = Prepared { model_directory, config, tokenizer, markers, problems, evaluation_problems, completions };
+    let prepared = Prepared {
+        model_directory,
+        config,
+        tokenizer,
+        markers,
+        problems,
+        evaluation_problems,
+        completions,
+    };
     if settings.kind != v1::JobKind::Sft {
         check_length(settings, &prepared)?;
     }
@@ -83,10 +95,16 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(Config, Token
         //LATER anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
     }
     if tokenizer.eos_ids().is_empty() {
-        return Err(refuse(&"neither generation_config.json, config.json nor tokenizer_config.json names an eos token"));
+        return Err(refuse(
+            &"neither generation_config.json, config.json nor tokenizer_config.json names an eos token",
+        ));
     }
     if tokenizer.vocabulary_size() as i64 > config.vocab_size {
-        let sizes = format!("the tokenizer has {} ids, the embedding {}", tokenizer.vocabulary_size(), config.vocab_size);
+        let sizes = format!(
+            "the tokenizer has {} ids, the embedding {}",
+            tokenizer.vocabulary_size(),
+            config.vocab_size
+        );
         return Err(refuse(&sizes));
     }
     Ok((config, tokenizer))
@@ -96,9 +114,14 @@ fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let refuse = |what: &str| InvalidSetting::new(field, text, format!("a string with tokens in this vocabulary ({what})"));
+    let refuse =
+        |what: &str| InvalidSetting::new(field, text, format!("a string with tokens in this vocabulary ({what})"));
     let ids = tokenizer.encode(text).map_err(|error| refuse(&error.to_string()))?;
-    if ids.is_empty() { Err(refuse("it tokenises to nothing")) } else { Ok(ids) }
+    if ids.is_empty() {
+        Err(refuse("it tokenises to nothing"))
+    } else {
+        Ok(ids)
+    }
 }
 
 /// Strings may differ where their ids do not: what counts is what the model sees.
@@ -113,7 +136,8 @@ fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerId
         for (other_field, _, other) in named {
             let contains = !other.is_empty() && ids.windows(other.len()).any(|window| window == other);
             if field != other_field && contains {
-                let allowed = format!("a string whose tokens do not contain those of `{other_field}` ({ids:?}, {other:?})");
+                let allowed =
+                    format!("a string whose tokens do not contain those of `{other_field}` ({ids:?}, {other:?})");
                 return Err(InvalidSetting::new(field, text, allowed));
             }
         }
@@ -134,17 +158,29 @@ impl Prompts<'_> {
     fn prompt_ids(&self, field: &str, problem: &str) -> Result<Vec<u32>, InvalidSetting> {
         let data = &self.settings.data;
         let refuse = |error: &dyn std::fmt::Display| {
-            InvalidSetting::new(field, problem, format!("text that the tokenizer and its chat template take ({error})"))
+            InvalidSetting::new(
+                field,
+                problem,
+                format!("text that the tokenizer and its chat template take ({error})"),
+            )
         };
         let user = format!("{problem}{}", data.instruction);
         let use_template = match data.chat_template {
             Some(true) if !self.tokenizer.has_chat_template() => {
-                return Err(InvalidSetting::new("data.chat_template", true, "false: the model has no chat template"));
+                return Err(InvalidSetting::new(
+                    "data.chat_template",
+                    true,
+                    "false: the model has no chat template",
+                ));
             }
             Some(choice) => choice,
             None => self.tokenizer.has_chat_template(),
         };
-        let text = if use_template { self.tokenizer.render_chat(&user).map_err(|error| refuse(&error))? } else { user };
+        let text = if use_template {
+            self.tokenizer.render_chat(&user).map_err(|error| refuse(&error))?
+        } else {
+            user
+        };
         let mut ids = self.tokenizer.encode(&text).map_err(|error| refuse(&error))?;
         ids.extend_from_slice(self.open);
         if ids.is_empty() {
@@ -160,7 +196,11 @@ impl Prompts<'_> {
         for row in rows {
             let prompt_ids = self.prompt_ids(field, &row.problem)?;
             if prompt_ids.len() <= most {
-                problems.push(v1::Problem { id: row.id.clone(), prompt_ids, ground_truths: row.answers.clone() });
+                problems.push(v1::Problem {
+                    id: row.id.clone(),
+                    prompt_ids,
+                    ground_truths: row.answers.clone(),
+                });
             }
         }
         let left_out = rows.len() - problems.len();
@@ -169,7 +209,13 @@ impl Prompts<'_> {
             return Err(InvalidSetting::new("data.max_prompt_tokens", most, allowed));
         }
         if left_out > 0 {
-            warn!(field, left_out, kept = problems.len(), max_prompt_tokens = most, "left out problems with long prompts");
+            warn!(
+                field,
+                left_out,
+                kept = problems.len(),
+                max_prompt_tokens = most,
+                "left out problems with long prompts"
+            );
         }
         Ok(problems)
     }
@@ -179,7 +225,11 @@ impl Prompts<'_> {
         for row in rows {
             let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
             let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
-                InvalidSetting::new("data.path", &row.completion, format!("text that the tokenizer takes ({error})"))
+                InvalidSetting::new(
+                    "data.path",
+                    &row.completion,
+                    format!("text that the tokenizer takes ({error})"),
+                )
             })?;
             completion_ids.extend(self.tokenizer.eos_ids().first());
             completions.push((prompt_ids, completion_ids));
@@ -194,9 +244,10 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
     let prompt = all.map(|problem| problem.prompt_ids.len()).max().unwrap_or(0);
     let markers = &prepared.markers;
     let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
-    for (field, budgets) in
-        [("rollout.budgets", &settings.rollout.budgets), ("evaluation.budgets", &settings.evaluation.budgets)]
-    {
+    for (field, budgets) in [
+        ("rollout.budgets", &settings.rollout.budgets),
+        ("evaluation.budgets", &settings.evaluation.budgets),
+    ] {
         let largest = budgets.last().copied().unwrap_or(0) as usize;
         let length = prompt + largest + inserted + settings.rollout.max_summary_tokens as usize;
         if length > prepared.config.max_position_embeddings {

@@ -64,7 +64,12 @@ impl<'a> RunningJob<'a> {
             job_id = %context.job_id(), parameters, device = ?device, compute = ?trainer.compute_kind(),
             step = state.step, "model loaded"
         );
-        Ok(Self { context, prepared, trainer, state })
+        Ok(Self {
+            context,
+            prepared,
+            trainer,
+            state,
+        })
     }
 
     /// Makes the current weights the published version.
@@ -72,8 +77,7 @@ impl<'a> RunningJob<'a> {
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let weights =
-            checkpoint::publishable(version, self.trainer.masters(), kind, &self.prepared.model_directory)?;
+        let weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.prepared.model_directory)?;
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
         Ok(())
@@ -125,7 +129,11 @@ impl<'a> RunningJob<'a> {
     /// Writes a Hugging Face checkpoint and makes it the job's newest.
     pub(super) fn export(&self, target: PathBuf) -> anyhow::Result<()> {
         // f32 models stay f32 on disk; what computes in bf16 is published and exported in bf16.
-        let kind = if self.trainer.compute_kind() == Kind::BFloat16 { Kind::BFloat16 } else { Kind::Float };
+        let kind = if self.trainer.compute_kind() == Kind::BFloat16 {
+            Kind::BFloat16
+        } else {
+            Kind::Float
+        };
         checkpoint::export(
             &target,
             &self.prepared.config,

@@ -32,7 +32,10 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     job.context.open_training(TrainingOpening {
         problems: Box::new(ShuffledProblems {
             problems: job.prepared.problems.clone(),
-            order: std::sync::Mutex::new(TrainingOrder::new(job.prepared.problems.len(), settings.data.shuffle_seed)),
+            order: std::sync::Mutex::new(TrainingOrder::new(
+                job.prepared.problems.len(),
+                settings.data.shuffle_seed,
+            )),
         }),
         plan: training_plan(&settings, &job.prepared),
         batch: settings.training.batch,

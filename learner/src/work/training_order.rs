@@ -16,7 +16,12 @@ pub struct TrainingOrder {
 impl TrainingOrder {
     /// Of a data set with so many rows, at least one.
     pub fn new(rows: usize, seed: u64) -> Self {
-        let mut order = Self { rows, seed, epoch: 0, permutation: Vec::new() };
+        let mut order = Self {
+            rows,
+            seed,
+            epoch: 0,
+            permutation: Vec::new(),
+        };
         order.shuffle(0);
         order
     }
@@ -46,8 +51,9 @@ mod tests {
     #[test]
     fn every_epoch_holds_every_row_once_in_another_order() {
         let mut order = TrainingOrder::new(50, 7);
-        let epochs: Vec<Vec<usize>> =
-            (0..3).map(|epoch| (0..50).map(|index| order.row(epoch * 50 + index)).collect()).collect();
+        let epochs: Vec<Vec<usize>> = (0..3)
+            .map(|epoch| (0..50).map(|index| order.row(epoch * 50 + index)).collect())
+            .collect();
         for epoch in &epochs {
             let mut sorted = epoch.clone();
             sorted.sort_unstable();

@@ -18,9 +18,8 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     model.dtype.get_or_insert(v1::Dtype::Auto.into());
 
     let data = filled.data.get_or_insert_default();
-    data.instruction.get_or_insert_with(|| {
-        " Let's think step by step and output the final answer within \\boxed{}.".to_owned()
-    });
+    data.instruction
+        .get_or_insert_with(|| " Let's think step by step and output the final answer within \\boxed{}.".to_owned());
     data.max_prompt_tokens.get_or_insert(1024);
     data.shuffle_seed.get_or_insert(42);
 
@@ -28,7 +27,9 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     markers.open.get_or_insert_with(String::new);
     markers.end.get_or_insert_with(|| "</think>".to_owned());
     markers.cut.get_or_insert_with(|| "...\n\n...\n\n".to_owned());
-    markers.summary.get_or_insert_with(|| "\n\n**Final Answer**\n".to_owned());
+    markers
+        .summary
+        .get_or_insert_with(|| "\n\n**Final Answer**\n".to_owned());
 
     let rollout = filled.rollout.get_or_insert_default();
     if rollout.budgets.is_empty() {
@@ -49,13 +50,17 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     objective.name.get_or_insert_with(|| "brpo".to_owned());
     objective.lambda.get_or_insert(0.5);
     objective.prior.get_or_insert(v1::Prior::Linear.into());
-    objective.variance_reduction.get_or_insert(v1::VarianceReduction::Brpo.into());
+    objective
+        .variance_reduction
+        .get_or_insert(v1::VarianceReduction::Brpo.into());
     objective.summary_method.get_or_insert(v1::SummaryMethod::Brpo.into());
     objective.summary_weight.get_or_insert(1.0);
 
     let training = filled.training.get_or_insert_default();
     let batch = *training.batch.get_or_insert(64);
-    training.minibatches.get_or_insert(if is_sft || batch == 1 { 1 } else { 2 });
+    training
+        .minibatches
+        .get_or_insert(if is_sft || batch == 1 { 1 } else { 2 });
     training.learning_rate.get_or_insert(1e-6);
     training.schedule.get_or_insert(v1::Schedule::Constant.into());
     training.warmup_updates.get_or_insert(0);

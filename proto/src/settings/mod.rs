@@ -6,6 +6,8 @@
 
 mod defaults;
 mod file;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use thiserror::Error;
@@ -30,12 +32,20 @@ pub struct InvalidSetting {
 impl InvalidSetting {
     /// An error about the setting with this dotted name.
     pub fn new(field: &str, value: impl std::fmt::Debug, allowed: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), value: format!("{value:?}"), allowed: allowed.into() }
+        Self {
+            field: field.to_owned(),
+            value: format!("{value:?}"),
+            allowed: allowed.into(),
+        }
     }
 
     /// An error about a required setting that is missing.
     pub fn missing(field: &str, allowed: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), value: "missing".to_owned(), allowed: allowed.into() }
+        Self {
+            field: field.to_owned(),
+            value: "missing".to_owned(),
+            allowed: allowed.into(),
+        }
     }
 }
 

@@ -29,10 +29,21 @@ pub(super) fn check(spec: &v1::JobSpec) -> Checked<JobSettings> {
     let markers = check_markers(&spec.markers.clone().unwrap_or_default())?;
     let rollout = check_rollout(&spec.rollout.clone().unwrap_or_default())?;
     let objective = check_objective(&spec.objective.clone().unwrap_or_default(), &rollout)?;
-    let training = check_training(&spec.training.clone().unwrap_or_default(), kind)?;
+    let training = check_training(&spec.training.unwrap_or_default(), kind)?;
     let evaluation = check_evaluation(&spec.evaluation.clone().unwrap_or_default(), kind)?;
     let checkpoint = check_checkpoint(&spec.checkpoint.clone().unwrap_or_default());
-    Ok(JobSettings { name, kind, model, data, markers, rollout, objective, training, evaluation, checkpoint })
+    Ok(JobSettings {
+        name,
+        kind,
+        model,
+        data,
+        markers,
+        rollout,
+        objective,
+        training,
+        evaluation,
+        checkpoint,
+    })
 }
 
 fn check_name(name: Option<&str>) -> Checked<String> {
@@ -42,8 +53,14 @@ fn check_name(name: Option<&str>) -> Checked<String> {
     };
     let valid = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if valid { Ok(name.to_owned()) } else { Err(InvalidSetting::new("name", name, allowed)) }
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if valid {
+        Ok(name.to_owned())
+    } else {
+        Err(InvalidSetting::new("name", name, allowed))
+    }
 }
 
 fn check_kind(kind: Option<i32>) -> Checked<v1::JobKind> {
@@ -55,7 +72,11 @@ fn check_kind(kind: Option<i32>) -> Checked<v1::JobKind> {
 
 fn check_model(model: &v1::ModelSpec) -> Checked<ModelSettings> {
     Ok(ModelSettings {
-        path: required_path("model.path", model.path.as_deref(), "a Hugging Face checkpoint directory")?,
+        path: required_path(
+            "model.path",
+            model.path.as_deref(),
+            "a Hugging Face checkpoint directory",
+        )?,
         initialise: model.initialise.unwrap_or_default(),
         seed: model.seed.unwrap_or_default(),
         dtype: enumeration("model.dtype", model.dtype.unwrap_or_default())?,
@@ -131,14 +152,24 @@ fn check_objective(objective: &v1::ObjectiveSpec, rollout: &RolloutSettings) -> 
     let prior: v1::Prior = enumeration("objective.prior", objective.prior.unwrap_or_default())?;
     Ok(ObjectiveSettings {
         name,
-        lambda: number("objective.lambda", objective.lambda, |x| x > 0.0 && x <= 1.0, "above 0, up to 1")?,
+        lambda: number(
+            "objective.lambda",
+            objective.lambda,
+            |x| x > 0.0 && x <= 1.0,
+            "above 0, up to 1",
+        )?,
         prior: spell_out_prior(prior, &objective.prior_weights, &rollout.budgets)?,
         variance_reduction: enumeration(
             "objective.variance_reduction",
             objective.variance_reduction.unwrap_or_default(),
         )?,
         summary_method: enumeration("objective.summary_method", objective.summary_method.unwrap_or_default())?,
-        summary_weight: number("objective.summary_weight", objective.summary_weight, |x| x >= 0.0, "0 or more")?,
+        summary_weight: number(
+            "objective.summary_weight",
+            objective.summary_weight,
+            |x| x >= 0.0,
+            "0 or more",
+        )?,
     })
 }
 
@@ -146,12 +177,18 @@ fn check_objective(objective: &v1::ObjectiveSpec, rollout: &RolloutSettings) -> 
 fn spell_out_prior(prior: v1::Prior, weights: &[f64], budgets: &[u32]) -> Checked<Vec<f64>> {
     let field = "objective.prior_weights";
     if prior != v1::Prior::Explicit && !weights.is_empty() {
-        return Err(InvalidSetting::new(field, weights, "nothing, unless `objective.prior` is \"explicit\""));
+        return Err(InvalidSetting::new(
+            field,
+            weights,
+            "nothing, unless `objective.prior` is \"explicit\"",
+        ));
     }
     let count = budgets.len();
     match prior {
         v1::Prior::Uniform => Ok(vec![1.0 / count as f64; count]),
-        v1::Prior::Base => Ok((1..=count).map(|budget| if budget == count { 1.0 } else { 0.0 }).collect()),
+        v1::Prior::Base => Ok((1..=count)
+            .map(|budget| if budget == count { 1.0 } else { 0.0 })
+            .collect()),
         v1::Prior::Linear | v1::Prior::Unspecified => {
             let total: f64 = budgets.iter().copied().map(f64::from).sum();
             Ok(budgets.iter().map(|budget| f64::from(*budget) / total).collect())
@@ -203,10 +240,30 @@ fn check_training(training: &v1::TrainingSpec, kind: v1::JobKind) -> Checked<Tra
         beta1: number("training.beta1", training.beta1, below_one, "0 or more, below 1")?,
         beta2: number("training.beta2", training.beta2, below_one, "0 or more, below 1")?,
         epsilon: number("training.epsilon", training.epsilon, positive, "above 0")?,
-        weight_decay: number("training.weight_decay", training.weight_decay, not_negative, "0 or more")?,
-        gradient_clip: number("training.gradient_clip", training.gradient_clip, not_negative, "0 or more")?,
-        clip: number("training.clip", training.clip, |x| x > 0.0 && x < 1.0, "between 0 and 1")?,
-        importance_cap: number("training.importance_cap", training.importance_cap, |x| x >= 1.0, "1 or more")?,
+        weight_decay: number(
+            "training.weight_decay",
+            training.weight_decay,
+            not_negative,
+            "0 or more",
+        )?,
+        gradient_clip: number(
+            "training.gradient_clip",
+            training.gradient_clip,
+            not_negative,
+            "0 or more",
+        )?,
+        clip: number(
+            "training.clip",
+            training.clip,
+            |x| x > 0.0 && x < 1.0,
+            "between 0 and 1",
+        )?,
+        importance_cap: number(
+            "training.importance_cap",
+            training.importance_cap,
+            |x| x >= 1.0,
+            "1 or more",
+        )?,
         max_staleness: training.max_staleness.unwrap_or_default(),
         micro_batch_tokens,
         normaliser: number("training.normaliser", training.normaliser, positive, "above 0")?,
@@ -217,7 +274,11 @@ fn check_training(training: &v1::TrainingSpec, kind: v1::JobKind) -> Checked<Tra
 
 fn check_evaluation(evaluation: &v1::EvaluationSpec, kind: v1::JobKind) -> Checked<EvaluationSettings> {
     let path = if kind == v1::JobKind::Evaluate {
-        required_path("evaluation.path", evaluation.path.as_deref(), "a JSON or JSONL file of problems")?
+        required_path(
+            "evaluation.path",
+            evaluation.path.as_deref(),
+            "a JSON or JSONL file of problems",
+        )?
     } else {
         evaluation.path.clone().unwrap_or_default()
     };
