@@ -1,1 +1,21 @@
-//! The command line.
+//! The command line: submits and watches jobs over gRPC, and runs whole jobs on this machine with every process as a
+//! child. Follow a job file: [`job_file`] checks it, [`learner`] submits it, [`follow`] watches it, [`display`] shows
+//! it, [`report`] and [`curves`] say what came of it. [`local`] starts the processes that it needs, [`demo`] makes a
+//! job out of nothing.
+#![deny(unsafe_code)]
+
+pub mod arguments;
+mod commands;
+pub mod curves;
+pub mod demo;
+pub mod display;
+pub mod follow;
+pub mod interrupt;
+pub mod job_file;
+pub mod job_view;
+pub mod learner;
+pub mod local;
+pub mod output;
+pub mod report;
+
+pub use commands::run;

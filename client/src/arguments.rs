@@ -1,0 +1,223 @@
+//! Every argument of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a server cannot be reached, 70 the job failed, \
+130 cancelled or interrupted";
+
+/// Trains reasoning language models that are right whenever they are stopped
+#[derive(Clone, Debug, Parser)]
+#[command(name = "anytime", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print one JSON document on standard output (`watch`: one line per event); all else goes to standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Submit a job file to the learner
+    Submit(SubmitArgs),
+    /// List the jobs that the learner knows, newest first
+    List(LearnerArgs),
+    /// Show one job
+    Get(JobArgs),
+    /// Follow a job until it ends
+    Watch(JobArgs),
+    /// End a job; a running one after the step under way
+    Cancel(JobArgs),
+    /// Measure the accuracy of a checkpoint at every budget
+    Evaluate(Box<EvaluateArgs>),
+    /// Write report.json and curves.svg of a job
+    Report(ReportArgs),
+    /// Check job files without contacting or starting anything
+    Check(CheckArgs),
+    /// Run job files on this machine: starts Redis, verifier, learner and actors, and ends them all
+    Local(LocalArgs),
+    /// Make a small problem and a small model, and train it on this machine
+    Demo(DemoArgs),
+}
+
+/// Where the learner is.
+#[derive(Clone, Debug, Args)]
+pub struct LearnerArgs {
+    /// Address of the learner
+    #[arg(
+        long,
+        env = "ANYTIME_LEARNER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7100"
+    )]
+    pub learner: String,
+}
+
+/// One job of a learner.
+#[derive(Clone, Debug, Args)]
+pub struct JobArgs {
+    /// Id of the job
+    pub job: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub learner: LearnerArgs,
+}
+
+/// `anytime submit`
+#[derive(Clone, Debug, Args)]
+pub struct SubmitArgs {
+    /// The job file (TOML)
+    pub job_file: PathBuf,
+    /// Makes a repeated submission harmless: the same id gives the same job again [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// Follow the job until it ends
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub learner: LearnerArgs,
+}
+
+/// `anytime evaluate`
+#[derive(Clone, Debug, Args)]
+pub struct EvaluateArgs {
+    /// A job file with `kind = "evaluate"`; instead of --model and --problems
+    #[arg(required_unless_present = "model", conflicts_with_all = ["model", "problems"])]
+    pub job_file: Option<PathBuf>,
+    /// Checkpoint directory, as the learner sees it
+    #[arg(long, value_name = "DIR", requires = "problems")]
+    pub model: Option<String>,
+    /// JSON or JSONL file of problems with their answers, as the learner sees it
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub problems: Option<String>,
+    /// Everything that the job file would say.
+    #[command(flatten)]
+    pub settings: EvaluateSettings,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub learner: LearnerArgs,
+}
+
+/// Settings of an evaluation on the command line. What is not given keeps the default of a job file.
+#[derive(Clone, Debug, Default, Args)]
+#[group(conflicts_with = "job_file", multiple = true)]
+pub struct EvaluateSettings {
+    /// What the job id starts with [default: evaluate]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Ascending thinking budgets in tokens
+    #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
+    pub budgets: Vec<u32>,
+    /// Traces per problem
+    #[arg(long, value_name = "N")]
+    pub samples: Option<u32>,
+    /// Summaries per budget
+    #[arg(long, value_name = "N")]
+    pub summaries: Option<u32>,
+    /// Cap of a summary in tokens
+    #[arg(long, value_name = "N")]
+    pub max_summary_tokens: Option<u32>,
+    /// Sampling temperature
+    #[arg(long, value_name = "X")]
+    pub temperature: Option<f64>,
+    /// Sampling top-p
+    #[arg(long, value_name = "X")]
+    pub top_p: Option<f64>,
+    /// Sampling top-k; 0 is off
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<u32>,
+    /// Seed of the sampling
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Appended to every problem
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub instruction: Option<String>,
+    /// Whether the problem goes through the model's chat template
+    #[arg(long, value_name = "BOOL")]
+    pub chat_template: Option<bool>,
+    /// Opens the thinking
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub markers_open: Option<String>,
+    /// Ends the thinking
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub markers_end: Option<String>,
+    /// Inserted where the thinking is cut
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub markers_cut: Option<String>,
+    /// Opens the summary
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub markers_summary: Option<String>,
+}
+
+/// `anytime report`
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// Directory to write to; made where it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `anytime check`
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The job files (TOML)
+    #[arg(required = true)]
+    pub job_files: Vec<PathBuf>,
+}
+
+/// `anytime local`
+#[derive(Clone, Debug, Args)]
+pub struct LocalArgs {
+    /// The job files (TOML), run one after another; relative paths in them start at the current directory
+    #[arg(required = true)]
+    pub job_files: Vec<PathBuf>,
+    /// Directory of jobs, logs and the report [default: runs/<name of the last job>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on where an earlier run in the same directory was interrupted
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub processes: ProcessArgs,
+}
+
+/// Which processes are started, and how.
+#[derive(Clone, Debug, Args)]
+pub struct ProcessArgs {
+    /// Actor processes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub actors: u32,
+    /// Computing threads of each process
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: u32,
+    /// Use this Redis instead of starting one
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// Where learner and actors compute: auto, cpu, cuda, cuda:1, …
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `anytime demo`
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Directory of data, jobs, logs and the report
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub out: PathBuf,
+    /// Seed of the data, the first weights and all sampling [default: those of the demo's job files]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub processes: ProcessArgs,
+}

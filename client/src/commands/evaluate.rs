@@ -1,0 +1,116 @@
+//! `anytime evaluate`: submits an evaluate job, watches it and prints the accuracy at every budget.
+
+use std::path::Path;
+
+use anytime_proto::ShortName as _;
+use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::v1;
+use anytime_service::exit::ExitError;
+
+use super::remote::new_request_id;
+use crate::arguments::{EvaluateArgs, EvaluateSettings};
+use crate::display::{Display, Style};
+use crate::follow::{PATIENCE, follow};
+use crate::interrupt::{Interrupt, interrupted};
+use crate::job_file;
+use crate::job_view;
+use crate::learner::Learner;
+use crate::output::{print_json, print_line};
+use crate::report::{Report, table};
+
+pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<()> {
+    let spec = specification(&arguments)?;
+    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let mut interrupt = Interrupt::try_new()?;
+    let job = learner.submit(&new_request_id(), &spec).await?;
+    let mut display = Display::new(Style::beside_document(json), &job);
+    let ended = tokio::select! {
+        ended = follow(&mut learner, &job.id, &mut display, PATIENCE) => ended?,
+        signal = interrupt.wait() => {
+            // Nobody else waits for this job, so it ends with the command.
+            Learner::try_new(&arguments.learner.learner)?.cancel(&job.id).await?;
+            return Err(interrupted(format!("{signal}: job {} was cancelled", job.id)).into());
+        }
+    };
+    drop(display);
+    job_view::conclude(&ended)?;
+    let report = Report::new(&ended, Vec::new());
+    if json {
+        print_json(&report)
+    } else {
+        print_line(&table(&report))
+    }
+}
+
+fn specification(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {
+    let spec = match &arguments.job_file {
+        Some(path) => read_evaluate_job(path)?,
+        None => from_arguments(arguments),
+    };
+    JobSettings::try_new(&spec).map_err(ExitError::configuration)?;
+    Ok(spec)
+}
+
+fn read_evaluate_job(path: &Path) -> Result<v1::JobSpec, ExitError> {
+    let spec = job_file::read(path)?;
+    if spec.kind() != v1::JobKind::Evaluate {
+        let error = InvalidSetting::new("kind", spec.kind().short_name(), "evaluate, for this command");
+        return Err(ExitError::configuration(format!("{}: {error}", path.display())));
+    }
+    Ok(spec)
+}
+
+fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
+    let EvaluateSettings {
+        name,
+        budgets,
+        samples,
+        summaries,
+        max_summary_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        instruction,
+        chat_template,
+        markers_open,
+        markers_end,
+        markers_cut,
+        markers_summary,
+    } = arguments.settings.clone();
+    v1::JobSpec {
+        name: Some(name.unwrap_or_else(|| "evaluate".to_owned())),
+        kind: Some(v1::JobKind::Evaluate.into()),
+        model: Some(v1::ModelSpec {
+            path: arguments.model.clone(),
+            ..Default::default()
+        }),
+        data: Some(v1::DataSpec {
+            instruction,
+            chat_template,
+            ..Default::default()
+        }),
+        markers: Some(v1::MarkerSpec {
+            open: markers_open,
+            end: markers_end,
+            cut: markers_cut,
+            summary: markers_summary,
+        }),
+        rollout: Some(v1::RolloutSpec {
+            max_summary_tokens,
+            ..Default::default()
+        }),
+        evaluation: Some(v1::EvaluationSpec {
+            path: arguments.problems.clone(),
+            budgets,
+            samples,
+            summaries,
+            temperature,
+            top_p,
+            top_k,
+            seed,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,54 @@
+//! One file per command that is more than a call.
+
+mod evaluate;
+mod remote;
+mod report;
+
+use crate::arguments::{CheckArgs, Cli, Command};
+use crate::output::{print_json, print_line};
+use crate::{demo, job_file, local};
+use anytime_proto::ShortName as _;
+use anytime_proto::settings::with_defaults;
+use serde_json::json;
+
+/// Runs what the arguments ask for.
+///
+/// # Errors
+/// Whatever ended the command early; `anytime_service::exit::exit_code` says with which exit code.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let json = cli.json;
+    match cli.command {
+        Command::Submit(arguments) => remote::submit(arguments, json).await,
+        Command::List(arguments) => remote::list(&arguments, json).await,
+        Command::Get(arguments) => remote::get(&arguments, json).await,
+        Command::Watch(arguments) => remote::watch(&arguments, json).await,
+        Command::Cancel(arguments) => remote::cancel(&arguments, json).await,
+        Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
+        Command::Report(arguments) => report::run(&arguments, json).await,
+        Command::Check(arguments) => check(&arguments, json),
+        Command::Local(arguments) => local::run(arguments, json).await,
+        Command::Demo(arguments) => demo::run(arguments, json).await,
+    }
+}
+
+/// `anytime check`: says what each file would do. With `--json` it prints the specifications with every default.
+fn check(arguments: &CheckArgs, json: bool) -> anyhow::Result<()> {
+    let mut documents = Vec::new();
+    for path in &arguments.job_files {
+        let spec = job_file::read(path)?;
+        if json {
+            documents.push(json!({ "file": path, "spec": with_defaults(&spec) }));
+            continue;
+        }
+        print_line(&format!(
+            "{}: a valid job file ({} {})",
+            path.display(),
+            spec.kind().short_name(),
+            spec.name()
+        ))?;
+    }
+    if json {
+        print_json(&documents)?;
+    }
+    Ok(())
+}

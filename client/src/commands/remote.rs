@@ -1,0 +1,92 @@
+//! The commands that talk to a learner about a job: submit, list, get, watch, cancel.
+
+use anytime_proto::v1;
+
+use crate::arguments::{JobArgs, LearnerArgs, SubmitArgs};
+use crate::display::{Display, Style};
+use crate::follow::{PATIENCE, follow};
+use crate::interrupt::{Interrupt, interrupted};
+use crate::job_view::{self, describe, job_json};
+use crate::learner::Learner;
+use crate::output::{print_json, print_line};
+use crate::{job_file, report};
+
+/// An id that no other submission has.
+pub(super) fn new_request_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+pub(super) async fn submit(arguments: SubmitArgs, json: bool) -> anyhow::Result<()> {
+    let spec = job_file::read(&arguments.job_file)?;
+    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let request_id = arguments.request_id.unwrap_or_else(new_request_id);
+    let job = learner.submit(&request_id, &spec).await?;
+    if !arguments.watch {
+        return if json {
+            print_json(&job_json(&job))
+        } else {
+            print_line(&job.id)
+        };
+    }
+    if json {
+        // The first of the JSON lines; a script learns the job id from it.
+        print_line(&job_json(&job).to_string())?;
+    }
+    watch_job(&mut learner, &job, json).await
+}
+
+pub(super) async fn list(arguments: &LearnerArgs, json: bool) -> anyhow::Result<()> {
+    let jobs = Learner::try_new(&arguments.learner)?.list().await?;
+    if json {
+        return print_json(&jobs.iter().map(job_json).collect::<Vec<_>>());
+    }
+    print_line(&job_view::table(&jobs))
+}
+
+pub(super) async fn get(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
+    let job = Learner::try_new(&arguments.learner.learner)?
+        .get(&arguments.job)
+        .await?;
+    if json {
+        print_json(&job_json(&job))
+    } else {
+        print_line(&describe(&job))
+    }
+}
+
+pub(super) async fn cancel(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
+    let job = Learner::try_new(&arguments.learner.learner)?
+        .cancel(&arguments.job)
+        .await?;
+    if json {
+        print_json(&job_json(&job))
+    } else {
+        print_line(&describe(&job))
+    }
+}
+
+pub(super) async fn watch(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
+    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    // A wrong id or address ends the command at once; only what was there once is waited for.
+    let job = learner.get(&arguments.job).await?;
+    watch_job(&mut learner, &job, json).await
+}
+
+/// Watches a job of a learner that runs without us: a signal ends the watching, not the job.
+async fn watch_job(learner: &mut Learner, job: &v1::Job, json: bool) -> anyhow::Result<()> {
+    let mut interrupt = Interrupt::try_new()?;
+    let style = if json { Style::JsonLines } else { Style::for_people() };
+    let mut display = Display::new(style, job);
+    let ended = tokio::select! {
+        ended = follow(learner, &job.id, &mut display, PATIENCE) => ended?,
+        signal = interrupt.wait() => {
+            let message = format!("{signal}: no longer watching; job {} goes on (anytime cancel {})", job.id, job.id);
+            return Err(interrupted(message).into());
+        }
+    };
+    let steps = display.into_steps();
+    if !json {
+        print_line(&report::table(&report::Report::new(&ended, steps)))?;
+    }
+    Ok(job_view::conclude(&ended)?)
+}

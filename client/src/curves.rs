@@ -1,0 +1,198 @@
+//! `curves.svg`: accuracy against thinking budget, before and after, with 95 % bands.
+
+use std::ops::Range;
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::prelude::*;
+
+use crate::report::{Accuracy, Report};
+
+const WIDTH: u32 = 760;
+const HEIGHT: u32 = 480;
+
+/// Title and legend have a strip of their own above the plot, where no curve can run into them.
+const HEAD_HEIGHT: u32 = 64;
+
+/// More ticks than this would run into each other.
+const MOST_TICKS: usize = 8;
+
+/// Two colours that colour-blind people tell apart, and in print by their lightness (Okabe and Ito).
+const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+const BAND_OPACITY: f64 = 0.18;
+
+struct Curve<'a> {
+    name: &'static str,
+    colour: RGBColor,
+    accuracy: &'a Accuracy,
+}
+
+/// Draws the curves of a report; none where nothing was evaluated.
+///
+/// # Errors
+/// If the drawing library fails.
+pub fn draw(report: &Report) -> anyhow::Result<Option<String>> {
+    let mut curves = Vec::new();
+    if let Some(accuracy) = &report.before {
+        curves.push(Curve {
+            name: "before",
+            colour: ORANGE,
+            accuracy,
+        });
+    }
+    if let Some(accuracy) = &report.after {
+        let name = if curves.is_empty() { "accuracy" } else { "after" };
+        curves.push(Curve {
+            name,
+            colour: BLUE,
+            accuracy,
+        });
+    }
+    curves.retain(|curve| !curve.accuracy.budgets.is_empty());
+    if curves.is_empty() {
+        return Ok(None);
+    }
+    let mut svg = String::new();
+    draw_into(&mut svg, report, &curves).map_err(|error| anyhow!("draw curves: {error}"))?;
+    Ok(Some(svg))
+}
+
+type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+fn draw_into(svg: &mut String, report: &Report, curves: &[Curve<'_>]) -> Drawn {
+    let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (head, body) = root.split_vertically(HEAD_HEIGHT);
+    draw_head(&head, report, curves)?;
+    draw_plot(&body, curves)?;
+    root.present()
+}
+
+fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report, curves: &[Curve<'_>]) -> Drawn {
+    let title = format!("Accuracy at every thinking budget: {}", report.name);
+    head.draw(&Text::new(title, (64, 14), ("sans-serif", 18).into_font().color(&INK)))?;
+    let mut x = 64;
+    for curve in curves {
+        let accuracy = curve.accuracy;
+        let label = format!(
+            "{}: anytime {:.3} ± {:.3}",
+            curve.name, accuracy.anytime, accuracy.anytime_ci95
+        );
+        head.draw(&Rectangle::new(
+            [(x, 43), (x + 22, 55)],
+            curve.colour.mix(BAND_OPACITY).filled(),
+        ))?;
+        head.draw(&PathElement::new([(x, 49), (x + 22, 49)], curve.colour.stroke_width(3)))?;
+        head.draw(&Text::new(
+            label,
+            (x + 30, 42),
+            ("sans-serif", 14).into_font().color(&INK),
+        ))?;
+        x += 320;
+    }
+    Ok(())
+}
+
+fn draw_plot(body: &DrawingArea<SVGBackend<'_>, Shift>, curves: &[Curve<'_>]) -> Drawn {
+    let budgets = curves.iter().flat_map(|curve| curve.accuracy.budgets.iter().copied());
+    let largest_budget = f64::from(budgets.max().unwrap_or(1));
+    let ticks = ticks(&curves[0].accuracy.budgets);
+    let mut chart = ChartBuilder::on(body)
+        .margin(12)
+        .margin_right(28)
+        .x_label_area_size(48)
+        .y_label_area_size(56)
+        .build_cartesian_2d(
+            BudgetAxis {
+                end: largest_budget * 1.04,
+                ticks,
+            },
+            0.0..1.0,
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc("thinking budget (tokens)")
+        .y_desc("accuracy, with 95 % interval")
+        .y_labels(6)
+        .x_label_formatter(&|budget| format!("{budget:.0}"))
+        .y_label_formatter(&|accuracy| format!("{accuracy:.1}"))
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .label_style(("sans-serif", 14).into_font().color(&INK))
+        .axis_desc_style(("sans-serif", 15).into_font().color(&INK))
+        .draw()?;
+    for curve in curves {
+        let points = points(curve.accuracy);
+        let mut band: Vec<(f64, f64)> = points.iter().map(|(x, y, half)| (*x, (y + half).min(1.0))).collect();
+        band.extend(points.iter().rev().map(|(x, y, half)| (*x, (y - half).max(0.0))));
+        chart.draw_series(std::iter::once(Polygon::new(
+            band,
+            curve.colour.mix(BAND_OPACITY).filled(),
+        )))?;
+    }
+    // Lines after all bands, so that no band lies over a line.
+    for curve in curves {
+        let line: Vec<(f64, f64)> = points(curve.accuracy).iter().map(|(x, y, _)| (*x, *y)).collect();
+        let dots: Vec<_> = line
+            .iter()
+            .map(|point| Circle::new(*point, 4, curve.colour.filled()))
+            .collect();
+        chart.draw_series(LineSeries::new(line, curve.colour.stroke_width(3)))?;
+        chart.draw_series(dots)?;
+    }
+    Ok(())
+}
+
+/// A linear axis from 0 with its ticks at the budgets.
+struct BudgetAxis {
+    end: f64,
+    ticks: Vec<f64>,
+}
+
+impl Ranged for BudgetAxis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let pixels = f64::from(limit.1 - limit.0);
+        limit.0 + (value / self.end * pixels).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        0.0..self.end
+    }
+}
+
+/// (budget, accuracy, half width) of every budget that has all three.
+fn points(accuracy: &Accuracy) -> Vec<(f64, f64, f64)> {
+    let mut points = Vec::new();
+    for ((budget, mean), half_width) in accuracy.budgets.iter().zip(&accuracy.accuracy).zip(&accuracy.ci95) {
+        if mean.is_finite() {
+            let half_width = if half_width.is_finite() { *half_width } else { 0.0 };
+            points.push((f64::from(*budget), *mean, half_width));
+        }
+    }
+    points
+}
+
+/// Budgets to write at the axis: all, or as many as fit, the largest always among them.
+fn ticks(budgets: &[u32]) -> Vec<f64> {
+    let stride = budgets.len().div_ceil(MOST_TICKS).max(1);
+    let mut ticks: Vec<f64> = budgets
+        .iter()
+        .rev()
+        .step_by(stride)
+        .map(|budget| f64::from(*budget))
+        .collect();
+    ticks.reverse();
+    ticks
+}

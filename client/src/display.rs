@@ -1,0 +1,167 @@
+//! Shows a job as it runs: a bar where there is a terminal, plain lines where there is none, JSON lines for scripts.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use anytime_proto::v1;
+use anytime_proto::v1::job_event::Event;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::follow::EventSink;
+use crate::job_view::{evaluation_line, event_json, step_line, total_steps};
+use crate::output::print_line;
+use crate::report::push_step;
+
+/// A plain line per step would drown a log where steps take milliseconds; the last step is always shown.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the figures go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A progress bar on standard error, what stays above it.
+    Bar,
+    /// Plain lines on standard output.
+    Lines,
+    /// Plain lines on standard error, because standard output belongs to a JSON document.
+    LinesAside,
+    /// One JSON object per event on standard output.
+    JsonLines,
+}
+
+impl Style {
+    /// The style for people: a bar if nothing is redirected.
+    pub fn for_people() -> Self {
+        let is_terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        if is_terminal { Self::Bar } else { Self::Lines }
+    }
+
+    /// The style of a command whose result is one JSON document if `json` is set.
+    pub fn beside_document(json: bool) -> Self {
+        if json { Self::LinesAside } else { Self::for_people() }
+    }
+}
+
+/// Shows the events of one job, and keeps its steps for the report.
+#[derive(Debug)]
+pub struct Display {
+    style: Style,
+    job_id: String,
+    total_steps: u64,
+    bar: Option<ProgressBar>,
+    last_line: Option<Instant>,
+    steps: Vec<v1::StepMetrics>,
+}
+
+impl Display {
+    /// A display of this job.
+    pub fn new(style: Style, job: &v1::Job) -> Self {
+        let total_steps = total_steps(job);
+        let bar = (style == Style::Bar).then(|| make_bar(&job.id, total_steps));
+        Self {
+            style,
+            job_id: job.id.clone(),
+            total_steps,
+            bar,
+            last_line: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Every step that was seen, in order.
+    pub fn into_steps(mut self) -> Vec<v1::StepMetrics> {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// A line that stays.
+    fn line(&self, text: &str) -> anyhow::Result<()> {
+        let line = format!("{}  {text}", self.job_id);
+        match (&self.bar, self.style) {
+            (Some(bar), _) => bar.println(line),
+            (None, Style::Lines) => print_line(&line)?,
+            (None, _) => eprintln!("{line}"),
+        }
+        Ok(())
+    }
+
+    /// A line that may be left out when there are too many.
+    fn frequent_line(&mut self, text: &str, must_show: bool) -> anyhow::Result<()> {
+        let is_due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
+        if !is_due && !must_show {
+            return Ok(());
+        }
+        self.last_line = Some(Instant::now());
+        self.line(text)
+    }
+
+    fn step(&mut self, step: &v1::StepMetrics) -> anyhow::Result<()> {
+        push_step(&mut self.steps, step);
+        if let Some(bar) = &self.bar {
+            bar.set_position(step.step);
+            bar.set_message(step_line(step));
+            return Ok(());
+        }
+        let text = format!("step {}/{}  {}", step.step, self.total_steps, step_line(step));
+        self.frequent_line(&text, step.step == self.total_steps)
+    }
+
+    fn progress(&mut self, progress: v1::EvaluationProgress) -> anyhow::Result<()> {
+        let text = format!("evaluating  {}/{} groups", progress.done_groups, progress.total_groups);
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+            return Ok(());
+        }
+        self.frequent_line(&text, false)
+    }
+}
+
+impl EventSink for Display {
+    fn event(&mut self, event: &v1::JobEvent) -> anyhow::Result<()> {
+        if self.style == Style::JsonLines {
+            if let Some(Event::Step(step)) = &event.event {
+                push_step(&mut self.steps, step);
+            }
+            return print_line(&event_json(event).to_string());
+        }
+        match &event.event {
+            Some(Event::Step(step)) => self.step(step),
+            Some(Event::Evaluation(evaluation)) => self.line(&evaluation_line(evaluation)),
+            Some(Event::EvaluationProgress(progress)) => self.progress(*progress),
+            Some(Event::State(state)) => self.line(&state_text(state)),
+            None => Ok(()),
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn state_text(state: &v1::StateChanged) -> String {
+    use anytime_proto::ShortName as _;
+    if state.error.is_empty() {
+        return state.state().short_name();
+    }
+    format!("{}: {}", state.state().short_name(), state.error)
+}
+
+fn make_bar(name: &str, total_steps: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total_steps);
+    let template = "{prefix} {bar:24.cyan/dim} {pos}/{len} {elapsed} {wide_msg}";
+    // The template is constant; were it wrong, indicatif's own would do.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.set_prefix(name.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}

@@ -1,0 +1,182 @@
+//! Jobs and their events as JSON and as lines for people.
+
+use anytime_proto::ShortName;
+use anytime_proto::v1;
+use anytime_proto::v1::job_event::Event;
+use anytime_service::exit::{ExitError, FAILED, INTERRUPTED};
+use serde_json::{Value, json};
+
+/// Whether nothing more will happen to the job.
+pub fn has_ended(job: &v1::Job) -> bool {
+    matches!(
+        job.state(),
+        v1::JobState::Succeeded | v1::JobState::Failed | v1::JobState::Cancelled
+    )
+}
+
+/// How the client ends when the job it followed has ended so.
+///
+/// # Errors
+/// [`ExitError`] of a job that failed or was cancelled.
+pub fn conclude(job: &v1::Job) -> Result<(), ExitError> {
+    match job.state() {
+        v1::JobState::Failed => Err(ExitError {
+            code: FAILED,
+            message: format!("job {} failed: {}", job.id, job.error),
+        }),
+        v1::JobState::Cancelled => Err(ExitError {
+            code: INTERRUPTED,
+            message: format!("job {} was cancelled", job.id),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What the job does; unspecified where the learner said nothing.
+pub fn kind(job: &v1::Job) -> v1::JobKind {
+    job.spec.as_ref().map(v1::JobSpec::kind).unwrap_or_default()
+}
+
+/// The steps it will have done.
+pub fn total_steps(job: &v1::Job) -> u64 {
+    if job.total_steps > 0 {
+        return job.total_steps;
+    }
+    let training = job.spec.as_ref().and_then(|spec| spec.training);
+    training.and_then(|training| training.steps).unwrap_or_default()
+}
+
+/// A job as one JSON object.
+pub fn job_json(job: &v1::Job) -> Value {
+    let name = job.spec.as_ref().map(|spec| spec.name().to_owned());
+    json!({
+        "id": job.id,
+        "name": name,
+        "kind": kind(job).short_name(),
+        "state": job.state().short_name(),
+        "error": job.error,
+        "created": job.created.as_ref().map(ToString::to_string),
+        "started": job.started.as_ref().map(ToString::to_string),
+        "ended": job.ended.as_ref().map(ToString::to_string),
+        "step": job.step,
+        "total_steps": total_steps(job),
+        "seconds": job.seconds,
+        "checkpoint": job.checkpoint,
+        "evaluations": job.evaluations,
+        "last_step": job.last_step,
+        "spec": job.spec,
+    })
+}
+
+/// An event as one JSON object: its number, its time, its kind and the kind's own fields.
+pub fn event_json(event: &v1::JobEvent) -> Value {
+    let (kind, body) = match &event.event {
+        Some(Event::State(state)) => (
+            "state",
+            json!({ "state": state.state().short_name(), "error": state.error }),
+        ),
+        Some(Event::Step(step)) => ("step", json!(step)),
+        Some(Event::Evaluation(evaluation)) => ("evaluation", json!(evaluation)),
+        Some(Event::EvaluationProgress(progress)) => (
+            "evaluation_progress",
+            json!({ "done_groups": progress.done_groups, "total_groups": progress.total_groups }),
+        ),
+        None => ("unknown", json!({})),
+    };
+    let mut object = json!({
+        "number": event.number,
+        "time": event.time.as_ref().map(ToString::to_string),
+        "event": kind,
+    });
+    if let (Value::Object(target), Value::Object(fields)) = (&mut object, body) {
+        target.extend(fields);
+    }
+    object
+}
+
+/// One step's figures in a line. What a kind of job does not have is left out.
+pub fn step_line(step: &v1::StepMetrics) -> String {
+    let mut parts = Vec::new();
+    if !step.reward_per_budget.is_empty() {
+        let rewards: Vec<String> = step
+            .reward_per_budget
+            .iter()
+            .map(|reward| format!("{reward:.2}"))
+            .collect();
+        parts.push(format!("reward {}", rewards.join(" ")));
+        parts.push(format!("thinking {:.1}", step.mean_thinking_tokens));
+        parts.push(format!("{:.0} tokens/s", step.generated_tokens_per_second));
+        parts.push(format!("queue {}", step.queue_depth));
+        parts.push(format!("staleness {:.2}", step.mean_staleness));
+        if step.dropped_groups > 0 {
+            parts.push(format!("dropped {}", step.dropped_groups));
+        }
+        return parts.join("  ");
+    }
+    parts.push(format!("loss {:.4}", step.loss));
+    parts.push(format!("learning rate {:.2e}", step.learning_rate));
+    if step.step_seconds > 0.0 {
+        parts.push(format!(
+            "{:.0} tokens/s",
+            step.trained_tokens as f64 / step.step_seconds
+        ));
+    }
+    parts.join("  ")
+}
+
+/// An evaluation in a line.
+pub fn evaluation_line(evaluation: &v1::EvaluationResult) -> String {
+    let mut parts = Vec::new();
+    for (index, budget) in evaluation.budgets.iter().enumerate() {
+        let accuracy = evaluation.accuracy.get(index).copied().unwrap_or(f64::NAN);
+        let ci95 = evaluation.ci95.get(index).copied().unwrap_or(f64::NAN);
+        parts.push(format!("{budget}: {accuracy:.3} ± {ci95:.3}"));
+    }
+    parts.push(format!(
+        "anytime {:.3} ± {:.3}",
+        evaluation.anytime, evaluation.anytime_ci95
+    ));
+    parts.push(format!("thinking {:.1}", evaluation.mean_thinking_tokens));
+    format!("evaluation at step {}  {}", evaluation.step, parts.join("  "))
+}
+
+/// A job in lines for people.
+pub fn describe(job: &v1::Job) -> String {
+    let mut lines = vec![
+        format!("job         {}", job.id),
+        format!("kind        {}", kind(job).short_name()),
+        format!("state       {}", job.state().short_name()),
+        format!("step        {} of {}", job.step, total_steps(job)),
+        format!("seconds     {:.1}", job.seconds),
+    ];
+    if !job.error.is_empty() {
+        lines.push(format!("error       {}", job.error));
+    }
+    if !job.checkpoint.is_empty() {
+        lines.push(format!("checkpoint  {}", job.checkpoint));
+    }
+    if let Some(step) = &job.last_step {
+        lines.push(format!("last step   {}", step_line(step)));
+    }
+    lines.extend(job.evaluations.iter().map(evaluation_line));
+    lines.join("\n")
+}
+
+/// Jobs as a table, one line each under a heading.
+pub fn table(jobs: &[v1::Job]) -> String {
+    let id_width = jobs.iter().map(|job| job.id.len()).max().unwrap_or(0).max("JOB".len());
+    let mut lines = vec![format!(
+        "{:id_width$}  {:9} {:10} {:>15}  CREATED",
+        "JOB", "KIND", "STATE", "STEP"
+    )];
+    for job in jobs {
+        let steps = format!("{}/{}", job.step, total_steps(job));
+        let created = job.created.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (kind, state) = (kind(job).short_name(), job.state().short_name());
+        lines.push(format!(
+            "{:id_width$}  {kind:9} {state:10} {steps:>15}  {created}",
+            job.id
+        ));
+    }
+    lines.join("\n")
+}

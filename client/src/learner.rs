@@ -1,0 +1,159 @@
+//! The learner's job service with a deadline on every call and exit codes for its errors.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
+use anytime_proto::setting_of_status;
+use anytime_proto::v1;
+use anytime_proto::v1::job_service_client::JobServiceClient;
+use anytime_service::channel::{Backoff, lazy_channel};
+use anytime_service::exit::{self, ExitError};
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+/// Deadline of a submission: the learner reads the data and the model's files before it answers.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How often a submission is tried; the request id makes repeating it harmless.
+const SUBMIT_TRIES: usize = 3;
+
+/// A connection to the learner.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    client: JobServiceClient<Channel>,
+    address: String,
+}
+
+impl Learner {
+    /// Takes the address of a learner; connects on first use.
+    ///
+    /// # Errors
+    /// [`ExitError`] with the configuration code if the address is no URI.
+    pub fn try_new(address: &str) -> Result<Self, ExitError> {
+        let channel = lazy_channel("learner", address)?;
+        let client = JobServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Self {
+            client,
+            address: address.to_owned(),
+        })
+    }
+
+    /// Submits a job.
+    ///
+    /// # Errors
+    /// What the learner refuses has the configuration code, a learner that does not answer the code of unavailability.
+    pub async fn submit(&mut self, request_id: &str, spec: &v1::JobSpec) -> anyhow::Result<v1::Job> {
+        let mut backoff = Backoff::default();
+        let mut tries = 1;
+        loop {
+            let request = v1::SubmitJobRequest {
+                request_id: request_id.to_owned(),
+                spec: Some(spec.clone()),
+            };
+            match within(SUBMIT_TIMEOUT, self.client.submit(request)).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) if is_unavailable(&status) && tries < SUBMIT_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(backoff.pause()).await;
+                }
+                Err(status) => return Err(self.explain(&status)),
+            }
+        }
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// An unknown job has the configuration code.
+    pub async fn get(&mut self, job_id: &str) -> anyhow::Result<v1::Job> {
+        let request = v1::GetJobRequest {
+            job_id: job_id.to_owned(),
+        };
+        let response = within(CALL_TIMEOUT, self.client.get(request)).await;
+        response
+            .map(tonic::Response::into_inner)
+            .map_err(|status| self.explain(&status))
+    }
+
+    /// All jobs, newest first.
+    ///
+    /// # Errors
+    /// If the learner does not answer.
+    pub async fn list(&mut self) -> anyhow::Result<Vec<v1::Job>> {
+        let response = within(CALL_TIMEOUT, self.client.list(v1::ListJobsRequest {})).await;
+        response
+            .map(|response| response.into_inner().jobs)
+            .map_err(|status| self.explain(&status))
+    }
+
+    /// Ends a job.
+    ///
+    /// # Errors
+    /// An unknown job has the configuration code.
+    pub async fn cancel(&mut self, job_id: &str) -> anyhow::Result<v1::Job> {
+        let request = v1::CancelJobRequest {
+            job_id: job_id.to_owned(),
+        };
+        let response = within(CALL_TIMEOUT, self.client.cancel(request)).await;
+        response
+            .map(tonic::Response::into_inner)
+            .map_err(|status| self.explain(&status))
+    }
+
+    /// Opens the stream of a job's events. The bare status: the caller decides which errors it survives.
+    pub(crate) async fn watch(&mut self, job_id: &str, after: u64) -> Result<Streaming<v1::JobEvent>, Status> {
+        let request = v1::WatchJobRequest {
+            job_id: job_id.to_owned(),
+            after,
+        };
+        let response = within(CALL_TIMEOUT, self.client.watch(request)).await?;
+        Ok(response.into_inner())
+    }
+
+    fn explain(&self, status: &Status) -> anyhow::Error {
+        if setting_of_status(status).is_some() {
+            return ExitError::configuration(status.message()).into();
+        }
+        if is_unavailable(status) {
+            let detail = root_cause(status);
+            return ExitError::unavailable(format!("learner at {} cannot be reached: {detail}", self.address)).into();
+        }
+        match status.code() {
+            Code::InvalidArgument | Code::NotFound => ExitError::configuration(status.message()).into(),
+            code => anyhow!("learner: {} ({code:?})", status.message()),
+        }
+    }
+}
+
+/// Whether an error means that the learner could not be reached in time.
+pub fn is_unreachable(error: &anyhow::Error) -> bool {
+    exit::exit_code(error) == exit::UNAVAILABLE
+}
+
+/// A transport that broke in the middle of a call surfaces as UNKNOWN or CANCELLED with the cause attached.
+fn is_unavailable(status: &Status) -> bool {
+    let is_transport = std::error::Error::source(status).is_some();
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || is_transport
+}
+
+/// The innermost cause: "connection refused" says more than "transport error".
+fn root_cause(status: &Status) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    let mut text = status.message().to_owned();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(result) => result,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {} s",
+            limit.as_secs()
+        ))),
+    }
+}

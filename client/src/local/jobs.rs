@@ -1,0 +1,197 @@
+//! Runs the jobs of a local run one after another on the learner that was started for them.
+
+use std::time::{Duration, Instant};
+
+use anytime_proto::ShortName as _;
+use anytime_proto::settings::with_defaults;
+use anytime_proto::v1;
+use anytime_service::channel::Backoff;
+
+use super::LocalRun;
+use crate::display::{Display, Style};
+use crate::follow::follow;
+use crate::job_view::{conclude, has_ended, kind};
+use crate::learner::{Learner, is_unreachable};
+use crate::output::print_line;
+use crate::report::{Report, ReportFiles, table, write};
+
+/// How long a learner that has told its port may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a learner may be away while it is started again; one that keeps dying is noticed earlier.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A job that has succeeded.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) job: v1::Job,
+    pub(super) report: Report,
+    /// Of train and evaluate jobs.
+    pub(super) files: Option<ReportFiles>,
+}
+
+pub(super) async fn run_all(
+    learner_address: &str,
+    run: &LocalRun,
+    style: Style,
+    json: bool,
+) -> anyhow::Result<Vec<Finished>> {
+    let mut learner = Learner::try_new(learner_address)?;
+    let earlier = list_when_ready(&mut learner).await?;
+    let reused = reusable(&run.specs, &earlier, run.resume);
+    for job in earlier.iter().filter(|job| !has_ended(job)) {
+        if reused.iter().flatten().all(|id| *id != job.id) {
+            eprintln!(
+                "cancelling job {}, which an earlier run in this directory left unfinished",
+                job.id
+            );
+            learner.cancel(&job.id).await?;
+        }
+    }
+
+    let mut finished = Vec::new();
+    for (spec, reused_id) in run.specs.iter().zip(&reused) {
+        let job = match reused_id {
+            Some(id) => learner.get(id).await?,
+            None => learner.submit(&uuid::Uuid::now_v7().to_string(), spec).await?,
+        };
+        finished.push(run_one(&mut learner, &job, run, style, json).await?);
+    }
+    Ok(finished)
+}
+
+async fn run_one(
+    learner: &mut Learner,
+    job: &v1::Job,
+    run: &LocalRun,
+    style: Style,
+    json: bool,
+) -> anyhow::Result<Finished> {
+    let mut display = Display::new(style, job);
+    let ended = follow(learner, &job.id, &mut display, PATIENCE).await?;
+    let steps = display.into_steps();
+    conclude(&ended)?;
+    let report = Report::new(&ended, steps);
+    let files = match kind(&ended) {
+        v1::JobKind::Sft => None,
+        _ => Some(write(&report, &run.out)?),
+    };
+    // The table of a train job is the last thing a run prints.
+    if !json && kind(&ended) != v1::JobKind::Train {
+        print_line(&format!(
+            "{} {}\n{}",
+            kind(&ended).short_name(),
+            report.name,
+            table(&report)
+        ))?;
+    }
+    Ok(Finished {
+        job: ended,
+        report,
+        files,
+    })
+}
+
+async fn list_when_ready(learner: &mut Learner) -> anyhow::Result<Vec<v1::Job>> {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    let mut backoff = Backoff::default();
+    loop {
+        match learner.list().await {
+            Ok(jobs) => return Ok(jobs),
+            Err(error) if is_unreachable(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// For each specification the earlier job (newest first) that it goes on with, if any: one that succeeded or has not
+/// ended, and only until the first that has to be submitted, because what follows builds on it.
+fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Option<String>> {
+    let mut reused = Vec::new();
+    let mut is_unbroken = resume;
+    for spec in specs {
+        let wanted = with_defaults(spec);
+        let is_same = |job: &&v1::Job| {
+            let is_alive = !matches!(job.state(), v1::JobState::Failed | v1::JobState::Cancelled);
+            is_alive && job.spec.as_ref().is_some_and(|found| is_same_job(&wanted, found))
+        };
+        let found = if is_unbroken {
+            earlier.iter().find(is_same)
+        } else {
+            None
+        };
+        is_unbroken = found.is_some();
+        reused.push(found.map(|job| job.id.clone()));
+    }
+    reused
+}
+
+/// The learner also fills in what depends on the model, the device and the job's directory; what the file leaves open
+/// there says nothing.
+fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
+    let mut found = with_defaults(found);
+    if let (Some(wanted), Some(found)) = (&wanted.data, &mut found.data)
+        && wanted.chat_template.is_none()
+    {
+        found.chat_template = None;
+    }
+    if let (Some(wanted), Some(found)) = (&wanted.training, &mut found.training)
+        && wanted.micro_batch_tokens.is_none()
+    {
+        found.micro_batch_tokens = None;
+    }
+    if let (Some(wanted), Some(found)) = (&wanted.checkpoint, &mut found.checkpoint)
+        && wanted.output.is_none()
+    {
+        found.output = None;
+    }
+    found == *wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str) -> v1::JobSpec {
+        v1::JobSpec {
+            name: Some(name.to_owned()),
+            kind: Some(v1::JobKind::Train.into()),
+            ..Default::default()
+        }
+    }
+
+    fn job(name: &str, state: v1::JobState) -> v1::Job {
+        let mut filled = with_defaults(&spec(name));
+        filled.checkpoint.get_or_insert_default().output = Some("somewhere".to_owned());
+        v1::Job {
+            id: format!("{name}-1"),
+            spec: Some(filled),
+            state: state.into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn resuming_takes_what_is_done_and_what_is_under_way() {
+        let specs = [spec("warm"), spec("train"), spec("more")];
+        let earlier = [
+            job("train", v1::JobState::Running),
+            job("warm", v1::JobState::Succeeded),
+        ];
+        let some = |id: &str| Some(id.to_owned());
+        assert_eq!(
+            reusable(&specs, &earlier, true),
+            [some("warm-1"), some("train-1"), None]
+        );
+        assert_eq!(reusable(&specs, &earlier, false), [None, None, None]);
+    }
+
+    #[test]
+    fn nothing_is_reused_after_a_job_that_must_run_again() {
+        let specs = [spec("warm"), spec("train")];
+        let earlier = [job("train", v1::JobState::Succeeded), job("warm", v1::JobState::Failed)];
+        assert_eq!(reusable(&specs, &earlier, true), [None, None]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Whole jobs on one machine: Redis, verifier, learner and actors as child processes on loopback, the jobs one after
+//! another, and an end for every process whatever happens.
+//!
+//! `run` reads top to bottom: check everything that can be checked → start → run the jobs, mend what dies → end.
+
+mod fleet;
+mod jobs;
+mod parent_death;
+mod preflight;
+mod process;
+mod programs;
+mod redis;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use anytime_proto::v1;
+use anytime_service::exit::ExitError;
+use serde_json::json;
+
+use self::fleet::Fleet;
+use self::jobs::Finished;
+use self::programs::Programs;
+use crate::arguments::{LocalArgs, ProcessArgs};
+use crate::display::Style;
+use crate::interrupt::{Interrupt, interrupted};
+use crate::job_view::{job_json, kind};
+use crate::output::{make_directory, print_json, print_line};
+use crate::{job_file, report};
+
+/// What is run where.
+#[derive(Clone, Debug)]
+pub struct LocalRun {
+    /// Checked specifications, in order.
+    pub specs: Vec<v1::JobSpec>,
+    /// Directory of jobs, logs and the report.
+    pub out: PathBuf,
+    /// Whether to go on where an earlier run in the same directory was interrupted.
+    pub resume: bool,
+    /// Which processes are started.
+    pub processes: ProcessArgs,
+}
+
+/// `anytime local`
+pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> {
+    let mut specs = Vec::new();
+    for path in &arguments.job_files {
+        specs.push(job_file::read(path)?);
+    }
+    let last_name = specs.last().map(|spec| spec.name().to_owned()).unwrap_or_default();
+    let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(last_name));
+    let run = LocalRun {
+        specs,
+        out,
+        resume: arguments.resume,
+        processes: arguments.processes,
+    };
+    run_jobs(run, json).await
+}
+
+/// Starts the processes, runs the jobs and ends the processes.
+pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
+    let root = std::env::current_dir().context("current directory")?;
+    preflight::check(&run.specs, &root)?;
+    let programs = Programs::find(&root, run.processes.redis.is_none())?;
+    let mut interrupt = Interrupt::try_new()?;
+    make_directory(&run.out)?;
+    let out = run
+        .out
+        .canonicalize()
+        .with_context(|| format!("directory {}", run.out.display()))?;
+    let _lock = lock(&out)?;
+
+    let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out)?;
+    let result = tokio::select! {
+        result = start_and_run(&mut fleet, &run, json) => result,
+        signal = interrupt.wait() => Err(interrupted(format!("{signal}: stopped; --resume goes on from here")).into()),
+    };
+    fleet.stop(&mut interrupt).await;
+    let finished = result?;
+    conclude(&run, &finished, json)
+}
+
+async fn start_and_run(fleet: &mut Fleet, run: &LocalRun, json: bool) -> anyhow::Result<Vec<Finished>> {
+    let learner_address = fleet.start().await?;
+    eprintln!(
+        "learner at {learner_address}, {} actors, logs in {}",
+        run.processes.actors,
+        run.out.join("logs").display()
+    );
+    let style = Style::beside_document(json);
+    tokio::select! {
+        finished = jobs::run_all(&learner_address, run, style, json) => finished,
+        error = fleet.supervise() => Err(error),
+    }
+}
+
+/// The directory belongs to one run at a time: two learners on the same jobs would overwrite each other.
+fn lock(out: &Path) -> anyhow::Result<File> {
+    let path = out.join("local.lock");
+    let file = File::create(&path).with_context(|| format!("lock {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("--out {}: another run is using this directory", out.display());
+            Err(ExitError::configuration(message).into())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+/// Says what came of the jobs: their tables as they ended are out already; here is where everything lies.
+fn conclude(run: &LocalRun, finished: &[Finished], json: bool) -> anyhow::Result<()> {
+    if json {
+        let jobs: Vec<_> = finished.iter().map(|one| job_json(&one.job)).collect();
+        let last = finished.iter().rev().find(|one| one.files.is_some());
+        let report = last.map(|one| &one.report);
+        let files = last.and_then(|one| one.files.as_ref());
+        return print_json(&json!({ "out": run.out, "jobs": jobs, "report": report, "files": files }));
+    }
+    for one in finished {
+        if kind(&one.job) == v1::JobKind::Train {
+            print_line(&report::table(&one.report))?;
+        }
+        if !one.job.checkpoint.is_empty() {
+            print_line(&format!("checkpoint of {}: {}", one.report.name, one.job.checkpoint))?;
+        }
+        if let Some(files) = &one.files {
+            print_line(&format!("report: {}", files.report.display()))?;
+            if let Some(curves) = &files.curves {
+                print_line(&format!("curves: {}", curves.display()))?;
+            }
+        }
+    }
+    print_line(&format!("logs: {}", run.out.join("logs").display()))
+}

@@ -1,0 +1,53 @@
+//! The binary `anytime`: arguments → runtime → command → exit code.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anytime::arguments::Cli;
+use anytime_service::exit::{self, ExitError};
+use clap::Parser;
+use clap::error::ErrorKind;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let result = run(cli);
+    if let Err(error) = &result
+        && is_broken_pipe(error)
+    {
+        // The reader of our output has seen enough (`anytime list | head`): no error of ours.
+        return ExitCode::SUCCESS;
+    }
+    exit::conclude(result)
+}
+
+/// One thread: the client only waits for others. It also has to be one, because the kernel ties a child's death signal
+/// to the thread that started the child.
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(anytime::run(cli));
+    // A look-up of a host name may still be running; nothing is left to wait for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Help and version are answers; anything else clap reports is bad configuration.
+fn usage(error: &clap::Error) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if error.print().is_err() || is_answer {
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::from(exit::CONFIGURATION)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    if error.chain().any(|cause| cause.is::<ExitError>()) {
+        return false;
+    }
+    let io_errors = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io_errors
+        .into_iter()
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,45 @@
+//! Standard output, whose reader may go away, and files that appear whole or not at all.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// Writes one line to standard output. Unlike `println!` it does not panic when nobody reads any more.
+///
+/// # Errors
+/// If standard output cannot be written; `main` forgives a broken pipe.
+pub fn print_line(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Writes a value as one JSON document to standard output.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print_line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Writes a file aside and renames it, so that a reader never sees half of it.
+///
+/// # Errors
+/// If the file cannot be written, with its path.
+pub fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".tmp");
+    std::fs::write(&aside, content).with_context(|| format!("write {}", path.display()))?;
+    std::fs::rename(&aside, path).with_context(|| format!("write {}", path.display()))
+}
+
+/// Makes a directory and its parents.
+///
+/// # Errors
+/// If that fails, with the path.
+pub fn make_directory(path: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("make directory {}", path.display()))
+}

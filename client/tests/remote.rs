@@ -1,0 +1,271 @@
+//! The commands that talk to a learner, through the binary and against a job service that plays a script.
+
+mod support;
+
+use std::collections::VecDeque;
+
+use anytime_proto::v1;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::{FakeLearner, Script, anytime, command, output_of, repository, signal, train_job, wait_for, write};
+
+async fn submit(learner: &FakeLearner, extra: &[&str]) -> support::Ended {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("job.toml");
+    write(&file, &train_job("sums"));
+    let mut arguments = vec!["submit", file.to_str().unwrap()];
+    arguments.extend(extra);
+    let mut command = command(&arguments);
+    command.env("ANYTIME_LEARNER", learner.url());
+    output_of(command).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submit_prints_the_job_id_and_the_request_id_makes_it_idempotent() {
+    let learner = FakeLearner::start(Script::default()).await;
+    for _ in 0..2 {
+        let ended = submit(&learner, &["--request-id", "once"]).await;
+        assert_eq!((ended.code, ended.stdout.trim()), (0, "sums-1"), "{}", ended.stderr);
+    }
+    assert_eq!(learner.jobs().len(), 1);
+    let ended = submit(&learner, &["--json"]).await;
+    assert_eq!(ended.json()["id"], "sums-2");
+    assert_eq!(ended.json()["spec"]["rollout"]["traces"], 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_setting_is_bad_configuration() {
+    let learner = FakeLearner::start(Script::default()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("job.toml");
+    write(&file, &train_job("sums").replace("\"model\"", "\"missing\""));
+    let ended = anytime(&["submit", file.to_str().unwrap(), "--learner", &learner.url()]).await;
+    assert_eq!(ended.code, 64);
+    assert!(ended.stderr.contains("model.path"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_goes_on_behind_the_last_event_when_the_stream_breaks() {
+    let learner = FakeLearner::start(Script {
+        breaks: VecDeque::from([2, 0, 1]),
+        ..Default::default()
+    })
+    .await;
+    let submitted = submit(&learner, &[]).await;
+    let job = submitted.stdout.trim();
+    let ended = anytime(&["watch", job, "--json", "--learner", &learner.url()]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let lines: Vec<Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let numbers: Vec<u64> = lines.iter().map(|line| line["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5], "each event once and in order");
+    assert_eq!(learner.watched_after(), [0, 2, 2, 3]);
+    assert_eq!(lines[1]["event"], "evaluation");
+    assert_eq!(lines[2]["reward_per_budget"][1], 0.75);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_without_a_terminal_prints_plain_lines_and_the_table() {
+    let learner = FakeLearner::start(Script::default()).await;
+    let ended = submit(&learner, &["--watch"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        !ended.stdout.contains('\u{1b}') && !ended.stderr.contains('\u{1b}'),
+        "no escape sequences"
+    );
+    assert!(ended.stdout.contains("step 2/2  reward 0.50 0.75"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("budget   before            after"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("       6   0.250 ± 0.050     0.750 ± 0.050"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_job_is_the_exit_code() {
+    for (end, code) in [(v1::JobState::Failed, 70), (v1::JobState::Cancelled, 130)] {
+        let learner = FakeLearner::start(Script {
+            end,
+            ..Default::default()
+        })
+        .await;
+        let ended = submit(&learner, &["--watch"]).await;
+        assert_eq!(ended.code, code, "{}", ended.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_job_is_bad_configuration() {
+    let learner = FakeLearner::start(Script::default()).await;
+    for name in ["get", "watch", "cancel"] {
+        let ended = anytime(&[name, "nobody", "--learner", &learner.url()]).await;
+        assert_eq!(ended.code, 64, "{name}");
+        assert!(ended.stderr.contains("nobody"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_get_and_cancel_show_jobs() {
+    let learner = FakeLearner::start(Script {
+        end: v1::JobState::Running,
+        ..Default::default()
+    })
+    .await;
+    submit(&learner, &[]).await;
+    submit(&learner, &[]).await;
+    let url = learner.url();
+    let list = anytime(&["list", "--learner", &url]).await;
+    let ids: Vec<&str> = list
+        .stdout
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(ids, ["sums-2", "sums-1"]);
+    let list = anytime(&["list", "--json", "--learner", &url]).await;
+    assert_eq!(list.json().as_array().unwrap().len(), 2);
+    let cancelled = anytime(&["cancel", "sums-1", "--json", "--learner", &url]).await;
+    assert_eq!(
+        (cancelled.code, &cancelled.json()["state"]),
+        (0, &Value::from("cancelled"))
+    );
+    let get = anytime(&["get", "sums-1", "--learner", &url]).await;
+    assert!(get.stdout.contains("state       cancelled"), "{}", get.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_watching_and_not_the_job() {
+    let learner = FakeLearner::start(Script {
+        end: v1::JobState::Running,
+        ..Default::default()
+    })
+    .await;
+    submit(&learner, &[]).await;
+    let mut watching = command(&["watch", "sums-1", "--learner", &learner.url()])
+        .spawn()
+        .unwrap();
+    wait_for("the watch", || !learner.watched_after().is_empty()).await;
+    signal(&watching, Signal::SIGINT);
+    assert_eq!(watching.wait().await.unwrap().code(), Some(130));
+    assert_eq!(learner.jobs()[0].state(), v1::JobState::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evaluate_prints_accuracy_per_budget_as_one_document() {
+    let learner = FakeLearner::start(Script::default()).await;
+    let arguments = [
+        "evaluate",
+        "--model",
+        "m",
+        "--problems",
+        "p",
+        "--budgets",
+        "6,12",
+        "--samples",
+        "2",
+    ];
+    let url = learner.url();
+    let with = |more: &[&'static str]| {
+        let mut all: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        all.extend(more.iter().map(|text| (*text).to_owned()));
+        all.extend(["--learner".to_owned(), url.clone()]);
+        all
+    };
+    let texts = with(&["--json", "--markers-end", "</done>"]);
+    let ended = anytime(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(ended.json()["after"]["accuracy"][1], 1.0);
+    assert_eq!(ended.json()["before"], Value::Null);
+    let spec = learner.jobs()[0].spec.clone().unwrap();
+    assert_eq!(spec.kind(), v1::JobKind::Evaluate);
+    assert_eq!(spec.markers.unwrap().end(), "</done>");
+    let evaluation = spec.evaluation.unwrap();
+    assert_eq!(
+        (evaluation.path(), evaluation.samples(), &evaluation.budgets[..]),
+        ("p", 2, &[6, 12][..])
+    );
+
+    let texts = with(&[]);
+    let ended = anytime(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(ended.stdout.contains("      12   1.000 ± 0.050"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_evaluate_cancels_its_job() {
+    let learner = FakeLearner::start(Script {
+        end: v1::JobState::Running,
+        ..Default::default()
+    })
+    .await;
+    let mut child = command(&[
+        "evaluate",
+        "--model",
+        "m",
+        "--problems",
+        "p",
+        "--learner",
+        &learner.url(),
+    ])
+    .spawn()
+    .unwrap();
+    wait_for("the watch", || !learner.watched_after().is_empty()).await;
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().await.unwrap().code(), Some(130));
+    assert_eq!(learner.jobs()[0].state(), v1::JobState::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_writes_the_document_and_the_picture() {
+    let learner = FakeLearner::start(Script::default()).await;
+    submit(&learner, &["--watch"]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("deep/report");
+    let ended = anytime(&[
+        "report",
+        "sums-1",
+        "--out",
+        out.to_str().unwrap(),
+        "--learner",
+        &learner.url(),
+    ])
+    .await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["steps"], 2);
+    assert_eq!(report["before"]["anytime"], 0.375);
+    assert_eq!(report["series"].as_array().unwrap().len(), 2);
+    assert_eq!(report["tokens_per_second"], 150.0);
+    assert!(
+        std::fs::read_to_string(out.join("curves.svg"))
+            .unwrap()
+            .starts_with("<svg")
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_learner_is_unavailable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let job_file = repository().join("deploy/jobs/reference.toml");
+    for arguments in [
+        vec!["list"],
+        vec!["get", "x"],
+        vec!["watch", "x"],
+        vec!["submit", job_file.to_str().unwrap()],
+    ] {
+        let ended = anytime(&[&arguments[..], &["--learner", &url]].concat()).await;
+        assert_eq!(ended.code, 69, "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("refused"), "{}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+    }
+}

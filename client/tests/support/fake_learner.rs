@@ -1,0 +1,225 @@
+//! A job service that plays a script instead of training.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use anytime_proto::settings::{JobSettings, with_defaults};
+use anytime_proto::v1::job_event::Event;
+use anytime_proto::v1::job_service_server::{JobService, JobServiceServer};
+use anytime_proto::{invalid_setting_status, v1};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status};
+
+/// What the fake does with every job it gets.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Sent by every watch, from the number asked for.
+    pub events: Vec<v1::JobEvent>,
+    /// Evaluations of the job once it has ended.
+    pub evaluations: Vec<v1::EvaluationResult>,
+    /// How it ends; running means that it never does unless it is cancelled.
+    pub end: v1::JobState,
+    /// The first watches break after so many events.
+    pub breaks: VecDeque<usize>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let evaluations = vec![evaluation(0, &[0.25, 0.5]), evaluation(2, &[0.75, 1.0])];
+        let mut events = vec![
+            Event::State(v1::StateChanged {
+                state: v1::JobState::Running.into(),
+                error: String::new(),
+            }),
+            Event::Evaluation(evaluations[0].clone()),
+        ];
+        events.extend((1..=2).map(|number| Event::Step(step(number))));
+        events.push(Event::Evaluation(evaluations[1].clone()));
+        let numbered = events.into_iter().zip(1..);
+        let events = numbered
+            .map(|(event, number)| v1::JobEvent {
+                number,
+                time: None,
+                event: Some(event),
+            })
+            .collect();
+        Self {
+            events,
+            evaluations,
+            end: v1::JobState::Succeeded,
+            breaks: VecDeque::new(),
+        }
+    }
+}
+
+fn step(number: u64) -> v1::StepMetrics {
+    v1::StepMetrics {
+        step: number,
+        reward_per_budget: vec![0.5, 0.75],
+        generated_tokens_per_second: 100.0 * number as f64,
+        step_seconds: 2.0,
+        ..Default::default()
+    }
+}
+
+fn evaluation(step: u64, accuracy: &[f64]) -> v1::EvaluationResult {
+    v1::EvaluationResult {
+        step,
+        budgets: (1..=accuracy.len() as u32).map(|number| number * 6).collect(),
+        accuracy: accuracy.to_vec(),
+        ci95: vec![0.05; accuracy.len()],
+        anytime: accuracy.iter().sum::<f64>() / accuracy.len() as f64,
+        anytime_ci95: 0.04,
+        r#final: *accuracy.last().unwrap(),
+        mean_thinking_tokens: 10.0,
+        problems: 32,
+        samples: 4,
+        seconds: 2.0,
+        generated_tokens: 500,
+        ..Default::default()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: Vec<v1::Job>,
+    request_ids: Vec<String>,
+    watched_after: Vec<u64>,
+}
+
+#[derive(Clone)]
+pub struct FakeLearner {
+    script: Arc<Mutex<Script>>,
+    state: Arc<Mutex<State>>,
+    /// `host:port`
+    pub address: String,
+}
+
+impl FakeLearner {
+    pub async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let fake = Self {
+            script: Arc::new(Mutex::new(script)),
+            state: Arc::default(),
+            address,
+        };
+        let server = tonic::transport::Server::builder().add_service(JobServiceServer::new(fake.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        fake
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn jobs(&self) -> Vec<v1::Job> {
+        self.state.lock().unwrap().jobs.clone()
+    }
+
+    pub fn add_job(&self, job: v1::Job) {
+        self.state.lock().unwrap().jobs.push(job);
+    }
+
+    /// The `after` of every watch so far.
+    pub fn watched_after(&self) -> Vec<u64> {
+        self.state.lock().unwrap().watched_after.clone()
+    }
+
+    fn job(&self, id: &str) -> Result<v1::Job, Status> {
+        let found = self.jobs().into_iter().find(|job| job.id == id);
+        found.ok_or_else(|| Status::not_found(format!("job {id} is unknown")))
+    }
+
+    fn change(&self, id: &str, state: v1::JobState) {
+        let mut guard = self.state.lock().unwrap();
+        let job = guard.jobs.iter_mut().find(|job| job.id == id).unwrap();
+        if job.state() != v1::JobState::Running && job.state() != v1::JobState::Queued {
+            return;
+        }
+        job.set_state(state);
+        if state == v1::JobState::Succeeded {
+            job.step = 2;
+            job.seconds = 4.0;
+            job.checkpoint = "somewhere/final".to_owned();
+            job.evaluations = self.script.lock().unwrap().evaluations.clone();
+        }
+        if state == v1::JobState::Failed {
+            job.error = "the loss is not finite".to_owned();
+        }
+    }
+}
+
+type EventStream = Pin<Box<dyn Stream<Item = Result<v1::JobEvent, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl JobService for FakeLearner {
+    async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let request = request.into_inner();
+        let spec = request.spec.unwrap_or_default();
+        JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
+        if spec.model.as_ref().unwrap().path() == "missing" {
+            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "a directory");
+            return Err(invalid_setting_status(&error));
+        }
+        let mut state = self.state.lock().unwrap();
+        if let Some(index) = state.request_ids.iter().position(|id| *id == request.request_id) {
+            return Ok(Response::new(state.jobs[index].clone()));
+        }
+        state.request_ids.push(request.request_id);
+        let job = v1::Job {
+            id: format!("{}-{}", spec.name(), state.jobs.len() + 1),
+            spec: Some(with_defaults(&spec)),
+            state: v1::JobState::Running.into(),
+            total_steps: 2,
+            ..Default::default()
+        };
+        state.jobs.push(job.clone());
+        Ok(Response::new(job))
+    }
+
+    async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {
+        self.job(&request.into_inner().job_id).map(Response::new)
+    }
+
+    async fn list(&self, _request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let jobs = self.jobs().into_iter().rev().collect();
+        Ok(Response::new(v1::ListJobsResponse { jobs }))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let id = request.into_inner().job_id;
+        self.job(&id)?;
+        self.change(&id, v1::JobState::Cancelled);
+        self.job(&id).map(Response::new)
+    }
+
+    type WatchStream = EventStream;
+
+    async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<EventStream>, Status> {
+        let request = request.into_inner();
+        self.job(&request.job_id)?;
+        self.state.lock().unwrap().watched_after.push(request.after);
+        let (mut events, end, breaks_after) = {
+            let mut script = self.script.lock().unwrap();
+            (script.events.clone(), script.end, script.breaks.pop_front())
+        };
+        events.retain(|event| event.number > request.after);
+        if let Some(count) = breaks_after {
+            events.truncate(count);
+            let broken = tokio_stream::once(Err(Status::unavailable("the learner went away")));
+            return Ok(Response::new(Box::pin(
+                tokio_stream::iter(events).map(Ok).chain(broken),
+            )));
+        }
+        if end != v1::JobState::Running {
+            self.change(&request.job_id, end);
+            return Ok(Response::new(Box::pin(tokio_stream::iter(events).map(Ok))));
+        }
+        let never = tokio_stream::pending();
+        Ok(Response::new(Box::pin(tokio_stream::iter(events).map(Ok).chain(never))))
+    }
+}
