@@ -1,0 +1,61 @@
+//! The engine's metrics, looked up once: a decoding step should not search a registry.
+
+use std::time::Duration;
+
+use anytime_service::metric_names::{
+    ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_WEIGHTS_VERSION,
+    ACTOR_WEIGHTS_WAIT,
+};
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// Handles of every metric that the engine keeps.
+pub(crate) struct Meters {
+    pub(crate) thinking_tokens: Counter,
+    pub(crate) summary_tokens: Counter,
+    pub(crate) busy: Seconds,
+    pub(crate) lease_wait: Seconds,
+    pub(crate) weights_wait: Seconds,
+    pub(crate) running: Gauge,
+    pub(crate) waiting: Gauge,
+    pub(crate) slots_used: Gauge,
+    pub(crate) slots_total: Gauge,
+    pub(crate) version: Gauge,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        Self {
+            thinking_tokens: counter!(ACTOR_TOKENS, "phase" => "thinking"),
+            summary_tokens: counter!(ACTOR_TOKENS, "phase" => "summary"),
+            busy: Seconds::new(counter!(ACTOR_DECODE_BUSY)),
+            lease_wait: Seconds::new(counter!(ACTOR_LEASE_WAIT)),
+            weights_wait: Seconds::new(counter!(ACTOR_WEIGHTS_WAIT)),
+            running: gauge!(ACTOR_SEQUENCES, "state" => "running"),
+            waiting: gauge!(ACTOR_SEQUENCES, "state" => "waiting"),
+            slots_used: gauge!(ACTOR_SLOTS, "state" => "used"),
+            slots_total: gauge!(ACTOR_SLOTS, "state" => "total"),
+            version: gauge!(ACTOR_WEIGHTS_VERSION),
+        }
+    }
+}
+
+/// Seconds as a counter of whole numbers: what is below one second waits for the next addition.
+pub(crate) struct Seconds {
+    counter: Counter,
+    rest: Duration,
+}
+
+impl Seconds {
+    fn new(counter: Counter) -> Self {
+        Self { counter, rest: Duration::ZERO }
+    }
+
+    pub(crate) fn add(&mut self, duration: Duration) {
+        self.rest += duration;
+        let whole = self.rest.as_secs();
+        if whole > 0 {
+            self.counter.increment(whole);
+            self.rest -= Duration::from_secs(whole);
+        }
+    }
+}

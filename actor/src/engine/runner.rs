@@ -1,0 +1,373 @@
+//! The engine's loop: commands between steps, one decoding step for all rows, the exchange of weights.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use anytime_policy::{Extension, KvCache};
+use anytime_proto::v1::{AbandonReason, FinishReason};
+use tch::Tensor;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::cache::{Held, Move, SlotMap};
+use super::meters::Meters;
+use super::sampler::sample;
+use super::scheduler::Scheduler;
+use super::sequence::{Installation, Sequence, Task};
+use super::{Command, EngineLimits, Event, GroupOrder, Installed, Load, Model};
+
+/// How long an idle engine sleeps before it books the time it waited.
+const IDLE_TICK: Duration = Duration::from_millis(200);
+
+/// Tokens of one prefill call: bounds its activations, which grow with them.
+const PREFILL_TOKENS: usize = 8192;
+
+/// The key-value cache and who has which slot of it.
+pub(crate) struct Memory {
+    pub(crate) cache: KvCache,
+    pub(crate) slots: SlotMap,
+    /// Rows that may run; the other slots hold finished thinkings, and one is the spare.
+    pub(crate) row_limit: usize,
+}
+
+impl Memory {
+    pub(crate) fn carry_out(&mut self, moves: impl IntoIterator<Item = Move>) {
+        for Move { from, to, length } in moves {
+            self.cache.copy_prefix(from, &[to], length);
+        }
+    }
+}
+
+/// Tokens of a row that are still to be fed, from position `start` of its slot on.
+pub(crate) struct Prefill {
+    pub(crate) row: usize,
+    pub(crate) start: usize,
+    pub(crate) ids: Vec<u32>,
+}
+
+/// Everything the engine's thread owns.
+pub(crate) struct Runner {
+    pub(crate) limits: EngineLimits,
+    events: mpsc::UnboundedSender<Event>,
+    installed: watch::Sender<Option<Installed>>,
+    load: Arc<Load>,
+    pub(crate) meters: Meters,
+    pub(crate) model: Option<Model>,
+    pub(crate) installation: Installation,
+    pub(crate) memory: Option<Memory>,
+    /// Row i has slot i.
+    pub(crate) rows: Vec<Sequence>,
+    pub(crate) scheduler: Scheduler,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        limits: EngineLimits,
+        events: mpsc::UnboundedSender<Event>,
+        installed: watch::Sender<Option<Installed>>,
+        load: Arc<Load>,
+    ) -> Self {
+        Self {
+            limits,
+            events,
+            installed,
+            load,
+            meters: Meters::new(),
+            model: None,
+            installation: 0,
+            memory: None,
+            rows: Vec::new(),
+            scheduler: Scheduler::default(),
+        }
+    }
+
+    /// Works until it is told to end, or nobody is left who could tell it.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+        let _no_grad = tch::no_grad_guard();
+        loop {
+            if self.apply_waiting(commands).is_break() {
+                return;
+            }
+            if self.rows.is_empty() && self.scheduler.waiting() == 0 {
+                if self.wait(commands).is_break() {
+                    return;
+                }
+                continue;
+            }
+            let started = Instant::now();
+            self.step();
+            self.meters.busy.add(started.elapsed());
+            self.publish_load();
+        }
+    }
+
+    fn apply_waiting(&mut self, commands: &Receiver<Command>) -> ControlFlow<()> {
+        loop {
+            match commands.try_recv() {
+                Ok(command) => self.apply(command)?,
+                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
+                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
+            }
+        }
+    }
+
+    fn wait(&mut self, commands: &Receiver<Command>) -> ControlFlow<()> {
+        let started = Instant::now();
+        let received = commands.recv_timeout(IDLE_TICK);
+        let short_of_weights = self.model.is_none() || self.load.waits_for_weights.load(Ordering::Acquire);
+        let wait = if short_of_weights { &mut self.meters.weights_wait } else { &mut self.meters.lease_wait };
+        wait.add(started.elapsed());
+        match received {
+            Ok(command) => self.apply(command),
+            Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+            Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::AddGroup(order) => self.add_group(order),
+            Command::CancelGroup(group) => self.drop_group(group),
+            Command::SwapWeights(model) => self.swap_weights(*model),
+            Command::Shutdown => return ControlFlow::Break(()),
+        }
+        self.publish_load();
+        ControlFlow::Continue(())
+    }
+
+    fn add_group(&mut self, order: GroupOrder) {
+        let traces = order.plan.traces;
+        match self.refuse(&order) {
+            Some((reason, detail)) => self.emit(Event::GroupFailed { group: order.number, reason, detail }),
+            None => self.scheduler.add(order),
+        }
+        self.load.sequences.store(self.rows.len() + self.scheduler.waiting(), Ordering::Release);
+        self.load.ordered.fetch_sub(traces, Ordering::AcqRel);
+    }
+
+    /// Why a group cannot be generated.
+    fn refuse(&self, order: &GroupOrder) -> Option<(AbandonReason, String)> {
+        let Some(model) = &self.model else {
+            return Some((AbandonReason::Shutdown, "no weights are held".to_owned()));
+        };
+        if let Some(problem) = wrong_weights(order, model) {
+            return Some((AbandonReason::Shutdown, problem));
+        }
+        let length = order.prompt_ids.len();
+        let longest = order.plan.max_prompt_tokens;
+        if length == 0 || length > longest {
+            return Some((AbandonReason::Engine, format!("the prompt has {length} tokens, allowed are 1 to {longest}")));
+        }
+        let markers = &order.plan.markers;
+        let given = [&order.prompt_ids, &markers.end, &markers.cut, &markers.summary];
+        let size = model.config.vocab_size;
+        if let Some(id) = given.into_iter().flatten().find(|&&id| i64::from(id) >= size) {
+            return Some((AbandonReason::Engine, format!("token {id} is not among the model's {size}")));
+        }
+        None
+    }
+
+    /// Generates one token for every row, those just admitted included.
+    fn step(&mut self) {
+        let earlier = self.rows.len();
+        self.admit();
+        let (Some(model), Some(memory)) = (&self.model, &mut self.memory) else {
+            return;
+        };
+        if self.rows.is_empty() {
+            return;
+        }
+        let mut hidden = Vec::new();
+        if earlier > 0 {
+            let extensions: Vec<Extension<'_>> = self.rows[..earlier]
+                .iter()
+                .enumerate()
+                .map(|(slot, row)| Extension { slot, start: row.cached(), ids: &row.ids[row.ids.len() - 1..] })
+                .collect();
+            hidden.push(model.decoder.extend(&mut memory.cache, &extensions));
+        }
+        if earlier < self.rows.len() {
+            hidden.push(first_hidden(&self.rows[earlier..]));
+        }
+        let logits = match hidden.as_slice() {
+            [only] => model.decoder.logits(only),
+            both => model.decoder.logits(&Tensor::cat(both, 0)),
+        };
+        let draws: Vec<_> = self.rows.iter_mut().map(Sequence::draw).collect();
+        let drawn = sample(&logits, &draws);
+
+        let version = model.id.version;
+        let mut thinking_tokens = 0;
+        let mut ended = Vec::new();
+        for (index, (row, drawn)) in self.rows.iter_mut().zip(drawn).enumerate() {
+            thinking_tokens += u64::from(row.task == Task::Thinking);
+            if let Some(finish) = row.push(drawn, version) {
+                ended.push((index, finish));
+            }
+        }
+        self.meters.thinking_tokens.increment(thinking_tokens);
+        self.meters.summary_tokens.increment(self.rows.len() as u64 - thinking_tokens);
+        // From the back, so that the row that fills a gap is one that goes on.
+        for (row, finish) in ended.into_iter().rev() {
+            self.finish_row(row, finish);
+        }
+    }
+
+    fn finish_row(&mut self, row: usize, finish: FinishReason) {
+        let sequence = &self.rows[row];
+        let held = Held { key: sequence.key, length: sequence.cached(), prompt_of: sequence.prompt_of };
+        let keep = (sequence.task == Task::Thinking).then_some(held);
+        let sequence = self.remove_row(row, keep);
+        let events = self.scheduler.finish(sequence, finish);
+        for event in events {
+            self.emit(event);
+        }
+    }
+
+    fn remove_row(&mut self, row: usize, keep: Option<Held>) -> Sequence {
+        let last_length = self.rows.last().map_or(0, Sequence::cached);
+        if let Some(memory) = &mut self.memory {
+            let moves = memory.slots.remove_row(row, keep, last_length);
+            memory.carry_out(moves);
+        }
+        self.rows.swap_remove(row)
+    }
+
+    /// Feeds tokens and returns the hidden state of each one's last token, [1, hidden].
+    pub(crate) fn prefill(&mut self, prefills: &[Prefill]) -> Vec<Tensor> {
+        let (Some(model), Some(memory)) = (&self.model, &mut self.memory) else {
+            return Vec::new();
+        };
+        let mut hidden = Vec::with_capacity(prefills.len());
+        let mut rest = prefills;
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fitting = rest.iter().take_while(|prefill| {
+                tokens += prefill.ids.len();
+                tokens <= PREFILL_TOKENS
+            });
+            let (now, later) = rest.split_at(fitting.count().max(1));
+            let extensions: Vec<Extension<'_>> = now
+                .iter()
+                .map(|prefill| Extension { slot: prefill.row, start: prefill.start, ids: &prefill.ids })
+                .collect();
+            let last = model.decoder.extend(&mut memory.cache, &extensions);
+            hidden.extend((0..now.len()).map(|row| last.narrow(0, row as i64, 1)));
+            rest = later;
+        }
+        hidden
+    }
+
+    fn swap_weights(&mut self, model: Model) {
+        let started = Instant::now();
+        let goes_on = self.model.as_ref().is_some_and(|held| {
+            held.id.job_id == model.id.job_id && held.config == model.config
+        });
+        let unfit = self.scheduler.groups_where(|order| !goes_on || wrong_weights(order, &model).is_some());
+        for group in unfit {
+            let detail = format!("the weights changed to version {} of job {}", model.id.version, model.id.job_id);
+            self.fail_group(group, AbandonReason::Shutdown, detail);
+        }
+        if !goes_on {
+            self.memory = None;
+        }
+        let installed = Installed { id: model.id.clone(), tokenizer: Arc::clone(&model.tokenizer) };
+        self.installation += 1;
+        self.model = Some(model);
+        let prefilled = self.recompute_caches();
+        let (job_id, version) = (&installed.id.job_id, installed.id.version);
+        info!(%job_id, %version, running = self.rows.len(), prefilled, "weights installed");
+        self.meters.version.set(version.0 as f64);
+        self.installed.send_replace(Some(installed));
+        self.load.changed.notify_one();
+        self.meters.weights_wait.add(started.elapsed());
+    }
+
+    /// Computes the keys and values of the running rows again, where their plan says so. What is held is dropped: it
+    /// comes back from the tokens when a summary asks for it.
+    fn recompute_caches(&mut self) -> usize {
+        let installation = self.installation;
+        let mut prefills = Vec::new();
+        for (row, sequence) in self.rows.iter_mut().enumerate() {
+            if sequence.plan.recompute {
+                sequence.prompt_of = installation;
+                prefills.push(Prefill { row, start: 0, ids: sequence.cached_ids() });
+            }
+        }
+        let scheduler = &self.scheduler;
+        if let Some(memory) = &mut self.memory {
+            let recomputes = |group| scheduler.order(group).is_none_or(|order| order.plan.recompute);
+            memory.slots.release_where(|held| recomputes(held.key.group));
+        }
+        self.prefill(&prefills).len()
+    }
+
+    pub(crate) fn fail_group(&mut self, group: u64, reason: AbandonReason, detail: String) {
+        warn!(group, ?reason, detail, "group failed");
+        self.drop_group(group);
+        self.emit(Event::GroupFailed { group, reason, detail });
+    }
+
+    fn drop_group(&mut self, group: u64) {
+        self.scheduler.remove(group);
+        for row in (0..self.rows.len()).rev() {
+            if self.rows[row].key.group == group {
+                self.remove_row(row, None);
+            }
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.slots.release_where(|held| held.key.group == group);
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        // Without a receiver the process is ending; there is nobody left to tell.
+        let _ = self.events.send(event);
+    }
+
+    fn publish_load(&mut self) {
+        let (running, waiting) = (self.rows.len(), self.scheduler.waiting());
+        let before = self.load.sequences.swap(running + waiting, Ordering::AcqRel);
+        let used = self.memory.as_ref().map_or(0, |memory| memory.slots.used());
+        self.meters.running.set(running as f64);
+        self.meters.waiting.set(waiting as f64);
+        self.meters.slots_used.set(used as f64);
+        if before != running + waiting {
+            self.load.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn publish_slots(&self, rows: usize, total: usize) {
+        self.meters.slots_total.set(total as f64);
+        self.load.slots.store(rows, Ordering::Release);
+    }
+}
+
+/// Why a group must not be generated with this model.
+fn wrong_weights(order: &GroupOrder, model: &Model) -> Option<String> {
+    let held = &model.id;
+    if order.job_id != held.job_id {
+        return Some(format!("the weights are of job {}", held.job_id));
+    }
+    if held.version < order.min_version {
+        return Some(format!("the weights have version {}, needed is {}", held.version, order.min_version));
+    }
+    let pinned = order.manifest_checksum.as_ref()?;
+    (*pinned != held.manifest_checksum).then(|| format!("the weights are those of version {}", held.version))
+}
+
+/// The hidden states that the first tokens of these rows are drawn from, [rows, hidden].
+fn first_hidden(rows: &[Sequence]) -> Tensor {
+    let states: Vec<Tensor> = rows
+        .iter()
+        .map(|row| {
+            let state = row.prefix.last_hidden.borrow();
+            let (_, hidden) = state.as_ref().expect("admission leaves every prefix with its hidden state");
+            hidden.shallow_clone()
+        })
+        .collect();
+    Tensor::cat(&states, 0)
+}

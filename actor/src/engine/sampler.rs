@@ -1,0 +1,117 @@
+//! Draws one token per row: temperature, then top-k, then top-p, in a handful of tensor operations for the whole batch
+//! and one transfer from the device.
+//!
+//! The log-probability of a token is the logarithm of exactly the distribution it was drawn from. A draw is the inverse
+//! of the cumulative distribution at a uniform number that the row brings along, so that it depends on nothing else.
+
+use tch::{Device, IndexOp, Kind, Tensor};
+
+use crate::plan::Sampling;
+
+/// What one row asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// The row's distribution.
+    pub sampling: Sampling,
+    /// In (0, 1).
+    pub uniform: f64,
+}
+
+/// One drawn token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// Its id.
+    pub id: u32,
+    /// Natural logarithm of its probability under the sampling distribution.
+    pub log_prob: f32,
+}
+
+/// Draws a token for each row of `logits` [n, vocabulary] f32.
+///
+/// # Panics
+/// If there are not as many draws as rows, or libtorch fails.
+pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+    let (rows, width) = logits.size2().expect("logits have two dimensions");
+    assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
+    let device = logits.device();
+    let mut logits = restrict_vocabulary(logits, width, draws);
+    if let Some(temperature) = unless_all(draws, 1.0, |sampling| f64::from(sampling.temperature)) {
+        logits = logits / column(&temperature, device).to_kind(Kind::Float);
+    }
+
+    let truncates = draws.iter().any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
+    let (log_probs, ids_by_rank) = if truncates {
+        let (sorted, ids) = logits.sort_stable(true, -1, true);
+        (truncate(sorted, draws, device).log_softmax(-1, None), Some(ids))
+    } else {
+        (logits.log_softmax(-1, None), None)
+    };
+
+    // In f64: with 150,000 tokens the tail of an f32 sum would lose the tokens it is made of.
+    let cumulative = log_probs.exp().cumsum(-1, Kind::Double);
+    let uniforms: Vec<f64> = draws.iter().map(|draw| draw.uniform).collect();
+    let targets = column(&uniforms, device) * cumulative.narrow(-1, -1, 1);
+    // The first place whose sum lies above the target: tokens of probability zero are never it.
+    let places = cumulative.searchsorted(&targets, false, true, "right", None::<&Tensor>);
+    let places = places.clamp_max(cumulative.size()[1] - 1);
+    let chosen = log_probs.gather(-1, &places, false);
+    let ids = match ids_by_rank {
+        Some(ids) => ids.gather(-1, &places, false),
+        None => places,
+    };
+
+    // One transfer. f64 holds every id and every f32 exactly.
+    let both = Tensor::cat(&[ids.to_kind(Kind::Double), chosen.to_kind(Kind::Double)], 0);
+    let mut values = vec![0_f64; 2 * draws.len()];
+    both.to_device(Device::Cpu).view(-1).copy_data(&mut values, 2 * draws.len());
+    let (ids, log_probs) = values.split_at(draws.len());
+    // Rounding may lift a certain token a hair above probability 1.
+    ids.iter().zip(log_probs).map(|(&id, &log)| Drawn { id: id as u32, log_prob: (log as f32).min(0.0) }).collect()
+}
+
+/// The logits up to the largest vocabulary, with -∞ where a row's own is smaller.
+fn restrict_vocabulary(logits: &Tensor, width: i64, draws: &[Draw]) -> Tensor {
+    let of = |draw: &Draw| (draw.sampling.vocabulary as i64).min(width);
+    let largest = draws.iter().map(of).max().unwrap_or(width);
+    let restricted = logits.narrow(-1, 0, largest).to_kind(Kind::Float);
+    if draws.iter().all(|draw| of(draw) == largest) {
+        return restricted;
+    }
+    let limits: Vec<f64> = draws.iter().map(|draw| of(draw) as f64).collect();
+    let limits = column(&limits, logits.device());
+    let ids = Tensor::arange(largest, (Kind::Double, logits.device()));
+    restricted.masked_fill(&ids.ge_tensor(&limits), f64::NEG_INFINITY)
+}
+
+/// Sets to -∞ what top-k and then top-p leave out of logits sorted in descending order. The first always stays.
+fn truncate(mut sorted: Tensor, draws: &[Draw], device: Device) -> Tensor {
+    let width = sorted.size()[1];
+    if draws.iter().any(|draw| draw.sampling.top_k > 0) {
+        let keep = |top_k: usize| if top_k == 0 { width as f64 } else { top_k as f64 };
+        let keep: Vec<f64> = draws.iter().map(|draw| keep(draw.sampling.top_k)).collect();
+        let ranks = Tensor::arange(width, (Kind::Double, device));
+        sorted = sorted.masked_fill(&ranks.ge_tensor(&column(&keep, device)), f64::NEG_INFINITY);
+    }
+    if draws.iter().any(|draw| draw.sampling.top_p < 1.0) {
+        // A row that keeps everything gets a bound that no sum reaches.
+        let bound = |top_p: f32| if top_p < 1.0 { f64::from(top_p) } else { 2.0 };
+        let bounds: Vec<f64> = draws.iter().map(|draw| bound(draw.sampling.top_p)).collect();
+        let probabilities = sorted.softmax(-1, Kind::Double);
+        let mass_before = probabilities.cumsum(-1, Kind::Double) - &probabilities;
+        let left_out = mass_before.ge_tensor(&column(&bounds, device));
+        let _ = left_out.i((.., 0)).fill_(0);
+        sorted = sorted.masked_fill_(&left_out, f64::NEG_INFINITY);
+    }
+    sorted
+}
+
+/// The values of all rows, or nothing where all of them are `neutral`.
+fn unless_all(draws: &[Draw], neutral: f64, value: impl Fn(&Sampling) -> f64) -> Option<Vec<f64>> {
+    let values: Vec<f64> = draws.iter().map(|draw| value(&draw.sampling)).collect();
+    values.iter().any(|&value| value != neutral).then_some(values)
+}
+
+/// [n] → [n, 1] f64 on the device.
+fn column(values: &[f64], device: Device) -> Tensor {
+    Tensor::from_slice(values).unsqueeze(1).to_device(device)
+}

@@ -1,0 +1,128 @@
+//! One running sequence: the thinking of a trace, or one summary of a node.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anytime_proto::WeightsVersion;
+use anytime_proto::v1::{FinishReason, Generated};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::sampler::{Draw, Drawn};
+use crate::plan::Plan;
+
+/// Counts the weights that the engine has held, so that what was computed under others is recognised. A version number
+/// would not do: a learner that went back to its recovery checkpoint numbers anew.
+pub(crate) type Installation = u64;
+
+/// Tokens that several sequences start from: the prompt of a group, or a node's prompt, thinking and inserted ids.
+pub(crate) struct Prefix {
+    pub(crate) ids: Vec<u32>,
+    /// The hidden state [1, hidden] of the last id: the first token of every sequence is drawn from it.
+    pub(crate) last_hidden: RefCell<Option<(Installation, Tensor)>>,
+}
+
+impl Prefix {
+    pub(crate) fn new(ids: Vec<u32>) -> Rc<Self> {
+        Rc::new(Self { ids, last_hidden: RefCell::new(None) })
+    }
+
+    pub(crate) fn hidden_is_current(&self, installation: Installation) -> bool {
+        self.last_hidden.borrow().as_ref().is_some_and(|(of, _)| *of == installation)
+    }
+}
+
+/// A trace within the engine: the engine's own number of its group, and its index there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TraceKey {
+    pub(crate) group: u64,
+    pub(crate) trace: usize,
+}
+
+/// What a sequence generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Thinking,
+    /// `shared` counts the tokens of prompt and thinking that the prefix starts with.
+    Summary {
+        node: usize,
+        index: usize,
+        shared: usize,
+    },
+}
+
+/// A sequence and everything generated so far.
+pub(crate) struct Sequence {
+    pub(crate) key: TraceKey,
+    pub(crate) task: Task,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) prefix: Rc<Prefix>,
+    /// The weights that computed the prompt's keys and values.
+    pub(crate) prompt_of: Installation,
+    pub(crate) ids: Vec<u32>,
+    log_probs: Vec<f32>,
+    versions: Vec<u64>,
+    generator: ChaCha8Rng,
+}
+
+impl Sequence {
+    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, prefix: Rc<Prefix>, seed: u64) -> Self {
+        let generator = generator(seed, key.trace, task);
+        let (ids, log_probs, versions) = (Vec::new(), Vec::new(), Vec::new());
+        Self { key, task, plan, prefix, prompt_of: 0, ids, log_probs, versions, generator }
+    }
+
+    /// Tokens whose keys and values stand in the slot once the last drawn one has not been fed yet.
+    pub(crate) fn cached(&self) -> usize {
+        self.prefix.ids.len() + self.ids.len().saturating_sub(1)
+    }
+
+    /// All tokens that stand in the slot.
+    pub(crate) fn cached_ids(&self) -> Vec<u32> {
+        let fed = self.ids.len().saturating_sub(1);
+        [self.prefix.ids.as_slice(), &self.ids[..fed]].concat()
+    }
+
+    pub(crate) fn draw(&mut self) -> Draw {
+        // The middle of one of 2³² equal parts: never 0 and never 1.
+        let uniform = (f64::from(self.generator.next_u32()) + 0.5) / 4_294_967_296.0;
+        Draw { sampling: self.plan.sampling, uniform }
+    }
+
+    /// Appends a drawn token; says why the sequence has ended, if it has.
+    pub(crate) fn push(&mut self, drawn: Drawn, version: WeightsVersion) -> Option<FinishReason> {
+        self.ids.push(drawn.id);
+        self.log_probs.push(drawn.log_prob);
+        self.versions.push(version.0);
+        let (is_thinking, longest) = match self.task {
+            Task::Thinking => (true, self.plan.largest_budget()),
+            Task::Summary { .. } => (false, self.plan.max_summary_tokens),
+        };
+        if is_thinking && self.ids.ends_with(&self.plan.markers.end) {
+            return Some(FinishReason::EndMarker);
+        }
+        if self.plan.eos_ids.contains(&drawn.id) {
+            return Some(FinishReason::Eos);
+        }
+        (self.ids.len() >= longest).then_some(FinishReason::Length)
+    }
+
+    pub(crate) fn into_generated(self, finish: FinishReason) -> Generated {
+        Generated { ids: self.ids, log_probs: self.log_probs, versions: self.versions, finish: finish.into() }
+    }
+}
+
+/// A generator of the sequence's own: its draws depend on the lease and on its place in the group, on nothing else.
+fn generator(seed: u64, trace: usize, task: Task) -> ChaCha8Rng {
+    let (node, index) = match task {
+        Task::Thinking => (u64::MAX, 0),
+        Task::Summary { node, index, .. } => (node as u64, index as u64),
+    };
+    let mut key = [0_u8; 32];
+    for (part, value) in key.chunks_exact_mut(8).zip([seed, trace as u64, node, index]) {
+        part.copy_from_slice(&value.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}

@@ -1,0 +1,181 @@
+//! One leased group from its first finished trace to the scored whole.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anytime_policy::Tokenizer;
+use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
+use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
+
+use crate::anytime::{self, NodePlan, ThinkingEnd};
+use crate::engine::{GroupOrder, Installed};
+use crate::plan::{InvalidPlan, Plan};
+
+/// A lease that can be carried out.
+pub(crate) struct Leased {
+    pub(crate) job_id: JobId,
+    pub(crate) group_id: GroupId,
+    pub(crate) purpose: i32,
+    pub(crate) problem: v1::Problem,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) seed: u64,
+    pub(crate) min_version: WeightsVersion,
+    pub(crate) manifest_checksum: Option<String>,
+    pub(crate) leased_at: Instant,
+}
+
+/// How a lease stands to the weights that are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It can be generated.
+    Ready,
+    /// The weights it needs are still to come.
+    Early,
+    /// The weights it needs may have been replaced by newer ones.
+    Late,
+}
+
+impl Leased {
+    pub(crate) fn try_new(lease: v1::Lease) -> Result<Self, InvalidPlan> {
+        Ok(Self {
+            plan: Arc::new(Plan::try_new(&lease.plan.unwrap_or_default())?),
+            job_id: JobId(lease.job_id),
+            group_id: GroupId(lease.group_id),
+            purpose: lease.purpose,
+            problem: lease.problem.unwrap_or_default(),
+            seed: lease.seed,
+            min_version: WeightsVersion(lease.min_weights_version),
+            manifest_checksum: Some(lease.manifest_checksum).filter(|checksum| !checksum.is_empty()),
+            leased_at: Instant::now(),
+        })
+    }
+
+    pub(crate) fn fit(&self, installed: Option<&Installed>) -> Fit {
+        let Some(held) = installed.map(|installed| &installed.id) else {
+            return Fit::Early;
+        };
+        if held.job_id != self.job_id || held.version < self.min_version {
+            return Fit::Early;
+        }
+        match &self.manifest_checksum {
+            Some(checksum) if *checksum != held.manifest_checksum => Fit::Late,
+            _ => Fit::Ready,
+        }
+    }
+
+    pub(crate) fn order(&self, number: u64) -> GroupOrder {
+        GroupOrder {
+            number,
+            job_id: self.job_id.clone(),
+            min_version: self.min_version,
+            manifest_checksum: self.manifest_checksum.clone(),
+            seed: self.seed,
+            prompt_ids: self.problem.prompt_ids.clone(),
+            plan: Arc::clone(&self.plan),
+        }
+    }
+}
+
+/// A group that the engine works at, or whose summaries are graded.
+pub(crate) struct GroupInHand {
+    pub(crate) lease: Leased,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    /// The engine is done with it.
+    pub(crate) is_generated: bool,
+    traces: Vec<TraceInHand>,
+}
+
+#[derive(Default)]
+struct TraceInHand {
+    thinking: Option<Generated>,
+    nodes: Vec<NodePlan>,
+    /// By node; `None` until it is graded.
+    graded: Vec<Option<v1::Node>>,
+}
+
+impl GroupInHand {
+    pub(crate) fn new(lease: Leased, tokenizer: Arc<Tokenizer>) -> Self {
+        let traces = (0..lease.plan.traces).map(|_| TraceInHand::default()).collect();
+        Self { lease, tokenizer, is_generated: false, traces }
+    }
+
+    pub(crate) fn trace_finished(&mut self, trace: usize, thinking: Generated, nodes: Vec<NodePlan>) {
+        let graded = nodes.iter().map(|_| None).collect();
+        self.traces[trace] = TraceInHand { thinking: Some(thinking), nodes, graded };
+    }
+
+    /// What the verifier is asked about a node's summaries: the text from the inserted ids to the last token before
+    /// the end of sequence.
+    pub(crate) fn verify_items(
+        &self,
+        trace: usize,
+        node: usize,
+        summaries: &[Generated],
+    ) -> anyhow::Result<Vec<VerifyItem>> {
+        let inserted = &self.traces[trace].nodes[node].inserted;
+        let mut items = Vec::with_capacity(summaries.len());
+        for summary in summaries {
+            let generated = anytime::without_eos(&summary.ids, &self.lease.plan.eos_ids);
+            let response = self.tokenizer.decode(&[inserted.as_slice(), generated].concat())?;
+            items.push(VerifyItem { response, ground_truths: self.lease.problem.ground_truths.clone() });
+        }
+        Ok(items)
+    }
+
+    /// Books a node's verdicts. True when the group is complete.
+    pub(crate) fn node_graded(
+        &mut self,
+        trace: usize,
+        node: usize,
+        summaries: Vec<Generated>,
+        verdicts: &[VerdictKind],
+    ) -> bool {
+        let end_marker = &self.lease.plan.markers.end;
+        let trace = &mut self.traces[trace];
+        let Some(thinking) = &trace.thinking else {
+            return false;
+        };
+        let thinking = ThinkingEnd { length: thinking.ids.len(), finish: thinking.finish() };
+        let plan = &trace.nodes[node];
+        let mut scored = Vec::with_capacity(summaries.len());
+        for (generated, &verdict) in summaries.into_iter().zip(verdicts) {
+            let formatted = anytime::is_formatted(end_marker, plan, thinking, &generated.ids);
+            let score = anytime::score(plan, thinking, verdict, formatted);
+            scored.push(v1::Summary { generated: Some(generated), verdict: verdict.into(), formatted, score });
+        }
+        trace.graded[node] = Some(v1::Node {
+            cut: plan.cut as u32,
+            first_budget: plan.first_budget as u32,
+            multiplicity: plan.multiplicity as u32,
+            inserted_ids: plan.inserted.clone(),
+            summaries: scored,
+        });
+        self.is_complete()
+    }
+
+    fn is_complete(&self) -> bool {
+        let is_graded = |trace: &TraceInHand| trace.thinking.is_some() && trace.graded.iter().all(Option::is_some);
+        self.traces.iter().all(is_graded)
+    }
+
+    pub(crate) fn into_scored(self, actor_id: &ActorId) -> ScoredGroup {
+        let mut traces = Vec::with_capacity(self.traces.len());
+        for trace in self.traces {
+            let nodes = trace.graded.into_iter().flatten().collect();
+            traces.push(v1::Trace { thinking: trace.thinking, nodes });
+        }
+        let group = ScoredGroup {
+            job_id: self.lease.job_id.0,
+            group_id: self.lease.group_id.0,
+            problem_id: self.lease.problem.id,
+            purpose: self.lease.purpose,
+            budgets: self.lease.plan.budgets.clone(),
+            summaries_per_budget: self.lease.plan.summaries as u32,
+            prompt_ids: self.lease.problem.prompt_ids,
+            traces,
+            actor_id: actor_id.0.clone(),
+        };
+        debug_assert_eq!(anytime_proto::check_group(&group), Ok(()));
+        group
+    }
+}

@@ -1,0 +1,154 @@
+//! Puts the entries of one weights version together from chunks, and lets nothing through that does not match its
+//! checksum.
+
+use anytime_proto::v1;
+use prost::Message as _;
+use thiserror::Error;
+
+/// What arrived is not what was announced.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("torn weights: {0}")]
+pub struct TornWeights(String);
+
+fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {
+    Err(TornWeights(problem.into()))
+}
+
+/// The verified bytes of a weights version.
+#[derive(Debug)]
+pub struct Entries {
+    /// The manifest they match.
+    pub manifest: v1::WeightsManifest,
+    /// In the manifest's order; empty where they were not asked for.
+    pub assets: Vec<Vec<u8>>,
+    /// In the manifest's order.
+    pub tensors: Vec<Vec<u8>>,
+}
+
+/// A weights version on its way in.
+pub struct Assembly {
+    manifest: v1::WeightsManifest,
+    skip_assets: bool,
+    /// Data of the entries that are sent, in order. All before the last are complete and verified.
+    entries: Vec<Vec<u8>>,
+    hasher: blake3::Hasher,
+}
+
+/// The checksum that an announcement carries: of the encoded manifest, in lower-case hexadecimal.
+pub fn manifest_checksum(manifest: &v1::WeightsManifest) -> String {
+    blake3::hash(&manifest.encode_to_vec()).to_hex().to_string()
+}
+
+impl Assembly {
+    /// Starts with a manifest that has to match the announced checksum.
+    ///
+    /// # Errors
+    /// [`TornWeights`] if the checksum differs, or a tensor's size contradicts its shape.
+    pub fn try_new(manifest: v1::WeightsManifest, announced: &str, skip_assets: bool) -> Result<Self, TornWeights> {
+        let checksum = manifest_checksum(&manifest);
+        if checksum != announced {
+            return torn(format!("the manifest has checksum {checksum}, announced is {announced}"));
+        }
+        for tensor in &manifest.tensors {
+            check_size(tensor)?;
+        }
+        Ok(Self { manifest, skip_assets, entries: Vec::new(), hasher: blake3::Hasher::new() })
+    }
+
+    /// What is assembled.
+    pub fn manifest(&self) -> &v1::WeightsManifest {
+        &self.manifest
+    }
+
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// [`TornWeights`] if it does not follow the one before, or completes an entry with a wrong checksum.
+    pub fn push(&mut self, chunk: &v1::WeightsChunk) -> Result<(), TornWeights> {
+        self.finish_empty_entries(chunk.entry as usize)?;
+        let index = chunk.entry as usize;
+        let Some(expected) = self.entry(index) else {
+            return torn(format!("entry {index} does not exist"));
+        };
+        let (name, bytes, checksum) = (expected.name.clone(), expected.bytes, expected.checksum.clone());
+        if index == self.entries.len() && chunk.offset == 0 {
+            // Grown as the data comes: a size is only a claim until its bytes are there.
+            self.entries.push(Vec::new());
+            self.hasher.reset();
+        }
+        let is_current = index + 1 == self.entries.len();
+        let Some(data) = self.entries.last_mut().filter(|_| is_current) else {
+            return torn(format!("a chunk of entry {index} came out of turn"));
+        };
+        let is_next = chunk.offset == data.len() as u64;
+        if !is_next || chunk.offset + chunk.data.len() as u64 > bytes {
+            return torn(format!("a chunk of {name} does not follow the one before"));
+        }
+        data.extend_from_slice(&chunk.data);
+        self.hasher.update(&chunk.data);
+        if data.len() as u64 == bytes && self.hasher.finalize().to_hex().as_str() != checksum {
+            return torn(format!("{name} has another checksum than its manifest says"));
+        }
+        Ok(())
+    }
+
+    /// Ends the assembly.
+    ///
+    /// # Errors
+    /// [`TornWeights`] if bytes are missing.
+    pub fn finish(mut self) -> Result<Entries, TornWeights> {
+        let expected = self.sent().count();
+        self.finish_empty_entries(expected)?;
+        let received = self.entries.len();
+        if received != expected {
+            return torn(format!("{received} entries came of {expected}"));
+        }
+        self.last_is_complete()?;
+        let asset_count = if self.skip_assets { 0 } else { self.manifest.assets.len() };
+        let tensors = self.entries.split_off(asset_count);
+        Ok(Entries { manifest: self.manifest, assets: self.entries, tensors })
+    }
+
+    /// Entries without bytes may come without chunks.
+    fn finish_empty_entries(&mut self, until: usize) -> Result<(), TornWeights> {
+        if until > self.entries.len() {
+            self.last_is_complete()?;
+        }
+        while self.entries.len() < until && self.entry(self.entries.len()).is_some_and(|entry| entry.bytes == 0) {
+            self.entries.push(Vec::new());
+        }
+        Ok(())
+    }
+
+    fn last_is_complete(&self) -> Result<(), TornWeights> {
+        let (Some(data), Some(entry)) = (self.entries.last(), self.entry(self.entries.len().wrapping_sub(1))) else {
+            return Ok(());
+        };
+        if data.len() as u64 != entry.bytes {
+            return torn(format!("{} has {} bytes instead of {}", entry.name, data.len(), entry.bytes));
+        }
+        Ok(())
+    }
+
+    fn sent(&self) -> impl Iterator<Item = &v1::WeightsEntry> {
+        let skipped = if self.skip_assets { self.manifest.assets.len() } else { 0 };
+        self.manifest.assets.iter().chain(&self.manifest.tensors).skip(skipped)
+    }
+
+    fn entry(&self, index: usize) -> Option<&v1::WeightsEntry> {
+        self.sent().nth(index)
+    }
+}
+
+fn check_size(tensor: &v1::WeightsEntry) -> Result<(), TornWeights> {
+    let width = match tensor.dtype.as_str() {
+        "F32" => 4,
+        "BF16" => 2,
+        other => return torn(format!("{} is of type {other}; known are F32 and BF16", tensor.name)),
+    };
+    let size = tensor.shape.iter().try_fold(width, |size: u64, &length| size.checked_mul(length));
+    if size != Some(tensor.bytes) {
+        return torn(format!("{} has {} bytes, which its shape contradicts", tensor.name, tensor.bytes));
+    }
+    Ok(())
+}

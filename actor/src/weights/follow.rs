@@ -1,0 +1,160 @@
+//! Keeps the engine at the announced weights: one task listens, one fetches. Announcements that come during a fetch
+//! are coalesced, the latest wins.
+
+use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES, STREAM_IDLE_TIMEOUT};
+use anytime_proto::v1::weights_service_client::WeightsServiceClient;
+use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
+use anytime_proto::{ActorId, JobId, WeightsVersion};
+use anytime_service::channel::Backoff;
+use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
+use tch::Device;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+use super::fetch::{FetchError, fetch};
+use super::model::{Assets, load_assets, load_model};
+use crate::engine::{Command, EngineHandle, Model, WeightsId};
+use crate::link::{Link, within};
+
+type Client = WeightsServiceClient<Channel>;
+
+/// Follows the weights of whatever job runs until the token is cancelled.
+pub async fn follow(
+    channel: Channel,
+    actor_id: ActorId,
+    device: Device,
+    engine: EngineHandle,
+    shutdown: CancellationToken,
+) {
+    let client = WeightsServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let (sender, receiver) = watch::channel(None);
+    let listening = listen(client.clone(), actor_id, sender);
+    let fetching = install_latest(client, device, engine, receiver, shutdown.clone());
+    run_unless_cancelled(async { tokio::join!(listening, fetching) }, &shutdown).await;
+}
+
+/// Passes every announcement on; connects again whenever the stream is lost or silent for long.
+async fn listen(mut client: Client, actor_id: ActorId, latest: watch::Sender<Option<WeightsAnnouncement>>) {
+    let mut link = Link::new("weights.watch");
+    loop {
+        match listen_once(&mut client, &actor_id, &latest, &mut link).await {
+            // Silence is no failure: the version may stay for long. The new stream tells the current one again.
+            Ok(()) => tokio::time::sleep(Backoff::default().pause()).await,
+            Err(status) => tokio::time::sleep(link.failed(&status)).await,
+        }
+    }
+}
+
+async fn listen_once(
+    client: &mut Client,
+    actor_id: &ActorId,
+    latest: &watch::Sender<Option<WeightsAnnouncement>>,
+    link: &mut Link,
+) -> Result<(), Status> {
+    let request = WatchWeightsRequest { actor_id: actor_id.0.clone(), job_id: String::new() };
+    let mut stream = within(CALL_TIMEOUT, client.watch(request)).await?;
+    link.is_up();
+    loop {
+        let Ok(message) = tokio::time::timeout(STREAM_IDLE_TIMEOUT, stream.message()).await else {
+            return Ok(());
+        };
+        let Some(announcement) = message? else {
+            return Ok(());
+        };
+        latest.send_if_modified(|held| {
+            let is_new = held.as_ref() != Some(&announcement);
+            *held = Some(announcement);
+            is_new
+        });
+    }
+}
+
+/// Fetches the latest announced version again and again, and hands each complete set to the engine.
+async fn install_latest(
+    mut client: Client,
+    device: Device,
+    engine: EngineHandle,
+    mut latest: watch::Receiver<Option<WeightsAnnouncement>>,
+    shutdown: CancellationToken,
+) {
+    let mut assets: Option<(String, Assets)> = None;
+    let mut installed: Option<WeightsAnnouncement> = None;
+    let mut link = Link::new("weights.fetch");
+    loop {
+        let announced = latest.borrow_and_update().clone();
+        let Some(announced) = announced.filter(|announced| installed.as_ref() != Some(announced)) else {
+            if latest.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let pause = match fetch_model(&mut client, &announced, &mut assets, device).await {
+            Ok(model) => {
+                link.is_up();
+                engine.send(Command::SwapWeights(Box::new(model)));
+                installed = Some(announced);
+                continue;
+            }
+            Err(Failure::Lost(status)) => link.failed(&status),
+            Err(Failure::Bad(problem)) => {
+                let (job_id, version) = (&announced.job_id, announced.version);
+                warn!(job_id, version, problem, "weights refused, fetching again");
+                link.failed(&Status::data_loss(problem))
+            }
+        };
+        // Whatever is newest after the pause is tried next.
+        if !sleep_unless_cancelled(pause, &shutdown).await {
+            return;
+        }
+    }
+}
+
+enum Failure {
+    /// The learner is away, or no longer holds the version.
+    Lost(Status),
+    /// What came cannot be used.
+    Bad(String),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Call(status) if status.code() != Code::Internal => Self::Lost(status),
+            other => Self::Bad(other.to_string()),
+        }
+    }
+}
+
+async fn fetch_model(
+    client: &mut Client,
+    announced: &WeightsAnnouncement,
+    assets: &mut Option<(String, Assets)>,
+    device: Device,
+) -> Result<Model, Failure> {
+    let held = assets.as_ref().filter(|(job_id, _)| *job_id == announced.job_id).map(|(_, assets)| assets.clone());
+    let entries = fetch(client, announced, held.as_ref().map(|assets| assets.entries.as_slice())).await?;
+    let id = WeightsId {
+        job_id: JobId(announced.job_id.clone()),
+        version: WeightsVersion(announced.version),
+        manifest_checksum: announced.manifest_checksum.clone(),
+    };
+    info!(job_id = %id.job_id, version = %id.version, tensors = entries.tensors.len(), "weights fetched");
+    // Copies of gigabytes and files: not for the threads that move messages.
+    let load = move || {
+        let assets = match held.filter(|_| entries.assets.is_empty()) {
+            Some(assets) => assets,
+            None => load_assets(&entries)?,
+        };
+        let model = load_model(id, entries, &assets, device)?;
+        anyhow::Ok((model, assets))
+    };
+    let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| Failure::Bad(error.to_string()))?;
+    let (model, loaded_assets) = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
+    *assets = Some((announced.job_id.clone(), loaded_assets));
+    Ok(model)
+}

@@ -1,0 +1,62 @@
+//! From verified bytes to a model that runs.
+
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use anytime_policy::{Config, Decoder, Tokenizer, Weights, device};
+use anytime_proto::v1;
+use tch::{Device, Kind, Tensor};
+
+use super::assembly::Entries;
+use crate::engine::{Model, WeightsId};
+
+/// What stays the same over all versions of a job.
+#[derive(Clone)]
+pub struct Assets {
+    /// The manifest's entries that they were loaded from.
+    pub entries: Vec<v1::WeightsEntry>,
+    /// The model's configuration.
+    pub config: Arc<Config>,
+    /// For text that leaves the actor.
+    pub tokenizer: Arc<Tokenizer>,
+}
+
+/// Loads configuration and tokenizer by way of a folder that is gone afterwards.
+///
+/// # Errors
+/// If a file has no plain name, cannot be written, or is not what its name says.
+pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
+    let folder = tempfile::tempdir().context("folder for the model's files")?;
+    for (entry, bytes) in entries.manifest.assets.iter().zip(&entries.assets) {
+        // A name with a folder in it could write anywhere.
+        let mut components = Path::new(&entry.name).components();
+        let (Some(Component::Normal(name)), None) = (components.next(), components.next()) else {
+            bail!("asset `{}` has no plain file name", entry.name);
+        };
+        std::fs::write(folder.path().join(name), bytes).with_context(|| format!("asset {}", entry.name))?;
+    }
+    Ok(Assets {
+        entries: entries.manifest.assets.clone(),
+        config: Arc::new(Config::load(folder.path())?),
+        tokenizer: Arc::new(Tokenizer::load(folder.path())?),
+    })
+}
+
+/// Builds the decoder on the device, in the kind that suits it.
+///
+/// # Errors
+/// If the tensors are not those of the configuration.
+pub fn load_model(id: WeightsId, entries: Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
+    let kind = device::default_kind(device);
+    let mut weights = Weights::new();
+    for (entry, bytes) in entries.manifest.tensors.iter().zip(entries.tensors) {
+        let wire_kind = if entry.dtype == "BF16" { Kind::BFloat16 } else { Kind::Float };
+        let shape: Vec<i64> = entry.shape.iter().map(|&length| length as i64).collect();
+        let tensor = Tensor::f_from_data_size(&bytes, &shape, wire_kind).with_context(|| entry.name.clone())?;
+        let tensor = tensor.f_to_device(device)?.f_to_kind(kind)?;
+        weights.insert(entry.name.clone(), tensor);
+    }
+    let decoder = Decoder::new(&assets.config, &weights)?;
+    Ok(Model { id, config: Arc::clone(&assets.config), tokenizer: Arc::clone(&assets.tokenizer), decoder })
+}
