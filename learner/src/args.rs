@@ -1,0 +1,71 @@
+//! The command line of `anytime-learner`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anytime_service::exit;
+use anytime_service::telemetry::TelemetryArgs;
+use clap::Parser;
+
+use crate::server::Config;
+
+/// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
+#[derive(Clone, Debug, Parser)]
+#[command(name = "anytime-learner", version)]
+pub struct Args {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, env = "ANYTIME_LISTEN", default_value = "127.0.0.1:7100")]
+    pub listen: SocketAddr,
+    /// File to write the bound `host:port` to, once the learner serves
+    #[arg(long, env = "ANYTIME_PORT_FILE")]
+    pub port_file: Option<PathBuf>,
+    /// URL of Redis 7 or newer; one database serves one learner
+    #[arg(long, env = "ANYTIME_REDIS", default_value = "redis://127.0.0.1:6379")]
+    pub redis: String,
+    /// Where relative paths of job files start
+    #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
+    pub root: PathBuf,
+    /// Where jobs are kept, one directory each
+    #[arg(long, env = "ANYTIME_RUNS_DIR", default_value = "runs")]
+    pub runs_dir: PathBuf,
+    /// auto, cpu or cuda[:N]
+    #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
+    pub device: String,
+    /// Threads of tensor operations
+    #[arg(long, env = "ANYTIME_THREADS", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: u16,
+    /// Logs and metrics
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+}
+
+impl Args {
+    /// Parses a command line. Help and errors are printed; the exit code says which it was.
+    ///
+    /// # Errors
+    /// The code to exit with.
+    pub fn parse_or_exit_code(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        Self::try_parse_from(arguments).map_err(|error| {
+            // With standard error closed there is nobody left to tell.
+            let _ = error.print();
+            if error.use_stderr() {
+                ExitCode::from(exit::CONFIGURATION)
+            } else {
+                ExitCode::SUCCESS
+            }
+        })
+    }
+
+    /// What the learner runs on.
+    pub fn config(&self) -> Config {
+        Config {
+            redis: self.redis.clone(),
+            root: self.root.clone(),
+            runs_directory: self.runs_dir.clone(),
+            device: self.device.clone(),
+            port_file: self.port_file.clone(),
+        }
+    }
+}

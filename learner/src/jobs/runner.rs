@@ -1,0 +1,95 @@
+//! The thread that runs jobs, one after the other.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1::JobState;
+use tracing::{error, info};
+
+use super::entry::JobEntry;
+use crate::RunJob;
+use crate::desk::{DeskError, Interrupted, JobContext};
+use crate::hall::Hall;
+
+/// Starts the thread. It ends when the process is to end and the job under way has let go.
+///
+/// # Errors
+/// If there is no thread to be had.
+pub fn start(hall: Arc<Hall>, run_job: RunJob) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let work = move || {
+        while let Some(entry) = hall.next_job() {
+            run_one(&hall, &entry, &run_job);
+            hall.registry.count();
+        }
+    };
+    std::thread::Builder::new()
+        .name("jobs".to_owned())
+        .spawn(work)
+        .context("start the job thread")
+}
+
+fn run_one(hall: &Arc<Hall>, entry: &Arc<JobEntry>, run_job: &RunJob) {
+    let job_id = entry.id();
+    let is_resumed = entry.state() == JobState::Running;
+    if !entry.start() {
+        return;
+    }
+    hall.registry.count();
+    info!(%job_id, is_resumed, "a job runs");
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let spec = entry.job().spec.unwrap_or_default();
+        let settings = JobSettings::try_new(&spec).context("the specification on disk")?;
+        let context = JobContext::new(hall.clone(), entry.clone(), settings);
+        context.check()?;
+        run_job(&context)
+    }));
+    let outcome = outcome.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_text(panic.as_ref()))));
+    let ended = match outcome {
+        Ok(()) => Some((JobState::Succeeded, String::new())),
+        Err(failure) => match interruption(&failure) {
+            Some(Interrupted::Cancelled) => Some((JobState::Cancelled, String::new())),
+            Some(Interrupted::Shutdown) => None,
+            None => Some((JobState::Failed, format!("{failure:#}"))),
+        },
+    };
+    hall.clear(job_id, ended.is_some());
+    match ended {
+        None => {
+            info!(%job_id, "a job is suspended until the next start");
+            entry.suspend();
+        }
+        Some((JobState::Failed, reason)) => {
+            error!(%job_id, error = reason, "a job failed");
+            entry.finish(JobState::Failed, &reason);
+        }
+        Some((state, _)) => {
+            info!(%job_id, state = state.as_str_name(), "a job ended");
+            entry.finish(state, "");
+        }
+    }
+}
+
+/// Whether the job stopped because it was asked to.
+fn interruption(failure: &anyhow::Error) -> Option<Interrupted> {
+    failure.chain().find_map(|cause| {
+        if let Some(interrupted) = cause.downcast_ref::<Interrupted>() {
+            return Some(*interrupted);
+        }
+        match cause.downcast_ref::<DeskError>() {
+            Some(DeskError::Interrupted(interrupted)) => Some(*interrupted),
+            _ => None,
+        }
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        return (*text).to_owned();
+    }
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .unwrap_or_else(|| "without a message".to_owned())
+}

@@ -1,0 +1,150 @@
+//! `JobService`: what clients call.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anytime_proto::v1::job_service_server::JobService;
+use anytime_proto::{JobId, invalid_setting_status, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::entry::JobEntry;
+use super::registry::JobRegistry;
+use crate::{Validate, statuses};
+
+/// Events read at once for a watcher.
+const EVENTS_PER_READ: usize = 500;
+
+/// Events that wait for a watcher's connection.
+const EVENTS_AHEAD: usize = 64;
+
+/// See the module.
+pub struct JobDesk {
+    registry: Arc<JobRegistry>,
+    validate: Validate,
+    root: PathBuf,
+    shutdown: CancellationToken,
+}
+
+impl JobDesk {
+    /// The service over a registry; relative paths of specifications start at `root`.
+    pub fn new(registry: Arc<JobRegistry>, validate: Validate, root: PathBuf, shutdown: CancellationToken) -> Self {
+        Self {
+            registry,
+            validate,
+            root,
+            shutdown,
+        }
+    }
+
+    fn entry(&self, job_id: String) -> Result<Arc<JobEntry>, Status> {
+        let job_id = JobId(job_id);
+        self.registry.get(&job_id).ok_or_else(|| statuses::unknown_job(&job_id))
+    }
+}
+
+#[tonic::async_trait]
+impl JobService for JobDesk {
+    type WatchStream = ReceiverStream<Result<v1::JobEvent, Status>>;
+
+    async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let request = request.into_inner();
+        if let Some(entry) = self.registry.of_request(&request.request_id) {
+            return Ok(Response::new(entry.job()));
+        }
+        let spec = request
+            .spec
+            .ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
+        // The checks read the model and the data.
+        let submit = move || {
+            let settings = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
+            let entry = registry.create(&request.request_id, &spec, &settings);
+            entry.map_err(|error| statuses::internal(&error))
+        };
+        let entry = blocking(submit).await??;
+        Ok(Response::new(entry.job()))
+    }
+
+    async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {
+        Ok(Response::new(self.entry(request.into_inner().job_id)?.job()))
+    }
+
+    async fn list(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let jobs = self.registry.list().iter().map(|entry| entry.job()).collect();
+        Ok(Response::new(v1::ListJobsResponse { jobs }))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let entry = self.entry(request.into_inner().job_id)?;
+        let registry = self.registry.clone();
+        let cancel = move || {
+            entry.cancel().map_err(|error| statuses::internal(&error))?;
+            registry.count();
+            Ok::<_, Status>(entry.job())
+        };
+        Ok(Response::new(blocking(cancel).await??))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            let failure = tokio::select! {
+                outcome = send_events(&entry, request.after, &sender) => outcome.err(),
+                () = shutdown.cancelled() => Some(statuses::shutting_down()),
+            };
+            if let Some(status) = failure {
+                // A full channel means that the watcher is slow; it resumes where it stopped.
+                let _ = sender.try_send(Err(status));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Sends the events after a number, then new ones, until the job has ended or the watcher is gone. The watcher's pace
+/// does not matter: what it has not seen is read again, in the end from disk.
+async fn send_events(
+    entry: &Arc<JobEntry>,
+    mut after: u64,
+    sender: &mpsc::Sender<Result<v1::JobEvent, Status>>,
+) -> Result<(), Status> {
+    let mut progress = entry.subscribe();
+    loop {
+        let seen = *progress.borrow_and_update();
+        while after < seen.last_event {
+            let reader = entry.clone();
+            let events = blocking(move || reader.events_after(after, EVENTS_PER_READ)).await?;
+            let events = events.map_err(|error| statuses::internal(&error))?;
+            let Some(last) = events.last() else {
+                break;
+            };
+            after = last.number;
+            for event in events {
+                if sender.send(Ok(event)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        if seen.ended {
+            return Ok(());
+        }
+        tokio::select! {
+            // The sender lives in the entry.
+            _ = progress.changed() => {}
+            () = sender.closed() => return Ok(()),
+        }
+    }
+}
+
+/// Runs what waits for the disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| statuses::internal(&anyhow::Error::new(error)))
+}

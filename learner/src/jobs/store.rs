@@ -1,0 +1,201 @@
+//! Jobs on disk. Each has a directory under the runs directory, named by its id:
+//!
+//! - `job.pb`: the job (prost), written aside, synced and renamed
+//! - `events.pb`: its event log
+//! - `request_id`: the request that submitted it, so that a repeated submission finds it
+//! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
+//! - `job.toml`: the specification with its defaults, for people
+//!
+//! Everything else in the directory belongs to the job's thread.
+
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use anytime_proto::{JobId, v1};
+use prost::Message as _;
+use tracing::{error, warn};
+
+use super::entry::JobEntry;
+use super::events::EventLog;
+
+/// Directories of jobs that are being created; a crash leaves them behind.
+const UNFINISHED_PREFIX: &str = ".submitting-";
+
+const JOB_FILE: &str = "job.pb";
+const EVENTS_FILE: &str = "events.pb";
+const REQUEST_FILE: &str = "request_id";
+const CANCELLED_FILE: &str = "cancelled";
+
+/// See the module.
+pub struct JobStore {
+    runs_directory: PathBuf,
+    /// Held as long as the store: two learners must not run the same jobs.
+    _lock: File,
+}
+
+impl JobStore {
+    /// Opens the runs directory, creating it where it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be used, or another learner uses it.
+    pub fn open(runs_directory: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(runs_directory).with_context(|| format!("create {}", runs_directory.display()))?;
+        let runs_directory = runs_directory
+            .canonicalize()
+            .with_context(|| format!("resolve {}", runs_directory.display()))?;
+        let lock_path = runs_directory.join(".lock");
+        let lock = File::create(&lock_path).with_context(|| format!("create {}", lock_path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => anyhow::bail!("another learner uses {}", runs_directory.display()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("lock {}", lock_path.display()));
+            }
+        }
+        Ok(Self {
+            runs_directory,
+            _lock: lock,
+        })
+    }
+
+    /// The directory of a job.
+    pub fn directory(&self, job_id: &JobId) -> PathBuf {
+        self.runs_directory.join(job_id.as_str())
+    }
+
+    /// Creates the directory of a new job and gives the job its id: its name, or name-2, name-3, … where that is taken.
+    /// The directory appears whole or not at all. Calls must not overlap.
+    ///
+    /// # Errors
+    /// If the disk refuses; nothing is left behind then.
+    pub fn create(&self, name: &str, job: &mut v1::Job, request_id: &str) -> anyhow::Result<PathBuf> {
+        let unfinished = self
+            .runs_directory
+            .join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()));
+        let outcome = self.create_aside(&unfinished, name, job, request_id);
+        if outcome.is_err() {
+            // What cannot be removed now is removed at the next start.
+            let _ = std::fs::remove_dir_all(&unfinished);
+        }
+        outcome
+    }
+
+    fn create_aside(
+        &self,
+        unfinished: &Path,
+        name: &str,
+        job: &mut v1::Job,
+        request_id: &str,
+    ) -> anyhow::Result<PathBuf> {
+        let mut number = 1_u64;
+        let mut job_id = name.to_owned();
+        while self.runs_directory.join(&job_id).exists() {
+            number += 1;
+            job_id = format!("{name}-{number}");
+        }
+        job.id = job_id;
+        std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
+        write_durably(&unfinished.join(REQUEST_FILE), request_id.as_bytes())?;
+        if let Some(spec) = &job.spec {
+            match toml::to_string(spec) {
+                Ok(text) => write_durably(&unfinished.join("job.toml"), text.as_bytes())?,
+                // It is for people only.
+                Err(error) => warn!(job_id = job.id, %error, "the specification cannot be written as a job file"),
+            }
+        }
+        write_durably(&unfinished.join(JOB_FILE), &job.encode_to_vec())?;
+        let directory = self.runs_directory.join(&job.id);
+        std::fs::rename(unfinished, &directory).with_context(|| format!("create {}", directory.display()))?;
+        sync_directory(&self.runs_directory)?;
+        Ok(directory)
+    }
+
+    /// All jobs, oldest first. What cannot be read is left where it is and logged.
+    ///
+    /// # Errors
+    /// If the runs directory cannot be listed.
+    pub fn load(&self) -> anyhow::Result<Vec<JobEntry>> {
+        let mut entries = Vec::new();
+        let listing = std::fs::read_dir(&self.runs_directory)
+            .with_context(|| format!("list {}", self.runs_directory.display()))?;
+        for item in listing {
+            let directory = item
+                .with_context(|| format!("list {}", self.runs_directory.display()))?
+                .path();
+            let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(UNFINISHED_PREFIX) {
+                let _ = std::fs::remove_dir_all(&directory);
+                continue;
+            }
+            if !directory.join(JOB_FILE).is_file() {
+                continue;
+            }
+            match load_job(&directory) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    error!(directory = %directory.display(), error = format!("{error:#}"), "cannot load a job")
+                }
+            }
+        }
+        entries.sort_by_key(JobEntry::created);
+        Ok(entries)
+    }
+}
+
+fn load_job(directory: &Path) -> anyhow::Result<JobEntry> {
+    let path = directory.join(JOB_FILE);
+    let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut job = v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))?;
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    anyhow::ensure!(job.id == name, "{} is of job `{}`", path.display(), job.id);
+    let request_id = std::fs::read_to_string(directory.join(REQUEST_FILE)).unwrap_or_default();
+    let log = EventLog::open(&events_path(directory))?;
+    // The log is written at every step, the job now and then.
+    if let Some(step) = log.last_step() {
+        job.step = step.step;
+        job.last_step = Some(step.clone());
+    }
+    let was_cancelled = directory.join(CANCELLED_FILE).exists();
+    Ok(JobEntry::new(job, request_id, directory.to_owned(), log, was_cancelled))
+}
+
+/// Where the events of the job in this directory are.
+pub fn events_path(directory: &Path) -> PathBuf {
+    directory.join(EVENTS_FILE)
+}
+
+/// Writes the job in its directory.
+///
+/// # Errors
+/// If the disk refuses; the old state is then still there.
+pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
+    write_durably(&directory.join(JOB_FILE), &job.encode_to_vec())
+}
+
+/// Records that a user has cancelled the job.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn save_cancellation(directory: &Path) -> anyhow::Result<()> {
+    write_durably(&directory.join(CANCELLED_FILE), b"")
+}
+
+/// Written aside, synced, renamed.
+fn write_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let aside = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)
+    };
+    write().with_context(|| format!("write {}", path.display()))?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+fn sync_directory(directory: &Path) -> anyhow::Result<()> {
+    let sync = || File::open(directory)?.sync_all();
+    sync().with_context(|| format!("sync {}", directory.display()))
+}

@@ -1,0 +1,36 @@
+//! The process `anytime-learner`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use anytime_learner::args::Args;
+use anytime_learner::{server, work};
+use anytime_service::exit::{self, ExitError};
+use anytime_service::{shutdown, telemetry};
+
+fn main() -> ExitCode {
+    let args = match Args::parse_or_exit_code(std::env::args_os()) {
+        Ok(args) => args,
+        Err(exit_code) => return exit_code,
+    };
+    exit::conclude(run(&args))
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    anytime_policy::device::set_threads(usize::from(args.threads));
+    anytime_policy::device::choose(&args.device)
+        .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let outcome = runtime.block_on(async {
+        telemetry::start("learner", &args.telemetry)?;
+        let token = shutdown::on_signal().context("install the signal handlers")?;
+        let listener = anytime_service::server::bind(args.listen).await?;
+        server::run(args.config(), listener, token, Arc::new(work::validate), Arc::new(work::run_job)).await
+    });
+    // What still runs has had its time.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,377 @@
+//! The exchange: leases go out, groups come in. The one place where actors' requests, the trainer and Redis meet; keyed
+//! by job, so that several may run at once.
+//!
+//! The lock is never held across a wait. A group that goes into the queue is judged by the book, then by Redis in one
+//! atomic script, then entered in the book; whichever request comes second is a duplicate.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use anytime_proto::{ActorId, GroupId, InvalidGroup, JobId, WeightsVersion, check_group, v1};
+use anytime_service::metric_names::LEARNER_GROUPS;
+use metrics::counter;
+use prost::Message as _;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::evaluation::EvaluationBook;
+use super::leases::{GivenBack, PushCheck};
+use super::link::{RedisLink, RedisUnavailable};
+use super::lock;
+use super::presence::Presence;
+use super::stream::{PushOutcome, Settlement};
+use super::training::{Training, training_sequence};
+
+/// Why a push was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The group breaks an invariant: pushing it again will not help.
+    #[error(transparent)]
+    Invalid(#[from] InvalidGroup),
+    /// Push again later.
+    #[error(transparent)]
+    Unavailable(#[from] RedisUnavailable),
+}
+
+/// What one job has at the exchange.
+#[derive(Default)]
+pub(super) struct Desk {
+    pub(super) training: Option<Training>,
+    pub(super) evaluation: Option<EvaluationBook>,
+    pub(super) version: Option<WeightsVersion>,
+}
+
+/// See the module.
+pub struct Exchange {
+    pub(super) link: Arc<RedisLink>,
+    pub(super) desks: Mutex<BTreeMap<JobId, Desk>>,
+    /// Something may have become possible that was not: a lease, a group to take, an evaluation's end.
+    pub(super) changed: Notify,
+    /// Which actors are there.
+    pub presence: Presence,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Exchange {
+    /// An exchange without jobs.
+    pub fn new(link: Arc<RedisLink>, shutdown: CancellationToken) -> Self {
+        Self {
+            link,
+            desks: Mutex::new(BTreeMap::new()),
+            changed: Notify::new(),
+            presence: Presence::default(),
+            shutdown,
+        }
+    }
+
+    /// Leases up to `count` groups, waiting until `deadline` for the first.
+    ///
+    /// # Errors
+    /// If there is nothing to lease that can do without Redis, and Redis is unavailable.
+    pub async fn lease(
+        &self,
+        actor: &ActorId,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<v1::LeaseResponse, RedisUnavailable> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no notification is missed, although the wait begins below.
+            changed.as_mut().enable();
+
+            if self.shutdown.is_cancelled() {
+                return Ok(v1::LeaseResponse {
+                    leases: Vec::new(),
+                    wait_reason: v1::WaitReason::NoJob.into(),
+                });
+            }
+            let now = Instant::now();
+            let (response, next_change) = self.try_lease(actor, count, now);
+            if !response.leases.is_empty() {
+                return Ok(response);
+            }
+            if response.wait_reason() == v1::WaitReason::Unspecified {
+                return Err(RedisUnavailable("no leases until it is back".to_owned()));
+            }
+            if now >= deadline {
+                return Ok(response);
+            }
+            let wake = next_change.map_or(deadline, |time| time.min(deadline));
+            tokio::select! {
+                () = &mut changed => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Leases what is to be had now: evaluations before training, for an evaluation holds its trainer up. No lease and no
+    /// reason mean that Redis is unavailable.
+    fn try_lease(&self, actor: &ActorId, count: usize, now: Instant) -> (v1::LeaseResponse, Option<Instant>) {
+        let is_up = self.link.is_up();
+        let mut leases = Vec::new();
+        let mut wait_reason = v1::WaitReason::NoJob;
+        let mut next_change: Option<Instant> = None;
+        let mut desks = lock(&self.desks);
+        for desk in desks.values_mut() {
+            desk.expire(now);
+            if let Some(evaluation) = &mut desk.evaluation {
+                while leases.len() < count
+                    && let Some(lease) = evaluation.lease(actor, now)
+                {
+                    leases.push(lease);
+                }
+                wait_reason = v1::WaitReason::AllLeased;
+            } else if let Some(training) = &mut desk.training {
+                if !is_up {
+                    wait_reason = v1::WaitReason::Unspecified;
+                    continue;
+                }
+                while leases.len() < count {
+                    match training.lease(actor, now) {
+                        Ok(lease) => leases.push(lease),
+                        Err(reason) => {
+                            wait_reason = reason;
+                            break;
+                        }
+                    }
+                }
+            }
+            next_change = [next_change, desk.next_change(now)].into_iter().flatten().min();
+        }
+        drop(desks);
+        if !leases.is_empty() {
+            wait_reason = v1::WaitReason::Unspecified;
+        }
+        (
+            v1::LeaseResponse {
+                leases,
+                wait_reason: wait_reason.into(),
+            },
+            next_change,
+        )
+    }
+
+    /// Takes a scored group in.
+    ///
+    /// # Errors
+    /// If the group is invalid, or Redis is unavailable.
+    pub async fn push(&self, group: v1::ScoredGroup) -> Result<v1::PushStatus, PushError> {
+        let outcome = self.try_push(group).await;
+        if let Ok(status) = &outcome {
+            let label = match status {
+                v1::PushStatus::Accepted => "accepted",
+                v1::PushStatus::Duplicate => "duplicate",
+                v1::PushStatus::QueueFull => "queue_full",
+                _ => "unwanted",
+            };
+            counter!(LEARNER_GROUPS, "outcome" => label).increment(1);
+        }
+        self.changed.notify_waiters();
+        outcome
+    }
+
+    async fn try_push(&self, group: v1::ScoredGroup) -> Result<v1::PushStatus, PushError> {
+        let job_id = JobId(group.job_id.clone());
+        let group_id = GroupId(group.group_id.clone());
+        let actor = ActorId(group.actor_id.clone());
+        let now = Instant::now();
+        if let Err(error) = check_group(&group) {
+            warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
+            self.give_back(&job_id, &group_id, &actor, Some(&error.to_string()));
+            return Err(error.into());
+        }
+
+        let (sequence, stream, bound, taken) = {
+            let mut desks = lock(&self.desks);
+            let Some(desk) = desks.get_mut(&job_id) else {
+                return Ok(v1::PushStatus::Unwanted);
+            };
+            if let Some(evaluation) = desk
+                .evaluation
+                .as_mut()
+                .filter(|evaluation| evaluation.contains(&group_id))
+            {
+                return Ok(evaluation.push(group));
+            }
+            let (Some(training), Some(sequence)) = (&mut desk.training, training_sequence(&job_id, &group_id)) else {
+                return Ok(v1::PushStatus::Unwanted);
+            };
+            if !training.is_of_plan(sequence, &group) {
+                warn!(%job_id, %group_id, actor_id = %actor, "refused a group of another problem or plan");
+                return Ok(v1::PushStatus::Unwanted);
+            }
+            match training.book.check_push(sequence, &actor, now) {
+                PushCheck::Duplicate => return Ok(v1::PushStatus::Duplicate),
+                PushCheck::Unwanted => return Ok(v1::PushStatus::Unwanted),
+                PushCheck::Admit => {}
+            }
+            let bound = training.book.rules().queue_groups;
+            (sequence, training.stream.clone(), bound, training.book.taken_groups())
+        };
+        let outcome = stream.push(sequence, &group.encode_to_vec(), bound, taken).await?;
+
+        let mut desks = lock(&self.desks);
+        let Some(training) = desks.get_mut(&job_id).and_then(|desk| desk.training.as_mut()) else {
+            return Ok(v1::PushStatus::Unwanted);
+        };
+        match outcome {
+            PushOutcome::Accepted => {
+                training.book.accepted(sequence);
+                Ok(v1::PushStatus::Accepted)
+            }
+            PushOutcome::Duplicate => {
+                training.book.accepted(sequence);
+                Ok(v1::PushStatus::Duplicate)
+            }
+            PushOutcome::Full => {
+                training.book.kept_by_actor(sequence, Instant::now());
+                Ok(v1::PushStatus::QueueFull)
+            }
+            PushOutcome::KeysGone => Err(stream.keys_are_gone().into()),
+        }
+    }
+
+    /// Takes back the lease of an actor that cannot go on.
+    pub fn abandon(&self, abandoned: &v1::AbandonedGroup) -> v1::PushStatus {
+        let job_id = JobId(abandoned.job_id.clone());
+        let group_id = GroupId(abandoned.group_id.clone());
+        let actor = ActorId(abandoned.actor_id.clone());
+        let reason = abandoned.reason();
+        let is_failure = reason != v1::AbandonReason::Shutdown;
+        let why = format!("{}: {}", reason.as_str_name(), abandoned.detail);
+        counter!(LEARNER_GROUPS, "outcome" => "abandoned").increment(1);
+        let was_held = self.give_back(&job_id, &group_id, &actor, is_failure.then_some(&why));
+        self.changed.notify_waiters();
+        if was_held {
+            v1::PushStatus::Accepted
+        } else {
+            v1::PushStatus::Unwanted
+        }
+    }
+
+    fn give_back(&self, job_id: &JobId, group_id: &GroupId, actor: &ActorId, failure: Option<&str>) -> bool {
+        let now = Instant::now();
+        let mut desks = lock(&self.desks);
+        let Some(desk) = desks.get_mut(job_id) else {
+            return false;
+        };
+        if let Some(evaluation) = desk
+            .evaluation
+            .as_mut()
+            .filter(|evaluation| evaluation.contains(group_id))
+        {
+            return evaluation.give_back(group_id, actor, failure.is_some(), failure.unwrap_or_default(), now);
+        }
+        let (Some(training), Some(sequence)) = (&mut desk.training, training_sequence(job_id, group_id)) else {
+            return false;
+        };
+        match training.book.give_back(sequence, actor, failure.is_some(), now) {
+            GivenBack::NotHeld => false,
+            GivenBack::Again => true,
+            GivenBack::Skipped => {
+                let last = failure.unwrap_or_default();
+                warn!(%job_id, %group_id, last, "skipped a problem that failed too often");
+                training.remember_skipped(sequence, last);
+                true
+            }
+        }
+    }
+
+    /// A version has been published: what may be leased follows from it.
+    pub fn set_version(&self, job_id: &JobId, version: WeightsVersion) {
+        let mut desks = lock(&self.desks);
+        let desk = desks.entry(job_id.clone()).or_default();
+        desk.version = Some(version);
+        if let Some(training) = &mut desk.training {
+            training.book.set_version(version);
+        }
+        drop(desks);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes back what has run out, and the leases of actors that are gone. Called again and again.
+    pub fn tick(&self, now: Instant) {
+        let gone = self.presence.gone(now);
+        let mut desks = lock(&self.desks);
+        let mut count = 0;
+        for desk in desks.values_mut() {
+            count += desk.expire(now);
+            for actor in &gone {
+                let from_training = desk
+                    .training
+                    .as_mut()
+                    .map_or(0, |it| it.book.take_back_from(actor, now));
+                let from_evaluation = desk.evaluation.as_mut().map_or(0, |it| it.take_back_from(actor, now));
+                let taken_back = from_training + from_evaluation;
+                if taken_back > 0 {
+                    warn!(actor_id = %actor, groups = taken_back, "an actor is gone, its groups are leased again");
+                }
+                counter!(LEARNER_GROUPS, "outcome" => "expired").increment(taken_back);
+                count += taken_back;
+            }
+        }
+        drop(desks);
+        if count > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Settles in Redis that skipped sequences are not to be tried again after a restart. If that fails they are.
+    pub async fn settle_skipped(&self) {
+        let skipped: Vec<_> = {
+            let mut desks = lock(&self.desks);
+            let trainings = desks.values_mut().filter_map(|desk| desk.training.as_mut());
+            trainings
+                .map(|training| (training.stream.clone(), training.take_skipped()))
+                .collect()
+        };
+        for (stream, sequences) in skipped {
+            if let Err(error) = stream.settle(&sequences, Settlement::Skipped).await {
+                warn!(%error, groups = sequences.len(), "skipped problems are not recorded");
+            }
+        }
+    }
+
+    /// Groups leased and groups queued, over all jobs.
+    pub fn levels(&self) -> (u64, u64) {
+        let desks = lock(&self.desks);
+        let mut leased = 0;
+        let mut queued = 0;
+        for desk in desks.values() {
+            leased += desk.evaluation.as_ref().map_or(0, EvaluationBook::leased_groups);
+            if let Some(training) = &desk.training {
+                leased += training.book.leased_groups();
+                queued += training.book.queued_groups();
+            }
+        }
+        (leased, queued)
+    }
+}
+
+impl Desk {
+    fn expire(&mut self, now: Instant) -> u64 {
+        let from_training = self.training.as_mut().map_or(0, |training| training.book.expire(now));
+        let from_evaluation = self.evaluation.as_mut().map_or(0, |evaluation| evaluation.expire(now));
+        let expired = from_training + from_evaluation;
+        if expired > 0 {
+            counter!(LEARNER_GROUPS, "outcome" => "expired").increment(expired);
+        }
+        expired
+    }
+
+    fn next_change(&self, now: Instant) -> Option<Instant> {
+        let training = self
+            .training
+            .as_ref()
+            .and_then(|training| training.book.next_change(now));
+        let evaluation = self
+            .evaluation
+            .as_ref()
+            .and_then(|evaluation| evaluation.next_change(now));
+        [training, evaluation].into_iter().flatten().min()
+    }
+}
