@@ -1,4 +1,5 @@
 //! The demo's data, vocabulary and job files.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

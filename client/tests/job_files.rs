@@ -1,4 +1,5 @@
 //! Job files: what is refused, and that the reference says everything.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

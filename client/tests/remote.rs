@@ -1,4 +1,5 @@
 //! The commands that talk to a learner, through the binary and against a job service that plays a script.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

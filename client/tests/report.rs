@@ -1,4 +1,5 @@
 //! The report: its figures, its shape, its table and its picture.
+#![allow(clippy::unwrap_used)]
 
 use anytime::curves;
 use anytime::report::{Report, push_step, table, write};

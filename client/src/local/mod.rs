@@ -75,11 +75,18 @@ pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
     let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out)?;
     let result = tokio::select! {
         result = start_and_run(&mut fleet, &run, json) => result,
-        signal = interrupt.wait() => Err(interrupted(format!("{signal}: stopped; --resume goes on from here")).into()),
+        signal = interrupt.wait() => Err(stopped(signal, &run).into()),
     };
     fleet.stop(&mut interrupt).await;
     let finished = result?;
     conclude(&run, &finished, json)
+}
+
+fn stopped(signal: &str, run: &LocalRun) -> ExitError {
+    interrupted(format!(
+        "{signal}: stopped; `anytime local … --out {} --resume` goes on from here",
+        run.out.display()
+    ))
 }
 
 async fn start_and_run(fleet: &mut Fleet, run: &LocalRun, json: bool) -> anyhow::Result<Vec<Finished>> {

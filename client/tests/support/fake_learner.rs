@@ -15,15 +15,15 @@ use tonic::{Request, Response, Status};
 
 /// What the fake does with every job it gets.
 #[derive(Clone, Debug)]
-pub struct Script {
+pub(crate) struct Script {
     /// Sent by every watch, from the number asked for.
-    pub events: Vec<v1::JobEvent>,
+    pub(crate) events: Vec<v1::JobEvent>,
     /// Evaluations of the job once it has ended.
-    pub evaluations: Vec<v1::EvaluationResult>,
+    pub(crate) evaluations: Vec<v1::EvaluationResult>,
     /// How it ends; running means that it never does unless it is cancelled.
-    pub end: v1::JobState,
+    pub(crate) end: v1::JobState,
     /// The first watches break after so many events.
-    pub breaks: VecDeque<usize>,
+    pub(crate) breaks: VecDeque<usize>,
 }
 
 impl Default for Script {
@@ -91,15 +91,15 @@ struct State {
 }
 
 #[derive(Clone)]
-pub struct FakeLearner {
+pub(crate) struct FakeLearner {
     script: Arc<Mutex<Script>>,
     state: Arc<Mutex<State>>,
     /// `host:port`
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl FakeLearner {
-    pub async fn start(script: Script) -> Self {
+    pub(crate) async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let fake = Self {
@@ -112,20 +112,20 @@ impl FakeLearner {
         fake
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn jobs(&self) -> Vec<v1::Job> {
+    pub(crate) fn jobs(&self) -> Vec<v1::Job> {
         self.state.lock().unwrap().jobs.clone()
     }
 
-    pub fn add_job(&self, job: v1::Job) {
+    pub(crate) fn add_job(&self, job: v1::Job) {
         self.state.lock().unwrap().jobs.push(job);
     }
 
     /// The `after` of every watch so far.
-    pub fn watched_after(&self) -> Vec<u64> {
+    pub(crate) fn watched_after(&self) -> Vec<u64> {
         self.state.lock().unwrap().watched_after.clone()
     }
 

@@ -1,5 +1,5 @@
 //! What the tests of the binary share: running it, a job service without a learner, and programs that only pretend.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 mod fake_learner;
-pub use fake_learner::{FakeLearner, Script};
+pub(crate) use fake_learner::{FakeLearner, Script};
 
-pub const LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 }
 
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anytime"));
     command
         .args(arguments)
@@ -35,7 +35,7 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-pub async fn output_of(mut command: Command) -> Ended {
+pub(crate) async fn output_of(mut command: Command) -> Ended {
     let output = tokio::time::timeout(LIMIT, command.output())
         .await
         .expect("ends in time")
@@ -48,26 +48,26 @@ pub async fn output_of(mut command: Command) -> Ended {
 }
 
 /// Runs the binary to its end.
-pub async fn anytime(arguments: &[&str]) -> Ended {
+pub(crate) async fn anytime(arguments: &[&str]) -> Ended {
     output_of(command(arguments)).await
 }
 
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-pub fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
 
-pub fn write_script(path: &Path, body: &str) {
+pub(crate) fn write_script(path: &Path, body: &str) {
     write(path, &format!("#!/bin/sh\n{body}\n"));
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Polls until the condition holds.
-pub async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
@@ -76,7 +76,7 @@ pub async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Whether a process exists and is no zombie.
-pub fn is_alive(pid: i32) -> bool {
+pub(crate) fn is_alive(pid: i32) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
@@ -84,13 +84,13 @@ pub fn is_alive(pid: i32) -> bool {
     !matches!(state, Some('Z' | 'X') | None)
 }
 
-pub fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+pub(crate) fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let pid = i32::try_from(child.id().expect("runs")).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
 }
 
 /// A valid job file without anything beyond what is required.
-pub fn train_job(name: &str) -> String {
+pub(crate) fn train_job(name: &str) -> String {
     format!(
         "name = \"{name}\"\nkind = \"train\"\n[model]\npath = \"model\"\n[data]\npath = \"data.jsonl\"\n[training]\nsteps = 2\n"
     )
