@@ -29,7 +29,12 @@ pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> 
         let cut = budget as usize;
         if cut < length {
             let inserted = cut_thinking(&plan.markers);
-            nodes.push(NodePlan { cut, first_budget: index, multiplicity: 1, inserted });
+            nodes.push(NodePlan {
+                cut,
+                first_budget: index,
+                multiplicity: 1,
+                inserted,
+            });
             continue;
         }
         let inserted = match finish {
@@ -37,7 +42,12 @@ pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> 
             _ => cut_thinking(&plan.markers),
         };
         let multiplicity = plan.budgets.len() - index;
-        nodes.push(NodePlan { cut: length, first_budget: index, multiplicity, inserted });
+        nodes.push(NodePlan {
+            cut: length,
+            first_budget: index,
+            multiplicity,
+            inserted,
+        });
         break;
     }
     nodes
@@ -69,7 +79,11 @@ pub fn is_formatted(end_marker: &[u32], node: &NodePlan, thinking: ThinkingEnd, 
 /// sequence broke off.
 pub fn score(node: &NodePlan, thinking: ThinkingEnd, verdict: VerdictKind, formatted: bool) -> f32 {
     let broken_off = node.cut == thinking.length && thinking.finish == FinishReason::Eos;
-    if verdict == VerdictKind::Correct && formatted && !broken_off { 1.0 } else { 0.0 }
+    if verdict == VerdictKind::Correct && formatted && !broken_off {
+        1.0
+    } else {
+        0.0
+    }
 }
 
 /// Occurrences of `pattern` in `ids` that do not overlap.
@@ -110,7 +124,10 @@ mod tests {
         let plan = plan();
         let closed = plan.markers.summary.clone();
         let nodes = nodes(&plan, length, finish);
-        nodes.iter().map(|n| (n.cut, n.first_budget, n.multiplicity, n.inserted == closed)).collect()
+        nodes
+            .iter()
+            .map(|n| (n.cut, n.first_budget, n.multiplicity, n.inserted == closed))
+            .collect()
     }
 
     #[test]
@@ -121,15 +138,26 @@ mod tests {
         assert_eq!(table(8, FinishReason::EndMarker), [cut(4, 0), (8, 1, 3, true)]);
         assert_eq!(table(9, FinishReason::Eos), [cut(4, 0), cut(8, 1), (9, 2, 2, false)]);
         assert_eq!(table(1, FinishReason::Eos), [(1, 0, 4, false)]);
-        assert_eq!(table(16, FinishReason::Length), [cut(4, 0), cut(8, 1), cut(12, 2), (16, 3, 1, false)]);
-        assert_eq!(table(16, FinishReason::EndMarker), [cut(4, 0), cut(8, 1), cut(12, 2), (16, 3, 1, true)]);
+        assert_eq!(
+            table(16, FinishReason::Length),
+            [cut(4, 0), cut(8, 1), cut(12, 2), (16, 3, 1, false)]
+        );
+        assert_eq!(
+            table(16, FinishReason::EndMarker),
+            [cut(4, 0), cut(8, 1), cut(12, 2), (16, 3, 1, true)]
+        );
     }
 
     #[test]
     fn a_cut_inserts_the_cut_the_end_and_the_summary_markers() {
         let plan = plan();
         let nodes = nodes(&plan, 16, FinishReason::Length);
-        let expected = [plan.markers.cut.clone(), plan.markers.end.clone(), plan.markers.summary.clone()].concat();
+        let expected = [
+            plan.markers.cut.clone(),
+            plan.markers.end.clone(),
+            plan.markers.summary.clone(),
+        ]
+        .concat();
         assert_eq!(nodes[0].inserted, expected);
     }
 
@@ -137,7 +165,10 @@ mod tests {
     fn exactly_one_end_marker_is_formatted() {
         let plan = plan();
         let end = plan.markers.end.clone();
-        let finished = ThinkingEnd { length: 6, finish: FinishReason::EndMarker };
+        let finished = ThinkingEnd {
+            length: 6,
+            finish: FinishReason::EndMarker,
+        };
         let nodes = nodes(&plan, finished.length, finished.finish);
         let answer = [20, 21];
         let second_end = [answer.as_slice(), &end].concat();
@@ -149,7 +180,10 @@ mod tests {
 
     #[test]
     fn an_end_of_sequence_in_the_thinking_scores_zero_at_the_last_node_only() {
-        let broken_off = ThinkingEnd { length: 6, finish: FinishReason::Eos };
+        let broken_off = ThinkingEnd {
+            length: 6,
+            finish: FinishReason::Eos,
+        };
         let nodes = nodes(&plan(), broken_off.length, broken_off.finish);
         assert_eq!(score(&nodes[0], broken_off, VerdictKind::Correct, true), 1.0);
         assert_eq!(score(&nodes[1], broken_off, VerdictKind::Correct, true), 0.0);

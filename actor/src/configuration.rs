@@ -83,7 +83,9 @@ impl Configuration {
         let default_gib = if device == Device::Cpu { 2.0 } else { 24.0 };
         let cache_gib = args.cache_gib.unwrap_or(default_gib);
         if !(cache_gib.is_finite() && cache_gib > 0.0) {
-            return Err(ExitError::configuration(format!("--cache-gib {cache_gib}: not above zero")));
+            return Err(ExitError::configuration(format!(
+                "--cache-gib {cache_gib}: not above zero"
+            )));
         }
         let actor_id = args.actor_id.clone().unwrap_or_else(default_actor_id);
         if actor_id.is_empty() {
@@ -95,7 +97,10 @@ impl Configuration {
             actor_id: ActorId(actor_id),
             device,
             threads: args.threads,
-            limits: EngineLimits { slots: args.slots, cache_bytes: (cache_gib * GIB) as usize },
+            limits: EngineLimits {
+                slots: args.slots,
+                cache_bytes: (cache_gib * GIB) as usize,
+            },
             verify_patience: VERIFY_PATIENCE,
         })
     }

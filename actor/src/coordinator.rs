@@ -133,7 +133,12 @@ impl Coordinator {
             Ok(lease) => lease,
             Err(error) => {
                 let (reason, detail) = (AbandonReason::Engine, error.to_string());
-                self.give_back(Abandoned { job_id, group_id, reason, detail });
+                self.give_back(Abandoned {
+                    job_id,
+                    group_id,
+                    reason,
+                    detail,
+                });
                 return;
             }
         };
@@ -149,7 +154,11 @@ impl Coordinator {
         let deadline = Instant::now() + patience;
         info!(job_id = %lease.job_id, group_id = %lease.group_id, version = %lease.min_version, "lease waits for weights");
         let held_job = self.held_job();
-        self.parked.push(Parked { lease, deadline, held_job });
+        self.parked.push(Parked {
+            lease,
+            deadline,
+            held_job,
+        });
     }
 
     fn held_job(&self) -> Option<JobId> {
@@ -173,10 +182,19 @@ impl Coordinator {
             }
             // Late weights are nobody's fault, and another actor may hold them still.
             let is_late = fit == Fit::Late || is_outlived;
-            let reason = if is_late { AbandonReason::Shutdown } else { AbandonReason::Engine };
+            let reason = if is_late {
+                AbandonReason::Shutdown
+            } else {
+                AbandonReason::Engine
+            };
             let detail = "the weights that the lease asks for did not come".to_owned();
             let Leased { job_id, group_id, .. } = parked.lease;
-            self.give_back(Abandoned { job_id, group_id, reason, detail });
+            self.give_back(Abandoned {
+                job_id,
+                group_id,
+                reason,
+                detail,
+            });
         }
     }
 
@@ -191,12 +209,22 @@ impl Coordinator {
 
     fn take_event(&mut self, event: Event) {
         match event {
-            Event::TraceFinished { group, trace, thinking, nodes } => {
+            Event::TraceFinished {
+                group,
+                trace,
+                thinking,
+                nodes,
+            } => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     group.trace_finished(trace, thinking, nodes);
                 }
             }
-            Event::NodeFinished { group, trace, node, summaries } => self.grade(group, trace, node, summaries),
+            Event::NodeFinished {
+                group,
+                trace,
+                node,
+                summaries,
+            } => self.grade(group, trace, node, summaries),
             Event::GroupFinished { group } => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     group.is_generated = true;
@@ -222,7 +250,13 @@ impl Coordinator {
         let (grader, extraction) = (self.grader.clone(), group.lease.plan.extraction);
         self.gradings.spawn(async move {
             let verdicts = grader.grade(items, extraction).await;
-            Graded { number, trace, node, summaries, verdicts }
+            Graded {
+                number,
+                trace,
+                node,
+                summaries,
+                verdicts,
+            }
         });
     }
 
@@ -250,13 +284,23 @@ impl Coordinator {
     fn abandon(&mut self, number: u64, reason: AbandonReason, detail: String) {
         if let Some(group) = self.groups.remove(&number) {
             let (job_id, group_id) = (group.lease.job_id, group.lease.group_id);
-            self.give_back(Abandoned { job_id, group_id, reason, detail });
+            self.give_back(Abandoned {
+                job_id,
+                group_id,
+                reason,
+                detail,
+            });
         }
     }
 
     fn give_back_undone(&mut self, job_id: JobId, group_id: GroupId) {
         let detail = "the actor drains".to_owned();
-        self.give_back(Abandoned { job_id, group_id, reason: AbandonReason::Shutdown, detail });
+        self.give_back(Abandoned {
+            job_id,
+            group_id,
+            reason: AbandonReason::Shutdown,
+            detail,
+        });
     }
 
     fn give_back(&mut self, abandoned: Abandoned) {
@@ -273,7 +317,10 @@ impl Coordinator {
             self.backlog.parked_traces.store(parked, Ordering::Release);
         }
         let generated = self.groups.values().filter(|group| group.is_generated).count();
-        let before = self.backlog.finished_groups.swap(generated + self.pushes.len(), Ordering::AcqRel);
+        let before = self
+            .backlog
+            .finished_groups
+            .swap(generated + self.pushes.len(), Ordering::AcqRel);
         if before != generated + self.pushes.len() {
             load.changed.notify_one();
         }
@@ -283,7 +330,11 @@ impl Coordinator {
     async fn drain(mut self) {
         self.engine.send(Command::Shutdown);
         self.gradings.abort_all();
-        info!(groups = self.groups.len(), pushes = self.pushes.len(), "giving leases back");
+        info!(
+            groups = self.groups.len(),
+            pushes = self.pushes.len(),
+            "giving leases back"
+        );
         let parked = std::mem::take(&mut self.parked).into_iter().map(|parked| parked.lease);
         let in_hand = std::mem::take(&mut self.groups).into_values().map(|group| group.lease);
         for Leased { job_id, group_id, .. } in parked.chain(in_hand).collect::<Vec<_>>() {

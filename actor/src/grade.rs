@@ -59,7 +59,13 @@ impl Grader {
     pub async fn grade(&self, items: Vec<VerifyItem>, extraction: Extraction) -> Result<Vec<VerdictKind>, String> {
         let (reply, verdicts) = oneshot::channel();
         let ended = || "the grader has ended".to_owned();
-        self.tickets.send(Ticket { items, extraction, reply }).map_err(|_| ended())?;
+        self.tickets
+            .send(Ticket {
+                items,
+                extraction,
+                reply,
+            })
+            .map_err(|_| ended())?;
         verdicts.await.map_err(|_| ended())?
     }
 }
@@ -117,7 +123,12 @@ impl Batch {
     fn new(tickets: Vec<Ticket>, extraction: Extraction) -> Self {
         let verdicts = tickets.iter().map(|ticket| vec![None; ticket.items.len()]).collect();
         let tickets = tickets.into_iter().map(Some).collect();
-        Self { extraction, tickets, verdicts, last_problem: String::new() }
+        Self {
+            extraction,
+            tickets,
+            verdicts,
+            last_problem: String::new(),
+        }
     }
 
     async fn run(mut self, mut client: VerifierServiceClient<Channel>, patience: Duration) {
@@ -129,8 +140,14 @@ impl Batch {
             if pending.is_empty() {
                 break;
             }
-            let items = pending.iter().filter_map(|&(ticket, item)| self.item(ticket, item)).collect();
-            let request = VerifyRequest { items, extraction: self.extraction.into() };
+            let items = pending
+                .iter()
+                .filter_map(|&(ticket, item)| self.item(ticket, item))
+                .collect();
+            let request = VerifyRequest {
+                items,
+                extraction: self.extraction.into(),
+            };
             match within(CALL_TIMEOUT, client.verify(request)).await {
                 Ok(response) if response.verdicts.len() == pending.len() => {
                     let kinds: Vec<VerdictKind> = response.verdicts.iter().map(|verdict| verdict.kind()).collect();

@@ -96,12 +96,21 @@ struct TraceInHand {
 impl GroupInHand {
     pub(crate) fn new(lease: Leased, tokenizer: Arc<Tokenizer>) -> Self {
         let traces = (0..lease.plan.traces).map(|_| TraceInHand::default()).collect();
-        Self { lease, tokenizer, is_generated: false, traces }
+        Self {
+            lease,
+            tokenizer,
+            is_generated: false,
+            traces,
+        }
     }
 
     pub(crate) fn trace_finished(&mut self, trace: usize, thinking: Generated, nodes: Vec<NodePlan>) {
         let graded = nodes.iter().map(|_| None).collect();
-        self.traces[trace] = TraceInHand { thinking: Some(thinking), nodes, graded };
+        self.traces[trace] = TraceInHand {
+            thinking: Some(thinking),
+            nodes,
+            graded,
+        };
     }
 
     /// What the verifier is asked about a node's summaries: the text from the inserted ids to the last token before
@@ -117,7 +126,10 @@ impl GroupInHand {
         for summary in summaries {
             let generated = anytime::without_eos(&summary.ids, &self.lease.plan.eos_ids);
             let response = self.tokenizer.decode(&[inserted.as_slice(), generated].concat())?;
-            items.push(VerifyItem { response, ground_truths: self.lease.problem.ground_truths.clone() });
+            items.push(VerifyItem {
+                response,
+                ground_truths: self.lease.problem.ground_truths.clone(),
+            });
         }
         Ok(items)
     }
@@ -135,13 +147,21 @@ impl GroupInHand {
         let Some(thinking) = &trace.thinking else {
             return false;
         };
-        let thinking = ThinkingEnd { length: thinking.ids.len(), finish: thinking.finish() };
+        let thinking = ThinkingEnd {
+            length: thinking.ids.len(),
+            finish: thinking.finish(),
+        };
         let plan = &trace.nodes[node];
         let mut scored = Vec::with_capacity(summaries.len());
         for (generated, &verdict) in summaries.into_iter().zip(verdicts) {
             let formatted = anytime::is_formatted(end_marker, plan, thinking, &generated.ids);
             let score = anytime::score(plan, thinking, verdict, formatted);
-            scored.push(v1::Summary { generated: Some(generated), verdict: verdict.into(), formatted, score });
+            scored.push(v1::Summary {
+                generated: Some(generated),
+                verdict: verdict.into(),
+                formatted,
+                score,
+            });
         }
         trace.graded[node] = Some(v1::Node {
             cut: plan.cut as u32,
@@ -162,7 +182,10 @@ impl GroupInHand {
         let mut traces = Vec::with_capacity(self.traces.len());
         for trace in self.traces {
             let nodes = trace.graded.into_iter().flatten().collect();
-            traces.push(v1::Trace { thinking: trace.thinking, nodes });
+            traces.push(v1::Trace {
+                thinking: trace.thinking,
+                nodes,
+            });
         }
         let group = ScoredGroup {
             job_id: self.lease.job_id.0,

@@ -58,7 +58,11 @@ pub(crate) async fn lease_work(
             return;
         };
         let wait_ms = MAX_LEASE_WAIT.as_millis() as u32;
-        let request = LeaseRequest { actor_id: actor_id.0.clone(), max_groups, wait_ms };
+        let request = LeaseRequest {
+            actor_id: actor_id.0.clone(),
+            max_groups,
+            wait_ms,
+        };
         let asked_at = Instant::now();
         let call = within(MAX_LEASE_WAIT + CALL_TIMEOUT, client.lease(request));
         let Some(result) = run_unless_cancelled(call, &shutdown).await else {
@@ -68,10 +72,17 @@ pub(crate) async fn lease_work(
             Ok(response) => {
                 link.is_up();
                 let pause = SHORTEST_WAIT.saturating_sub(asked_at.elapsed());
-                let pause = if response.leases.is_empty() { pause } else { Duration::ZERO };
+                let pause = if response.leases.is_empty() {
+                    pause
+                } else {
+                    Duration::ZERO
+                };
                 debug!(asked = max_groups, got = response.leases.len(), reason = ?response.wait_reason(), "leased");
                 for lease in response.leases {
-                    traces_per_group = lease.plan.as_ref().map_or(ASSUMED_TRACES, |plan| plan.traces.max(1) as usize);
+                    traces_per_group = lease
+                        .plan
+                        .as_ref()
+                        .map_or(ASSUMED_TRACES, |plan| plan.traces.max(1) as usize);
                     // Counted from here on, so that the next request does not ask for the same room.
                     backlog.parked_traces.fetch_add(traces_per_group, Ordering::AcqRel);
                     if leases.send(lease).await.is_err() {

@@ -58,7 +58,13 @@ pub async fn run(configuration: Configuration, shutdown: CancellationToken) -> a
     // Ends the tasks below also where the coordinator fails.
     let tasks = shutdown.child_token();
     let _end_tasks = tasks.clone().drop_guard();
-    tokio::spawn(weights::follow(learner.clone(), actor_id.clone(), device, engine.clone(), tasks.clone()));
+    tokio::spawn(weights::follow(
+        learner.clone(),
+        actor_id.clone(),
+        device,
+        engine.clone(),
+        tasks.clone(),
+    ));
     tokio::spawn(lease::lease_work(
         learner.clone(),
         actor_id.clone(),

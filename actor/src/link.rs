@@ -14,7 +14,11 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, is_lost: false, backoff: Backoff::default() }
+        Self {
+            name,
+            is_lost: false,
+            backoff: Backoff::default(),
+        }
     }
 
     /// A call succeeded.
@@ -43,6 +47,9 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Status> {
     match tokio::time::timeout(deadline, call).await {
         Ok(result) => result.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", deadline.as_secs_f32()))),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {} s",
+            deadline.as_secs_f32()
+        ))),
     }
 }

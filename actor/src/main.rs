@@ -17,14 +17,21 @@ fn main() -> ExitCode {
             // Nothing is left to do where the terminal is gone.
             let _ = error.print();
             let asked_for_text = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if asked_for_text { ExitCode::SUCCESS } else { ExitCode::from(exit::CONFIGURATION) };
+            return if asked_for_text {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(exit::CONFIGURATION)
+            };
         }
     };
     exit::conclude(start(&args))
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(serve(args));
     // Whatever still blocks a thread must not hold up the end of the process.
     runtime.shutdown_background();

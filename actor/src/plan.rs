@@ -70,7 +70,11 @@ impl Plan {
     pub fn try_new(plan: &v1::RolloutPlan) -> Result<Self, InvalidPlan> {
         let budgets = plan.budgets.clone();
         let ascend = budgets.windows(2).all(|pair| pair[0] < pair[1]);
-        require(budgets.first().is_some_and(|&first| first > 0) && ascend, "budgets", "do not ascend from 1 or more")?;
+        require(
+            budgets.first().is_some_and(|&first| first > 0) && ascend,
+            "budgets",
+            "do not ascend from 1 or more",
+        )?;
         require(plan.traces > 0, "traces", "is 0")?;
         require(plan.summaries > 0, "summaries", "is 0")?;
         require(plan.max_summary_tokens > 0, "max_summary_tokens", "is 0")?;
@@ -80,7 +84,11 @@ impl Plan {
         let sampling = plan.sampling.unwrap_or_default();
         let temperature_is_valid = sampling.temperature.is_finite() && sampling.temperature > 0.0;
         require(temperature_is_valid, "sampling.temperature", "is not above zero")?;
-        require(sampling.top_p > 0.0 && sampling.top_p <= 1.0, "sampling.top_p", "is not in (0, 1]")?;
+        require(
+            sampling.top_p > 0.0 && sampling.top_p <= 1.0,
+            "sampling.top_p",
+            "is not in (0, 1]",
+        )?;
 
         let markers = plan.markers.clone().unwrap_or_default();
         require(!markers.end.is_empty(), "markers.end", "is empty")?;
@@ -96,7 +104,11 @@ impl Plan {
                 top_k: sampling.top_k as usize,
                 vocabulary: plan.vocabulary as usize,
             },
-            markers: Markers { end: markers.end, cut: markers.cut, summary: markers.summary },
+            markers: Markers {
+                end: markers.end,
+                cut: markers.cut,
+                summary: markers.summary,
+            },
             eos_ids: plan.eos_ids.clone(),
             recompute: plan.cache_policy() == v1::CachePolicy::Recompute,
             extraction: plan.extraction(),
@@ -123,5 +135,12 @@ impl Plan {
 }
 
 fn require(holds: bool, field: &'static str, problem: &str) -> Result<(), InvalidPlan> {
-    if holds { Ok(()) } else { Err(InvalidPlan { field, problem: problem.to_owned() }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(InvalidPlan {
+            field,
+            problem: problem.to_owned(),
+        })
+    }
 }

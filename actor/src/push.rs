@@ -46,7 +46,11 @@ impl Pusher {
         let client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { client, actor_id, shutdown }
+        Self {
+            client,
+            actor_id,
+            shutdown,
+        }
     }
 
     /// Pushes a group until the learner has decided about it. While the process drains there is one more try; after it
@@ -54,7 +58,9 @@ impl Pusher {
     pub(crate) async fn push(mut self, group: ScoredGroup) {
         let job_id = JobId(group.job_id.clone());
         let group_id = GroupId(group.group_id.clone());
-        let request = PushRequest { outcome: Some(Outcome::Group(group)) };
+        let request = PushRequest {
+            outcome: Some(Outcome::Group(group)),
+        };
         let mut backoff = Backoff::default();
         let mut is_reported = false;
         loop {
@@ -72,7 +78,14 @@ impl Pusher {
             };
             if is_last {
                 let (reason, detail) = (AbandonReason::Shutdown, problem);
-                return self.abandon(Abandoned { job_id, group_id, reason, detail }).await;
+                return self
+                    .abandon(Abandoned {
+                        job_id,
+                        group_id,
+                        reason,
+                        detail,
+                    })
+                    .await;
             }
             if !is_reported {
                 is_reported = true;
@@ -84,7 +97,12 @@ impl Pusher {
 
     /// Gives a lease back.
     pub(crate) async fn abandon(mut self, abandoned: Abandoned) {
-        let Abandoned { job_id, group_id, reason, detail } = abandoned;
+        let Abandoned {
+            job_id,
+            group_id,
+            reason,
+            detail,
+        } = abandoned;
         info!(%job_id, %group_id, ?reason, detail, "lease given back");
         counter!(ACTOR_GROUPS, "outcome" => "abandoned").increment(1);
         let message = AbandonedGroup {
@@ -94,7 +112,9 @@ impl Pusher {
             reason: reason.into(),
             detail,
         };
-        let request = PushRequest { outcome: Some(Outcome::Abandoned(message)) };
+        let request = PushRequest {
+            outcome: Some(Outcome::Abandoned(message)),
+        };
         let mut backoff = Backoff::default();
         for _ in 0..ABANDON_TRIES {
             let is_last = self.shutdown.is_cancelled();

@@ -9,8 +9,16 @@ pub(crate) fn plan_message() -> v1::RolloutPlan {
         traces: 3,
         summaries: 2,
         max_summary_tokens: 6,
-        sampling: Some(v1::Sampling { temperature: 1.0, top_p: 1.0, top_k: 0 }),
-        markers: Some(v1::MarkerIds { end: vec![2], cut: vec![3], summary: vec![4, 5] }),
+        sampling: Some(v1::Sampling {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+        }),
+        markers: Some(v1::MarkerIds {
+            end: vec![2],
+            cut: vec![3],
+            summary: vec![4, 5],
+        }),
         eos_ids: vec![1],
         vocabulary: 30,
         cache_policy: v1::CachePolicy::Keep.into(),

@@ -105,7 +105,11 @@ impl Runner {
             return false;
         };
         let needed = order.plan.longest_sequence();
-        if self.memory.as_ref().is_some_and(|memory| memory.cache.capacity() >= needed) {
+        if self
+            .memory
+            .as_ref()
+            .is_some_and(|memory| memory.cache.capacity() >= needed)
+        {
             return true;
         }
         if !self.rows.is_empty() {
@@ -126,7 +130,11 @@ impl Runner {
         let cache = KvCache::new(&model.config, total, needed, kind, device);
         let row_limit = self.limits.slots.min(total - 1);
         info!(capacity = needed, slots = row_limit, "cache allocated");
-        self.memory = Some(Memory { cache, slots: SlotMap::new(total), row_limit });
+        self.memory = Some(Memory {
+            cache,
+            slots: SlotMap::new(total),
+            row_limit,
+        });
         self.publish_slots(row_limit, total);
         true
     }
@@ -141,26 +149,45 @@ impl Runner {
 
         let is_known = prefix.hidden_is_current(installation);
         // The last token has to be fed for its hidden state, even where its keys and values stand already.
-        let most = if is_known { prefix.ids.len() } else { prefix.ids.len() - 1 };
+        let most = if is_known {
+            prefix.ids.len()
+        } else {
+            prefix.ids.len() - 1
+        };
         let start = source.map_or(0, |source| source.common.min(most));
         if let (Some(source), Some(memory)) = (source, &mut self.memory) {
             memory.cache.copy_prefix(source.slot, &[row], start);
         }
-        (start < prefix.ids.len()).then(|| Prefill { row, start, ids: prefix.ids[start..].to_vec() })
+        (start < prefix.ids.len()).then(|| Prefill {
+            row,
+            start,
+            ids: prefix.ids[start..].to_vec(),
+        })
     }
 
     /// The slot that has most of a new row's prefix.
     fn best_source(&self, row: usize, earlier: usize) -> Option<Source> {
         let new = &self.rows[row];
-        let prompt_tokens = self.scheduler.order(new.key.group).map_or(0, |order| order.prompt_ids.len());
+        let prompt_tokens = self
+            .scheduler
+            .order(new.key.group)
+            .map_or(0, |order| order.prompt_ids.len());
         let of_group = |key: TraceKey, prompt_of: Installation| {
             // Another trace has the prompt in common, but a new thinking should not start on old keys and values.
-            if key.group == new.key.group && prompt_of == self.installation { prompt_tokens } else { 0 }
+            if key.group == new.key.group && prompt_of == self.installation {
+                prompt_tokens
+            } else {
+                0
+            }
         };
         let mut best: Option<Source> = None;
         let mut consider = |slot, common, prompt_of| {
             if common > best.map_or(0, |best| best.common) {
-                best = Some(Source { slot, common, prompt_of });
+                best = Some(Source {
+                    slot,
+                    common,
+                    prompt_of,
+                });
             }
         };
         for (slot, other) in self.rows[..earlier].iter().enumerate() {

@@ -34,7 +34,10 @@ impl SlotMap {
     /// With fewer than two slots: one to run in, one spare.
     pub(crate) fn new(slots: usize) -> Self {
         assert!(slots >= 2, "a cache of {slots} slots has no room for a row and a spare");
-        Self { rows: 0, held: vec![None; slots] }
+        Self {
+            rows: 0,
+            held: vec![None; slots],
+        }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -42,7 +45,10 @@ impl SlotMap {
     }
 
     pub(crate) fn held(&self) -> impl Iterator<Item = (usize, Held)> + '_ {
-        self.held.iter().enumerate().filter_map(|(slot, held)| held.map(|held| (slot, held)))
+        self.held
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, held)| held.map(|held| (slot, held)))
     }
 
     /// Whether more than the spare is free.
@@ -60,7 +66,11 @@ impl SlotMap {
         if let Some(held) = self.held[slot].take() {
             let to = self.highest_free()?;
             self.held[to] = Some(held);
-            moved = Some(Move { from: slot, to, length: held.length });
+            moved = Some(Move {
+                from: slot,
+                to,
+                length: held.length,
+            });
         }
         self.rows += 1;
         Some((slot, moved))
@@ -75,11 +85,19 @@ impl SlotMap {
             && let Some(to) = self.highest_free()
         {
             self.held[to] = Some(held);
-            moves.push(Move { from: row, to, length: held.length });
+            moves.push(Move {
+                from: row,
+                to,
+                length: held.length,
+            });
         }
         let last = self.rows - 1;
         if row != last {
-            moves.push(Move { from: last, to: row, length: last_length });
+            moves.push(Move {
+                from: last,
+                to: row,
+                length: last_length,
+            });
         }
         self.rows = last;
         moves
@@ -99,7 +117,9 @@ impl SlotMap {
     }
 
     fn highest_free(&self) -> Option<usize> {
-        (self.rows..self.held.len()).rev().find(|&slot| self.held[slot].is_none())
+        (self.rows..self.held.len())
+            .rev()
+            .find(|&slot| self.held[slot].is_none())
     }
 }
 
@@ -108,7 +128,11 @@ mod tests {
     use super::*;
 
     fn held(trace: usize) -> Held {
-        Held { key: TraceKey { group: 1, trace }, length: 10 + trace, prompt_of: 1 }
+        Held {
+            key: TraceKey { group: 1, trace },
+            length: 10 + trace,
+            prompt_of: 1,
+        }
     }
 
     #[test]
@@ -118,7 +142,14 @@ mod tests {
             assert_eq!(slots.push_row(), Some((row, None)));
         }
         assert_eq!(slots.push_row(), None);
-        assert_eq!(slots.remove_row(0, None, 7), [Move { from: 2, to: 0, length: 7 }]);
+        assert_eq!(
+            slots.remove_row(0, None, 7),
+            [Move {
+                from: 2,
+                to: 0,
+                length: 7
+            }]
+        );
         assert_eq!(slots.push_row(), Some((2, None)));
     }
 
@@ -129,7 +160,21 @@ mod tests {
             slots.push_row();
         }
         let moves = slots.remove_row(1, Some(held(5)), 7);
-        assert_eq!(moves, [Move { from: 1, to: 3, length: 15 }, Move { from: 2, to: 1, length: 7 }]);
+        assert_eq!(
+            moves,
+            [
+                Move {
+                    from: 1,
+                    to: 3,
+                    length: 15
+                },
+                Move {
+                    from: 2,
+                    to: 1,
+                    length: 7
+                }
+            ]
+        );
         assert_eq!(slots.used(), 3);
         assert_eq!(slots.push_row(), None, "the spare is not for rows");
         slots.release(held(5).key);

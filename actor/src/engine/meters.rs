@@ -47,7 +47,10 @@ pub(crate) struct Seconds {
 
 impl Seconds {
     fn new(counter: Counter) -> Self {
-        Self { counter, rest: Duration::ZERO }
+        Self {
+            counter,
+            rest: Duration::ZERO,
+        }
     }
 
     pub(crate) fn add(&mut self, duration: Duration) {

@@ -210,5 +210,12 @@ pub fn spawn(
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         runner::Runner::new(limits, events, installed_sender, thread_load).run(&received);
     })?;
-    Ok((EngineHandle { commands, load, installed }, thread))
+    Ok((
+        EngineHandle {
+            commands,
+            load,
+            installed,
+        },
+        thread,
+    ))
 }

@@ -118,7 +118,11 @@ impl Runner {
         let started = Instant::now();
         let received = commands.recv_timeout(IDLE_TICK);
         let short_of_weights = self.model.is_none() || self.load.waits_for_weights.load(Ordering::Acquire);
-        let wait = if short_of_weights { &mut self.meters.weights_wait } else { &mut self.meters.lease_wait };
+        let wait = if short_of_weights {
+            &mut self.meters.weights_wait
+        } else {
+            &mut self.meters.lease_wait
+        };
         wait.add(started.elapsed());
         match received {
             Ok(command) => self.apply(command),
@@ -141,10 +145,16 @@ impl Runner {
     fn add_group(&mut self, order: GroupOrder) {
         let traces = order.plan.traces;
         match self.refuse(&order) {
-            Some((reason, detail)) => self.emit(Event::GroupFailed { group: order.number, reason, detail }),
+            Some((reason, detail)) => self.emit(Event::GroupFailed {
+                group: order.number,
+                reason,
+                detail,
+            }),
             None => self.scheduler.add(order),
         }
-        self.load.sequences.store(self.rows.len() + self.scheduler.waiting(), Ordering::Release);
+        self.load
+            .sequences
+            .store(self.rows.len() + self.scheduler.waiting(), Ordering::Release);
         self.load.ordered.fetch_sub(traces, Ordering::AcqRel);
     }
 
@@ -159,13 +169,19 @@ impl Runner {
         let length = order.prompt_ids.len();
         let longest = order.plan.max_prompt_tokens;
         if length == 0 || length > longest {
-            return Some((AbandonReason::Engine, format!("the prompt has {length} tokens, allowed are 1 to {longest}")));
+            return Some((
+                AbandonReason::Engine,
+                format!("the prompt has {length} tokens, allowed are 1 to {longest}"),
+            ));
         }
         let markers = &order.plan.markers;
         let given = [&order.prompt_ids, &markers.end, &markers.cut, &markers.summary];
         let size = model.config.vocab_size;
         if let Some(id) = given.into_iter().flatten().find(|&&id| i64::from(id) >= size) {
-            return Some((AbandonReason::Engine, format!("token {id} is not among the model's {size}")));
+            return Some((
+                AbandonReason::Engine,
+                format!("token {id} is not among the model's {size}"),
+            ));
         }
         None
     }
@@ -185,7 +201,11 @@ impl Runner {
             let extensions: Vec<Extension<'_>> = self.rows[..earlier]
                 .iter()
                 .enumerate()
-                .map(|(slot, row)| Extension { slot, start: row.cached(), ids: &row.ids[row.ids.len() - 1..] })
+                .map(|(slot, row)| Extension {
+                    slot,
+                    start: row.cached(),
+                    ids: &row.ids[row.ids.len() - 1..],
+                })
                 .collect();
             hidden.push(model.decoder.extend(&mut memory.cache, &extensions));
         }
@@ -209,7 +229,9 @@ impl Runner {
             }
         }
         self.meters.thinking_tokens.increment(thinking_tokens);
-        self.meters.summary_tokens.increment(self.rows.len() as u64 - thinking_tokens);
+        self.meters
+            .summary_tokens
+            .increment(self.rows.len() as u64 - thinking_tokens);
         // From the back, so that the row that fills a gap is one that goes on.
         for (row, finish) in ended.into_iter().rev() {
             self.finish_row(row, finish);
@@ -218,7 +240,11 @@ impl Runner {
 
     fn finish_row(&mut self, row: usize, finish: FinishReason) {
         let sequence = &self.rows[row];
-        let held = Held { key: sequence.key, length: sequence.cached(), prompt_of: sequence.prompt_of };
+        let held = Held {
+            key: sequence.key,
+            length: sequence.cached(),
+            prompt_of: sequence.prompt_of,
+        };
         let keep = (sequence.task == Task::Thinking).then_some(held);
         let sequence = self.remove_row(row, keep);
         let events = self.scheduler.finish(sequence, finish);
@@ -252,7 +278,11 @@ impl Runner {
             let (now, later) = rest.split_at(fitting.count().max(1));
             let extensions: Vec<Extension<'_>> = now
                 .iter()
-                .map(|prefill| Extension { slot: prefill.row, start: prefill.start, ids: &prefill.ids })
+                .map(|prefill| Extension {
+                    slot: prefill.row,
+                    start: prefill.start,
+                    ids: &prefill.ids,
+                })
                 .collect();
             let last = model.decoder.extend(&mut memory.cache, &extensions);
             hidden.extend((0..now.len()).map(|row| last.narrow(0, row as i64, 1)));
@@ -263,18 +293,27 @@ impl Runner {
 
     fn swap_weights(&mut self, model: Model) {
         let started = Instant::now();
-        let goes_on = self.model.as_ref().is_some_and(|held| {
-            held.id.job_id == model.id.job_id && held.config == model.config
-        });
-        let unfit = self.scheduler.groups_where(|order| !goes_on || wrong_weights(order, &model).is_some());
+        let goes_on = self
+            .model
+            .as_ref()
+            .is_some_and(|held| held.id.job_id == model.id.job_id && held.config == model.config);
+        let unfit = self
+            .scheduler
+            .groups_where(|order| !goes_on || wrong_weights(order, &model).is_some());
         for group in unfit {
-            let detail = format!("the weights changed to version {} of job {}", model.id.version, model.id.job_id);
+            let detail = format!(
+                "the weights changed to version {} of job {}",
+                model.id.version, model.id.job_id
+            );
             self.fail_group(group, AbandonReason::Shutdown, detail);
         }
         if !goes_on {
             self.memory = None;
         }
-        let installed = Installed { id: model.id.clone(), tokenizer: Arc::clone(&model.tokenizer) };
+        let installed = Installed {
+            id: model.id.clone(),
+            tokenizer: Arc::clone(&model.tokenizer),
+        };
         self.installation += 1;
         self.model = Some(model);
         let prefilled = self.recompute_caches();
@@ -294,7 +333,11 @@ impl Runner {
         for (row, sequence) in self.rows.iter_mut().enumerate() {
             if sequence.plan.recompute {
                 sequence.prompt_of = installation;
-                prefills.push(Prefill { row, start: 0, ids: sequence.cached_ids() });
+                prefills.push(Prefill {
+                    row,
+                    start: 0,
+                    ids: sequence.cached_ids(),
+                });
             }
         }
         let scheduler = &self.scheduler;
@@ -353,7 +396,10 @@ fn wrong_weights(order: &GroupOrder, model: &Model) -> Option<String> {
         return Some(format!("the weights are of job {}", held.job_id));
     }
     if held.version < order.min_version {
-        return Some(format!("the weights have version {}, needed is {}", held.version, order.min_version));
+        return Some(format!(
+            "the weights have version {}, needed is {}",
+            held.version, order.min_version
+        ));
     }
     let pinned = order.manifest_checksum.as_ref()?;
     (*pinned != held.manifest_checksum).then(|| format!("the weights are those of version {}", held.version))
@@ -365,7 +411,9 @@ fn first_hidden(rows: &[Sequence]) -> Tensor {
         .iter()
         .map(|row| {
             let state = row.prefix.last_hidden.borrow();
-            let (_, hidden) = state.as_ref().expect("admission leaves every prefix with its hidden state");
+            let (_, hidden) = state
+                .as_ref()
+                .expect("admission leaves every prefix with its hidden state");
             hidden.shallow_clone()
         })
         .collect();

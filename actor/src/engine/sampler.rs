@@ -39,7 +39,9 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
         logits = logits / column(&temperature, device).to_kind(Kind::Float);
     }
 
-    let truncates = draws.iter().any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
+    let truncates = draws
+        .iter()
+        .any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
     let (log_probs, ids_by_rank) = if truncates {
         let (sorted, ids) = logits.sort_stable(true, -1, true);
         (truncate(sorted, draws, device).log_softmax(-1, None), Some(ids))
@@ -52,7 +54,7 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
     let uniforms: Vec<f64> = draws.iter().map(|draw| draw.uniform).collect();
     let targets = column(&uniforms, device) * cumulative.narrow(-1, -1, 1);
     // The first place whose sum lies above the target: tokens of probability zero are never it.
-    let places = cumulative.searchsorted(&targets, false, true, "right", None::<&Tensor>);
+    let places = targets.searchsorted(&cumulative, false, true, "right", None::<&Tensor>);
     let places = places.clamp_max(cumulative.size()[1] - 1);
     let chosen = log_probs.gather(-1, &places, false);
     let ids = match ids_by_rank {
@@ -63,10 +65,18 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
     // One transfer. f64 holds every id and every f32 exactly.
     let both = Tensor::cat(&[ids.to_kind(Kind::Double), chosen.to_kind(Kind::Double)], 0);
     let mut values = vec![0_f64; 2 * draws.len()];
-    both.to_device(Device::Cpu).view(-1).copy_data(&mut values, 2 * draws.len());
+    both.to_device(Device::Cpu)
+        .view(-1)
+        .copy_data(&mut values, 2 * draws.len());
     let (ids, log_probs) = values.split_at(draws.len());
     // Rounding may lift a certain token a hair above probability 1.
-    ids.iter().zip(log_probs).map(|(&id, &log)| Drawn { id: id as u32, log_prob: (log as f32).min(0.0) }).collect()
+    ids.iter()
+        .zip(log_probs)
+        .map(|(&id, &log)| Drawn {
+            id: id as u32,
+            log_prob: (log as f32).min(0.0),
+        })
+        .collect()
 }
 
 /// The logits up to the largest vocabulary, with -∞ where a row's own is smaller.

@@ -57,10 +57,21 @@ impl Scheduler {
     pub(crate) fn add(&mut self, order: GroupOrder) {
         let group = order.number;
         let traces = order.plan.traces;
-        self.traces.extend((0..traces).map(|trace| Waiting { key: TraceKey { group, trace }, summary: None }));
+        self.traces.extend((0..traces).map(|trace| Waiting {
+            key: TraceKey { group, trace },
+            summary: None,
+        }));
         let prompt = Prefix::new(order.prompt_ids.clone());
         let finished = (0..traces).map(|_| None).collect();
-        self.groups.insert(group, Group { order, prompt, traces: finished, unfinished: traces });
+        self.groups.insert(
+            group,
+            Group {
+                order,
+                prompt,
+                traces: finished,
+                unfinished: traces,
+            },
+        );
     }
 
     /// Forgets a group; the caller drops its rows and slots.
@@ -72,7 +83,11 @@ impl Scheduler {
 
     /// Numbers of the groups for which `matches` holds.
     pub(crate) fn groups_where(&self, matches: impl Fn(&GroupOrder) -> bool) -> Vec<u64> {
-        self.groups.values().filter(|group| matches(&group.order)).map(|group| group.order.number).collect()
+        self.groups
+            .values()
+            .filter(|group| matches(&group.order))
+            .map(|group| group.order.number)
+            .collect()
     }
 
     pub(crate) fn order(&self, group: u64) -> Option<&GroupOrder> {
@@ -91,7 +106,11 @@ impl Scheduler {
 
     /// The finished trace that waits longest for its turn from now on: whose slot is missed last.
     pub(crate) fn last_in_turn(&self, held: &[TraceKey]) -> Option<TraceKey> {
-        self.summaries.iter().rev().map(|waiting| waiting.key).find(|key| held.contains(key))
+        self.summaries
+            .iter()
+            .rev()
+            .map(|waiting| waiting.key)
+            .find(|key| held.contains(key))
     }
 
     /// Takes what [`Scheduler::peek`] showed. Returns the sequence and whether it was the last of a finished trace, whose
@@ -105,7 +124,10 @@ impl Scheduler {
         let plan = Arc::clone(&group.order.plan);
         let Some((node, index)) = waiting.summary else {
             let prompt = Rc::clone(&group.prompt);
-            return Some((Sequence::new(waiting.key, Task::Thinking, plan, prompt, group.order.seed), false));
+            return Some((
+                Sequence::new(waiting.key, Task::Thinking, plan, prompt, group.order.seed),
+                false,
+            ));
         };
         let trace = group.traces[waiting.key.trace].as_mut()?;
         trace.unstarted -= 1;
@@ -128,13 +150,21 @@ impl Scheduler {
             Task::Thinking => {
                 let trace = finished_trace(group, &sequence.ids, finish);
                 for (node, work) in trace.nodes.iter().enumerate().rev() {
-                    let waiting = |index| Waiting { key, summary: Some((node, index)) };
+                    let waiting = |index| Waiting {
+                        key,
+                        summary: Some((node, index)),
+                    };
                     self.summaries.extend((0..work.summaries.len()).map(waiting));
                 }
                 group.unfinished += trace.unstarted;
                 let nodes = trace.nodes.iter().map(|work| work.plan.clone()).collect();
                 let thinking = sequence.into_generated(finish);
-                events.push(Event::TraceFinished { group: key.group, trace: key.trace, thinking, nodes });
+                events.push(Event::TraceFinished {
+                    group: key.group,
+                    trace: key.trace,
+                    thinking,
+                    nodes,
+                });
                 group.traces[key.trace] = Some(trace);
             }
             Task::Summary { node, index, .. } => {
@@ -146,7 +176,12 @@ impl Scheduler {
                 work.unfinished -= 1;
                 if work.unfinished == 0 {
                     let summaries = work.summaries.drain(..).flatten().collect();
-                    let event = Event::NodeFinished { group: key.group, trace: key.trace, node, summaries };
+                    let event = Event::NodeFinished {
+                        group: key.group,
+                        trace: key.trace,
+                        node,
+                        summaries,
+                    };
                     events.push(event);
                 }
             }
@@ -166,7 +201,15 @@ fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> Fini
         let count = node.multiplicity * plan.summaries;
         let ids = [group.prompt.ids.as_slice(), &thinking[..node.cut], &node.inserted].concat();
         let summaries = (0..count).map(|_| None).collect();
-        nodes.push(NodeWork { plan: node, prefix: Prefix::new(ids), summaries, unfinished: count });
+        nodes.push(NodeWork {
+            plan: node,
+            prefix: Prefix::new(ids),
+            summaries,
+            unfinished: count,
+        });
     }
-    FinishedTrace { nodes, unstarted: plan.summaries_per_trace() }
+    FinishedTrace {
+        nodes,
+        unstarted: plan.summaries_per_trace(),
+    }
 }

@@ -26,11 +26,17 @@ pub(crate) struct Prefix {
 
 impl Prefix {
     pub(crate) fn new(ids: Vec<u32>) -> Rc<Self> {
-        Rc::new(Self { ids, last_hidden: RefCell::new(None) })
+        Rc::new(Self {
+            ids,
+            last_hidden: RefCell::new(None),
+        })
     }
 
     pub(crate) fn hidden_is_current(&self, installation: Installation) -> bool {
-        self.last_hidden.borrow().as_ref().is_some_and(|(of, _)| *of == installation)
+        self.last_hidden
+            .borrow()
+            .as_ref()
+            .is_some_and(|(of, _)| *of == installation)
     }
 }
 
@@ -71,7 +77,17 @@ impl Sequence {
     pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, prefix: Rc<Prefix>, seed: u64) -> Self {
         let generator = generator(seed, key.trace, task);
         let (ids, log_probs, versions) = (Vec::new(), Vec::new(), Vec::new());
-        Self { key, task, plan, prefix, prompt_of: 0, ids, log_probs, versions, generator }
+        Self {
+            key,
+            task,
+            plan,
+            prefix,
+            prompt_of: 0,
+            ids,
+            log_probs,
+            versions,
+            generator,
+        }
     }
 
     /// Tokens whose keys and values stand in the slot once the last drawn one has not been fed yet.
@@ -88,7 +104,10 @@ impl Sequence {
     pub(crate) fn draw(&mut self) -> Draw {
         // The middle of one of 2³² equal parts: never 0 and never 1.
         let uniform = (f64::from(self.generator.next_u32()) + 0.5) / 4_294_967_296.0;
-        Draw { sampling: self.plan.sampling, uniform }
+        Draw {
+            sampling: self.plan.sampling,
+            uniform,
+        }
     }
 
     /// Appends a drawn token; says why the sequence has ended, if it has.
@@ -110,7 +129,12 @@ impl Sequence {
     }
 
     pub(crate) fn into_generated(self, finish: FinishReason) -> Generated {
-        Generated { ids: self.ids, log_probs: self.log_probs, versions: self.versions, finish: finish.into() }
+        Generated {
+            ids: self.ids,
+            log_probs: self.log_probs,
+            versions: self.versions,
+            finish: finish.into(),
+        }
     }
 }
 

@@ -47,12 +47,19 @@ impl Assembly {
     pub fn try_new(manifest: v1::WeightsManifest, announced: &str, skip_assets: bool) -> Result<Self, TornWeights> {
         let checksum = manifest_checksum(&manifest);
         if checksum != announced {
-            return torn(format!("the manifest has checksum {checksum}, announced is {announced}"));
+            return torn(format!(
+                "the manifest has checksum {checksum}, announced is {announced}"
+            ));
         }
         for tensor in &manifest.tensors {
             check_size(tensor)?;
         }
-        Ok(Self { manifest, skip_assets, entries: Vec::new(), hasher: blake3::Hasher::new() })
+        Ok(Self {
+            manifest,
+            skip_assets,
+            entries: Vec::new(),
+            hasher: blake3::Hasher::new(),
+        })
     }
 
     /// What is assembled.
@@ -104,9 +111,17 @@ impl Assembly {
             return torn(format!("{received} entries came of {expected}"));
         }
         self.last_is_complete()?;
-        let asset_count = if self.skip_assets { 0 } else { self.manifest.assets.len() };
+        let asset_count = if self.skip_assets {
+            0
+        } else {
+            self.manifest.assets.len()
+        };
         let tensors = self.entries.split_off(asset_count);
-        Ok(Entries { manifest: self.manifest, assets: self.entries, tensors })
+        Ok(Entries {
+            manifest: self.manifest,
+            assets: self.entries,
+            tensors,
+        })
     }
 
     /// Entries without bytes may come without chunks.
@@ -125,13 +140,22 @@ impl Assembly {
             return Ok(());
         };
         if data.len() as u64 != entry.bytes {
-            return torn(format!("{} has {} bytes instead of {}", entry.name, data.len(), entry.bytes));
+            return torn(format!(
+                "{} has {} bytes instead of {}",
+                entry.name,
+                data.len(),
+                entry.bytes
+            ));
         }
         Ok(())
     }
 
     fn sent(&self) -> impl Iterator<Item = &v1::WeightsEntry> {
-        let skipped = if self.skip_assets { self.manifest.assets.len() } else { 0 };
+        let skipped = if self.skip_assets {
+            self.manifest.assets.len()
+        } else {
+            0
+        };
         self.manifest.assets.iter().chain(&self.manifest.tensors).skip(skipped)
     }
 
@@ -146,9 +170,15 @@ fn check_size(tensor: &v1::WeightsEntry) -> Result<(), TornWeights> {
         "BF16" => 2,
         other => return torn(format!("{} is of type {other}; known are F32 and BF16", tensor.name)),
     };
-    let size = tensor.shape.iter().try_fold(width, |size: u64, &length| size.checked_mul(length));
+    let size = tensor
+        .shape
+        .iter()
+        .try_fold(width, |size: u64, &length| size.checked_mul(length));
     if size != Some(tensor.bytes) {
-        return torn(format!("{} has {} bytes, which its shape contradicts", tensor.name, tensor.bytes));
+        return torn(format!(
+            "{} has {} bytes, which its shape contradicts",
+            tensor.name, tensor.bytes
+        ));
     }
     Ok(())
 }

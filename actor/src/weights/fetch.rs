@@ -56,8 +56,14 @@ async fn open(
     announced: &WeightsAnnouncement,
     skip_assets: bool,
 ) -> Result<Streaming<FetchWeightsResponse>, FetchError> {
-    let request = FetchWeightsRequest { job_id: announced.job_id.clone(), version: announced.version, skip_assets };
-    crate::link::within(CALL_TIMEOUT, client.fetch(request)).await.map_err(FetchError::Call)
+    let request = FetchWeightsRequest {
+        job_id: announced.job_id.clone(),
+        version: announced.version,
+        skip_assets,
+    };
+    crate::link::within(CALL_TIMEOUT, client.fetch(request))
+        .await
+        .map_err(FetchError::Call)
 }
 
 async fn start(
@@ -66,10 +72,10 @@ async fn start(
     skip_assets: bool,
 ) -> Result<Assembly, FetchError> {
     match next(stream).await?.and_then(|response| response.part) {
-        Some(Part::Manifest(manifest)) => {
-            Ok(Assembly::try_new(manifest, &announced.manifest_checksum, skip_assets)?)
-        }
-        _ => Err(FetchError::Call(Status::internal("the stream does not start with a manifest"))),
+        Some(Part::Manifest(manifest)) => Ok(Assembly::try_new(manifest, &announced.manifest_checksum, skip_assets)?),
+        _ => Err(FetchError::Call(Status::internal(
+            "the stream does not start with a manifest",
+        ))),
     }
 }
 
@@ -77,6 +83,8 @@ async fn next(stream: &mut Streaming<FetchWeightsResponse>) -> Result<Option<Fet
     const DEADLINE: Duration = STREAM_IDLE_TIMEOUT;
     match tokio::time::timeout(DEADLINE, stream.message()).await {
         Ok(message) => message.map_err(FetchError::Call),
-        Err(_) => Err(FetchError::Call(Status::deadline_exceeded("the stream of weights went silent"))),
+        Err(_) => Err(FetchError::Call(Status::deadline_exceeded(
+            "the stream of weights went silent",
+        ))),
     }
 }

@@ -56,7 +56,10 @@ async fn listen_once(
     latest: &watch::Sender<Option<WeightsAnnouncement>>,
     link: &mut Link,
 ) -> Result<(), Status> {
-    let request = WatchWeightsRequest { actor_id: actor_id.0.clone(), job_id: String::new() };
+    let request = WatchWeightsRequest {
+        actor_id: actor_id.0.clone(),
+        job_id: String::new(),
+    };
     let mut stream = within(CALL_TIMEOUT, client.watch(request)).await?;
     link.is_up();
     loop {
@@ -136,7 +139,10 @@ async fn fetch_model(
     assets: &mut Option<(String, Assets)>,
     device: Device,
 ) -> Result<Model, Failure> {
-    let held = assets.as_ref().filter(|(job_id, _)| *job_id == announced.job_id).map(|(_, assets)| assets.clone());
+    let held = assets
+        .as_ref()
+        .filter(|(job_id, _)| *job_id == announced.job_id)
+        .map(|(_, assets)| assets.clone());
     let entries = fetch(client, announced, held.as_ref().map(|assets| assets.entries.as_slice())).await?;
     let id = WeightsId {
         job_id: JobId(announced.job_id.clone()),
@@ -153,7 +159,9 @@ async fn fetch_model(
         let model = load_model(id, entries, &assets, device)?;
         anyhow::Ok((model, assets))
     };
-    let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| Failure::Bad(error.to_string()))?;
+    let loaded = tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|error| Failure::Bad(error.to_string()))?;
     let (model, loaded_assets) = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
     *assets = Some((announced.job_id.clone(), loaded_assets));
     Ok(model)

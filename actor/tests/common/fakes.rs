@@ -1,0 +1,287 @@
+//! A learner and a verifier that do what a test tells them, on ports of their own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anytime_policy::Weights;
+use anytime_proto::limits::MAX_MESSAGE_BYTES;
+use anytime_proto::v1::fetch_weights_response::Part;
+use anytime_proto::v1::push_request::Outcome;
+use anytime_proto::v1::rollout_service_server::{RolloutService, RolloutServiceServer};
+use anytime_proto::v1::verifier_service_server::{VerifierService, VerifierServiceServer};
+use anytime_proto::v1::weights_service_server::{WeightsService, WeightsServiceServer};
+use anytime_proto::v1::{
+    AbandonedGroup, FetchWeightsRequest, FetchWeightsResponse, Lease, LeaseRequest, LeaseResponse, PushRequest,
+    PushResponse, PushStatus, ScoredGroup, Verdict, VerdictKind, VerifyRequest, VerifyResponse, WatchWeightsRequest,
+    WeightsAnnouncement, WeightsChunk, WeightsEntry, WeightsManifest,
+};
+use anytime_service::server;
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+/// One version as it is sent.
+#[derive(Clone)]
+pub struct Version {
+    pub manifest: WeightsManifest,
+    pub assets: Vec<Vec<u8>>,
+    pub tensors: Vec<Vec<u8>>,
+}
+
+impl Version {
+    pub fn new(job_id: &str, version: u64, weights: &Weights) -> Self {
+        let files = [
+            ("config.json", super::config_json(32, 2, super::VOCABULARY)),
+            ("tokenizer.json", super::tokenizer_json()),
+        ];
+        let entry = |name: &str, dtype: &str, shape: Vec<u64>, bytes: &[u8]| WeightsEntry {
+            name: name.to_owned(),
+            dtype: dtype.to_owned(),
+            shape,
+            bytes: bytes.len() as u64,
+            checksum: blake3::hash(bytes).to_hex().to_string(),
+        };
+        let mut manifest = WeightsManifest {
+            job_id: job_id.to_owned(),
+            version,
+            assets: vec![],
+            tensors: vec![],
+        };
+        let (mut assets, mut tensors) = (Vec::new(), Vec::new());
+        for (name, text) in files {
+            manifest.assets.push(entry(name, "", vec![], text.as_bytes()));
+            assets.push(text.into_bytes());
+        }
+        for (name, tensor) in weights {
+            let values: Vec<f32> = Vec::try_from(tensor.flatten(0, -1)).unwrap();
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let shape = tensor.size().iter().map(|&length| length as u64).collect();
+            manifest.tensors.push(entry(name, "F32", shape, &bytes));
+            tensors.push(bytes);
+        }
+        Self {
+            manifest,
+            assets,
+            tensors,
+        }
+    }
+
+    pub fn announcement(&self) -> WeightsAnnouncement {
+        WeightsAnnouncement {
+            job_id: self.manifest.job_id.clone(),
+            version: self.manifest.version,
+            manifest_checksum: anytime_actor::weights::manifest_checksum(&self.manifest),
+        }
+    }
+
+    /// In chunks far smaller than the entries.
+    pub fn chunks(&self, skip_assets: bool) -> Vec<WeightsChunk> {
+        let assets = if skip_assets { &[] } else { self.assets.as_slice() };
+        let mut chunks = Vec::new();
+        for (index, bytes) in assets.iter().chain(&self.tensors).enumerate() {
+            for (number, data) in bytes.chunks(1000).enumerate() {
+                let data = data.to_vec().into();
+                chunks.push(WeightsChunk {
+                    entry: index as u32,
+                    offset: number as u64 * 1000,
+                    data,
+                });
+            }
+        }
+        chunks
+    }
+}
+
+/// What the learner knows and has been told.
+#[derive(Default)]
+pub struct LearnerState {
+    pub leases: VecDeque<Lease>,
+    pub groups: Vec<ScoredGroup>,
+    pub abandoned: Vec<AbandonedGroup>,
+    pub versions: BTreeMap<(String, u64), Version>,
+    /// So many fetches deliver a flipped bit.
+    pub torn_fetches: usize,
+    pub fetches: Vec<FetchWeightsRequest>,
+    /// So many pushes are answered with a full queue.
+    pub full_pushes: usize,
+}
+
+#[derive(Clone)]
+pub struct FakeLearner {
+    state: Arc<Mutex<LearnerState>>,
+    announced: Arc<watch::Sender<Option<WeightsAnnouncement>>>,
+}
+
+impl FakeLearner {
+    pub async fn start(address: SocketAddr, stop: CancellationToken) -> (Self, String) {
+        let learner = Self {
+            state: Arc::default(),
+            announced: Arc::new(watch::channel(None).0),
+        };
+        let address = learner.serve(address, stop).await;
+        (learner, address)
+    }
+
+    pub async fn serve(&self, address: SocketAddr, stop: CancellationToken) -> String {
+        let listener = server::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (router, _) = server::router().unwrap();
+        let rollout = RolloutServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let router = router
+            .add_service(rollout)
+            .add_service(WeightsServiceServer::new(self.clone()));
+        tokio::spawn(server::serve(router, listener, stop));
+        format!("http://{address}")
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, LearnerState> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn publish(&self, version: Version) {
+        let announcement = version.announcement();
+        let key = (announcement.job_id.clone(), announcement.version);
+        self.state().versions.insert(key, version);
+        self.announced.send_replace(Some(announcement));
+    }
+}
+
+#[tonic::async_trait]
+impl RolloutService for FakeLearner {
+    async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {
+        let request = request.into_inner();
+        for _ in 0..request.wait_ms / 10 {
+            let leases: Vec<Lease> = {
+                let mut state = self.state();
+                let count = state.leases.len().min(request.max_groups as usize);
+                state.leases.drain(..count).collect()
+            };
+            if !leases.is_empty() {
+                return Ok(Response::new(LeaseResponse { leases, wait_reason: 0 }));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Response::new(LeaseResponse::default()))
+    }
+
+    async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
+        let mut state = self.state();
+        let status = match request.into_inner().outcome {
+            Some(Outcome::Group(_)) if state.full_pushes > 0 => {
+                state.full_pushes -= 1;
+                PushStatus::QueueFull
+            }
+            Some(Outcome::Group(group)) => {
+                state.groups.push(group);
+                PushStatus::Accepted
+            }
+            Some(Outcome::Abandoned(abandoned)) => {
+                state.abandoned.push(abandoned);
+                PushStatus::Accepted
+            }
+            None => return Err(Status::invalid_argument("no outcome")),
+        };
+        Ok(Response::new(PushResponse { status: status.into() }))
+    }
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl WeightsService for FakeLearner {
+    type WatchStream = Streamed<WeightsAnnouncement>;
+    type FetchStream = Streamed<FetchWeightsResponse>;
+
+    async fn watch(&self, _: Request<WatchWeightsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let announcements = WatchStream::new(self.announced.subscribe()).filter_map(|latest| latest.map(Ok));
+        Ok(Response::new(Box::pin(announcements)))
+    }
+
+    async fn fetch(&self, request: Request<FetchWeightsRequest>) -> Result<Response<Self::FetchStream>, Status> {
+        let request = request.into_inner();
+        let mut state = self.state();
+        state.fetches.push(request.clone());
+        let Some(version) = state.versions.get(&(request.job_id, request.version)).cloned() else {
+            return Err(Status::not_found("the version is no longer held"));
+        };
+        let mut chunks = version.chunks(request.skip_assets);
+        if state.torn_fetches > 0 {
+            state.torn_fetches -= 1;
+            let last = chunks.last_mut().unwrap();
+            let mut data = last.data.to_vec();
+            data[7] ^= 1;
+            last.data = data.into();
+        }
+        let first = Part::Manifest(version.manifest);
+        let parts = std::iter::once(first).chain(chunks.into_iter().map(Part::Chunk));
+        let responses: Vec<_> = parts
+            .map(|part| Ok(FetchWeightsResponse { part: Some(part) }))
+            .collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(responses))))
+    }
+}
+
+/// What the verifier does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Answers are right whose text has an even number of words.
+    Works,
+    /// Every verdict is a fault.
+    OutOfTime,
+    /// No answer at all.
+    Refuses,
+}
+
+#[derive(Clone)]
+pub struct FakeVerifier {
+    pub mood: Arc<Mutex<Mood>>,
+    pub requests: Arc<Mutex<Vec<VerifyRequest>>>,
+}
+
+/// What [`FakeVerifier`] holds for right.
+pub fn is_right(response: &str) -> bool {
+    response.split_whitespace().count() % 2 == 0
+}
+
+impl FakeVerifier {
+    pub async fn start(mood: Mood, stop: CancellationToken) -> (Self, String) {
+        let verifier = Self {
+            mood: Arc::new(Mutex::new(mood)),
+            requests: Arc::default(),
+        };
+        let listener = server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (router, _) = server::router().unwrap();
+        let router = router.add_service(VerifierServiceServer::new(verifier.clone()));
+        tokio::spawn(server::serve(router, listener, stop));
+        (verifier, format!("http://{address}"))
+    }
+}
+
+#[tonic::async_trait]
+impl VerifierService for FakeVerifier {
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
+        let request = request.into_inner();
+        let mood = *self.mood.lock().unwrap();
+        let kind = |response: &str| match mood {
+            Mood::OutOfTime => VerdictKind::OutOfTime,
+            _ if is_right(response) => VerdictKind::Correct,
+            _ => VerdictKind::Wrong,
+        };
+        let verdicts = request.items.iter().map(|item| Verdict {
+            kind: kind(&item.response).into(),
+            ..Verdict::default()
+        });
+        let verdicts = verdicts.collect();
+        self.requests.lock().unwrap().push(request);
+        if mood == Mood::Refuses {
+            return Err(Status::unavailable("out for lunch"));
+        }
+        Ok(Response::new(VerifyResponse { verdicts }))
+    }
+}
