@@ -229,9 +229,8 @@ async fn every_signal_ends_every_child() {
 async fn children_end_when_the_client_is_killed() {
     let stage = Stage::new(running()).await;
     // A real server ends its own helpers; these fakes are told to.
-    let with_trap =
-        format!("trap 'kill $helper; exit 0' TERM\nsleep 1000 & helper=$!\necho $helper >> \"$STAGE/pids\"\nwait");
-    stage.program("anytime-actor", &with_trap);
+    let with_trap = "trap 'kill $helper; exit 0' TERM\nsleep 1000 & helper=$!\necho $helper >> \"$STAGE/pids\"\nwait";
+    stage.program("anytime-actor", with_trap);
     stage.program(
         "anytime-verifier",
         &format!("ADDRESS=127.0.0.1:1\n{SERVE}\n{with_trap}"),
