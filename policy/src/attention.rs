@@ -21,7 +21,7 @@ fn attend_one(queries: &Tensor, keys: &Tensor, values: &Tensor, mask: Option<&Te
     let queries = queries.view([tokens, kv_heads, group, head_dim]).permute([1, 2, 0, 3]);
     let keys = keys.unsqueeze(1).expand([kv_heads, group, length, head_dim], false);
     let values = values.unsqueeze(1).expand([kv_heads, group, length, head_dim], false);
-    let mask = mask.map(|mask| mask.expand([kv_heads, group, tokens, length], false));
+    let mask = mask.map(|mask| mask.unsqueeze(0).unsqueeze(0));
     let causal = causal && tokens > 1;
     let attended = Tensor::scaled_dot_product_attention(&queries, &keys, &values, mask, 0.0, causal, None, false);
     attended.permute([2, 0, 1, 3]).reshape([tokens, heads * head_dim])

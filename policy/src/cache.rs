@@ -83,17 +83,24 @@ impl KvCache {
         for &slot in to.iter().chain([&from]) {
             assert!(slot < self.slots, "slot {slot} of a cache of {} slots", self.slots);
         }
-        let targets: Vec<usize> = to.iter().copied().filter(|&slot| slot != from).collect();
-        if length == 0 {
+        let targets: Vec<i64> = to
+            .iter()
+            .filter(|&&slot| slot != from)
+            .map(|&slot| slot as i64)
+            .collect();
+        let Some(first_layer) = self.layers.first().filter(|_| length > 0 && !targets.is_empty()) else {
             return;
-        }
+        };
         let _guard = tch::no_grad_guard();
+        let count = targets.len() as i64;
+        let targets = Tensor::from_slice(&targets).to_device(first_layer.keys.device());
         for layer in &self.layers {
             for tensor in [&layer.keys, &layer.values] {
-                let source = tensor.get(from as i64).narrow(1, 0, length as i64);
-                for &slot in &targets {
-                    tensor.get(slot as i64).narrow(1, 0, length as i64).copy_(&source);
-                }
+                let prefixes = tensor.narrow(2, 0, length as i64);
+                let source = prefixes.narrow(0, from as i64, 1).copy();
+                let _ = prefixes
+                    .shallow_clone()
+                    .index_copy_(0, &targets, &source.expand([count, -1, -1, -1], false));
             }
         }
     }

@@ -8,6 +8,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::cache::LENGTH_STEP;
 use crate::error::PolicyError;
 
 /// One trace with its summaries.
@@ -201,15 +202,15 @@ impl RowSpan {
     /// The mask of this row's branch tokens over all keys of the row, to be added to the scores:
     /// [branch tokens, prefix + branch tokens] of 0 and -∞.
     pub(crate) fn mask(&self, kind: Kind) -> Tensor {
-        let keys = Tensor::arange(self.prefix + self.branches, (Kind::Int64, self.visible.device())).unsqueeze(0);
+        let length = self.prefix + self.branches;
+        // Rows of memory start at multiples of the step, or CUDA's kernels would copy the mask in every layer.
+        let width = (length as usize).next_multiple_of(LENGTH_STEP) as i64;
+        let keys = Tensor::arange(width, (Kind::Int64, self.visible.device())).unsqueeze(0);
         let limit = |row: i64| self.visible.get(row).unsqueeze(1);
         let in_prefix = keys.lt_tensor(&limit(0));
         let in_branch = keys.ge_tensor(&limit(1)).logical_and(&keys.le_tensor(&limit(2)));
         let hidden = in_prefix.logical_or(&in_branch).logical_not();
-        Tensor::zeros(
-            [self.branches, self.prefix + self.branches],
-            (kind, self.visible.device()),
-        )
-        .masked_fill(&hidden, f64::NEG_INFINITY)
+        let mask = Tensor::zeros([self.branches, width], (kind, self.visible.device()));
+        mask.masked_fill(&hidden, f64::NEG_INFINITY).narrow(1, 0, length)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, View};
@@ -116,17 +116,22 @@ fn write_files(
         let target = dir.join(name);
         std::fs::copy(&source, &target).map_err(|error| PolicyError::write(&target, error))?;
     }
-    write_json(&dir.join("config.json"), &config_with_dtype(config, dtype_name))?;
+    let config_path = dir.join("config.json");
+    write_json(&config_path, &config_with_dtype(config, dtype_name))?;
+    // safetensors makes its files private to this user; they are to be as readable as their neighbours.
+    let mode = std::fs::metadata(&config_path)
+        .map_err(|source| PolicyError::read(&config_path, source))?
+        .permissions();
 
     let total: usize = entries.iter().map(|(_, entry)| entry.data_len()).sum();
     let shards = into_shards(entries, largest_shard);
     if let [shard] = shards.as_slice() {
-        return write_shard(&dir.join(SINGLE_FILE), shard);
+        return write_shard(&dir.join(SINGLE_FILE), shard, &mode);
     }
     let mut weight_map = BTreeMap::new();
     for (index, shard) in shards.iter().enumerate() {
         let file_name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
-        write_shard(&dir.join(&file_name), shard)?;
+        write_shard(&dir.join(&file_name), shard, &mode)?;
         weight_map.extend(shard.iter().map(|(name, _)| (name.clone(), file_name.clone())));
     }
     write_json(
@@ -209,12 +214,13 @@ impl Entry<'_> {
     }
 }
 
-fn write_shard(path: &Path, shard: &[(String, Entry<'_>)]) -> Result<(), PolicyError> {
+fn write_shard(path: &Path, shard: &[(String, Entry<'_>)], mode: &Permissions) -> Result<(), PolicyError> {
     // transformers refuses files that do not say which framework's layout they have.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let entries = shard.iter().map(|(name, entry)| (name, entry));
     safetensors::serialize_to_file(entries, Some(metadata), path)
-        .map_err(|error| PolicyError::checkpoint(path, error.to_string()))
+        .map_err(|error| PolicyError::checkpoint(path, error.to_string()))?;
+    std::fs::set_permissions(path, mode.clone()).map_err(|source| PolicyError::write(path, source))
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {

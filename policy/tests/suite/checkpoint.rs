@@ -53,6 +53,8 @@ fn round_trip_in_each_kind() {
         ];
         assert_eq!(names(&dir), expected);
         assert_eq!(asset_files(&dir).len(), 3);
+        let mode = |name: &str| std::fs::metadata(dir.join(name)).unwrap().permissions();
+        assert_eq!(mode("model.safetensors"), mode("config.json"));
 
         let written: Value = serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
         assert_eq!(written["dtype"], dtype);

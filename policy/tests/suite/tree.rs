@@ -204,6 +204,22 @@ fn log_probs_in_pieces() {
 }
 
 #[test]
+fn log_probs_are_those_of_the_logits_over_the_temperature() {
+    let (config, weights) = trainable("qwen2", Kind::Float);
+    let decoder = Decoder::new(&config, &weights).unwrap();
+    let batch = TreeBatch::pack(&rows(), Device::Cpu);
+    let hidden = decoder.tree(&batch);
+    let logits = decoder.logits(&hidden).to_kind(Kind::Double);
+    for temperature in [1.0, 0.6, 1.7] {
+        let scaled = &logits / temperature;
+        let chosen = scaled.gather(1, &batch.targets().unsqueeze(1), false).squeeze_dim(1);
+        let expected = chosen - scaled.exp().sum_dim_intlist(1, false, Kind::Double).log();
+        let found = decoder.log_probs(&hidden, batch.targets(), temperature);
+        assert!(difference(&found, &expected) <= 1e-5, "{temperature}");
+    }
+}
+
+#[test]
 fn layer_by_layer() {
     let (config, weights) = trainable("qwen2", Kind::Double);
     let decoder = Decoder::new(&config, &weights).unwrap();
