@@ -5,7 +5,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use read::read_weights;
+pub use read::{check_weights, read_weights};
 pub use write::write_checkpoint;
 
 const SINGLE_FILE: &str = "model.safetensors";

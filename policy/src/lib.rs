@@ -24,7 +24,7 @@ mod tree;
 mod weights;
 
 pub use cache::KvCache;
-pub use checkpoint::{asset_files, read_weights, write_checkpoint};
+pub use checkpoint::{asset_files, check_weights, read_weights, write_checkpoint};
 pub use config::{Config, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::PolicyError;

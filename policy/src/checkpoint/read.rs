@@ -25,22 +25,45 @@ const LONGEST_HEADER: u64 = 100_000_000;
 /// # Errors
 /// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16.
 pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
-    let mut wanted: HashMap<String, Vec<i64>> = expected_tensors(config).into_iter().collect();
     let mut weights = Weights::new();
-    let Listing { named_by, shards } = list_shards(dir)?;
-    for path in &shards {
-        let mut shard = Shard::open(path)?;
+    for (mut shard, tensors) in open_shards(dir, config)? {
+        for (name, info) in tensors {
+            let tensor = shard.read(&name, &info)?.f_to_kind(kind)?.f_to_device(device)?;
+            weights.insert(name, tensor);
+        }
+    }
+    Ok(weights)
+}
+
+/// Checks by the headers alone that the directory holds every weight of the model in its shape: what can be known
+/// before gigabytes are read.
+///
+/// # Errors
+/// Those of [`read_weights`], but for data that cannot be read.
+pub fn check_weights(dir: &Path, config: &Config) -> Result<(), PolicyError> {
+    open_shards(dir, config).map(|_| ())
+}
+
+/// A file and the model's tensors in it, in the order of their data.
+type ShardTensors = (Shard, Vec<(String, TensorInfo)>);
+
+/// The files with the model's tensors in each; together they hold every expected tensor once.
+fn open_shards(dir: &Path, config: &Config) -> Result<Vec<ShardTensors>, PolicyError> {
+    let expected: HashMap<String, Vec<i64>> = expected_tensors(config).into_iter().collect();
+    let mut missing: BTreeSet<&String> = expected.keys().collect();
+    let Listing {
+        named_by,
+        shards: paths,
+    } = list_shards(dir)?;
+    let mut opened = Vec::with_capacity(paths.len());
+    for path in &paths {
+        let shard = Shard::open(path)?;
+        let mut tensors = Vec::new();
         for (name, info) in shard.tensors() {
             if is_ignored(config, &name) {
                 continue;
             }
-            let Some(expected) = wanted.remove(&name) else {
-                if weights.contains_key(&name) {
-                    return Err(PolicyError::checkpoint(
-                        path,
-                        format!("tensor {name} is also in another shard"),
-                    ));
-                }
+            let Some(expected) = expected.get(&name) else {
                 let model_type = config.model_type.name().to_owned();
                 return Err(PolicyError::UnexpectedTensor {
                     origin: path.display().to_string(),
@@ -48,26 +71,24 @@ pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> 
                     model_type,
                 });
             };
-            let found: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
-            if found != expected {
-                return Err(PolicyError::TensorShape {
-                    origin: path.display().to_string(),
-                    name,
-                    found,
-                    expected,
-                });
+            if !missing.remove(&name) {
+                return Err(PolicyError::checkpoint(
+                    path,
+                    format!("tensor {name} is also in another shard"),
+                ));
             }
-            let tensor = shard.read(&name, &info)?.f_to_kind(kind)?.f_to_device(device)?;
-            weights.insert(name, tensor);
+            shard.check(&name, &info, expected)?;
+            tensors.push((name, info));
         }
+        opened.push((shard, tensors));
     }
-    match wanted.into_keys().min() {
-        Some(name) => Err(PolicyError::MissingTensor {
+    if let Some(name) = missing.into_iter().next() {
+        return Err(PolicyError::MissingTensor {
             origin: named_by.display().to_string(),
-            name,
-        }),
-        None => Ok(weights),
+            name: name.clone(),
+        });
     }
+    Ok(opened)
 }
 
 fn is_ignored(config: &Config, name: &str) -> bool {
@@ -171,20 +192,36 @@ impl Shard {
         tensors
     }
 
+    /// Checks shape and element type of one tensor.
+    fn check(&self, name: &str, info: &TensorInfo, expected: &[i64]) -> Result<(), PolicyError> {
+        let found: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+        if found != expected {
+            return Err(PolicyError::TensorShape {
+                origin: self.path.display().to_string(),
+                name: name.to_owned(),
+                found,
+                expected: expected.to_vec(),
+            });
+        }
+        self.kind(name, info).map(|_| ())
+    }
+
+    fn kind(&self, name: &str, info: &TensorInfo) -> Result<Kind, PolicyError> {
+        match info.dtype {
+            Dtype::F32 => Ok(Kind::Float),
+            Dtype::BF16 => Ok(Kind::BFloat16),
+            Dtype::F16 => Ok(Kind::Half),
+            other => Err(PolicyError::TensorKind {
+                origin: self.path.display().to_string(),
+                name: name.to_owned(),
+                found: format!("{other:?}"),
+                allowed: "F32, BF16, F16".to_owned(),
+            }),
+        }
+    }
+
     fn read(&mut self, name: &str, info: &TensorInfo) -> Result<Tensor, PolicyError> {
-        let kind = match info.dtype {
-            Dtype::F32 => Kind::Float,
-            Dtype::BF16 => Kind::BFloat16,
-            Dtype::F16 => Kind::Half,
-            other => {
-                return Err(PolicyError::TensorKind {
-                    origin: self.path.display().to_string(),
-                    name: name.to_owned(),
-                    found: format!("{other:?}"),
-                    allowed: "F32, BF16, F16".to_owned(),
-                });
-            }
-        };
+        let kind = self.kind(name, info)?;
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0; end - start];
         let read_error = |source| PolicyError::read(&self.path, source);

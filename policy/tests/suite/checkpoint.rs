@@ -3,15 +3,21 @@
 use std::path::Path;
 
 use anytime_policy::{
-    Config, Decoder, PolicyError, Weights, asset_files, initialise_weights, read_weights, write_checkpoint,
+    Config, Decoder, PolicyError, Weights, asset_files, check_weights, initialise_weights, read_weights,
+    write_checkpoint,
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::common::{difference, fixture, fixture_model, single_thread};
 
+/// Reads a directory's weights. The check of the headers alone has to come to the same verdict.
 fn read(dir: &Path) -> Result<Weights, PolicyError> {
-    read_weights(dir, &Config::load(dir)?, Kind::Float, Device::Cpu)
+    let config = Config::load(dir)?;
+    let checked = check_weights(dir, &config).map_err(|error| error.to_string());
+    let weights = read_weights(dir, &config, Kind::Float, Device::Cpu);
+    assert_eq!(checked.err(), weights.as_ref().err().map(ToString::to_string));
+    weights
 }
 
 fn names(dir: &Path) -> Vec<String> {
