@@ -2,7 +2,7 @@
 # Brings up the compose stack where no container registry can be reached: makes local stand-ins for the base images
 # out of Debian packages and this machine's Rust toolchain, under the tags that the Dockerfile and docker-compose.yml
 # ask for. An image that is there already is left alone, so a pulled one is never replaced.
-# Grafana has no Debian package: start the stack without it (docker-compose up -d --scale grafana=0).
+# Grafana has no Debian package: start the stack without it (docker-compose up -d actor-1 actor-2 prometheus).
 #
 #   usage: sudo deploy/base-images.sh        needs root, docker, debootstrap, and rustc 1.95 for the build image
 #
