@@ -1,8 +1,8 @@
 //! Admission: waiting sequences get slots, and what stands in a slot already is copied instead of computed.
 //!
 //! It cannot come to a deadlock. Any sequence can start in any one free slot, because its prefix can be computed from
-//! its tokens alone; held thinkings only save that work, and give way whenever fewer than half of the rows run. And
-//! every running sequence ends, since its tokens are bounded.
+//! its tokens alone; held thinkings only save that work, and give way whenever fewer than three quarters of the rows
+//! run. And every running sequence ends, since its tokens are bounded.
 
 use std::rc::Rc;
 
@@ -88,7 +88,7 @@ impl Runner {
             return false;
         }
         while !memory.slots.has_room() {
-            let may_evict = waiting.summary.is_some() && running < (memory.row_limit / 2).max(1);
+            let may_evict = waiting.summary.is_some() && running < (memory.row_limit * 3 / 4).max(1);
             let held: Vec<TraceKey> = memory.slots.held().map(|(_, held)| held.key).collect();
             let Some(evicted) = self.scheduler.last_in_turn(&held).filter(|_| may_evict) else {
                 return false;
@@ -117,9 +117,9 @@ impl Runner {
         }
         let (kind, device) = (model.decoder.kind(), model.decoder.device());
         let affordable = self.limits.cache_bytes / KvCache::slot_bytes(&model.config, needed, kind).max(1);
-        // A quarter more for finished thinkings, so that they don't take the place of running rows.
-        let wanted = self.limits.slots + (self.limits.slots / 4).max(1) + 1;
-        let total = wanted.min(affordable);
+        // No trace is admitted while summaries wait, so at most all rows turn into held thinkings: with as many slots
+        // again, none ever has to give way.
+        let total = (2 * self.limits.slots + 1).min(affordable);
         if total < 2 {
             let detail = format!("a sequence of {needed} tokens does not fit the cache");
             self.fail_group(group, AbandonReason::Engine, detail);
@@ -128,7 +128,8 @@ impl Runner {
         // The old one goes first: both together may be more than there is.
         self.memory = None;
         let cache = KvCache::new(&model.config, total, needed, kind, device);
-        let row_limit = self.limits.slots.min(total - 1);
+        // Where memory is short, a fifth of it is for held thinkings and the spare.
+        let row_limit = self.limits.slots.min((total * 4 / 5).saturating_sub(1)).max(1);
         info!(capacity = needed, slots = row_limit, "cache allocated");
         self.memory = Some(Memory {
             cache,

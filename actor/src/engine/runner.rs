@@ -10,7 +10,7 @@ use anytime_policy::{Extension, KvCache};
 use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::Tensor;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::cache::{Held, Move, SlotMap};
 use super::meters::Meters;
@@ -349,7 +349,6 @@ impl Runner {
     }
 
     pub(crate) fn fail_group(&mut self, group: u64, reason: AbandonReason, detail: String) {
-        warn!(group, ?reason, detail, "group failed");
         self.drop_group(group);
         self.emit(Event::GroupFailed { group, reason, detail });
     }

@@ -79,8 +79,11 @@ impl Assembly {
         };
         let (name, bytes, checksum) = (expected.name.clone(), expected.bytes, expected.checksum.clone());
         if index == self.entries.len() && chunk.offset == 0 {
-            // Grown as the data comes: a size is only a claim until its bytes are there.
-            self.entries.push(Vec::new());
+            let mut data = Vec::new();
+            if data.try_reserve_exact(bytes as usize).is_err() {
+                return torn(format!("{name} has {bytes} bytes, more than there is memory for"));
+            }
+            self.entries.push(data);
             self.hasher.reset();
         }
         let is_current = index + 1 == self.entries.len();
@@ -126,7 +129,7 @@ impl Assembly {
 
     /// Entries without bytes may come without chunks.
     fn finish_empty_entries(&mut self, until: usize) -> Result<(), TornWeights> {
-        if until > self.entries.len() {
+        if until >= self.entries.len() {
             self.last_is_complete()?;
         }
         while self.entries.len() < until && self.entry(self.entries.len()).is_some_and(|entry| entry.bytes == 0) {
