@@ -92,7 +92,7 @@ impl Training {
             problem: Some(self.problems.problem(sequence)),
             plan: Some(self.plan.clone()),
             seed: lease_seed(self.seed, sequence),
-            min_weights_version: self.book.min_version().0,
+            min_weights_version: self.book.min_version(sequence).0,
             manifest_checksum: String::new(),
             seconds: self.lease_seconds,
         })

@@ -1,0 +1,263 @@
+//! `JobService` over a whole server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anytime_learner::desk::{DeskError, Interrupted, JobContext};
+use anytime_proto::v1::{self, JobState, job_event::Event};
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::support::learner::{TestLearner, spec};
+use crate::support::redis_server::RedisServer;
+
+/// Runs until it is told to stop.
+fn wait_for_the_end(context: &JobContext) -> anyhow::Result<()> {
+    loop {
+        context.check().context("waiting")?;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_submitted_once_runs_and_succeeds() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
+        assert!(context.directory().is_dir());
+        Ok(())
+    })
+    .await;
+    let job = learner.submit("request", spec("demo")).await.unwrap();
+    assert_eq!((job.id.as_str(), job.total_steps), ("demo", 10));
+    assert_eq!(job.spec.unwrap().training.unwrap().learning_rate, Some(1e-6));
+    let again = learner.submit("request", spec("demo")).await.unwrap();
+    assert_eq!(again.id, "demo");
+    let job = learner.wait_for_state("demo", JobState::Succeeded).await;
+    assert!(job.started.is_some() && job.ended.is_some() && job.error.is_empty());
+
+    let second = learner.submit("another request", spec("demo")).await.unwrap();
+    assert_eq!(second.id, "demo-2");
+    let listed = learner
+        .jobs()
+        .list(v1::ListJobsRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .jobs;
+    assert_eq!(
+        listed.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(),
+        ["demo-2", "demo"]
+    );
+    // Cancelling what has ended changes nothing.
+    assert_eq!(learner.cancel("demo").await.state(), JobState::Succeeded);
+    let unknown = learner
+        .jobs()
+        .get(v1::GetJobRequest {
+            job_id: "nobody".to_owned(),
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_specification_is_refused_by_name_and_leaves_nothing_behind() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |_| Ok(())).await;
+    let mut bad = spec("demo");
+    bad.rollout = Some(v1::RolloutSpec {
+        budgets: vec![8, 4],
+        ..v1::RolloutSpec::default()
+    });
+    let status = learner.submit("request", bad).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        anytime_proto::setting_of_status(&status).as_deref(),
+        Some("rollout.budgets")
+    );
+    let left: Vec<_> = std::fs::read_dir(runs.path())
+        .unwrap()
+        .map(|item| item.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [".lock"]);
+    // The request id is free for the mended specification.
+    assert_eq!(learner.submit("request", spec("demo")).await.unwrap().id, "demo");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_and_waiting_jobs_can_be_cancelled() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), wait_for_the_end).await;
+    learner.submit("r1", spec("first")).await.unwrap();
+    learner.submit("r2", spec("second")).await.unwrap();
+    learner.submit("r3", spec("third")).await.unwrap();
+    learner.wait_for_state("first", JobState::Running).await;
+    assert_eq!(learner.cancel("second").await.state(), JobState::Cancelled);
+    learner.cancel("first").await;
+    learner.wait_for_state("first", JobState::Cancelled).await;
+    learner.wait_for_state("third", JobState::Running).await;
+    assert_eq!(learner.get("second").await.state(), JobState::Cancelled);
+    learner.cancel("third").await;
+    learner.wait_for_state("third", JobState::Cancelled).await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_and_panics_are_told_and_the_next_job_runs() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context| match context.job_id().as_str() {
+        "fails" => Err(anyhow::anyhow!("the reason").context("the step")),
+        "panics" => panic!("out of luck"),
+        _ => Ok(()),
+    })
+    .await;
+    for name in ["fails", "panics", "works"] {
+        learner.submit(name, spec(name)).await.unwrap();
+    }
+    assert_eq!(
+        learner.wait_for_state("fails", JobState::Failed).await.error,
+        "the step: the reason"
+    );
+    assert!(
+        learner
+            .wait_for_state("panics", JobState::Failed)
+            .await
+            .error
+            .contains("out of luck")
+    );
+    learner.wait_for_state("works", JobState::Succeeded).await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sees_every_event_once_also_across_restarts() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let goes_on = Arc::new(AtomicBool::new(false));
+    let signal = goes_on.clone();
+    let run_job = move |context: &JobContext| -> anyhow::Result<()> {
+        let first = if signal.load(Ordering::Relaxed) { 2000 } else { 0 };
+        for step in first..first + 2000 {
+            context.report_step(v1::StepMetrics {
+                step,
+                ..v1::StepMetrics::default()
+            });
+        }
+        if signal.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            wait_for_the_end(context)
+        }
+    };
+    let learner = TestLearner::start(&redis.url(), runs.path(), run_job.clone()).await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let mut seen: Vec<v1::JobEvent> = Vec::new();
+    let request = v1::WatchJobRequest {
+        job_id: "demo".to_owned(),
+        after: 0,
+    };
+    let mut events = learner.jobs().watch(request).await.unwrap().into_inner();
+    while seen.len() < 1000 {
+        seen.push(events.message().await.unwrap().unwrap());
+    }
+    learner.stop().await;
+    // The stream says that it was not the end of the job.
+    let broken = loop {
+        match events.message().await {
+            Ok(Some(event)) => seen.push(event),
+            other => break other,
+        }
+    };
+    assert_eq!(broken.unwrap_err().code(), Code::Unavailable);
+
+    goes_on.store(true, Ordering::Relaxed);
+    let learner = TestLearner::start(&redis.url(), runs.path(), run_job).await;
+    let after = seen.last().unwrap().number;
+    let request = v1::WatchJobRequest {
+        job_id: "demo".to_owned(),
+        after,
+    };
+    let mut events = learner.jobs().watch(request).await.unwrap().into_inner();
+    while let Some(event) = events.message().await.unwrap() {
+        seen.push(event);
+    }
+    let numbers: Vec<u64> = seen.iter().map(|event| event.number).collect();
+    // Queued, running, 4,000 steps, succeeded.
+    assert_eq!(numbers, (1..=4003).collect::<Vec<u64>>());
+    let states = seen.iter().filter_map(|event| match event.event.as_ref().unwrap() {
+        Event::State(changed) => Some(changed.state()),
+        _ => None,
+    });
+    assert_eq!(
+        states.collect::<Vec<_>>(),
+        [JobState::Queued, JobState::Running, JobState::Succeeded]
+    );
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_learner_resumes_its_job_and_then_the_waiting_ones() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
+        // Wrapped as a trainer may do.
+        let outcome: Result<(), DeskError> = wait_for_the_end(context).map_err(DeskError::Other);
+        outcome.context("training")
+    })
+    .await;
+    learner.submit("r1", spec("first")).await.unwrap();
+    learner.submit("r2", spec("second")).await.unwrap();
+    learner.wait_for_state("first", JobState::Running).await;
+    let start = std::time::Instant::now();
+    learner.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = order.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| {
+        seen.lock().unwrap().push(context.job_id().to_string());
+        Ok(())
+    })
+    .await;
+    learner.wait_for_state("second", JobState::Succeeded).await;
+    assert_eq!(learner.get("first").await.state(), JobState::Succeeded);
+    assert_eq!(*order.lock().unwrap(), ["first", "second"]);
+    learner.stop().await;
+}
+
+#[test]
+fn an_interruption_is_found_behind_any_context() {
+    let error = anyhow::Error::new(DeskError::from(Interrupted::Cancelled))
+        .context("step 3")
+        .context("training");
+    let found = error
+        .chain()
+        .any(|cause| cause.downcast_ref::<Interrupted>() == Some(&Interrupted::Cancelled));
+    assert!(found);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_what_is_served() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |_| Ok(())).await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(learner.channel());
+    for service in [
+        "",
+        "anytime.v1.JobService",
+        "anytime.v1.RolloutService",
+        "anytime.v1.WeightsService",
+    ] {
+        let request = tonic_health::pb::HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(
+            status,
+            tonic_health::pb::health_check_response::ServingStatus::Serving,
+            "{service}"
+        );
+    }
+    learner.stop().await;
+}

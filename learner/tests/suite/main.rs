@@ -1,0 +1,13 @@
+//! The learner's services: the lease book against a model, the queue against a real Redis, and whole servers with a
+//! fake trainer and fake actors.
+// A test that cannot go on panics.
+#![allow(clippy::unwrap_used)]
+
+mod jobs;
+mod lease_book;
+mod outages;
+mod queue;
+mod rollouts;
+mod store;
+mod support;
+mod weights;

@@ -1,0 +1,388 @@
+//! `RolloutService` over a whole server, with a fake trainer and fake actors.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anytime_learner::desk::JobContext;
+use anytime_learner::replay::MAX_FAILURES;
+use anytime_proto::v1::{self, JobState, PushStatus, WaitReason};
+use redis::AsyncCommands as _;
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::support::actor::{FakeActor, push_request};
+use crate::support::eventually;
+use crate::support::groups::{CountedProblems, group_for, plan, sequence_of};
+use crate::support::learner::{TestLearner, spec};
+use crate::support::redis_server::RedisServer;
+use crate::support::trainer::{FakeTrainer, weights};
+
+async fn lease(learner: &TestLearner, actor: &str, count: u32, wait_ms: u32) -> v1::LeaseResponse {
+    let request = v1::LeaseRequest {
+        actor_id: actor.to_owned(),
+        max_groups: count,
+        wait_ms,
+    };
+    learner.rollouts().lease(request).await.unwrap().into_inner()
+}
+
+async fn push(learner: &TestLearner, group: v1::ScoredGroup) -> Result<PushStatus, tonic::Status> {
+    Ok(learner
+        .rollouts()
+        .push(push_request(group))
+        .await?
+        .into_inner()
+        .status())
+}
+
+async fn abandon(learner: &TestLearner, lease: &v1::Lease, actor: &str, reason: v1::AbandonReason) -> PushStatus {
+    let abandoned = v1::AbandonedGroup {
+        job_id: lease.job_id.clone(),
+        group_id: lease.group_id.clone(),
+        actor_id: actor.to_owned(),
+        reason: reason.into(),
+        detail: "because".to_owned(),
+    };
+    let request = v1::PushRequest {
+        outcome: Some(v1::push_request::Outcome::Abandoned(abandoned)),
+    };
+    learner.rollouts().push(request).await.unwrap().into_inner().status()
+}
+
+async fn start_training(trainer: &FakeTrainer) -> (RedisServer, TempDir, TestLearner) {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let trainer = trainer.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| trainer.run(context)).await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    (redis, runs, learner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actors_and_trainer_finish_a_job_together() {
+    let trainer = FakeTrainer {
+        steps: 8,
+        checkpoint_every: 3,
+        ..FakeTrainer::default()
+    };
+    let (redis, _runs, learner) = start_training(&trainer).await;
+    let actors = ["a", "b", "c"].map(|name| FakeActor::start(learner.address, name));
+    let job = learner.wait_for_state("demo", JobState::Succeeded).await;
+    assert_eq!(job.step, 8);
+    let trained = trainer.trained.lock().unwrap().clone();
+    assert_eq!(trained.len() as u64, trainer.total());
+    assert_eq!(trained.iter().collect::<BTreeSet<_>>().len(), trained.len());
+    // Nothing more was asked for than was trained or dropped, and Redis is clean.
+    let accepted: usize = actors.iter().map(|actor| actor.accepted.lock().unwrap().len()).sum();
+    assert_eq!(accepted as u64, trainer.total() + *trainer.dropped.lock().unwrap());
+    assert_eq!(
+        redis.connection().await.keys::<_, Vec<String>>("*").await.unwrap(),
+        Vec::<String>::new()
+    );
+    assert_eq!(lease(&learner, "a", 1, 0).await.wait_reason(), WaitReason::NoJob);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_bounded_and_pushes_answered_by_what_they_are() {
+    let trainer = FakeTrainer {
+        queue_groups: 2,
+        batch: 3,
+        ..FakeTrainer::default()
+    };
+    let (_redis, _runs, learner) = start_training(&trainer).await;
+    // Waits until there is something.
+    let leases = lease(&learner, "a", 100, 5000).await.leases;
+    assert_eq!(
+        leases.iter().map(|it| sequence_of(&it.group_id)).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4, 5]
+    );
+    assert_eq!(leases[0].group_id, "demo/train/00000000");
+    let seeds: BTreeSet<u64> = leases.iter().map(|it| it.seed).collect();
+    assert_eq!(seeds.len(), 6);
+    let start = Instant::now();
+    assert_eq!(lease(&learner, "b", 1, 200).await.wait_reason(), WaitReason::Staleness);
+    assert!(start.elapsed() >= Duration::from_millis(200));
+
+    let group = group_for(&leases[5], "a", 0);
+    assert_eq!(push(&learner, group.clone()).await.unwrap(), PushStatus::Accepted);
+    assert_eq!(push(&learner, group.clone()).await.unwrap(), PushStatus::Duplicate);
+
+    // Unknown, or of another problem.
+    let stranger = v1::ScoredGroup {
+        job_id: "nobody".to_owned(),
+        ..group.clone()
+    };
+    assert_eq!(push(&learner, stranger).await.unwrap(), PushStatus::Unwanted);
+    let beyond = v1::ScoredGroup {
+        group_id: "demo/train/00000999".to_owned(),
+        ..group.clone()
+    };
+    assert_eq!(push(&learner, beyond).await.unwrap(), PushStatus::Unwanted);
+    let mut mixed_up = group_for(&leases[4], "a", 0);
+    mixed_up.group_id.clone_from(&leases[3].group_id);
+    assert_eq!(push(&learner, mixed_up).await.unwrap(), PushStatus::Unwanted);
+
+    // One that breaks an invariant frees its lease.
+    let mut broken = group_for(&leases[4], "a", 0);
+    broken.traces[0].nodes.clear();
+    assert_eq!(push(&learner, broken).await.unwrap_err().code(), Code::InvalidArgument);
+    let again = lease(&learner, "b", 1, 5000).await.leases;
+    assert_eq!(again[0].group_id, leases[4].group_id);
+    assert_eq!(again[0].seed, leases[4].seed);
+    assert_eq!(again[0].problem, leases[4].problem);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_pushes_back() {
+    // Takes nothing, so that the queue fills.
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
+        context.publish(weights(0));
+        context.open_training(opening(2, 4))?;
+        loop {
+            context.check()?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let leases = lease(&learner, "a", 4, 5000).await.leases;
+    let mut statuses = Vec::new();
+    for lease in &leases {
+        statuses.push(push(&learner, group_for(lease, "a", 0)).await.unwrap());
+    }
+    let full = PushStatus::QueueFull;
+    assert_eq!(statuses, [PushStatus::Accepted, PushStatus::Accepted, full, full]);
+    assert_eq!(lease(&learner, "a", 1, 0).await.wait_reason(), WaitReason::QueueFull);
+    learner.stop().await;
+}
+
+fn opening(queue_groups: u32, batch: u32) -> anytime_learner::desk::TrainingOpening {
+    anytime_learner::desk::TrainingOpening {
+        problems: Box::new(CountedProblems),
+        plan: plan(),
+        batch,
+        max_staleness: 0,
+        queue_groups,
+        lease_seconds: 60,
+        seed: 0,
+        next_sequence_from: 0,
+        consumed: BTreeSet::new(),
+        total_groups: 1000,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_actor_gives_back_goes_to_another() {
+    let (_redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
+    let leases = lease(&learner, "a", 1, 5000).await.leases;
+    let status = abandon(&learner, &leases[0], "a", v1::AbandonReason::Shutdown).await;
+    assert_eq!(status, PushStatus::Accepted);
+    assert_eq!(
+        abandon(&learner, &leases[0], "a", v1::AbandonReason::Shutdown).await,
+        PushStatus::Unwanted
+    );
+    let again = lease(&learner, "b", 1, 0).await.leases;
+    assert_eq!(again[0].group_id, leases[0].group_id);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_actors_groups_are_leased_again() {
+    let trainer = FakeTrainer {
+        lease_seconds: 3600,
+        ..FakeTrainer::default()
+    };
+    let (_redis, _runs, learner) = start_training(&trainer).await;
+    // It follows the weights, leases all there is, and dies.
+    let watch = v1::WatchWeightsRequest {
+        actor_id: "dead".to_owned(),
+        job_id: String::new(),
+    };
+    let mut client = learner.weights();
+    let stream = client.watch(watch).await.unwrap();
+    assert_eq!(lease(&learner, "dead", 100, 5000).await.leases.len(), 6);
+    drop(stream);
+    let _actor = FakeActor::start(learner.address, "alive");
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_are_too_old_are_dropped_and_replaced() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let seen = taken.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
+        context.publish(weights(0));
+        context.open_training(anytime_learner::desk::TrainingOpening {
+            total_groups: 4,
+            ..opening(10, 4)
+        })?;
+        while context.queue_depth() < 2 {
+            context.check()?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Two are in the queue when a new version makes them too old.
+        context.publish(weights(1));
+        let groups = context.take_groups(4)?;
+        seen.lock().unwrap().extend(groups.iter().map(|queued| queued.sequence));
+        assert_eq!(context.dropped_groups(), 2);
+        Ok(context.acknowledge(&groups.iter().map(|queued| queued.sequence).collect::<Vec<_>>())?)
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let first = lease(&learner, "a", 2, 5000).await.leases;
+    for lease in &first {
+        assert_eq!(
+            push(&learner, group_for(lease, "a", 0)).await.unwrap(),
+            PushStatus::Accepted
+        );
+    }
+    eventually("four fresh groups", async || {
+        for lease in lease(&learner, "a", 4, 100).await.leases {
+            push(&learner, group_for(&lease, "a", 1)).await.unwrap();
+        }
+        learner.get("demo").await.state() == JobState::Succeeded
+    })
+    .await;
+    assert_eq!(*taken.lock().unwrap(), [2, 3, 4, 5]);
+    learner.stop().await;
+}
+
+/// Two evaluation leases of this job's published weights.
+fn evaluation_leases(context: &JobContext) -> Vec<v1::Lease> {
+    let lease = |number: u32| v1::Lease {
+        job_id: context.job_id().to_string(),
+        group_id: format!("{}/evaluate/{number}", context.job_id()),
+        purpose: v1::Purpose::Evaluate.into(),
+        problem: Some(v1::Problem {
+            id: number.to_string(),
+            prompt_ids: vec![1],
+            ground_truths: vec!["1".to_owned()],
+        }),
+        plan: Some(plan()),
+        seed: u64::from(number),
+        manifest_checksum: context.manifest_checksum(),
+        seconds: 1,
+        ..v1::Lease::default()
+    };
+    vec![lease(0), lease(1)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_comes_first_and_is_collected_in_order() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let collected = Arc::new(Mutex::new(Vec::new()));
+    let seen = collected.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
+        context.publish(weights(0));
+        context.open_training(opening(10, 4))?;
+        let groups = context.evaluate(evaluation_leases(context))?;
+        seen.lock()
+            .unwrap()
+            .extend(groups.into_iter().map(|group| group.group_id));
+        loop {
+            context.check()?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let mut leases = Vec::new();
+    eventually("the evaluation is leased", async || {
+        for leased in lease(&learner, "a", 10, 100).await.leases {
+            if leased.purpose() == v1::Purpose::Evaluate {
+                leases.push(leased);
+            } else {
+                // Leased before the evaluation began.
+                abandon(&learner, &leased, "a", v1::AbandonReason::Shutdown).await;
+            }
+        }
+        leases.len() == 2
+    })
+    .await;
+    // Meanwhile nothing is trained.
+    assert_eq!(lease(&learner, "b", 10, 0).await.wait_reason(), WaitReason::AllLeased);
+    assert_eq!(
+        push(&learner, group_for(&leases[1], "a", 0)).await.unwrap(),
+        PushStatus::Accepted
+    );
+    assert_eq!(
+        push(&learner, group_for(&leases[1], "a", 0)).await.unwrap(),
+        PushStatus::Duplicate
+    );
+    // The other one expires after its second, and is given to whoever asks.
+    let again = lease(&learner, "b", 10, 5000).await.leases;
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].group_id, leases[0].group_id);
+    assert_eq!(
+        push(&learner, group_for(&again[0], "b", 0)).await.unwrap(),
+        PushStatus::Accepted
+    );
+    eventually("it is collected", async || collected.lock().unwrap().len() == 2).await;
+    assert_eq!(*collected.lock().unwrap(), ["demo/evaluate/0", "demo/evaluate/1"]);
+    assert_eq!(
+        push(&learner, group_for(&again[0], "b", 0)).await.unwrap(),
+        PushStatus::Unwanted
+    );
+    assert_eq!(
+        lease(&learner, "b", 1, 5000).await.leases[0].purpose(),
+        v1::Purpose::Train
+    );
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_that_keeps_failing_fails_the_job() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context: &JobContext| {
+        context.publish(weights(0));
+        let mut leases = evaluation_leases(context);
+        leases.truncate(1);
+        context.evaluate(leases)?;
+        Ok(())
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    for _ in 0..MAX_FAILURES {
+        let mut leases = Vec::new();
+        eventually("it is leased again", async || {
+            leases = lease(&learner, "a", 1, 1000).await.leases;
+            !leases.is_empty()
+        })
+        .await;
+        abandon(&learner, &leases[0], "a", v1::AbandonReason::Verifier).await;
+    }
+    let job = learner.wait_for_state("demo", JobState::Failed).await;
+    assert!(
+        job.error.contains("failed 5 times") && job.error.contains("because"),
+        "{}",
+        job.error
+    );
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_make_no_sense_are_refused() {
+    let (_redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
+    for (actor_id, max_groups) in [("", 1), ("a", 0)] {
+        let request = v1::LeaseRequest {
+            actor_id: actor_id.to_owned(),
+            max_groups,
+            wait_ms: 0,
+        };
+        assert_eq!(
+            learner.rollouts().lease(request).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+    }
+    let nothing = v1::PushRequest { outcome: None };
+    assert_eq!(
+        learner.rollouts().push(nothing).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+    learner.stop().await;
+}

@@ -1,0 +1,143 @@
+//! A learner in this process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anytime_learner::desk::JobContext;
+use anytime_learner::server::{Config, run};
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1;
+use anytime_proto::v1::job_service_client::JobServiceClient;
+use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
+use anytime_proto::v1::weights_service_client::WeightsServiceClient;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::actor::weights_client;
+use super::eventually;
+
+pub(crate) struct TestLearner {
+    pub(crate) address: SocketAddr,
+    shutdown: CancellationToken,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl TestLearner {
+    pub(crate) async fn start(
+        redis: &str,
+        runs_directory: &Path,
+        run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_at("127.0.0.1:0", redis, runs_directory, run_job).await
+    }
+
+    /// At a given address, as a learner that is restarted.
+    pub(crate) async fn start_at(
+        address: &str,
+        redis: &str,
+        runs_directory: &Path,
+        run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let config = Config {
+            redis: redis.to_owned(),
+            root: ".".into(),
+            runs_directory: runs_directory.to_owned(),
+            device: "cpu".to_owned(),
+            port_file: None,
+        };
+        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec);
+        let serving = tokio::spawn(run(
+            config,
+            listener,
+            shutdown.clone(),
+            Arc::new(validate),
+            Arc::new(run_job),
+        ));
+        Self {
+            address,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address))
+            .unwrap()
+            .connect_lazy()
+    }
+
+    pub(crate) fn jobs(&self) -> JobServiceClient<Channel> {
+        JobServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn rollouts(&self) -> RolloutServiceClient<Channel> {
+        RolloutServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn weights(&self) -> WeightsServiceClient<Channel> {
+        weights_client(self.channel())
+    }
+
+    pub(crate) async fn submit(&self, request_id: &str, spec: v1::JobSpec) -> Result<v1::Job, tonic::Status> {
+        let request = v1::SubmitJobRequest {
+            request_id: request_id.to_owned(),
+            spec: Some(spec),
+        };
+        Ok(self.jobs().submit(request).await?.into_inner())
+    }
+
+    pub(crate) async fn get(&self, job_id: &str) -> v1::Job {
+        let request = v1::GetJobRequest {
+            job_id: job_id.to_owned(),
+        };
+        self.jobs().get(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn cancel(&self, job_id: &str) -> v1::Job {
+        let request = v1::CancelJobRequest {
+            job_id: job_id.to_owned(),
+        };
+        self.jobs().cancel(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn wait_for_state(&self, job_id: &str, state: v1::JobState) -> v1::Job {
+        eventually(&format!("{job_id} is {state:?}"), async || {
+            self.get(job_id).await.state() == state
+        })
+        .await;
+        self.get(job_id).await
+    }
+}
+
+/// A train job of this name.
+pub(crate) fn spec(name: &str) -> v1::JobSpec {
+    v1::JobSpec {
+        name: Some(name.to_owned()),
+        kind: Some(v1::JobKind::Train.into()),
+        model: Some(v1::ModelSpec {
+            path: Some("model".to_owned()),
+            ..v1::ModelSpec::default()
+        }),
+        data: Some(v1::DataSpec {
+            path: Some("data.jsonl".to_owned()),
+            ..v1::DataSpec::default()
+        }),
+        training: Some(v1::TrainingSpec {
+            steps: Some(10),
+            ..v1::TrainingSpec::default()
+        }),
+        ..v1::JobSpec::default()
+    }
+}

@@ -1,0 +1,141 @@
+//! A trainer that trains nothing, but takes, remembers and acknowledges as the real one does.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anytime_learner::desk::{JobContext, PublishedTensor, PublishedWeights, TrainingOpening};
+use anytime_proto::{WeightsVersion, v1};
+use bytes::Bytes;
+
+use super::groups::{CountedProblems, plan};
+
+#[derive(Clone)]
+pub(crate) struct FakeTrainer {
+    pub(crate) steps: u64,
+    pub(crate) batch: u32,
+    pub(crate) max_staleness: u64,
+    pub(crate) queue_groups: u32,
+    pub(crate) lease_seconds: u32,
+    /// Steps between recovery checkpoints.
+    pub(crate) checkpoint_every: u64,
+    pub(crate) step_time: Duration,
+    /// Sequences in the order of training, over all restarts; those that a restart undid are taken back.
+    pub(crate) trained: Arc<Mutex<Vec<u64>>>,
+    /// Groups that the last checkpoint did not hold when a restart undid them.
+    pub(crate) undone: Arc<Mutex<Vec<u64>>>,
+    /// How many groups were dropped as too old.
+    pub(crate) dropped: Arc<Mutex<u64>>,
+}
+
+impl Default for FakeTrainer {
+    fn default() -> Self {
+        Self {
+            steps: 4,
+            batch: 3,
+            max_staleness: 1,
+            queue_groups: 6,
+            lease_seconds: 60,
+            checkpoint_every: 1,
+            step_time: Duration::ZERO,
+            trained: Arc::default(),
+            undone: Arc::default(),
+            dropped: Arc::default(),
+        }
+    }
+}
+
+impl FakeTrainer {
+    pub(crate) fn run(&self, context: &JobContext) -> anyhow::Result<()> {
+        let mut consumed = read_checkpoint(context)?;
+        {
+            let mut trained = self.trained.lock().unwrap();
+            let undone: Vec<u64> = trained.iter().copied().filter(|it| !consumed.contains(it)).collect();
+            self.undone.lock().unwrap().extend(undone);
+            trained.retain(|it| consumed.contains(it));
+        }
+        let mut step = consumed.len() as u64 / u64::from(self.batch);
+        context.publish(weights(step));
+        let lowest_open = (0..).find(|sequence| !consumed.contains(sequence)).unwrap();
+        context.open_training(TrainingOpening {
+            problems: Box::new(CountedProblems),
+            plan: plan(),
+            batch: self.batch,
+            max_staleness: self.max_staleness,
+            queue_groups: self.queue_groups,
+            lease_seconds: self.lease_seconds,
+            seed: 7,
+            next_sequence_from: lowest_open,
+            consumed: consumed.range(lowest_open..).copied().collect(),
+            total_groups: self.steps * u64::from(self.batch),
+        })?;
+        let mut unacknowledged = Vec::new();
+        while step < self.steps {
+            let groups = context.take_groups(self.batch as usize)?;
+            *self.dropped.lock().unwrap() = context.dropped_groups();
+            for queued in &groups {
+                let oldest = queued.group.traces[0].thinking.as_ref().unwrap().versions[0];
+                assert!(
+                    step.saturating_sub(oldest) <= self.max_staleness,
+                    "trained a group that is too old"
+                );
+                self.trained.lock().unwrap().push(queued.sequence);
+                consumed.insert(queued.sequence);
+                unacknowledged.push(queued.sequence);
+            }
+            std::thread::sleep(self.step_time);
+            step += 1;
+            context.publish(weights(step));
+            context.report_step(v1::StepMetrics {
+                step,
+                weights_version: step,
+                ..v1::StepMetrics::default()
+            });
+            if step.is_multiple_of(self.checkpoint_every) || step == self.steps {
+                write_checkpoint(context, &consumed)?;
+                context.acknowledge(&unacknowledged)?;
+                unacknowledged.clear();
+            }
+            context.check()?;
+        }
+        context.close_training();
+        Ok(())
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.steps * u64::from(self.batch)
+    }
+}
+
+fn checkpoint_path(context: &JobContext) -> PathBuf {
+    context.directory().join("consumed")
+}
+
+fn read_checkpoint(context: &JobContext) -> anyhow::Result<BTreeSet<u64>> {
+    let path = checkpoint_path(context);
+    if !path.exists() {
+        return Ok(BTreeSet::new());
+    }
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}
+
+fn write_checkpoint(context: &JobContext, consumed: &BTreeSet<u64>) -> anyhow::Result<()> {
+    Ok(std::fs::write(checkpoint_path(context), serde_json::to_vec(consumed)?)?)
+}
+
+/// One asset and three tensors, one of them empty; the contents say the version.
+pub(crate) fn weights(version: u64) -> PublishedWeights {
+    let tensor = |name: &str, length: usize| PublishedTensor {
+        name: name.to_owned(),
+        dtype: "F32".to_owned(),
+        shape: vec![length as u64 / 4],
+        data: Bytes::from(vec![version as u8; length]),
+    };
+    PublishedWeights {
+        version: WeightsVersion(version),
+        assets: vec![("config.json".to_owned(), Bytes::from_static(b"{}"))],
+        // Larger than one chunk.
+        tensors: vec![tensor("a", 8), tensor("empty", 0), tensor("large", 5 * 1024 * 1024)],
+    }
+}
