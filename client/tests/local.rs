@@ -207,6 +207,8 @@ async fn jobs_run_one_after_another_and_json_is_one_document() {
         .collect();
     assert_eq!(ids, ["sums-1", "more-2"]);
     assert_eq!(document["report"]["job_id"], "more-2");
+    assert_eq!(stage.report("here")["job_id"], "more-2");
+    assert_eq!(stage.report("here/reports/sums-1")["job_id"], "sums-1");
     stage.assert_nothing_left().await;
 }
 

@@ -1,5 +1,6 @@
 //! Runs the jobs of a local run one after another on the learner that was started for them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anytime_proto::ShortName as _;
@@ -50,12 +51,20 @@ pub(super) async fn run_all(
     }
 
     let mut finished = Vec::new();
-    for (spec, reused_id) in run.specs.iter().zip(&reused) {
+    let last_measured = run.specs.iter().rposition(|spec| spec.kind() != v1::JobKind::Sft);
+    for (index, (spec, reused_id)) in run.specs.iter().zip(&reused).enumerate() {
         let job = match reused_id {
             Some(id) => learner.get(id).await?,
             None => learner.submit(&uuid::Uuid::now_v7().to_string(), spec).await?,
         };
-        finished.push(run_one(&mut learner, &job, run, style, json).await?);
+        // The report of the run is the last one; those before it keep theirs beside it.
+        let is_last = last_measured == Some(index);
+        let report_directory = if is_last {
+            run.out.clone()
+        } else {
+            run.out.join("reports").join(&job.id)
+        };
+        finished.push(run_one(&mut learner, &job, &report_directory, style, json).await?);
     }
     Ok(finished)
 }
@@ -63,7 +72,7 @@ pub(super) async fn run_all(
 async fn run_one(
     learner: &mut Learner,
     job: &v1::Job,
-    run: &LocalRun,
+    report_directory: &Path,
     style: Style,
     json: bool,
 ) -> anyhow::Result<Finished> {
@@ -74,7 +83,7 @@ async fn run_one(
     let report = Report::new(&ended, steps);
     let files = match kind(&ended) {
         v1::JobKind::Sft => None,
-        _ => Some(write(&report, &run.out)?),
+        _ => Some(write(&report, report_directory)?),
     };
     // The table of a train job is the last thing a run prints.
     if !json && kind(&ended) != v1::JobKind::Train {
