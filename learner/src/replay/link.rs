@@ -41,11 +41,12 @@ impl RedisLink {
             client,
             address,
             connection: Mutex::new(None),
-            is_up: watch::Sender::new(true),
+            is_up: watch::Sender::new(false),
         };
         link.ping()
             .await
             .map_err(|error| ExitError::configuration(format!("--redis {}: {error}", link.address)))?;
+        link.is_up.send_replace(true);
         Ok(link)
     }
 

@@ -82,6 +82,7 @@ impl Exchange {
         reader: &mut GroupReader,
         count: usize,
     ) -> anyhow::Result<Vec<QueuedGroup>> {
+        let stream = reader.stream().clone();
         let mut groups = Vec::new();
         let mut backoff = Backoff::default();
         while groups.len() < count {
@@ -91,8 +92,8 @@ impl Exchange {
             changed.as_mut().enable();
 
             self.check_training(job_id)?;
-            let entry = match reader.front(count - groups.len()).await {
-                Ok(Some(entry)) => entry.clone(),
+            let outcome = match reader.front(count - groups.len()).await {
+                Ok(Some(entry)) => self.take_entry(job_id, &stream, entry).await,
                 Ok(None) => {
                     tokio::select! {
                         () = &mut changed => {}
@@ -100,13 +101,11 @@ impl Exchange {
                     }
                     continue;
                 }
-                Err(_) => {
-                    self.wait_for_redis(&mut backoff).await;
-                    continue;
-                }
+                Err(error) => Err(error),
             };
-            match self.take_entry(job_id, reader.stream(), entry).await {
+            match outcome {
                 Ok(group) => groups.extend(group),
+                // An entry that was not dealt with stays in front.
                 Err(_) => {
                     self.wait_for_redis(&mut backoff).await;
                     continue;
@@ -133,7 +132,7 @@ impl Exchange {
         &self,
         job_id: &JobId,
         stream: &GroupStream,
-        entry: Entry,
+        entry: &Entry,
     ) -> Result<Option<QueuedGroup>, RedisUnavailable> {
         let Some(sequence) = entry.sequence else {
             error!(%job_id, entry = entry.id, "an entry of the queue is not one of ours, dropped");
