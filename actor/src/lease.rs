@@ -50,7 +50,7 @@ pub(crate) async fn lease_work(
     let mut installed = engine.installed();
     // Without weights a lease would only run out.
     let has_weights = run_unless_cancelled(installed.wait_for(Option::is_some), &shutdown).await;
-    if !has_weights.is_some_and(|result| result.is_ok()) {
+    if has_weights.is_none_or(|result| result.is_err()) {
         return;
     }
     loop {

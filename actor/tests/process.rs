@@ -1,4 +1,6 @@
 //! A whole actor between a fake learner and a fake verifier.
+// Helpers are tests too: a panic is how they fail.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

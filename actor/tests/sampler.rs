@@ -1,4 +1,6 @@
 //! The sampler against distributions computed by hand.
+// Helpers are tests too: a panic is how they fail.
+#![allow(clippy::unwrap_used)]
 
 use anytime_actor::engine::sampler::{Draw, Drawn, sample};
 use anytime_actor::plan::Sampling;

@@ -1,22 +1,28 @@
 //! How fast a tiny model generates, where the overhead of a step counts and not the arithmetic.
 //!
 //! `cargo test --release -p anytime-actor --test speed -- --ignored --nocapture`
+// Helpers are tests too: a panic is how they fail.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
+use std::path::Path;
 use std::time::Instant;
 
+use anytime_actor::engine::sampler::{Draw, sample};
 use anytime_actor::engine::{self, Command, EngineLimits, Event};
-use anytime_policy::{Config, device};
+use anytime_actor::plan::Plan;
+use anytime_policy::{Config, Extension, KvCache, device};
 use anytime_proto::v1;
 use common::{config_json, endless_plan, model_of, order, plan_message};
+use tch::Device;
 
 /// Tokens per second of 64 rows over `groups` groups of the plan.
 fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1::RolloutPlan, groups: u64) {
     device::set_threads(1);
     let config = Config::from_json(&config_json(hidden, layers, vocabulary)).unwrap();
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let (engine, _thread) = engine::spawn(
+    let (engine, thread) = engine::spawn(
         EngineLimits {
             slots: 64,
             cache_bytes: 1 << 31,
@@ -41,13 +47,17 @@ fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1:
         }
     }
     let seconds = started.elapsed().as_secs_f64();
+    let processor_seconds = engine_seconds();
     let tokens = (thinking_tokens + summary_tokens) as f64;
     println!(
-        "{name}: {layers} layers, hidden {hidden}, vocabulary {vocabulary}: {:.0} tokens/s, {:.3} ms for 64 tokens \
-         ({thinking_tokens} thinking, {summary_tokens} summary, {seconds:.2} s)",
+        "{name}: {layers} layers, hidden {hidden}, vocabulary {vocabulary}: {:.0} tokens/s in {seconds:.2} s; per second \
+         of processor time {:.0} tokens/s, {:.3} ms for 64 tokens ({thinking_tokens} thinking, {summary_tokens} summary)",
         tokens / seconds,
-        seconds / tokens * 64_000.0,
+        tokens / processor_seconds,
+        processor_seconds / tokens * 64_000.0,
     );
+    engine.send(Command::Shutdown);
+    thread.join().unwrap();
 }
 
 #[test]
@@ -75,4 +85,73 @@ fn tokens_per_second() {
         top_k: 20,
     });
     measure("demo with top-k and top-p", 128, 2, 30, &demo, 60);
+}
+
+/// Seconds that the engine's thread has run.
+fn engine_seconds() -> f64 {
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let folder = task.unwrap().path();
+        if std::fs::read_to_string(folder.join("comm")).unwrap().trim() == "engine" {
+            return nanoseconds(&folder.join("schedstat")) as f64 / 1e9;
+        }
+    }
+    panic!("there is no engine thread");
+}
+
+fn nanoseconds(schedstat: &Path) -> u64 {
+    let text = std::fs::read_to_string(schedstat).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Nanoseconds that this thread has run: on a machine that others use too, wall time says little.
+fn thread_nanoseconds() -> u64 {
+    nanoseconds(Path::new("/proc/thread-self/schedstat"))
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn parts_of_a_step() {
+    device::set_threads(1);
+    let _guard = tch::no_grad_guard();
+    for (hidden, vocabulary) in [(64, 30), (128, 30), (128, 1024)] {
+        let config = Config::from_json(&config_json(hidden, 2, vocabulary)).unwrap();
+        let model = model_of(config, 0);
+        let decoder = &model.decoder;
+        let mut cache = KvCache::new(&model.config, 129, 600, decoder.kind(), Device::Cpu);
+        let sampling = Plan::try_new(&plan_message()).unwrap().sampling;
+        let draws: Vec<Draw> = (0..64)
+            .map(|row| Draw {
+                sampling,
+                uniform: (f64::from(row) + 0.5) / 64.0,
+            })
+            .collect();
+        let steps = 256;
+        let (mut extend, mut logits_time, mut sampling_time) = (0, 0, 0);
+        for step in 0..steps {
+            let rows: Vec<Extension<'_>> = (0..64)
+                .map(|slot| Extension {
+                    slot,
+                    start: step + slot % 7,
+                    ids: &[9],
+                })
+                .collect();
+            let at = thread_nanoseconds();
+            let states = decoder.extend(&mut cache, &rows);
+            let then = thread_nanoseconds();
+            let logits = decoder.logits(&states);
+            let later = thread_nanoseconds();
+            sample(&logits, &draws);
+            sampling_time += thread_nanoseconds() - later;
+            logits_time += later - then;
+            extend += then - at;
+        }
+        let per_step = |time: u64| time as f64 / 1e6 / steps as f64;
+        println!(
+            "64 rows, positions up to {steps}, hidden {hidden}, vocabulary {vocabulary}: \
+             extend {:.3} ms, logits {:.3} ms, sample {:.3} ms of processor time",
+            per_step(extend),
+            per_step(logits_time),
+            per_step(sampling_time),
+        );
+    }
 }

@@ -34,10 +34,12 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
     let (rows, width) = logits.size2().expect("logits have two dimensions");
     assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
     let device = logits.device();
-    let mut logits = restrict_vocabulary(logits, width, draws);
-    if let Some(temperature) = unless_all(draws, 1.0, |sampling| f64::from(sampling.temperature)) {
-        logits = logits / column(&temperature, device).to_kind(Kind::Float);
-    }
+    let logits = restrict_vocabulary(logits, width, draws);
+    // Not in place: the restricted logits may be a view of the caller's.
+    let logits = match unless_all(draws, 1.0, |sampling| f64::from(sampling.temperature)) {
+        Some(temperatures) => &logits / column(&temperatures, device).to_kind(Kind::Float),
+        None => logits,
+    };
 
     let truncates = draws
         .iter()

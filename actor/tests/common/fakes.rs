@@ -245,7 +245,7 @@ pub struct FakeVerifier {
 
 /// What [`FakeVerifier`] holds for right.
 pub fn is_right(response: &str) -> bool {
-    response.split_whitespace().count() % 2 == 0
+    response.split_whitespace().count().is_multiple_of(2)
 }
 
 impl FakeVerifier {
