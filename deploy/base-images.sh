@@ -4,7 +4,9 @@
 # ask for. An image that is there already is left alone, so a pulled one is never replaced.
 # Grafana has no Debian package: start the stack without it (docker-compose up -d actor-1 actor-2 prometheus).
 #
-#   usage: sudo deploy/base-images.sh        needs root, docker, debootstrap, and rustc 1.95 for the build image
+#   usage: sudo RUST_SYSROOT="$(rustc --print sysroot)" deploy/base-images.sh
+#
+# Needs root, docker, debootstrap, and a Rust 1.95 toolchain (RUST_SYSROOT; without it, that of the rustc on PATH).
 #
 # The certificate authorities that an administrator added to this machine (/usr/local/share/ca-certificates) go into
 # the images too, so that builds work behind a proxy that terminates TLS.
@@ -44,8 +46,8 @@ debian_image() {
 }
 
 rust_image() {
-    local sysroot
-    sysroot=$(rustc +1.95 --print sysroot 2>/dev/null || rustc --print sysroot)
+    local sysroot=${RUST_SYSROOT:-}
+    [ -n "$sysroot" ] || sysroot=$(rustc --print sysroot)
     "$sysroot/bin/rustc" --version | grep -q '^rustc 1\.95\.' ||
         { say "the toolchain in $sysroot is not Rust 1.95 (rustup toolchain install 1.95)"; return 1; }
     mkdir -p "$work/context/toolchain"
