@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod objectives;
 mod port_file;
 pub mod replay;
+mod reply_stream;
 pub mod server;
 mod statuses;
 pub mod train;

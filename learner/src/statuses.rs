@@ -29,6 +29,14 @@ pub(crate) fn shutting_down() -> Status {
     Status::unavailable("the learner is shutting down")
 }
 
+pub(crate) fn peer_is_gone() -> Status {
+    Status::cancelled("the peer is gone")
+}
+
+pub(crate) fn peer_is_stuck() -> Status {
+    Status::deadline_exceeded("the peer took nothing for too long")
+}
+
 /// A fault of this process: the whole chain, for people.
 pub(crate) fn internal(error: &anyhow::Error) -> Status {
     Status::internal(format!("{error:#}"))

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, invalid_setting_status, v1};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::entry::JobEntry;
 use super::registry::JobRegistry;
+use crate::reply_stream::{ReplyStream, reply_stream};
 use crate::{Validate, statuses};
 
 /// Events read at once for a watcher.
@@ -47,7 +47,7 @@ impl JobDesk {
 
 #[tonic::async_trait]
 impl JobService for JobDesk {
-    type WatchStream = ReceiverStream<Result<v1::JobEvent, Status>>;
+    type WatchStream = ReplyStream<v1::JobEvent>;
 
     async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
         let request = request.into_inner();
@@ -91,29 +91,20 @@ impl JobService for JobDesk {
     async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
-        let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
         let shutdown = self.shutdown.clone();
-        tokio::spawn(async move {
-            let failure = tokio::select! {
-                outcome = send_events(&entry, request.after, &sender) => outcome.err(),
-                () = shutdown.cancelled() => Some(statuses::shutting_down()),
-            };
-            if let Some(status) = failure {
-                // A full channel means that the watcher is slow; it resumes where it stopped.
-                let _ = sender.try_send(Err(status));
+        let events = reply_stream(EVENTS_AHEAD, |sender| async move {
+            tokio::select! {
+                outcome = send_events(&entry, request.after, &sender) => outcome,
+                () = shutdown.cancelled() => Err(statuses::shutting_down()),
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(events))
     }
 }
 
 /// Sends the events after a number, then new ones, until the job has ended or the watcher is gone. The watcher's pace
 /// does not matter: what it has not seen is read again, in the end from disk.
-async fn send_events(
-    entry: &Arc<JobEntry>,
-    mut after: u64,
-    sender: &mpsc::Sender<Result<v1::JobEvent, Status>>,
-) -> Result<(), Status> {
+async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sender<v1::JobEvent>) -> Result<(), Status> {
     let mut progress = entry.subscribe();
     loop {
         let seen = *progress.borrow_and_update();
@@ -126,7 +117,7 @@ async fn send_events(
             };
             after = last.number;
             for event in events {
-                if sender.send(Ok(event)).await.is_err() {
+                if sender.send(event).await.is_err() {
                     return Ok(());
                 }
             }

@@ -12,19 +12,17 @@ use anytime_proto::{ActorId, JobId, WeightsVersion, v1};
 use anytime_service::metric_names::LEARNER_WEIGHTS_BYTES;
 use metrics::counter;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::shelf::{HeldVersion, WeightsShelf};
 use crate::replay::exchange::Exchange;
+use crate::reply_stream::{ReplyStream, reply_stream};
 use crate::statuses;
 
 /// Chunks that wait for the connection, in each stream.
 const CHUNKS_AHEAD: usize = 2;
-
-type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
 /// See the module.
 pub struct Weights {
@@ -47,8 +45,8 @@ impl Weights {
 
 #[tonic::async_trait]
 impl WeightsService for Weights {
-    type WatchStream = ReceiverStream<Result<v1::WeightsAnnouncement, Status>>;
-    type FetchStream = ReceiverStream<Result<v1::FetchWeightsResponse, Status>>;
+    type WatchStream = ReplyStream<v1::WeightsAnnouncement>;
+    type FetchStream = ReplyStream<v1::FetchWeightsResponse>;
 
     async fn watch(&self, request: Request<v1::WatchWeightsRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
@@ -57,23 +55,20 @@ impl WeightsService for Weights {
         }
         let actor = ActorId(request.actor_id);
         let job_id = (!request.job_id.is_empty()).then_some(JobId(request.job_id));
-        let (sender, receiver) = mpsc::channel(1);
         let (shelf, exchange, shutdown) = (self.shelf.clone(), self.exchange.clone(), self.shutdown.clone());
-        tokio::spawn(async move {
+        let announcements = reply_stream(1, |sender| async move {
             info!(actor_id = %actor, "an actor follows the weights");
             exchange.presence.arrived(&actor);
-            tokio::select! {
-                () = announce(&shelf, job_id.as_ref(), &sender) => {}
-                () = sender.closed() => {}
-                () = shutdown.cancelled() => {
-                    // If the channel is full, the end of the stream tells the actor as much.
-                    let _ = sender.try_send(Err(statuses::shutting_down()));
-                }
-            }
+            let outcome = tokio::select! {
+                () = announce(&shelf, job_id.as_ref(), &sender) => Ok(()),
+                () = sender.closed() => Ok(()),
+                () = shutdown.cancelled() => Err(statuses::shutting_down()),
+            };
             exchange.presence.left(&actor, Instant::now());
             info!(actor_id = %actor, "an actor follows the weights no more");
+            outcome
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(announcements))
     }
 
     async fn fetch(&self, request: Request<v1::FetchWeightsRequest>) -> Result<Response<Self::FetchStream>, Status> {
@@ -82,23 +77,20 @@ impl WeightsService for Weights {
         let Some(held) = self.shelf.held(&job_id, version) else {
             return Err(statuses::weights_not_held(&job_id, version));
         };
-        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
         let shutdown = self.shutdown.clone();
-        tokio::spawn(async move {
+        let parts = reply_stream(CHUNKS_AHEAD, |sender| async move {
             tokio::select! {
-                () = send_version(&held, request.skip_assets, &sender) => {}
-                () = shutdown.cancelled() => {
-                    let _ = sender.try_send(Err(statuses::shutting_down()));
-                }
+                outcome = send_version(&held, request.skip_assets, &sender) => outcome,
+                () = shutdown.cancelled() => Err(statuses::shutting_down()),
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(parts))
     }
 }
 
 /// Announces the current version and each that follows, until the stream or the shelf is gone. Of versions that follow
 /// each other faster than the stream takes them only the newest is announced.
-async fn announce(shelf: &WeightsShelf, job_id: Option<&JobId>, sender: &Sender<v1::WeightsAnnouncement>) {
+async fn announce(shelf: &WeightsShelf, job_id: Option<&JobId>, sender: &mpsc::Sender<v1::WeightsAnnouncement>) {
     let mut changed = shelf.subscribe();
     let mut announced: Option<v1::WeightsAnnouncement> = None;
     loop {
@@ -108,7 +100,7 @@ async fn announce(shelf: &WeightsShelf, job_id: Option<&JobId>, sender: &Sender<
             && announced.as_ref() != Some(&announcement)
         {
             announced = Some(announcement.clone());
-            if sender.send(Ok(announcement)).await.is_err() {
+            if sender.send(announcement).await.is_err() {
                 return;
             }
         }
@@ -118,11 +110,16 @@ async fn announce(shelf: &WeightsShelf, job_id: Option<&JobId>, sender: &Sender<
     }
 }
 
-async fn send_version(held: &HeldVersion, skip_assets: bool, sender: &Sender<v1::FetchWeightsResponse>) {
-    let manifest = v1::fetch_weights_response::Part::Manifest(held.manifest.clone());
-    if !send_part(manifest, sender).await {
-        return;
-    }
+async fn send_version(
+    held: &HeldVersion,
+    skip_assets: bool,
+    sender: &mpsc::Sender<v1::FetchWeightsResponse>,
+) -> Result<(), Status> {
+    send_part(
+        v1::fetch_weights_response::Part::Manifest(held.manifest.clone()),
+        sender,
+    )
+    .await?;
     for (entry, data) in held.entries(skip_assets).enumerate() {
         let mut offset = 0;
         while offset < data.len() {
@@ -132,20 +129,23 @@ async fn send_version(held: &HeldVersion, skip_assets: bool, sender: &Sender<v1:
                 offset: offset as u64,
                 data: data.slice(offset..end),
             };
-            if !send_part(v1::fetch_weights_response::Part::Chunk(chunk), sender).await {
-                return;
-            }
+            send_part(v1::fetch_weights_response::Part::Chunk(chunk), sender).await?;
             counter!(LEARNER_WEIGHTS_BYTES).increment((end - offset) as u64);
             offset = end;
         }
     }
+    Ok(())
 }
 
-/// Returns whether the peer still takes anything.
-async fn send_part(part: v1::fetch_weights_response::Part, sender: &Sender<v1::FetchWeightsResponse>) -> bool {
+/// A peer that takes nothing for long must not hold the memory of an old version.
+async fn send_part(
+    part: v1::fetch_weights_response::Part,
+    sender: &mpsc::Sender<v1::FetchWeightsResponse>,
+) -> Result<(), Status> {
     let response = v1::FetchWeightsResponse { part: Some(part) };
-    matches!(
-        tokio::time::timeout(STREAM_IDLE_TIMEOUT, sender.send(Ok(response))).await,
-        Ok(Ok(()))
-    )
+    match tokio::time::timeout(STREAM_IDLE_TIMEOUT, sender.send(response)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(statuses::peer_is_gone()),
+        Err(_) => Err(statuses::peer_is_stuck()),
+    }
 }
