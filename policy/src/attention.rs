@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use crate::cache::LayerCache;
 use crate::extension::{Group, Slots, Visibility};
-use crate::tree::RowSpan;
+use crate::tree::{Block, LongRow, ShortRows};
 
 /// Attention of one row of many queries: `queries` [tokens, heads, head_dim], `keys` and `values`
 /// [kv_heads, length, head_dim], `mask` [tokens, length] to be added, causal if there is none and `causal`.
@@ -28,33 +28,74 @@ fn attend_one(queries: &Tensor, keys: &Tensor, values: &Tensor, mask: Option<&Te
 }
 
 /// Attention of a packed tree batch: `queries` [tokens, heads, head_dim], `keys` and `values`
-/// [tokens, kv_heads, head_dim], one mask per row that has branches. Returns [tokens, heads * head_dim].
+/// [tokens, kv_heads, head_dim], one mask per block that needs one. Returns [tokens, heads * head_dim].
 pub(crate) fn attend_tree(
     queries: &Tensor,
     keys: &Tensor,
     values: &Tensor,
-    spans: &[RowSpan],
+    blocks: &[Block],
     masks: &[Option<Tensor>],
 ) -> Tensor {
-    let lengths: Vec<i64> = spans.iter().map(|span| span.prefix + span.branches).collect();
-    // One split instead of a narrow per row: the gradient of a narrow is as wide as the whole batch.
+    let lengths: Vec<i64> = blocks.iter().map(Block::tokens).collect();
+    // One split instead of a narrow per block: the gradient of a narrow is as wide as the whole batch.
     let queries = queries.split_with_sizes(&lengths, 0);
-    let keys = keys.transpose(0, 1).split_with_sizes(&lengths, 1);
-    let values = values.transpose(0, 1).split_with_sizes(&lengths, 1);
-    let mut attended = Vec::with_capacity(2 * spans.len());
-    for (row, span) in spans.iter().enumerate() {
-        let Some(mask) = &masks[row] else {
-            attended.push(attend_one(&queries[row], &keys[row], &values[row], None, true));
-            continue;
-        };
-        let parts = [span.prefix, span.branches];
-        let row_queries = queries[row].split_with_sizes(parts, 0);
-        let prefix_keys = keys[row].narrow(1, 0, span.prefix);
-        let prefix_values = values[row].narrow(1, 0, span.prefix);
-        attended.push(attend_one(&row_queries[0], &prefix_keys, &prefix_values, None, true));
-        attended.push(attend_one(&row_queries[1], &keys[row], &values[row], Some(mask), false));
+    let keys = keys.split_with_sizes(&lengths, 0);
+    let values = values.split_with_sizes(&lengths, 0);
+    let mut attended = Vec::with_capacity(blocks.len());
+    for (index, block) in blocks.iter().enumerate() {
+        let (queries, keys, values, mask) = (&queries[index], &keys[index], &values[index], masks[index].as_ref());
+        match block {
+            Block::Long(row) => attend_long(queries, keys, values, row, mask, &mut attended),
+            Block::Short(rows) => attended.push(attend_short(queries, keys, values, rows, mask)),
+        }
     }
     Tensor::cat(&attended, 0)
+}
+
+/// A row by itself: the prefix causally, then the branches over prefix and branches.
+fn attend_long(
+    queries: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    row: &LongRow,
+    mask: Option<&Tensor>,
+    attended: &mut Vec<Tensor>,
+) {
+    let (keys, values) = (keys.transpose(0, 1), values.transpose(0, 1));
+    let Some(mask) = mask else {
+        attended.push(attend_one(queries, &keys, &values, None, true));
+        return;
+    };
+    let queries = queries.split_with_sizes([row.prefix, row.branches], 0);
+    let (prefix_keys, prefix_values) = (keys.narrow(1, 0, row.prefix), values.narrow(1, 0, row.prefix));
+    attended.push(attend_one(&queries[0], &prefix_keys, &prefix_values, None, true));
+    attended.push(attend_one(&queries[1], &keys, &values, Some(mask), false));
+}
+
+/// Rows padded to one width under one mask; the heads that share a key head become further queries of it.
+fn attend_short(queries: &Tensor, keys: &Tensor, values: &Tensor, rows: &ShortRows, mask: Option<&Tensor>) -> Tensor {
+    let (_, heads, head_dim) = queries.size3().expect("queries have three axes");
+    let kv_heads = keys.size()[1];
+    let shared = heads / kv_heads;
+    let (count, width) = (rows.rows, rows.width);
+    let folded = queries
+        .index_select(0, &rows.scatter)
+        .view([count, width, kv_heads, shared, head_dim])
+        .permute([0, 2, 3, 1, 4])
+        .reshape([count, kv_heads, shared * width, head_dim]);
+    let spread = |tensor: &Tensor| {
+        tensor
+            .index_select(0, &rows.scatter)
+            .view([count, width, kv_heads, head_dim])
+            .transpose(1, 2)
+    };
+    let attended =
+        Tensor::scaled_dot_product_attention(&folded, &spread(keys), &spread(values), mask, 0.0, false, None, false);
+    attended
+        .reshape([count, kv_heads, shared, width, head_dim])
+        .permute([0, 3, 1, 2, 4])
+        .reshape([count * width, heads * head_dim])
+        .index_select(0, &rows.gather)
 }
 
 /// Attention over the cache, which already holds the new tokens: `queries` [tokens, heads, head_dim].

@@ -185,10 +185,11 @@ impl Decoder {
 
     /// First step of [`Decoder::tree`]: the embedded tokens [tokens, hidden], and what the layers share.
     pub fn start_tree<'a>(&self, batch: &'a TreeBatch) -> (Tensor, TreePass<'a>) {
+        let shared = self.config.query_group();
         let masks = batch
-            .spans
+            .blocks
             .iter()
-            .map(|span| (span.branches > 0).then(|| span.mask(self.kind())))
+            .map(|block| block.mask(self.kind(), shared))
             .collect();
         let rotation = self.rope.rotation(&batch.positions);
         (self.embed(&batch.ids), TreePass { batch, rotation, masks })
@@ -196,12 +197,12 @@ impl Decoder {
 
     /// One layer of [`Decoder::tree`]: [tokens, hidden] to [tokens, hidden]. Layers count from 0.
     pub fn tree_layer(&self, pass: &TreePass<'_>, layer: usize, hidden: &Tensor) -> Tensor {
-        if pass.batch.spans.is_empty() {
+        if pass.batch.blocks.is_empty() {
             return hidden.shallow_clone();
         }
         let layer = &self.layers[layer];
         let (queries, keys, values) = self.project_heads(layer, hidden, &pass.rotation);
-        let attended = attend_tree(&queries, &keys, &values, &pass.batch.spans, &pass.masks);
+        let attended = attend_tree(&queries, &keys, &values, &pass.batch.blocks, &pass.masks);
         self.finish_layer(layer, hidden.shallow_clone(), &attended)
     }
 

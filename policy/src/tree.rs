@@ -4,7 +4,9 @@
 //! itself; its positions go on from the cut, as if nothing had been thought after it. So the log-probabilities equal
 //! those of each summary in a sequence of its own, while the prefix is computed once per trace.
 //!
-//! Rows are packed one behind the other without padding. Only attention knows where a row ends.
+//! Rows are packed one behind the other without padding. Only attention knows where a row ends: a long row attends
+//! alone, its prefix causally and its branches under a mask; short neighbours attend together, padded to the longest,
+//! because there the number of operations costs more than the padding.
 
 use tch::{Device, Kind, Tensor};
 
@@ -76,7 +78,19 @@ impl TreeRow {
     fn branch_tokens(&self) -> usize {
         self.branches.iter().map(|branch| branch.ids.len()).sum()
     }
+
+    /// Tokens of prefix and branches.
+    pub fn tokens(&self) -> usize {
+        self.prefix.len() + self.branch_tokens()
+    }
 }
+
+/// Rows up to this length attend together with their neighbours.
+const LONGEST_TOGETHER: usize = 256;
+/// Places in a block, padding included, per token in it: beyond it a new block starts.
+const MOST_PLACES_PER_TOKEN: f64 = 1.5;
+/// Elements of a block's mask, per query head of a key head: 4 Mi, 16 MiB in f32.
+const MASK_ELEMENTS: usize = 1 << 22;
 
 /// Rows ready for [`crate::Decoder::tree`], on a device.
 #[derive(Debug)]
@@ -88,16 +102,62 @@ pub struct TreeBatch {
     /// For each trained token the packed index of the input that predicts it, [n] int64.
     pub(crate) predictors: Tensor,
     targets: Tensor,
-    pub(crate) spans: Vec<RowSpan>,
+    /// Consecutive in the packed order.
+    pub(crate) blocks: Vec<Block>,
 }
 
-/// Where one row lies in the packed batch, and what its branches see.
+/// Rows that attend in one go.
 #[derive(Debug)]
-pub(crate) struct RowSpan {
+pub(crate) enum Block {
+    Long(LongRow),
+    Short(ShortRows),
+}
+
+/// One row, its prefix and its branches apart, so that no mask is as large as the square of the prefix.
+#[derive(Debug)]
+pub(crate) struct LongRow {
     pub(crate) prefix: i64,
     pub(crate) branches: i64,
-    /// For each branch token: prefix tokens it sees, first and last key of its own branch. [3, branch tokens] int64.
-    pub(crate) visible: Tensor,
+    /// What its branch tokens see.
+    visible: Visible,
+}
+
+/// Rows padded to the longest of them.
+#[derive(Debug)]
+pub(crate) struct ShortRows {
+    /// Packed tokens of all rows together.
+    pub(crate) tokens: i64,
+    pub(crate) rows: i64,
+    /// Places per row.
+    pub(crate) width: i64,
+    /// For each place the block's token that stands there (token 0 where none does), [rows * width] int64.
+    pub(crate) scatter: Tensor,
+    /// For each token its place, [tokens] int64.
+    pub(crate) gather: Tensor,
+    /// What the token in each place sees.
+    visible: Visible,
+}
+
+/// For each query the number of prefix keys that it sees, and the first and last key of its own branch: [3, queries]
+/// int64. A query without a branch has first above last.
+#[derive(Debug)]
+struct Visible(Tensor);
+
+impl Visible {
+    fn on(limits: &[Vec<i64>; 3], device: Device) -> Self {
+        Visible(Tensor::from_slice(&limits.concat()).view([3, -1]).to_device(device))
+    }
+
+    /// To be added to the scores, [queries, width] of 0 and -∞.
+    fn mask(&self, width: i64, kind: Kind) -> Tensor {
+        let keys = Tensor::arange(width, (Kind::Int64, self.0.device())).unsqueeze(0);
+        let limit = |row: i64| self.0.get(row).unsqueeze(1);
+        let in_prefix = keys.lt_tensor(&limit(0));
+        let in_branch = keys.ge_tensor(&limit(1)).logical_and(&keys.le_tensor(&limit(2)));
+        let hidden = in_prefix.logical_or(&in_branch).logical_not();
+        let mask = Tensor::zeros([self.0.size()[1], width], (kind, self.0.device()));
+        mask.masked_fill(&hidden, f64::NEG_INFINITY)
+    }
 }
 
 impl TreeBatch {
@@ -108,24 +168,29 @@ impl TreeBatch {
     /// If a row contradicts itself; [`TreeRow::check`] finds out beforehand.
     pub fn pack(rows: &[TreeRow], device: Device) -> Self {
         let mut packed = Packed::default();
-        let mut spans = Vec::with_capacity(rows.len());
+        let mut limits = Vec::with_capacity(rows.len());
         for row in rows {
             if let Err(error) = row.check(u32::MAX) {
                 panic!("{error}");
             }
-            let visible = packed.push(row);
-            spans.push(RowSpan {
-                prefix: row.prefix.len() as i64,
-                branches: row.branch_tokens() as i64,
-                visible: Tensor::from_slice(&visible).view([3, -1]).to_device(device),
+            limits.push(packed.push(row));
+        }
+        let mut blocks = Vec::new();
+        let mut start = 0;
+        while start < rows.len() {
+            let end = start + rows_together(&rows[start..]);
+            blocks.push(match &rows[start..end] {
+                [row] => Block::Long(LongRow::new(row, &limits[start], device)),
+                _ => Block::Short(ShortRows::new(&limits[start..end], device)),
             });
+            start = end;
         }
         TreeBatch {
             ids: Tensor::from_slice(&packed.ids).to_device(device),
             positions: Tensor::from_slice(&packed.positions).to_device(device),
             predictors: Tensor::from_slice(&packed.predictors).to_device(device),
             targets: Tensor::from_slice(&packed.targets).to_device(device),
-            spans,
+            blocks,
         }
     }
 
@@ -139,9 +204,9 @@ impl TreeBatch {
         self.targets.numel()
     }
 
-    /// Tokens that a batch of these rows computes. Nothing is padded, so it is the sum over the rows.
+    /// Tokens that a batch of these rows computes. Nothing is padded outside attention, so it is the sum over the rows.
     pub fn padded_tokens(rows: &[TreeRow]) -> usize {
-        rows.iter().map(|row| row.prefix.len() + row.branch_tokens()).sum()
+        rows.iter().map(TreeRow::tokens).sum()
     }
 }
 
@@ -155,18 +220,18 @@ struct Packed {
 }
 
 impl Packed {
-    /// Adds a row; returns its [`RowSpan::visible`], row-major.
-    fn push(&mut self, row: &TreeRow) -> Vec<i64> {
+    /// Adds a row; returns what each of its tokens sees, in the form of [`Visible`].
+    fn push(&mut self, row: &TreeRow) -> [Vec<i64>; 3] {
+        let [mut prefix_seen, mut first_key, mut last_key] = [(); 3].map(|()| Vec::with_capacity(row.tokens()));
         for (position, &id) in row.prefix.iter().enumerate() {
             if position >= row.prompt {
                 self.train_next(id);
             }
             self.feed(id, position);
+            prefix_seen.push(position as i64 + 1);
+            first_key.push(0);
+            last_key.push(-1);
         }
-        let branch_tokens = row.branch_tokens();
-        let mut prefix_seen = Vec::with_capacity(3 * branch_tokens);
-        let mut first_key = Vec::with_capacity(branch_tokens);
-        let mut last_key = Vec::with_capacity(branch_tokens);
         let mut branch_start = row.prefix.len();
         for branch in &row.branches {
             let seen = row.prompt + branch.cut;
@@ -181,9 +246,7 @@ impl Packed {
             }
             branch_start += branch.ids.len();
         }
-        prefix_seen.extend(first_key);
-        prefix_seen.extend(last_key);
-        prefix_seen
+        [prefix_seen, first_key, last_key]
     }
 
     fn feed(&mut self, id: u32, position: usize) {
@@ -198,19 +261,102 @@ impl Packed {
     }
 }
 
-impl RowSpan {
-    /// The mask of this row's branch tokens over all keys of the row, to be added to the scores:
-    /// [branch tokens, prefix + branch tokens] of 0 and -∞.
-    pub(crate) fn mask(&self, kind: Kind) -> Tensor {
+impl Block {
+    /// Packed tokens.
+    pub(crate) fn tokens(&self) -> i64 {
+        match self {
+            Block::Long(row) => row.prefix + row.branches,
+            Block::Short(rows) => rows.tokens,
+        }
+    }
+
+    /// What attention adds to the scores, if anything; `shared` query heads share a key head.
+    pub(crate) fn mask(&self, kind: Kind, shared: i64) -> Option<Tensor> {
+        match self {
+            Block::Long(row) => row.mask(kind),
+            Block::Short(rows) => Some(rows.mask(kind, shared)),
+        }
+    }
+}
+
+/// How many of the first rows form one block, at least one.
+fn rows_together(rows: &[TreeRow]) -> usize {
+    let (mut count, mut width, mut tokens) = (0, 0, 0);
+    for row in rows {
+        let length = row.tokens();
+        let (wider, more) = (width.max(length), tokens + length);
+        let is_padded_too_much = ((count + 1) * wider) as f64 > MOST_PLACES_PER_TOKEN * more as f64;
+        let is_mask_too_large = (count + 1) * wider * wider > MASK_ELEMENTS;
+        if count > 0 && (length > LONGEST_TOGETHER || is_padded_too_much || is_mask_too_large) {
+            break;
+        }
+        (count, width, tokens) = (count + 1, wider, more);
+        if length > LONGEST_TOGETHER {
+            break;
+        }
+    }
+    count
+}
+
+impl LongRow {
+    fn new(row: &TreeRow, limits: &[Vec<i64>; 3], device: Device) -> Self {
+        let of_branches = limits.each_ref().map(|values| values[row.prefix.len()..].to_vec());
+        LongRow {
+            prefix: row.prefix.len() as i64,
+            branches: row.branch_tokens() as i64,
+            visible: Visible::on(&of_branches, device),
+        }
+    }
+
+    /// The mask of the branch tokens over all keys of the row, [branch tokens, prefix + branch tokens]; `None` where
+    /// there are no branches.
+    pub(crate) fn mask(&self, kind: Kind) -> Option<Tensor> {
+        if self.branches == 0 {
+            return None;
+        }
         let length = self.prefix + self.branches;
         // Rows of memory start at multiples of the step, or CUDA's kernels would copy the mask in every layer.
         let width = (length as usize).next_multiple_of(LENGTH_STEP) as i64;
-        let keys = Tensor::arange(width, (Kind::Int64, self.visible.device())).unsqueeze(0);
-        let limit = |row: i64| self.visible.get(row).unsqueeze(1);
-        let in_prefix = keys.lt_tensor(&limit(0));
-        let in_branch = keys.ge_tensor(&limit(1)).logical_and(&keys.le_tensor(&limit(2)));
-        let hidden = in_prefix.logical_or(&in_branch).logical_not();
-        let mask = Tensor::zeros([self.branches, width], (kind, self.visible.device()));
-        mask.masked_fill(&hidden, f64::NEG_INFINITY).narrow(1, 0, length)
+        Some(self.visible.mask(width, kind).narrow(1, 0, length))
+    }
+}
+
+impl ShortRows {
+    fn new(limits: &[[Vec<i64>; 3]], device: Device) -> Self {
+        let longest = limits.iter().map(|row| row[0].len()).max().unwrap_or(0);
+        let width = longest.next_multiple_of(LENGTH_STEP);
+        let places = limits.len() * width;
+        // A padding query sees key 0 alone, so that its softmax is finite; nobody reads it.
+        let mut visible = [vec![1; places], vec![0; places], vec![-1; places]];
+        let mut scatter = vec![0_i64; places];
+        let mut gather = Vec::new();
+        for (index, row) in limits.iter().enumerate() {
+            for offset in 0..row[0].len() {
+                let place = index * width + offset;
+                for (all, of_row) in visible.iter_mut().zip(row) {
+                    all[place] = of_row[offset];
+                }
+                scatter[place] = gather.len() as i64;
+                gather.push(place as i64);
+            }
+        }
+        ShortRows {
+            tokens: gather.len() as i64,
+            rows: limits.len() as i64,
+            width: width as i64,
+            scatter: Tensor::from_slice(&scatter).to_device(device),
+            gather: Tensor::from_slice(&gather).to_device(device),
+            visible: Visible::on(&visible, device),
+        }
+    }
+
+    /// [rows, 1, shared * width, width] for the `shared` query heads of a key head.
+    pub(crate) fn mask(&self, kind: Kind, shared: i64) -> Tensor {
+        let mask = self
+            .visible
+            .mask(self.width, kind)
+            .view([self.rows, 1, 1, self.width, self.width]);
+        mask.expand([self.rows, 1, shared, self.width, self.width], false)
+            .reshape([self.rows, 1, shared * self.width, self.width])
     }
 }
