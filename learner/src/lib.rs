@@ -9,7 +9,6 @@ pub mod evaluate;
 pub mod hall;
 pub mod jobs;
 pub mod objectives;
-mod port_file;
 pub mod replay;
 mod reply_stream;
 pub mod server;

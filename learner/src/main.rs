@@ -15,20 +15,29 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(exit_code) => return exit_code,
     };
-    exit::conclude(run(&args))
+    exit::conclude_now(run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
     anytime_policy::device::set_threads(usize::from(args.threads));
     anytime_policy::device::choose(&args.device)
         .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     let outcome = runtime.block_on(async {
         telemetry::start("learner", &args.telemetry)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let listener = anytime_service::server::bind(args.listen).await?;
-        server::run(args.config(), listener, token, Arc::new(work::validate), Arc::new(work::run_job)).await
+        server::run(
+            args.config(),
+            listener,
+            token,
+            Arc::new(work::validate),
+            Arc::new(work::run_job),
+        )
+        .await
     });
     // What still runs has had its time.
     runtime.shutdown_background();

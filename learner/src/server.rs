@@ -11,6 +11,7 @@ use anytime_proto::v1::job_service_server::JobServiceServer;
 use anytime_proto::v1::rollout_service_server::RolloutServiceServer;
 use anytime_proto::v1::weights_service_server::WeightsServiceServer;
 use anytime_service::exit::ExitError;
+use anytime_service::port_file;
 use anytime_service::server::{router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::replay::monitor;
 use crate::replay::service::Rollouts;
 use crate::weights::service::Weights;
 use crate::weights::shelf::WeightsShelf;
-use crate::{RunJob, Validate, port_file};
+use crate::{RunJob, Validate};
 
 /// What is kept of the time to end for the exit itself.
 const DRAIN_RESERVE: Duration = Duration::from_secs(1);

@@ -133,6 +133,22 @@ impl Decoder {
         })
     }
 
+    /// The same decoder over the first `vocabulary` ids alone: an embedding may have more rows than the tokenizer has
+    /// ids, and what is never sampled must not take part in the normalisation of what is. Logits are then
+    /// [n, vocabulary].
+    ///
+    /// # Panics
+    /// If the embedding has fewer rows.
+    pub fn limit_vocabulary(mut self, vocabulary: u32) -> Self {
+        let rows = self.head.size()[0];
+        assert!(
+            i64::from(vocabulary) <= rows,
+            "a vocabulary of {vocabulary} in an embedding of {rows}"
+        );
+        self.head = self.head.narrow(0, 0, i64::from(vocabulary));
+        self
+    }
+
     /// The configuration that this decoder was built for.
     pub fn config(&self) -> &Config {
         &self.config

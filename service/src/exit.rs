@@ -49,13 +49,33 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         .map_or(FAILED, |exit| exit.code)
 }
 
+/// Ends the process at once, without running destructors of static objects: a thread that is still inside libtorch
+/// would find its ground gone and write nonsense on its way down.
+pub fn leave_now(code: u8) -> ! {
+    // SAFETY: `_exit` takes a number, does not return and touches no memory of this program. What must be on disk was
+    // written and synced before.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::_exit(i32::from(code))
+    }
+}
+
 /// What `main` returns: prints the error as one line on standard error.
 pub fn conclude(result: anyhow::Result<()>) -> ExitCode {
+    ExitCode::from(code_of(result))
+}
+
+/// As [`conclude`], for a process whose tensor threads may still be at work: it does not wait for them.
+pub fn conclude_now(result: anyhow::Result<()>) -> ! {
+    leave_now(code_of(result))
+}
+
+fn code_of(result: anyhow::Result<()>) -> u8 {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(exit_code(&error))
+            exit_code(&error)
         }
     }
 }

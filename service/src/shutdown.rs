@@ -35,11 +35,11 @@ fn spawn_watchdog(limit: Duration) {
     let watchdog = move || {
         std::thread::sleep(limit);
         warn!(seconds = limit.as_secs(), "drain took too long, ending now");
-        std::process::exit(i32::from(crate::exit::FAILED));
+        crate::exit::leave_now(crate::exit::FAILED);
     };
     if let Err(error) = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watchdog) {
         warn!(%error, "no watchdog thread, ending now");
-        std::process::exit(i32::from(crate::exit::FAILED));
+        crate::exit::leave_now(crate::exit::FAILED);
     }
 }
 

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-mod port_file;
 
 use std::process::ExitCode;
 
@@ -37,7 +36,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         let listener = server::bind(args.listen).await?;
         let address = listener.local_addr().context("address of the listener")?;
         if let Some(path) = &args.port_file {
-            port_file::write(path, address)?;
+            anytime_service::port_file::write(path, address)?;
         }
         info!(%address, threads = limits.threads, "listening");
         run(listener, token, limits).await

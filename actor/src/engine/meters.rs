@@ -1,11 +1,10 @@
 //! The engine's metrics, looked up once: a decoding step should not search a registry.
 
-use std::time::Duration;
-
 use anytime_service::metric_names::{
     ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_WEIGHTS_VERSION,
     ACTOR_WEIGHTS_WAIT,
 };
+use anytime_service::seconds::Seconds;
 use metrics::{Counter, Gauge, counter, gauge};
 
 /// Handles of every metric that the engine keeps.
@@ -35,30 +34,6 @@ impl Meters {
             slots_used: gauge!(ACTOR_SLOTS, "state" => "used"),
             slots_total: gauge!(ACTOR_SLOTS, "state" => "total"),
             version: gauge!(ACTOR_WEIGHTS_VERSION),
-        }
-    }
-}
-
-/// Seconds as a counter of whole numbers: what is below one second waits for the next addition.
-pub(crate) struct Seconds {
-    counter: Counter,
-    rest: Duration,
-}
-
-impl Seconds {
-    fn new(counter: Counter) -> Self {
-        Self {
-            counter,
-            rest: Duration::ZERO,
-        }
-    }
-
-    pub(crate) fn add(&mut self, duration: Duration) {
-        self.rest += duration;
-        let whole = self.rest.as_secs();
-        if whole > 0 {
-            self.counter.increment(whole);
-            self.rest -= Duration::from_secs(whole);
         }
     }
 }

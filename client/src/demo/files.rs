@@ -40,6 +40,9 @@ const JOB_FILES: [(&str, &str); 2] = [
     ),
 ];
 
+/// Share of whole rows in the warm start; the others are cut, and teach only what a summary is.
+const WHOLE_SHARE: f64 = 0.7;
+
 /// The directory that the job files above name; another `--out` takes its place.
 const OUT_IN_JOB_FILES: &str = "runs/demo";
 
@@ -50,7 +53,7 @@ pub struct Sizes {
     pub train: usize,
     /// Problems to evaluate on; none of them occurs in the other files.
     pub test: usize,
-    /// Rows of the warm start, half of them whole, half of them cut.
+    /// Rows of the warm start, whole and cut ones.
     pub sft: usize,
 }
 
@@ -91,7 +94,7 @@ pub fn write_data(directory: &Path, seed: u64, sizes: &Sizes) -> anyhow::Result<
         if held_out.contains(&chain) {
             continue;
         }
-        let is_whole = random.random();
+        let is_whole = random.random_bool(WHOLE_SHARE);
         rows.push(if is_whole {
             full_row(&chain, &mut random)
         } else {

@@ -255,6 +255,9 @@ impl Fleet {
         arguments.extend(texts(&[
             "--appendonly",
             "yes",
+            // What was answered as accepted survives a killed server; a few groups a second do not feel it.
+            "--appendfsync",
+            "always",
             "--save",
             "",
             "--port",

@@ -61,6 +61,13 @@ impl Programs {
 }
 
 fn find_redis(root: &Path, own: &Path) -> Result<PathBuf, ExitError> {
+    // The set-up fetches one only where PATH has none, or one that is too old.
+    for directory in root.ancestors().chain(own.ancestors()) {
+        let candidate = directory.join(REDIS_IN_CHECKOUT);
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     for name in REDIS_NAMES {
         for directory in std::env::split_paths(&path) {
@@ -68,12 +75,6 @@ fn find_redis(root: &Path, own: &Path) -> Result<PathBuf, ExitError> {
             if candidate.is_file() {
                 return Ok(candidate);
             }
-        }
-    }
-    for directory in root.ancestors().chain(own.ancestors()) {
-        let candidate = directory.join(REDIS_IN_CHECKOUT);
-        if candidate.is_file() {
-            return Ok(candidate);
         }
     }
     let names = REDIS_NAMES.join(" or ");

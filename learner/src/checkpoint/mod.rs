@@ -4,4 +4,4 @@ mod export;
 mod recovery;
 
 pub use export::{export, publishable};
-pub use recovery::{RecoveryState, load_newest, save};
+pub use recovery::{Recovered, RecoveryState, load_newest, save};

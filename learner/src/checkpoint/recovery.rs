@@ -44,6 +44,16 @@ impl RecoveryState {
     }
 }
 
+/// A checkpoint that has been read.
+pub struct Recovered {
+    /// The job's counters.
+    pub state: RecoveryState,
+    /// f32 masters.
+    pub weights: Weights,
+    /// What [`crate::train::AdamW::state`] gave.
+    pub optimiser: BTreeMap<String, Tensor>,
+}
+
 /// Writes a checkpoint of this state and removes older ones.
 ///
 /// # Errors
@@ -89,19 +99,20 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
 ///
 /// # Errors
 /// A checkpoint that is there but cannot be read.
-pub fn load_newest(
-    job_directory: &Path,
-    device: Device,
-) -> anyhow::Result<Option<(RecoveryState, Weights, BTreeMap<String, Tensor>)>> {
+pub fn load_newest(job_directory: &Path, device: Device) -> anyhow::Result<Option<Recovered>> {
     let mut found = list(&job_directory.join(DIRECTORY))?;
     let Some((step, directory)) = found.pop() else {
         return Ok(None);
     };
-    let read = || -> anyhow::Result<_> {
+    let read = || -> anyhow::Result<Recovered> {
         let state: RecoveryState = serde_json::from_slice(&fs::read(directory.join(STATE_FILE))?)?;
         let weights = read_tensors(&directory.join(WEIGHTS_FILE), device)?;
         let optimiser = read_tensors(&directory.join(OPTIMISER_FILE), device)?;
-        Ok((state, weights.into_iter().collect(), optimiser.into_iter().collect()))
+        Ok(Recovered {
+            state,
+            weights: weights.into_iter().collect(),
+            optimiser: optimiser.into_iter().collect(),
+        })
     };
     let checkpoint = read().with_context(|| format!("recovery checkpoint {}", directory.display()))?;
     info!(step, directory = %directory.display(), "going on from the recovery checkpoint");

@@ -51,7 +51,7 @@ fn run_one(hall: &Arc<Hall>, entry: &Arc<JobEntry>, run_job: &RunJob) {
         Err(failure) => match interruption(&failure) {
             Some(Interrupted::Cancelled) => Some((JobState::Cancelled, String::new())),
             Some(Interrupted::Shutdown) => None,
-            None => Some((JobState::Failed, format!("{failure:#}"))),
+            None => Some((JobState::Failed, without_backtrace(&format!("{failure:#}")))),
         },
     };
     hall.clear(job_id, ended.is_some());
@@ -69,6 +69,17 @@ fn run_one(hall: &Arc<Hall>, entry: &Arc<JobEntry>, run_job: &RunJob) {
             entry.finish(state, "");
         }
     }
+}
+
+/// libtorch appends its own call stack to every message; the job's record keeps what a person reads.
+fn without_backtrace(message: &str) -> String {
+    const STACK_STARTS: &str = "\nException raised from";
+    message
+        .split(STACK_STARTS)
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
 }
 
 /// Whether the job stopped because it was asked to.

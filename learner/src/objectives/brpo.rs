@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn golden_thinking_advantages() {
-        let vectors: [(&[f64], v1::VarianceReduction, [f64; 4], [f64; 4]); 8] = [
+        type Vector<'a> = (&'a [f64], v1::VarianceReduction, [f64; 4], [f64; 4]);
+        let vectors: [Vector<'_>; 8] = [
             (
                 &UNIFORM,
                 FULL,

@@ -47,6 +47,8 @@ pub struct StepFigures {
 /// The model under training. Lives on the job's thread.
 pub struct Trainer {
     config: Config,
+    /// Ids from here on are never sampled.
+    vocabulary: u32,
     masters: Weights,
     compute_kind: Kind,
     device: Device,
@@ -63,8 +65,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// `masters`: f32 tensors on `device`, by the checkpoint's keys.
-    pub fn new(settings: &JobSettings, config: Config, masters: Weights, device: Device) -> Self {
+    /// `masters`: f32 tensors on `device`, by the checkpoint's keys. `vocabulary`: how many ids the tokenizer has.
+    pub fn new(settings: &JobSettings, config: Config, vocabulary: u32, masters: Weights, device: Device) -> Self {
         let masters: Weights = masters
             .into_iter()
             .map(|(name, tensor)| (name, tensor.detach().set_requires_grad(true)))
@@ -91,6 +93,7 @@ impl Trainer {
             normaliser: training.normaliser,
             micro_batch_tokens: training.micro_batch_tokens.unwrap_or(by_device) as usize,
             config,
+            vocabulary,
             masters,
             device,
         }
@@ -190,6 +193,7 @@ impl Trainer {
     fn decoder(&self) -> Decoder {
         Decoder::with_compute_kind(&self.config, &self.masters, self.compute_kind)
             .expect("the weights were checked when the job started and keep their names and shapes")
+            .limit_vocabulary(self.vocabulary)
     }
 
     /// Packs rows, and computes the proximal log-probabilities of a batch that holds tokens of older versions.

@@ -52,7 +52,7 @@ fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
 fn trainer(settings: &JobSettings) -> Trainer {
     let config = config();
     let weights = initialise_weights(&config, 3, Device::Cpu);
-    Trainer::new(settings, config, weights, Device::Cpu)
+    Trainer::new(settings, config, 24, weights, Device::Cpu)
 }
 
 fn log_probs(weights: &Weights, rows: &[TreeRow]) -> Vec<f32> {

@@ -24,9 +24,12 @@ pub struct Prepared {
     pub problems: Vec<v1::Problem>,
     /// Train and evaluate jobs: what accuracy is measured on. May be empty for train.
     pub evaluation_problems: Vec<v1::Problem>,
-    /// Sft jobs: (prompt ids, completion ids with the end of sequence). Empty otherwise.
-    pub completions: Vec<(Vec<u32>, Vec<u32>)>,
+    /// Sft jobs: what is imitated. Empty otherwise.
+    pub completions: Vec<PromptAndCompletion>,
 }
+
+/// Ids of a supervised row, the end of sequence included.
+pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
 
 /// Reads and checks everything that the job names. Relative paths start at `root`.
 ///
@@ -36,12 +39,14 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
     let model_directory = root.join(&settings.model.path);
     let (config, tokenizer) = open_model(settings, &model_directory)?;
     let open = marker_ids(&tokenizer, "markers.open", &settings.markers.open)?;
-    let markers = v1::MarkerIds {
-        end: marker_ids(&tokenizer, "markers.end", &settings.markers.end)?,
-        cut: marker_ids(&tokenizer, "markers.cut", &settings.markers.cut)?,
-        summary: marker_ids(&tokenizer, "markers.summary", &settings.markers.summary)?,
-    };
-    check_marker_ids(settings, &open, &markers)?;
+    let mut markers = v1::MarkerIds::default();
+    // Supervised rows hold their markers themselves.
+    if settings.kind != v1::JobKind::Sft {
+        markers.end = marker_ids(&tokenizer, "markers.end", &settings.markers.end)?;
+        markers.cut = marker_ids(&tokenizer, "markers.cut", &settings.markers.cut)?;
+        markers.summary = marker_ids(&tokenizer, "markers.summary", &settings.markers.summary)?;
+        check_marker_ids(settings, &open, &markers)?;
+    }
 
     let prompts = Prompts {
         settings,
@@ -92,7 +97,7 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(Config, Token
     let config = Config::load(directory).map_err(|error| refuse(&error))?;
     let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
     if !settings.model.initialise {
-        //LATER anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
+        anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
     }
     if tokenizer.eos_ids().is_empty() {
         return Err(refuse(
@@ -220,7 +225,7 @@ impl Prompts<'_> {
         Ok(problems)
     }
 
-    fn completions(&self, rows: &[CompletionRow]) -> Result<Vec<(Vec<u32>, Vec<u32>)>, InvalidSetting> {
+    fn completions(&self, rows: &[CompletionRow]) -> Result<Vec<PromptAndCompletion>, InvalidSetting> {
         let mut completions = Vec::with_capacity(rows.len());
         for row in rows {
             let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
@@ -244,10 +249,19 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
     let prompt = all.map(|problem| problem.prompt_ids.len()).max().unwrap_or(0);
     let markers = &prepared.markers;
     let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
-    for (field, budgets) in [
-        ("rollout.budgets", &settings.rollout.budgets),
-        ("evaluation.budgets", &settings.evaluation.budgets),
-    ] {
+    // A job that generates nothing at a list of budgets need not set it: the default is for long contexts.
+    let lists = [
+        ("rollout.budgets", &settings.rollout.budgets, &prepared.problems),
+        (
+            "evaluation.budgets",
+            &settings.evaluation.budgets,
+            &prepared.evaluation_problems,
+        ),
+    ];
+    for (field, budgets, problems) in lists {
+        if problems.is_empty() {
+            continue;
+        }
         let largest = budgets.last().copied().unwrap_or(0) as usize;
         let length = prompt + largest + inserted + settings.rollout.max_summary_tokens as usize;
         if length > prepared.config.max_position_embeddings {

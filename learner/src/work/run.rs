@@ -49,12 +49,18 @@ impl<'a> RunningJob<'a> {
         let settings = context.settings();
         let recovered = checkpoint::load_newest(context.directory(), device)?;
         let (weights, recovered) = match recovered {
-            Some((state, weights, optimiser)) => (weights, Some((state, optimiser))),
+            Some(recovered) => (recovered.weights, Some((recovered.state, recovered.optimiser))),
             None => (first_weights(context, &prepared, device)?, None),
         };
         check_model(&prepared.config, &weights)?;
         let parameters: i64 = weights.values().map(|tensor| tensor.numel() as i64).sum();
-        let mut trainer = Trainer::new(settings, prepared.config.clone(), weights, device);
+        let mut trainer = Trainer::new(
+            settings,
+            prepared.config.clone(),
+            prepared.tokenizer.vocabulary_size(),
+            weights,
+            device,
+        );
         let mut state = RecoveryState::default();
         if let Some((saved, optimiser)) = recovered {
             trainer.optimiser_mut().restore(saved.updates, optimiser)?;

@@ -11,7 +11,7 @@ use tracing::info;
 use super::run::RunningJob;
 use super::training_order::TrainingOrder;
 use super::training_plan;
-use crate::desk::{DeskError, Interrupted, ProblemSource, QueuedGroup, TrainingOpening};
+use crate::desk::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
 use crate::evaluate::{generated_tokens_of, thinking_tokens_of};
 use crate::objectives::ScoreTable;
 use crate::train::StepFigures;
@@ -57,7 +57,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let groups = match job.context.take_groups(settings.training.batch as usize) {
             Ok(groups) => groups,
             Err(DeskError::Interrupted(Interrupted::Shutdown)) => {
-                // The step boundary is the moment at which a checkpoint costs nothing that was done.
+                // The step boundary is the moment at which a checkpoint loses nothing that was done.
                 job.save_recovery()?;
                 job.context.acknowledge(&unacknowledged).ok();
                 return Err(Interrupted::Shutdown.into());
@@ -67,7 +67,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let waited = started.elapsed();
         waiting.add(waited);
         let version = job.state.step;
-        let figures = job.trainer.policy_step(&groups, version, &|| job.context.check())?;
+        let figures = job.trainer.policy_step(&groups, version, &|| cancelled(job.context))?;
         job.state.step += 1;
         job.state.consume(groups.iter().map(|queued| queued.sequence));
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
@@ -89,6 +89,15 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         job.evaluate()?;
     }
     job.export(job.final_directory())
+}
+
+/// A step under way is left only when the job is cancelled: at a shutdown it is worth finishing, and if that takes too
+/// long the recovery checkpoint is still there.
+fn cancelled(context: &JobContext) -> Result<(), Interrupted> {
+    match context.check() {
+        Err(Interrupted::Cancelled) => Err(Interrupted::Cancelled),
+        _ => Ok(()),
+    }
 }
 
 /// Problems in the order of training.

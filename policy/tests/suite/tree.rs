@@ -308,3 +308,23 @@ fn tokens_of_a_batch() {
     );
     assert_eq!(TreeBatch::padded_tokens(&[]), 0);
 }
+
+#[test]
+fn ids_outside_the_vocabulary_take_no_probability() {
+    let (config, weights) = trainable("llama", Kind::Float);
+    let _guard = tch::no_grad_guard();
+    let whole = Decoder::new(&config, &weights).unwrap();
+    let vocabulary = config.vocab_size as u32 - 3;
+    let limited = Decoder::new(&config, &weights).unwrap().limit_vocabulary(vocabulary);
+    let hidden = Tensor::rand([4, config.hidden_size], (Kind::Float, Device::Cpu));
+    let targets = Tensor::from_slice(&[0_i64, 1, 2, 3]);
+    let masked = whole
+        .logits(&hidden)
+        .narrow(1, 0, i64::from(vocabulary))
+        .log_softmax(-1, None);
+    let expected = masked.gather(-1, &targets.unsqueeze(-1), false).squeeze_dim(-1);
+    let difference = limited.log_probs(&hidden, &targets, 1.0) - expected;
+    assert!(difference.abs().max().double_value(&[]) < 1e-6);
+    let unlimited = whole.log_probs(&hidden, &targets, 1.0) - limited.log_probs(&hidden, &targets, 1.0);
+    assert!(unlimited.max().double_value(&[]) < 0.0);
+}

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anytime_service::exit::ExitError;
+use crate::exit::ExitError;
 
 /// Writes `host:port` and a line break. Written aside and renamed: who sees the file sees all of it.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code that names the file.
-pub(crate) fn write(path: &Path, address: SocketAddr) -> Result<(), ExitError> {
+pub fn write(path: &Path, address: SocketAddr) -> Result<(), ExitError> {
     let mut aside = OsString::from(path);
     aside.push(format!(".{}", std::process::id()));
     std::fs::write(&aside, format!("{address}\n"))
