@@ -231,6 +231,13 @@ fn stale_tokens_are_counted_and_trained_against_the_recomputed_policy() {
 }
 
 #[test]
+fn a_token_on_an_older_cache_is_not_fresh() {
+    assert_eq!(super::trainer::fresh_tokens(&[2, 2, 2], 2), [true; 3]);
+    assert_eq!(super::trainer::fresh_tokens(&[1, 2, 2], 2), [false; 3]);
+    assert_eq!(super::trainer::fresh_tokens(&[2, 3], 2), [true, false]);
+}
+
+#[test]
 fn supervised_steps_learn_a_row_by_heart() {
     let settings = settings(|spec| {
         spec.kind = Some(v1::JobKind::Sft.into());
