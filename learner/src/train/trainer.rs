@@ -60,8 +60,6 @@ pub struct Trainer {
     temperature: f64,
     /// Whether log-probabilities of the sampling distribution are those of the whole vocabulary.
     sampling_is_whole: bool,
-    /// Whether actors keep the cache of a trace under way when new weights arrive.
-    keeps_cache: bool,
     minibatches: usize,
     normaliser: f64,
     micro_batch_tokens: usize,
@@ -92,7 +90,6 @@ impl Trainer {
             },
             temperature: f64::from(sampling.temperature),
             sampling_is_whole: sampling.top_p >= 1.0 && sampling.top_k == 0,
-            keeps_cache: settings.rollout.cache_policy != v1::CachePolicy::Recompute,
             minibatches: training.minibatches as usize,
             normaliser: training.normaliser,
             micro_batch_tokens: training.micro_batch_tokens.unwrap_or(by_device) as usize,
@@ -211,10 +208,6 @@ impl Trainer {
             Tensor::from_slice(&all).to_device(self.device)
         };
         let behaviour = column(|row| &row.behaviour);
-        // On a cache that was kept over a change of weights, not even the newest weights give what they would give now.
-        let contexts = tokens
-            .iter()
-            .flat_map(|row| if self.keeps_cache { &row.oldest } else { &row.versions });
         let fresh: Vec<bool> = tokens
             .iter()
             .flat_map(|row| fresh_tokens(&row.versions, version))
