@@ -1,1 +1,16 @@
-//! Tests across processes.
+//! The harness of the tests that cross processes. A [`workplace::Workplace`] is a temporary directory with the demo's
+//! data and model, and the command line in it; a [`stack::Stack`] is a Redis, a verifier, a learner and actors as real
+//! processes on loopback. Whatever a test starts ends with it, also where the test panics.
+//!
+//! The binaries are those of this build: `cargo build --workspace --bins` makes them (the Makefile does).
+#![forbid(unsafe_code)]
+
+pub mod dashboard;
+pub mod history;
+pub mod metrics;
+pub mod process;
+pub mod programs;
+pub mod prometheus;
+pub mod stack;
+pub mod wait;
+pub mod workplace;

@@ -1,0 +1,39 @@
+//! Reads the metrics of one process, without a Prometheus.
+
+use std::time::Duration;
+
+/// One line of an exposition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Name and labels as they stand there.
+    pub series: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Scrapes `host:port`; None where nobody answers.
+pub async fn scrape(address: &str) -> Option<Vec<Sample>> {
+    let request = reqwest::Client::new()
+        .get(format!("http://{address}/metrics"))
+        .timeout(Duration::from_secs(5));
+    let text = request.send().await.ok()?.text().await.ok()?;
+    let mut samples = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let Some((series, value)) = line.rsplit_once(' ') {
+            samples.push(Sample {
+                series: series.to_owned(),
+                value: value.parse().unwrap_or(f64::NAN),
+            });
+        }
+    }
+    Some(samples)
+}
+
+/// The sum over all series of this name that contain this label pair (`state="running"`).
+pub fn sum(samples: &[Sample], name: &str, label: &str) -> f64 {
+    let is_wanted = |sample: &&Sample| {
+        let named = sample.series.split('{').next() == Some(name);
+        named && sample.series.contains(label)
+    };
+    samples.iter().filter(is_wanted).map(|sample| sample.value).sum()
+}

@@ -1,0 +1,157 @@
+//! A real Prometheus with the repository's own configuration, pointed at the processes of a test.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::dashboard::prometheus_file;
+use crate::process::Process;
+use crate::programs;
+use crate::stack::free_address;
+use crate::wait::eventually;
+use crate::workplace::Workplace;
+
+const START_SECONDS: u64 = 30;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Prometheus {
+    _process: Process,
+    address: String,
+    client: reqwest::Client,
+}
+
+/// What a query gave: the value of every series.
+pub type Values = Vec<f64>;
+
+impl Prometheus {
+    /// Starts one that scrapes every second. `targets`: addresses by the job's name in the configuration.
+    pub async fn start(workplace: &Workplace, targets: &[(&str, Vec<String>)]) -> Self {
+        let address = free_address();
+        let directory = workplace.path("prometheus");
+        std::fs::create_dir_all(&directory).expect("directory of prometheus");
+        let mut targets = targets.to_vec();
+        targets.push(("prometheus", vec![address.clone()]));
+        std::fs::write(directory.join("prometheus.yml"), configuration(&targets)).expect("configuration");
+        std::fs::copy(prometheus_file("alerts.yml"), directory.join("alerts.yml")).expect("alerts");
+
+        let process = Process::start(
+            "prometheus",
+            command(&directory, &address),
+            workplace.mark(),
+            &directory,
+        );
+        let mut prometheus = Self {
+            _process: process,
+            address,
+            client: reqwest::Client::new(),
+        };
+        eventually("prometheus", START_SECONDS, async || {
+            prometheus._process.assert_runs();
+            prometheus.get("/-/ready").await
+        })
+        .await;
+        prometheus
+    }
+
+    /// Runs one query now. Empty while there is no data; NaN is no data.
+    pub async fn query(&self, expression: &str) -> Values {
+        let answer = self
+            .json(&format!("/api/v1/query?query={}", percent_encoded(expression)))
+            .await;
+        assert_eq!(answer["status"], "success", "{expression}: {answer}");
+        let result = &answer["data"]["result"];
+        let texts: Vec<&str> = match answer["data"]["resultType"].as_str() {
+            Some("scalar") => result[1].as_str().into_iter().collect(),
+            _ => {
+                let series = result.as_array().into_iter().flatten();
+                series.filter_map(|one| one["value"][1].as_str()).collect()
+            }
+        };
+        let values = texts.into_iter().filter_map(|text| text.parse::<f64>().ok());
+        values.filter(|value| value.is_finite()).collect()
+    }
+
+    /// The names of all series that were ever scraped.
+    pub async fn series_names(&self) -> Vec<String> {
+        let answer = self.json("/api/v1/label/__name__/values").await;
+        let names = answer["data"].as_array().into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    }
+
+    /// The alerts' names with their health, which is `ok` once the expression has been evaluated without an error.
+    pub async fn alerts(&self) -> Vec<(String, String)> {
+        let answer = self.json("/api/v1/rules?type=alert").await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let groups = answer["data"]["groups"].as_array().into_iter().flatten();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        rules.map(|rule| (text(&rule["name"]), text(&rule["health"]))).collect()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let text = self.get(path).await.expect("prometheus answers");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// The body of an answer, whatever its status, as long as somebody is ready to answer.
+    async fn get(&self, path: &str) -> Option<String> {
+        let url = format!("http://{}{path}", self.address);
+        let response = self
+            .client
+            .get(url)
+            .timeout(Duration::from_secs(10))
+            .send()
+            .await
+            .ok()?;
+        if response.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+        response.text().await.ok()
+    }
+}
+
+fn command(directory: &Path, address: &str) -> Command {
+    let mut command = Command::new(programs::prometheus());
+    command
+        .arg(format!("--config.file={}", directory.join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .env("GOMAXPROCS", "1");
+    command
+}
+
+/// The repository's configuration with other targets, scraping every second. Every job must be given targets.
+fn configuration(targets: &[(&str, Vec<String>)]) -> String {
+    let original = std::fs::read_to_string(prometheus_file("prometheus.yml")).expect("the configuration");
+    let mut lines = Vec::new();
+    let mut job = String::new();
+    for line in original.lines() {
+        let indentation = &line[..line.len() - line.trim_start().len()];
+        if let Some(name) = line.trim().strip_prefix("- job_name:") {
+            job = name.trim().to_owned();
+        }
+        let rewritten = if line.trim().starts_with("- targets:") {
+            let found = targets.iter().find(|(name, _)| *name == job);
+            let (_, addresses) = found.unwrap_or_else(|| panic!("no targets for the job {job} of prometheus.yml"));
+            format!("{indentation}- targets: {addresses:?}")
+        } else if line.trim().starts_with("scrape_interval:") {
+            format!("{indentation}scrape_interval: 1s")
+        } else if line.trim().starts_with("evaluation_interval:") {
+            format!("{indentation}evaluation_interval: 2s")
+        } else {
+            line.to_owned()
+        };
+        lines.push(rewritten);
+    }
+    lines.join("\n") + "\n"
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: &u8| match byte {
+        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' => char::from(*byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.as_bytes().iter().map(encode).collect()
+}

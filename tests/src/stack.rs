@@ -1,0 +1,300 @@
+//! A whole deployment on loopback: Redis, verifier, learner and actors, each a process of its own.
+
+use std::ffi::OsString;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anytime_proto::v1::job_service_client::JobServiceClient;
+use anytime_proto::v1::{self, JobSpec, JobState};
+use tonic::transport::Channel;
+
+use crate::history::History;
+use crate::metrics::Sample;
+use crate::process::Process;
+use crate::programs;
+use crate::wait::eventually;
+use crate::workplace::{Ended, Workplace};
+
+/// How long a process may take until it listens; libtorch from a cold disk takes its time.
+const START_SECONDS: u64 = 60;
+
+/// A server of the stack and where it is.
+#[derive(Debug)]
+pub struct Server {
+    /// The process.
+    pub process: Process,
+    /// `host:port` of its gRPC services; empty for an actor.
+    pub address: String,
+    /// `host:port` of its metrics.
+    pub metrics_address: String,
+}
+
+/// See the module. Fields are dropped in this order: servers before the Redis that they use, the directory last.
+#[derive(Debug)]
+pub struct Stack {
+    /// By the order in which they were started.
+    pub actors: Vec<Server>,
+    /// The learner.
+    pub learner: Server,
+    /// The verifier.
+    pub verifier: Server,
+    redis_url: String,
+    _redis: Process,
+    /// Where everything is.
+    pub workplace: Workplace,
+}
+
+impl Stack {
+    /// Starts everything, with this many actors, and waits until the servers listen.
+    pub async fn start(actors: usize) -> Self {
+        let workplace = Workplace::new();
+        let (redis, redis_url) = start_redis(&workplace).await;
+        let verifier = start_server(&workplace, "verifier", "127.0.0.1:0", verifier_arguments()).await;
+        let arguments = learner_arguments(&workplace, &redis_url);
+        let learner = start_server(&workplace, "learner", "127.0.0.1:0", arguments).await;
+        let mut stack = Self {
+            actors: Vec::new(),
+            learner,
+            verifier,
+            redis_url,
+            _redis: redis,
+            workplace,
+        };
+        for _ in 0..actors {
+            stack.add_actor();
+        }
+        stack
+    }
+
+    /// Starts one more actor.
+    pub fn add_actor(&mut self) {
+        let name = format!("actor-{}", self.actors.len() + 1);
+        let metrics_address = free_address();
+        let mut command = Command::new(programs::binary("anytime-actor"));
+        command.args(["--actor-id", &name, "--threads", "1", "--device", "cpu"]);
+        command.args(["--learner", &format!("http://{}", self.learner.address)]);
+        command.args(["--verifier", &format!("http://{}", self.verifier.address)]);
+        command.args(["--metrics-address", &metrics_address]);
+        let process = Process::start(&name, command, self.workplace.mark(), &logs(&self.workplace));
+        self.actors.push(Server {
+            process,
+            address: String::new(),
+            metrics_address,
+        });
+    }
+
+    /// Starts the learner again where its peers look for it; the old one must have ended.
+    pub async fn restart_learner(&mut self) {
+        let address = self.learner.address.clone();
+        let arguments = learner_arguments(&self.workplace, &self.redis_url);
+        self.learner = start_server(&self.workplace, "learner", &address, arguments).await;
+    }
+
+    /// Starts the verifier again where its peers look for it; the old one must have ended.
+    pub async fn restart_verifier(&mut self) {
+        let address = self.verifier.address.clone();
+        self.verifier = start_server(&self.workplace, "verifier", &address, verifier_arguments()).await;
+    }
+
+    /// The learner's job service.
+    pub fn jobs(&self) -> JobServiceClient<Channel> {
+        JobServiceClient::new(channel(&self.learner.address))
+    }
+
+    /// Submits a job over gRPC.
+    pub async fn submit(&self, request_id: &str, spec: JobSpec) -> v1::Job {
+        let request = v1::SubmitJobRequest {
+            request_id: request_id.to_owned(),
+            spec: Some(spec),
+        };
+        self.jobs()
+            .submit(request)
+            .await
+            .expect("the job is accepted")
+            .into_inner()
+    }
+
+    /// The job as the learner has it; None while there is no learner.
+    pub async fn job(&self, job_id: &str) -> Option<v1::Job> {
+        let request = v1::GetJobRequest {
+            job_id: job_id.to_owned(),
+        };
+        self.jobs().get(request).await.ok().map(tonic::Response::into_inner)
+    }
+
+    /// Waits until the job has done this many steps and still runs.
+    pub async fn wait_for_step(&mut self, job_id: &str, step: u64, seconds: u64) {
+        let reached = eventually(&format!("step {step} of {job_id}"), seconds, async || {
+            let job = self.job(job_id).await?;
+            let has_ended = !matches!(job.state(), JobState::Queued | JobState::Running);
+            (has_ended || job.step >= step).then_some(job)
+        })
+        .await;
+        assert_eq!(
+            reached.state(),
+            JobState::Running,
+            "at step {}: {}",
+            reached.step,
+            reached.error
+        );
+    }
+
+    /// Waits for the end of the job and checks that it succeeded.
+    pub async fn wait_for_success(&mut self, job_id: &str, seconds: u64) -> v1::Job {
+        let ended = eventually(&format!("the end of {job_id}"), seconds, async || {
+            let job = self.job(job_id).await?;
+            (!matches!(job.state(), JobState::Queued | JobState::Running)).then_some(job)
+        })
+        .await;
+        assert_eq!(ended.state(), JobState::Succeeded, "{}", ended.error);
+        ended
+    }
+
+    /// All events of a job that has ended.
+    pub async fn history(&self, job_id: &str) -> History {
+        let request = v1::WatchJobRequest {
+            job_id: job_id.to_owned(),
+            after: 0,
+        };
+        let mut stream = self.jobs().watch(request).await.expect("the job is known").into_inner();
+        let mut events = Vec::new();
+        while let Some(event) = stream.message().await.expect("the stream ends well") {
+            events.push(event);
+        }
+        History { events }
+    }
+
+    /// Panics unless the steps of the final history trained as many different groups as groups: none of them twice. What
+    /// the recovery checkpoint has consumed is a set.
+    pub async fn assert_trained_once_each(&self, job_id: &str) {
+        let job = self.job(job_id).await.expect("the learner answers");
+        let training = job.spec.and_then(|spec| spec.training).expect("a train job");
+        let steps = self.history(job_id).await.final_step_numbers();
+        let expected: Vec<u64> = (1..=training.steps()).collect();
+        assert_eq!(steps, expected, "every step is there once");
+        let consumed = consumed_groups(&self.job_directory(job_id));
+        assert_eq!(consumed, training.steps() * u64::from(training.batch()));
+    }
+
+    /// What the learner's counters say.
+    pub async fn learner_metrics(&self) -> Vec<Sample> {
+        crate::metrics::scrape(&self.learner.metrics_address)
+            .await
+            .expect("the learner serves metrics")
+    }
+
+    /// Directory of a job.
+    pub fn job_directory(&self, job_id: &str) -> PathBuf {
+        runs(&self.workplace).join(job_id)
+    }
+
+    /// Runs `anytime` against this stack's learner.
+    pub async fn anytime(&self, arguments: &[&str], seconds: u64) -> Ended {
+        let learner = format!("http://{}", self.learner.address);
+        let arguments = [arguments, &["--learner", &learner]].concat();
+        self.workplace.anytime(&arguments, seconds).await
+    }
+}
+
+/// A channel to `host:port` that connects on first use.
+pub fn channel(address: &str) -> Channel {
+    let uri = format!("http://{address}");
+    Channel::from_shared(uri).expect("an address").connect_lazy()
+}
+
+/// A loopback address that is free now.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a free port").to_string()
+}
+
+async fn start_redis(workplace: &Workplace) -> (Process, String) {
+    let directory = workplace.path("redis");
+    std::fs::create_dir_all(&directory).expect("directory of redis");
+    let address = free_address();
+    let (_, port) = address.rsplit_once(':').expect("host and port");
+    let mut command = Command::new(programs::redis_server());
+    command.args([
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--appendonly",
+        "yes",
+        "--save",
+        "",
+        "--dir",
+    ]);
+    command.arg(&directory);
+    let mut redis = Process::start("redis", command, workplace.mark(), &logs(workplace));
+    eventually("redis", START_SECONDS, async || {
+        redis.assert_runs();
+        TcpStream::connect(&address).ok()
+    })
+    .await;
+    (redis, format!("redis://{address}"))
+}
+
+fn verifier_arguments() -> Vec<OsString> {
+    texts(&["--threads", "1"])
+}
+
+fn learner_arguments(workplace: &Workplace, redis_url: &str) -> Vec<OsString> {
+    let mut arguments = texts(&["--redis", redis_url, "--threads", "1", "--device", "cpu", "--root"]);
+    arguments.push(workplace.path("").into_os_string());
+    arguments.push("--runs-dir".into());
+    arguments.push(runs(workplace).into_os_string());
+    arguments
+}
+
+async fn start_server(workplace: &Workplace, name: &str, listen: &str, arguments: Vec<OsString>) -> Server {
+    let port_file = workplace.path(&format!("{name}.port"));
+    let _ = std::fs::remove_file(&port_file);
+    let metrics_address = free_address();
+    let mut command = Command::new(programs::binary(&format!("anytime-{name}")));
+    if name == "verifier" {
+        command.arg("serve");
+    }
+    command.args(["--listen", listen, "--metrics-address", &metrics_address, "--port-file"]);
+    command.arg(&port_file).args(arguments);
+    let mut process = Process::start(name, command, workplace.mark(), &logs(workplace));
+    let address = eventually(&format!("the port of the {name}"), START_SECONDS, async || {
+        process.assert_runs();
+        std::fs::read_to_string(&port_file).ok()
+    })
+    .await;
+    Server {
+        process,
+        address: address.trim().to_owned(),
+        metrics_address,
+    }
+}
+
+fn logs(workplace: &Workplace) -> PathBuf {
+    workplace.path("logs")
+}
+
+fn runs(workplace: &Workplace) -> PathBuf {
+    workplace.path("runs")
+}
+
+fn texts(values: &[&str]) -> Vec<OsString> {
+    values.iter().map(OsString::from).collect()
+}
+
+/// How many groups the recovery checkpoint of a job's directory has consumed, each counted once.
+fn consumed_groups(job_directory: &Path) -> u64 {
+    let recovery = job_directory.join("recovery");
+    let listing = std::fs::read_dir(&recovery).expect("a recovery checkpoint");
+    let newest = listing
+        .flatten()
+        .map(|entry| entry.path())
+        .max()
+        .expect("a recovery checkpoint");
+    let text = std::fs::read_to_string(newest.join("state.json")).expect("state of the recovery checkpoint");
+    let state: serde_json::Value = serde_json::from_str(&text).expect("state of the recovery checkpoint");
+    let below = state["consumed_below"].as_u64().expect("consumed groups");
+    let beyond = state["consumed"].as_array().expect("consumed groups").len();
+    below + beyond as u64
+}

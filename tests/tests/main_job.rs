@@ -1,0 +1,242 @@
+//! The main job, small: warm start and BRPO through `anytime local` with every process real, watched by a real
+//! Prometheus with the repository's configuration, every query of the dashboard included.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anytime_service::metric_names;
+use anytime_tests::dashboard::{self, PanelQuery, metric_names as names_in, prometheus_file};
+use anytime_tests::process::Process;
+use anytime_tests::prometheus::Prometheus;
+use anytime_tests::wait::{eventually, within};
+use anytime_tests::workplace::Workplace;
+use serde_json::Value;
+
+const STEPS: u64 = 40;
+const BUDGETS: [u64; 4] = [6, 12, 18, 24];
+
+#[test]
+fn dashboard_and_alerts_use_metrics_that_exist() {
+    let queries = dashboard::queries();
+    assert!(queries.len() > 30, "the dashboard was found: {}", queries.len());
+    let mut used: Vec<(String, String)> = Vec::new();
+    for query in &queries {
+        let names = names_in(&query.expression);
+        assert!(!names.is_empty(), "{query:?} asks for nothing of ours");
+        used.extend(names.into_iter().map(|name| (query.panel.clone(), name)));
+    }
+    let alerts = std::fs::read_to_string(prometheus_file("alerts.yml")).unwrap();
+    used.extend(
+        names_in(&alerts)
+            .into_iter()
+            .map(|name| ("alerts.yml".to_owned(), name)),
+    );
+    let unknown: Vec<_> = used
+        .iter()
+        .filter(|(_, name)| !metric_names::ALL.contains(&name.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_main_job_trains_and_every_panel_of_the_dashboard_has_data() {
+    within(200, async {
+        let workplace = Workplace::new();
+        let sft_file = workplace.write_job(&workplace.sft(150));
+        let mut train = workplace.demo_train();
+        let training = train.training.get_or_insert_default();
+        training.steps = Some(STEPS);
+        training.batch = Some(8);
+        // So short a warm start leaves a fragile model: at the demo's rate it would forget how to answer at all.
+        training.learning_rate = Some(1e-4);
+        let train_file = workplace.write_job(&train);
+        let jobs = [sft_file.to_str().unwrap(), train_file.to_str().unwrap()];
+        let options = ["--out", "out", "--actors", "2", "--device", "cpu", "--json"];
+        let command = workplace.command(&[&["local"], &jobs[..], &options].concat());
+        let mut local = Process::start("local", command, workplace.mark(), &workplace.path("local"));
+
+        let state_file = workplace.path("out/local.json");
+        let state: Value = eventually("all processes", 60, async || {
+            local.assert_runs();
+            serde_json::from_str(&std::fs::read_to_string(&state_file).ok()?).ok()
+        })
+        .await;
+        let prometheus = Prometheus::start(&workplace, &targets(&state)).await;
+        watch_dashboard(&prometheus, &mut local).await;
+        assert_eq!(local.exit_code(60).await, 0);
+        assert_all_metrics_scraped(&prometheus).await;
+        let alerts = prometheus.alerts().await;
+        assert!(
+            !alerts.is_empty() && alerts.iter().all(|(_, health)| health == "ok"),
+            "{alerts:?}"
+        );
+        drop(prometheus);
+        workplace.assert_nothing_runs();
+
+        assert_report(&workplace.path("out"));
+        assert_checkpoint(&workplace.path("final"));
+        for name in ["verifier", "learner", "actor-1", "actor-2"] {
+            assert_structured_log(&workplace.path(&format!("out/logs/{name}.log")), name);
+        }
+    })
+    .await;
+}
+
+/// The scrape targets by the names of deploy/prometheus/prometheus.yml.
+fn targets(state: &Value) -> Vec<(&'static str, Vec<String>)> {
+    let of = |kind: &'static str| {
+        let processes = state["processes"].as_array().unwrap().iter();
+        let wanted = processes.filter(|process| process["name"].as_str().unwrap().starts_with(kind));
+        let addresses: Vec<String> = wanted
+            .map(|process| process["metrics_address"].as_str().unwrap().to_owned())
+            .collect();
+        (kind, addresses)
+    };
+    let targets = vec![of("learner"), of("actor"), of("verifier")];
+    let counts: Vec<usize> = targets.iter().map(|(_, addresses)| addresses.len()).collect();
+    assert_eq!(counts, [1, 2, 1]);
+    targets
+}
+
+/// Asks every query again and again until it has had data; all must have had some when the job ends.
+async fn watch_dashboard(prometheus: &Prometheus, local: &mut Process) {
+    let mut open: Vec<PanelQuery> = dashboard::queries();
+    while !open.is_empty() && local.exit_status().is_none() {
+        let mut still_open = Vec::new();
+        for query in open {
+            if prometheus.query(&query.expression).await.is_empty() {
+                still_open.push(query);
+            }
+        }
+        open = still_open;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    assert!(
+        open.is_empty(),
+        "without data over the whole job: {open:#?}\n{}",
+        local.log()
+    );
+}
+
+async fn assert_all_metrics_scraped(prometheus: &Prometheus) {
+    let series = prometheus.series_names().await;
+    let scraped: BTreeSet<String> = names_in(&series.join(" ")).into_iter().collect();
+    let missing: Vec<_> = metric_names::ALL
+        .iter()
+        .filter(|name| !scraped.contains(**name))
+        .collect();
+    assert!(missing.is_empty(), "never scraped: {missing:?}");
+    // The reverse: nothing is served that is not in the list, and so on no dashboard's mind.
+    let strangers: Vec<_> = scraped
+        .iter()
+        .filter(|name| !metric_names::ALL.contains(&name.as_str()))
+        .collect();
+    assert!(strangers.is_empty(), "not in metric_names::ALL: {strangers:?}");
+}
+
+fn assert_report(out: &Path) {
+    let text = std::fs::read_to_string(out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    for moment in ["before", "after"] {
+        let measured = &report[moment];
+        let list = |key: &str| -> Vec<f64> {
+            let values = measured[key]
+                .as_array()
+                .unwrap_or_else(|| panic!("{moment}.{key}: {measured}"));
+            values.iter().map(|value| value.as_f64().unwrap()).collect()
+        };
+        assert_eq!(list("budgets"), BUDGETS.map(|budget| budget as f64));
+        let accuracy = list("accuracy");
+        assert_eq!((accuracy.len(), list("ci95").len()), (4, 4));
+        let shares = accuracy.iter().chain(&list("ci95")).copied().collect::<Vec<f64>>();
+        assert!(
+            shares.iter().all(|value| (0.0..=1.0).contains(value)),
+            "{moment}: {measured}"
+        );
+        let anytime = accuracy.iter().sum::<f64>() / 4.0;
+        assert!(
+            (measured["anytime"].as_f64().unwrap() - anytime).abs() < 1e-9,
+            "{measured}"
+        );
+        assert_eq!(measured["final"].as_f64().unwrap(), accuracy[3], "{measured}");
+        let thinking = measured["mean_thinking_tokens"].as_f64().unwrap();
+        assert!(thinking > 0.0 && thinking <= 24.0, "{thinking}");
+    }
+    assert_eq!(report["steps"], STEPS);
+    assert!(report["seconds"].as_f64().unwrap() > 0.0);
+    let svg = std::fs::read_to_string(out.join("curves.svg")).unwrap();
+    assert!(svg.contains("<svg") && svg.contains("</svg>"));
+
+    let series = report["series"].as_array().unwrap();
+    let steps: Vec<u64> = series.iter().map(|step| step["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, (1..=STEPS).collect::<Vec<u64>>());
+    let gaps: Vec<f64> = series
+        .iter()
+        .map(|step| step["fresh_log_prob_gap"].as_f64().unwrap())
+        .collect();
+    // The first step trains nothing but tokens of its own version; a gap is zero where a step had none.
+    assert!(gaps[0] > 0.0, "fresh tokens: {gaps:?}");
+    let agree = gaps.iter().all(|gap| *gap < 1e-4);
+    assert!(agree, "actor and learner compute the same: {gaps:?}");
+    for step in series {
+        assert!(step["loss"].as_f64().unwrap().is_finite());
+        assert!(step["mean_staleness"].as_f64().unwrap() <= 1.0, "max_staleness: {step}");
+        assert_eq!(step["reward_per_budget"].as_array().unwrap().len(), 4);
+    }
+}
+
+fn assert_checkpoint(directory: &Path) {
+    for name in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ] {
+        assert!(
+            directory.join(name).is_file(),
+            "{name} is missing in {}",
+            directory.display()
+        );
+    }
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(directory.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["model_type"], "qwen2");
+    // Eight bytes of length, then a JSON table of tensors.
+    let bytes = std::fs::read(directory.join("model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    assert!(header.get("model.embed_tokens.weight").is_some(), "{header}");
+}
+
+/// Every line is a JSON object, and what belongs to a job says to which.
+fn assert_structured_log(path: &Path, process: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut jobs: BTreeSet<String> = BTreeSet::new();
+    for line in text.lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{process}: {error}: {line}"));
+        for key in ["timestamp", "level", "message", "target"] {
+            assert!(event[key].is_string(), "{process}: no {key}: {line}");
+        }
+        let level = event["level"].as_str().unwrap();
+        assert!(level != "ERROR", "{process}: an error in a healthy run: {line}");
+        jobs.extend(event["job_id"].as_str().map(str::to_owned));
+        let of_a_job = [
+            "step",
+            "evaluated",
+            "exported",
+            "model loaded",
+            "weights installed",
+            "weights fetched",
+        ];
+        if of_a_job.contains(&event["message"].as_str().unwrap()) {
+            assert!(event["job_id"].is_string(), "{process}: {line}");
+        }
+    }
+    let expected: &[&str] = match process {
+        "learner" => &["demo", "demo-sft"],
+        "verifier" => &[],
+        _ => &["demo"],
+    };
+    assert_eq!(jobs.iter().collect::<Vec<_>>(), expected, "{process}: job ids");
+}
