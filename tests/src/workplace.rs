@@ -53,12 +53,6 @@ impl Ended {
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, tail(&self.stderr)))
     }
 
-    /// Its JSON lines.
-    pub fn json_lines(&self) -> Vec<serde_json::Value> {
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        self.stdout.lines().map(parse).collect()
-    }
-
     /// Panics with what it said unless it ended so.
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(
@@ -122,6 +116,7 @@ impl Workplace {
         let training = spec.training.get_or_insert_default();
         training.steps = Some(steps);
         training.batch = Some(4);
+        training.learning_rate = Some(3e-4);
         spec.evaluation = None;
         let checkpoint = spec.checkpoint.get_or_insert_default();
         checkpoint.output = None;
@@ -166,19 +161,26 @@ impl Workplace {
 
     /// Runs `anytime` to its end, with a deadline.
     pub async fn anytime(&self, arguments: &[&str], seconds: u64) -> Ended {
-        let mut command = tokio::process::Command::from(self.command(arguments));
+        self.run(self.command(arguments), seconds).await
+    }
+
+    /// Runs a command to its end, with a deadline.
+    pub async fn run(&self, command: std::process::Command, seconds: u64) -> Ended {
+        let mut command = tokio::process::Command::from(command);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let what = format!("{:?}", command.as_std());
         let output = tokio::time::timeout(Duration::from_secs(seconds), command.output()).await;
         let output = output
-            .unwrap_or_else(|_| panic!("anytime {arguments:?} did not end within {seconds} s"))
-            .expect("anytime starts");
+            .unwrap_or_else(|_| panic!("{what} did not end within {seconds} s"))
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ended {
             code: output
                 .status
                 .code()
-                .unwrap_or_else(|| panic!("anytime {arguments:?}: {}", output.status)),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+                .unwrap_or_else(|| panic!("{what}: {}", output.status)),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
         }
     }
 

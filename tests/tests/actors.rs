@@ -56,7 +56,7 @@ async fn one_of_four_actors_is_killed_and_nothing_is_lost_but_its_work() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_joins_late_takes_part() {
-    let steps = 40;
+    let steps = 60;
     within(120, async {
         let mut stack = Stack::start(1).await;
         let job = stack.submit("one", stack.workplace.train("late", steps)).await;

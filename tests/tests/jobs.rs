@@ -36,7 +36,7 @@ async fn jobs_are_submitted_once_listed_and_cancelled() {
         let submit_first = ["submit", first_file, "--request-id", "request-1", "--json"];
         let first = stack.anytime(&submit_first, 30).await.expect(0).json();
         assert_eq!((&first["id"], &first["kind"]), (&"first".into(), &"train".into()));
-        assert_eq!(first["spec"]["training"]["learning_rate"], 6e-4);
+        assert_eq!(first["spec"]["training"]["learning_rate"], 3e-4);
         assert_eq!(first["spec"]["training"]["clip"], 0.2, "defaults are filled in");
         stack.wait_for_step("first", 1, 60).await;
 

@@ -99,8 +99,11 @@ fn targets(state: &Value) -> Vec<(&'static str, Vec<String>)> {
     targets
 }
 
-/// Asks every query again and again until it has had data; all must have had some when the job ends.
+/// Asks every query of the dashboard again and again until it has had data; all must have had some when the job ends.
 async fn watch_dashboard(prometheus: &Prometheus, local: &mut Process) {
+    // The yardstick itself: no data is noticed, and so is some.
+    assert!(prometheus.query("anytime_no_such_metric").await.is_empty());
+    assert_eq!(prometheus.query("vector(1)").await, [1.0]);
     let mut open: Vec<PanelQuery> = dashboard::queries();
     while !open.is_empty() && local.exit_status().is_none() {
         let mut still_open = Vec::new();

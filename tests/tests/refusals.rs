@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anytime_proto::v1::{self, JobSpec};
+use anytime_tests::programs::binary;
 use anytime_tests::stack::{Stack, free_address};
 use anytime_tests::wait::within;
 use anytime_tests::workplace::{Ended, Workplace};
@@ -219,9 +220,32 @@ async fn an_unreachable_redis_is_named() {
         let redis = format!("redis://{nobody}");
         let arguments = ["local", job_file.to_str().unwrap(), "--redis", &redis];
         let ended = workplace.anytime(&arguments, 30).await.expect(69);
+        assert_one_line("redis", &ended);
         let error = error_of("redis", &ended);
         assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");
         workplace.assert_nothing_runs();
+
+        // The learner by itself says the same; for it the address is a setting like any other.
+        let mut command = std::process::Command::new(binary("anytime-learner"));
+        workplace.mark().put_on(&mut command);
+        command
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--redis",
+                &redis,
+                "--runs-dir",
+                "learner-runs",
+            ])
+            .current_dir(workplace.path(""));
+        let ended = workplace.run(command, 30).await;
+        let error = error_of("the learner's redis", &ended);
+        assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");
+        assert_eq!(ended.code, 64, "{error}");
+        assert!(
+            !workplace.path("learner-runs").exists(),
+            "refused before anything was made"
+        );
 
         let arguments = ["local", job_file.to_str().unwrap(), "--redis", "localhost"];
         assert_refused("redis", workplace.anytime(&arguments, 30).await, &["--redis localhost"]);
