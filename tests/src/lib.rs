@@ -8,6 +8,7 @@
 pub mod dashboard;
 pub mod history;
 pub mod metrics;
+pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod prometheus;

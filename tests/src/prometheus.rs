@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::dashboard::prometheus_file;
+use crate::ports::free_address;
 use crate::process::Process;
 use crate::programs;
-use crate::stack::free_address;
 use crate::wait::eventually;
 use crate::workplace::Workplace;
 

@@ -1,7 +1,7 @@
 //! A whole deployment on loopback: Redis, verifier, learner and actors, each a process of its own.
 
 use std::ffi::OsString;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 
 use crate::history::History;
 use crate::metrics::Sample;
+use crate::ports::free_address;
 use crate::process::Process;
 use crate::programs;
 use crate::wait::eventually;
@@ -50,9 +51,9 @@ impl Stack {
     pub async fn start(actors: usize) -> Self {
         let workplace = Workplace::new();
         let (redis, redis_url) = start_redis(&workplace).await;
-        let verifier = start_server(&workplace, "verifier", "127.0.0.1:0", verifier_arguments()).await;
+        let verifier = start_server(&workplace, "verifier", &free_address(), verifier_arguments()).await;
         let arguments = learner_arguments(&workplace, &redis_url);
-        let learner = start_server(&workplace, "learner", "127.0.0.1:0", arguments).await;
+        let learner = start_server(&workplace, "learner", &free_address(), arguments).await;
         let mut stack = Self {
             actors: Vec::new(),
             learner,
@@ -201,12 +202,6 @@ impl Stack {
 pub fn channel(address: &str) -> Channel {
     let uri = format!("http://{address}");
     Channel::from_shared(uri).expect("an address").connect_lazy()
-}
-
-/// A loopback address that is free now.
-pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a free port").to_string()
 }
 
 async fn start_redis(workplace: &Workplace) -> (Process, String) {

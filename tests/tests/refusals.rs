@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use anytime_proto::v1::{self, JobSpec};
+use anytime_tests::ports::free_address;
 use anytime_tests::programs::binary;
-use anytime_tests::stack::{Stack, free_address};
+use anytime_tests::stack::Stack;
 use anytime_tests::wait::within;
 use anytime_tests::workplace::{Ended, Workplace};
 

@@ -1,7 +1,7 @@
 //! All processes of a local run: started in order, mended while they run, ended together.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use anytime_service::exit::{self, ExitError};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::ports::free_address;
 use super::process::{Plan, Process};
 use super::programs::Programs;
 use super::redis;
@@ -374,13 +375,6 @@ fn with_metrics(mut plan: Plan) -> anyhow::Result<Plan> {
         metrics_address: Some(address),
         ..plan
     })
-}
-
-/// A loopback address that is free now. Somebody else could take it before the child does: then the child says so and
-/// the run ends, which is as rare as it is harmless.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    listener.local_addr().context("find a free port")
 }
 
 fn texts(values: &[&str]) -> Vec<OsString> {

@@ -6,6 +6,7 @@
 mod fleet;
 mod jobs;
 mod parent_death;
+mod ports;
 mod preflight;
 mod process;
 mod programs;
