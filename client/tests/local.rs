@@ -219,11 +219,8 @@ async fn every_signal_ends_every_child() {
         let mut child = stage.run_on(&[]).await;
         signal(&child, number);
         assert_eq!(child.wait().await.unwrap().code(), Some(130), "{number}");
-        let pids = stage.pids();
-        assert!(
-            pids.iter().all(|pid| !is_alive(*pid)),
-            "{number}: none outlives the client"
-        );
+        // The children are gone, but their helpers are not ours to reap: the kernel may take a moment.
+        stage.assert_nothing_left().await;
     }
 }
 
@@ -255,7 +252,7 @@ async fn a_child_that_ignores_sigterm_is_killed_within_ten_seconds() {
     signal(&child, Signal::SIGTERM);
     assert_eq!(child.wait().await.unwrap().code(), Some(130));
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-    assert!(stage.pids().iter().all(|pid| !is_alive(*pid)));
+    stage.assert_nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
