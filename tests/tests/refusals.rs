@@ -220,7 +220,7 @@ async fn an_unreachable_redis_is_named() {
         let nobody = free_address();
         let redis = format!("redis://{nobody}");
         let arguments = ["local", job_file.to_str().unwrap(), "--redis", &redis];
-        let ended = workplace.anytime(&arguments, 30).await.expect(69);
+        let ended = workplace.anytime(&arguments, 30).await.expect(64);
         assert_one_line("redis", &ended);
         let error = error_of("redis", &ended);
         assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");

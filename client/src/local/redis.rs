@@ -15,7 +15,8 @@ const DEFAULT_PORT: u16 = 6379;
 /// Asks an existing server whether it is there.
 ///
 /// # Errors
-/// [`ExitError`]: a URL of another form is bad configuration, a silent server is unavailable.
+/// [`ExitError`]: bad configuration, both a URL of another form and a server that does not answer; nothing has been
+/// started yet, and the setting is what has to change.
 pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     let (address, is_tls) = address_of(url)?;
     let probed = if is_tls {
@@ -23,7 +24,8 @@ pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     } else {
         probe(&address).await
     };
-    probed.map_err(|error| ExitError::unavailable(format!("Redis at {address} (--redis) cannot be reached: {error:#}")))
+    probed
+        .map_err(|error| ExitError::configuration(format!("Redis at {address} (--redis) cannot be reached: {error:#}")))
 }
 
 /// Asks for a PONG. A server that wants a password first is there too; the learner has it in its URL.
@@ -96,10 +98,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_port_is_unavailable() {
+    async fn a_silent_port_is_bad_configuration() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         drop(listener);
-        assert_eq!(check_existing(&url).await.unwrap_err().code, 69);
+        assert_eq!(check_existing(&url).await.unwrap_err().code, 64);
     }
 }

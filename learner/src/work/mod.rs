@@ -8,7 +8,7 @@ mod training;
 mod training_order;
 
 pub use plan::{evaluation_plan, training_plan};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, PromptAndCompletion, prepare};
 pub use run::run_job;
 pub use training_order::TrainingOrder;
 
