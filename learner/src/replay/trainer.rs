@@ -10,7 +10,7 @@ use anytime_service::channel::Backoff;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
 use prost::Message as _;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::evaluation::EvaluationBook;
 use super::exchange::Exchange;
@@ -169,7 +169,7 @@ impl Exchange {
             Judgement::Finished => stream.settle(&[sequence], Settlement::Trained).await?,
             Judgement::Stale => {
                 stream.settle(&[sequence], Settlement::Stale).await?;
-                warn!(%job_id, group_id = group.group_id, version = oldest.0, "dropped a group as too old");
+                debug!(%job_id, group_id = group.group_id, version = oldest.0, "dropped a group as too old");
                 counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
                 self.with_training(job_id, |training| training.book.dropped_as_stale(sequence));
                 self.changed.notify_waiters();

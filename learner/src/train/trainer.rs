@@ -153,7 +153,9 @@ impl Trainer {
             let scale = 1.0 / (traces as f64 * self.normaliser);
             for batch in batches {
                 interrupted()?;
-                self.accumulate_policy_gradient(&batch, scale, version, index == 0, &mut figures);
+                // Before the first update, and where both sides mean the same distribution.
+                let measure_gap = index == 0 && self.sampling_is_whole;
+                self.accumulate_policy_gradient(&batch, scale, version, measure_gap, &mut figures);
             }
             self.update(&mut figures)?;
         }

@@ -6,7 +6,8 @@ use anytime_proto::v1;
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
 use metrics::{counter, gauge, histogram};
-use tracing::info;
+use tch::Kind;
+use tracing::{info, warn};
 
 use super::run::RunningJob;
 use super::training_order::TrainingOrder;
@@ -15,6 +16,9 @@ use crate::desk::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup
 use crate::evaluate::{generated_tokens_of, thinking_tokens_of};
 use crate::objectives::ScoreTable;
 use crate::train::StepFigures;
+
+/// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.
+const LARGEST_GAP: f64 = 1e-4;
 
 /// Trains from the state's step to the last one.
 pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
@@ -147,6 +151,10 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
     gauge!(names::LEARNER_STALENESS).set(metrics.mean_staleness);
     if figures.fresh_tokens > 0 {
         gauge!(names::LEARNER_LOG_PROB_GAP).set(metrics.fresh_log_prob_gap);
+    }
+    if metrics.fresh_log_prob_gap > LARGEST_GAP && job.trainer.compute_kind() == Kind::Float {
+        let (step, gap) = (metrics.step, metrics.fresh_log_prob_gap);
+        warn!(job_id = %job.context.job_id(), step, gap, "actor and learner disagree about the same weights");
     }
     for (budget, reward) in settings.rollout.budgets.iter().zip(&metrics.reward_per_budget) {
         gauge!(names::LEARNER_REWARD, "budget" => budget.to_string()).set(*reward);
