@@ -88,10 +88,9 @@ fn the_warm_start_teaches_the_value_that_the_thinking_has_established() {
         cut += 1;
     }
     assert_eq!(whole + cut, 2000);
-    assert!(
-        whole > 850 && cut > 850 && before_any_step > 50,
-        "{whole} {cut} {before_any_step}"
-    );
+    // Seven in ten are whole; three standard deviations are 61.
+    assert!((1339..=1461).contains(&whole), "{whole}");
+    assert!(before_any_step > 50, "{before_any_step}");
 }
 
 /// Each step is the running value, alone or with the operation that leads to it.
