@@ -356,7 +356,7 @@ async fn what_can_be_known_before_is_refused_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_redis_or_a_missing_program_is_unavailable() {
+async fn an_unreachable_redis_or_a_missing_program_is_refused() {
     let stage = Stage::new(Script::default()).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -367,7 +367,7 @@ async fn an_unreachable_redis_or_a_missing_program_is_unavailable() {
         .current_dir(stage.directory.path())
         .env("ANYTIME_BIN_DIR", stage.path("bin"));
     let ended = output_of(command).await;
-    assert_eq!(ended.code, 69, "{}", ended.stderr);
+    assert_eq!(ended.code, 64, "{}", ended.stderr);
     assert!(ended.stderr.contains("Redis"), "{}", ended.stderr);
     std::fs::remove_file(stage.path("bin/anytime-actor")).unwrap();
     let ended = stage.run(&[]).await;
