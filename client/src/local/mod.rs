@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use anytime_proto::v1;
-use anytime_service::exit::ExitError;
+use anytime_service::exit::{CONFIGURATION, ExitError, exit_code};
 use serde_json::json;
 
 use self::fleet::Fleet;
@@ -66,6 +66,7 @@ pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
     preflight::check(&run.specs, &root)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
     let mut interrupt = Interrupt::try_new()?;
+    let is_new = !run.out.exists();
     make_directory(&run.out)?;
     let out = run
         .out
@@ -73,12 +74,20 @@ pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
         .with_context(|| format!("directory {}", run.out.display()))?;
     let _lock = lock(&out)?;
 
-    let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out)?;
+    let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone())?;
     let result = tokio::select! {
         result = start_and_run(&mut fleet, &run, json) => result,
         signal = interrupt.wait() => Err(stopped(signal, &run).into()),
     };
     fleet.stop(&mut interrupt).await;
+    if let Err(error) = &result
+        && is_new
+        && exit_code(error) == CONFIGURATION
+        && !holds_a_job(&out)?
+    {
+        // Refused before any job existed: what the processes had set up for it is of no use to anybody.
+        std::fs::remove_dir_all(&out).with_context(|| format!("remove {}", out.display()))?;
+    }
     let finished = result?;
     conclude(&run, &finished, json)
 }
@@ -102,6 +111,18 @@ async fn start_and_run(fleet: &mut Fleet, run: &LocalRun, json: bool) -> anyhow:
         finished = jobs::run_all(&learner_address, run, style, json) => finished,
         error = fleet.supervise() => Err(error),
     }
+}
+
+/// Whether the learner has a job there, of this run or another: then everything stays.
+fn holds_a_job(out: &Path) -> anyhow::Result<bool> {
+    let entries = std::fs::read_dir(out).with_context(|| format!("read {}", out.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("read {}", out.display()))?;
+        if entry.path().join("job.pb").exists() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The directory belongs to one run at a time: two learners on the same jobs would overwrite each other.
