@@ -79,7 +79,7 @@ impl TreeRow {
         self.branches.iter().map(|branch| branch.ids.len()).sum()
     }
 
-    /// Tokens of prefix and branches.
+    /// Tokens of prefix and branches: what the row costs, since nothing is padded outside attention.
     pub fn tokens(&self) -> usize {
         self.prefix.len() + self.branch_tokens()
     }
@@ -202,11 +202,6 @@ impl TreeBatch {
     /// How many tokens are trained: n.
     pub fn trained_tokens(&self) -> usize {
         self.targets.numel()
-    }
-
-    /// Tokens that a batch of these rows computes. Nothing is padded outside attention, so it is the sum over the rows.
-    pub fn padded_tokens(rows: &[TreeRow]) -> usize {
-        rows.iter().map(TreeRow::tokens).sum()
     }
 }
 

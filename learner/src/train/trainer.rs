@@ -155,7 +155,7 @@ impl Trainer {
                 interrupted()?;
                 // Before the first update, and where both sides mean the same distribution.
                 let measure_gap = index == 0 && self.sampling_is_whole;
-                self.accumulate_policy_gradient(&batch, scale, version, measure_gap, &mut figures);
+                self.accumulate_policy_gradient(&batch, scale, measure_gap, &mut figures);
             }
             self.update(&mut figures)?;
         }
@@ -265,7 +265,6 @@ impl Trainer {
         &self,
         batch: &PolicyBatch,
         scale: f64,
-        version: u64,
         measure_gap: bool,
         figures: &mut StepFigures,
     ) {
@@ -282,7 +281,6 @@ impl Trainer {
             }
             loss * scale
         });
-        debug_assert!(loss.is_finite(), "the loss of version {version} is {loss}");
         figures.loss += loss / self.minibatches as f64;
         figures.clipped_tokens += clipped.double_value(&[0]);
         figures.trained_tokens += batch.tree.trained_tokens() as u64;
