@@ -147,6 +147,7 @@ impl Batch {
             let request = VerifyRequest {
                 items,
                 extraction: self.extraction.into(),
+                conventions: None,
             };
             match within(CALL_TIMEOUT, client.verify(request)).await {
                 Ok(response) if response.verdicts.len() == pending.len() => {

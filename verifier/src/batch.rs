@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anytime_proto::v1::{Extraction, Verdict, VerdictKind, VerifyItem};
+use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::grade::verdict;
+use crate::options::Options;
 
 /// Grades one item. A plain function, so that a test can put in one that fails.
-pub(crate) type GradeItem = fn(&VerifyItem, Extraction) -> Verdict;
+pub(crate) type GradeItem = fn(&VerifyItem, &Options) -> Verdict;
 
 /// Items below which a further thread costs more than it saves.
 const ITEMS_PER_WORKER: usize = 16;
@@ -32,7 +33,7 @@ pub(crate) struct GradingPool {
 /// One request while it is worked on.
 struct Batch {
     items: Vec<VerifyItem>,
-    extraction: Extraction,
+    options: Options,
     deadline: Instant,
     /// The first item that no worker has taken.
     next: AtomicUsize,
@@ -55,7 +56,7 @@ impl GradingPool {
     pub(crate) async fn grade_batch(
         &self,
         items: Vec<VerifyItem>,
-        extraction: Extraction,
+        options: Options,
         deadline: Instant,
     ) -> Vec<Verdict> {
         let unwanted = CancellationToken::new();
@@ -65,7 +66,7 @@ impl GradingPool {
         let worker_count = self.threads.get().min(item_count.div_ceil(ITEMS_PER_WORKER));
         let batch = Arc::new(Batch {
             items,
-            extraction,
+            options,
             deadline,
             next: AtomicUsize::new(0),
             unwanted,
@@ -134,15 +135,15 @@ fn grade_items(batch: &Batch, grade_item: GradeItem, _permit: OwnedSemaphorePerm
         let Some(item) = batch.items.get(index) else {
             break;
         };
-        graded.push((index, grade_caught(index, item, batch.extraction, grade_item)));
+        graded.push((index, grade_caught(index, item, &batch.options, grade_item)));
     }
     graded
 }
 
 /// A panic says nothing about the answer: it becomes a fault of this item, and the batch goes on.
-fn grade_caught(index: usize, item: &VerifyItem, extraction: Extraction, grade_item: GradeItem) -> Verdict {
+fn grade_caught(index: usize, item: &VerifyItem, options: &Options, grade_item: GradeItem) -> Verdict {
     // Grading is pure: there is no state that a panic could leave half changed.
-    match catch_unwind(AssertUnwindSafe(|| grade_item(item, extraction))) {
+    match catch_unwind(AssertUnwindSafe(|| grade_item(item, options))) {
         Ok(graded) => graded,
         Err(payload) => {
             let reason = panic_message(payload.as_ref());
@@ -172,12 +173,12 @@ mod tests {
         (0..count).map(item).collect()
     }
 
-    fn echo(item: &VerifyItem, _extraction: Extraction) -> Verdict {
+    fn echo(item: &VerifyItem, _options: &Options) -> Verdict {
         assert!(!item.response.ends_with('7'), "an item that ends in seven");
         verdict(VerdictKind::Correct, &item.response, "")
     }
 
-    fn slow(item: &VerifyItem, _extraction: Extraction) -> Verdict {
+    fn slow(item: &VerifyItem, _options: &Options) -> Verdict {
         std::thread::sleep(Duration::from_millis(20));
         verdict(VerdictKind::Correct, &item.response, "")
     }
@@ -190,7 +191,7 @@ mod tests {
     async fn keeps_the_order_and_a_panic_to_its_item() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let verdicts = pool(4, echo)
-            .grade_batch(items(500), Extraction::Anytime, deadline)
+            .grade_batch(items(500), Options::default(), deadline)
             .await;
         assert_eq!(verdicts.len(), 500);
         for (index, graded) in verdicts.iter().enumerate() {
@@ -210,7 +211,7 @@ mod tests {
     async fn what_is_not_reached_is_out_of_time() {
         let deadline = Instant::now() + Duration::from_millis(100);
         let verdicts = pool(2, slow)
-            .grade_batch(items(200), Extraction::Anytime, deadline)
+            .grade_batch(items(200), Options::default(), deadline)
             .await;
         let correct = verdicts
             .iter()
@@ -227,15 +228,11 @@ mod tests {
     #[tokio::test]
     async fn waiting_for_a_thread_counts_as_time() {
         let pool = pool(1, slow);
-        let long = pool.grade_batch(items(20), Extraction::Anytime, Instant::now() + Duration::from_secs(60));
+        let long = pool.grade_batch(items(20), Options::default(), Instant::now() + Duration::from_secs(60));
         let short = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            pool.grade_batch(
-                items(1),
-                Extraction::Anytime,
-                Instant::now() + Duration::from_millis(50),
-            )
-            .await
+            pool.grade_batch(items(1), Options::default(), Instant::now() + Duration::from_millis(50))
+                .await
         };
         let (long, short) = tokio::join!(long, short);
         assert!(long.iter().all(|graded| graded.kind() == VerdictKind::Correct));
@@ -247,7 +244,7 @@ mod tests {
         let pool = pool(1, slow);
         let batch = pool.grade_batch(
             items(1000),
-            Extraction::Anytime,
+            Options::default(),
             Instant::now() + Duration::from_secs(60),
         );
         assert!(tokio::time::timeout(Duration::from_millis(100), batch).await.is_err());
@@ -258,7 +255,7 @@ mod tests {
     async fn an_empty_batch_has_no_verdicts() {
         assert!(
             pool(2, echo)
-                .grade_batch(Vec::new(), Extraction::Anytime, Instant::now())
+                .grade_batch(Vec::new(), Options::default(), Instant::now())
                 .await
                 .is_empty()
         );

@@ -18,6 +18,8 @@ pub fn extract(response: &str, extraction: Extraction) -> Option<&str> {
             let block = response.split("\n\n").find(|block| block.starts_with(FINAL_ANSWER))?;
             last_box(block)
         }
+        Extraction::Boxed => last_box(response),
+        Extraction::LastNumber => None,
     }
 }
 

@@ -1,17 +1,18 @@
 //! From a response to its verdict.
 
-use anytime_proto::v1::{Extraction, Verdict, VerdictKind};
+use anytime_proto::v1::{Verdict, VerdictKind};
 
 use crate::compare::compare;
 use crate::extract::{extract, last_box};
 use crate::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
+use crate::options::Options;
 use crate::value::{ParseError, parse};
 
 /// Grades one response against the answers that count as right. Pure, and bounded by [`crate::limits`].
 ///
 /// Ground truths that nothing can be made of match nothing; without any ground truth the verdict is a fault, because
 /// nothing can be said about the answer.
-pub fn grade(response: &str, ground_truths: &[String], extraction: Extraction) -> Verdict {
+pub fn grade(response: &str, ground_truths: &[String], options: &Options) -> Verdict {
     if ground_truths.is_empty() {
         return verdict(VerdictKind::InternalError, "", "no ground truth");
     }
@@ -22,7 +23,7 @@ pub fn grade(response: &str, ground_truths: &[String], extraction: Extraction) -
             format!("response of more than {MAX_RESPONSE_BYTES} bytes"),
         );
     }
-    let Some(answer) = extract(response, extraction) else {
+    let Some(answer) = extract(response, options.extraction) else {
         return verdict(VerdictKind::NoAnswer, "", "no \\boxed{…} in a final answer block");
     };
     if let Some((end, _)) = answer.char_indices().nth(MAX_ANSWER_CHARS) {

@@ -18,5 +18,10 @@ pub mod serve;
 mod unit;
 mod value;
 
+pub mod equality;
+pub mod expression;
+pub mod options;
+pub mod steps;
+
 pub use extract::extract;
 pub use grade::grade;

@@ -16,6 +16,7 @@ use crate::batch::GradingPool;
 use crate::deadline::work_time;
 use crate::grade::grade;
 use crate::limits::{MAX_ANSWER_CHARS, MAX_BATCH_ITEMS, MAX_GROUND_TRUTHS};
+use crate::options::Options;
 
 /// Answers `anytime.v1.VerifierService`.
 #[derive(Debug)]
@@ -36,10 +37,14 @@ impl VerifierService for Verifier {
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let started = Instant::now();
         let deadline = started + work_time(request.metadata(), self.batch_time);
-        let VerifyRequest { items, extraction } = request.into_inner();
+        let VerifyRequest { items, extraction, .. } = request.into_inner();
         let extraction = check_request(&items, extraction).map_err(|error| invalid_setting_status(&error))?;
+        let options = Options {
+            extraction,
+            ..Options::default()
+        };
 
-        let verdicts = self.pool.grade_batch(items, extraction, deadline).await;
+        let verdicts = self.pool.grade_batch(items, options, deadline).await;
 
         let seconds = started.elapsed().as_secs_f64();
         histogram!(VERIFIER_BATCH_SECONDS).record(seconds);
@@ -50,8 +55,8 @@ impl VerifierService for Verifier {
 }
 
 /// Grades one item of a request.
-pub(crate) fn grade_item(item: &VerifyItem, extraction: Extraction) -> Verdict {
-    grade(&item.response, &item.ground_truths, extraction)
+pub(crate) fn grade_item(item: &VerifyItem, options: &Options) -> Verdict {
+    grade(&item.response, &item.ground_truths, options)
 }
 
 /// Refuses what cannot be graded whatever the responses are: an item without a usable list of ground truths would

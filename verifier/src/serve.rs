@@ -76,18 +76,19 @@ mod tests {
     use std::time::Duration;
 
     use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
-    use anytime_proto::v1::{Extraction, Verdict, VerdictKind, VerifyItem, VerifyRequest};
+    use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem, VerifyRequest};
     use tokio::task::JoinHandle;
     use tonic::Request;
     use tonic::transport::Channel;
 
     use super::*;
     use crate::grade::verdict;
+    use crate::options::Options;
 
     /// Longer than a batch takes to arrive, even on a busy machine.
     const ITEM_TIME: Duration = Duration::from_millis(100);
 
-    fn slow(item: &VerifyItem, _extraction: Extraction) -> Verdict {
+    fn slow(item: &VerifyItem, _options: &Options) -> Verdict {
         assert_ne!(item.response, "broken");
         std::thread::sleep(ITEM_TIME);
         verdict(VerdictKind::Correct, "", "")
@@ -100,7 +101,7 @@ mod tests {
         };
         VerifyRequest {
             items: responses.iter().map(item).collect(),
-            extraction: 0,
+            ..Default::default()
         }
     }
 

@@ -77,7 +77,10 @@ fn item(answer: impl std::fmt::Display, ground_truth: impl std::fmt::Display) ->
 }
 
 fn request(items: Vec<VerifyItem>) -> VerifyRequest {
-    VerifyRequest { items, extraction: 0 }
+    VerifyRequest {
+        items,
+        ..Default::default()
+    }
 }
 
 #[tokio::test]
@@ -156,6 +159,7 @@ async fn refuses_what_cannot_be_graded() {
             VerifyRequest {
                 items: vec![item(1, 1)],
                 extraction: 99,
+                ..Default::default()
             },
             "extraction",
         ),

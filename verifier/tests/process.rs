@@ -63,7 +63,7 @@ async fn tells_its_port_and_drains_on_sigterm() {
     let response = client
         .verify(VerifyRequest {
             items: vec![item],
-            extraction: 0,
+            ..Default::default()
         })
         .await
         .unwrap()
@@ -156,7 +156,13 @@ async fn counts_verdicts() {
         ground_truths: vec!["7".to_owned()],
     };
     let items = responses.iter().map(|response| item(response)).collect();
-    client.verify(VerifyRequest { items, extraction: 0 }).await.unwrap();
+    client
+        .verify(VerifyRequest {
+            items,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
 
     let metrics = tokio::task::spawn_blocking(move || fetch_metrics(metrics_address))
         .await

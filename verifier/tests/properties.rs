@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use anytime_proto::v1::{Extraction, VerdictKind};
+use anytime_verifier::options::Options;
 use anytime_verifier::{extract, grade};
 use proptest::prelude::*;
 
 fn grade_answer(answer: &str, ground_truth: &str) -> VerdictKind {
     let response = format!("\n\n**Final Answer**\n\\boxed{{{answer}}}");
-    grade(&response, &[ground_truth.to_owned()], Extraction::Anytime).kind()
+    grade(&response, &[ground_truth.to_owned()], &Options::default()).kind()
 }
 
 /// Text with the pieces that the stages react to, so that the odd paths are met.
@@ -87,7 +88,7 @@ proptest! {
     fn nothing_panics(response in "\\PC*", tail in latex_like()) {
         let _ = extract(&response, Extraction::Anytime);
         let whole = format!("{response}\n\n**Final Answer**\n{tail}");
-        let _ = grade(&whole, std::slice::from_ref(&tail), Extraction::Anytime);
+        let _ = grade(&whole, std::slice::from_ref(&tail), &Options::default());
         let _ = grade_answer(&tail, &response);
         let _ = grade_answer(&response, &tail);
     }
@@ -105,10 +106,10 @@ proptest! {
     #[test]
     fn an_answer_equals_itself(answer in latex_like()) {
         let response = format!("**Final Answer**\n\\boxed{{{answer}}}");
-        let verdict = grade(&response, &[], Extraction::Anytime);
+        let verdict = grade(&response, &[], &Options::default());
         prop_assert_eq!(verdict.kind(), VerdictKind::InternalError);
         if let Some(extracted) = extract(&response, Extraction::Anytime) {
-            let verdict = grade(&response, &[extracted.to_owned()], Extraction::Anytime);
+            let verdict = grade(&response, &[extracted.to_owned()], &Options::default());
             let allowed = [VerdictKind::Correct, VerdictKind::Unparsable, VerdictKind::TooLarge];
             prop_assert!(allowed.contains(&verdict.kind()), "{:?}", verdict);
         }

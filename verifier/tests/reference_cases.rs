@@ -1,8 +1,9 @@
 //! The cases that are documented for the grader of the reference implementation, and where this one departs from it.
 
-use anytime_proto::v1::{Extraction, VerdictKind};
+use anytime_proto::v1::VerdictKind;
 use anytime_verifier::grade;
 use anytime_verifier::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
+use anytime_verifier::options::Options;
 
 fn grade_answer(answer: &str, ground_truths: &[&str]) -> VerdictKind {
     grade_response(&format!("\n\n**Final Answer**\n\\boxed{{{answer}}}"), ground_truths)
@@ -10,7 +11,7 @@ fn grade_answer(answer: &str, ground_truths: &[&str]) -> VerdictKind {
 
 fn grade_response(response: &str, ground_truths: &[&str]) -> VerdictKind {
     let ground_truths: Vec<String> = ground_truths.iter().map(|truth| (*truth).to_owned()).collect();
-    grade(response, &ground_truths, Extraction::Anytime).kind()
+    grade(response, &ground_truths, &Options::default()).kind()
 }
 
 #[test]
@@ -170,16 +171,12 @@ fn every_other_verdict() {
 
 #[test]
 fn the_verdict_shows_what_was_extracted() {
-    let verdict = grade(
-        "**Final Answer**\n\\boxed{ 7 }",
-        &["7".to_owned()],
-        Extraction::Unspecified,
-    );
+    let verdict = grade("**Final Answer**\n\\boxed{ 7 }", &["7".to_owned()], &Options::default());
     assert_eq!(
         (verdict.extracted.as_str(), verdict.detail.as_str()),
         (" 7 ", "equal as numbers")
     );
     let huge = format!("**Final Answer**\n\\boxed{{{}}}", "é".repeat(MAX_ANSWER_CHARS * 2));
-    let verdict = grade(&huge, &["7".to_owned()], Extraction::Anytime);
+    let verdict = grade(&huge, &["7".to_owned()], &Options::default());
     assert_eq!(verdict.extracted.chars().count(), MAX_ANSWER_CHARS);
 }
