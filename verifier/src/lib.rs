@@ -6,22 +6,22 @@
 #![forbid(unsafe_code)]
 
 mod batch;
-mod compare;
+pub mod compare;
 mod deadline;
 mod extract;
 mod grade;
 pub mod limits;
-mod notation;
-mod number;
 mod rpc;
 pub mod serve;
-mod unit;
-mod value;
 
 pub mod equality;
 pub mod expression;
+pub mod field;
+pub mod normal;
+pub mod ball;
+pub mod parse;
 pub mod options;
 pub mod steps;
 
 pub use extract::extract;
-pub use grade::grade;
+pub use grade::{grade, grade_extracted};
