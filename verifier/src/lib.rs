@@ -5,22 +5,21 @@
 //! the slowest text within them takes milliseconds, so a batch needs no more than a look at the clock between items.
 #![forbid(unsafe_code)]
 
+pub mod ball;
 mod batch;
 pub mod compare;
 mod deadline;
-mod extract;
-mod grade;
-pub mod limits;
-mod rpc;
-pub mod serve;
-
 pub mod equality;
 pub mod expression;
+mod extract;
 pub mod field;
+mod grade;
+pub mod limits;
 pub mod normal;
-pub mod ball;
-pub mod parse;
 pub mod options;
+pub mod parse;
+mod rpc;
+pub mod serve;
 pub mod steps;
 
 pub use extract::extract;
