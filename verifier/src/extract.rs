@@ -49,7 +49,12 @@ fn numeral_start(bytes: &[u8], end: usize) -> usize {
         let joins = matches!(previous, b'.' | b',') && start > 1 && start < end && bytes[start - 2].is_ascii_digit();
         let leads = previous == b'.' && start < end && (start == 1 || !bytes[start - 2].is_ascii_alphanumeric());
         // `3,4` is two numerals, `3,400` is one.
-        let is_list = previous == b',' && bytes[start..end].iter().take_while(|next| next.is_ascii_digit()).count() != 3;
+        let is_list = previous == b','
+            && bytes[start..end]
+                .iter()
+                .take_while(|next| next.is_ascii_digit())
+                .count()
+                != 3;
         if !(previous.is_ascii_digit() || joins || leads) || is_list {
             break;
         }
@@ -67,8 +72,11 @@ fn with_sign(bytes: &[u8], start: usize) -> usize {
 
 /// `3}{4`: the inside of `\frac{3}{4}`.
 fn is_fraction(inside: &str) -> bool {
-    let is_integer = |part: &str| !part.is_empty() && part.trim_start_matches('-').bytes().all(|next| next.is_ascii_digit());
-    inside.split_once("}{").is_some_and(|(upper, lower)| is_integer(upper) && is_integer(lower))
+    let is_integer =
+        |part: &str| !part.is_empty() && part.trim_start_matches('-').bytes().all(|next| next.is_ascii_digit());
+    inside
+        .split_once("}{")
+        .is_some_and(|(upper, lower)| is_integer(upper) && is_integer(lower))
 }
 
 /// The content of the last `\boxed{…}` with balanced braces. One pass, however many boxes never close.

@@ -24,7 +24,8 @@ impl Comparison<'_> {
             (Body::Set(items), other) => self.only_item(items, |this, item| this.bodies(&item.body, other)),
             (other, Body::Set(items)) => self.only_item(items, |this, item| this.bodies(other, &item.body)),
             (Body::Sequence(open, close, answer), Body::Sequence(wanted_open, wanted_close, truth)) => {
-                let same_brackets = bracket(*open) == bracket(*wanted_open) && bracket(*close) == bracket(*wanted_close);
+                let same_brackets =
+                    bracket(*open) == bracket(*wanted_open) && bracket(*close) == bracket(*wanted_close);
                 (same_brackets && self.items(answer, truth, true)).then_some(Rule::Entries)
             }
             (Body::List(list), Body::Sequence(open, close, entries)) => {
@@ -81,7 +82,8 @@ impl Comparison<'_> {
         }
         let mut is_taken = vec![false; truth.len()];
         answer.iter().all(|item| {
-            let partner = (0..truth.len()).find(|index| !is_taken[*index] && self.answers(item, truth[*index]).is_some());
+            let partner =
+                (0..truth.len()).find(|index| !is_taken[*index] && self.answers(item, truth[*index]).is_some());
             if let Some(index) = partner {
                 is_taken[index] = true;
             }
@@ -102,9 +104,14 @@ impl Comparison<'_> {
 
     /// Whether two matrices are equal, entry by entry.
     pub(super) fn matrices(&mut self, answer: &[Vec<Quantity>], truth: &[Vec<Quantity>]) -> bool {
-        let same_shape = answer.len() == truth.len() && answer.iter().zip(truth).all(|(left, right)| left.len() == right.len());
+        let same_shape =
+            answer.len() == truth.len() && answer.iter().zip(truth).all(|(left, right)| left.len() == right.len());
         same_shape
-            && answer.iter().flatten().zip(truth.iter().flatten()).all(|(answer, truth)| self.values(answer, truth))
+            && answer
+                .iter()
+                .flatten()
+                .zip(truth.iter().flatten())
+                .all(|(answer, truth)| self.values(answer, truth))
     }
 
     /// Whether a matrix of one column or one row holds the entries of a tuple.
@@ -124,7 +131,11 @@ impl Comparison<'_> {
         if answer.len() != truth.len() {
             return false;
         }
-        if answer.iter().zip(truth).all(|(answer, truth)| self.values(answer, truth)) {
+        if answer
+            .iter()
+            .zip(truth)
+            .all(|(answer, truth)| self.values(answer, truth))
+        {
             return true;
         }
         let (Some(first), Some(wanted)) = (answer.first(), truth.first()) else {
@@ -156,7 +167,11 @@ impl Comparison<'_> {
 
 /// Angle brackets write a vector as round ones do.
 fn bracket(bracket: Bracket) -> Bracket {
-    if bracket == Bracket::Angle { Bracket::Round } else { bracket }
+    if bracket == Bracket::Angle {
+        Bracket::Round
+    } else {
+        bracket
+    }
 }
 
 fn is_tuple(open: Bracket, close: Bracket) -> bool {
@@ -165,5 +180,7 @@ fn is_tuple(open: Bracket, close: Bracket) -> bool {
 
 /// Words in a list may be a ranking: their order counts. Letters are choices.
 fn holds_words(items: &[Answer]) -> bool {
-    items.iter().any(|item| matches!(&item.body, Body::Text(text) if text.chars().count() > 1))
+    items
+        .iter()
+        .any(|item| matches!(&item.body, Body::Text(text) if text.chars().count() > 1))
 }

@@ -34,7 +34,11 @@ impl Comparison<'_> {
     /// Whether both are the same set of real numbers.
     pub(super) fn number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         // A pair of brackets is an interval only where something says so.
-        let is_sure = |body: &Body| matches!(body, Body::Union(_) | Body::Difference(..) | Body::Chain(..)) || is_half_open(body) || is_alternative(body);
+        let is_sure = |body: &Body| {
+            matches!(body, Body::Union(_) | Body::Difference(..) | Body::Chain(..))
+                || is_half_open(body)
+                || is_alternative(body)
+        };
         if !is_sure(answer) && !is_sure(truth) {
             return None;
         }
@@ -44,7 +48,8 @@ impl Comparison<'_> {
             return None;
         }
         let mut pairs = left.into_iter().zip(right);
-        let is_same = pairs.all(|(left, right)| self.same_end(left.from, right.from) && self.same_end(left.to, right.to));
+        let is_same =
+            pairs.all(|(left, right)| self.same_end(left.from, right.from) && self.same_end(left.to, right.to));
         is_same.then_some(Rule::Interval)
     }
 
@@ -138,14 +143,19 @@ impl Comparison<'_> {
     fn solution(&mut self, sides: &[Quantity], relations: &[Relation]) -> Option<Vec<Interval>> {
         match (sides, relations) {
             ([left, right], [relation]) => {
-                let (relation, bound, variable) = match (is_constant(&left.expression), is_constant(&right.expression)) {
+                let (relation, bound, variable) = match (is_constant(&left.expression), is_constant(&right.expression))
+                {
                     (false, true) => (*relation, right, left),
                     (true, false) => (relation.reversed(), left, right),
                     _ => return None,
                 };
                 let (slope, shift) = self.linear(variable)?;
                 let value = solved(&bound.expression, &slope, &shift);
-                let relation = if slope.is_negative() { relation.reversed() } else { relation };
+                let relation = if slope.is_negative() {
+                    relation.reversed()
+                } else {
+                    relation
+                };
                 let infinity = || Expression::Constant(Constant::Infinity);
                 let end = |is_closed| End {
                     value: value.clone(),
@@ -169,12 +179,14 @@ impl Comparison<'_> {
                 })
             }
             ([low, variable, high], [first, second]) => {
-                if !is_constant(&low.expression) || !is_constant(&high.expression) || is_constant(&variable.expression) {
+                if !is_constant(&low.expression) || !is_constant(&high.expression) || is_constant(&variable.expression)
+                {
                     return None;
                 }
                 let is_rising = |relation: &Relation| matches!(relation, Relation::Less | Relation::LessOrEqual);
                 let is_falling = |relation: &Relation| matches!(relation, Relation::Greater | Relation::GreaterOrEqual);
-                let is_closed = |relation: &Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
+                let is_closed =
+                    |relation: &Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
                 let falls = is_falling(first) && is_falling(second);
                 if !falls && !(is_rising(first) && is_rising(second)) {
                     return None;
@@ -200,7 +212,10 @@ impl Comparison<'_> {
             return Some((RBig::ONE, RBig::ZERO));
         }
         let linear = super::normal_form(side, self.steps).ok()?.linear()?;
-        Some((linear.slope.as_rational()?.clone(), linear.offset.as_rational()?.clone()))
+        Some((
+            linear.slope.as_rational()?.clone(),
+            linear.offset.as_rational()?.clone(),
+        ))
     }
 
     /// The intervals sorted, and those that overlap or touch joined.
@@ -225,12 +240,15 @@ impl Comparison<'_> {
         for interval in intervals {
             // An interval that ends before it begins is empty, and nothing that one writes.
             let length = self.order(&interval.from.value, &interval.to.value)?;
-            if length == Ordering::Greater || length == Ordering::Equal && !(interval.from.is_closed && interval.to.is_closed) {
+            if length == Ordering::Greater
+                || length == Ordering::Equal && !(interval.from.is_closed && interval.to.is_closed)
+            {
                 return None;
             }
             if let Some(last) = merged.last_mut() {
                 let gap = self.order(&last.to.value, &interval.from.value)?;
-                let touches = gap == Ordering::Greater || gap == Ordering::Equal && (last.to.is_closed || interval.from.is_closed);
+                let touches = gap == Ordering::Greater
+                    || gap == Ordering::Equal && (last.to.is_closed || interval.from.is_closed);
                 if touches {
                     match self.order(&last.to.value, &interval.to.value)? {
                         Ordering::Less => last.to = interval.to,
@@ -272,10 +290,7 @@ impl End {
 
 impl Interval {
     fn point(value: Expression) -> Self {
-        let end = End {
-            value,
-            is_closed: true,
-        };
+        let end = End { value, is_closed: true };
         Self {
             from: end.clone(),
             to: end,
@@ -318,7 +333,11 @@ fn solved(bound: &Expression, slope: &RBig, shift: &RBig) -> Expression {
         return bound.clone();
     }
     if infinity_sign(bound) != 0 {
-        return if slope.is_negative() { bound.clone().negated() } else { bound.clone() };
+        return if slope.is_negative() {
+            bound.clone().negated()
+        } else {
+            bound.clone()
+        };
     }
     let shifted = Expression::Sum(vec![bound.clone(), Expression::Number(-shift.clone())]);
     Expression::Product(vec![shifted, Expression::Number(RBig::ONE / slope)])

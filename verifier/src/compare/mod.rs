@@ -94,10 +94,18 @@ impl Comparison<'_> {
         match (answer, truth) {
             (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
             (Body::Text(answer), Body::Text(truth)) => (answer == truth).then_some(Rule::Text),
-            (Body::Text(text), Body::Quantity(Quantity { spelled: Some(spelled), .. }))
-            | (Body::Quantity(Quantity { spelled: Some(spelled), .. }), Body::Text(text)) => {
-                (spelled.to_lowercase() == text.as_str()).then_some(Rule::Text)
-            }
+            (
+                Body::Text(text),
+                Body::Quantity(Quantity {
+                    spelled: Some(spelled), ..
+                }),
+            )
+            | (
+                Body::Quantity(Quantity {
+                    spelled: Some(spelled), ..
+                }),
+                Body::Text(text),
+            ) => (spelled.to_lowercase() == text.as_str()).then_some(Rule::Text),
             (Body::Ratio(answer), Body::Ratio(truth)) => self.ratios(answer, truth).then_some(Rule::Ratio),
             (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
@@ -114,7 +122,9 @@ impl Comparison<'_> {
                 .chains((left, left_relations), (right, right_relations))
                 .then_some(Rule::Relation)
                 .or_else(|| self.number_sets(answer, truth)),
-            _ => self.collections(answer, truth).or_else(|| self.number_sets(answer, truth)),
+            _ => self
+                .collections(answer, truth)
+                .or_else(|| self.number_sets(answer, truth)),
         }
     }
 }

@@ -74,7 +74,8 @@ impl Comparison<'_> {
             (None, None) => self.close_enough(answer, truth),
             (Some(Unit::Percent), Some(Unit::Percent)) => self.close_enough(answer, truth),
             (Some(Unit::Percent), None | Some(Unit::Words(_))) => {
-                self.scaled(answer, hundredth(), truth) || !self.conventions.exact_percents && self.close_enough(answer, truth)
+                self.scaled(answer, hundredth(), truth)
+                    || !self.conventions.exact_percents && self.close_enough(answer, truth)
             }
             (None | Some(Unit::Words(_)), Some(Unit::Percent)) => {
                 !self.conventions.exact_percents && self.close_enough(answer, truth)
@@ -90,13 +91,15 @@ impl Comparison<'_> {
                             self.scaled(answer, Expression::Number(ratio), truth)
                         })
             }
-            (Some(Unit::Words(_)), _) | (_, Some(Unit::Words(_))) | (Some(Unit::Measure(..)), None) | (None, Some(Unit::Measure(..))) => {
-                self.close_enough(answer, truth)
-            }
+            (Some(Unit::Words(_)), _)
+            | (_, Some(Unit::Words(_)))
+            | (Some(Unit::Measure(..)), None)
+            | (None, Some(Unit::Measure(..))) => self.close_enough(answer, truth),
             (Some(Unit::Degree), Some(Unit::Degree)) => self.close_enough(answer, truth),
-            (Some(Unit::Percent | Unit::Degree | Unit::Measure(..)), Some(Unit::Percent | Unit::Degree | Unit::Measure(..))) => {
-                false
-            }
+            (
+                Some(Unit::Percent | Unit::Degree | Unit::Measure(..)),
+                Some(Unit::Percent | Unit::Degree | Unit::Measure(..)),
+            ) => false,
         }
     }
 
@@ -116,14 +119,13 @@ impl Comparison<'_> {
             return false;
         };
         let half = RBig::ONE / (RBig::from(2) * RBig::from(dashu_int::UBig::from(10u8).pow(places as usize)));
-        let bounds = [
-            (value - &half, Ordering::Less),
-            (value + &half, Ordering::Greater),
-        ];
+        let bounds = [(value - &half, Ordering::Less), (value + &half, Ordering::Greater)];
         bounds.into_iter().all(|(bound, outside)| {
             let order = match &answer.expression {
                 Expression::Number(answer) => Some(answer.cmp(&bound)),
-                other => ball::compare(other, &Expression::Number(bound), self.steps).ok().flatten(),
+                other => ball::compare(other, &Expression::Number(bound), self.steps)
+                    .ok()
+                    .flatten(),
             };
             order.is_some_and(|order| order != outside)
         })

@@ -28,7 +28,10 @@ impl Comparison<'_> {
         let names_something = if is_constant(&truth.expression) {
             !is_constant(&first.expression)
         } else {
-            matches!(first.expression, Expression::Symbol(_) | Expression::Call(Function::Named(_), _))
+            matches!(
+                first.expression,
+                Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
+            )
         };
         names_something || self.quantities(first, truth)
     }
@@ -41,7 +44,12 @@ impl Comparison<'_> {
         if answer.1 == truth.1 && self.sides(answer.0.iter(), truth.0) {
             return true;
         }
-        let is_reversed = answer.1.iter().rev().map(|relation| relation.reversed()).eq(truth.1.iter().copied());
+        let is_reversed = answer
+            .1
+            .iter()
+            .rev()
+            .map(|relation| relation.reversed())
+            .eq(truth.1.iter().copied());
         if is_reversed && self.sides(answer.0.iter().rev(), truth.0) {
             return true;
         }
@@ -66,8 +74,10 @@ impl Comparison<'_> {
 
     /// Whether one expression is a constant times the other, and of which sign.
     fn proportion(&mut self, left: &Expression, right: &Expression) -> Proportion {
-        if let (Ok(left), Ok(right)) = (normal::normalise(left, self.steps), normal::normalise(right, self.steps))
-            && let Ok(Some(proportion)) = normal::proportional(&left, &right, self.steps)
+        if let (Ok(left), Ok(right)) = (
+            normal::normalise(left, self.steps),
+            normal::normalise(right, self.steps),
+        ) && let Ok(Some(proportion)) = normal::proportional(&left, &right, self.steps)
             && let Some(sign) = proportion.sign
         {
             return match sign {
@@ -93,7 +103,10 @@ impl Comparison<'_> {
     }
 
     fn same_equation(&mut self, left: &Expression, right: &Expression) -> Option<Rule> {
-        let is_same = matches!(self.proportion(left, right), Proportion::Positive | Proportion::Negative);
+        let is_same = matches!(
+            self.proportion(left, right),
+            Proportion::Positive | Proportion::Negative
+        );
         is_same.then_some(Rule::Relation)
     }
 
@@ -129,9 +142,7 @@ impl Comparison<'_> {
 /// The left side minus the right side of an equation.
 fn equation(answer: &Answer) -> Option<Expression> {
     match (&answer.label, &answer.body) {
-        (Some(label), Body::Quantity(value)) => {
-            Some(label.expression.clone()?.minus(value.expression.clone()))
-        }
+        (Some(label), Body::Quantity(value)) => Some(label.expression.clone()?.minus(value.expression.clone())),
         (None, Body::Chain(sides, relations)) => match (sides.as_slice(), relations.as_slice()) {
             ([left, right], [Relation::Equal]) => Some(left.expression.clone().minus(right.expression.clone())),
             _ => None,
@@ -145,7 +156,9 @@ pub(super) fn is_constant(expression: &Expression) -> bool {
     match expression {
         Expression::Number(_) | Expression::Constant(_) => true,
         Expression::Symbol(_) | Expression::Call(Function::Named(_), _) => false,
-        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => parts.iter().all(is_constant),
+        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
+            parts.iter().all(is_constant)
+        }
         Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
     }
 }
@@ -165,4 +178,3 @@ fn substitute(expression: &Expression, variable: &str, value: &Expression) -> Ex
         ),
     }
 }
-

@@ -245,14 +245,14 @@ fn starts_choice_text(kind: &Kind<'_>) -> bool {
 }
 
 fn is_choice_word(word: &str) -> bool {
-    matches!(
-        word.to_lowercase().as_str(),
-        "option" | "choice" | "answer" | "answers"
-    )
+    matches!(word.to_lowercase().as_str(), "option" | "choice" | "answer" | "answers")
 }
 
 /// Splits tokens where `is_split` says so, outside of all brackets and groups.
-fn split_outside<'t, 'a>(tokens: &'t [Token<'a>], is_split: impl Fn(&Kind<'_>) -> bool) -> Vec<(usize, &'t [Token<'a>])> {
+fn split_outside<'t, 'a>(
+    tokens: &'t [Token<'a>],
+    is_split: impl Fn(&Kind<'_>) -> bool,
+) -> Vec<(usize, &'t [Token<'a>])> {
     let mut parts = Vec::new();
     let mut depth = 0usize;
     let mut start = 0;
@@ -314,7 +314,9 @@ const MAX_SIGNS: usize = 4;
 fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result<(), ParseError> {
     let is_sign = |token: &Token<'_>| matches!(token.kind, Kind::PlusMinus | Kind::MinusPlus);
     let count = tokens.iter().filter(|token| is_sign(token)).count();
-    let in_braces = tokens.first().is_some_and(|token| token.kind == Kind::Open(Bracket::Brace));
+    let in_braces = tokens
+        .first()
+        .is_some_and(|token| token.kind == Kind::Open(Bracket::Brace));
     if count == 0 || in_braces {
         items.push(item(tokens, depth)?);
         return Ok(());
@@ -510,7 +512,14 @@ fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
     }
     let without_currency: Vec<Token<'_>>;
     let mut tokens = tokens;
-    if let [minus, Token { kind: Kind::Currency(_), .. }, ..] = tokens
+    if let [
+        minus,
+        Token {
+            kind: Kind::Currency(_),
+            ..
+        },
+        ..,
+    ] = tokens
         && minus.kind == Kind::Minus
     {
         // `-\$5` is `\$-5`.
@@ -523,9 +532,12 @@ fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
             let mut quantity = Quantity::new(expression);
             quantity.unit = unit;
             quantity.literal = literal(value);
-            let is_word = value
-                .iter()
-                .all(|token| matches!(token.kind, Kind::Symbol(_) | Kind::Constant(_) | Kind::Open(_) | Kind::Close(_)));
+            let is_word = value.iter().all(|token| {
+                matches!(
+                    token.kind,
+                    Kind::Symbol(_) | Kind::Constant(_) | Kind::Open(_) | Kind::Close(_)
+                )
+            });
             if is_word && quantity.unit.is_none() {
                 quantity.spelled = Some(spell(value));
             }
@@ -551,7 +563,9 @@ fn numeral_in_base(tokens: &[Token<'_>]) -> Option<RBig> {
     let mut spelled = String::new();
     for token in digits {
         match token.kind {
-            Kind::Number(..) | Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(Constant::Euler) => spelled.push_str(token.source),
+            Kind::Number(..) | Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(Constant::Euler) => {
+                spelled.push_str(token.source)
+            }
             Kind::GroupOpen | Kind::GroupClose | Kind::Open(Bracket::Round) | Kind::Close(Bracket::Round) => {}
             _ => return None,
         }
@@ -564,7 +578,9 @@ fn numeral_in_base(tokens: &[Token<'_>]) -> Option<RBig> {
     let Kind::Number(base, None) = &base.kind else {
         return None;
     };
-    let base = i64::try_from(base.numerator()).ok().filter(|base| (11..=36).contains(base))?;
+    let base = i64::try_from(base.numerator())
+        .ok()
+        .filter(|base| (11..=36).contains(base))?;
     grammar::in_base(&spelled, base)
 }
 

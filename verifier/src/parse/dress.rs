@@ -20,7 +20,7 @@ const WRAPPERS: [&str; 13] = [
 ];
 
 /// What is left of an answer, and whether it was set as text.
-pub fn undress(raw: &str) -> (&str, bool) {
+pub(super) fn undress(raw: &str) -> (&str, bool) {
     let mut text = raw;
     let mut is_text = false;
     for _ in 0..MAX_NESTING {

@@ -11,7 +11,7 @@ use crate::limits::MAX_NESTING;
 
 /// Why tokens are no expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoExpression {
+pub(super) enum NoExpression {
     /// They are something else, or nonsense.
     NotMathematics,
     /// They nest deeper than the limits allow.
@@ -375,12 +375,16 @@ impl<'a> Parser<'_, 'a> {
             Expression::Number(base) if base.is_int() => i64::try_from(base.numerator()).ok(),
             _ => None,
         };
-        let base = base.filter(|base| (2..=36).contains(base)).ok_or(NoExpression::NotMathematics)?;
+        let base = base
+            .filter(|base| (2..=36).contains(base))
+            .ok_or(NoExpression::NotMathematics)?;
         if !decimal.is_int() || decimal.is_negative() {
             return Err(NoExpression::NotMathematics);
         }
         let digits = decimal.numerator().to_string();
-        in_base(&digits, base).map(Expression::Number).ok_or(NoExpression::NotMathematics)
+        in_base(&digits, base)
+            .map(Expression::Number)
+            .ok_or(NoExpression::NotMathematics)
     }
 
     /// A variable with what stands below and beside it.
@@ -504,7 +508,9 @@ impl<'a> Parser<'_, 'a> {
                 }
                 // `\sin x/2` is left alone, `\sin \pi/3` means the angle.
                 if self.peek() == Some(&Kind::Divide)
-                    && factors.iter().any(|factor| *factor == Expression::Constant(Constant::Pi))
+                    && factors
+                        .iter()
+                        .any(|factor| *factor == Expression::Constant(Constant::Pi))
                 {
                     self.position += 1;
                     factors.push(self.factor()?.inverse());

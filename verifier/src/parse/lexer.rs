@@ -216,7 +216,9 @@ impl<'a> Lexer<'a> {
             self.named(kind, run);
             return &rest[length..];
         }
-        for name in ["arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log", "ln", "pi"] {
+        for name in [
+            "arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log", "ln", "pi",
+        ] {
             // `sinx`, `pir`
             if length > name.len()
                 && length <= name.len() + 2
@@ -368,7 +370,8 @@ impl<'a> Lexer<'a> {
             return self.raised(rest, Kind::Underscore, names::subscript);
         } else if let Some(kind) = names::character(next) {
             self.named(kind, source);
-        } else if next.is_whitespace() || matches!(next, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{2061}' | '\u{2062}') {
+        } else if next.is_whitespace() || matches!(next, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{2061}' | '\u{2062}')
+        {
             self.spaced = true;
         } else {
             self.push_argument(Kind::Other(source), source);
@@ -378,9 +381,7 @@ impl<'a> Lexer<'a> {
 
     /// Small digits, high or low, as an exponent or a subscript.
     fn raised(&mut self, rest: &'a str, sign: Kind<'a>, digit_of: fn(char) -> Option<char>) -> &'a str {
-        let end = rest
-            .find(|next| digit_of(next).is_none())
-            .unwrap_or(rest.len());
+        let end = rest.find(|next| digit_of(next).is_none()).unwrap_or(rest.len());
         let source = &rest[..end];
         let digits: String = source.chars().filter_map(digit_of).collect();
         self.push(sign, source);

@@ -37,11 +37,7 @@ fn read_from(tokens: &[Token<'_>], begin: usize) -> Option<Result<Rows, NoExpres
     let is_transposed = is_transposition(after)?;
     let factor = match before {
         [] => None,
-        [
-            Token {
-                kind: Kind::Minus, ..
-            },
-        ] => Some(Expression::integer(-1)),
+        [Token { kind: Kind::Minus, .. }] => Some(Expression::integer(-1)),
         [factor @ .., Token { kind: Kind::Times, .. }] | factor => match grammar::expression(factor) {
             Ok(factor) => Some(factor),
             Err(error) => return Some(Err(error)),

@@ -184,7 +184,9 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '△' => Kind::Shape("triangle"),
         _ => {
             let mut bytes = [0; 4];
-            let letter = GREEK.iter().find(|(_, letter)| *letter == &*next.encode_utf8(&mut bytes))?;
+            let letter = GREEK
+                .iter()
+                .find(|(_, letter)| *letter == &*next.encode_utf8(&mut bytes))?;
             Kind::Symbol(CompactString::const_new(letter.1))
         }
     })
@@ -237,7 +239,10 @@ pub(super) fn vulgar_fraction(next: char) -> Option<(u8, u8)> {
 }
 
 fn greek(name: &str) -> Option<&'static str> {
-    GREEK.iter().find(|(command, _)| *command == name).map(|(_, letter)| *letter)
+    GREEK
+        .iter()
+        .find(|(command, _)| *command == name)
+        .map(|(_, letter)| *letter)
 }
 
 const GREEK: [(&str, &str); 39] = [

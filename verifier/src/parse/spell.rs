@@ -5,7 +5,7 @@ use compact_str::CompactString;
 use super::token::{Bracket, Kind, Token};
 
 /// Spells tokens: words in lower case, one space between words, no space elsewhere, no braces around single tokens.
-pub fn spell(tokens: &[Token<'_>]) -> CompactString {
+pub(super) fn spell(tokens: &[Token<'_>]) -> CompactString {
     let mut spelled = CompactString::default();
     spell_into(tokens, &mut spelled);
     spelled

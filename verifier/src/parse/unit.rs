@@ -92,7 +92,13 @@ fn lookup(word: &str) -> Option<&'static Entry> {
     let singular = lower.strip_suffix('s').filter(|stem| stem.len() > 1);
     let find = |name: &str| UNITS.iter().find(|unit| unit.names.contains(&name));
     // Prefixes and single letters differ by case: `M` is no metre, `S` no second.
-    if word.len() == 1 && !matches!(word, "m" | "s" | "h" | "d" | "g" | "l" | "L" | "N" | "J" | "W" | "V" | "K") && word.is_ascii() {
+    if word.len() == 1
+        && !matches!(
+            word,
+            "m" | "s" | "h" | "d" | "g" | "l" | "L" | "N" | "J" | "W" | "V" | "K"
+        )
+        && word.is_ascii()
+    {
         return None;
     }
     find(&lower).or_else(|| singular.and_then(find))
@@ -156,12 +162,11 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
                 kind: Kind::Percent, ..
             },
         ] if !value.is_empty() && !has(value, &Kind::Percent) => Some((value, Unit::Percent)),
-        [
-            value @ ..,
-            Token {
-                kind: Kind::Degree, ..
-            },
-        ] if !value.is_empty() && !has(value, &Kind::Degree) && !has_function(value) => Some((value, Unit::Degree)),
+        [value @ .., Token { kind: Kind::Degree, .. }]
+            if !value.is_empty() && !has(value, &Kind::Degree) && !has_function(value) =>
+        {
+            Some((value, Unit::Degree))
+        }
         _ => None,
     }
 }
@@ -258,7 +263,10 @@ fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&st
                 *size /= size_of(entry);
             }
         }
-        match dimensions.iter_mut().find(|(dimension, _)| *dimension == entry.dimension) {
+        match dimensions
+            .iter_mut()
+            .find(|(dimension, _)| *dimension == entry.dimension)
+        {
             Some((_, total)) => *total += exponent,
             None => dimensions.push((entry.dimension, exponent)),
         }
@@ -272,7 +280,13 @@ fn exponent(tokens: &[Token<'_>]) -> (i32, usize) {
     match kinds.as_slice() {
         [Kind::Caret, Kind::Number(value, None), ..] => (number(value), 2),
         [Kind::Caret, Kind::Minus, Kind::Number(value, None), ..] => (-number(value), 3),
-        [Kind::Caret, Kind::GroupOpen, Kind::Number(value, None), Kind::GroupClose, ..] => (number(value), 4),
+        [
+            Kind::Caret,
+            Kind::GroupOpen,
+            Kind::Number(value, None),
+            Kind::GroupClose,
+            ..,
+        ] => (number(value), 4),
         [
             Kind::Caret,
             Kind::GroupOpen,
