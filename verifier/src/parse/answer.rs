@@ -527,9 +527,13 @@ fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
         tokens = &without_currency;
     }
     let (value, unit) = unit::split(tokens);
+    let (value, scale) = unit::split_scale(value);
     match grammar::expression(value) {
         Ok(expression) => {
-            let mut quantity = Quantity::new(expression);
+            let mut quantity = Quantity::new(match scale {
+                Some(scale) => Expression::Product(vec![expression, Expression::Number(scale)]),
+                None => expression,
+            });
             quantity.unit = unit;
             quantity.literal = literal(value);
             let is_word = value.iter().all(|token| {

@@ -5,6 +5,7 @@ use dashu_base::Signed;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
+use super::names;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression, Function};
 use crate::limits::MAX_NESTING;
@@ -104,6 +105,10 @@ impl<'a> Parser<'_, 'a> {
                     self.position += 1;
                     factors.push(self.signed_factor()?);
                 }
+                Some(Kind::Symbol(name)) if name == "x" && self.is_times_sign() => {
+                    self.position += 1;
+                    factors.push(self.signed_factor()?);
+                }
                 Some(Kind::Divide) => {
                     self.position += 1;
                     let divisor = self.signed_factor()?;
@@ -135,6 +140,14 @@ impl<'a> Parser<'_, 'a> {
         } else {
             Expression::Product(factors)
         })
+    }
+
+    /// `1.39 x 10^9`, `3 x 4`: a letter between two numerals, set apart from both.
+    fn is_times_sign(&self) -> bool {
+        let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index));
+        let after = self.tokens.get(self.position + 1);
+        let is_number = |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Number(..)));
+        is_number(before) && is_number(after) && self.tokens[self.position].spaced && after.is_some_and(|next| next.spaced)
     }
 
     /// Whether a numeral may follow the last token as a factor: after a bracket, a group or a letter, not a numeral.

@@ -192,6 +192,25 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
     })
 }
 
+/// The base of a numeral, in digits or as a word.
+pub(super) fn base(name: &str) -> Option<i64> {
+    Some(match name {
+        "two" | "binary" => 2,
+        "three" => 3,
+        "four" => 4,
+        "five" => 5,
+        "six" => 6,
+        "seven" => 7,
+        "eight" | "octal" => 8,
+        "nine" => 9,
+        "ten" | "decimal" => 10,
+        "eleven" => 11,
+        "twelve" => 12,
+        "sixteen" | "hex" => 16,
+        digits => return digits.parse().ok(),
+    })
+}
+
 /// A digit that stands high, as in `x²`.
 pub(super) fn superscript(next: char) -> Option<char> {
     Some(match next {

@@ -5,6 +5,7 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::token::{Kind, Token};
+use crate::expression::Constant;
 
 /// What a number was measured in.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +105,8 @@ fn lookup(word: &str) -> Option<&'static Entry> {
     find(&lower).or_else(|| singular.and_then(find))
 }
 
-/// Splits a unit off the end of a numeral or an expression: what is left, and the unit.
+/// Splits a unit off the end of a numeral or an expression: what is left, and the unit. `5 \text{ million}` stays with
+/// its number, see [`split_scale`].
 pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<Unit>) {
     if let Some((value, unit)) = split_sign(tokens) {
         return (value, Some(unit));
@@ -116,22 +118,55 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
     if start == 0 {
         return (tokens, None);
     }
+    let start = start + usize::from(scale(&tokens[start]).is_some());
     let (mut value, words) = tokens.split_at(start);
+    if words.is_empty() {
+        return (tokens, None);
+    }
     // `5 \cdot \text{m}`
     if let [rest @ .., Token { kind: Kind::Times, .. }] = value {
         value = rest;
     }
     match read(words) {
-        Some(unit) => match value {
-            // `5\% \text{ of the cars}`
-            _ if matches!(unit, Unit::Words(_)) => match split_sign(value) {
-                Some((value, sign)) => (value, Some(sign)),
-                None => (value, Some(unit)),
-            },
-            _ => (value, Some(unit)),
+        Some(Unit::Words(_)) if !value.iter().any(is_numeric) => (tokens, None),
+        // `5\% \text{ of the cars}`
+        Some(unit @ Unit::Words(_)) => match split_sign(value) {
+            Some((value, sign)) => (value, Some(sign)),
+            None => (value, Some(unit)),
         },
+        Some(unit) => (value, Some(unit)),
         None => (tokens, None),
     }
+}
+
+/// Splits a word such as `million` off the end: what is left, and by what it multiplies.
+pub(super) fn split_scale<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<RBig>) {
+    match tokens {
+        [value @ .., last] if !value.is_empty() => match scale(last) {
+            Some(scale) => (value, Some(scale)),
+            None => (tokens, None),
+        },
+        _ => (tokens, None),
+    }
+}
+
+fn scale(token: &Token<'_>) -> Option<RBig> {
+    let (Kind::Text(word) | Kind::Word(word)) = token.kind else {
+        return None;
+    };
+    let factor: u64 = match word.to_lowercase().as_str() {
+        "hundred" => 100,
+        "thousand" => 1_000,
+        "million" => 1_000_000,
+        "billion" => 1_000_000_000,
+        "trillion" => 1_000_000_000_000,
+        _ => return None,
+    };
+    Some(RBig::from(factor))
+}
+
+fn is_numeric(token: &Token<'_>) -> bool {
+    matches!(token.kind, Kind::Number(..) | Kind::Constant(Constant::Pi))
 }
 
 /// Splits off `%`, `°` or a currency, before or after.
@@ -145,7 +180,9 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
             value @ ..,
         ] if !value.is_empty() => {
             // `\$5 \text{ dollars}`, `\$1.5 \text{ per person}`
-            let is_word = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_));
+            let is_word = |token: &Token<'_>| {
+                matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_)) && scale(token).is_none()
+            };
             let end = value.iter().position(is_word).unwrap_or(value.len());
             Some((&value[..end], measure(sign)))
         }
