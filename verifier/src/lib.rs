@@ -20,6 +20,7 @@ mod value;
 
 pub mod equality;
 pub mod expression;
+pub mod field;
 pub mod normal;
 pub mod options;
 pub mod steps;
