@@ -98,7 +98,9 @@ impl Eq for Compound {}
 
 impl Hash for Compound {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.digest);
+        // Not the digest: it is the same in every process, so that one could look for compounds that share it, while
+        // a hasher may start from a random seed.
+        self.content.hash(state);
     }
 }
 
@@ -122,8 +124,6 @@ impl Ord for Compound {
 impl Content {
     /// The atom with this content.
     pub(crate) fn into_atom(self) -> Result<Atom, Stop> {
-        let mut digest = Digest::default();
-        self.hash(&mut digest);
         let (weight, constant, opaque) = match &self {
             Self::Exponential(base, exponent) => (
                 base.weight().saturating_add(exponent.weight()),
@@ -145,6 +145,8 @@ impl Content {
         if weight > MAX_WEIGHT {
             return Err(Stop::TooLarge);
         }
+        let mut digest = Digest::default();
+        self.hash(&mut digest);
         Ok(Atom::Compound(Arc::new(Compound {
             digest: digest.finish(),
             weight: weight + 1,

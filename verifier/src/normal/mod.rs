@@ -28,7 +28,7 @@ mod inverse;
 mod logarithm;
 mod numbers;
 mod power;
-pub(crate) mod primes;
+mod primes;
 mod radical;
 mod trigonometry;
 
@@ -38,8 +38,12 @@ use smallvec::SmallVec;
 pub use decide::{Linear, Proportion, decide, proportional};
 pub use form::Form;
 
+pub(crate) use digest::Digest;
+pub(crate) use form::{Atom, Content, Factor};
+pub(crate) use numbers::ratio;
+
 use self::exponent::Exponent;
-use self::form::{Atom, Term};
+use self::form::Term;
 use crate::expression::{Constant, Expression};
 use crate::steps::{Steps, Stop};
 

@@ -1,9 +1,10 @@
-//! Primes: a table for trial division, a primality test without error, and factors of the numbers under radicals.
+//! Factors of the numbers under radicals and in logarithms.
 
 use dashu_base::BitTest as _;
 use dashu_int::UBig;
 use smallvec::SmallVec;
 
+use crate::field::modulus::is_prime;
 use crate::steps::{Steps, Stop};
 
 /// Trial division goes up to this number.
@@ -122,53 +123,6 @@ fn perfect_power(value: UBig, steps: &mut Steps) -> Result<(UBig, u32), Stop> {
     Ok((root, power))
 }
 
-/// Whether a number is prime; the bases are enough for all numbers of 64 bits.
-pub(crate) fn is_prime(value: u64) -> bool {
-    const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
-    if value < 2 {
-        return false;
-    }
-    for base in BASES {
-        if value.is_multiple_of(base) {
-            return value == base;
-        }
-    }
-    let twos = (value - 1).trailing_zeros();
-    let odd = (value - 1) >> twos;
-    BASES.iter().all(|&base| {
-        let mut power = power_modulo(base, odd, value);
-        if power == 1 || power == value - 1 {
-            return true;
-        }
-        for _ in 1..twos {
-            power = multiply_modulo(power, power, value);
-            if power == value - 1 {
-                return true;
-            }
-        }
-        false
-    })
-}
-
-/// A product in the ring of integers modulo a number.
-pub(crate) fn multiply_modulo(left: u64, right: u64, modulus: u64) -> u64 {
-    (u128::from(left) * u128::from(right) % u128::from(modulus)) as u64
-}
-
-/// A power in the ring of integers modulo a number.
-pub(crate) fn power_modulo(base: u64, mut exponent: u64, modulus: u64) -> u64 {
-    let mut power = base % modulus;
-    let mut result = 1 % modulus;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = multiply_modulo(result, power, modulus);
-        }
-        power = multiply_modulo(power, power, modulus);
-        exponent >>= 1;
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,14 +144,5 @@ mod tests {
         let product_of_large_primes = factored("1000000016000000063");
         assert!(product_of_large_primes.primes.is_empty());
         assert!(product_of_large_primes.rest.is_some());
-    }
-
-    #[test]
-    fn knows_primes() {
-        let primes: Vec<u64> = (0..50).filter(|&value| is_prime(value)).collect();
-        assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]);
-        assert!(is_prime(18_446_744_073_709_551_557));
-        assert!(!is_prime(3_215_031_751));
-        assert!(!is_prime(18_446_744_073_709_551_615));
     }
 }
