@@ -18,6 +18,7 @@ pub mod serve;
 mod unit;
 mod value;
 
+pub mod ball;
 pub mod equality;
 pub mod expression;
 pub mod options;
