@@ -6,15 +6,19 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cache;
 mod compare;
 mod deadline;
 mod extract;
 mod grade;
 pub mod limits;
+mod meters;
 mod notation;
 mod number;
+mod request;
 mod rpc;
 pub mod serve;
+mod stream;
 mod unit;
 mod value;
 

@@ -1,5 +1,7 @@
 //! The server: takes its listener and its shutdown, so that a test starts it on port 0 and stops it.
 
+use std::sync::Arc;
+
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1::verifier_service_server::VerifierServiceServer;
 use anytime_service::server;
@@ -11,8 +13,10 @@ use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
 use crate::batch::{GradeItem, GradingPool};
+use crate::cache::{VerdictCache, grade_item};
 use crate::limits::ServerLimits;
-use crate::rpc::{Verifier, grade_item};
+use crate::meters::Meters;
+use crate::rpc::Verifier;
 
 /// Serves until the token is cancelled. From then on health says NOT_SERVING, no new connection is taken, and requests
 /// under way finish within the drain time.
@@ -20,7 +24,11 @@ use crate::rpc::{Verifier, grade_item};
 /// # Errors
 /// If the transport fails.
 pub async fn run(listener: TcpListener, shutdown: CancellationToken, limits: ServerLimits) -> anyhow::Result<()> {
-    run_with(listener, shutdown, limits, grade_item).await
+    let meters = Arc::new(Meters::new());
+    let cache = Arc::new(VerdictCache::new(limits.cache_bytes, &meters));
+    let grading_cache = cache.clone();
+    let through_cache = Arc::new(move |item: &_, options: &_| grade_item(&grading_cache, item, options));
+    run_with(listener, shutdown, limits, meters, cache, through_cache).await
 }
 
 /// [`run`] with what grades an item, so that a test can put in one that takes its time.
@@ -28,10 +36,13 @@ async fn run_with(
     listener: TcpListener,
     shutdown: CancellationToken,
     limits: ServerLimits,
+    meters: Arc<Meters>,
+    cache: Arc<VerdictCache>,
     grade_item: GradeItem,
 ) -> anyhow::Result<()> {
-    let pool = GradingPool::new(limits.threads, grade_item);
-    let service = VerifierServiceServer::new(Verifier::new(pool.clone(), limits.batch_time))
+    let pool = GradingPool::new(&limits, grade_item, meters.clone());
+    let verifier = Verifier::new(pool.clone(), cache, meters, limits, shutdown.clone());
+    let service = VerifierServiceServer::new(verifier)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (router, health) = server::router()?;
@@ -112,7 +123,10 @@ mod tests {
     ) -> (VerifierServiceClient<Channel>, JoinHandle<anyhow::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = tokio::spawn(run_with(listener, shutdown.clone(), limits, slow));
+        let meters = Arc::new(Meters::new());
+        let cache = Arc::new(VerdictCache::new(0, &meters));
+        let served = run_with(listener, shutdown.clone(), limits, meters, cache, Arc::new(slow));
+        let server = tokio::spawn(served);
         (VerifierServiceClient::connect(address).await.unwrap(), server)
     }
 
