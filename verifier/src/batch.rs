@@ -179,19 +179,27 @@ fn grade_items(batch: &Batch, pool: &GradingPool, _permit: OwnedSemaphorePermit)
     graded
 }
 
-/// A panic says nothing about the answer: it becomes a fault of this item, and the batch goes on.
+/// A panic becomes a fault of this item, and the batch goes on.
 fn grade_caught(
     index: usize,
     item: &VerifyItem,
     options: &Options,
     grade_item: impl Fn(&VerifyItem, &Options) -> Verdict,
 ) -> Verdict {
+    let graded = catch_panic(|| grade_item(item, options));
+    if graded.kind() == VerdictKind::InternalError {
+        error!(index, reason = graded.detail, "grading failed");
+    }
+    graded
+}
+
+/// A panic says nothing about the answer: it becomes a fault.
+pub(crate) fn catch_panic(grade: impl FnOnce() -> Verdict) -> Verdict {
     // Grading is pure and the cache is written after it: there is no state that a panic could leave half changed.
-    match catch_unwind(AssertUnwindSafe(|| grade_item(item, options))) {
+    match catch_unwind(AssertUnwindSafe(grade)) {
         Ok(graded) => graded,
         Err(payload) => {
             let reason = panic_message(payload.as_ref());
-            error!(index, reason, "grading panicked");
             verdict(VerdictKind::InternalError, "", format!("grading panicked: {reason}"))
         }
     }

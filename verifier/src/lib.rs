@@ -15,6 +15,7 @@ pub mod limits;
 mod meters;
 mod notation;
 mod number;
+pub mod offline;
 mod request;
 mod rpc;
 pub mod serve;
