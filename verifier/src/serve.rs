@@ -88,9 +88,10 @@ mod tests {
 
     use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
     use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem, VerifyRequest};
+    use futures::{StreamExt as _, stream};
     use tokio::task::JoinHandle;
-    use tonic::Request;
     use tonic::transport::Channel;
+    use tonic::{Code, Request};
 
     use super::*;
     use crate::grade::verdict;
@@ -173,6 +174,53 @@ mod tests {
         let verdicts = call.await.unwrap().unwrap().into_inner().verdicts;
         assert!(verdicts.iter().all(|verdict| verdict.kind() == VerdictKind::Correct));
         server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_has_sent_is_answered_after_the_shutdown() {
+        let shutdown = CancellationToken::new();
+        let (mut client, server) = start(&shutdown, limits()).await;
+        let requests = stream::iter([1, 2, 3].map(|items| request(&vec![""; items]))).chain(stream::pending());
+        let mut responses = client.verify_stream(requests).await.unwrap().into_inner();
+        tokio::time::sleep(ITEM_TIME / 2).await;
+        shutdown.cancel();
+        for items in 1..=3 {
+            let verdicts = responses.message().await.unwrap().unwrap().verdicts;
+            assert_eq!(verdicts.len(), items);
+            assert!(verdicts.iter().all(|verdict| verdict.kind() == VerdictKind::Correct));
+        }
+        let status = responses.message().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_call_too_many_is_refused_and_a_stream_waits() {
+        let shutdown = CancellationToken::new();
+        let limits = ServerLimits {
+            waiting_batches: NonZeroUsize::MIN,
+            ..limits()
+        };
+        let (client, _server) = start(&shutdown, limits).await;
+        let call = |mut client: VerifierServiceClient<Channel>| async move { client.verify(request(&[""; 5])).await };
+        // One is graded, one waits, and there is no room for a third.
+        let first = tokio::spawn(call(client.clone()));
+        tokio::time::sleep(ITEM_TIME).await;
+        let second = tokio::spawn(call(client.clone()));
+        tokio::time::sleep(ITEM_TIME).await;
+        let status = call(client.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert!(status.message().contains("1 batches wait"), "{status}");
+        let mut streaming = client.clone();
+        let requests = stream::iter([request(&[""])]);
+        let mut responses = streaming.verify_stream(requests).await.unwrap().into_inner();
+        assert_eq!(
+            responses.message().await.unwrap().unwrap().verdicts[0].kind(),
+            VerdictKind::Correct
+        );
+        for answered in [first, second] {
+            assert_eq!(answered.await.unwrap().unwrap().into_inner().verdicts.len(), 5);
+        }
     }
 
     #[tokio::test]
