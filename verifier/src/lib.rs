@@ -1,5 +1,6 @@
 //! The answer grader: a response goes through [`extract`] → [`parse`] (LaTeX and plain text to one expression tree) →
 //! [`normal`] (canonical forms) → [`compare`] and comes out as a typed verdict; [`serve`] puts that behind
+//! `anytime.v1.VerifierService`, [`offline`] behind lines of JSON.
 //!
 //! Two expressions are compared by their canonical forms, else at random points of finite fields ([`field`]), else by
 //! ball arithmetic ([`ball`]): never by floating point. Grading is pure and bounded by construction: sizes
@@ -8,6 +9,7 @@
 
 pub mod ball;
 mod batch;
+mod cache;
 pub mod compare;
 mod deadline;
 pub mod equality;
@@ -16,12 +18,16 @@ mod extract;
 pub mod field;
 mod grade;
 pub mod limits;
+mod meters;
 pub mod normal;
+pub mod offline;
 pub mod options;
 pub mod parse;
+mod request;
 mod rpc;
 pub mod serve;
 pub mod steps;
+mod stream;
 
 pub use extract::extract;
 pub use grade::{grade, grade_extracted};

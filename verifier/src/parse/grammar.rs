@@ -147,7 +147,10 @@ impl<'a> Parser<'_, 'a> {
         let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index));
         let after = self.tokens.get(self.position + 1);
         let is_number = |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Number(..)));
-        is_number(before) && is_number(after) && self.tokens[self.position].spaced && after.is_some_and(|next| next.spaced)
+        is_number(before)
+            && is_number(after)
+            && self.tokens[self.position].spaced
+            && after.is_some_and(|next| next.spaced)
     }
 
     /// Whether a numeral may follow the last token as a factor: after a bracket, a group or a letter, not a numeral.
@@ -383,12 +386,11 @@ impl<'a> Parser<'_, 'a> {
     /// A numeral with its base behind a `_`, the digits read so far as if they were decimal.
     fn in_base(&mut self, decimal: RBig) -> Parsed {
         self.position += 1;
-        let base = self.argument()?;
-        let base = match &base {
-            Expression::Number(base) if base.is_int() => i64::try_from(base.numerator()).ok(),
-            _ => None,
-        };
-        let base = base
+        let start = self.position;
+        self.skip_argument()?;
+        let mut base = CompactString::default();
+        super::spell::spell_argument(&self.tokens[start..self.position], &mut base);
+        let base = names::base(&base)
             .filter(|base| (2..=36).contains(base))
             .ok_or(NoExpression::NotMathematics)?;
         if !decimal.is_int() || decimal.is_negative() {

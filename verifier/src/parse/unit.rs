@@ -96,7 +96,7 @@ fn lookup(word: &str) -> Option<&'static Entry> {
     if word.len() == 1
         && !matches!(
             word,
-            "m" | "s" | "h" | "d" | "g" | "l" | "L" | "N" | "J" | "W" | "V" | "K"
+            "$" | "m" | "s" | "h" | "d" | "g" | "l" | "L" | "N" | "J" | "W" | "V" | "K"
         )
         && word.is_ascii()
     {
