@@ -475,6 +475,15 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
 
 /// Items in brackets that enclose all tokens.
 fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
+    // `(1, 2)^T` is the column that `(1, 2)` stands for.
+    let tokens = match tokens {
+        [entries @ .., caret, mark]
+            if caret.kind == Kind::Caret && matches!(mark.source, "T" | "\\top" | "\\intercal") =>
+        {
+            entries
+        }
+        all => all,
+    };
     let [first, inner @ .., last] = tokens else {
         return Ok(None);
     };

@@ -194,6 +194,10 @@ impl<'a> Parser<'_, 'a> {
                 }
                 Some(Kind::Bang) => {
                     self.position += 1;
+                    // A double factorial is another function.
+                    if self.peek() == Some(&Kind::Bang) {
+                        return Err(NoExpression::NotMathematics);
+                    }
                     value = Expression::Call(Function::Factorial, vec![value]);
                 }
                 Some(Kind::Degree) => {
@@ -509,7 +513,8 @@ impl<'a> Parser<'_, 'a> {
                 self.expect(&Kind::Close(bracket))?;
                 Ok(arguments)
             }
-            Some(Kind::Function(_)) => Ok(vec![self.factor()?]),
+            // `\sin{x} y` is a product.
+            Some(Kind::Function(_) | Kind::GroupOpen) => Ok(vec![self.factor()?]),
             _ => {
                 let is_negative = self.take(&Kind::Minus);
                 let mut factors = vec![self.factor()?];

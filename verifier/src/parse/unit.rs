@@ -111,13 +111,9 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
     if let Some((value, unit)) = split_sign(tokens) {
         return (value, Some(unit));
     }
-    let is_word = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_));
-    let Some(start) = tokens.iter().position(is_word) else {
+    let Some(start) = first_word(tokens).filter(|start| *start > 0) else {
         return (tokens, None);
     };
-    if start == 0 {
-        return (tokens, None);
-    }
     let start = start + usize::from(scale(&tokens[start]).is_some());
     let (mut value, words) = tokens.split_at(start);
     if words.is_empty() {
@@ -137,6 +133,27 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
         Some(unit) => (value, Some(unit)),
         None => (tokens, None),
     }
+}
+
+/// Where the words of a unit may begin: outside of brackets and subscripts, or a fraction of words.
+fn first_word(tokens: &[Token<'_>]) -> Option<usize> {
+    let is_word = |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Text(_) | Kind::Word(_)));
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
+            Kind::Close(_) | Kind::GroupClose | Kind::End => depth = depth.saturating_sub(1),
+            Kind::Frac if depth == 0 && is_word(tokens.get(index + 2)) => return Some(index),
+            Kind::Text(_) | Kind::Word(_) if depth == 0 => {
+                let is_subscript = index > 0 && tokens[index - 1].kind == Kind::Underscore;
+                if !is_subscript {
+                    return Some(index);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Splits a word such as `million` off the end: what is left, and by what it multiplies.
@@ -172,6 +189,12 @@ fn is_numeric(token: &Token<'_>) -> bool {
 /// Splits off `%`, `°` or a currency, before or after.
 fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)> {
     match tokens {
+        // `20^\circ C`
+        [value @ .., degree, scale]
+            if degree.kind == Kind::Degree && matches!(&scale.kind, Kind::Symbol(name) if name == "C" || name == "F") =>
+        {
+            Some((value, Unit::Degree))
+        }
         [
             Token {
                 kind: Kind::Currency(sign),
@@ -273,7 +296,9 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                 }
             }
             Kind::Divide => side = -1,
-            Kind::Times => {}
+            // `\frac{\text{m}}{\text{s}}`
+            Kind::GroupClose if matches!(rest.first(), Some(next) if next.kind == Kind::GroupOpen) => side = -1,
+            Kind::Times | Kind::Frac | Kind::GroupOpen | Kind::GroupClose => {}
             // `degrees Celsius`, `percent of …` leave their words.
             Kind::Percent | Kind::Degree => is_known = false,
             _ => return None,
