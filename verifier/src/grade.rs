@@ -34,20 +34,31 @@ pub fn grade(response: &str, ground_truths: &[String], options: &Options) -> Ver
 pub fn grade_extracted(answer: &str, ground_truths: &[String], conventions: &Conventions) -> Verdict {
     let mut steps = Steps::default();
     match decide(answer, ground_truths, conventions, &mut steps) {
-        Ok(Some(rule)) => verdict(VerdictKind::Correct, answer, rule.describe()),
-        Ok(None) if steps.left() == 0 => verdict(VerdictKind::TooLarge, answer, "the step budget is spent"),
-        Ok(None) => verdict(VerdictKind::Wrong, answer, "equal to no ground truth"),
+        Ok(Outcome::Right(rule)) => verdict(VerdictKind::Correct, answer, rule.describe()),
+        Ok(Outcome::Exceeded) if steps.left() == 0 => {
+            verdict(VerdictKind::TooLarge, answer, "the step budget is spent")
+        }
+        Ok(Outcome::Exceeded) => verdict(VerdictKind::TooLarge, answer, "a result exceeds the limits"),
+        Ok(Outcome::Wrong) => verdict(VerdictKind::Wrong, answer, "equal to no ground truth"),
         Err(fault) => fault,
     }
 }
 
-/// The rule by which the answer is right, if it is; what cannot be compared is a verdict at once.
+/// What came of the comparisons.
+enum Outcome {
+    Right(Rule),
+    Wrong,
+    /// Not found right, but something was beyond the limits.
+    Exceeded,
+}
+
+/// Whether the answer is right, and by which rule; what cannot be compared is a verdict at once.
 fn decide(
     answer: &str,
     ground_truths: &[String],
     conventions: &Conventions,
     steps: &mut Steps,
-) -> Result<Option<Rule>, Verdict> {
+) -> Result<Outcome, Verdict> {
     if ground_truths.is_empty() {
         return Err(verdict(VerdictKind::InternalError, "", "no ground truth"));
     }
@@ -64,14 +75,19 @@ fn decide(
     })?;
     // Read only where a comma has two meanings.
     let mut as_list: Option<Parsed> = None;
+    let mut exceeded = false;
     for ground_truth in ground_truths {
         let ground_truth = without_box(ground_truth);
         let Ok(truth) = parse(ground_truth, Commas::Thousands) else {
             continue;
         };
-        let mut comparison = Comparison { conventions, steps };
+        let mut comparison = Comparison {
+            conventions,
+            steps,
+            exceeded: false,
+        };
         if let Some(rule) = comparison.compare(&parsed, &truth) {
-            return Ok(Some(rule));
+            return Ok(Outcome::Right(rule));
         }
         if parsed.ambiguous_comma || truth.ambiguous_comma {
             if as_list.is_none() {
@@ -80,11 +96,12 @@ fn decide(
             if let (Some(answer), Ok(truth)) = (&as_list, parse(ground_truth, Commas::Separators))
                 && let Some(rule) = comparison.compare(answer, &truth)
             {
-                return Ok(Some(rule));
+                return Ok(Outcome::Right(rule));
             }
         }
+        exceeded |= comparison.exceeded;
     }
-    Ok(None)
+    Ok(if exceeded { Outcome::Exceeded } else { Outcome::Wrong })
 }
 
 /// A ground truth may be written as it would stand in a response.

@@ -13,6 +13,7 @@ mod cache;
 pub mod compare;
 mod deadline;
 pub mod equality;
+mod explain;
 pub mod expression;
 mod extract;
 pub mod field;
@@ -29,5 +30,6 @@ pub mod serve;
 pub mod steps;
 mod stream;
 
+pub use explain::{Explanation, explain};
 pub use extract::extract;
 pub use grade::{grade, grade_extracted};

@@ -56,6 +56,8 @@ pub struct Comparison<'a> {
     pub conventions: &'a Conventions,
     /// What is left of the step budget.
     pub steps: &'a mut Steps,
+    /// Whether something was beyond the limits and is therefore taken for different.
+    pub exceeded: bool,
 }
 
 impl Comparison<'_> {

@@ -36,7 +36,11 @@ impl Comparison<'_> {
                 Decision::Different => false,
                 Decision::Undecided => self.evaluated(&left.expression, &right.expression),
             },
-            (Err(Stop::Undefined | Stop::OutOfSteps), _) | (_, Err(Stop::Undefined | Stop::OutOfSteps)) => false,
+            (Err(Stop::Undefined), _) | (_, Err(Stop::Undefined)) => false,
+            (Err(Stop::OutOfSteps), _) | (_, Err(Stop::OutOfSteps)) => {
+                self.exceeded = true;
+                false
+            }
             _ => self.evaluated(&left.expression, &right.expression),
         }
     }
@@ -45,11 +49,16 @@ impl Comparison<'_> {
     fn evaluated(&mut self, left: &Expression, right: &Expression) -> bool {
         match field::decide(left, right, self.steps) {
             Ok(Decision::Equal) => return true,
-            Ok(Decision::Different) => return false,
-            Ok(Decision::Undecided) | Err(Stop::Unsupported | Stop::TooLarge) => {}
-            Err(Stop::Undefined | Stop::OutOfSteps) => return false,
+            Ok(Decision::Different) | Err(Stop::Undefined) => return false,
+            Ok(Decision::Undecided) | Err(Stop::Unsupported | Stop::TooLarge | Stop::OutOfSteps) => {}
         }
-        matches!(ball::decide(left, right, self.steps), Ok(Decision::Equal))
+        match ball::decide(left, right, self.steps) {
+            Ok(decision) => decision == Decision::Equal,
+            Err(stop) => {
+                self.exceeded |= matches!(stop, Stop::TooLarge | Stop::OutOfSteps);
+                false
+            }
+        }
     }
 
     /// Whether two expressions are equal.

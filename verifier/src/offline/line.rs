@@ -1,6 +1,7 @@
 //! One line of offline grading: from JSON to its verdict and back.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use anytime_proto::ShortName as _;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::batch::catch_panic;
+use crate::explain::explain;
 use crate::grade::grade;
 use crate::options::Options;
 use crate::request::check_ground_truths;
@@ -80,12 +82,12 @@ struct Output<'a> {
     extracted: &'a str,
     seconds: f64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    explanation: Option<Explanation>,
+    explanation: Option<Explained>,
 }
 
 /// What `--explain` adds.
 #[derive(Serialize)]
-struct Explanation {
+struct Explained {
     answer_form: Option<String>,
     ground_truth_forms: Vec<Option<String>>,
     rule: String,
@@ -113,7 +115,9 @@ impl Grader {
         let correct = verdict.kind() == VerdictKind::Correct;
         tally.lines += 1;
         tally.correct += u64::from(correct);
-        let explanation = self.explain.then(|| explain(&verdict, &ground_truths));
+        let explanation = self
+            .explain
+            .then(|| self.explained(&response, &ground_truths, &verdict));
         let graded = Output {
             id,
             correct,
@@ -126,15 +130,17 @@ impl Grader {
         output.push(b'\n');
         Ok(())
     }
-}
 
-/// SEAM: the forms that were compared are not known here until the grader gives them; the rule is what it says for
-/// people.
-fn explain(verdict: &Verdict, ground_truths: &[String]) -> Explanation {
-    Explanation {
-        answer_form: None,
-        ground_truth_forms: vec![None; ground_truths.len()],
-        rule: verdict.detail.clone(),
+    fn explained(&self, response: &str, ground_truths: &[String], verdict: &Verdict) -> Explained {
+        // As for the verdict: a panic is a fault of this line only.
+        let explained = catch_unwind(AssertUnwindSafe(|| explain(response, ground_truths, &self.options))).ok();
+        Explained {
+            rule: verdict.detail.clone(),
+            answer_form: explained.as_ref().and_then(|explained| explained.answer_form.clone()),
+            ground_truth_forms: explained
+                .map(|explained| explained.ground_truth_forms)
+                .unwrap_or_default(),
+        }
     }
 }
 

@@ -137,7 +137,8 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
 
 /// Where the words of a unit may begin: outside of brackets and subscripts, or a fraction of words.
 fn first_word(tokens: &[Token<'_>]) -> Option<usize> {
-    let is_word = |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Text(_) | Kind::Word(_)));
+    let is_word =
+        |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Text(_) | Kind::Word(_)));
     let mut depth = 0usize;
     for (index, token) in tokens.iter().enumerate() {
         match token.kind {
@@ -191,7 +192,8 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
     match tokens {
         // `20^\circ C`
         [value @ .., degree, scale]
-            if degree.kind == Kind::Degree && matches!(&scale.kind, Kind::Symbol(name) if name == "C" || name == "F") =>
+            if degree.kind == Kind::Degree
+                && matches!(&scale.kind, Kind::Symbol(name) if name == "C" || name == "F") =>
         {
             Some((value, Unit::Degree))
         }
