@@ -16,8 +16,11 @@ pub const MAX_GROUND_TRUTHS: usize = 64;
 /// Largest magnitude of the exponent in `a \times 10^{n}`, so that a few characters cannot ask for a huge number.
 pub const MAX_EXPONENT: u32 = 4_096;
 
-/// Deepest nesting of braces that is looked into; what lies deeper is compared as it stands.
+/// Deepest nesting of groups and brackets: it bounds the recursion over every tree.
 pub const MAX_NESTING: usize = 64;
+
+/// Most tokens of one answer.
+pub const MAX_TOKENS: usize = 2_048;
 
 /// Most items in one batch.
 pub const MAX_BATCH_ITEMS: usize = 65_536;
