@@ -73,10 +73,11 @@ impl GradingPool {
         Some(self.place(Some(permit)))
     }
 
-    /// A place for a batch as soon as there is one.
-    pub(crate) async fn admit(&self) -> Place {
-        // The semaphore is never closed, so this can only succeed.
-        let permit = self.places.clone().acquire_owned().await.ok();
+    /// A place for a batch as soon as there is one. Past the deadline none is needed: nothing of the batch is graded.
+    pub(crate) async fn admit(&self, deadline: Instant) -> Place {
+        let acquired = timeout_at(deadline, self.places.clone().acquire_owned()).await;
+        // The semaphore is never closed, so only the time can run out.
+        let permit = acquired.ok().and_then(Result::ok);
         self.place(permit)
     }
 
@@ -320,9 +321,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let running = pool.grade_batch(items(10), Options::default(), first.unwrap(), deadline);
         let third = async {
-            let third = tokio::time::timeout(Duration::from_secs(30), pool.admit())
-                .await
-                .unwrap();
+            let third = pool.admit(deadline).await;
             assert!(pool.try_admit().is_none());
             drop(third);
         };

@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use crate::extract::extract;
-use crate::grade::grade;
+use crate::grade::{grade, grade_extracted};
 use crate::limits::MAX_RESPONSE_BYTES;
 use crate::meters::Meters;
 use crate::options::{Conventions, Options};
@@ -144,13 +144,15 @@ pub(crate) fn grade_item(cache: &VerdictCache, item: &VerifyItem, options: &Opti
         response,
         ground_truths,
     } = item;
-    let grade_response = || grade(response, ground_truths, options);
+    // Before the search for an answer, as the grading does it.
     if response.len() > MAX_RESPONSE_BYTES {
-        return grade_response();
+        return grade(response, ground_truths, options);
     }
     match extract(response, options.extraction) {
-        Some(answer) => cache.get_or_grade(&options.conventions, answer, ground_truths, grade_response),
-        None => grade_response(),
+        Some(answer) => cache.get_or_grade(&options.conventions, answer, ground_truths, || {
+            grade_extracted(answer, ground_truths, &options.conventions)
+        }),
+        None => grade(response, ground_truths, options),
     }
 }
 

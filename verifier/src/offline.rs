@@ -259,3 +259,57 @@ fn write_in_order(to_write: &Receiver<Receiver<Graded>>, output: &mut impl Write
     progress.end();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use anytime_service::exit;
+
+    use super::*;
+
+    const LINE: &str = "{\"id\": 1, \"response\": \"\\\\boxed{1}\", \"ground_truth\": 1}\n";
+
+    fn grade(input: impl Read + Send + 'static) -> (anyhow::Result<()>, usize) {
+        let settings = GradeSettings {
+            options: Options::default(),
+            explain: false,
+            threads: NonZeroUsize::new(2).unwrap(),
+        };
+        let mut output = Vec::new();
+        let result = grade_lines(input, &mut output, &settings);
+        (result, output.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_read_into_memory() {
+        let input = LINE.as_bytes().repeat(70);
+        let (result, lines) = grade(io::Cursor::new(input).chain(io::repeat(b' ')));
+        let error = result.unwrap_err();
+        assert_eq!((exit::exit_code(&error), lines), (exit::DATA, 70));
+        assert!(format!("{error:#}").starts_with("line 71: longer than"), "{error:#}");
+    }
+
+    #[test]
+    fn a_long_response_is_one_that_is_too_large() {
+        let response = "\\n".repeat(MAX_RESPONSE_BYTES + 1);
+        let line = format!("{{\"id\": 1, \"response\": \"{response}\", \"ground_truth\": 1}}\n{LINE}");
+        let (result, lines) = grade(io::Cursor::new(line));
+        result.unwrap();
+        assert_eq!(lines, 2);
+    }
+
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+
+    #[test]
+    fn an_input_that_fails_is_an_error_after_what_was_read() {
+        let (result, lines) = grade(io::Cursor::new(LINE.repeat(3)).chain(Broken));
+        let error = result.unwrap_err();
+        assert_eq!((exit::exit_code(&error), lines), (exit::FAILED, 3));
+        assert!(format!("{error:#}").contains("the disk is gone"), "{error:#}");
+    }
+}

@@ -77,7 +77,7 @@ impl Verifier {
         let started = Instant::now();
         let batch_end = started + self.limits.batch_time;
         let deadline = stream_end.map_or(batch_end, |stream_end| stream_end.min(batch_end));
-        let place = self.pool.admit().await;
+        let place = self.pool.admit(deadline).await;
         self.answer(request, options, place, started, deadline).await
     }
 }

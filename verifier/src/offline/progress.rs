@@ -16,7 +16,7 @@ impl Progress {
     /// Shows a line if standard error is a terminal.
     pub(super) fn start() -> Self {
         let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{human_pos} lines, {per_sec:.0}, {msg}");
+            let style = ProgressStyle::with_template("{human_pos} lines, {msg}");
             ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
         Self {
@@ -31,8 +31,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             let Tally { lines, correct } = self.total;
             let share = 100.0 * correct as f64 / lines.max(1) as f64;
-            bar.set_message(format!("{share:.1} % correct"));
             bar.set_position(lines);
+            bar.set_message(format!("{:.0} lines/s, {share:.1} % correct", bar.per_sec()));
         }
     }
 
