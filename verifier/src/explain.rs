@@ -151,8 +151,8 @@ mod tests {
         let explained = explain("so \\boxed{y = (x+1)(x-1)}", &truths, &options);
         assert_eq!(explained.verdict.kind(), VerdictKind::Correct);
         assert_eq!(explained.verdict.detail, "equal in value");
-        assert_eq!(explained.answer_form.as_deref(), Some("y: x^2 - 1"));
-        assert_eq!(explained.ground_truth_forms[0].as_deref(), Some("x^2 - 1"));
+        assert_eq!(explained.answer_form.as_deref(), Some("y: -1 + x^2"));
+        assert_eq!(explained.ground_truth_forms[0].as_deref(), Some("-1 + x^2"));
         assert_eq!(explained.ground_truth_forms[1], None);
         assert_eq!(explained.ground_truth_forms[2].as_deref(), Some("12 <10000 length^1>"));
     }
