@@ -133,7 +133,7 @@ impl<'a> Point<'a> {
     /// Whether different values here prove that expressions differ. Of π and e together it is not known whether they
     /// are independent.
     pub(crate) fn proves_difference(&self) -> bool {
-        !self.opaque && !(self.pi && self.euler)
+        !(self.opaque || self.pi && self.euler)
     }
 
     /// The value of an expression.
