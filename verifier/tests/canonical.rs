@@ -237,7 +237,7 @@ impl Term {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn rewriting_keeps_equality(seed in any::<u64>(), depth in 1u32..4) {
@@ -414,26 +414,33 @@ fn worst_cases() -> Vec<(&'static str, Expression)> {
 /// Unoptimised code is some thirty times slower.
 const LONGEST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 400 } else { 12 });
 
+/// The shortest of some runs, as the machine may be busy with other things, with the steps and the result.
+fn timed<T>(work: impl Fn(&mut Steps) -> T) -> (Duration, u64, T) {
+    let run = || {
+        let start = Instant::now();
+        let mut steps = Steps::default();
+        let result = work(&mut steps);
+        (start.elapsed(), Steps::default().left() - steps.left(), result)
+    };
+    let runs = [run(), run(), run()];
+    runs.into_iter().min_by_key(|(elapsed, ..)| *elapsed).unwrap()
+}
+
 #[test]
 fn the_worst_cases_end_soon() {
     for (name, expression) in worst_cases() {
-        let start = Instant::now();
-        let mut steps = Steps::default();
-        let form = normal::normalise(&expression, &mut steps);
-        let decided = form.as_ref().map(|form| normal::decide(form, &form.clone()));
-        let elapsed = start.elapsed();
-        let start = Instant::now();
-        let mut field_steps = Steps::default();
+        let (elapsed, steps, decided) = timed(|steps| {
+            let form = normal::normalise(&expression, steps)?;
+            Ok::<_, Stop>(normal::decide(&form, &form.clone()))
+        });
         let other = sum([expression.clone(), integer(0)]);
-        let by_field = field::decide(&expression, &other, &mut field_steps);
-        let field_elapsed = start.elapsed();
+        let (field_elapsed, field_steps, by_field) = timed(|steps| field::decide(&expression, &other, steps));
         println!(
-            "{name:32} form {elapsed:>10.1?} {:>7} steps {decided:?}; field {field_elapsed:>10.1?} {:>7} steps {by_field:?}",
-            Steps::default().left() - steps.left(),
-            Steps::default().left() - field_steps.left(),
+            "{name:32} form {elapsed:>10.1?} {steps:>7} steps {decided:?}; \
+             field {field_elapsed:>10.1?} {field_steps:>7} steps {by_field:?}",
         );
         assert!(elapsed < LONGEST, "{name}: {elapsed:?}");
-        assert!(field_elapsed < 2 * LONGEST, "{name}: {field_elapsed:?}");
+        assert!(field_elapsed < LONGEST, "{name}: {field_elapsed:?}");
     }
 }
 

@@ -345,7 +345,7 @@ impl<'a> Point<'a> {
     }
 
     fn factor(&mut self, factor: &Factor, steps: &mut Steps) -> Result<Value, NoValue> {
-        steps.spend(10)?;
+        steps.spend(30)?;
         let (whole, fraction) = factor.exponent.split();
         let mut value = self.one();
         if whole != 0 {
