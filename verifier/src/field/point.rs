@@ -133,7 +133,7 @@ impl<'a> Point<'a> {
     /// Whether different values here prove that expressions differ. Of π and e together it is not known whether they
     /// are independent.
     pub(crate) fn proves_difference(&self) -> bool {
-        !self.opaque && !(self.pi && self.euler)
+        !(self.opaque || self.pi && self.euler)
     }
 
     /// The value of an expression.
@@ -345,7 +345,7 @@ impl<'a> Point<'a> {
     }
 
     fn factor(&mut self, factor: &Factor, steps: &mut Steps) -> Result<Value, NoValue> {
-        steps.spend(10)?;
+        steps.spend(30)?;
         let (whole, fraction) = factor.exponent.split();
         let mut value = self.one();
         if whole != 0 {

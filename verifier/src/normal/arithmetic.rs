@@ -313,7 +313,7 @@ fn multiply_sums(single: Form, sums: Vec<Form>, steps: &mut Steps) -> Result<For
     }
     for sum in left_over {
         let kept = keep_power(&sum, 1, steps)?;
-        result = multiply(&result, &Form::from(kept), steps)?;
+        result = multiply(&result, &kept, steps)?;
     }
     Ok(result)
 }
@@ -373,7 +373,7 @@ pub(crate) fn power(base: &Form, exponent: i64, steps: &mut Steps) -> Result<For
             expanded_or_stop => return expanded_or_stop,
         }
     }
-    keep_power(base, exponent, steps).map(Form::from)
+    keep_power(base, exponent, steps)
 }
 
 /// A term to an integer power other than zero.
@@ -399,13 +399,16 @@ pub(crate) fn power_of_term(term: &Term, exponent: i64, steps: &mut Steps) -> Re
 }
 
 /// A power of a sum that is not expanded: its content to that power times a power of what is left.
-pub(crate) fn keep_power(sum: &Form, exponent: i64, steps: &mut Steps) -> Result<Term, Stop> {
+pub(crate) fn keep_power(sum: &Form, exponent: i64, steps: &mut Steps) -> Result<Form, Stop> {
     let (content, primitive) = inverse::split_content(sum, steps)?;
-    let mut product = power_of_term(&content, exponent, steps)?.term;
+    let outside = power_of_term(&content, exponent, steps)?;
+    if primitive.terms.len() <= 1 {
+        let inside = power(&primitive, exponent, steps)?;
+        return multiply(&settle(outside, steps)?, &inside, steps);
+    }
     let times = Exponent::new(i128::from(exponent), 1)?;
     let base = Term::atom(Atom::base(primitive)?, times);
-    product = multiply_terms(&product, &base, steps)?.term;
-    Ok(product)
+    multiply_terms(&outside.term, &base, steps).map(|product| Form::from(product.term))
 }
 
 /// Whether a power of a sum has few enough terms: as many as there are ways to choose its factors, unless its terms are

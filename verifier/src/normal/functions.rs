@@ -21,7 +21,7 @@ pub(crate) fn evaluate(
     mut arguments: SmallVec<[Form; 1]>,
     steps: &mut Steps,
 ) -> Result<Form, Stop> {
-    steps.spend(5)?;
+    steps.spend(40)?;
     if arguments.iter().any(Form::is_infinite) {
         return Err(Stop::Undefined);
     }

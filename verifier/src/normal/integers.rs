@@ -125,7 +125,7 @@ pub(crate) fn least_common_multiple(values: &[&RBig], steps: &mut Steps) -> Resu
 
 /// With zero as the divisor of nothing; the library has no value for two zeros.
 fn common_divisor(left: UBig, right: UBig, steps: &mut Steps) -> Result<UBig, Stop> {
-    steps.spend_on_bits(left.bit_len() * 2, right.bit_len() * 2)?;
+    steps.spend_on_bits(left.bit_len(), right.bit_len())?;
     if left == UBig::ZERO {
         return Ok(right);
     }

@@ -4,7 +4,7 @@ use dashu_base::Gcd as _;
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
-use super::arithmetic::{multiply, multiply_terms};
+use super::arithmetic::{multiply, multiply_terms, settle};
 use super::exponent::Exponent;
 use super::form::{Atom, Factor, Form, Monomial, Term};
 use super::numbers;
@@ -57,8 +57,9 @@ pub(crate) fn divide_by_number(form: &Form, divisor: &RBig, steps: &mut Steps) -
     Ok(quotient)
 }
 
-/// A sum as a term times a sum without content: the coefficients are integers without a common divisor, the first of
-/// them is positive, and no atom but radicals is in all terms.
+/// A sum as a term times a form without content: the coefficients are integers without a common divisor, the first of
+/// them is positive, and no atom but radicals is in all terms. That form is a single term, or zero, if the sum was in
+/// truth no sum, as x/(x + 1) - 1 is none.
 pub(crate) fn split_content(sum: &Form, steps: &mut Steps) -> Result<(Term, Form), Stop> {
     let mut coefficient = rational_content(sum, steps)?;
     if sum
@@ -82,8 +83,10 @@ pub(crate) fn split_content(sum: &Form, steps: &mut Steps) -> Result<(Term, Form
     }
     let mut terms = Vec::with_capacity(primitive.terms.len());
     for term in &primitive.terms {
-        let product = multiply_terms(term, &inverse, steps)?;
-        terms.push(product.term);
+        let mut product = multiply_terms(term, &inverse, steps)?;
+        // A denominator of other terms is a factor of this one now.
+        product.loose |= holds_whole_base(&product.term);
+        terms.extend(settle(product, steps)?.terms);
     }
     let primitive = super::arithmetic::collect(terms, steps)?;
     // Dividing may have changed which term is the first.
@@ -97,6 +100,14 @@ pub(crate) fn split_content(sum: &Form, steps: &mut Steps) -> Result<(Term, Form
         return Ok((Term { monomial, coefficient }, primitive.negated()));
     }
     Ok((content, primitive))
+}
+
+fn holds_whole_base(term: &Term) -> bool {
+    let mut factors = term.monomial.factors.iter();
+    factors.any(|factor| {
+        let is_whole = factor.exponent.is_integer() && !factor.exponent.is_negative();
+        is_whole && factor.atom.as_base().is_some()
+    })
 }
 
 /// What can be taken out of all terms so that no exponent is negative and no atom but radicals is in all of them.

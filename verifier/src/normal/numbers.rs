@@ -26,10 +26,11 @@ pub(crate) fn bounded(value: RBig) -> Result<RBig, Stop> {
 
 /// The sum of two numbers.
 pub(crate) fn add(left: &RBig, right: &RBig, steps: &mut Steps) -> Result<RBig, Stop> {
-    charge(left, right, steps)?;
     if left.is_int() && right.is_int() {
+        steps.spend(5 + (bits(left) + bits(right)) as u64 / 64)?;
         return bounded(RBig::from(left.numerator() + right.numerator()));
     }
+    charge(left, right, steps)?;
     bounded(left + right)
 }
 
@@ -127,9 +128,13 @@ pub(crate) fn ratio(numerator: i64, denominator: u64) -> RBig {
 
 fn charge(left: &RBig, right: &RBig, steps: &mut Steps) -> Result<(), Stop> {
     let (left_bits, right_bits) = (bits(left), bits(right));
+    steps.spend(5)?;
     if left_bits <= SMALL_BITS && right_bits <= SMALL_BITS {
-        return steps.spend(5);
+        return Ok(());
     }
-    // The reduction of the result works on numbers of both sizes together.
-    steps.spend_on_bits(left_bits + right_bits, left_bits + right_bits)
+    // Up to two divisors, and products across.
+    for _ in 0..if left.is_int() && right.is_int() { 1 } else { 4 } {
+        steps.spend_on_bits(left_bits, right_bits)?;
+    }
+    Ok(())
 }

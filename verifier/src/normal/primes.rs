@@ -64,16 +64,12 @@ pub(crate) fn factor(value: &UBig, steps: &mut Steps) -> Result<Factors, Stop> {
     let Ok(mut small) = u64::try_from(&rest) else {
         return factor_rest(rest, factors, steps);
     };
-    let first = next;
-    for &prime in &TRIAL_PRIMES[first..] {
+    for &prime in &TRIAL_PRIMES[next..] {
         let prime = u64::from(prime);
         if prime * prime > small {
             break;
         }
-        if next % 8 == 0 {
-            steps.spend(1)?;
-        }
-        next += 1;
+        steps.spend(1)?;
         let mut count = 0;
         while small % prime == 0 {
             small /= prime;
@@ -86,12 +82,18 @@ pub(crate) fn factor(value: &UBig, steps: &mut Steps) -> Result<Factors, Stop> {
     if small == 1 {
         return Ok(factors);
     }
+    if small < (TRIAL_BOUND * TRIAL_BOUND) as u64 {
+        factors.primes.push((small, 1));
+        return Ok(factors);
+    }
     factor_rest(UBig::from(small), factors, steps)
 }
 
 /// Finishes with a number without factors below the trial bound.
 fn factor_rest(rest: UBig, mut factors: Factors, steps: &mut Steps) -> Result<Factors, Stop> {
     let (root, power) = perfect_power(rest, steps)?;
+    // For the test of primality.
+    steps.spend(200)?;
     match u64::try_from(&root) {
         Ok(small) if is_prime(small) => factors.primes.push((small, power)),
         _ if root.is_one() => {}
@@ -111,6 +113,7 @@ fn perfect_power(value: UBig, steps: &mut Steps) -> Result<(UBig, u32), Stop> {
         }
         loop {
             let bits = root.bit_len();
+            steps.spend(40)?;
             steps.spend_on_bits(4 * bits, bits)?;
             let candidate = root.nth_root(usize::from(prime));
             if candidate.pow(usize::from(prime)) != root {
