@@ -81,9 +81,9 @@ fn infinite_sign(expression: &Expression) -> Option<Sign> {
                 match (factor, infinite_sign(factor)) {
                     (_, Some(sign)) => {
                         infinite = true;
-                        result = result * sign;
+                        result *= sign;
                     }
-                    (Expression::Number(number), None) if !number.is_zero() => result = result * number.sign(),
+                    (Expression::Number(number), None) if !number.is_zero() => result *= number.sign(),
                     _ => return None,
                 }
             }

@@ -106,7 +106,7 @@ pub fn logarithm(x: &Ball, context: &mut Context<'_>) -> Result<Ball, Trouble> {
         distance.widened(size.times(size))
     } else {
         note_small(&distance, context);
-        let working = precision + (roots - distance.top().min(0)) as usize + GUARD;
+        let working = precision + (roots - distance.top().clamp(-(precision as i64), 0)) as usize + GUARD;
         context.at(working, |context| {
             let mut root = reduced;
             for _ in 0..roots {
@@ -259,6 +259,15 @@ pub fn hyperbolic_sine_and_cosine(x: &Ball, context: &mut Context<'_>) -> Result
     if x.is_zero() {
         return Ok((Ball::ZERO, Ball::ONE));
     }
+    let size = x.upper();
+    if size.top() < -(context.precision as i64) / 2 - 8 {
+        note_small(x, context);
+        let square = size.times(size);
+        return Ok((
+            x.clone().widened(square.times(size)).round(context)?,
+            Ball::ONE.widened(square),
+        ));
+    }
     // What cancels in e^x - e^(-x) of a small x is made up for.
     let small = -x.top().clamp(-(context.precision as i64), 0);
     let (sine, cosine) = context.at(context.precision + small as usize + GUARD, |context| {
@@ -270,4 +279,96 @@ pub fn hyperbolic_sine_and_cosine(x: &Ball, context: &mut Context<'_>) -> Result
         ))
     })?;
     Ok((sine.round(context)?, cosine.round(context)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::Steps;
+
+    type Unary = fn(&Ball, &mut Context<'_>) -> Result<Ball, Trouble>;
+
+    fn from_f64(value: f64) -> Ball {
+        let bits = value.abs().to_bits();
+        let mantissa = IBig::from(bits & ((1 << 52) - 1) | 1 << 52);
+        let exponent = (bits >> 52) as i64 - 1075;
+        Ball::exact(if value < 0.0 { -mantissa } else { mantissa }, exponent)
+    }
+
+    fn close(found: &Ball, expected: f64) -> bool {
+        (found.to_f64() - expected).abs() <= 1e-12 * expected.abs().max(1e-300)
+    }
+
+    #[test]
+    fn functions_agree_with_floats_and_with_themselves_at_higher_precision() {
+        let functions: [(&str, Unary, fn(f64) -> f64); 6] = [
+            ("exp", exponential, f64::exp),
+            (
+                "ln",
+                |x, context| logarithm(&x.clone().absolute(), context),
+                |x| x.abs().ln(),
+            ),
+            ("sin", |x, context| Ok(sine_and_cosine(x, context)?.0), f64::sin),
+            ("cos", |x, context| Ok(sine_and_cosine(x, context)?.1), f64::cos),
+            ("atan", inverse_tangent, f64::atan),
+            (
+                "sinh",
+                |x, context| Ok(hyperbolic_sine_and_cosine(x, context)?.0),
+                f64::sinh,
+            ),
+        ];
+        let mut steps = Steps::new(u64::MAX);
+        let arguments = [
+            1e-200, 3e-60, 1e-20, 1e-5, 0.3, 0.5, 0.74, 0.76, 1.0, 1.4999, 1.5, 2.0, 3.0, 47.0, 690.0,
+        ];
+        for (name, function, float) in functions {
+            for argument in arguments {
+                for argument in [argument, -argument, argument * 1.0000001] {
+                    let x = from_f64(argument);
+                    let mut balls = Vec::new();
+                    for precision in [64, 100, 128, 192, 384, 1024, 3072] {
+                        let mut context = Context::new(precision, &mut steps);
+                        let ball = function(&x, &mut context).expect("a value");
+                        assert!(
+                            close(&ball, float(argument)),
+                            "{name} {argument} {} {}",
+                            ball.to_f64(),
+                            float(argument)
+                        );
+                        let lost_bits = if ball.is_zero() {
+                            0
+                        } else {
+                            ball.radius().top() - ball.top() + precision as i64
+                        };
+                        assert!(lost_bits < 8, "{name} {argument} at {precision} loses {lost_bits} bits");
+                        balls.push(ball);
+                    }
+                    let best = balls.pop().expect("several");
+                    for ball in balls {
+                        let mut context = Context::new(6000, &mut steps);
+                        let difference = ball.minus(&best, &mut context).expect("a value");
+                        assert!(difference.contains_zero(), "{name} {argument}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_reach_ends_at_once() {
+        let mut steps = Steps::default();
+        let mut context = Context::new(128, &mut steps);
+        let huge = Ball::exact(IBig::ONE, 1 << 50);
+        assert_eq!(exponential(&huge, &mut context), Err(Stop::TooLarge.into()));
+        assert_eq!(sine_and_cosine(&huge, &mut context), Err(Stop::TooLarge.into()));
+        assert!(logarithm(&huge, &mut context).is_ok());
+        assert_eq!(logarithm(&Ball::ZERO, &mut context), Err(Stop::Undefined.into()));
+        assert_eq!(logarithm(&Ball::integer(-1), &mut context), Err(Trouble::Imprecise));
+        let vague = Ball::around_zero(super::super::radius::Radius::power_of_two(3));
+        assert_eq!(exponential(&vague, &mut context), Err(Trouble::Imprecise));
+        assert_eq!(
+            inverse_tangent(&vague, &mut context).map(|ball| ball.contains_zero()),
+            Ok(true)
+        );
+    }
 }

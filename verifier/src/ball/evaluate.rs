@@ -293,12 +293,12 @@ impl<'tree, 'steps> Evaluator<'tree, 'steps> {
 
     /// The quotient of two values.
     pub(super) fn over(&mut self, left: Value, right: Value) -> Evaluation {
-        if let (Value::PiMultiple(left), Value::PiMultiple(right)) = (&left, &right) {
-            if !right.is_zero() {
-                let (left_bits, right_bits) = (rational_bits(left), rational_bits(right));
-                self.charge_rational(left_bits, right_bits)?;
-                return Ok(Value::Rational(left / right));
-            }
+        if let (Value::PiMultiple(left), Value::PiMultiple(right)) = (&left, &right)
+            && !right.is_zero()
+        {
+            let (left_bits, right_bits) = (rational_bits(left), rational_bits(right));
+            self.charge_rational(left_bits, right_bits)?;
+            return Ok(Value::Rational(left / right));
         }
         let inverse = self.integer_power(right, -1)?;
         self.times(left, inverse)
@@ -465,10 +465,10 @@ impl<'tree, 'steps> Evaluator<'tree, 'steps> {
         numerator: i64,
         degree: u64,
     ) -> Evaluation {
-        if let Value::Rational(ratio) = &base {
-            if let Some(root) = self.exact_root(ratio, degree)? {
-                return self.integer_power(Value::Rational(root), numerator);
-            }
+        if let Value::Rational(ratio) = &base
+            && let Some(root) = self.exact_root(ratio, degree)?
+        {
+            return self.integer_power(Value::Rational(root), numerator);
         }
         let bound = base.bound().map(|bound| bound.power(numerator).root(degree));
         if bound.is_some() {

@@ -222,10 +222,10 @@ impl<'tree> Evaluator<'tree, '_> {
         let above = self.logarithm(&value)?;
         let below = self.logarithm(&base)?;
         let quotient = self.over(above, below)?;
-        if let (Value::Rational(value), Value::Rational(base), Value::Number(ball, _)) = (&value, &base, &quotient) {
-            if let Some(exact) = self.exact_logarithm(value, base, ball)? {
-                return Ok(Value::Rational(exact));
-            }
+        if let (Value::Rational(value), Value::Rational(base), Value::Number(ball, _)) = (&value, &base, &quotient)
+            && let Some(exact) = self.exact_logarithm(value, base, ball)?
+        {
+            return Ok(Value::Rational(exact));
         }
         Ok(quotient)
     }

@@ -52,7 +52,7 @@ impl<'steps> Context<'steps> {
         }
     }
 
-    /// Charges one operation. A multiplication of w words takes about 8 + w²/8 steps with allocation.
+    /// Charges one operation. A multiplication of w words takes about 10 + w²/8 steps with allocation.
     pub(super) fn charge(&mut self) -> Result<(), Stop> {
         self.charge_many(1)
     }
@@ -60,7 +60,7 @@ impl<'steps> Context<'steps> {
     /// Charges this many operations.
     pub(super) fn charge_many(&mut self, operations: u64) -> Result<(), Stop> {
         let words = self.precision as u64 / 64 + 1;
-        self.steps.spend(operations.saturating_mul(8 + words * words / 8))
+        self.steps.spend(operations.saturating_mul(10 + words * words / 8))
     }
 
     /// Runs something at another precision.
@@ -482,5 +482,58 @@ impl Ball {
             // Half a unit is added, so that an error within half a unit of an integer rounds to it.
             ((&self.mantissa >> (-shift - 1) as usize) + IBig::ONE) >> 1
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_very_different_size_meet() {
+        let mut steps = Steps::default();
+        let mut context = Context::new(128, &mut steps);
+        let small = Ball::exact(IBig::from(3), -100_000);
+        let sum = Ball::ONE.plus(&small, &mut context).expect("a sum");
+        assert!(context.lost && sum.is_positive());
+        let quotient = small
+            .over(&Ball::exact(IBig::from(7), -100_000), &mut context)
+            .expect("a quotient");
+        assert!((quotient.to_f64() - 3.0 / 7.0).abs() < 1e-15);
+        let beyond = Ball::exact(IBig::ONE, LARGEST_EXPONENT);
+        assert_eq!(beyond.squared(&mut context), Err(Stop::TooLarge.into()));
+        assert_eq!(Ball::ONE.over(&Ball::ZERO, &mut context), Err(Stop::Undefined.into()));
+        let maybe_zero = Ball::around_zero(Radius::power_of_two(-10));
+        assert_eq!(Ball::ONE.over(&maybe_zero, &mut context), Err(Trouble::Imprecise));
+    }
+
+    #[test]
+    fn midpoints_round_to_the_nearest_integer() {
+        for (mantissa, exponent, expected) in [
+            (5, -1, 3),
+            (-5, -1, -2),
+            (7, -2, 2),
+            (-7, -2, -2),
+            (1, -5, 0),
+            (-1, -5, 0),
+            (-3, 2, -12),
+            (-1, -70, 0),
+        ] {
+            let ball = Ball::exact(IBig::from(mantissa), exponent);
+            assert_eq!(ball.fixed(0), IBig::from(expected), "{mantissa} {exponent}");
+        }
+    }
+
+    #[test]
+    fn absolute_values_of_what_may_be_zero_reach_from_zero() {
+        let ball = Ball::exact(IBig::from(-3), 0).widened(Radius::up(5, 0)).absolute();
+        let mut steps = Steps::default();
+        let mut context = Context::new(64, &mut steps);
+        assert!(
+            ball.minus(&Ball::integer(8), &mut context)
+                .expect("a value")
+                .contains_zero()
+        );
+        assert!(ball.contains_zero());
     }
 }
