@@ -301,7 +301,8 @@ mod tests {
 
     #[test]
     fn functions_agree_with_floats_and_with_themselves_at_higher_precision() {
-        let functions: [(&str, Unary, fn(f64) -> f64); 6] = [
+        type Case = (&'static str, Unary, fn(f64) -> f64);
+        let functions: [Case; 6] = [
             ("exp", exponential, f64::exp),
             (
                 "ln",

@@ -188,7 +188,8 @@ impl Comparison<'_> {
                 let is_closed =
                     |relation: &Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
                 let falls = is_falling(first) && is_falling(second);
-                if !falls && !(is_rising(first) && is_rising(second)) {
+                let rises = is_rising(first) && is_rising(second);
+                if !falls && !rises {
                     return None;
                 }
                 let (slope, shift) = self.linear(variable)?;

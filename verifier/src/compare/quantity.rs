@@ -17,8 +17,8 @@ use crate::{ball, field};
 pub(crate) fn normal_form<'q>(quantity: &'q Quantity, steps: &mut Steps) -> Result<&'q Form, Stop> {
     let form = quantity
         .form
-        .get_or_init(|| normal::normalise(&quantity.expression, steps));
-    form.as_ref().map_err(|stop| *stop)
+        .get_or_init(|| Box::new(normal::normalise(&quantity.expression, steps)));
+    (**form).as_ref().map_err(|stop| *stop)
 }
 
 impl Comparison<'_> {

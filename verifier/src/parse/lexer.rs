@@ -1,13 +1,16 @@
 //! LaTeX and plain text to tokens. What only dresses an answer (sizes, fonts, spaces, dollar signs) leaves no token.
 
-use compact_str::CompactString;
 use dashu_ratio::RBig;
 
+use super::command::{
+    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, split_command,
+    upright_constant,
+};
 use super::names;
 use super::numeral;
 use super::token::{Bracket, Kind, Relation, Token};
 use super::unit;
-use crate::expression::{Constant, Function};
+use crate::expression::Function;
 use crate::limits::{MAX_NESTING, MAX_TOKENS};
 
 /// How a comma between groups of three digits is read.
@@ -66,76 +69,6 @@ struct Lexer<'a> {
     /// Whether a space was passed since the last token.
     spaced: bool,
 }
-
-/// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
-const TEXT_FONTS: [&str; 10] = [
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textnormal",
-    "textsf",
-    "texttt",
-    "mathrm",
-    "mbox",
-    "operatorname",
-];
-
-/// Fonts that letters are variables in.
-const VARIABLE_FONTS: [&str; 10] = [
-    "mathbf",
-    "mathit",
-    "mathsf",
-    "mathtt",
-    "mathcal",
-    "mathscr",
-    "mathfrak",
-    "boldsymbol",
-    "bm",
-    "mathnormal",
-];
-
-/// Commands that leave nothing.
-const DRESS: [&str; 35] = [
-    "left",
-    "right",
-    "big",
-    "Big",
-    "bigg",
-    "Bigg",
-    "bigl",
-    "bigr",
-    "Bigl",
-    "Bigr",
-    "biggl",
-    "biggr",
-    "Biggl",
-    "Biggr",
-    "middle",
-    "displaystyle",
-    "textstyle",
-    "scriptstyle",
-    "limits",
-    "nolimits",
-    "boxed",
-    "fbox",
-    "ensuremath",
-    "mathop",
-    "mathord",
-    "mathrel",
-    "rm",
-    "bf",
-    "it",
-    "(",
-    ")",
-    "[",
-    "]",
-    "/",
-    "protect",
-];
-
-/// Commands that leave a space.
-const SPACES: [&str; 10] = [",", ";", ":", " ", "quad", "qquad", "enspace", "thinspace", "\n", "\t"];
 
 impl<'a> Lexer<'a> {
     fn read(&mut self, text: &'a str, words: bool, depth: usize) -> Result<(), TooManyTokens> {
@@ -499,86 +432,3 @@ impl<'a> Lexer<'a> {
 
 /// Longest run of letters that is read as a product of variables.
 const LONGEST_PRODUCT: usize = 3;
-
-/// A single letter.
-fn letter(source: &str) -> Kind<'_> {
-    match source {
-        "e" => Kind::Constant(Constant::Euler),
-        "i" => Kind::Constant(Constant::Imaginary),
-        _ => Kind::Symbol(CompactString::from(source)),
-    }
-}
-
-/// `\mathrm{e}` and `\mathrm{i}` are set upright because they are constants.
-fn upright_constant(content: &str) -> Option<Kind<'static>> {
-    match content {
-        "e" => Some(Kind::Constant(Constant::Euler)),
-        "i" => Some(Kind::Constant(Constant::Imaginary)),
-        "or" | "and" => Some(Kind::Conjunction),
-        _ => None,
-    }
-}
-
-fn number_set(content: &str) -> Kind<'_> {
-    match content {
-        "R" => Kind::Reals,
-        "Z" => Kind::Symbol(CompactString::const_new("ℤ")),
-        "N" => Kind::Symbol(CompactString::const_new("ℕ")),
-        "Q" => Kind::Symbol(CompactString::const_new("ℚ")),
-        "C" => Kind::Symbol(CompactString::const_new("ℂ")),
-        _ => Kind::Other(content),
-    }
-}
-
-/// The length of `^\circ` in one of its spellings.
-fn degree_length(rest: &str) -> Option<usize> {
-    let mut inner = rest[1..].trim_start();
-    let grouped = inner.starts_with('{');
-    if grouped {
-        inner = inner[1..].trim_start();
-    }
-    let after = ["\\circ", "\\degree", "°", "∘"]
-        .iter()
-        .find_map(|spelling| inner.strip_prefix(spelling))?;
-    if after.starts_with(|next: char| next.is_ascii_alphabetic()) && inner.starts_with('\\') {
-        return None;
-    }
-    let after = if grouped {
-        after.trim_start().strip_prefix('}')?
-    } else {
-        after
-    };
-    Some(rest.len() - after.len())
-}
-
-/// Splits a text that starts with a backslash after its command, letters or one other character: the name without the
-/// backslash, and what follows.
-fn split_command(text: &str) -> (&str, &str) {
-    let name = &text[1..];
-    let letters = name
-        .find(|next: char| !next.is_ascii_alphabetic())
-        .unwrap_or(name.len());
-    let length = if letters > 0 {
-        letters
-    } else {
-        name.chars().next().map_or(0, char::len_utf8)
-    };
-    name.split_at(length)
-}
-
-/// The next argument of a command, without its braces, and what follows. An argument that never closes is empty.
-fn argument(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    let Some(inner) = text.strip_prefix('{') else {
-        let length = match text.chars().next() {
-            Some('\\') => 1 + split_command(text).0.len(),
-            Some(next) => next.len_utf8(),
-            None => 0,
-        };
-        return text.split_at(length);
-    };
-    match super::dress::group_end(inner) {
-        Some(end) => (&inner[..end], &inner[end + 1..]),
-        None => ("", inner),
-    }
-}

@@ -2,6 +2,8 @@
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
 mod answer;
+mod choice;
+mod command;
 mod dress;
 mod grammar;
 mod label;
@@ -9,10 +11,79 @@ pub mod lexer;
 mod matrix;
 mod names;
 mod numeral;
+mod primary;
+mod quantity;
 mod spell;
+mod structure;
 pub mod token;
 mod unit;
 
-pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity, parse};
+use self::dress::undress;
+use self::lexer::{Commas, TooManyTokens, lex};
+use self::spell::spell;
+use self::token::{Bracket, Kind, Token};
+
+pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
 pub use unit::Unit;
+
+/// Reads an answer or a ground truth.
+///
+/// # Errors
+/// If nothing can be made of it.
+pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
+    let (text, is_text) = undress(raw);
+    let lexed = lex(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
+    let tokens = lexed.tokens.as_slice();
+    if !tokens.iter().any(says_something) {
+        return Err(ParseError::Nothing);
+    }
+    let answer = structure::list(tokens, 0)?;
+    let answer = if is_text { words_of(answer) } else { answer };
+    Ok(Parsed {
+        answer,
+        spelled: spell(tokens),
+        choice: choice::choice(tokens, is_text),
+        ambiguous_comma: lexed.ambiguous_comma,
+    })
+}
+
+fn says_something(token: &Token<'_>) -> bool {
+    !matches!(
+        token.kind,
+        Kind::Comma
+            | Kind::Semicolon
+            | Kind::Colon
+            | Kind::Open(Bracket::Round | Bracket::Square)
+            | Kind::Close(_)
+            | Kind::GroupOpen
+            | Kind::GroupClose
+            | Kind::Bang
+            | Kind::Prime
+            | Kind::Currency(_)
+            | Kind::Percent
+            | Kind::Degree
+            | Kind::Underscore
+            | Kind::Caret
+            | Kind::Ampersand
+            | Kind::RowBreak
+            | Kind::Dots
+            | Kind::Bar
+            | Kind::Other("?" | "\"" | "`" | "\\")
+    )
+}
+
+/// In `\text{…}` letters are words, not variables.
+fn words_of(answer: Answer) -> Answer {
+    let body = match answer.body {
+        Body::Quantity(Quantity {
+            spelled: Some(spelled), ..
+        }) if answer.label.is_none() => Body::Text(spelled.to_lowercase()),
+        Body::List(items) => Body::List(items.into_iter().map(words_of).collect()),
+        other => other,
+    };
+    Answer {
+        label: answer.label,
+        body,
+    }
+}

@@ -1,0 +1,62 @@
+//! The letter of a multiple-choice problem.
+
+use super::answer::Choice;
+use super::token::{Bracket, Kind, Token};
+
+/// The letter of a multiple choice: `B`, `(B)`, `B.`, `(B) 12`, `Option B`.
+pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
+    let (tokens, has_prefix) = match tokens {
+        [first, rest @ ..] if matches!(first.kind, Kind::Word(word) | Kind::Text(word) if is_choice_word(word)) => {
+            let rest = match rest {
+                [colon, rest @ ..] if colon.kind == Kind::Colon => rest,
+                rest => rest,
+            };
+            (rest, true)
+        }
+        tokens => (tokens, false),
+    };
+    match tokens {
+        [single] => Some(Choice {
+            letter: letter_of(single)?,
+            is_alone: true,
+            is_marked: is_text || has_prefix || matches!(single.kind, Kind::Text(_)),
+        }),
+        [open, single, close, rest @ ..]
+            if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) =>
+        {
+            let letter = letter_of(single)?;
+            // What follows may repeat the text of the choice, but not go on as mathematics or name another one.
+            let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
+            let names_another = rest.iter().any(|token| {
+                matches!(token.kind, Kind::Conjunction | Kind::Comma | Kind::Semicolon) || letter_of(token).is_some()
+            });
+            let is_choice = rest.is_empty() || letter.is_ascii_uppercase() && !goes_on && !names_another;
+            is_choice.then_some(Choice {
+                letter,
+                is_alone: rest.is_empty(),
+                is_marked: true,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn letter_of(token: &Token<'_>) -> Option<char> {
+    let (Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(_)) = token.kind else {
+        return None;
+    };
+    let mut letters = token.source.chars();
+    let letter = letters.next().filter(char::is_ascii_alphabetic)?;
+    letters.next().is_none().then_some(letter)
+}
+
+fn starts_choice_text(kind: &Kind<'_>) -> bool {
+    matches!(
+        kind,
+        Kind::Number(..) | Kind::Text(_) | Kind::Word(_) | Kind::Frac | Kind::Sqrt | Kind::Colon | Kind::Currency(_)
+    )
+}
+
+fn is_choice_word(word: &str) -> bool {
+    matches!(word.to_lowercase().as_str(), "option" | "choice" | "answer" | "answers")
+}

@@ -1,0 +1,159 @@
+//! LaTeX commands: fonts, dress, spaces, and where their arguments end.
+
+use compact_str::CompactString;
+
+use super::token::Kind;
+use crate::expression::Constant;
+
+/// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
+pub(super) const TEXT_FONTS: [&str; 10] = [
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "textnormal",
+    "textsf",
+    "texttt",
+    "mathrm",
+    "mbox",
+    "operatorname",
+];
+
+/// Fonts that letters are variables in.
+pub(super) const VARIABLE_FONTS: [&str; 10] = [
+    "mathbf",
+    "mathit",
+    "mathsf",
+    "mathtt",
+    "mathcal",
+    "mathscr",
+    "mathfrak",
+    "boldsymbol",
+    "bm",
+    "mathnormal",
+];
+
+/// Commands that leave nothing.
+pub(super) const DRESS: [&str; 35] = [
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "Biggl",
+    "Biggr",
+    "middle",
+    "displaystyle",
+    "textstyle",
+    "scriptstyle",
+    "limits",
+    "nolimits",
+    "boxed",
+    "fbox",
+    "ensuremath",
+    "mathop",
+    "mathord",
+    "mathrel",
+    "rm",
+    "bf",
+    "it",
+    "(",
+    ")",
+    "[",
+    "]",
+    "/",
+    "protect",
+];
+
+/// Commands that leave a space.
+pub(super) const SPACES: [&str; 10] = [",", ";", ":", " ", "quad", "qquad", "enspace", "thinspace", "\n", "\t"];
+
+/// A single letter.
+pub(super) fn letter(source: &str) -> Kind<'_> {
+    match source {
+        "e" => Kind::Constant(Constant::Euler),
+        "i" => Kind::Constant(Constant::Imaginary),
+        _ => Kind::Symbol(CompactString::from(source)),
+    }
+}
+
+/// `\mathrm{e}` and `\mathrm{i}` are set upright because they are constants.
+pub(super) fn upright_constant(content: &str) -> Option<Kind<'static>> {
+    match content {
+        "e" => Some(Kind::Constant(Constant::Euler)),
+        "i" => Some(Kind::Constant(Constant::Imaginary)),
+        "or" | "and" => Some(Kind::Conjunction),
+        _ => None,
+    }
+}
+
+pub(super) fn number_set(content: &str) -> Kind<'_> {
+    match content {
+        "R" => Kind::Reals,
+        "Z" => Kind::Symbol(CompactString::const_new("ℤ")),
+        "N" => Kind::Symbol(CompactString::const_new("ℕ")),
+        "Q" => Kind::Symbol(CompactString::const_new("ℚ")),
+        "C" => Kind::Symbol(CompactString::const_new("ℂ")),
+        _ => Kind::Other(content),
+    }
+}
+
+/// The length of `^\circ` in one of its spellings.
+pub(super) fn degree_length(rest: &str) -> Option<usize> {
+    let mut inner = rest[1..].trim_start();
+    let grouped = inner.starts_with('{');
+    if grouped {
+        inner = inner[1..].trim_start();
+    }
+    let after = ["\\circ", "\\degree", "°", "∘"]
+        .iter()
+        .find_map(|spelling| inner.strip_prefix(spelling))?;
+    if after.starts_with(|next: char| next.is_ascii_alphabetic()) && inner.starts_with('\\') {
+        return None;
+    }
+    let after = if grouped {
+        after.trim_start().strip_prefix('}')?
+    } else {
+        after
+    };
+    Some(rest.len() - after.len())
+}
+
+/// Splits a text that starts with a backslash after its command, letters or one other character: the name without the
+/// backslash, and what follows.
+pub(super) fn split_command(text: &str) -> (&str, &str) {
+    let name = &text[1..];
+    let letters = name
+        .find(|next: char| !next.is_ascii_alphabetic())
+        .unwrap_or(name.len());
+    let length = if letters > 0 {
+        letters
+    } else {
+        name.chars().next().map_or(0, char::len_utf8)
+    };
+    name.split_at(length)
+}
+
+/// The next argument of a command, without its braces, and what follows. An argument that never closes is empty.
+pub(super) fn argument(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let Some(inner) = text.strip_prefix('{') else {
+        let length = match text.chars().next() {
+            Some('\\') => 1 + split_command(text).0.len(),
+            Some(next) => next.len_utf8(),
+            None => 0,
+        };
+        return text.split_at(length);
+    };
+    match super::dress::group_end(inner) {
+        Some(end) => (&inner[..end], &inner[end + 1..]),
+        None => ("", inner),
+    }
+}

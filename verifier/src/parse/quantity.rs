@@ -1,0 +1,123 @@
+//! Tokens to a value: a number or an expression, with its unit and the way in which it was written.
+
+use dashu_int::IBig;
+use dashu_ratio::RBig;
+
+use super::answer::{Literal, ParseError, Quantity};
+use super::grammar::{self, NoExpression};
+use super::primary::in_base;
+use super::spell::spell;
+use super::token::{Bracket, Kind, Token};
+use super::unit;
+use crate::expression::{Constant, Expression};
+
+/// An expression with its unit; nothing if it is no mathematics.
+pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
+    if let Some(value) = numeral_in_base(tokens) {
+        return Ok(Some(Quantity::new(Expression::Number(value))));
+    }
+    let without_currency: Vec<Token<'_>>;
+    let mut tokens = tokens;
+    if let [
+        minus,
+        Token {
+            kind: Kind::Currency(_),
+            ..
+        },
+        ..,
+    ] = tokens
+        && minus.kind == Kind::Minus
+    {
+        // `-\$5` is `\$-5`.
+        without_currency = [&tokens[1..2], &tokens[..1], &tokens[2..]].concat();
+        tokens = &without_currency;
+    }
+    let (value, unit) = unit::split(tokens);
+    let (value, scale) = unit::split_scale(value);
+    match grammar::expression(value) {
+        Ok(expression) => {
+            let mut quantity = Quantity::new(match scale {
+                Some(scale) => Expression::Product(vec![expression, Expression::Number(scale)]),
+                None => expression,
+            });
+            quantity.unit = unit;
+            quantity.literal = literal(value);
+            let is_word = value.iter().all(|token| {
+                matches!(
+                    token.kind,
+                    Kind::Symbol(_) | Kind::Constant(_) | Kind::Open(_) | Kind::Close(_)
+                )
+            });
+            if is_word && quantity.unit.is_none() {
+                quantity.spelled = Some(spell(value));
+            }
+            Ok(Some(quantity))
+        }
+        Err(NoExpression::TooDeep) => Err(ParseError::TooLarge),
+        Err(NoExpression::NotMathematics) => Ok(None),
+    }
+}
+
+/// A numeral with letters for digits: `1A3_{16}`, `\text{A5}_{11}`.
+fn numeral_in_base(tokens: &[Token<'_>]) -> Option<RBig> {
+    let underscore = tokens.iter().position(|token| token.kind == Kind::Underscore)?;
+    let (digits, below) = tokens.split_at(underscore);
+    let has_letter = digits
+        .iter()
+        .any(|token| matches!(token.kind, Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(_)));
+    let has_digit = digits.iter().any(|token| matches!(token.kind, Kind::Number(..)));
+    // `A_{16}` is a variable with a subscript as often as a digit.
+    if !has_letter || !has_digit {
+        return None;
+    }
+    let mut spelled = String::new();
+    for token in digits {
+        match token.kind {
+            Kind::Number(..) | Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(Constant::Euler) => {
+                spelled.push_str(token.source)
+            }
+            Kind::GroupOpen | Kind::GroupClose | Kind::Open(Bracket::Round) | Kind::Close(Bracket::Round) => {}
+            _ => return None,
+        }
+    }
+    let base = match below {
+        [_, base] => base,
+        [_, open, base, close] if open.kind == Kind::GroupOpen && close.kind == Kind::GroupClose => base,
+        _ => return None,
+    };
+    let Kind::Number(base, None) = &base.kind else {
+        return None;
+    };
+    let base = i64::try_from(base.numerator())
+        .ok()
+        .filter(|base| (11..=36).contains(base))?;
+    in_base(&spelled, base)
+}
+
+/// How a number was written.
+fn literal(tokens: &[Token<'_>]) -> Literal {
+    let unsigned = match tokens {
+        [sign, rest @ ..] if sign.kind == Kind::Minus => rest,
+        all => all,
+    };
+    let significant: Vec<&Token<'_>> = unsigned
+        .iter()
+        .filter(|token| !matches!(token.kind, Kind::GroupOpen | Kind::GroupClose))
+        .take(4)
+        .collect();
+    let kinds: Vec<&Kind<'_>> = significant.iter().map(|token| &token.kind).collect();
+    let fraction = match kinds.as_slice() {
+        [Kind::Number(_, Some(places))] => return Literal::Decimal(*places),
+        [Kind::Frac, Kind::Number(upper, None), Kind::Number(lower, None)]
+        | [Kind::Number(upper, None), Kind::Divide, Kind::Number(lower, None)] => (upper, lower),
+        _ => return Literal::Other,
+    };
+    let (upper, lower) = fraction;
+    if lower.is_zero() {
+        return Literal::Other;
+    }
+    let quotient = upper / lower;
+    Literal::Fraction {
+        is_reduced: !quotient.is_int() && IBig::from(quotient.denominator().clone()) == *lower.numerator(),
+    }
+}

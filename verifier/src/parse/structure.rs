@@ -1,0 +1,303 @@
+//! Tokens to the structure of an answer: lists, sets, tuples, intervals, unions, relations.
+
+use compact_str::CompactString;
+
+use super::answer::{Answer, Body, Literal, ParseError, Quantity};
+use super::grammar::NoExpression;
+use super::label::Label;
+use super::matrix;
+use super::quantity::quantity;
+use super::spell::spell;
+use super::token::{Bracket, Kind, Relation, Token};
+use crate::expression::{Constant, Expression};
+
+/// Splits tokens where `is_split` says so, outside of all brackets and groups.
+fn split_outside<'t, 'a>(
+    tokens: &'t [Token<'a>],
+    is_split: impl Fn(&Kind<'_>) -> bool,
+) -> Vec<(usize, &'t [Token<'a>])> {
+    let mut parts = Vec::new();
+    let mut depth = 0usize;
+    let mut start = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        match &token.kind {
+            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
+            Kind::Close(_) | Kind::GroupClose | Kind::End => depth = depth.saturating_sub(1),
+            kind if depth == 0 && is_split(kind) => {
+                parts.push((index, &tokens[start..index]));
+                start = index + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push((tokens.len(), &tokens[start..]));
+    parts
+}
+
+/// Deepest nesting of lists in lists: tuples of sets of tuples.
+const MAX_LIST_DEPTH: usize = 8;
+
+/// Items between commas, semicolons and conjunctions; a single one is itself.
+pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
+    if depth > MAX_LIST_DEPTH {
+        return Ok(text(tokens));
+    }
+    let Some(mut items) = items(tokens, depth)? else {
+        return Ok(text(tokens));
+    };
+    if items.len() == 1 {
+        return Ok(items.remove(0));
+    }
+    Ok(unlabelled(Body::List(items)))
+}
+
+/// The items of a list; nothing if one of them is empty.
+fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
+    let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction);
+    let parts = split_outside(tokens, separates);
+    let mut items = Vec::with_capacity(parts.len());
+    for (end, part) in &parts {
+        if part.is_empty() {
+            // `2, 3, and 4`
+            let ends_in_conjunction = tokens.get(*end).is_some_and(|token| token.kind == Kind::Conjunction);
+            if ends_in_conjunction && !items.is_empty() {
+                continue;
+            }
+            return Ok(None);
+        }
+        expand(part, depth, &mut items)?;
+    }
+    Ok(Some(items))
+}
+
+/// Most `±` of one item.
+const MAX_SIGNS: usize = 4;
+
+/// Adds an item, or for one with `±` every item that it stands for.
+fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result<(), ParseError> {
+    let is_sign = |token: &Token<'_>| matches!(token.kind, Kind::PlusMinus | Kind::MinusPlus);
+    let count = tokens.iter().filter(|token| is_sign(token)).count();
+    let in_braces = tokens
+        .first()
+        .is_some_and(|token| token.kind == Kind::Open(Bracket::Brace));
+    if count == 0 || in_braces {
+        items.push(item(tokens, depth)?);
+        return Ok(());
+    }
+    if count > MAX_SIGNS {
+        items.push(text(tokens));
+        return Ok(());
+    }
+    // `∓` is tied to the `±` before it; two `±` alone are independent.
+    let is_tied = tokens.iter().any(|token| token.kind == Kind::MinusPlus);
+    let choices: u32 = if is_tied { 2 } else { 1 << count };
+    for choice in 0..choices {
+        let mut signed: Vec<Token<'_>> = tokens.to_vec();
+        for (position, token) in signed.iter_mut().filter(|token| is_sign(token)).enumerate() {
+            let bit = if is_tied { choice } else { choice >> position };
+            let is_minus = (bit & 1 == 1) != (token.kind == Kind::MinusPlus);
+            token.kind = if is_minus { Kind::Minus } else { Kind::Plus };
+        }
+        items.push(item(&signed, depth)?);
+    }
+    Ok(())
+}
+
+/// One item: with a label, a relation, or neither.
+fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
+    if let [single] = tokens
+        && let Kind::Number(value, places) = &single.kind
+    {
+        let mut quantity = Quantity::new(Expression::Number(value.clone()));
+        quantity.literal = places.map_or(Literal::Other, Literal::Decimal);
+        return Ok(unlabelled(Body::Quantity(quantity)));
+    }
+    let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
+    if parts.len() > 1 {
+        return related(tokens, &parts, depth);
+    }
+    body(tokens, depth).map(unlabelled)
+}
+
+fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) -> Result<Answer, ParseError> {
+    let relation_after = |part: usize| &tokens[parts[part].0].kind;
+    if let [(_, left), (_, right)] = parts {
+        let is_naming = matches!(relation_after(0), Kind::Relation(Relation::Equal) | Kind::In);
+        if is_naming && left.is_empty() && !right.is_empty() {
+            // `= 5`, `\approx 8.24`
+            return body(right, depth).map(unlabelled);
+        }
+        if is_naming && let Some(label) = Label::read(left) {
+            // The right side may hold brackets but no list: the list was split before.
+            return Ok(Answer {
+                label: Some(label),
+                body: body(right, depth)?,
+            });
+        }
+        if is_naming
+            && *relation_after(0) != Kind::In
+            && let Some(label) = Label::read(right)
+            && let numeric @ Body::Quantity(_) = body(left, depth)?
+        {
+            // `5 = x`
+            return Ok(Answer {
+                label: Some(label),
+                body: numeric,
+            });
+        }
+    }
+    let mut sides = Vec::with_capacity(parts.len());
+    let mut relations = Vec::with_capacity(parts.len());
+    for (index, (_, side)) in parts.iter().enumerate() {
+        match quantity(side)? {
+            Some(side) => sides.push(side),
+            None => return Ok(text(tokens)),
+        }
+        if index + 1 < parts.len() {
+            match relation_after(index) {
+                Kind::Relation(relation) => relations.push(*relation),
+                _ => return Ok(text(tokens)),
+            }
+        }
+    }
+    Ok(unlabelled(Body::Chain(sides, relations)))
+}
+
+fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
+    if tokens.is_empty() {
+        return Ok(Body::Text(CompactString::default()));
+    }
+    if let Some(special) = special(tokens, depth)? {
+        return Ok(special);
+    }
+    match quantity(tokens)? {
+        Some(quantity) => Ok(Body::Quantity(quantity)),
+        None => Ok(text_body(tokens)),
+    }
+}
+
+/// What is more than an expression: sets, unions, tuples, intervals, matrices, ratios.
+fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
+    match tokens {
+        [
+            Token {
+                kind: Kind::EmptySet, ..
+            },
+        ] => return Ok(Some(Body::Set(Vec::new()))),
+        [Token { kind: Kind::Reals, .. }] => return Ok(Some(real_line())),
+        _ => {}
+    }
+    let has = |wanted: fn(&Kind<'_>) -> bool| tokens.iter().any(|token| wanted(&token.kind));
+    if has(|kind| *kind == Kind::Cup) {
+        let parts = split_outside(tokens, |kind| *kind == Kind::Cup);
+        if parts.len() > 1 {
+            let mut pieces = Vec::with_capacity(parts.len());
+            for (_, part) in parts {
+                pieces.push(list(part, depth + 1)?);
+            }
+            return Ok(Some(Body::Union(pieces)));
+        }
+    }
+    if has(|kind| *kind == Kind::SetMinus) {
+        let parts = split_outside(tokens, |kind| *kind == Kind::SetMinus);
+        if let [(_, whole), (_, removed)] = parts.as_slice() {
+            let whole = list(whole, depth + 1)?;
+            let removed = list(removed, depth + 1)?;
+            return Ok(Some(Body::Difference(Box::new(whole), Box::new(removed))));
+        }
+    }
+    if has(|kind| matches!(kind, Kind::Begin(_)))
+        && let Some(rows) = matrix::read(tokens)
+    {
+        return match rows {
+            Ok(rows) => {
+                let quantities = |row: Vec<Expression>| row.into_iter().map(Quantity::new).collect();
+                Ok(Some(Body::Matrix(rows.into_iter().map(quantities).collect())))
+            }
+            Err(NoExpression::TooDeep) => Err(ParseError::TooLarge),
+            Err(NoExpression::NotMathematics) => Ok(None),
+        };
+    }
+    if let Some(sequence) = sequence(tokens, depth)? {
+        return Ok(Some(sequence));
+    }
+    if has(|kind| *kind == Kind::Colon) {
+        let parts = split_outside(tokens, |kind| *kind == Kind::Colon);
+        let mut sides = Vec::with_capacity(parts.len());
+        for (_, part) in &parts {
+            sides.extend(quantity(part)?);
+        }
+        if parts.len() > 1 && sides.len() == parts.len() {
+            return Ok(Some(Body::Ratio(sides)));
+        }
+    }
+    Ok(None)
+}
+
+/// Items in brackets that enclose all tokens.
+fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
+    // `(1, 2)^T` is the column that `(1, 2)` stands for.
+    let tokens = match tokens {
+        [entries @ .., caret, mark]
+            if caret.kind == Kind::Caret && matches!(mark.source, "T" | "\\top" | "\\intercal") =>
+        {
+            entries
+        }
+        all => all,
+    };
+    let [first, inner @ .., last] = tokens else {
+        return Ok(None);
+    };
+    let (Kind::Open(open), Kind::Close(close)) = (&first.kind, &last.kind) else {
+        return Ok(None);
+    };
+    let mut nesting = 0usize;
+    for token in inner {
+        match token.kind {
+            Kind::Open(_) => nesting += 1,
+            Kind::Close(_) if nesting == 0 => return Ok(None),
+            Kind::Close(_) => nesting -= 1,
+            _ => {}
+        }
+    }
+    if *open == Bracket::Brace {
+        if inner.is_empty() {
+            return Ok(Some(Body::Set(Vec::new())));
+        }
+        return Ok(items(inner, depth + 1)?.map(Body::Set));
+    }
+    let is_list = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon);
+    let has_comma = split_outside(inner, is_list).len() > 1;
+    let is_bracket = matches!(open, Bracket::Round | Bracket::Square | Bracket::Angle);
+    if !has_comma || !is_bracket || depth >= MAX_LIST_DEPTH {
+        return Ok(None);
+    }
+    Ok(items(inner, depth + 1)?.map(|items| Body::Sequence(*open, *close, items)))
+}
+
+fn real_line() -> Body {
+    let infinity = || Expression::Constant(Constant::Infinity);
+    let end = |expression| unlabelled(Body::Quantity(Quantity::new(expression)));
+    let ends = vec![end(infinity().negated()), end(infinity())];
+    Body::Sequence(Bracket::Round, Bracket::Round, ends)
+}
+
+fn text(tokens: &[Token<'_>]) -> Answer {
+    unlabelled(text_body(tokens))
+}
+
+/// Words that say that there is nothing are the empty set.
+fn text_body(tokens: &[Token<'_>]) -> Body {
+    let spelled = spell(tokens).to_lowercase();
+    if matches!(
+        spelled.as_str(),
+        "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set"
+    ) {
+        return Body::Set(Vec::new());
+    }
+    Body::Text(spelled)
+}
+
+fn unlabelled(body: Body) -> Answer {
+    Answer { label: None, body }
+}
