@@ -86,7 +86,7 @@ impl Rational {
 
     /// How many decimal places it takes to write the number, if it ends.
     pub(crate) fn decimal_places(self) -> Option<u32> {
-        (0..12).find(|places| 10_i128.pow(*places) % self.denominator == 0)
+        (0..25).find(|places| 10_i128.pow(*places) % self.denominator == 0)
     }
 
     /// All digits, if they end.
