@@ -73,6 +73,13 @@ short_name!(
     AbandonReason "ABANDON_REASON_",
     FinishReason "FINISH_REASON_",
     PushStatus "PUSH_STATUS_",
+    Extraction "EXTRACTION_",
+    Percents "PERCENTS_",
+    Fractions "FRACTIONS_",
+    Rounding "ROUNDING_",
+    Units "UNITS_",
+    Lists "LISTS_",
+    Brackets "BRACKETS_",
 );
 
 pub(crate) fn serialize<E: ShortName, S: Serializer>(value: &Option<i32>, serializer: S) -> Result<S::Ok, S::Error> {

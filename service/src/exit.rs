@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 /// Bad configuration: an argument, a job file, a marker, a data row, a checkpoint.
 pub const CONFIGURATION: u8 = 64;
+/// Bad input: a line that is not what the command reads.
+pub const DATA: u8 = 65;
 /// A peer (learner, verifier, Redis) cannot be reached.
 pub const UNAVAILABLE: u8 = 69;
 /// The work itself failed.
@@ -28,6 +30,14 @@ impl ExitError {
     pub fn configuration(message: impl Display) -> Self {
         Self {
             code: CONFIGURATION,
+            message: message.to_string(),
+        }
+    }
+
+    /// Bad input.
+    pub fn data(message: impl Display) -> Self {
+        Self {
+            code: DATA,
             message: message.to_string(),
         }
     }

@@ -9,6 +9,12 @@ pub const SECONDS_BUCKETS: [f64; 20] = [
     900.0, 3600.0,
 ];
 
+/// Buckets of the time of one pair in the verifier: a microsecond to the 20 milliseconds that none may exceed, and what
+/// lies beyond.
+pub const PAIR_SECONDS_BUCKETS: [f64; 15] = [
+    1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 0.1,
+];
+
 macro_rules! metric_names {
     ($($kind:ident $constant:ident $name:literal $unit:ident $description:literal;)*) => {
         $(
@@ -109,4 +115,18 @@ metric_names! {
         "Grading one batch.";
     counter VERIFIER_ITEMS "anytime_verifier_items_total" Count
         "Items graded.";
+    histogram VERIFIER_PAIR_SECONDS "anytime_verifier_pair_seconds" Seconds
+        "One item, by the kind of its verdict; the cache counts as grading.";
+    counter VERIFIER_CACHE_HITS "anytime_verifier_cache_hits_total" Count
+        "Verdicts that were in the cache.";
+    counter VERIFIER_CACHE_MISSES "anytime_verifier_cache_misses_total" Count
+        "Verdicts that were not in the cache.";
+    gauge VERIFIER_CACHE_BYTES "anytime_verifier_cache_bytes" Bytes
+        "Size of the cache of verdicts.";
+    gauge VERIFIER_WAITING "anytime_verifier_waiting_batches" Count
+        "Batches that wait for a grading thread.";
+    counter VERIFIER_REFUSED "anytime_verifier_refused_batches_total" Count
+        "Batches refused because too many waited.";
+    gauge VERIFIER_STREAMS "anytime_verifier_streams" Count
+        "Streams of batches that are open.";
 }

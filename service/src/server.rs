@@ -6,10 +6,9 @@ use anyhow::Context as _;
 use anytime_proto::FILE_DESCRIPTORS;
 use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::Router;
+use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::server::HealthReporter;
 
 use crate::exit::ExitError;
@@ -28,7 +27,6 @@ pub fn router() -> anyhow::Result<(Router, HealthReporter)> {
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        .tcp_nodelay(true)
         .add_service(health_service)
         .add_service(reflection);
     Ok((router, health_reporter))
@@ -49,7 +47,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ExitError> {
 /// # Errors
 /// If the transport fails.
 pub async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let incoming = TcpListenerStream::new(listener);
+    // Set here because a router that is given its connections leaves them as they are: a short answer would wait 40 ms
+    // for the acknowledgement of what was sent before it.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     router
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await

@@ -60,6 +60,10 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
         .with_http_listener(address)
         .add_global_label("process", process)
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &metric_names::SECONDS_BUCKETS)
+        .and_then(|builder| {
+            let pair_seconds = Matcher::Full(metric_names::VERIFIER_PAIR_SECONDS.to_owned());
+            builder.set_buckets_for_metric(pair_seconds, &metric_names::PAIR_SECONDS_BUCKETS)
+        })
         .map_err(|error| bad_address(&error))?;
     builder.install().map_err(|error| bad_address(&error))?;
     metric_names::describe();

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,20 +14,31 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::grade::verdict;
+use crate::limits::ServerLimits;
+use crate::meters::{Counted, Meters};
 use crate::options::Options;
 
-/// Grades one item. A plain function, so that a test can put in one that fails.
-pub(crate) type GradeItem = fn(&VerifyItem, &Options) -> Verdict;
+/// Grades one item. A parameter, so that a test can put in one that fails.
+pub(crate) type GradeItem = Arc<dyn Fn(&VerifyItem, &Options) -> Verdict + Send + Sync>;
 
 /// Items below which a further thread costs more than it saves.
 const ITEMS_PER_WORKER: usize = 16;
 
 /// The threads that grade, shared by all requests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct GradingPool {
     threads: NonZeroUsize,
     permits: Arc<Semaphore>,
+    /// One permit for each batch that may wait for a thread.
+    places: Arc<Semaphore>,
     grade_item: GradeItem,
+    meters: Arc<Meters>,
+}
+
+/// A batch's place among those that wait; given back when it gets its first thread.
+pub(crate) struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+    _counted: Counted,
 }
 
 /// One request while it is worked on.
@@ -39,16 +50,40 @@ struct Batch {
     next: AtomicUsize,
     /// Cancelled when nobody waits for the verdicts any more.
     unwanted: CancellationToken,
+    /// Until the batch has a thread.
+    place: Mutex<Option<Place>>,
 }
 
 impl GradingPool {
-    /// A pool of this many threads.
-    pub(crate) fn new(threads: NonZeroUsize, grade_item: GradeItem) -> Self {
-        let permits = Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS)));
+    /// A pool with these limits.
+    pub(crate) fn new(limits: &ServerLimits, grade_item: GradeItem, meters: Arc<Meters>) -> Self {
+        let semaphore = |permits: NonZeroUsize| Arc::new(Semaphore::new(permits.get().min(Semaphore::MAX_PERMITS)));
         Self {
-            threads,
-            permits,
+            threads: limits.threads,
+            permits: semaphore(limits.threads),
+            places: semaphore(limits.waiting_batches),
             grade_item,
+            meters,
+        }
+    }
+
+    /// A place for a batch, unless too many wait already.
+    pub(crate) fn try_admit(&self) -> Option<Place> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        Some(self.place(Some(permit)))
+    }
+
+    /// A place for a batch as soon as there is one.
+    pub(crate) async fn admit(&self) -> Place {
+        // The semaphore is never closed, so this can only succeed.
+        let permit = self.places.clone().acquire_owned().await.ok();
+        self.place(permit)
+    }
+
+    fn place(&self, permit: Option<OwnedSemaphorePermit>) -> Place {
+        Place {
+            _permit: permit,
+            _counted: Counted::new(&self.meters.waiting),
         }
     }
 
@@ -57,6 +92,7 @@ impl GradingPool {
         &self,
         items: Vec<VerifyItem>,
         options: Options,
+        place: Place,
         deadline: Instant,
     ) -> Vec<Verdict> {
         let unwanted = CancellationToken::new();
@@ -70,11 +106,12 @@ impl GradingPool {
             deadline,
             next: AtomicUsize::new(0),
             unwanted,
+            place: Mutex::new(Some(place)),
         });
 
         let mut workers = JoinSet::new();
         for _ in 0..worker_count {
-            workers.spawn(run_worker(self.permits.clone(), batch.clone(), self.grade_item));
+            workers.spawn(run_worker(self.clone(), batch.clone()));
         }
         let mut verdicts: Vec<Option<Verdict>> = vec![None; item_count];
         let mut failed = false;
@@ -111,43 +148,58 @@ impl GradingPool {
 }
 
 /// Waits for a thread of the pool and works on the batch there.
-async fn run_worker(
-    permits: Arc<Semaphore>,
-    batch: Arc<Batch>,
-    grade_item: GradeItem,
-) -> Result<Vec<(usize, Verdict)>, JoinError> {
+async fn run_worker(pool: GradingPool, batch: Arc<Batch>) -> Result<Vec<(usize, Verdict)>, JoinError> {
     let permit = tokio::select! {
-        permit = timeout_at(batch.deadline, permits.acquire_owned()) => permit,
+        permit = timeout_at(batch.deadline, pool.permits.clone().acquire_owned()) => permit,
         () = batch.unwanted.cancelled() => return Ok(Vec::new()),
     };
     let Ok(Ok(permit)) = permit else {
         return Ok(Vec::new());
     };
-    let work = move || grade_items(&batch, grade_item, permit);
+    batch.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let work = move || grade_items(&batch, &pool, permit);
     tokio::task::spawn_blocking(work).await
 }
 
 /// Takes items until none is left or the time is up. Holds the thread's permit meanwhile.
-fn grade_items(batch: &Batch, grade_item: GradeItem, _permit: OwnedSemaphorePermit) -> Vec<(usize, Verdict)> {
+fn grade_items(batch: &Batch, pool: &GradingPool, _permit: OwnedSemaphorePermit) -> Vec<(usize, Verdict)> {
     let mut graded = Vec::new();
-    while Instant::now() < batch.deadline && !batch.unwanted.is_cancelled() {
+    // One look at the clock an item says both whether there is time for the next and how long this one took.
+    let mut now = Instant::now();
+    while now < batch.deadline && !batch.unwanted.is_cancelled() {
         let index = batch.next.fetch_add(1, Ordering::Relaxed);
         let Some(item) = batch.items.get(index) else {
             break;
         };
-        graded.push((index, grade_caught(index, item, &batch.options, grade_item)));
+        let item_verdict = grade_caught(index, item, &batch.options, &*pool.grade_item);
+        let item_started = std::mem::replace(&mut now, Instant::now());
+        pool.meters.record_pair(&item_verdict, now - item_started);
+        graded.push((index, item_verdict));
     }
     graded
 }
 
-/// A panic says nothing about the answer: it becomes a fault of this item, and the batch goes on.
-fn grade_caught(index: usize, item: &VerifyItem, options: &Options, grade_item: GradeItem) -> Verdict {
-    // Grading is pure: there is no state that a panic could leave half changed.
-    match catch_unwind(AssertUnwindSafe(|| grade_item(item, options))) {
+/// A panic becomes a fault of this item, and the batch goes on.
+fn grade_caught(
+    index: usize,
+    item: &VerifyItem,
+    options: &Options,
+    grade_item: impl Fn(&VerifyItem, &Options) -> Verdict,
+) -> Verdict {
+    let graded = catch_panic(|| grade_item(item, options));
+    if graded.kind() == VerdictKind::InternalError {
+        error!(index, reason = graded.detail, "grading failed");
+    }
+    graded
+}
+
+/// A panic says nothing about the answer: it becomes a fault.
+pub(crate) fn catch_panic(grade: impl FnOnce() -> Verdict) -> Verdict {
+    // Grading is pure and the cache is written after it: there is no state that a panic could leave half changed.
+    match catch_unwind(AssertUnwindSafe(grade)) {
         Ok(graded) => graded,
         Err(payload) => {
             let reason = panic_message(payload.as_ref());
-            error!(index, reason, "grading panicked");
             verdict(VerdictKind::InternalError, "", format!("grading panicked: {reason}"))
         }
     }
@@ -183,16 +235,21 @@ mod tests {
         verdict(VerdictKind::Correct, &item.response, "")
     }
 
-    fn pool(threads: usize, grade_item: GradeItem) -> GradingPool {
-        GradingPool::new(NonZeroUsize::new(threads).unwrap(), grade_item)
+    fn pool(threads: usize, grade_item: fn(&VerifyItem, &Options) -> Verdict) -> GradingPool {
+        let limits = ServerLimits::with_threads(NonZeroUsize::new(threads).unwrap());
+        GradingPool::new(&limits, Arc::new(grade_item), Arc::new(Meters::new()))
+    }
+
+    async fn grade_all(pool: &GradingPool, count: usize, deadline: Instant) -> Vec<Verdict> {
+        let place = pool.try_admit().unwrap();
+        pool.grade_batch(items(count), Options::default(), place, deadline)
+            .await
     }
 
     #[tokio::test]
     async fn keeps_the_order_and_a_panic_to_its_item() {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let verdicts = pool(4, echo)
-            .grade_batch(items(500), Options::default(), deadline)
-            .await;
+        let verdicts = grade_all(&pool(4, echo), 500, deadline).await;
         assert_eq!(verdicts.len(), 500);
         for (index, graded) in verdicts.iter().enumerate() {
             if index % 10 == 7 {
@@ -210,9 +267,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_reached_is_out_of_time() {
         let deadline = Instant::now() + Duration::from_millis(100);
-        let verdicts = pool(2, slow)
-            .grade_batch(items(200), Options::default(), deadline)
-            .await;
+        let verdicts = grade_all(&pool(2, slow), 200, deadline).await;
         let correct = verdicts
             .iter()
             .filter(|graded| graded.kind() == VerdictKind::Correct)
@@ -228,11 +283,10 @@ mod tests {
     #[tokio::test]
     async fn waiting_for_a_thread_counts_as_time() {
         let pool = pool(1, slow);
-        let long = pool.grade_batch(items(20), Options::default(), Instant::now() + Duration::from_secs(60));
+        let long = grade_all(&pool, 20, Instant::now() + Duration::from_secs(60));
         let short = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            pool.grade_batch(items(1), Options::default(), Instant::now() + Duration::from_millis(50))
-                .await
+            grade_all(&pool, 1, Instant::now() + Duration::from_millis(50)).await
         };
         let (long, short) = tokio::join!(long, short);
         assert!(long.iter().all(|graded| graded.kind() == VerdictKind::Correct));
@@ -242,22 +296,38 @@ mod tests {
     #[tokio::test]
     async fn a_batch_that_nobody_waits_for_ends_early() {
         let pool = pool(1, slow);
-        let batch = pool.grade_batch(
-            items(1000),
-            Options::default(),
-            Instant::now() + Duration::from_secs(60),
-        );
+        let batch = grade_all(&pool, 1000, Instant::now() + Duration::from_secs(60));
         assert!(tokio::time::timeout(Duration::from_millis(100), batch).await.is_err());
         tokio::time::timeout(Duration::from_secs(2), pool.idle()).await.unwrap();
     }
 
     #[tokio::test]
     async fn an_empty_batch_has_no_verdicts() {
-        assert!(
-            pool(2, echo)
-                .grade_batch(Vec::new(), Options::default(), Instant::now())
+        assert!(grade_all(&pool(2, echo), 0, Instant::now()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_so_many_batches_wait() {
+        let limits = ServerLimits {
+            waiting_batches: NonZeroUsize::new(2).unwrap(),
+            ..ServerLimits::with_threads(NonZeroUsize::MIN)
+        };
+        let pool = GradingPool::new(&limits, Arc::new(slow), Arc::new(Meters::new()));
+        let (first, second) = (pool.try_admit(), pool.try_admit());
+        assert!(first.is_some() && second.is_some());
+        assert!(pool.try_admit().is_none());
+        // A batch that has its thread waits no more.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let running = pool.grade_batch(items(10), Options::default(), first.unwrap(), deadline);
+        let third = async {
+            let third = tokio::time::timeout(Duration::from_secs(30), pool.admit())
                 .await
-                .is_empty()
-        );
+                .unwrap();
+            assert!(pool.try_admit().is_none());
+            drop(third);
+        };
+        tokio::join!(running, third);
+        drop(second);
+        assert!(pool.try_admit().is_some());
     }
 }

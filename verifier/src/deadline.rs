@@ -13,12 +13,15 @@ const MARGIN_DIVISOR: u32 = 10;
 
 /// Time for the work on one request.
 pub(crate) fn work_time(metadata: &MetadataMap, server_bound: Duration) -> Duration {
+    call_time(metadata).map_or(server_bound, |call_time| server_bound.min(call_time))
+}
+
+/// What the client's deadline leaves for the work of the whole call, if it sets one.
+pub(crate) fn call_time(metadata: &MetadataMap) -> Option<Duration> {
     let header = metadata.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok());
-    let Some(client_bound) = header.and_then(parse_timeout) else {
-        return server_bound;
-    };
+    let client_bound = header.and_then(parse_timeout)?;
     let margin = (client_bound / MARGIN_DIVISOR).min(LONGEST_MARGIN);
-    server_bound.min(client_bound - margin)
+    Some(client_bound - margin)
 }
 
 /// Reads at most eight digits and a unit, as the gRPC specification writes a timeout.

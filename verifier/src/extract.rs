@@ -9,9 +9,10 @@ const BOX: &str = "\\boxed{";
 
 /// The answer as it stands in the response, or nothing if there is none in the form asked for.
 ///
-/// Blocks are what stands between blank lines (`\n\n`). Only the first block that starts with `**Final Answer**` and a
+/// `anytime`: blocks are what stands between blank lines (`\n\n`). Only the first block that starts with `**Final Answer**` and a
 /// line break counts, and in it only the last `\boxed{…}` whose braces balance: an answer after a further blank line is
-/// none, neither is `\boxed 8` or `\fbox{8}`.
+/// none, neither is `\boxed 8` or `\fbox{8}`. `boxed`: the last such box of the whole response. `last_number`: the last
+/// numeral of the response with its sign, or the last fraction of numerals.
 pub fn extract(response: &str, extraction: Extraction) -> Option<&str> {
     match extraction {
         Extraction::Unspecified | Extraction::Anytime => {
@@ -19,8 +20,63 @@ pub fn extract(response: &str, extraction: Extraction) -> Option<&str> {
             last_box(block)
         }
         Extraction::Boxed => last_box(response),
-        Extraction::LastNumber => None,
+        Extraction::LastNumber => last_number(response),
     }
+}
+
+/// The last numeral with its sign, `-1,000` or `3.5`, or the last fraction of two, `3/4` or `\frac{3}{4}`.
+fn last_number(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let end = bytes.iter().rposition(u8::is_ascii_digit)? + 1;
+    if bytes.get(end) == Some(&b'}')
+        && let Some(start) = text[..end].rfind("\\frac{")
+        && is_fraction(&text[start + "\\frac{".len()..end])
+    {
+        return Some(&text[with_sign(bytes, start)..=end]);
+    }
+    let mut start = numeral_start(bytes, end);
+    if start > 0 && bytes[start - 1] == b'/' && start > 1 && bytes[start - 2].is_ascii_digit() {
+        start = numeral_start(bytes, start - 1);
+    }
+    Some(&text[with_sign(bytes, start)..end])
+}
+
+/// Where the numeral that ends here starts.
+fn numeral_start(bytes: &[u8], end: usize) -> usize {
+    let mut start = end;
+    while start > 0 {
+        let previous = bytes[start - 1];
+        let joins = matches!(previous, b'.' | b',') && start > 1 && start < end && bytes[start - 2].is_ascii_digit();
+        let leads = previous == b'.' && start < end && (start == 1 || !bytes[start - 2].is_ascii_alphanumeric());
+        // `3,4` is two numerals, `3,400` is one.
+        let is_list = previous == b','
+            && bytes[start..end]
+                .iter()
+                .take_while(|next| next.is_ascii_digit())
+                .count()
+                != 3;
+        if !(previous.is_ascii_digit() || joins || leads) || is_list {
+            break;
+        }
+        start -= 1;
+    }
+    start
+}
+
+/// The position of a minus sign directly before, unless it subtracts.
+fn with_sign(bytes: &[u8], start: usize) -> usize {
+    let is_minus = start > 0 && bytes[start - 1] == b'-';
+    let subtracts = start > 1 && (bytes[start - 2].is_ascii_alphanumeric() || matches!(bytes[start - 2], b')' | b'}'));
+    if is_minus && !subtracts { start - 1 } else { start }
+}
+
+/// `3}{4`: the inside of `\frac{3}{4}`.
+fn is_fraction(inside: &str) -> bool {
+    let is_integer =
+        |part: &str| !part.is_empty() && part.trim_start_matches('-').bytes().all(|next| next.is_ascii_digit());
+    inside
+        .split_once("}{")
+        .is_some_and(|(upper, lower)| is_integer(upper) && is_integer(lower))
 }
 
 /// The content of the last `\boxed{…}` with balanced braces. One pass, however many boxes never close.
@@ -113,6 +169,27 @@ mod tests {
         assert_eq!(last_box("} \\boxed{4}"), Some("4"));
         assert_eq!(last_box("{ \\boxed{5}"), Some("5"));
         assert_eq!(last_box("\\boxed{}"), Some(""));
+    }
+
+    #[test]
+    fn finds_the_last_number() {
+        for (response, expected) in [
+            ("The answer is 42.", Some("42")),
+            ("so x = -7", Some("-7")),
+            ("5 - 3", Some("3")),
+            ("5-3", Some("3")),
+            ("it is 1,234,567!", Some("1,234,567")),
+            ("either 3,4", Some("4")),
+            ("3.50 dollars", Some("3.50")),
+            (".5", Some(".5")),
+            ("3/4 of it", Some("3/4")),
+            ("\\(-\\frac{3}{4}\\)", Some("-\\frac{3}{4}")),
+            ("\\frac{x}{4}", Some("4")),
+            ("none", None),
+            ("", None),
+        ] {
+            assert_eq!(extract(response, Extraction::LastNumber), expected, "{response:?}");
+        }
     }
 
     #[test]

@@ -2,20 +2,20 @@
 
 use anytime_proto::v1::{Verdict, VerdictKind};
 
-use crate::compare::compare;
+use crate::compare::{Comparison, Rule};
 use crate::extract::{extract, last_box};
 use crate::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
-use crate::options::Options;
-use crate::value::{ParseError, parse};
+use crate::options::{Conventions, Options};
+use crate::parse::lexer::Commas;
+use crate::parse::{ParseError, Parsed, parse};
+use crate::steps::Steps;
 
-/// Grades one response against the answers that count as right. Pure, and bounded by [`crate::limits`].
+/// Grades one response against the answers that count as right. Pure, and bounded by [`crate::limits`] and the step
+/// budget of [`crate::steps`].
 ///
 /// Ground truths that nothing can be made of match nothing; without any ground truth the verdict is a fault, because
 /// nothing can be said about the answer.
 pub fn grade(response: &str, ground_truths: &[String], options: &Options) -> Verdict {
-    if ground_truths.is_empty() {
-        return verdict(VerdictKind::InternalError, "", "no ground truth");
-    }
     if response.len() > MAX_RESPONSE_BYTES {
         return verdict(
             VerdictKind::TooLarge,
@@ -23,27 +23,68 @@ pub fn grade(response: &str, ground_truths: &[String], options: &Options) -> Ver
             format!("response of more than {MAX_RESPONSE_BYTES} bytes"),
         );
     }
-    let Some(answer) = extract(response, options.extraction) else {
-        return verdict(VerdictKind::NoAnswer, "", "no \\boxed{…} in a final answer block");
-    };
+    match extract(response, options.extraction) {
+        Some(answer) => grade_extracted(answer, ground_truths, &options.conventions),
+        None if ground_truths.is_empty() => verdict(VerdictKind::InternalError, "", "no ground truth"),
+        None => verdict(VerdictKind::NoAnswer, "", "no answer in the form asked for"),
+    }
+}
+
+/// Grades an answer that was extracted already.
+pub fn grade_extracted(answer: &str, ground_truths: &[String], conventions: &Conventions) -> Verdict {
+    let mut steps = Steps::default();
+    match decide(answer, ground_truths, conventions, &mut steps) {
+        Ok(Some(rule)) => verdict(VerdictKind::Correct, answer, rule.describe()),
+        Ok(None) if steps.left() == 0 => verdict(VerdictKind::TooLarge, answer, "the step budget is spent"),
+        Ok(None) => verdict(VerdictKind::Wrong, answer, "equal to no ground truth"),
+        Err(fault) => fault,
+    }
+}
+
+/// The rule by which the answer is right, if it is; what cannot be compared is a verdict at once.
+fn decide(
+    answer: &str,
+    ground_truths: &[String],
+    conventions: &Conventions,
+    steps: &mut Steps,
+) -> Result<Option<Rule>, Verdict> {
+    if ground_truths.is_empty() {
+        return Err(verdict(VerdictKind::InternalError, "", "no ground truth"));
+    }
     if let Some((end, _)) = answer.char_indices().nth(MAX_ANSWER_CHARS) {
         let detail = format!("answer of more than {MAX_ANSWER_CHARS} characters");
-        return verdict(VerdictKind::TooLarge, &answer[..end], detail);
+        return Err(verdict(VerdictKind::TooLarge, &answer[..end], detail));
     }
-    let parsed_answer = match parse(answer) {
-        Ok(parsed_answer) => parsed_answer,
-        Err(error @ ParseError::Incomparable) => return verdict(VerdictKind::Unparsable, answer, error.to_string()),
-        Err(error @ ParseError::TooLarge(_)) => return verdict(VerdictKind::TooLarge, answer, error.to_string()),
-    };
+    let parsed = parse(answer, Commas::Thousands).map_err(|error| {
+        let kind = match error {
+            ParseError::Nothing => VerdictKind::Unparsable,
+            ParseError::TooLarge => VerdictKind::TooLarge,
+        };
+        verdict(kind, answer, error.to_string())
+    })?;
+    // Read only where a comma has two meanings.
+    let mut as_list: Option<Parsed> = None;
     for ground_truth in ground_truths {
-        let Ok(parsed_truth) = parse(without_box(ground_truth)) else {
+        let ground_truth = without_box(ground_truth);
+        let Ok(truth) = parse(ground_truth, Commas::Thousands) else {
             continue;
         };
-        if let Some(rule) = compare(&parsed_answer, &parsed_truth) {
-            return verdict(VerdictKind::Correct, answer, rule.describe());
+        let mut comparison = Comparison { conventions, steps };
+        if let Some(rule) = comparison.compare(&parsed, &truth) {
+            return Ok(Some(rule));
+        }
+        if parsed.ambiguous_comma || truth.ambiguous_comma {
+            if as_list.is_none() {
+                as_list = parse(answer, Commas::Separators).ok();
+            }
+            if let (Some(answer), Ok(truth)) = (&as_list, parse(ground_truth, Commas::Separators))
+                && let Some(rule) = comparison.compare(answer, &truth)
+            {
+                return Ok(Some(rule));
+            }
         }
     }
-    verdict(VerdictKind::Wrong, answer, "equal to no ground truth")
+    Ok(None)
 }
 
 /// A ground truth may be written as it would stand in a response.

@@ -1,27 +1,33 @@
-//! The answer grader: a response goes through `extract` → `notation` → `value` → `compare` and comes out as a typed
-//! verdict; [`serve`] puts that behind `anytime.v1.VerifierService`.
+//! The answer grader: a response goes through [`extract`] → [`parse`] (LaTeX and plain text to one expression tree) →
+//! [`normal`] (canonical forms) → [`compare`] and comes out as a typed verdict; [`serve`] puts that behind
+//! `anytime.v1.VerifierService`, [`offline`] behind lines of JSON.
 //!
-//! Grading is pure and bounded by construction ([`limits`]): sizes are limited before anything is made of a text, and
-//! the slowest text within them takes milliseconds, so a batch needs no more than a look at the clock between items.
+//! Two expressions are compared by their canonical forms, else at random points of finite fields ([`field`]), else by
+//! ball arithmetic ([`ball`]): never by floating point. Grading is pure and bounded by construction: sizes
+//! ([`limits`]) are limited before anything is made of a text, and work is counted in steps ([`steps`]), not in time.
 #![forbid(unsafe_code)]
 
+pub mod ball;
 mod batch;
-mod compare;
+mod cache;
+pub mod compare;
 mod deadline;
-mod extract;
-mod grade;
-pub mod limits;
-mod notation;
-mod number;
-mod rpc;
-pub mod serve;
-mod unit;
-mod value;
-
 pub mod equality;
 pub mod expression;
+mod extract;
+pub mod field;
+mod grade;
+pub mod limits;
+mod meters;
+pub mod normal;
+pub mod offline;
 pub mod options;
+pub mod parse;
+mod request;
+mod rpc;
+pub mod serve;
 pub mod steps;
+mod stream;
 
 pub use extract::extract;
-pub use grade::grade;
+pub use grade::{grade, grade_extracted};

@@ -16,8 +16,11 @@ pub const MAX_GROUND_TRUTHS: usize = 64;
 /// Largest magnitude of the exponent in `a \times 10^{n}`, so that a few characters cannot ask for a huge number.
 pub const MAX_EXPONENT: u32 = 4_096;
 
-/// Deepest nesting of braces that is looked into; what lies deeper is compared as it stands.
+/// Deepest nesting of groups and brackets: it bounds the recursion over every tree.
 pub const MAX_NESTING: usize = 64;
+
+/// Most tokens of one answer.
+pub const MAX_TOKENS: usize = 2_048;
 
 /// Most items in one batch.
 pub const MAX_BATCH_ITEMS: usize = 65_536;
@@ -32,7 +35,20 @@ pub struct ServerLimits {
     pub batch_time: Duration,
     /// Longest wait for requests under way after the shutdown began.
     pub drain_time: Duration,
+    /// Batches that may wait for a thread, over all connections. One more is refused if it comes as a call of its own,
+    /// and held back if it comes in a stream.
+    pub waiting_batches: NonZeroUsize,
+    /// Batches of one stream that are worked on, or wait to be read by the client, at a time.
+    pub stream_batches: NonZeroUsize,
+    /// Most bytes of verdicts that are kept for the next time the same answer comes; none are kept at 0.
+    pub cache_bytes: u64,
 }
+
+const DEFAULT_WAITING_BATCHES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+const DEFAULT_STREAM_BATCHES: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+/// The cache that a server has unless told otherwise: answers and ground truths are short, so that this is some hundred
+/// thousand verdicts.
+pub const DEFAULT_CACHE_MIB: u64 = 64;
 
 impl ServerLimits {
     /// The usual limits with this many threads.
@@ -41,6 +57,9 @@ impl ServerLimits {
             threads,
             batch_time: Duration::from_secs(5),
             drain_time: Duration::from_secs(6),
+            waiting_batches: DEFAULT_WAITING_BATCHES,
+            stream_batches: DEFAULT_STREAM_BATCHES,
+            cache_bytes: DEFAULT_CACHE_MIB << 20,
         }
     }
 }

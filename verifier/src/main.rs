@@ -3,15 +3,17 @@
 
 mod cli;
 
+use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use anytime_service::exit::ExitError;
 use anytime_service::{exit, server, shutdown, telemetry};
-use anytime_verifier::limits::ServerLimits;
+use anytime_verifier::offline::{GradeSettings, grade_lines};
 use anytime_verifier::serve::run;
 use tracing::info;
 
-use crate::cli::{Command, ServeArgs};
+use crate::cli::{Command, GradeArgs, ServeArgs};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Serve(args) => serve(&args),
+        Command::Grade(args) => grade(&args),
     };
     exit::conclude(result)
 }
@@ -31,7 +34,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         .context("start the runtime")?;
     runtime.block_on(async {
         telemetry::start("verifier", &args.telemetry)?;
-        let limits = ServerLimits::with_threads(args.threads()?);
+        let limits = args.limits()?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let listener = server::bind(args.listen).await?;
         let address = listener.local_addr().context("address of the listener")?;
@@ -41,4 +44,14 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         info!(%address, threads = limits.threads, "listening");
         run(listener, token, limits).await
     })
+}
+
+fn grade(args: &GradeArgs) -> anyhow::Result<()> {
+    let settings = GradeSettings {
+        options: args.options().map_err(ExitError::configuration)?,
+        explain: args.explain,
+        threads: args.threads()?,
+    };
+    let output = BufWriter::new(io::stdout().lock());
+    grade_lines(io::stdin(), output, &settings)
 }

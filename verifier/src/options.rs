@@ -1,6 +1,7 @@
 //! What a request may choose: how the answer is found, and what mathematics leaves to convention.
 
-use anytime_proto::v1;
+use anytime_proto::settings::InvalidSetting;
+use anytime_proto::{ShortName, v1};
 
 /// The choices of a request. The default extraction is `anytime`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -9,6 +10,25 @@ pub struct Options {
     pub extraction: v1::Extraction,
     /// What the answer is held to.
     pub conventions: Conventions,
+}
+
+impl Options {
+    /// The choices of a request, checked.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] with the field's name if a number stands for none of its choices: it may come from a newer
+    /// client, and what it asks for is not what it would get.
+    pub fn try_from_request(extraction: i32, conventions: Option<&v1::Conventions>) -> Result<Self, InvalidSetting> {
+        let extraction = choice::<v1::Extraction>("extraction", extraction)?;
+        let conventions = match conventions {
+            Some(conventions) => Conventions::try_from_message(conventions)?,
+            None => Conventions::default(),
+        };
+        Ok(Self {
+            extraction,
+            conventions,
+        })
+    }
 }
 
 /// What mathematics leaves to convention; see `anytime.v1.Conventions` for what each means. The defaults follow the
@@ -29,6 +49,38 @@ pub struct Conventions {
     pub exact_brackets: bool,
 }
 
+impl Conventions {
+    fn try_from_message(message: &v1::Conventions) -> Result<Self, InvalidSetting> {
+        let percents = choice::<v1::Percents>("conventions.percents", message.percents)?;
+        let fractions = choice::<v1::Fractions>("conventions.fractions", message.fractions)?;
+        let rounding = choice::<v1::Rounding>("conventions.rounding", message.rounding)?;
+        let units = choice::<v1::Units>("conventions.units", message.units)?;
+        let lists = choice::<v1::Lists>("conventions.lists", message.lists)?;
+        let brackets = choice::<v1::Brackets>("conventions.brackets", message.brackets)?;
+        Ok(Self {
+            exact_percents: percents == v1::Percents::Exact,
+            reduced_fractions: fractions == v1::Fractions::Reduced,
+            rounding: rounding == v1::Rounding::ToGroundTruth,
+            units: match units {
+                v1::Units::Unspecified | v1::Units::Optional => Units::Optional,
+                v1::Units::Required => Units::Required,
+                v1::Units::Ignored => Units::Ignored,
+            },
+            ordered_lists: lists == v1::Lists::Ordered,
+            exact_brackets: brackets == v1::Brackets::Exact,
+        })
+    }
+}
+
+/// The choice that a number on the wire stands for.
+fn choice<Choice: ShortName>(field: &str, number: i32) -> Result<Choice, InvalidSetting> {
+    Choice::try_from(number).map_err(|_| {
+        let choices = (0..).map_while(|number| Choice::try_from(number).ok());
+        let names: Vec<&str> = choices.map(Choice::full_name).collect();
+        InvalidSetting::new(field, number, names.join(", "))
+    })
+}
+
 /// What a unit of measurement is worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Units {
@@ -39,4 +91,92 @@ pub enum Units {
     Required,
     /// It counts for nothing.
     Ignored,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unset_and_unspecified_are_the_defaults() {
+        let unset = Options::try_from_request(0, None).unwrap();
+        let unspecified = Options::try_from_request(0, Some(&v1::Conventions::default())).unwrap();
+        assert_eq!(unset, Options::default());
+        assert_eq!(unspecified, Options::default());
+    }
+
+    #[test]
+    fn the_first_named_choice_is_the_default() {
+        let first = v1::Conventions {
+            percents: 1,
+            fractions: 1,
+            rounding: 1,
+            units: 1,
+            lists: 1,
+            brackets: 1,
+        };
+        let options = Options::try_from_request(1, Some(&first)).unwrap();
+        assert_eq!(options.conventions, Conventions::default());
+    }
+
+    #[test]
+    fn every_choice_arrives() {
+        let message = v1::Conventions {
+            percents: v1::Percents::Exact.into(),
+            fractions: v1::Fractions::Reduced.into(),
+            rounding: v1::Rounding::ToGroundTruth.into(),
+            units: v1::Units::Ignored.into(),
+            lists: v1::Lists::Ordered.into(),
+            brackets: v1::Brackets::Exact.into(),
+        };
+        let extraction = v1::Extraction::LastNumber;
+        let options = Options::try_from_request(extraction.into(), Some(&message)).unwrap();
+        let expected = Conventions {
+            exact_percents: true,
+            reduced_fractions: true,
+            rounding: true,
+            units: Units::Ignored,
+            ordered_lists: true,
+            exact_brackets: true,
+        };
+        assert_eq!((options.extraction, options.conventions), (extraction, expected));
+        let required = v1::Conventions {
+            units: v1::Units::Required.into(),
+            ..Default::default()
+        };
+        let options = Options::try_from_request(0, Some(&required)).unwrap();
+        assert_eq!(options.conventions.units, Units::Required);
+    }
+
+    #[test]
+    fn an_unknown_choice_is_refused_by_name() {
+        let error = Options::try_from_request(4, None).unwrap_err();
+        assert_eq!((error.field.as_str(), error.value.as_str()), ("extraction", "4"));
+        assert_eq!(
+            error.allowed,
+            "EXTRACTION_UNSPECIFIED, EXTRACTION_ANYTIME, EXTRACTION_BOXED, EXTRACTION_LAST_NUMBER"
+        );
+        type Set = fn(&mut v1::Conventions);
+        let fields: [(&str, Set); 6] = [
+            ("percents", |message| message.percents = 3),
+            ("fractions", |message| message.fractions = -1),
+            ("rounding", |message| message.rounding = 3),
+            ("units", |message| message.units = 4),
+            ("lists", |message| message.lists = 3),
+            ("brackets", |message| message.brackets = i32::MAX),
+        ];
+        for (field, set) in fields {
+            let mut message = v1::Conventions::default();
+            set(&mut message);
+            let error = Options::try_from_request(0, Some(&message)).unwrap_err();
+            assert_eq!(error.field, format!("conventions.{field}"));
+            assert!(
+                error
+                    .allowed
+                    .starts_with(&format!("{}_UNSPECIFIED, ", field.to_uppercase())),
+                "{}",
+                error.allowed
+            );
+        }
+    }
 }

@@ -1,34 +1,84 @@
 //! The gRPC face: checks a request, has it graded, counts.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use anytime_proto::settings::InvalidSetting;
+use anytime_proto::invalid_setting_status;
 use anytime_proto::v1::verifier_service_server::VerifierService;
-use anytime_proto::v1::{Extraction, Verdict, VerifyItem, VerifyRequest, VerifyResponse};
-use anytime_proto::{ShortName, invalid_setting_status};
-use anytime_service::metric_names::{VERIFIER_BATCH_SECONDS, VERIFIER_ITEMS, VERIFIER_VERDICTS};
-use metrics::{counter, histogram};
+use anytime_proto::v1::{VerifyRequest, VerifyResponse};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
-use crate::batch::GradingPool;
-use crate::deadline::work_time;
-use crate::grade::grade;
-use crate::limits::{MAX_ANSWER_CHARS, MAX_BATCH_ITEMS, MAX_GROUND_TRUTHS};
+use crate::batch::{GradingPool, Place};
+use crate::cache::VerdictCache;
+use crate::deadline::{call_time, work_time};
+use crate::limits::ServerLimits;
+use crate::meters::{Counted, Meters};
 use crate::options::Options;
+use crate::request::check_request;
+use crate::stream::answer_stream;
 
-/// Answers `anytime.v1.VerifierService`.
-#[derive(Debug)]
+/// Answers `anytime.v1.VerifierService`. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Verifier {
     pool: GradingPool,
-    batch_time: Duration,
+    cache: Arc<VerdictCache>,
+    meters: Arc<Meters>,
+    limits: ServerLimits,
+    /// Ends the streams.
+    shutdown: CancellationToken,
 }
 
 impl Verifier {
-    /// A service that grades on this pool and spends no longer than this on a batch.
-    pub(crate) fn new(pool: GradingPool, batch_time: Duration) -> Self {
-        Self { pool, batch_time }
+    /// A service that grades on this pool.
+    pub(crate) fn new(
+        pool: GradingPool,
+        cache: Arc<VerdictCache>,
+        meters: Arc<Meters>,
+        limits: ServerLimits,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            pool,
+            cache,
+            meters,
+            limits,
+            shutdown,
+        }
+    }
+
+    /// Grades a checked request that has its place in the queue.
+    async fn answer(
+        &self,
+        request: VerifyRequest,
+        options: Options,
+        place: Place,
+        started: Instant,
+        deadline: Instant,
+    ) -> VerifyResponse {
+        let verdicts = self.pool.grade_batch(request.items, options, place, deadline).await;
+        let time = started.elapsed();
+        self.meters.record_batch(&verdicts, time);
+        self.cache.show_size();
+        debug!(items = verdicts.len(), seconds = time.as_secs_f64(), "batch graded");
+        VerifyResponse { verdicts }
+    }
+
+    /// Grades a checked request of a stream as soon as there is room for it.
+    async fn answer_when_admitted(
+        self,
+        request: VerifyRequest,
+        options: Options,
+        stream_end: Option<Instant>,
+    ) -> VerifyResponse {
+        let started = Instant::now();
+        let batch_end = started + self.limits.batch_time;
+        let deadline = stream_end.map_or(batch_end, |stream_end| stream_end.min(batch_end));
+        let place = self.pool.admit().await;
+        self.answer(request, options, place, started, deadline).await
     }
 }
 
@@ -36,63 +86,35 @@ impl Verifier {
 impl VerifierService for Verifier {
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let started = Instant::now();
-        let deadline = started + work_time(request.metadata(), self.batch_time);
-        let VerifyRequest { items, extraction, .. } = request.into_inner();
-        let extraction = check_request(&items, extraction).map_err(|error| invalid_setting_status(&error))?;
-        let options = Options {
-            extraction,
-            ..Options::default()
+        let deadline = started + work_time(request.metadata(), self.limits.batch_time);
+        let request = request.into_inner();
+        let options = check_request(&request).map_err(|error| invalid_setting_status(&error))?;
+        let Some(place) = self.pool.try_admit() else {
+            self.meters.refused.increment(1);
+            let most = self.limits.waiting_batches;
+            let message = format!("{most} batches wait for a thread already; send this one again later");
+            return Err(Status::resource_exhausted(message));
         };
-
-        let verdicts = self.pool.grade_batch(items, options, deadline).await;
-
-        let seconds = started.elapsed().as_secs_f64();
-        histogram!(VERIFIER_BATCH_SECONDS).record(seconds);
-        count(&verdicts);
-        debug!(items = verdicts.len(), seconds, "batch graded");
-        Ok(Response::new(VerifyResponse { verdicts }))
+        let response = self.answer(request, options, place, started, deadline).await;
+        Ok(Response::new(response))
     }
-}
 
-/// Grades one item of a request.
-pub(crate) fn grade_item(item: &VerifyItem, options: &Options) -> Verdict {
-    grade(&item.response, &item.ground_truths, options)
-}
+    type VerifyStreamStream = BoxStream<'static, Result<VerifyResponse, Status>>;
 
-/// Refuses what cannot be graded whatever the responses are: an item without a usable list of ground truths would
-/// otherwise come back as a wrong answer.
-fn check_request(items: &[VerifyItem], extraction: i32) -> Result<Extraction, InvalidSetting> {
-    let Ok(extraction) = Extraction::try_from(extraction) else {
-        return Err(InvalidSetting::new("extraction", extraction, "EXTRACTION_ANYTIME"));
-    };
-    if items.len() > MAX_BATCH_ITEMS {
-        let allowed = format!("at most {MAX_BATCH_ITEMS} items");
-        return Err(InvalidSetting::new("items", items.len(), allowed));
-    }
-    for (index, item) in items.iter().enumerate() {
-        if item.ground_truths.is_empty() {
-            let field = format!("items[{index}].ground_truths");
-            return Err(InvalidSetting::new(&field, &item.ground_truths, "at least one"));
-        }
-        if item.ground_truths.len() > MAX_GROUND_TRUTHS {
-            let field = format!("items[{index}].ground_truths");
-            let allowed = format!("at most {MAX_GROUND_TRUTHS} entries");
-            return Err(InvalidSetting::new(&field, item.ground_truths.len(), allowed));
-        }
-        for (truth_index, ground_truth) in item.ground_truths.iter().enumerate() {
-            if ground_truth.chars().nth(MAX_ANSWER_CHARS).is_some() {
-                let field = format!("items[{index}].ground_truths[{truth_index}]");
-                let allowed = format!("at most {MAX_ANSWER_CHARS} characters");
-                return Err(InvalidSetting::new(&field, ground_truth.len(), allowed));
-            }
-        }
-    }
-    Ok(extraction)
-}
-
-fn count(verdicts: &[Verdict]) {
-    counter!(VERIFIER_ITEMS).increment(verdicts.len() as u64);
-    for verdict in verdicts {
-        counter!(VERIFIER_VERDICTS, "kind" => verdict.kind().short_name()).increment(1);
+    async fn verify_stream(
+        &self,
+        requests: Request<Streaming<VerifyRequest>>,
+    ) -> Result<Response<Self::VerifyStreamStream>, Status> {
+        let stream_end = call_time(requests.metadata()).map(|time| Instant::now() + time);
+        let counted = Counted::new(&self.meters.streams);
+        let verifier = self.clone();
+        let answer = move |request, options| {
+            // The stream counts as open until the last of these is gone.
+            let _ = &counted;
+            verifier.clone().answer_when_admitted(request, options, stream_end)
+        };
+        let at_a_time = self.limits.stream_batches.get();
+        let responses = answer_stream(requests.into_inner(), self.shutdown.clone(), at_a_time, answer);
+        Ok(Response::new(responses.boxed()))
     }
 }

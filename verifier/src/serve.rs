@@ -1,5 +1,7 @@
 //! The server: takes its listener and its shutdown, so that a test starts it on port 0 and stops it.
 
+use std::sync::Arc;
+
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1::verifier_service_server::VerifierServiceServer;
 use anytime_service::server;
@@ -11,8 +13,10 @@ use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
 use crate::batch::{GradeItem, GradingPool};
+use crate::cache::{VerdictCache, grade_item};
 use crate::limits::ServerLimits;
-use crate::rpc::{Verifier, grade_item};
+use crate::meters::Meters;
+use crate::rpc::Verifier;
 
 /// Serves until the token is cancelled. From then on health says NOT_SERVING, no new connection is taken, and requests
 /// under way finish within the drain time.
@@ -20,7 +24,11 @@ use crate::rpc::{Verifier, grade_item};
 /// # Errors
 /// If the transport fails.
 pub async fn run(listener: TcpListener, shutdown: CancellationToken, limits: ServerLimits) -> anyhow::Result<()> {
-    run_with(listener, shutdown, limits, grade_item).await
+    let meters = Arc::new(Meters::new());
+    let cache = Arc::new(VerdictCache::new(limits.cache_bytes, &meters));
+    let grading_cache = cache.clone();
+    let through_cache = Arc::new(move |item: &_, options: &_| grade_item(&grading_cache, item, options));
+    run_with(listener, shutdown, limits, meters, cache, through_cache).await
 }
 
 /// [`run`] with what grades an item, so that a test can put in one that takes its time.
@@ -28,10 +36,13 @@ async fn run_with(
     listener: TcpListener,
     shutdown: CancellationToken,
     limits: ServerLimits,
+    meters: Arc<Meters>,
+    cache: Arc<VerdictCache>,
     grade_item: GradeItem,
 ) -> anyhow::Result<()> {
-    let pool = GradingPool::new(limits.threads, grade_item);
-    let service = VerifierServiceServer::new(Verifier::new(pool.clone(), limits.batch_time))
+    let pool = GradingPool::new(&limits, grade_item, meters.clone());
+    let verifier = Verifier::new(pool.clone(), cache, meters, limits, shutdown.clone());
+    let service = VerifierServiceServer::new(verifier)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (router, health) = server::router()?;
@@ -77,9 +88,10 @@ mod tests {
 
     use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
     use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem, VerifyRequest};
+    use futures::{StreamExt as _, stream};
     use tokio::task::JoinHandle;
-    use tonic::Request;
     use tonic::transport::Channel;
+    use tonic::{Code, Request};
 
     use super::*;
     use crate::grade::verdict;
@@ -112,7 +124,10 @@ mod tests {
     ) -> (VerifierServiceClient<Channel>, JoinHandle<anyhow::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = tokio::spawn(run_with(listener, shutdown.clone(), limits, slow));
+        let meters = Arc::new(Meters::new());
+        let cache = Arc::new(VerdictCache::new(0, &meters));
+        let served = run_with(listener, shutdown.clone(), limits, meters, cache, Arc::new(slow));
+        let server = tokio::spawn(served);
         (VerifierServiceClient::connect(address).await.unwrap(), server)
     }
 
@@ -159,6 +174,53 @@ mod tests {
         let verdicts = call.await.unwrap().unwrap().into_inner().verdicts;
         assert!(verdicts.iter().all(|verdict| verdict.kind() == VerdictKind::Correct));
         server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_has_sent_is_answered_after_the_shutdown() {
+        let shutdown = CancellationToken::new();
+        let (mut client, server) = start(&shutdown, limits()).await;
+        let requests = stream::iter([1, 2, 3].map(|items| request(&vec![""; items]))).chain(stream::pending());
+        let mut responses = client.verify_stream(requests).await.unwrap().into_inner();
+        tokio::time::sleep(ITEM_TIME / 2).await;
+        shutdown.cancel();
+        for items in 1..=3 {
+            let verdicts = responses.message().await.unwrap().unwrap().verdicts;
+            assert_eq!(verdicts.len(), items);
+            assert!(verdicts.iter().all(|verdict| verdict.kind() == VerdictKind::Correct));
+        }
+        let status = responses.message().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_call_too_many_is_refused_and_a_stream_waits() {
+        let shutdown = CancellationToken::new();
+        let limits = ServerLimits {
+            waiting_batches: NonZeroUsize::MIN,
+            ..limits()
+        };
+        let (client, _server) = start(&shutdown, limits).await;
+        let call = |mut client: VerifierServiceClient<Channel>| async move { client.verify(request(&[""; 5])).await };
+        // One is graded, one waits, and there is no room for a third.
+        let first = tokio::spawn(call(client.clone()));
+        tokio::time::sleep(ITEM_TIME).await;
+        let second = tokio::spawn(call(client.clone()));
+        tokio::time::sleep(ITEM_TIME).await;
+        let status = call(client.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert!(status.message().contains("1 batches wait"), "{status}");
+        let mut streaming = client.clone();
+        let requests = stream::iter([request(&[""])]);
+        let mut responses = streaming.verify_stream(requests).await.unwrap().into_inner();
+        assert_eq!(
+            responses.message().await.unwrap().unwrap().verdicts[0].kind(),
+            VerdictKind::Correct
+        );
+        for answered in [first, second] {
+            assert_eq!(answered.await.unwrap().unwrap().into_inner().verdicts.len(), 5);
+        }
     }
 
     #[tokio::test]

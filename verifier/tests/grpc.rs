@@ -1,87 +1,20 @@
 //! The service over the wire: batches, order, faults, health, drain.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+mod common;
+
 use std::time::{Duration, Instant};
 
-use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::setting_of_status;
-use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
-use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
+use anytime_proto::v1::{Conventions, VerdictKind, VerifyItem, VerifyRequest};
 use anytime_verifier::limits::{MAX_BATCH_ITEMS, ServerLimits};
-use anytime_verifier::serve::run;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use common::{TestServer, item, limits, request};
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 const SERVICE: &str = "anytime.v1.VerifierService";
-
-struct TestServer {
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    task: JoinHandle<anyhow::Result<()>>,
-}
-
-impl TestServer {
-    async fn start(limits: ServerLimits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(listener, shutdown.clone(), limits));
-        Self {
-            address,
-            shutdown,
-            task,
-        }
-    }
-
-    async fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap()
-    }
-
-    async fn client(&self) -> VerifierServiceClient<Channel> {
-        VerifierServiceClient::new(self.channel().await)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        tokio::time::timeout(Duration::from_secs(5), self.task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-    }
-}
-
-fn limits() -> ServerLimits {
-    ServerLimits::with_threads(NonZeroUsize::new(2).unwrap())
-}
-
-fn item(answer: impl std::fmt::Display, ground_truth: impl std::fmt::Display) -> VerifyItem {
-    VerifyItem {
-        response: format!("\n\n**Final Answer**\n\\boxed{{{answer}}}"),
-        ground_truths: vec![ground_truth.to_string()],
-    }
-}
-
-fn request(items: Vec<VerifyItem>) -> VerifyRequest {
-    VerifyRequest {
-        items,
-        ..Default::default()
-    }
-}
 
 #[tokio::test]
 async fn grades_batches_in_order() {
@@ -163,6 +96,16 @@ async fn refuses_what_cannot_be_graded() {
             },
             "extraction",
         ),
+        (
+            VerifyRequest {
+                conventions: Some(Conventions {
+                    units: 4,
+                    ..Default::default()
+                }),
+                ..request(vec![item(1, 1)])
+            },
+            "conventions.units",
+        ),
         (request(vec![item(1, 1); MAX_BATCH_ITEMS + 1]), "items"),
     ];
     for (refused, field) in cases {
@@ -220,4 +163,18 @@ async fn health_follows_the_server() {
     // An open stream must not hold up the end of the process.
     server.stop().await;
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_no_fault_of_the_next_one() {
+    let server = TestServer::start(limits()).await;
+    for _ in 0..3 {
+        let mut client = server.client().await;
+        let call = async { client.verify(request(vec![item(1, 1); 20_000])).await };
+        // Dropped while the batch is on its way or worked on.
+        let _ = tokio::time::timeout(Duration::from_millis(3), call).await;
+    }
+    let verdicts = server.client().await.verify(request(vec![item(1, 1)])).await.unwrap();
+    assert_eq!(verdicts.into_inner().verdicts[0].kind(), VerdictKind::Correct);
+    server.stop().await;
 }

@@ -156,17 +156,26 @@ async fn counts_verdicts() {
         ground_truths: vec!["7".to_owned()],
     };
     let items = responses.iter().map(|response| item(response)).collect();
-    client
-        .verify(VerifyRequest {
-            items,
-            ..Default::default()
-        })
-        .await
-        .unwrap();
+    let request = VerifyRequest {
+        items,
+        ..Default::default()
+    };
+    let again = futures::stream::iter([request.clone()]);
+    client.verify(request).await.unwrap();
+    let mut responses = client.verify_stream(again).await.unwrap().into_inner();
+    assert_eq!(responses.message().await.unwrap().unwrap().verdicts.len(), 3);
+    assert!(responses.message().await.unwrap().is_none());
 
-    let metrics = tokio::task::spawn_blocking(move || fetch_metrics(metrics_address))
-        .await
-        .unwrap();
+    // The stream is over for the client a moment before it is for the server.
+    let closed = "anytime_verifier_streams{process=\"verifier\"} 0";
+    let metrics = tokio::task::spawn_blocking(move || {
+        let tries = std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            fetch_metrics(metrics_address)
+        });
+        tries.take(200).find(|metrics| metrics.contains(closed))
+    });
+    let metrics = metrics.await.unwrap().expect("the stream was closed");
     let expected = ["kind=\"correct\"", "kind=\"wrong\"", "kind=\"no_answer\""];
     for label in expected {
         let counted = |line: &&str| line.starts_with("anytime_verifier_verdicts_total{") && line.contains(label);
@@ -174,12 +183,25 @@ async fn counts_verdicts() {
             .lines()
             .find(counted)
             .unwrap_or_else(|| panic!("{label} in {metrics}"));
-        assert!(line.ends_with(" 1"), "{line}");
+        assert!(line.ends_with(" 2"), "{line}");
     }
-    assert!(metrics.contains("anytime_verifier_batch_seconds_count{"), "{metrics}");
-    let items_line = metrics
-        .lines()
-        .find(|line| line.starts_with("anytime_verifier_items_total{"))
-        .unwrap();
-    assert!(items_line.ends_with(" 3"), "{items_line}");
+    let value = |series: &str| -> f64 {
+        let mut lines = metrics.lines().filter(|line| line.starts_with(series));
+        let line = lines.next().unwrap_or_else(|| panic!("{series} in {metrics}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("anytime_verifier_batch_seconds_count{"), 2.0);
+    assert_eq!(value("anytime_verifier_items_total{"), 6.0);
+    let pairs = "anytime_verifier_pair_seconds_count{";
+    let counts = metrics.lines().filter(|line| line.starts_with(pairs));
+    let counts: f64 = counts
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    assert_eq!(counts, 6.0, "{metrics}");
+    // The third response has no answer that could be looked up.
+    assert_eq!(value("anytime_verifier_cache_misses_total{"), 2.0);
+    assert_eq!(value("anytime_verifier_cache_hits_total{"), 2.0);
+    assert!(value("anytime_verifier_cache_bytes{") > 0.0);
+    assert_eq!(value("anytime_verifier_refused_batches_total{"), 0.0);
+    assert_eq!(value("anytime_verifier_waiting_batches{"), 0.0);
 }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// One version as it is sent.
 #[derive(Clone)]
@@ -265,6 +265,15 @@ impl FakeVerifier {
 
 #[tonic::async_trait]
 impl VerifierService for FakeVerifier {
+    type VerifyStreamStream = Streamed<VerifyResponse>;
+
+    async fn verify_stream(
+        &self,
+        _requests: Request<Streaming<VerifyRequest>>,
+    ) -> Result<Response<Self::VerifyStreamStream>, Status> {
+        Err(Status::unimplemented("the actor sends single batches"))
+    }
+
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let request = request.into_inner();
         let mood = *self.mood.lock().unwrap();

@@ -1,0 +1,31 @@
+//! Whether two expressions are equal, by numbers.
+
+use super::{constant, random};
+use crate::equality::Decision;
+use crate::expression::Expression;
+use crate::steps::{Steps, Stop};
+
+/// Decides whether two expressions are equal.
+///
+/// Different is always proven. Constants are equal if that is proven (exact rationals, exact multiples of π, the root
+/// separation bound of algebraic numbers), or if they agree to at least 1024 bits while nothing in either was too small
+/// to be seen. Expressions with variables or unknown functions are equal if they agree at random points: see
+/// [`super::random`].
+///
+/// # Errors
+/// [`Stop::Undefined`] and [`Stop::TooLarge`] if a constant has no value within the limits, [`Stop::OutOfSteps`].
+pub fn decide(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
+    let mut survey = random::Survey::default();
+    steps.spend((left.node_count() + right.node_count()) as u64)?;
+    survey.add(left);
+    survey.add(right);
+    let decision = if survey.varies {
+        random::decide(left, right, survey, steps)
+    } else {
+        constant::difference(left, right, steps).map(|(decision, _)| decision)
+    };
+    match decision {
+        Err(Stop::Unsupported) => Ok(Decision::Undecided),
+        other => other,
+    }
+}

@@ -1,0 +1,21 @@
+//! Numeric decisions by ball arithmetic: a number is known as a midpoint with a rigorous error bound, at rising
+//! precision, so that two numbers are only told apart by proof. Equality is proven for algebraic constants (root
+//! separation bounds) and otherwise follows the rules of [`decide()`].
+
+pub mod complex;
+mod constant;
+mod decide;
+pub mod elementary;
+pub mod evaluate;
+mod function;
+pub mod point;
+pub mod radius;
+mod random;
+pub mod real;
+mod series;
+pub mod value;
+
+pub use constant::compare;
+pub use decide::decide;
+pub use random::{Proportion, proportional};
+pub use series::pi;

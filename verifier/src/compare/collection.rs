@@ -1,0 +1,186 @@
+//! Lists, sets, tuples, vectors, matrices, ratios.
+
+use super::{Comparison, Rule};
+use crate::expression::Expression;
+use crate::parse::token::Bracket;
+use crate::parse::{Answer, Body, Quantity};
+
+impl Comparison<'_> {
+    /// How two bodies with parts are the same, if they are.
+    pub(super) fn collections(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+        match (answer, truth) {
+            (Body::List(answer), Body::List(truth)) => {
+                let is_ordered = self.conventions.ordered_lists || holds_words(truth);
+                self.items(answer, truth, is_ordered).then_some(Rule::Items)
+            }
+            (Body::Set(answer), Body::Set(truth)) => {
+                let answer = self.distinct(answer);
+                let truth = self.distinct(truth);
+                self.matched(&answer, &truth).then_some(Rule::Items)
+            }
+            (Body::Set(answer), Body::List(truth)) | (Body::List(answer), Body::Set(truth)) => {
+                self.items(answer, truth, false).then_some(Rule::Items)
+            }
+            (Body::Set(items), other) => self.only_item(items, |this, item| this.bodies(&item.body, other)),
+            (other, Body::Set(items)) => self.only_item(items, |this, item| this.bodies(other, &item.body)),
+            (Body::Sequence(open, close, answer), Body::Sequence(wanted_open, wanted_close, truth)) => {
+                let same_brackets =
+                    bracket(*open) == bracket(*wanted_open) && bracket(*close) == bracket(*wanted_close);
+                (same_brackets && self.items(answer, truth, true)).then_some(Rule::Entries)
+            }
+            (Body::List(list), Body::Sequence(open, close, entries)) => {
+                let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
+                (is_lenient && self.items(list, entries, true)).then_some(Rule::Entries)
+            }
+            (Body::Sequence(open, close, entries), Body::List(list)) => {
+                let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
+                (is_lenient && self.items(entries, list, true)).then_some(Rule::Entries)
+            }
+            (Body::Sequence(open, close, entries), Body::Matrix(rows))
+            | (Body::Matrix(rows), Body::Sequence(open, close, entries)) => {
+                let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
+                (is_lenient && self.vector(entries, rows)).then_some(Rule::Entries)
+            }
+            (Body::Union(answer), Body::Union(truth)) => self.items(answer, truth, false).then_some(Rule::Items),
+            _ => None,
+        }
+    }
+
+    fn only_item(
+        &mut self,
+        items: &[Answer],
+        compare: impl FnOnce(&mut Self, &Answer) -> Option<Rule>,
+    ) -> Option<Rule> {
+        match items {
+            [item] => compare(self, item),
+            _ => None,
+        }
+    }
+
+    /// Whether two lists hold the same items, in the same order or in any.
+    fn items(&mut self, answer: &[Answer], truth: &[Answer], is_ordered: bool) -> bool {
+        if answer.len() != truth.len() {
+            return false;
+        }
+        let in_order = |this: &mut Self| {
+            let mut pairs = answer.iter().zip(truth);
+            pairs.all(|(answer, truth)| this.answers(answer, truth).is_some())
+        };
+        if is_ordered {
+            return in_order(self);
+        }
+        let answer: Vec<&Answer> = answer.iter().collect();
+        let truth: Vec<&Answer> = truth.iter().collect();
+        self.matched(&answer, &truth)
+    }
+
+    /// Whether every item has a partner of its own. Equality carries over from item to item, so taking the first
+    /// partner that is left loses nothing.
+    fn matched(&mut self, answer: &[&Answer], truth: &[&Answer]) -> bool {
+        if answer.len() != truth.len() {
+            return false;
+        }
+        let mut is_taken = vec![false; truth.len()];
+        answer.iter().all(|item| {
+            let partner =
+                (0..truth.len()).find(|index| !is_taken[*index] && self.answers(item, truth[*index]).is_some());
+            if let Some(index) = partner {
+                is_taken[index] = true;
+            }
+            partner.is_some()
+        })
+    }
+
+    /// The items of a set without repetitions.
+    fn distinct<'i>(&mut self, items: &'i [Answer]) -> Vec<&'i Answer> {
+        let mut distinct: Vec<&Answer> = Vec::with_capacity(items.len());
+        for item in items {
+            if !distinct.iter().any(|known| self.answers(item, known).is_some()) {
+                distinct.push(item);
+            }
+        }
+        distinct
+    }
+
+    /// Whether two matrices are equal, entry by entry.
+    pub(super) fn matrices(&mut self, answer: &[Vec<Quantity>], truth: &[Vec<Quantity>]) -> bool {
+        let same_shape =
+            answer.len() == truth.len() && answer.iter().zip(truth).all(|(left, right)| left.len() == right.len());
+        same_shape
+            && answer
+                .iter()
+                .flatten()
+                .zip(truth.iter().flatten())
+                .all(|(answer, truth)| self.values(answer, truth))
+    }
+
+    /// Whether a matrix of one column or one row holds the entries of a tuple.
+    fn vector(&mut self, entries: &[Answer], rows: &[Vec<Quantity>]) -> bool {
+        let is_vector = rows.len() == 1 || rows.iter().all(|row| row.len() == 1);
+        let cells: Vec<&Quantity> = rows.iter().flatten().collect();
+        is_vector
+            && cells.len() == entries.len()
+            && cells.into_iter().zip(entries).all(|(cell, entry)| match &entry.body {
+                Body::Quantity(entry) => self.values(entry, cell),
+                _ => false,
+            })
+    }
+
+    /// Whether two ratios are proportional.
+    pub(super) fn ratios(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
+        if answer.len() != truth.len() {
+            return false;
+        }
+        if answer
+            .iter()
+            .zip(truth)
+            .all(|(answer, truth)| self.values(answer, truth))
+        {
+            return true;
+        }
+        let (Some(first), Some(wanted)) = (answer.first(), truth.first()) else {
+            return false;
+        };
+        let zero = Quantity::new(Expression::integer(0));
+        if answer.iter().chain(truth).any(|part| self.values(part, &zero)) {
+            return false;
+        }
+        let product = |left: &Quantity, right: &Quantity| {
+            Expression::Product(vec![left.expression.clone(), right.expression.clone()])
+        };
+        answer
+            .iter()
+            .zip(truth)
+            .skip(1)
+            .all(|(answer, truth)| self.expressions(product(answer, wanted), product(truth, first)))
+    }
+
+    /// Whether a value is the quotient that a ratio of two stands for.
+    pub(super) fn is_quotient(&mut self, quantity: &Quantity, ratio: &[Quantity]) -> bool {
+        let [upper, lower] = ratio else {
+            return false;
+        };
+        let quotient = Expression::Product(vec![upper.expression.clone(), lower.expression.clone().inverse()]);
+        quantity.unit.is_none() && self.expressions(quantity.expression.clone(), quotient)
+    }
+}
+
+/// Angle brackets write a vector as round ones do.
+fn bracket(bracket: Bracket) -> Bracket {
+    if bracket == Bracket::Angle {
+        Bracket::Round
+    } else {
+        bracket
+    }
+}
+
+fn is_tuple(open: Bracket, close: Bracket) -> bool {
+    bracket(open) == Bracket::Round && bracket(close) == Bracket::Round
+}
+
+/// Words in a list may be a ranking: their order counts. Letters are choices.
+fn holds_words(items: &[Answer]) -> bool {
+    items
+        .iter()
+        .any(|item| matches!(&item.body, Body::Text(text) if text.chars().count() > 1))
+}

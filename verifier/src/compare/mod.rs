@@ -1,0 +1,135 @@
+//! Decides whether an answer says what a ground truth says. What stands beside a value (a label, a unit, brackets) is
+//! held to the [`Conventions`] of the request; values are compared exactly.
+
+mod collection;
+mod interval;
+mod quantity;
+mod relation;
+
+use crate::options::Conventions;
+use crate::parse::token::Relation;
+use crate::parse::{Answer, Body, Label, Parsed, Quantity};
+use crate::steps::Steps;
+
+pub(crate) use quantity::normal_form;
+
+/// How an answer was found to be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Both have the same value.
+    Value,
+    /// Both have the same spelling.
+    Text,
+    /// Both name the same choice.
+    Choice,
+    /// Both hold the same items.
+    Items,
+    /// Both are the same tuple, vector or matrix.
+    Entries,
+    /// Both are the same set of real numbers.
+    Interval,
+    /// Both are the same equation or inequality.
+    Relation,
+    /// Both are the same ratio.
+    Ratio,
+}
+
+impl Rule {
+    /// For people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Value => "equal in value",
+            Self::Text => "equal as text",
+            Self::Choice => "the same choice",
+            Self::Items => "the same items",
+            Self::Entries => "equal entry by entry",
+            Self::Interval => "the same set of numbers",
+            Self::Relation => "the same relation",
+            Self::Ratio => "the same ratio",
+        }
+    }
+}
+
+/// What a comparison is held to, and what it may still cost.
+pub struct Comparison<'a> {
+    /// The conventions of the request.
+    pub conventions: &'a Conventions,
+    /// What is left of the step budget.
+    pub steps: &'a mut Steps,
+}
+
+impl Comparison<'_> {
+    /// How the two are the same, if they are.
+    pub fn compare(&mut self, answer: &Parsed, truth: &Parsed) -> Option<Rule> {
+        if let (Some(named), Some(wanted)) = (&answer.choice, &truth.choice)
+            && wanted.is_alone
+            && (wanted.is_marked || named.is_alone)
+            && (named.letter == wanted.letter
+                || (wanted.is_marked || named.is_marked) && named.letter.eq_ignore_ascii_case(&wanted.letter))
+        {
+            return Some(Rule::Choice);
+        }
+        if let Some(rule) = self.answers(&answer.answer, &truth.answer) {
+            return Some(rule);
+        }
+        let is_text = |parsed: &Parsed| matches!(parsed.answer.body, Body::Text(_)) && parsed.answer.label.is_none();
+        let same = (is_text(answer) || is_text(truth)) && answer.spelled.to_lowercase() == truth.spelled.to_lowercase();
+        same.then_some(Rule::Text)
+    }
+
+    /// The same for parts of answers.
+    fn answers(&mut self, answer: &Answer, truth: &Answer) -> Option<Rule> {
+        if let (Some(named), Some(wanted)) = (&answer.label, &truth.label)
+            && contradict(named, wanted)
+        {
+            return self.differently_labelled(answer, truth, named, wanted);
+        }
+        if let Some(rule) = self.equations(answer, truth) {
+            return Some(rule);
+        }
+        self.bodies(&answer.body, &truth.body)
+    }
+
+    fn bodies(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+        match (answer, truth) {
+            (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
+            (Body::Text(answer), Body::Text(truth)) => (answer == truth).then_some(Rule::Text),
+            (
+                Body::Text(text),
+                Body::Quantity(Quantity {
+                    spelled: Some(spelled), ..
+                }),
+            )
+            | (
+                Body::Quantity(Quantity {
+                    spelled: Some(spelled), ..
+                }),
+                Body::Text(text),
+            ) => (spelled.to_lowercase() == text.as_str()).then_some(Rule::Text),
+            (Body::Ratio(answer), Body::Ratio(truth)) => self.ratios(answer, truth).then_some(Rule::Ratio),
+            (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
+            (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
+            (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
+            (Body::Chain(sides, relations), Body::Quantity(truth)) => {
+                self.chain_ends_in(sides, relations, truth).then_some(Rule::Value)
+            }
+            (Body::Quantity(answer), Body::Chain(sides, relations)) => {
+                let all_equal = relations.iter().all(|relation| *relation == Relation::Equal);
+                let is_one_value = all_equal && sides.iter().all(|side| self.quantities(answer, side));
+                is_one_value.then_some(Rule::Value)
+            }
+            (Body::Chain(left, left_relations), Body::Chain(right, right_relations)) => self
+                .chains((left, left_relations), (right, right_relations))
+                .then_some(Rule::Relation)
+                .or_else(|| self.number_sets(answer, truth)),
+            _ => self
+                .collections(answer, truth)
+                .or_else(|| self.number_sets(answer, truth)),
+        }
+    }
+}
+
+/// Two names that cannot stand for the same thing. Words describe, so they contradict nothing.
+fn contradict(named: &Label, wanted: &Label) -> bool {
+    named.spelled != wanted.spelled && named.expression.is_some() && wanted.expression.is_some()
+}

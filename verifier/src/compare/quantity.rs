@@ -1,0 +1,141 @@
+//! Values with their units.
+
+use std::cmp::Ordering;
+
+use dashu_ratio::RBig;
+
+use super::Comparison;
+use crate::equality::Decision;
+use crate::expression::{Constant, Expression};
+use crate::normal::{self, Form};
+use crate::options::Units;
+use crate::parse::{Literal, Quantity, Unit};
+use crate::steps::{Steps, Stop};
+use crate::{ball, field};
+
+/// The canonical form of a quantity, computed once.
+pub(crate) fn normal_form<'q>(quantity: &'q Quantity, steps: &mut Steps) -> Result<&'q Form, Stop> {
+    let form = quantity
+        .form
+        .get_or_init(|| normal::normalise(&quantity.expression, steps));
+    form.as_ref().map_err(|stop| *stop)
+}
+
+impl Comparison<'_> {
+    /// Whether two values are equal, whatever their units.
+    pub(super) fn values(&mut self, left: &Quantity, right: &Quantity) -> bool {
+        if let (Expression::Number(left), Expression::Number(right)) = (&left.expression, &right.expression) {
+            return left == right;
+        }
+        if left.expression == right.expression {
+            return true;
+        }
+        match (normal_form(left, self.steps), normal_form(right, self.steps)) {
+            (Ok(left_form), Ok(right_form)) => match normal::decide(left_form, right_form) {
+                Decision::Equal => true,
+                Decision::Different => false,
+                Decision::Undecided => self.evaluated(&left.expression, &right.expression),
+            },
+            (Err(Stop::Undefined | Stop::OutOfSteps), _) | (_, Err(Stop::Undefined | Stop::OutOfSteps)) => false,
+            _ => self.evaluated(&left.expression, &right.expression),
+        }
+    }
+
+    /// Whether two expressions are equal by evaluation at points; canonical forms could not tell.
+    fn evaluated(&mut self, left: &Expression, right: &Expression) -> bool {
+        match field::decide(left, right, self.steps) {
+            Ok(Decision::Equal) => return true,
+            Ok(Decision::Different) => return false,
+            Ok(Decision::Undecided) | Err(Stop::Unsupported | Stop::TooLarge) => {}
+            Err(Stop::Undefined | Stop::OutOfSteps) => return false,
+        }
+        matches!(ball::decide(left, right, self.steps), Ok(Decision::Equal))
+    }
+
+    /// Whether two expressions are equal.
+    pub(super) fn expressions(&mut self, left: Expression, right: Expression) -> bool {
+        self.values(&Quantity::new(left), &Quantity::new(right))
+    }
+
+    /// Whether two quantities are equal under the conventions on units, percents, fractions and rounding.
+    pub(super) fn quantities(&mut self, answer: &Quantity, truth: &Quantity) -> bool {
+        if self.conventions.reduced_fractions
+            && matches!(truth.literal, Literal::Fraction { .. })
+            && answer.literal == (Literal::Fraction { is_reduced: false })
+        {
+            return false;
+        }
+        match self.conventions.units {
+            Units::Ignored => return self.close_enough(answer, truth),
+            Units::Required if answer.unit.is_some() != truth.unit.is_some() => return false,
+            Units::Required | Units::Optional => {}
+        }
+        match (&answer.unit, &truth.unit) {
+            (None, None) => self.close_enough(answer, truth),
+            (Some(Unit::Percent), Some(Unit::Percent)) => self.close_enough(answer, truth),
+            (Some(Unit::Percent), None | Some(Unit::Words(_))) => {
+                self.scaled(answer, hundredth(), truth)
+                    || !self.conventions.exact_percents && self.close_enough(answer, truth)
+            }
+            (None | Some(Unit::Words(_)), Some(Unit::Percent)) => {
+                !self.conventions.exact_percents && self.close_enough(answer, truth)
+                    || self.scaled(truth, hundredth(), answer)
+            }
+            (Some(Unit::Degree), None) => self.close_enough(answer, truth) || self.scaled(answer, degree(), truth),
+            (None, Some(Unit::Degree)) => self.close_enough(answer, truth) || self.scaled(truth, degree(), answer),
+            (Some(Unit::Measure(dimensions, size)), Some(Unit::Measure(wanted, wanted_size))) => {
+                dimensions == wanted
+                    && (size == wanted_size && self.close_enough(answer, truth)
+                        || size != wanted_size && {
+                            let ratio = size / wanted_size;
+                            self.scaled(answer, Expression::Number(ratio), truth)
+                        })
+            }
+            (Some(Unit::Words(_)), _)
+            | (_, Some(Unit::Words(_)))
+            | (Some(Unit::Measure(..)), None)
+            | (None, Some(Unit::Measure(..))) => self.close_enough(answer, truth),
+            (Some(Unit::Degree), Some(Unit::Degree)) => self.close_enough(answer, truth),
+            (
+                Some(Unit::Percent | Unit::Degree | Unit::Measure(..)),
+                Some(Unit::Percent | Unit::Degree | Unit::Measure(..)),
+            ) => false,
+        }
+    }
+
+    fn scaled(&mut self, quantity: &Quantity, factor: Expression, other: &Quantity) -> bool {
+        let product = Expression::Product(vec![quantity.expression.clone(), factor]);
+        self.values(&Quantity::new(product), other)
+    }
+
+    /// Equal, or rounded to the ground truth where the request allows it.
+    fn close_enough(&mut self, answer: &Quantity, truth: &Quantity) -> bool {
+        self.values(answer, truth) || self.conventions.rounding && self.rounds_to(answer, truth)
+    }
+
+    /// Whether the answer, rounded half up or half to even at the last digit of the ground truth, is the ground truth.
+    fn rounds_to(&mut self, answer: &Quantity, truth: &Quantity) -> bool {
+        let (Literal::Decimal(places), Expression::Number(value)) = (truth.literal, &truth.expression) else {
+            return false;
+        };
+        let half = RBig::ONE / (RBig::from(2) * RBig::from(dashu_int::UBig::from(10u8).pow(places as usize)));
+        let bounds = [(value - &half, Ordering::Less), (value + &half, Ordering::Greater)];
+        bounds.into_iter().all(|(bound, outside)| {
+            let order = match &answer.expression {
+                Expression::Number(answer) => Some(answer.cmp(&bound)),
+                other => ball::compare(other, &Expression::Number(bound), self.steps)
+                    .ok()
+                    .flatten(),
+            };
+            order.is_some_and(|order| order != outside)
+        })
+    }
+}
+
+fn hundredth() -> Expression {
+    Expression::Number(RBig::ONE / RBig::from(100))
+}
+
+fn degree() -> Expression {
+    Expression::Constant(Constant::Degree)
+}

@@ -1,0 +1,180 @@
+//! Equations, inequalities and chains of them.
+
+use std::cmp::Ordering;
+
+use super::{Comparison, Rule};
+use crate::ball::{self, Proportion};
+use crate::expression::{Expression, Function};
+use crate::normal;
+use crate::parse::token::Relation;
+use crate::parse::{Answer, Body, Label, Quantity};
+
+/// Sides and what stands between them.
+type Chain<'c> = (&'c [Quantity], &'c [Relation]);
+
+impl Comparison<'_> {
+    /// Whether a chain of equations, `m + n = 20 + 5 = 25`, says that something is the ground truth. The first side
+    /// may name what was asked for; every other one must be the ground truth, or it would be a second guess.
+    pub(super) fn chain_ends_in(&mut self, sides: &[Quantity], relations: &[Relation], truth: &Quantity) -> bool {
+        if relations.iter().any(|relation| *relation != Relation::Equal) {
+            return false;
+        }
+        let [first, others @ ..] = sides else {
+            return false;
+        };
+        if !others.iter().all(|side| self.quantities(side, truth)) {
+            return false;
+        }
+        let names_something = if is_constant(&truth.expression) {
+            !is_constant(&first.expression)
+        } else {
+            matches!(
+                first.expression,
+                Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
+            )
+        };
+        names_something || self.quantities(first, truth)
+    }
+
+    /// Whether two chains say the same, side by side, reversed, or as one relation brought to zero.
+    pub(super) fn chains(&mut self, answer: Chain<'_>, truth: Chain<'_>) -> bool {
+        if answer.1.len() != truth.1.len() {
+            return false;
+        }
+        if answer.1 == truth.1 && self.sides(answer.0.iter(), truth.0) {
+            return true;
+        }
+        let is_reversed = answer
+            .1
+            .iter()
+            .rev()
+            .map(|relation| relation.reversed())
+            .eq(truth.1.iter().copied());
+        if is_reversed && self.sides(answer.0.iter().rev(), truth.0) {
+            return true;
+        }
+        if let ([left, right], [relation]) = answer
+            && let ([wanted_left, wanted_right], [wanted_relation]) = truth
+        {
+            let difference = left.expression.clone().minus(right.expression.clone());
+            let wanted = wanted_left.expression.clone().minus(wanted_right.expression.clone());
+            return match self.proportion(&difference, &wanted) {
+                Proportion::Positive => relation == wanted_relation,
+                Proportion::Negative => relation.reversed() == *wanted_relation,
+                Proportion::None | Proportion::Undecided => false,
+            };
+        }
+        false
+    }
+
+    fn sides<'q>(&mut self, answer: impl Iterator<Item = &'q Quantity>, truth: &[Quantity]) -> bool {
+        let mut pairs = answer.zip(truth);
+        pairs.all(|(answer, truth)| self.quantities(answer, truth))
+    }
+
+    /// Whether one expression is a constant times the other, and of which sign.
+    fn proportion(&mut self, left: &Expression, right: &Expression) -> Proportion {
+        if let (Ok(left), Ok(right)) = (
+            normal::normalise(left, self.steps),
+            normal::normalise(right, self.steps),
+        ) && let Ok(Some(proportion)) = normal::proportional(&left, &right, self.steps)
+            && let Some(sign) = proportion.sign
+        {
+            return match sign {
+                Ordering::Less => Proportion::Negative,
+                Ordering::Equal => Proportion::None,
+                Ordering::Greater => Proportion::Positive,
+            };
+        }
+        ball::proportional(left, right, self.steps).unwrap_or(Proportion::Undecided)
+    }
+
+    /// Equations with a name alone on one side, `y = 2x + 3`, against equations in any form.
+    pub(super) fn equations(&mut self, answer: &Answer, truth: &Answer) -> Option<Rule> {
+        if !matches!(answer.body, Body::Chain(..)) && !matches!(truth.body, Body::Chain(..)) {
+            return None;
+        }
+        if answer.label.is_none() && truth.label.is_none() {
+            return None;
+        }
+        let difference = equation(answer)?;
+        let wanted = equation(truth)?;
+        self.same_equation(&difference, &wanted)
+    }
+
+    fn same_equation(&mut self, left: &Expression, right: &Expression) -> Option<Rule> {
+        let is_same = matches!(
+            self.proportion(left, right),
+            Proportion::Positive | Proportion::Negative
+        );
+        is_same.then_some(Rule::Relation)
+    }
+
+    /// Names that differ: the same equation solved for another variable, or the same function of another letter.
+    pub(super) fn differently_labelled(
+        &mut self,
+        answer: &Answer,
+        truth: &Answer,
+        named: &Label,
+        wanted: &Label,
+    ) -> Option<Rule> {
+        if let (Body::Quantity(value), Body::Quantity(wanted_value)) = (&answer.body, &truth.body) {
+            if let (
+                Some(Expression::Call(Function::Named(name), arguments)),
+                Some(Expression::Call(Function::Named(wanted_name), wanted_arguments)),
+            ) = (&named.expression, &wanted.expression)
+                && name == wanted_name
+                && let ([Expression::Symbol(variable)], [wanted_variable @ Expression::Symbol(_)]) =
+                    (arguments.as_slice(), wanted_arguments.as_slice())
+            {
+                let renamed = substitute(&value.expression, variable, wanted_variable);
+                let is_same = self.expressions(renamed, wanted_value.expression.clone());
+                return is_same.then_some(Rule::Value);
+            }
+            if !is_constant(&wanted_value.expression) {
+                return self.same_equation(&equation(answer)?, &equation(truth)?);
+            }
+        }
+        None
+    }
+}
+
+/// The left side minus the right side of an equation.
+fn equation(answer: &Answer) -> Option<Expression> {
+    match (&answer.label, &answer.body) {
+        (Some(label), Body::Quantity(value)) => Some(label.expression.clone()?.minus(value.expression.clone())),
+        (None, Body::Chain(sides, relations)) => match (sides.as_slice(), relations.as_slice()) {
+            ([left, right], [Relation::Equal]) => Some(left.expression.clone().minus(right.expression.clone())),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether no variable occurs.
+pub(super) fn is_constant(expression: &Expression) -> bool {
+    match expression {
+        Expression::Number(_) | Expression::Constant(_) => true,
+        Expression::Symbol(_) | Expression::Call(Function::Named(_), _) => false,
+        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
+            parts.iter().all(is_constant)
+        }
+        Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
+    }
+}
+
+/// The expression with another expression in the place of a variable.
+fn substitute(expression: &Expression, variable: &str, value: &Expression) -> Expression {
+    let all = |parts: &[Expression]| parts.iter().map(|part| substitute(part, variable, value)).collect();
+    match expression {
+        Expression::Symbol(name) if name == variable => value.clone(),
+        Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => expression.clone(),
+        Expression::Sum(parts) => Expression::Sum(all(parts)),
+        Expression::Product(parts) => Expression::Product(all(parts)),
+        Expression::Call(function, parts) => Expression::Call(function.clone(), all(parts)),
+        Expression::Power(base, exponent) => Expression::Power(
+            Box::new(substitute(base, variable, value)),
+            Box::new(substitute(exponent, variable, value)),
+        ),
+    }
+}

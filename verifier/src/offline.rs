@@ -1,0 +1,261 @@
+//! `anytime-verifier grade`: lines in, lines out, in order, on several threads and in constant memory.
+//!
+//! One thread reads and cuts the input into chunks of lines, the workers grade chunks, and the caller writes them in the
+//! order in which they were read. Both queues between them are bounded, so that a slow reader of the output slows the
+//! reading of the input. A chunk ends early when no more input is there yet: a line that is typed is answered at once.
+
+mod line;
+mod progress;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::Context as _;
+use anytime_service::exit::ExitError;
+
+use crate::limits::{MAX_ANSWER_CHARS, MAX_GROUND_TRUTHS, MAX_RESPONSE_BYTES};
+use crate::offline::line::{Grader, Tally};
+use crate::offline::progress::Progress;
+use crate::options::Options;
+
+/// Lines of one chunk: enough that handing it over costs little beside the grading.
+const CHUNK_LINES: usize = 64;
+/// Bytes after which a chunk takes no further line.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks in each queue, per worker.
+const CHUNKS_PER_WORKER: usize = 4;
+/// Longest line: a response and ground truths at their limits, every character of them escaped, and as much again for
+/// other fields. More is an error and not read into memory.
+const MAX_LINE_BYTES: usize = 2 * 6 * (MAX_RESPONSE_BYTES + MAX_GROUND_TRUTHS * MAX_ANSWER_CHARS);
+
+/// How lines are graded.
+#[derive(Clone, Copy, Debug)]
+pub struct GradeSettings {
+    /// What is asked of the grading.
+    pub options: Options,
+    /// Whether each line says what was compared and what decided.
+    pub explain: bool,
+    /// Threads that grade.
+    pub threads: NonZeroUsize,
+}
+
+/// Some lines that are graded together.
+struct Chunk {
+    /// Whole lines, the last of the input perhaps without its line break.
+    text: Vec<u8>,
+    /// Number of the first line, from one.
+    first_line: u64,
+    /// Where the graded lines go; whoever waits there may be gone.
+    graded: SyncSender<Graded>,
+}
+
+/// What came of a chunk.
+struct Graded {
+    output: Vec<u8>,
+    tally: Tally,
+    /// Why the input ends here, after the output.
+    problem: Option<anyhow::Error>,
+}
+
+/// Grades every line of the input. An output that nobody reads any more ends it without an error.
+///
+/// # Errors
+/// [`ExitError`] with the data code at the first line that is not what is read, after everything before it was written;
+/// what reading or writing fails with.
+pub fn grade_lines(
+    input: impl Read + Send + 'static,
+    mut output: impl Write,
+    settings: &GradeSettings,
+) -> anyhow::Result<()> {
+    let workers = settings.threads.get();
+    let queue_length = workers.saturating_mul(CHUNKS_PER_WORKER);
+    let (to_workers, chunks) = sync_channel::<Chunk>(queue_length);
+    let (in_order, to_write) = sync_channel::<Receiver<Graded>>(queue_length);
+    let chunks = Arc::new(Mutex::new(chunks));
+    let grader = Grader::new(settings.options, settings.explain);
+    for number in 0..workers {
+        let chunks = chunks.clone();
+        let work = move || grade_chunks(&chunks, grader);
+        spawn(&format!("grade-{number}"), work)?;
+    }
+    spawn("read", move || {
+        read_chunks(BufReader::with_capacity(CHUNK_BYTES, input), &to_workers, &in_order)
+    })?;
+
+    // None of the threads is waited for: they end with their queues, and the reader may be inside a read that never
+    // returns.
+    let written = write_in_order(&to_write, &mut output);
+    match written {
+        Err(error) if is_closed_output(&error) => Ok(()),
+        written => written,
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.with_context(|| format!("start thread {name}"))?;
+    Ok(())
+}
+
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    let io_error = error.downcast_ref::<io::Error>();
+    io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Cuts the input into chunks until it ends or nobody wants more.
+fn read_chunks(mut input: impl BufReadNow, to_workers: &SyncSender<Chunk>, in_order: &SyncSender<Receiver<Graded>>) {
+    let mut next_line = 1;
+    loop {
+        let (graded, receiver) = sync_channel(1);
+        let mut text = Vec::new();
+        let read = read_chunk(&mut input, &mut text);
+        let first_line = next_line;
+        let problem = match read {
+            Ok(0) => return,
+            Ok(lines) => {
+                next_line += lines;
+                None
+            }
+            Err(problem) => Some(problem.context(format!("line {}", first_line + count_lines(&text)))),
+        };
+        let ends = problem.is_some();
+        let chunk = Chunk {
+            text,
+            first_line,
+            graded,
+        };
+        if in_order.send(receiver).is_err() || to_workers.send(chunk).is_err() {
+            return;
+        }
+        if ends {
+            let (graded, receiver) = sync_channel(1);
+            let end = Graded {
+                output: Vec::new(),
+                tally: Tally::default(),
+                problem,
+            };
+            // With the writer gone there is nobody to tell.
+            let _ = graded.send(end);
+            let _ = in_order.send(receiver);
+            return;
+        }
+    }
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    text.split_inclusive(|byte| *byte == b'\n').count() as u64
+}
+
+/// Reads lines until the chunk is full or the next one would have to be waited for. Returns how many; none at the end.
+fn read_chunk(input: &mut impl BufReadNow, text: &mut Vec<u8>) -> anyhow::Result<u64> {
+    let mut lines = 0;
+    while lines < CHUNK_LINES as u64 && text.len() < CHUNK_BYTES {
+        let line_start = text.len();
+        let most = MAX_LINE_BYTES as u64 + 1;
+        let read = input
+            .by_ref()
+            .take(most)
+            .read_until(b'\n', text)
+            .context("read the input");
+        match read {
+            Ok(0) => break,
+            Ok(length) if length > MAX_LINE_BYTES => {
+                text.truncate(line_start);
+                let message = format!("longer than {MAX_LINE_BYTES} bytes, which is more than any response may be");
+                return Err(ExitError::data(message).into());
+            }
+            Ok(_) => lines += 1,
+            Err(error) => {
+                text.truncate(line_start);
+                return Err(error);
+            }
+        }
+        if !input.has_line_now() {
+            break;
+        }
+    }
+    Ok(lines)
+}
+
+/// A buffered reader that knows whether the next line is there already.
+trait BufReadNow: BufRead {
+    fn has_line_now(&self) -> bool;
+}
+
+impl<Input: Read> BufReadNow for BufReader<Input> {
+    fn has_line_now(&self) -> bool {
+        self.buffer().contains(&b'\n')
+    }
+}
+
+/// Grades chunks until no more come.
+fn grade_chunks(chunks: &Mutex<Receiver<Chunk>>, grader: Grader) {
+    loop {
+        // One worker waits for the next chunk, the others for the lock.
+        let received = chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(chunk) = received else {
+            return;
+        };
+        // With the writer gone nobody wants it.
+        let _ = chunk.graded.send(grade_chunk(&chunk, grader));
+    }
+}
+
+fn grade_chunk(chunk: &Chunk, grader: Grader) -> Graded {
+    let mut graded = Graded {
+        output: Vec::with_capacity(CHUNK_LINES * 128),
+        tally: Tally::default(),
+        problem: None,
+    };
+    for (line, number) in chunk
+        .text
+        .split_inclusive(|byte| *byte == b'\n')
+        .zip(chunk.first_line..)
+    {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if let Err(bad_line) = grader.grade_line(line, &mut graded.output, &mut graded.tally) {
+            graded.problem = Some(ExitError::data(format!("line {number}: {bad_line}")).into());
+            break;
+        }
+    }
+    graded
+}
+
+fn write_in_order(to_write: &Receiver<Receiver<Graded>>, output: &mut impl Write) -> anyhow::Result<()> {
+    let mut progress = Progress::start();
+    loop {
+        let next = match to_write.try_recv() {
+            Err(TryRecvError::Empty) => {
+                // Whoever reads the output should not wait for input that may be long in coming.
+                output.flush()?;
+                to_write.recv().ok()
+            }
+            received => received.ok(),
+        };
+        let Some(next) = next else {
+            break;
+        };
+        let graded = match next.try_recv() {
+            Ok(graded) => graded,
+            Err(_) => {
+                output.flush()?;
+                next.recv().context("a grading thread ended early")?
+            }
+        };
+        output.write_all(&graded.output)?;
+        progress.add(&graded.tally);
+        if let Some(problem) = graded.problem {
+            output.flush()?;
+            progress.end();
+            return Err(problem);
+        }
+    }
+    output.flush()?;
+    progress.end();
+    Ok(())
+}

@@ -1,0 +1,649 @@
+//! Tokens to one expression tree: precedence, implicit products, mixed numbers, functions without brackets.
+
+use compact_str::CompactString;
+use dashu_base::Signed;
+use dashu_int::IBig;
+use dashu_ratio::RBig;
+
+use super::names;
+use super::token::{Bracket, Kind, Token};
+use crate::expression::{Constant, Expression, Function};
+use crate::limits::MAX_NESTING;
+
+/// Why tokens are no expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoExpression {
+    /// They are something else, or nonsense.
+    NotMathematics,
+    /// They nest deeper than the limits allow.
+    TooDeep,
+}
+
+/// Reads all tokens as one expression.
+///
+/// # Errors
+/// If they are none.
+pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpression> {
+    let mut parser = Parser {
+        tokens,
+        position: 0,
+        depth: 0,
+        open_bars: 0,
+    };
+    let parsed = parser.sum()?;
+    if parser.position < tokens.len() {
+        return Err(NoExpression::NotMathematics);
+    }
+    Ok(parsed)
+}
+
+struct Parser<'t, 'a> {
+    tokens: &'t [Token<'a>],
+    position: usize,
+    depth: usize,
+    /// `|` that opened and have not closed: one at the place of an operator closes.
+    open_bars: usize,
+}
+
+type Parsed = Result<Expression, NoExpression>;
+
+impl<'a> Parser<'_, 'a> {
+    fn peek(&self) -> Option<&Kind<'a>> {
+        self.tokens.get(self.position).map(|token| &token.kind)
+    }
+
+    fn peek_at(&self, offset: usize) -> Option<&Kind<'a>> {
+        self.tokens.get(self.position + offset).map(|token| &token.kind)
+    }
+
+    fn take(&mut self, kind: &Kind<'_>) -> bool {
+        let found = self.peek() == Some(kind);
+        self.position += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, kind: &Kind<'_>) -> Result<(), NoExpression> {
+        if self.take(kind) {
+            Ok(())
+        } else {
+            Err(NoExpression::NotMathematics)
+        }
+    }
+
+    fn sum(&mut self) -> Parsed {
+        let mut terms = Vec::new();
+        let mut is_first = true;
+        loop {
+            let is_negative = match self.peek() {
+                Some(Kind::Plus) => {
+                    self.position += 1;
+                    false
+                }
+                Some(Kind::Minus) => {
+                    self.position += 1;
+                    true
+                }
+                _ if is_first => false,
+                _ => break,
+            };
+            is_first = false;
+            let term = self.product()?;
+            terms.push(if is_negative { term.negated() } else { term });
+        }
+        Ok(if terms.len() == 1 {
+            terms.remove(0)
+        } else {
+            Expression::Sum(terms)
+        })
+    }
+
+    fn product(&mut self) -> Parsed {
+        let mut factors = vec![self.signed_factor()?];
+        loop {
+            match self.peek() {
+                Some(Kind::Times) => {
+                    self.position += 1;
+                    factors.push(self.signed_factor()?);
+                }
+                Some(Kind::Symbol(name)) if name == "x" && self.is_times_sign() => {
+                    self.position += 1;
+                    factors.push(self.signed_factor()?);
+                }
+                Some(Kind::Divide) => {
+                    self.position += 1;
+                    let divisor = self.signed_factor()?;
+                    let dividend = factors.pop();
+                    match (dividend, divisor) {
+                        (Some(Expression::Number(numerator)), Expression::Number(denominator))
+                            if !denominator.is_zero() =>
+                        {
+                            factors.push(Expression::Number(numerator / denominator));
+                        }
+                        (dividend, divisor) => {
+                            factors.extend(dividend);
+                            factors.push(divisor.inverse());
+                        }
+                    }
+                }
+                Some(next) if starts_factor(next, self.open_bars) => {
+                    // `2 3` is no product.
+                    if matches!(next, Kind::Number(..)) && !self.may_precede_number() {
+                        return Err(NoExpression::NotMathematics);
+                    }
+                    factors.push(self.factor()?);
+                }
+                _ => break,
+            }
+        }
+        Ok(if factors.len() == 1 {
+            factors.remove(0)
+        } else {
+            Expression::Product(factors)
+        })
+    }
+
+    /// `1.39 x 10^9`, `3 x 4`: a letter between two numerals, set apart from both.
+    fn is_times_sign(&self) -> bool {
+        let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index));
+        let after = self.tokens.get(self.position + 1);
+        let is_number = |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Number(..)));
+        is_number(before)
+            && is_number(after)
+            && self.tokens[self.position].spaced
+            && after.is_some_and(|next| next.spaced)
+    }
+
+    /// Whether a numeral may follow the last token as a factor: after a bracket, a group or a letter, not a numeral.
+    fn may_precede_number(&self) -> bool {
+        let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index));
+        !matches!(before.map(|token| &token.kind), None | Some(Kind::Number(..)))
+    }
+
+    fn signed_factor(&mut self) -> Parsed {
+        let mut is_negative = false;
+        let mut signs = 0;
+        loop {
+            match self.peek() {
+                Some(Kind::Minus) => is_negative = !is_negative,
+                Some(Kind::Plus) => {}
+                _ => break,
+            }
+            signs += 1;
+            if signs > 4 {
+                return Err(NoExpression::NotMathematics);
+            }
+            self.position += 1;
+        }
+        let factor = self.factor()?;
+        Ok(if is_negative { factor.negated() } else { factor })
+    }
+
+    /// A primary with its exponents and marks.
+    fn factor(&mut self) -> Parsed {
+        let mut value = self.primary()?;
+        loop {
+            match self.peek() {
+                Some(Kind::Caret) => {
+                    // `x^\circ` was one token; `x^{\prime}` and `x^*` are marks.
+                    self.position += 1;
+                    if self.transposed() {
+                        return Err(NoExpression::NotMathematics);
+                    }
+                    let exponent = self.exponent()?;
+                    value = power(value, exponent);
+                }
+                Some(Kind::Bang) => {
+                    self.position += 1;
+                    value = Expression::Call(Function::Factorial, vec![value]);
+                }
+                Some(Kind::Degree) => {
+                    self.position += 1;
+                    value = Expression::Product(vec![value, Expression::Constant(Constant::Degree)]);
+                }
+                Some(Kind::Percent) => {
+                    self.position += 1;
+                    value = Expression::Product(vec![value, Expression::Number(hundredth())]);
+                }
+                _ => return Ok(value),
+            }
+        }
+    }
+
+    /// `^T` and `^\top` transpose; neither is a power.
+    fn transposed(&self) -> bool {
+        matches!(self.peek(), Some(Kind::Other("\\top" | "\\intercal" | "\\dagger")))
+    }
+
+    fn exponent(&mut self) -> Parsed {
+        match self.peek() {
+            Some(Kind::Minus | Kind::Plus) => {
+                let is_negative = self.peek() == Some(&Kind::Minus);
+                self.position += 1;
+                let exponent = self.primary()?;
+                Ok(if is_negative { exponent.negated() } else { exponent })
+            }
+            // A tower without braces: `2^3^4`, `9**9**9`.
+            _ => {
+                let exponent = self.primary()?;
+                if self.peek() == Some(&Kind::Caret) {
+                    if self.depth >= MAX_NESTING {
+                        return Err(NoExpression::TooDeep);
+                    }
+                    self.depth += 1;
+                    self.position += 1;
+                    let tower = self.exponent()?;
+                    self.depth -= 1;
+                    return Ok(power(exponent, tower));
+                }
+                Ok(exponent)
+            }
+        }
+    }
+
+    /// Every nesting passes here, so here its depth is bounded.
+    fn primary(&mut self) -> Parsed {
+        if self.depth >= MAX_NESTING {
+            return Err(NoExpression::TooDeep);
+        }
+        self.depth += 1;
+        let value = self.unbounded_primary();
+        self.depth -= 1;
+        value
+    }
+
+    fn unbounded_primary(&mut self) -> Parsed {
+        let Some(token) = self.tokens.get(self.position) else {
+            return Err(NoExpression::NotMathematics);
+        };
+        self.position += 1;
+        match &token.kind {
+            Kind::Number(value, places) => self.number(value.clone(), *places),
+            Kind::Constant(constant) => {
+                if self.peek() == Some(&Kind::Underscore) {
+                    return self.symbol(token.source);
+                }
+                Ok(Expression::Constant(*constant))
+            }
+            Kind::Symbol(name) => {
+                if is_function_letter(name) && matches!(self.peek(), Some(Kind::Open(Bracket::Round) | Kind::Prime)) {
+                    return self.application(name);
+                }
+                self.symbol(name)
+            }
+            Kind::Function(function) => self.function(function.clone()),
+            Kind::Frac => {
+                let numerator = self.argument()?;
+                let denominator = self.argument()?;
+                Ok(match (numerator, denominator) {
+                    (Expression::Number(numerator), Expression::Number(denominator)) if !denominator.is_zero() => {
+                        Expression::Number(numerator / denominator)
+                    }
+                    (numerator, denominator) => Expression::Product(vec![numerator, denominator.inverse()]),
+                })
+            }
+            Kind::Binom => {
+                let upper = self.argument()?;
+                let lower = self.argument()?;
+                Ok(Expression::Call(Function::Binomial, vec![upper, lower]))
+            }
+            Kind::Sqrt => self.root(),
+            Kind::Accent(mark) => {
+                let start = self.position;
+                let _ = self.argument()?;
+                let mut name = CompactString::from(*mark);
+                super::spell::spell_into(&self.tokens[start..self.position], &mut name);
+                if mark.is_empty() {
+                    return self.symbol(&name);
+                }
+                name.push('\u{304}');
+                self.symbol(&name)
+            }
+            Kind::Shape(_) => Err(NoExpression::NotMathematics),
+            Kind::GroupOpen => {
+                // `{}_8`, `{}^{\circ}` start with an empty group.
+                if self.take(&Kind::GroupClose) {
+                    return self.primary();
+                }
+                let inner = self.sum()?;
+                self.expect(&Kind::GroupClose)?;
+                self.after_group(inner)
+            }
+            Kind::Open(bracket) => self.bracketed(*bracket),
+            Kind::Bar => {
+                self.open_bars += 1;
+                let inner = self.sum()?;
+                self.open_bars -= 1;
+                self.expect(&Kind::Bar)?;
+                Ok(Expression::Call(Function::Abs, vec![inner]))
+            }
+            _ => Err(NoExpression::NotMathematics),
+        }
+    }
+
+    /// `{66}_8` is a numeral in a base; any other group is itself.
+    fn after_group(&mut self, inner: Expression) -> Parsed {
+        if self.peek() == Some(&Kind::Underscore)
+            && let Expression::Number(value) = &inner
+        {
+            return self.in_base(value.clone());
+        }
+        Ok(inner)
+    }
+
+    fn bracketed(&mut self, bracket: Bracket) -> Parsed {
+        let inner = self.sum()?;
+        self.expect(&Kind::Close(bracket))?;
+        match bracket {
+            Bracket::Round | Bracket::Square => self.after_group(inner),
+            Bracket::Floor => Ok(Expression::Call(Function::Floor, vec![inner])),
+            Bracket::Ceiling => Ok(Expression::Call(Function::Ceiling, vec![inner])),
+            Bracket::Bar => Ok(Expression::Call(Function::Abs, vec![inner])),
+            Bracket::Brace | Bracket::Angle => Err(NoExpression::NotMathematics),
+        }
+    }
+
+    fn number(&mut self, value: RBig, places: Option<u32>) -> Parsed {
+        match self.peek() {
+            Some(Kind::Underscore) if places.is_none() => self.in_base(value),
+            // A mixed number: `6\frac{1}{2}`, `6 1/2`.
+            Some(Kind::Frac) if places.is_none() && value.is_int() => {
+                let start = self.position;
+                self.position += 1;
+                let numerator = self.argument()?;
+                let denominator = self.argument()?;
+                match (numerator, denominator) {
+                    (Expression::Number(numerator), Expression::Number(denominator))
+                        if !denominator.is_zero() && numerator.is_int() && denominator.is_int() =>
+                    {
+                        Ok(Expression::Number(value + numerator / denominator))
+                    }
+                    _ => {
+                        self.position = start;
+                        Ok(Expression::Number(value))
+                    }
+                }
+            }
+            Some(Kind::Number(numerator, None))
+                if places.is_none()
+                    && value.is_int()
+                    && numerator.is_int()
+                    && self.tokens[self.position].spaced
+                    && self.peek_at(1) == Some(&Kind::Divide) =>
+            {
+                match self.peek_at(2) {
+                    Some(Kind::Number(denominator, None)) if numerator < denominator && denominator.is_int() => {
+                        let fraction = numerator / denominator;
+                        self.position += 3;
+                        Ok(Expression::Number(value + fraction))
+                    }
+                    _ => Err(NoExpression::NotMathematics),
+                }
+            }
+            _ => Ok(Expression::Number(value)),
+        }
+    }
+
+    /// A numeral with its base behind a `_`, the digits read so far as if they were decimal.
+    fn in_base(&mut self, decimal: RBig) -> Parsed {
+        self.position += 1;
+        let start = self.position;
+        self.skip_argument()?;
+        let mut base = CompactString::default();
+        super::spell::spell_argument(&self.tokens[start..self.position], &mut base);
+        let base = names::base(&base)
+            .filter(|base| (2..=36).contains(base))
+            .ok_or(NoExpression::NotMathematics)?;
+        if !decimal.is_int() || decimal.is_negative() {
+            return Err(NoExpression::NotMathematics);
+        }
+        let digits = decimal.numerator().to_string();
+        in_base(&digits, base)
+            .map(Expression::Number)
+            .ok_or(NoExpression::NotMathematics)
+    }
+
+    /// A variable with what stands below and beside it.
+    fn symbol(&mut self, name: &str) -> Parsed {
+        let mut name = CompactString::from(name);
+        loop {
+            match self.peek() {
+                Some(Kind::Underscore) => {
+                    self.position += 1;
+                    let start = self.position;
+                    self.skip_argument()?;
+                    name.push_str("_{");
+                    super::spell::spell_argument(&self.tokens[start..self.position], &mut name);
+                    name.push('}');
+                }
+                Some(Kind::Prime) => {
+                    self.position += 1;
+                    name.push('\'');
+                }
+                _ => return Ok(Expression::Symbol(name)),
+            }
+        }
+    }
+
+    /// Passes a group or a single token without reading it as an expression: a subscript may be anything.
+    fn skip_argument(&mut self) -> Result<(), NoExpression> {
+        let mut depth = 0usize;
+        loop {
+            let kind = self.peek().ok_or(NoExpression::NotMathematics)?;
+            match kind {
+                Kind::GroupOpen => depth += 1,
+                Kind::GroupClose => {
+                    if depth == 0 {
+                        return Err(NoExpression::NotMathematics);
+                    }
+                    depth -= 1;
+                }
+                _ => {}
+            }
+            self.position += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `f(x)`, `f'(x)`.
+    fn application(&mut self, name: &str) -> Parsed {
+        let mut name = CompactString::from(name);
+        while self.take(&Kind::Prime) {
+            name.push('\'');
+        }
+        if !self.take(&Kind::Open(Bracket::Round)) {
+            return self.symbol(&name);
+        }
+        let mut arguments = vec![self.sum()?];
+        while self.take(&Kind::Comma) {
+            arguments.push(self.sum()?);
+        }
+        self.expect(&Kind::Close(Bracket::Round))?;
+        Ok(Expression::Call(Function::Named(name), arguments))
+    }
+
+    fn function(&mut self, function: Function) -> Parsed {
+        let mut base = None;
+        let mut exponent = None;
+        loop {
+            match self.peek() {
+                Some(Kind::Underscore) if base.is_none() => {
+                    self.position += 1;
+                    base = Some(self.argument()?);
+                }
+                Some(Kind::Caret) if exponent.is_none() => {
+                    self.position += 1;
+                    exponent = Some(self.exponent()?);
+                }
+                _ => break,
+            }
+        }
+        let arguments = self.function_arguments()?;
+        let minus_one = Expression::integer(-1);
+        if exponent.as_ref() == Some(&minus_one)
+            && let Some(inverse) = inverse_of(&function)
+        {
+            return Ok(Expression::Call(inverse, arguments));
+        }
+        let value = call(function, base, arguments)?;
+        Ok(match exponent {
+            Some(exponent) => power(value, exponent),
+            None => value,
+        })
+    }
+
+    /// What a function applies to: brackets, a group, or the factors up to the next operator or function.
+    fn function_arguments(&mut self) -> Result<Vec<Expression>, NoExpression> {
+        match self.peek() {
+            Some(Kind::Open(Bracket::Round | Bracket::Square | Bracket::Brace)) => {
+                let Some(Kind::Open(bracket)) = self.peek() else {
+                    return Err(NoExpression::NotMathematics);
+                };
+                let bracket = *bracket;
+                self.position += 1;
+                let mut arguments = vec![self.sum()?];
+                while self.take(&Kind::Comma) {
+                    arguments.push(self.sum()?);
+                }
+                self.expect(&Kind::Close(bracket))?;
+                Ok(arguments)
+            }
+            Some(Kind::Function(_)) => Ok(vec![self.factor()?]),
+            _ => {
+                let is_negative = self.take(&Kind::Minus);
+                let mut factors = vec![self.factor()?];
+                while let Some(next) = self.peek() {
+                    let continues = starts_factor(next, self.open_bars)
+                        && !matches!(next, Kind::Function(_) | Kind::Open(_) | Kind::Bar);
+                    if !continues {
+                        break;
+                    }
+                    factors.push(self.factor()?);
+                }
+                // `\sin x/2` is left alone, `\sin \pi/3` means the angle.
+                if self.peek() == Some(&Kind::Divide)
+                    && factors
+                        .iter()
+                        .any(|factor| *factor == Expression::Constant(Constant::Pi))
+                {
+                    self.position += 1;
+                    factors.push(self.factor()?.inverse());
+                }
+                let argument = if factors.len() == 1 {
+                    factors.remove(0)
+                } else {
+                    Expression::Product(factors)
+                };
+                Ok(vec![if is_negative { argument.negated() } else { argument }])
+            }
+        }
+    }
+
+    fn root(&mut self) -> Parsed {
+        let index = if self.take(&Kind::Open(Bracket::Square)) {
+            let index = self.sum()?;
+            self.expect(&Kind::Close(Bracket::Square))?;
+            index
+        } else {
+            Expression::integer(2)
+        };
+        // Plain `sqrt` and `√` take brackets, LaTeX's takes a group; either is a primary.
+        let radicand = self.argument()?;
+        let exponent = match index {
+            Expression::Number(index) if !index.is_zero() => Expression::Number(RBig::ONE / index),
+            index => index.inverse(),
+        };
+        Ok(Expression::Power(Box::new(radicand), Box::new(exponent)))
+    }
+
+    /// The argument of a command: a group, brackets in plain text, or one primary.
+    fn argument(&mut self) -> Parsed {
+        match self.peek() {
+            // One token only, so that `\sqrt x^2` is a square of a root and `\frac n2` takes the letter only.
+            Some(Kind::Number(value, _)) => {
+                let value = value.clone();
+                self.position += 1;
+                Ok(Expression::Number(value))
+            }
+            Some(Kind::Minus) => {
+                self.position += 1;
+                Ok(self.primary()?.negated())
+            }
+            _ => self.primary(),
+        }
+    }
+}
+
+/// Whether a token begins a factor of an implicit product.
+fn starts_factor(kind: &Kind<'_>, open_bars: usize) -> bool {
+    match kind {
+        Kind::Number(..)
+        | Kind::Constant(_)
+        | Kind::Symbol(_)
+        | Kind::Function(_)
+        | Kind::Frac
+        | Kind::Binom
+        | Kind::Sqrt
+        | Kind::Accent(_)
+        | Kind::GroupOpen
+        | Kind::Open(Bracket::Round | Bracket::Square | Bracket::Floor | Bracket::Ceiling | Bracket::Bar) => true,
+        Kind::Bar => open_bars == 0,
+        _ => false,
+    }
+}
+
+/// Letters that are functions when a bracket follows.
+fn is_function_letter(name: &str) -> bool {
+    matches!(name, "f" | "g" | "h" | "F" | "G" | "H")
+}
+
+fn power(base: Expression, exponent: Expression) -> Expression {
+    Expression::Power(Box::new(base), Box::new(exponent))
+}
+
+fn call(function: Function, base: Option<Expression>, mut arguments: Vec<Expression>) -> Parsed {
+    let arity = match &function {
+        Function::Named(name) if name == "exp" => {
+            let argument = arguments.pop().ok_or(NoExpression::NotMathematics)?;
+            return Ok(power(Expression::Constant(Constant::Euler), argument));
+        }
+        Function::Log => {
+            // Without a base the logarithm is the common one.
+            arguments.push(base.unwrap_or_else(|| Expression::integer(10)));
+            2
+        }
+        Function::Gcd | Function::Lcm | Function::Max | Function::Min => arguments.len(),
+        Function::Binomial => 2,
+        _ => 1,
+    };
+    if arguments.len() != arity {
+        return Err(NoExpression::NotMathematics);
+    }
+    Ok(Expression::Call(function, arguments))
+}
+
+fn inverse_of(function: &Function) -> Option<Function> {
+    Some(match function {
+        Function::Sin => Function::Arcsin,
+        Function::Cos => Function::Arccos,
+        Function::Tan => Function::Arctan,
+        Function::Cot => Function::Arccot,
+        _ => return None,
+    })
+}
+
+/// The value of digits in a base, if they are digits of it.
+pub(super) fn in_base(digits: &str, base: i64) -> Option<RBig> {
+    let radix = u32::try_from(base).ok()?;
+    let mut value = IBig::ZERO;
+    for digit in digits.chars() {
+        let digit = digit.to_digit(36).filter(|digit| *digit < radix)?;
+        value = value * IBig::from(base) + IBig::from(digit);
+    }
+    Some(RBig::from(value))
+}
+
+fn hundredth() -> RBig {
+    RBig::ONE / RBig::from(100)
+}

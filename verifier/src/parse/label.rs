@@ -1,0 +1,68 @@
+//! What an answer is equated with: `x =`, `f(x) =`, `(x, y) =`, `\angle ABC =`, `\text{Area} =`.
+
+use compact_str::CompactString;
+
+use super::grammar;
+use super::spell::spell;
+use super::token::{Bracket, Kind, Token};
+use crate::expression::Expression;
+
+/// A name on the left of an equals sign.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Label {
+    /// In one spelling.
+    pub spelled: CompactString,
+    /// As an expression, where it is one: `y` in `y = 2x + 3`.
+    pub expression: Option<Expression>,
+}
+
+impl Label {
+    /// The label that these tokens are, if they only name something.
+    pub(super) fn read(tokens: &[Token<'_>]) -> Option<Self> {
+        if tokens.is_empty() || !is_name(tokens) {
+            return None;
+        }
+        Some(Self {
+            spelled: spell(tokens),
+            expression: grammar::expression(tokens).ok(),
+        })
+    }
+}
+
+/// Longest name in tokens; a longer left side is a calculation.
+const MAX_NAME_TOKENS: usize = 24;
+
+fn is_name(tokens: &[Token<'_>]) -> bool {
+    if tokens.len() > MAX_NAME_TOKENS {
+        return false;
+    }
+    let mut in_brackets = 0usize;
+    let mut has_letter = false;
+    let mut index = 0;
+    while let Some(token) = tokens.get(index) {
+        match &token.kind {
+            Kind::Symbol(_) | Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
+            Kind::Constant(_) | Kind::Shape(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
+            Kind::GroupOpen | Kind::GroupClose => {}
+            Kind::Underscore => {
+                index += subscript_length(&tokens[index + 1..]);
+            }
+            Kind::Open(Bracket::Round | Bracket::Angle | Bracket::Bar) => in_brackets += 1,
+            Kind::Close(_) => in_brackets = in_brackets.saturating_sub(1),
+            // `f(2, -1)`, `(x, y)`; outside brackets these make a calculation.
+            Kind::Comma | Kind::Number(..) | Kind::Minus if in_brackets > 0 => {}
+            _ => return false,
+        }
+        index += 1;
+    }
+    has_letter
+}
+
+/// Tokens of the subscript that begins here: one, or a group.
+fn subscript_length(tokens: &[Token<'_>]) -> usize {
+    if !matches!(tokens.first(), Some(token) if token.kind == Kind::GroupOpen) {
+        return 1;
+    }
+    let end = tokens.iter().position(|token| token.kind == Kind::GroupClose);
+    end.map_or(tokens.len(), |end| end + 1)
+}

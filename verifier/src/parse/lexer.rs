@@ -1,0 +1,584 @@
+//! LaTeX and plain text to tokens. What only dresses an answer (sizes, fonts, spaces, dollar signs) leaves no token.
+
+use compact_str::CompactString;
+use dashu_ratio::RBig;
+
+use super::names;
+use super::numeral;
+use super::token::{Bracket, Kind, Relation, Token};
+use super::unit;
+use crate::expression::{Constant, Function};
+use crate::limits::{MAX_NESTING, MAX_TOKENS};
+
+/// How a comma between groups of three digits is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commas {
+    /// `1,000` is a thousand, unless it stands in brackets.
+    Thousands,
+    /// `1,000` is a list.
+    Separators,
+}
+
+/// The tokens of a text.
+#[derive(Debug)]
+pub struct Lexed<'a> {
+    /// In order.
+    pub tokens: Vec<Token<'a>>,
+    /// Whether a comma was taken for a separator of thousands that might separate items.
+    pub ambiguous_comma: bool,
+}
+
+/// The text has more tokens or deeper groups than the limits allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyTokens;
+
+/// Reads a text.
+///
+/// # Errors
+/// If it exceeds the limits.
+pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
+    let mut lexer = Lexer {
+        tokens: Vec::with_capacity(text.len().min(64)),
+        commas,
+        ambiguous_comma: false,
+        bracket_depth: 0,
+        arguments: 0,
+        outer_arguments: Vec::new(),
+        spaced: false,
+    };
+    lexer.read(text, false, 0)?;
+    Ok(Lexed {
+        tokens: lexer.tokens,
+        ambiguous_comma: lexer.ambiguous_comma,
+    })
+}
+
+struct Lexer<'a> {
+    tokens: Vec<Token<'a>>,
+    commas: Commas,
+    ambiguous_comma: bool,
+    /// Brackets of tuples and sets that are open: in them a comma separates.
+    bracket_depth: u32,
+    /// Arguments that the last command still waits for: each takes one digit only, as `\frac12` does.
+    arguments: u8,
+    /// The same for what stands around the open groups.
+    outer_arguments: Vec<u8>,
+    /// Whether a space was passed since the last token.
+    spaced: bool,
+}
+
+/// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
+const TEXT_FONTS: [&str; 10] = [
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "textnormal",
+    "textsf",
+    "texttt",
+    "mathrm",
+    "mbox",
+    "operatorname",
+];
+
+/// Fonts that letters are variables in.
+const VARIABLE_FONTS: [&str; 10] = [
+    "mathbf",
+    "mathit",
+    "mathsf",
+    "mathtt",
+    "mathcal",
+    "mathscr",
+    "mathfrak",
+    "boldsymbol",
+    "bm",
+    "mathnormal",
+];
+
+/// Commands that leave nothing.
+const DRESS: [&str; 35] = [
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "Biggl",
+    "Biggr",
+    "middle",
+    "displaystyle",
+    "textstyle",
+    "scriptstyle",
+    "limits",
+    "nolimits",
+    "boxed",
+    "fbox",
+    "ensuremath",
+    "mathop",
+    "mathord",
+    "mathrel",
+    "rm",
+    "bf",
+    "it",
+    "(",
+    ")",
+    "[",
+    "]",
+    "/",
+    "protect",
+];
+
+/// Commands that leave a space.
+const SPACES: [&str; 10] = [",", ";", ":", " ", "quad", "qquad", "enspace", "thinspace", "\n", "\t"];
+
+impl<'a> Lexer<'a> {
+    fn read(&mut self, text: &'a str, words: bool, depth: usize) -> Result<(), TooManyTokens> {
+        if depth > MAX_NESTING {
+            return Err(TooManyTokens);
+        }
+        let mut rest = text;
+        while let Some(next) = rest.chars().next() {
+            if self.tokens.len() > MAX_TOKENS || self.outer_arguments.len() > MAX_NESTING {
+                return Err(TooManyTokens);
+            }
+            rest = match next {
+                ' ' | '\n' | '\t' | '\r' | '~' | '$' => {
+                    self.spaced = true;
+                    &rest[1..]
+                }
+                '0'..='9' => self.numeral(rest),
+                '.' if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => self.numeral(rest),
+                'a'..='z' | 'A'..='Z' => self.letters(rest, words),
+                '\\' => self.command(rest, words, depth)?,
+                _ if next.is_ascii() => self.sign(rest, next),
+                _ => self.character(rest, next),
+            };
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, kind: Kind<'a>, source: &'a str) {
+        let spaced = std::mem::take(&mut self.spaced);
+        self.tokens.push(Token { kind, spaced, source });
+    }
+
+    /// Pushes a token that is an argument by itself.
+    fn push_argument(&mut self, kind: Kind<'a>, source: &'a str) {
+        self.arguments = self.arguments.saturating_sub(1);
+        self.push(kind, source);
+    }
+
+    fn last(&self) -> Option<&Kind<'a>> {
+        self.tokens.last().map(|token| &token.kind)
+    }
+
+    fn numeral(&mut self, rest: &'a str) -> &'a str {
+        if self.arguments > 0 && rest.as_bytes()[0].is_ascii_digit() {
+            let digit = rest.as_bytes()[0] - b'0';
+            self.push_argument(Kind::Number(RBig::from(digit), None), &rest[..1]);
+            return &rest[1..];
+        }
+        let joins = self.commas == Commas::Thousands && self.bracket_depth == 0;
+        // A subscript or an exponent is a plain run of digits.
+        let plain = matches!(self.last(), Some(Kind::Underscore));
+        let read = numeral::read(rest, joins, plain);
+        self.ambiguous_comma |= read.joined_comma;
+        self.push_argument(Kind::Number(read.value, read.places), &rest[..read.length]);
+        &rest[read.length..]
+    }
+
+    fn letters(&mut self, rest: &'a str, words: bool) -> &'a str {
+        let length = rest
+            .find(|next: char| !next.is_ascii_alphabetic())
+            .unwrap_or(rest.len());
+        let run = &rest[..length];
+        if words {
+            let kind = names::word(run).filter(|kind| !matches!(kind, Kind::Symbol(_)));
+            self.push_argument(kind.unwrap_or(Kind::Text(run)), run);
+            return &rest[length..];
+        }
+        let follows_number = self.spaced && matches!(self.last(), Some(Kind::Number(..)));
+        if length > 1 && follows_number && unit::is_unit_word(run) {
+            self.push_argument(Kind::Word(run), run);
+            return &rest[length..];
+        }
+        if length == 1 {
+            self.push_argument(letter(run), run);
+            return &rest[1..];
+        }
+        if let Some(kind) = names::word(run) {
+            self.named(kind, run);
+            return &rest[length..];
+        }
+        for name in [
+            "arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log", "ln", "pi",
+        ] {
+            // `sinx`, `pir`
+            if length > name.len()
+                && length <= name.len() + 2
+                && run.starts_with(name)
+                && let Some(kind) = names::word(name)
+            {
+                self.named(kind, name);
+                return &rest[name.len()..];
+            }
+        }
+        if length > LONGEST_PRODUCT {
+            self.push_argument(Kind::Word(run), run);
+            return &rest[length..];
+        }
+        // One letter at a time, as a command may take only the first: `\frac ab`.
+        self.push_argument(letter(&run[..1]), &run[..1]);
+        for index in 1..length {
+            self.push_argument(letter(&run[index..=index]), &run[index..=index]);
+        }
+        &rest[length..]
+    }
+
+    /// Pushes what a name stands for.
+    fn named(&mut self, kind: Kind<'a>, source: &'a str) {
+        match kind {
+            Kind::Open(_) | Kind::Close(_) => self.bracket(kind, source),
+            _ => self.push_argument(kind, source),
+        }
+    }
+
+    fn bracket(&mut self, kind: Kind<'a>, source: &'a str) {
+        match kind {
+            Kind::Open(bracket) => {
+                let is_root_index = bracket == Bracket::Square && matches!(self.last(), Some(Kind::Sqrt));
+                let outer = if is_root_index {
+                    self.arguments
+                } else {
+                    self.arguments.saturating_sub(1)
+                };
+                self.outer_arguments.push(outer);
+                self.arguments = 0;
+                self.bracket_depth += 1;
+            }
+            _ => {
+                self.arguments = self.outer_arguments.pop().unwrap_or(0);
+                self.bracket_depth = self.bracket_depth.saturating_sub(1);
+            }
+        }
+        self.push(kind, source);
+    }
+
+    fn group_open(&mut self, source: &'a str) {
+        self.outer_arguments.push(self.arguments.saturating_sub(1));
+        self.arguments = 0;
+        self.push(Kind::GroupOpen, source);
+    }
+
+    fn group_close(&mut self, source: &'a str) {
+        self.arguments = self.outer_arguments.pop().unwrap_or(0);
+        self.push(Kind::GroupClose, source);
+    }
+
+    fn sign(&mut self, rest: &'a str, next: char) -> &'a str {
+        let second = rest.as_bytes().get(1).copied();
+        let (kind, length) = match (next, second) {
+            ('*', Some(b'*')) => (Kind::Caret, 2),
+            ('<', Some(b'=')) => (Kind::Relation(Relation::LessOrEqual), 2),
+            ('>', Some(b'=')) => (Kind::Relation(Relation::GreaterOrEqual), 2),
+            ('!', Some(b'=')) => (Kind::Relation(Relation::NotEqual), 2),
+            ('=', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
+            (':', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
+            ('-', Some(b'>')) | ('=', Some(b'>')) => (Kind::Other(&rest[..2]), 2),
+            ('*', _) => (Kind::Times, 1),
+            ('+', _) => (Kind::Plus, 1),
+            ('-', _) => (Kind::Minus, 1),
+            ('/', _) => (Kind::Divide, 1),
+            (':', _) => (Kind::Colon, 1),
+            ('_', _) => (Kind::Underscore, 1),
+            ('!', _) => (Kind::Bang, 1),
+            ('\'', _) => (Kind::Prime, 1),
+            ('%', _) => (Kind::Percent, 1),
+            ('|', _) => (Kind::Bar, 1),
+            (',', _) => (Kind::Comma, 1),
+            (';', _) => (Kind::Semicolon, 1),
+            ('&', _) => (Kind::Ampersand, 1),
+            ('=', _) => (Kind::Relation(Relation::Equal), 1),
+            ('<', _) => (Kind::Relation(Relation::Less), 1),
+            ('>', _) => (Kind::Relation(Relation::Greater), 1),
+            ('^', _) => {
+                if let Some(length) = degree_length(rest) {
+                    (Kind::Degree, length)
+                } else {
+                    (Kind::Caret, 1)
+                }
+            }
+            ('(', _) => {
+                self.bracket(Kind::Open(Bracket::Round), &rest[..1]);
+                return &rest[1..];
+            }
+            ('[', _) => {
+                self.bracket(Kind::Open(Bracket::Square), &rest[..1]);
+                return &rest[1..];
+            }
+            (')', _) => {
+                self.bracket(Kind::Close(Bracket::Round), &rest[..1]);
+                return &rest[1..];
+            }
+            (']', _) => {
+                self.bracket(Kind::Close(Bracket::Square), &rest[..1]);
+                return &rest[1..];
+            }
+            ('{', _) => {
+                self.group_open(&rest[..1]);
+                return &rest[1..];
+            }
+            ('}', _) => {
+                self.group_close(&rest[..1]);
+                return &rest[1..];
+            }
+            ('.', Some(b'.')) => {
+                let length = rest.find(|dot| dot != '.').unwrap_or(rest.len());
+                (Kind::Dots, length)
+            }
+            // The end of a sentence or of an abbreviation, as in `p.m.`.
+            ('.', None | Some(b' ' | b'\n' | b'}' | b'$' | b'a'..=b'z' | b'A'..=b'Z')) => {
+                self.spaced = true;
+                return &rest[1..];
+            }
+            _ if next.is_ascii_control() => {
+                self.spaced = true;
+                return &rest[1..];
+            }
+            _ => (Kind::Other(&rest[..1]), 1),
+        };
+        self.push(kind, &rest[..length]);
+        &rest[length..]
+    }
+
+    fn character(&mut self, rest: &'a str, next: char) -> &'a str {
+        let length = next.len_utf8();
+        let source = &rest[..length];
+        if let Some((numerator, denominator)) = names::vulgar_fraction(next) {
+            self.push(Kind::Frac, source);
+            self.push(Kind::Number(RBig::from(numerator), None), source);
+            self.push(Kind::Number(RBig::from(denominator), None), source);
+        } else if names::superscript(next).is_some() {
+            return self.raised(rest, Kind::Caret, names::superscript);
+        } else if names::subscript(next).is_some() {
+            return self.raised(rest, Kind::Underscore, names::subscript);
+        } else if let Some(kind) = names::character(next) {
+            self.named(kind, source);
+        } else if next.is_whitespace() || matches!(next, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{2061}' | '\u{2062}')
+        {
+            self.spaced = true;
+        } else {
+            self.push_argument(Kind::Other(source), source);
+        }
+        &rest[length..]
+    }
+
+    /// Small digits, high or low, as an exponent or a subscript.
+    fn raised(&mut self, rest: &'a str, sign: Kind<'a>, digit_of: fn(char) -> Option<char>) -> &'a str {
+        let end = rest.find(|next| digit_of(next).is_none()).unwrap_or(rest.len());
+        let source = &rest[..end];
+        let digits: String = source.chars().filter_map(digit_of).collect();
+        self.push(sign, source);
+        let unsigned = digits.strip_prefix('-').inspect(|_| self.push(Kind::Minus, source));
+        let read = numeral::read(unsigned.unwrap_or(&digits), false, true);
+        self.push(Kind::Number(read.value, None), source);
+        &rest[end..]
+    }
+
+    fn command(&mut self, rest: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
+        let (name, after) = split_command(rest);
+        let source = &rest[..rest.len() - after.len()];
+        if DRESS.contains(&name) {
+            if matches!(name, "left" | "right") {
+                let after = after.trim_start();
+                return Ok(after.strip_prefix('.').unwrap_or(after));
+            }
+            return Ok(after);
+        }
+        if name == "!" {
+            return Ok(after);
+        }
+        if SPACES.contains(&name) {
+            self.spaced = true;
+            return Ok(after);
+        }
+        if TEXT_FONTS.contains(&name) {
+            return self.font(after, true, depth);
+        }
+        if VARIABLE_FONTS.contains(&name) {
+            return self.font(after, words, depth);
+        }
+        match name {
+            "mathbb" | "Bbb" => {
+                let (content, rest) = argument(after);
+                self.push_argument(number_set(content), content);
+                return Ok(rest);
+            }
+            "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "color" | "textcolor" | "label" | "tag"
+            | "kern" => {
+                self.spaced = true;
+                return Ok(argument(after).1);
+            }
+            "not" => {
+                let after = after.trim_start();
+                if let Some(rest) = after.strip_prefix('=') {
+                    self.push(Kind::Relation(Relation::NotEqual), source);
+                    return Ok(rest);
+                }
+                self.push(Kind::Other(source), source);
+                return Ok(after);
+            }
+            "begin" => {
+                let (environment, mut rest) = argument(after);
+                if matches!(environment, "array" | "tabular") {
+                    rest = argument(rest).1;
+                }
+                self.outer_arguments.push(self.arguments.saturating_sub(1));
+                self.arguments = 0;
+                self.bracket_depth += 1;
+                self.push(Kind::Begin(environment), source);
+                return Ok(rest);
+            }
+            "end" => {
+                let (_, rest) = argument(after);
+                self.arguments = self.outer_arguments.pop().unwrap_or(0);
+                self.bracket_depth = self.bracket_depth.saturating_sub(1);
+                self.push(Kind::End, source);
+                return Ok(rest);
+            }
+            "dotsm" => {}
+            _ => {}
+        }
+        match names::command(name) {
+            Some(kind @ (Kind::Open(_) | Kind::Close(_))) => self.bracket(kind, source),
+            Some(Kind::Frac) => self.takes_arguments(Kind::Frac, 2, source),
+            Some(Kind::Binom) => self.takes_arguments(Kind::Binom, 2, source),
+            Some(Kind::Sqrt) => self.takes_arguments(Kind::Sqrt, 1, source),
+            Some(kind @ (Kind::Symbol(_) | Kind::Constant(_))) => self.push_argument(kind, source),
+            Some(kind) => self.push(kind, source),
+            None => self.push_argument(Kind::Other(source), source),
+        }
+        Ok(after)
+    }
+
+    fn takes_arguments(&mut self, kind: Kind<'a>, count: u8, source: &'a str) {
+        // A command that is an argument itself, as in `\frac\sqrt2 2`, leaves the rest of the outer ones to braces.
+        self.arguments = count;
+        self.push(kind, source);
+    }
+
+    /// The argument of a font: its letters are words or variables.
+    fn font(&mut self, after: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
+        let (content, rest) = argument(after);
+        if words && let Some(constant) = upright_constant(content) {
+            self.push_argument(constant, content);
+            return Ok(rest);
+        }
+        if words && let Some(function) = names::function(content) {
+            self.push_argument(Kind::Function(function), content);
+            return Ok(rest);
+        }
+        if let Some(kind @ Kind::Function(Function::Named(_))) = names::command(content) {
+            self.push_argument(kind, content);
+            return Ok(rest);
+        }
+        let outer = std::mem::take(&mut self.arguments);
+        self.spaced |= content.starts_with(' ');
+        self.read(content, words, depth + 1)?;
+        self.spaced |= content.ends_with(' ');
+        self.arguments = outer.saturating_sub(1);
+        Ok(rest)
+    }
+}
+
+/// Longest run of letters that is read as a product of variables.
+const LONGEST_PRODUCT: usize = 3;
+
+/// A single letter.
+fn letter(source: &str) -> Kind<'_> {
+    match source {
+        "e" => Kind::Constant(Constant::Euler),
+        "i" => Kind::Constant(Constant::Imaginary),
+        _ => Kind::Symbol(CompactString::from(source)),
+    }
+}
+
+/// `\mathrm{e}` and `\mathrm{i}` are set upright because they are constants.
+fn upright_constant(content: &str) -> Option<Kind<'static>> {
+    match content {
+        "e" => Some(Kind::Constant(Constant::Euler)),
+        "i" => Some(Kind::Constant(Constant::Imaginary)),
+        "or" | "and" => Some(Kind::Conjunction),
+        _ => None,
+    }
+}
+
+fn number_set(content: &str) -> Kind<'_> {
+    match content {
+        "R" => Kind::Reals,
+        "Z" => Kind::Symbol(CompactString::const_new("ℤ")),
+        "N" => Kind::Symbol(CompactString::const_new("ℕ")),
+        "Q" => Kind::Symbol(CompactString::const_new("ℚ")),
+        "C" => Kind::Symbol(CompactString::const_new("ℂ")),
+        _ => Kind::Other(content),
+    }
+}
+
+/// The length of `^\circ` in one of its spellings.
+fn degree_length(rest: &str) -> Option<usize> {
+    let mut inner = rest[1..].trim_start();
+    let grouped = inner.starts_with('{');
+    if grouped {
+        inner = inner[1..].trim_start();
+    }
+    let after = ["\\circ", "\\degree", "°", "∘"]
+        .iter()
+        .find_map(|spelling| inner.strip_prefix(spelling))?;
+    if after.starts_with(|next: char| next.is_ascii_alphabetic()) && inner.starts_with('\\') {
+        return None;
+    }
+    let after = if grouped {
+        after.trim_start().strip_prefix('}')?
+    } else {
+        after
+    };
+    Some(rest.len() - after.len())
+}
+
+/// Splits a text that starts with a backslash after its command, letters or one other character: the name without the
+/// backslash, and what follows.
+fn split_command(text: &str) -> (&str, &str) {
+    let name = &text[1..];
+    let letters = name
+        .find(|next: char| !next.is_ascii_alphabetic())
+        .unwrap_or(name.len());
+    let length = if letters > 0 {
+        letters
+    } else {
+        name.chars().next().map_or(0, char::len_utf8)
+    };
+    name.split_at(length)
+}
+
+/// The next argument of a command, without its braces, and what follows. An argument that never closes is empty.
+fn argument(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let Some(inner) = text.strip_prefix('{') else {
+        let length = match text.chars().next() {
+            Some('\\') => 1 + split_command(text).0.len(),
+            Some(next) => next.len_utf8(),
+            None => 0,
+        };
+        return text.split_at(length);
+    };
+    match super::dress::group_end(inner) {
+        Some(end) => (&inner[..end], &inner[end + 1..]),
+        None => ("", inner),
+    }
+}

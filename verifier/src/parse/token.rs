@@ -1,0 +1,173 @@
+//! The words of an answer: what a token is.
+
+use compact_str::CompactString;
+use dashu_ratio::RBig;
+
+use crate::expression::{Constant, Function};
+
+/// A token and whether a space stood before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token<'a> {
+    /// What it is.
+    pub kind: Kind<'a>,
+    /// Whether it was set apart from the token before it.
+    pub spaced: bool,
+    /// The characters that it was read from.
+    pub source: &'a str,
+}
+
+/// What a token is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind<'a> {
+    /// A numeral, exactly, with its decimal places if it has a decimal point.
+    Number(RBig, Option<u32>),
+    /// A variable of one letter, Latin or Greek; fonts and `\var…` forms are dropped.
+    Symbol(CompactString),
+    /// π, e, i, ∞.
+    Constant(Constant),
+    /// A function that is written by its name.
+    Function(Function),
+    /// A run of letters that is neither a name nor a product of a few variables.
+    Word(&'a str),
+    /// The content of `\text{…}` and its like, where it is no number, letter or separator.
+    Text(&'a str),
+    /// `or`, `and`: ends an item of a list.
+    Conjunction,
+    /// `+`.
+    Plus,
+    /// `-`.
+    Minus,
+    /// `±`.
+    PlusMinus,
+    /// `∓`.
+    MinusPlus,
+    /// `·`, `×`, `*`.
+    Times,
+    /// `/`, `÷`.
+    Divide,
+    /// `:`.
+    Colon,
+    /// `^`, `**`.
+    Caret,
+    /// `_`.
+    Underscore,
+    /// `!`.
+    Bang,
+    /// `'`.
+    Prime,
+    /// `%`.
+    Percent,
+    /// `°`, `^\circ`.
+    Degree,
+    /// `\$`, `€` and their like.
+    Currency(&'static str),
+    /// An opening bracket.
+    Open(Bracket),
+    /// A closing bracket.
+    Close(Bracket),
+    /// `{` that only groups.
+    GroupOpen,
+    /// `}` that only groups.
+    GroupClose,
+    /// `|`.
+    Bar,
+    /// `,`.
+    Comma,
+    /// `;`.
+    Semicolon,
+    /// `&`.
+    Ampersand,
+    /// `\\`.
+    RowBreak,
+    /// `=`, `<` and their like.
+    Relation(Relation),
+    /// `∪`.
+    Cup,
+    /// `∖`.
+    SetMinus,
+    /// `∈`.
+    In,
+    /// `∅`.
+    EmptySet,
+    /// `ℝ`.
+    Reals,
+    /// `\frac`.
+    Frac,
+    /// `\sqrt`, `√`.
+    Sqrt,
+    /// `\binom`.
+    Binom,
+    /// `\begin{…}` of a matrix.
+    Begin(&'a str),
+    /// `\end{…}` of a matrix.
+    End,
+    /// `\overline`, `\hat` and their like.
+    Accent(&'static str),
+    /// `\angle`, `\triangle`: says what kind of thing the next letters name.
+    Shape(&'a str),
+    /// `…`: something is left out.
+    Dots,
+    /// Anything else.
+    Other(&'a str),
+}
+
+/// The kind of a bracket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bracket {
+    /// `( )`.
+    Round,
+    /// `[ ]`.
+    Square,
+    /// `\{ \}`.
+    Brace,
+    /// `⌊ ⌋`.
+    Floor,
+    /// `⌈ ⌉`.
+    Ceiling,
+    /// `⟨ ⟩`.
+    Angle,
+    /// `\lvert \rvert`.
+    Bar,
+}
+
+/// How two sides are related.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// `=`, and `≈`, which says no less in an answer.
+    Equal,
+    /// `≠`.
+    NotEqual,
+    /// `<`.
+    Less,
+    /// `≤`.
+    LessOrEqual,
+    /// `>`.
+    Greater,
+    /// `≥`.
+    GreaterOrEqual,
+}
+
+impl Relation {
+    /// The relation read from right to left.
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            same => same,
+        }
+    }
+
+    /// As it is written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "≠",
+            Self::Less => "<",
+            Self::LessOrEqual => "≤",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => "≥",
+        }
+    }
+}
