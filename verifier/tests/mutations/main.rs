@@ -132,6 +132,11 @@ fn attacks_are_never_right() {
 #[ignore = "minutes; run in release"]
 fn all_answers_keep_their_label() {
     demand(&of_answers(1));
+}
+
+#[test]
+#[ignore = "minutes; run in release"]
+fn many_random_answers_keep_their_label() {
     demand(&generated(ALL_ROUNDS));
 }
 
