@@ -51,16 +51,21 @@ pub(crate) fn cases_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name)
 }
 
-/// The rows of a file beside the tests, one JSON value a line.
+/// The rows of a file beside the tests.
 pub(crate) fn read_rows<Row: for<'row> Deserialize<'row>>(name: &str) -> Vec<Row> {
-    let path = cases_file(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    rows_of(&cases_file(name))
+}
+
+/// The rows of a file, one JSON value a line.
+pub(crate) fn rows_of<Row: for<'row> Deserialize<'row>>(path: &Path) -> Vec<Row> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {line}")))
         .collect()
 }
 
-/// Writes a file beside the tests, one JSON value a line.
+/// Writes a file, one JSON value a line.
 pub(crate) fn write_rows<Row: Serialize>(path: &Path, rows: &[Row]) {
     let mut text = String::new();
     for row in rows {
