@@ -41,7 +41,9 @@ impl Comparison<'_> {
                 let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
                 (is_lenient && self.vector(entries, rows)).then_some(Rule::Entries)
             }
-            (Body::Union(answer), Body::Union(truth)) => self.items(answer, truth, false).then_some(Rule::Items),
+            (Body::Union(answer), Body::Union(truth)) | (Body::Intersection(answer), Body::Intersection(truth)) => {
+                self.items(answer, truth, false).then_some(Rule::Items)
+            }
             _ => None,
         }
     }
@@ -131,12 +133,18 @@ impl Comparison<'_> {
         if answer.len() != truth.len() {
             return false;
         }
-        if answer
-            .iter()
-            .zip(truth)
-            .all(|(answer, truth)| self.values(answer, truth))
-        {
+        // `8:34 p.m.` is not `8:34 a.m.`, nor half of `4:17`.
+        let unit = |parts: &[Quantity]| parts.last().and_then(|part| part.unit.clone());
+        let is_time = unit(answer).is_some() || unit(truth).is_some();
+        if unit(answer).is_some() && unit(truth).is_some() && unit(answer) != unit(truth) {
+            return false;
+        }
+        let mut pairs = answer.iter().zip(truth);
+        if pairs.all(|(answer, truth)| self.values(answer, truth)) {
             return true;
+        }
+        if is_time {
+            return false;
         }
         let (Some(first), Some(wanted)) = (answer.first(), truth.first()) else {
             return false;

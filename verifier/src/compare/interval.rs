@@ -34,23 +34,55 @@ impl Comparison<'_> {
     /// Whether both are the same set of real numbers.
     pub(super) fn number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         // A pair of brackets is an interval only where something says so.
-        let is_sure = |body: &Body| {
-            matches!(body, Body::Union(_) | Body::Difference(..) | Body::Chain(..))
-                || is_half_open(body)
-                || is_alternative(body)
-        };
-        if !is_sure(answer) && !is_sure(truth) {
+        if !is_surely_numbers(answer) && !is_surely_numbers(truth) {
             return None;
         }
-        let left = self.number_set(answer)?;
-        let right = self.number_set(truth)?;
-        if left.len() != right.len() {
+        if let (Some(variable), Some(wanted)) = (self.variable(answer), self.variable(truth))
+            && variable != wanted
+        {
             return None;
         }
-        let mut pairs = left.into_iter().zip(right);
-        let is_same =
-            pairs.all(|(left, right)| self.same_end(left.from, right.from) && self.same_end(left.to, right.to));
-        is_same.then_some(Rule::Interval)
+        let wanted = self.number_set(truth)?;
+        let found = self.number_set(answer).is_some_and(|set| self.same_set(set, &wanted));
+        // Conditions behind commas may hold together or each by itself.
+        let found = found
+            || match answer {
+                Body::List(conditions) => {
+                    let together = self.intersection(conditions);
+                    together.is_some_and(|set| self.same_set(set, &wanted))
+                }
+                _ => false,
+            };
+        found.then_some(Rule::Interval)
+    }
+
+    fn same_set(&mut self, left: Vec<Interval>, right: &[Interval]) -> bool {
+        left.len() == right.len()
+            && left.into_iter().zip(right).all(|(left, right)| {
+                self.same_end(left.from, right.from.clone()) && self.same_end(left.to, right.to.clone())
+            })
+    }
+
+    /// What conditions are on: the variable or the function of it, in canonical form.
+    fn variable(&mut self, body: &Body) -> Option<String> {
+        match body {
+            Body::Chain(sides, _) => {
+                let side = sides.iter().find(|side| !is_constant(&side.expression))?;
+                let linear = super::normal_form(side, self.steps).ok()?.linear()?;
+                Some(linear.atom.to_string())
+            }
+            Body::Union(pieces) | Body::List(pieces) | Body::Intersection(pieces) => {
+                let mut variables = pieces.iter().filter_map(|piece| self.variable(&piece.body));
+                let first = variables.next()?;
+                // Two variables are no set of numbers.
+                Some(if variables.all(|next| next == first) {
+                    first
+                } else {
+                    String::new()
+                })
+            }
+            _ => None,
+        }
     }
 
     fn same_end(&mut self, left: End, right: End) -> bool {
@@ -93,6 +125,7 @@ impl Comparison<'_> {
                 }
                 Some(all)
             }
+            Body::Intersection(pieces) => self.intersection(pieces),
             Body::Difference(whole, removed) => {
                 let whole = self.number_set(&whole.body)?;
                 let Body::Set(points) = &removed.body else {
@@ -104,6 +137,37 @@ impl Comparison<'_> {
             Body::Chain(sides, relations) => self.solution(sides, relations),
             Body::Quantity(_) | Body::Text(_) | Body::Matrix(_) | Body::Ratio(_) => None,
         }
+    }
+
+    /// What is in every piece; pieces are single intervals.
+    fn intersection(&mut self, pieces: &[Answer]) -> Option<Vec<Interval>> {
+        let mut common: Option<Interval> = None;
+        for piece in pieces.iter().take(MAX_INTERVALS) {
+            let [next] = <[Interval; 1]>::try_from(self.intervals(&piece.body)?).ok()?;
+            common = Some(match common {
+                None => next,
+                Some(known) => {
+                    let from = match self.order(&known.from.value, &next.from.value)? {
+                        Ordering::Less => next.from,
+                        Ordering::Greater => known.from,
+                        Ordering::Equal => End {
+                            is_closed: known.from.is_closed && next.from.is_closed,
+                            ..known.from
+                        },
+                    };
+                    let to = match self.order(&known.to.value, &next.to.value)? {
+                        Ordering::Less => known.to,
+                        Ordering::Greater => next.to,
+                        Ordering::Equal => End {
+                            is_closed: known.to.is_closed && next.to.is_closed,
+                            ..known.to
+                        },
+                    };
+                    Interval { from, to }
+                }
+            });
+        }
+        self.merged(common.into_iter().collect())
     }
 
     /// Takes points out of a set.
@@ -170,7 +234,7 @@ impl Comparison<'_> {
                     to: End::open(infinity()),
                 };
                 Some(match relation {
-                    Relation::Equal => vec![Interval::point(value.clone())],
+                    Relation::Equal | Relation::Approximate => vec![Interval::point(value.clone())],
                     Relation::NotEqual => vec![below(false), above(false)],
                     Relation::Less => vec![below(false)],
                     Relation::LessOrEqual => vec![below(true)],
@@ -304,9 +368,13 @@ fn is_half_open(body: &Body) -> bool {
     matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
 }
 
-/// `x < 1` or `x > 3`.
-fn is_alternative(body: &Body) -> bool {
-    matches!(body, Body::List(items) if items.iter().all(|item| matches!(item.body, Body::Chain(..))))
+/// Whether a body can be nothing but a set of numbers.
+fn is_surely_numbers(body: &Body) -> bool {
+    match body {
+        Body::Union(_) | Body::Intersection(_) | Body::Difference(..) | Body::Chain(..) => true,
+        Body::List(items) => items.iter().all(|item| matches!(item.body, Body::Chain(..))),
+        other => is_half_open(other),
+    }
 }
 
 fn end_value(end: &Answer) -> Option<Expression> {

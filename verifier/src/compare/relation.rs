@@ -16,23 +16,30 @@ impl Comparison<'_> {
     /// Whether a chain of equations, `m + n = 20 + 5 = 25`, says that something is the ground truth. The first side
     /// may name what was asked for; every other one must be the ground truth, or it would be a second guess.
     pub(super) fn chain_ends_in(&mut self, sides: &[Quantity], relations: &[Relation], truth: &Quantity) -> bool {
-        if relations.iter().any(|relation| *relation != Relation::Equal) {
+        if relations.iter().any(|relation| !relation.is_equality()) {
             return false;
         }
-        let [first, others @ ..] = sides else {
+        // `1/3 ≈ 0.33`: what only approximates an exact value adds nothing.
+        let approximation = relations.iter().position(|relation| *relation == Relation::Approximate);
+        let exact = match approximation {
+            Some(end) if is_constant(&sides[end].expression) => &sides[..=end],
+            _ => sides,
+        };
+        let [first, others @ ..] = exact else {
             return false;
         };
         if !others.iter().all(|side| self.quantities(side, truth)) {
             return false;
         }
-        let names_something = if is_constant(&truth.expression) {
-            !is_constant(&first.expression)
-        } else {
-            matches!(
-                first.expression,
-                Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
-            )
-        };
+        let names_something = !others.is_empty()
+            && if is_constant(&truth.expression) {
+                is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
+            } else {
+                matches!(
+                    first.expression,
+                    Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
+                )
+            };
         names_something || self.quantities(first, truth)
     }
 
@@ -56,6 +63,13 @@ impl Comparison<'_> {
         if let ([left, right], [relation]) = answer
             && let ([wanted_left, wanted_right], [wanted_relation]) = truth
         {
+            // Relations between numbers are true or false; only their sides tell them apart.
+            if [left, right, wanted_left, wanted_right]
+                .iter()
+                .all(|side| is_constant(&side.expression))
+            {
+                return false;
+            }
             let difference = left.expression.clone().minus(right.expression.clone());
             let wanted = wanted_left.expression.clone().minus(wanted_right.expression.clone());
             return match self.proportion(&difference, &wanted) {
@@ -160,6 +174,15 @@ pub(super) fn is_constant(expression: &Expression) -> bool {
             parts.iter().all(is_constant)
         }
         Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
+    }
+}
+
+/// `m + n`, as the answer to what `m + n` is.
+fn is_sum_of_symbols(expression: &Expression) -> bool {
+    match expression {
+        Expression::Sum(terms) => terms.iter().all(|term| matches!(term, Expression::Symbol(_))),
+        Expression::Symbol(_) => true,
+        _ => false,
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
             letter: letter_of(single)?,
             is_alone: true,
             is_marked: is_text || has_prefix || matches!(single.kind, Kind::Text(_)),
+            is_text: is_text || matches!(single.kind, Kind::Text(_)),
         }),
         [open, single, close, rest @ ..]
             if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) =>
@@ -28,13 +29,14 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
             // What follows may repeat the text of the choice, but not go on as mathematics or name another one.
             let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
             let names_another = rest.iter().any(|token| {
-                matches!(token.kind, Kind::Conjunction | Kind::Comma | Kind::Semicolon) || letter_of(token).is_some()
+                matches!(token.kind, Kind::Conjunction(_) | Kind::Comma | Kind::Semicolon) || letter_of(token).is_some()
             });
             let is_choice = rest.is_empty() || letter.is_ascii_uppercase() && !goes_on && !names_another;
             is_choice.then_some(Choice {
                 letter,
                 is_alone: rest.is_empty(),
                 is_marked: true,
+                is_text: is_text || matches!(single.kind, Kind::Text(_)),
             })
         }
         _ => None,

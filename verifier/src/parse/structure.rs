@@ -8,7 +8,7 @@ use super::label::Label;
 use super::matrix;
 use super::quantity::quantity;
 use super::spell::spell;
-use super::token::{Bracket, Kind, Relation, Token};
+use super::token::{Bracket, Conjunction, Kind, Token};
 use crate::expression::{Constant, Expression};
 
 /// Splits tokens where `is_split` says so, outside of all brackets and groups.
@@ -48,18 +48,31 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
-    Ok(unlabelled(Body::List(items)))
+    let is_chain = |item: &Answer| matches!(item.body, Body::Chain(..));
+    let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
+    let all_chains = items.iter().all(is_chain);
+    Ok(unlabelled(
+        if all_chains && joined(Conjunction::Or) && !joined(Conjunction::And) {
+            Body::Union(items)
+        } else if all_chains && joined(Conjunction::And) && !joined(Conjunction::Or) {
+            Body::Intersection(items)
+        } else {
+            Body::List(items)
+        },
+    ))
 }
 
 /// The items of a list; nothing if one of them is empty.
 fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
-    let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction);
+    let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction(_));
     let parts = split_outside(tokens, separates);
     let mut items = Vec::with_capacity(parts.len());
     for (end, part) in &parts {
         if part.is_empty() {
             // `2, 3, and 4`
-            let ends_in_conjunction = tokens.get(*end).is_some_and(|token| token.kind == Kind::Conjunction);
+            let ends_in_conjunction = tokens
+                .get(*end)
+                .is_some_and(|token| matches!(token.kind, Kind::Conjunction(_)));
             if ends_in_conjunction && !items.is_empty() {
                 continue;
             }
@@ -112,6 +125,7 @@ fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
         quantity.literal = places.map_or(Literal::Other, Literal::Decimal);
         return Ok(unlabelled(Body::Quantity(quantity)));
     }
+    let tokens = without_introduction(tokens);
     let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
     if parts.len() > 1 {
         return related(tokens, &parts, depth);
@@ -119,10 +133,52 @@ fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
     body(tokens, depth).map(unlabelled)
 }
 
+/// Words that introduce an answer and say nothing of it.
+const INTRODUCTIONS: [&str; 16] = [
+    "the",
+    "answer",
+    "final",
+    "is",
+    "are",
+    "value",
+    "result",
+    "solution",
+    "solutions",
+    "point",
+    "points",
+    "so",
+    "thus",
+    "therefore",
+    "hence",
+    "equals",
+];
+
+/// What follows `Answer:`, `The answer is` or `The point`, if anything does.
+fn without_introduction<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    let is_introduction = |token: &Token<'_>| match token.kind {
+        Kind::Text(word) | Kind::Word(word) => INTRODUCTIONS.contains(&word.to_lowercase().as_str()),
+        _ => false,
+    };
+    let words = tokens.iter().take_while(|token| is_introduction(token)).count();
+    let rest = match &tokens[words..] {
+        [colon, rest @ ..] if words > 0 && colon.kind == Kind::Colon => rest,
+        rest => rest,
+    };
+    let is_word = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_));
+    // `the point` alone, or before other words, is a text.
+    if words == 0 || rest.first().is_none_or(is_word) {
+        return tokens;
+    }
+    rest
+}
+
 fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) -> Result<Answer, ParseError> {
     let relation_after = |part: usize| &tokens[parts[part].0].kind;
     if let [(_, left), (_, right)] = parts {
-        let is_naming = matches!(relation_after(0), Kind::Relation(Relation::Equal) | Kind::In);
+        let is_naming = match relation_after(0) {
+            Kind::Relation(relation) => relation.is_equality(),
+            _ => true,
+        };
         if is_naming && left.is_empty() && !right.is_empty() {
             // `= 5`, `\approx 8.24`
             return body(right, depth).map(unlabelled);
@@ -295,7 +351,39 @@ fn text_body(tokens: &[Token<'_>]) -> Body {
     ) {
         return Body::Set(Vec::new());
     }
-    Body::Text(spelled)
+    match number_word(&spelled) {
+        Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
+        None => Body::Text(spelled),
+    }
+}
+
+/// A small number in words.
+pub(super) fn number_word(word: &str) -> Option<i64> {
+    const WORDS: [&str; 21] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ];
+    let position = WORDS.iter().position(|known| *known == word)?;
+    i64::try_from(position).ok()
 }
 
 fn unlabelled(body: Body) -> Answer {

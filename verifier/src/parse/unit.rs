@@ -290,6 +290,10 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         rest = &rest[taken..];
                         let exponent = exponent * next_exponent * side;
                         next_exponent = 1;
+                        if matches!(*word, "unit" | "units") {
+                            add_generic(&mut dimensions, exponent);
+                            continue;
+                        }
                         match lookup(word) {
                             Some(_) => add(&mut dimensions, &mut size, &[(word, exponent)]),
                             None => is_known = false,
@@ -312,6 +316,11 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
         return Some(Unit::Measure(dimensions, size));
     }
     Some(Unit::Words(words))
+}
+
+/// `square units` are no `cubic units`.
+fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
+    dimensions.push(("unit", exponent));
 }
 
 fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&str, i32)]) {
