@@ -8,7 +8,7 @@ pub(crate) fn grouped(value: i128, separator: &str) -> String {
     let digits = value.abs().to_string();
     let mut text = String::new();
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push_str(separator);
         }
         text.push(digit);
