@@ -6,7 +6,7 @@ use anytime_proto::v1::VerdictKind;
 use support::{labelled, verdict_of};
 
 #[test]
-#[ignore]
+
 fn every_label_is_met() {
     let mut wrong = Vec::new();
     for case in labelled() {

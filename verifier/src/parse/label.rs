@@ -52,7 +52,8 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
                 }
             }
             Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
-            Kind::Constant(_) | Kind::Shape(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
+            Kind::Shape(_) => (variables, all_upper) = (0, true),
+            Kind::Constant(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
             Kind::GroupOpen | Kind::GroupClose => {}
             Kind::Underscore => {
                 index += subscript_length(&tokens[index + 1..]);

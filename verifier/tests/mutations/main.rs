@@ -105,25 +105,25 @@ fn demand(cases: &[Case]) {
 }
 
 #[test]
-#[ignore]
+
 fn sampled_answers_keep_their_label() {
     demand(&of_answers(SAMPLE));
 }
 
 #[test]
-#[ignore]
+
 fn random_answers_keep_their_label() {
     demand(&generated(ROUNDS));
 }
 
 #[test]
-#[ignore]
+
 fn formulas_and_words_keep_their_label() {
     demand(&written_by_hand());
 }
 
 #[test]
-#[ignore]
+
 fn attacks_are_never_right() {
     demand(&attacks());
 }
