@@ -48,7 +48,38 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
+    if has_alternatives(tokens) {
+        // `Alice or Bob` is one answer in words, not two.
+        if items.iter().all(is_word) {
+            return Ok(text(tokens));
+        }
+        if items.iter().any(is_inequality) && items.iter().all(|item| is_inequality(item) || item.label.is_some()) {
+            return Ok(unlabelled(Body::Union(items)));
+        }
+    }
     Ok(unlabelled(Body::List(items)))
+}
+
+/// Whether items are joined by `or`, outside of brackets.
+fn has_alternatives(tokens: &[Token<'_>]) -> bool {
+    let parts = split_outside(tokens, |kind| *kind == Kind::Conjunction);
+    let mut joints = parts.iter().filter_map(|(end, _)| tokens.get(*end));
+    joints.any(|joint| matches!(joint.source, "or" | "\\lor" | "\\vee" | "∨"))
+}
+
+fn is_word(item: &Answer) -> bool {
+    let is_long = |text: &CompactString| text.chars().count() > 2;
+    item.label.is_none()
+        && match &item.body {
+            Body::Text(text) => is_long(text),
+            Body::Quantity(quantity) => quantity.spelled.as_ref().is_some_and(is_long),
+            _ => false,
+        }
+}
+
+/// `x < 1`; an equation is none.
+fn is_inequality(item: &Answer) -> bool {
+    matches!(&item.body, Body::Chain(_, relations) if relations.iter().any(|relation| *relation != Relation::Equal))
 }
 
 /// The items of a list; nothing if one of them is empty.
@@ -289,6 +320,12 @@ fn text(tokens: &[Token<'_>]) -> Answer {
 /// Words that say that there is nothing are the empty set.
 fn text_body(tokens: &[Token<'_>]) -> Body {
     let spelled = spell(tokens).to_lowercase();
+    if matches!(
+        spelled.as_str(),
+        "all real numbers" | "all reals" | "all real" | "the real numbers" | "real numbers" | "the set of real numbers"
+    ) {
+        return real_line();
+    }
     if matches!(
         spelled.as_str(),
         "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set"
