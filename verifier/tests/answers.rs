@@ -89,7 +89,11 @@ fn exactly_the_reviewed_pairs_are_equal() {
     }
     let one_sided: Vec<String> = one_sided
         .into_iter()
-        .filter(|pair| !ONE_SIDED.iter().any(|answer| pair.contains(&format!("only answer {answer:?}"))))
+        .filter(|pair| {
+            !ONE_SIDED
+                .iter()
+                .any(|answer| pair.contains(&format!("only answer {answer:?}")))
+        })
         .collect();
     assert!(one_sided.is_empty(), "{} pairs: {one_sided:#?}", one_sided.len());
     let reviewed = reviewed();

@@ -1,9 +1,12 @@
 //! Lists, sets, tuples, vectors, matrices, ratios.
 
+use compact_str::CompactString;
+
+use super::interval::has_one_variable;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::parse::token::Bracket;
-use crate::parse::{Answer, Body, Quantity};
+use crate::parse::{Answer, Body, Label, Quantity};
 
 impl Comparison<'_> {
     /// How two bodies with parts are the same, if they are.
@@ -28,24 +31,80 @@ impl Comparison<'_> {
                     bracket(*open) == bracket(*wanted_open) && bracket(*close) == bracket(*wanted_close);
                 (same_brackets && self.items(answer, truth, true)).then_some(Rule::Entries)
             }
-            (Body::List(list), Body::Sequence(open, close, entries)) => {
-                let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
-                (is_lenient && self.items(list, entries, true)).then_some(Rule::Entries)
-            }
-            (Body::Sequence(open, close, entries), Body::List(list)) => {
-                let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
-                (is_lenient && self.items(entries, list, true)).then_some(Rule::Entries)
-            }
             (Body::Sequence(open, close, entries), Body::Matrix(rows))
             | (Body::Matrix(rows), Body::Sequence(open, close, entries)) => {
                 let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
                 (is_lenient && self.vector(entries, rows)).then_some(Rule::Entries)
             }
-            (Body::Union(answer), Body::Union(truth)) | (Body::Intersection(answer), Body::Intersection(truth)) => {
+            (Body::Intersection(answer), Body::Intersection(truth)) => {
                 self.items(answer, truth, false).then_some(Rule::Items)
+            }
+            (Body::Union(answer), Body::Union(truth)) => {
+                // `(2)` is a number where `\{2\}` is a set.
+                let values = |pieces: &[Answer]| {
+                    let is_value = |piece: &&Answer| matches!(piece.body, Body::Quantity(_));
+                    pieces.iter().filter(is_value).count()
+                };
+                let is_same_kind =
+                    values(answer) == values(truth) && has_one_variable(answer) == has_one_variable(truth);
+                (is_same_kind && self.items(answer, truth, false)).then_some(Rule::Items)
             }
             _ => None,
         }
+    }
+
+    /// A list without brackets against a tuple, `x = 1, y = 2` against `(1, 2)`.
+    pub(super) fn listed(
+        &mut self,
+        list: &[Answer],
+        label: Option<&Label>,
+        (open, close): (Bracket, Bracket),
+        entries: &[Answer],
+    ) -> Option<Rule> {
+        if !is_tuple(open, close) || self.conventions.exact_brackets || list.len() != entries.len() {
+            return None;
+        }
+        let names: Vec<&str> = list.iter().filter_map(name_of).collect();
+        let mut order: Vec<usize> = (0..list.len()).collect();
+        if names.len() == list.len() {
+            let mut sorted = names.clone();
+            sorted.sort_unstable();
+            if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+                return None;
+            }
+            let wanted = label.map(|label| label.names.as_slice()).unwrap_or_default();
+            if !wanted.is_empty() {
+                order = permutation(&names, wanted)?;
+            } else if follow_each_other(&sorted) {
+                order.sort_by_key(|index| names[*index]);
+            }
+        }
+        let mut pairs = order.into_iter().zip(entries);
+        let is_same = pairs.all(|(index, entry)| self.answers(&list[index], entry).is_some());
+        is_same.then_some(Rule::Entries)
+    }
+
+    /// `(y, x) = (2, 1)` against `(x, y) = (1, 2)`.
+    pub(super) fn reordered(
+        &mut self,
+        answer: &Answer,
+        truth: &Answer,
+        names: &[CompactString],
+        wanted: &[CompactString],
+    ) -> Option<Rule> {
+        let (Body::Sequence(open, close, entries), Body::Sequence(wanted_open, wanted_close, wanted_entries)) =
+            (&answer.body, &truth.body)
+        else {
+            return None;
+        };
+        let same_brackets = bracket(*open) == bracket(*wanted_open) && bracket(*close) == bracket(*wanted_close);
+        if !same_brackets || entries.len() != wanted_entries.len() || entries.len() != names.len() {
+            return None;
+        }
+        let names: Vec<&str> = names.iter().map(CompactString::as_str).collect();
+        let mut pairs = permutation(&names, wanted)?.into_iter().zip(wanted_entries);
+        let is_same = pairs.all(|(index, entry)| self.answers(&entries[index], entry).is_some());
+        is_same.then_some(Rule::Entries)
     }
 
     fn only_item(
@@ -171,6 +230,31 @@ impl Comparison<'_> {
         let quotient = Expression::Product(vec![upper.expression.clone(), lower.expression.clone().inverse()]);
         quantity.unit.is_none() && self.expressions(quantity.expression.clone(), quotient)
     }
+}
+
+/// The name of `x = 1`, if it is a variable.
+fn name_of(item: &Answer) -> Option<&str> {
+    match item.label.as_ref()?.expression.as_ref()? {
+        Expression::Symbol(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// Where each of the wanted names stands, if the names are the same.
+fn permutation(names: &[&str], wanted: &[CompactString]) -> Option<Vec<usize>> {
+    if names.len() != wanted.len() {
+        return None;
+    }
+    let position = |wanted: &CompactString| names.iter().position(|name| *name == wanted.as_str());
+    wanted.iter().map(position).collect()
+}
+
+/// Letters that follow each other in the alphabet, such as x, y and z, have an order of their own.
+fn follow_each_other(sorted: &[&str]) -> bool {
+    sorted.iter().all(|name| name.len() == 1)
+        && sorted
+            .windows(2)
+            .all(|pair| pair[0].as_bytes()[0] + 1 == pair[1].as_bytes()[0])
 }
 
 /// Angle brackets write a vector as round ones do.

@@ -3,9 +3,11 @@
 
 mod collection;
 mod interval;
+mod kinks;
 mod quantity;
 mod relation;
 
+use crate::expression::Expression;
 use crate::options::Conventions;
 use crate::parse::token::Relation;
 use crate::parse::{Answer, Body, Label, Parsed, Quantity};
@@ -81,15 +83,40 @@ impl Comparison<'_> {
 
     /// The same for parts of answers.
     fn answers(&mut self, answer: &Answer, truth: &Answer) -> Option<Rule> {
-        if let (Some(named), Some(wanted)) = (&answer.label, &truth.label)
-            && contradict(named, wanted)
-        {
-            return self.differently_labelled(answer, truth, named, wanted);
+        if let (Some(named), Some(wanted)) = (&answer.label, &truth.label) {
+            if !named.names.is_empty() && !wanted.names.is_empty() && named.names != wanted.names {
+                return self.reordered(answer, truth, &named.names, &wanted.names);
+            }
+            if self.contradict(named, wanted) {
+                return self.differently_labelled(answer, truth, named, wanted);
+            }
         }
         if let Some(rule) = self.equations(answer, truth) {
             return Some(rule);
         }
-        self.bodies(&answer.body, &truth.body)
+        // `m + n = 8` is no answer to `K = 8`.
+        if let (
+            Body::Chain(sides, _),
+            Some(Label {
+                expression: Some(wanted),
+                ..
+            }),
+        ) = (&answer.body, &truth.label)
+            && let (Some(first), Body::Quantity(_)) = (sides.first(), &truth.body)
+            && !self.expressions(first.expression.clone(), wanted.clone())
+        {
+            return None;
+        }
+        match (&answer.body, &truth.body) {
+            (Body::List(list), Body::Sequence(open, close, entries)) => {
+                self.listed(list, truth.label.as_ref(), (*open, *close), entries)
+            }
+            (Body::Sequence(open, close, entries), Body::List(list)) => {
+                self.listed(list, answer.label.as_ref(), (*open, *close), entries)
+            }
+            _ => None,
+        }
+        .or_else(|| self.bodies(&answer.body, &truth.body))
     }
 
     fn bodies(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
@@ -142,9 +169,19 @@ impl Comparison<'_> {
                 .or_else(|| self.number_sets(answer, truth)),
         }
     }
-}
 
-/// Two names that cannot stand for the same thing. Words describe, so they contradict nothing.
-fn contradict(named: &Label, wanted: &Label) -> bool {
-    named.spelled != wanted.spelled && named.expression.is_some() && wanted.expression.is_some()
+    /// Two names that cannot stand for the same thing. Words describe, so they contradict nothing.
+    fn contradict(&mut self, named: &Label, wanted: &Label) -> bool {
+        if named.spelled == wanted.spelled {
+            return false;
+        }
+        match (&named.expression, &wanted.expression) {
+            // `AB` and `BA` are one length.
+            (Some(named @ Expression::Product(_)), Some(wanted @ Expression::Product(_))) => {
+                !self.expressions(named.clone(), wanted.clone())
+            }
+            (Some(_), Some(_)) => true,
+            _ => false,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
-use super::Comparison;
+use super::{Comparison, kinks};
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression};
 use crate::normal::{self, Form};
@@ -52,13 +52,29 @@ impl Comparison<'_> {
             Ok(Decision::Different) | Err(Stop::Undefined) => return false,
             Ok(Decision::Undecided) | Err(Stop::Unsupported | Stop::TooLarge | Stop::OutOfSteps) => {}
         }
-        match ball::decide(left, right, self.steps) {
+        let (left, right) = (kinks::with_steps_unknown(left), kinks::with_steps_unknown(right));
+        match self.evaluated_near_and_far(&left, &right) {
             Ok(decision) => decision == Decision::Equal,
             Err(stop) => {
                 self.exceeded |= matches!(stop, Stop::TooLarge | Stop::OutOfSteps);
                 false
             }
         }
+    }
+
+    /// What balls say at points around zero and, if the functions have kinks, beyond these.
+    fn evaluated_near_and_far(&mut self, left: &Expression, right: &Expression) -> Result<Decision, Stop> {
+        let near = ball::decide(left, right, self.steps)?;
+        if near != Decision::Equal || !kinks::has_kinks(left) && !kinks::has_kinks(right) {
+            return Ok(near);
+        }
+        let bits = kinks::largest_bits(left).max(kinks::largest_bits(right)) + 6;
+        let (left, right) = (kinks::magnified(left, bits), kinks::magnified(right, bits));
+        Ok(match ball::decide(&left, &right, self.steps) {
+            Ok(Decision::Different) => Decision::Different,
+            Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
+            _ => near,
+        })
     }
 
     /// Whether two expressions are equal.

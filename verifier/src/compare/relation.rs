@@ -1,6 +1,7 @@
 //! Equations, inequalities and chains of them.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::{Comparison, Rule};
 use crate::ball::{self, Proportion};
@@ -33,7 +34,7 @@ impl Comparison<'_> {
         }
         let names_something = !others.is_empty()
             && if is_constant(&truth.expression) {
-                is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
+                names_a_value(&first.expression, &truth.expression)
             } else {
                 matches!(
                     first.expression,
@@ -138,18 +139,63 @@ impl Comparison<'_> {
                 Some(Expression::Call(Function::Named(wanted_name), wanted_arguments)),
             ) = (&named.expression, &wanted.expression)
                 && name == wanted_name
-                && let ([Expression::Symbol(variable)], [wanted_variable @ Expression::Symbol(_)]) =
+                && let ([Expression::Symbol(variable)], [wanted_variable @ Expression::Symbol(wanted_letter)]) =
                     (arguments.as_slice(), wanted_arguments.as_slice())
             {
+                // The other letter may occur already, and would be captured.
+                if variable.as_str() != wanted_letter && mentions(&value.expression, wanted_letter) {
+                    return None;
+                }
+                // `P(A) = 1/3` speaks of A, not of every A.
+                if variable.starts_with(char::is_uppercase) && is_constant(&value.expression) {
+                    return None;
+                }
                 let renamed = substitute(&value.expression, variable, wanted_variable);
                 let is_same = self.expressions(renamed, wanted_value.expression.clone());
                 return is_same.then_some(Rule::Value);
+            }
+            if let (Some(named), Some(wanted)) = (&named.expression, &wanted.expression)
+                && (is_graph_of(named, wanted) || is_graph_of(wanted, named))
+            {
+                return self.quantities(value, wanted_value).then_some(Rule::Value);
             }
             if !is_constant(&wanted_value.expression) {
                 return self.same_equation(&equation(answer)?, &equation(truth)?);
             }
         }
         None
+    }
+}
+
+/// Whether an equation of this side with a constant only says what its value is, as `m + n = 25` does and `|z| = 5`;
+/// `x + 1 = 5` and `x + y = 0` are equations still to be solved.
+fn names_a_value(side: &Expression, value: &Expression) -> bool {
+    match side {
+        Expression::Symbol(_) | Expression::Call(..) => !is_constant(side),
+        _ => {
+            let mut names = BTreeSet::new();
+            let mut has_call = false;
+            collect_names(side, &mut names, &mut has_call);
+            *value != Expression::integer(0) && (names.len() > 1 || has_call)
+        }
+    }
+}
+
+/// The variables of an expression, and whether it has functions of them.
+fn collect_names<'e>(expression: &'e Expression, names: &mut BTreeSet<&'e str>, has_call: &mut bool) {
+    match expression {
+        Expression::Symbol(name) => {
+            names.insert(name);
+        }
+        Expression::Number(_) | Expression::Constant(_) => {}
+        Expression::Sum(parts) | Expression::Product(parts) => {
+            parts.iter().for_each(|part| collect_names(part, names, has_call));
+        }
+        Expression::Call(..) => *has_call |= !is_constant(expression),
+        Expression::Power(base, exponent) => {
+            collect_names(base, names, has_call);
+            collect_names(exponent, names, has_call);
+        }
     }
 }
 
@@ -165,6 +211,26 @@ fn equation(answer: &Answer) -> Option<Expression> {
     }
 }
 
+/// `y` and `f` for `f(x)`.
+fn is_graph_of(name: &Expression, function: &Expression) -> bool {
+    let (Expression::Symbol(name), Expression::Call(Function::Named(function), arguments)) = (name, function) else {
+        return false;
+    };
+    matches!(arguments.as_slice(), [Expression::Symbol(_)]) && (name == "y" || name == function)
+}
+
+/// Whether a variable occurs.
+fn mentions(expression: &Expression, variable: &str) -> bool {
+    match expression {
+        Expression::Symbol(name) => name == variable,
+        Expression::Number(_) | Expression::Constant(_) => false,
+        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
+            parts.iter().any(|part| mentions(part, variable))
+        }
+        Expression::Power(base, exponent) => mentions(base, variable) || mentions(exponent, variable),
+    }
+}
+
 /// Whether no variable occurs.
 pub(super) fn is_constant(expression: &Expression) -> bool {
     match expression {
@@ -174,15 +240,6 @@ pub(super) fn is_constant(expression: &Expression) -> bool {
             parts.iter().all(is_constant)
         }
         Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
-    }
-}
-
-/// `m + n`, as the answer to what `m + n` is.
-fn is_sum_of_symbols(expression: &Expression) -> bool {
-    match expression {
-        Expression::Sum(terms) => terms.iter().all(|term| matches!(term, Expression::Symbol(_))),
-        Expression::Symbol(_) => true,
-        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The letter of a multiple-choice problem.
 
 use super::answer::Choice;
+use super::meaning::takes_back;
 use super::token::{Bracket, Kind, Token};
 
 /// The letter of a multiple choice: `B`, `(B)`, `B.`, `(B) 12`, `Option B`.
@@ -16,6 +17,17 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
         tokens => (tokens, false),
     };
     match tokens {
+        // `B) 12`
+        [single, close, rest @ ..] if close.kind == Kind::Close(Bracket::Round) => {
+            let letter = letter_of(single).filter(char::is_ascii_uppercase)?;
+            Some(Choice {
+                letter,
+                is_alone: rest.is_empty(),
+                is_marked: true,
+                is_text: is_text || matches!(single.kind, Kind::Text(_)),
+            })
+            .filter(|_| repeats_choice(rest))
+        }
         [single] => Some(Choice {
             letter: letter_of(single)?,
             is_alone: true,
@@ -26,12 +38,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
             if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) =>
         {
             let letter = letter_of(single)?;
-            // What follows may repeat the text of the choice, but not go on as mathematics or name another one.
-            let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
-            let names_another = rest.iter().any(|token| {
-                matches!(token.kind, Kind::Conjunction(_) | Kind::Comma | Kind::Semicolon) || letter_of(token).is_some()
-            });
-            let is_choice = rest.is_empty() || letter.is_ascii_uppercase() && !goes_on && !names_another;
+            let is_choice = rest.is_empty() || letter.is_ascii_uppercase() && repeats_choice(rest);
             is_choice.then_some(Choice {
                 letter,
                 is_alone: rest.is_empty(),
@@ -41,6 +48,18 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
         }
         _ => None,
     }
+}
+
+/// What follows a letter may repeat the text of the choice, but not go on as mathematics, name another choice, or take
+/// this one back.
+fn repeats_choice(rest: &[Token<'_>]) -> bool {
+    let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
+    let names_another = rest.iter().any(|token| {
+        matches!(token.kind, Kind::Conjunction(_) | Kind::Comma | Kind::Semicolon)
+            || letter_of(token).is_some()
+            || matches!(token.kind, Kind::Text(word) | Kind::Word(word) if takes_back(word))
+    });
+    !goes_on && !names_another
 }
 
 fn letter_of(token: &Token<'_>) -> Option<char> {

@@ -26,7 +26,7 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
         depth: 0,
         open_bars: 0,
     };
-    let parsed = parser.sum()?;
+    let parsed = parser.stacked()?;
     if parser.position < tokens.len() {
         return Err(NoExpression::NotMathematics);
     }
@@ -109,6 +109,22 @@ impl<'a> Parser<'_, 'a> {
         Ok(sum)
     }
 
+    /// A sum, or `n \choose k` or `a \over b`, which take all of their group.
+    pub(super) fn stacked(&mut self) -> Parsed {
+        let upper = self.sum()?;
+        let Some(Kind::Other(command @ ("\\choose" | "\\over"))) = self.peek() else {
+            return Ok(upper);
+        };
+        let is_binomial = *command == "\\choose";
+        self.position += 1;
+        let lower = self.sum()?;
+        Ok(if is_binomial {
+            Expression::Call(Function::Binomial, vec![upper, lower])
+        } else {
+            Expression::Product(vec![upper, lower.inverse()])
+        })
+    }
+
     fn product(&mut self) -> Parsed {
         let mut factors = vec![self.signed_factor()?];
         loop {
@@ -159,6 +175,14 @@ impl<'a> Parser<'_, 'a> {
         let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index));
         let after = self.tokens.get(self.position + 1);
         let is_number = |token: Option<&Token<'_>>| matches!(token.map(|token| &token.kind), Some(Kind::Number(..)));
+        // `3x10^8` is a power of ten even if nothing is set apart.
+        let is_ten = matches!(
+            after.map(|token| (&token.kind, token.source)),
+            Some((Kind::Number(..), "10"))
+        ) && self.peek_at(2) == Some(&Kind::Caret);
+        if is_number(before) && is_ten {
+            return true;
+        }
         is_number(before)
             && is_number(after)
             && self.tokens[self.position].spaced

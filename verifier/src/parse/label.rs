@@ -5,7 +5,7 @@ use compact_str::CompactString;
 use super::grammar;
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
-use crate::expression::Expression;
+use crate::expression::{Expression, Function};
 
 /// A name on the left of an equals sign.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Label {
     pub spelled: CompactString,
     /// As an expression, where it is one: `y` in `y = 2x + 3`.
     pub expression: Option<Expression>,
+    /// The names of a tuple of them: `x` and `y` in `(x, y) = (1, 2)`.
+    pub names: Vec<CompactString>,
 }
 
 impl Label {
@@ -22,11 +24,44 @@ impl Label {
         if tokens.is_empty() || !is_name(tokens) {
             return None;
         }
+        // `\angle A`, `m\angle A`: the letters tell one from another.
+        let named = match tokens.iter().rposition(|token| matches!(token.kind, Kind::Shape(_))) {
+            Some(shape) if shape + 1 < tokens.len() => &tokens[shape + 1..],
+            _ => tokens,
+        };
         Some(Self {
-            spelled: spell(tokens),
-            expression: grammar::expression(tokens).ok(),
+            spelled: spell(named),
+            expression: function_of_a_letter(named).or_else(|| grammar::expression(named).ok()),
+            names: tuple_of_names(named),
         })
     }
+}
+
+/// `P(x)`: any letter names a function on the left of an equals sign.
+fn function_of_a_letter(tokens: &[Token<'_>]) -> Option<Expression> {
+    let [name, open, argument, close] = tokens else {
+        return None;
+    };
+    let in_brackets = open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round);
+    match (&name.kind, &argument.kind) {
+        (Kind::Symbol(name), Kind::Symbol(argument)) if in_brackets => Some(Expression::Call(
+            Function::Named(name.clone()),
+            vec![Expression::Symbol(argument.clone())],
+        )),
+        _ => None,
+    }
+}
+
+/// The names in `(x, y)`; none if it is anything else.
+fn tuple_of_names(tokens: &[Token<'_>]) -> Vec<CompactString> {
+    let [open, inner @ .., close] = tokens else {
+        return Vec::new();
+    };
+    if open.kind != Kind::Open(Bracket::Round) || close.kind != Kind::Close(Bracket::Round) {
+        return Vec::new();
+    }
+    let names: Vec<CompactString> = inner.split(|token| token.kind == Kind::Comma).map(spell).collect();
+    if names.len() > 1 { names } else { Vec::new() }
 }
 
 /// Longest name in tokens; a longer left side is a calculation.

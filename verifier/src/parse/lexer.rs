@@ -48,6 +48,7 @@ pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
         arguments: 0,
         outer_arguments: Vec::new(),
         spaced: false,
+        bare_bracket: None,
     };
     lexer.read(text, false, 0)?;
     Ok(Lexed {
@@ -68,6 +69,8 @@ struct Lexer<'a> {
     outer_arguments: Vec<u8>,
     /// Whether a space was passed since the last token.
     spaced: bool,
+    /// The depth of a bracket that leaves no token, neither where it opens nor where it closes.
+    bare_bracket: Option<u32>,
 }
 
 impl<'a> Lexer<'a> {
@@ -131,6 +134,10 @@ impl<'a> Lexer<'a> {
             .find(|next: char| !next.is_ascii_alphabetic())
             .unwrap_or(rest.len());
         let run = &rest[..length];
+        if run == "mod" {
+            self.modulus(run);
+            return &rest[length..];
+        }
         if words {
             // `min` and `sec` are units among words.
             let is_name = |kind: &Kind<'_>| !matches!(kind, Kind::Symbol(_) | Kind::Function(_));
@@ -138,8 +145,10 @@ impl<'a> Lexer<'a> {
             self.push_argument(kind.unwrap_or(Kind::Text(run)), run);
             return &rest[length..];
         }
-        let follows_number = self.spaced && matches!(self.last(), Some(Kind::Number(..)));
-        if length > 1 && follows_number && unit::is_unit_word(run) {
+        let follows_number = matches!(self.last(), Some(Kind::Number(..)));
+        // `12cm`; most other letters directly behind a number are variables.
+        let is_unit = self.spaced && unit::is_unit_word(run) || matches!(run, "cm" | "km" | "kg" | "mph");
+        if length > 1 && follows_number && is_unit {
             self.push_argument(Kind::Word(run), run);
             return &rest[length..];
         }
@@ -199,7 +208,12 @@ impl<'a> Lexer<'a> {
             }
             _ => {
                 self.arguments = self.outer_arguments.pop().unwrap_or(0);
+                let is_bare = self.bare_bracket == Some(self.bracket_depth);
                 self.bracket_depth = self.bracket_depth.saturating_sub(1);
+                if is_bare {
+                    self.bare_bracket = None;
+                    return;
+                }
             }
         }
         self.push(kind, source);
@@ -387,7 +401,10 @@ impl<'a> Lexer<'a> {
                 self.push(Kind::End, source);
                 return Ok(rest);
             }
-            "dotsm" => {}
+            "bmod" | "pmod" | "mod" | "pod" => {
+                self.modulus(source);
+                return Ok(after);
+            }
             _ => {}
         }
         match names::command(name) {
@@ -404,6 +421,15 @@ impl<'a> Lexer<'a> {
             None => self.push_argument(Kind::Other(source), source),
         }
         Ok(after)
+    }
+
+    /// `\bmod` and its like, without the brackets that may stand around it and its modulus.
+    fn modulus(&mut self, source: &'a str) {
+        if self.last() == Some(&Kind::Open(Bracket::Round)) {
+            self.tokens.pop();
+            self.bare_bracket = Some(self.bracket_depth);
+        }
+        self.push(Kind::Other("\\mod"), source);
     }
 
     fn takes_arguments(&mut self, kind: Kind<'a>, count: u8, source: &'a str) {

@@ -9,6 +9,7 @@ mod grammar;
 mod label;
 pub mod lexer;
 mod matrix;
+mod meaning;
 mod names;
 mod numeral;
 mod primary;
@@ -18,12 +19,12 @@ mod structure;
 pub mod token;
 mod unit;
 
-use crate::expression::Expression;
-
 use self::dress::undress;
 use self::lexer::{Commas, TooManyTokens, lex};
 use self::spell::spell;
 use self::token::{Bracket, Kind, Token};
+
+use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
@@ -78,6 +79,10 @@ fn says_something(token: &Token<'_>) -> bool {
 /// In `\text{…}` letters are words, not variables.
 fn words_of(answer: Answer) -> Answer {
     let body = match answer.body {
+        Body::Quantity(Quantity {
+            expression: Expression::Constant(Constant::Infinity),
+            ..
+        }) => answer.body,
         Body::Quantity(Quantity {
             spelled: Some(spelled), ..
         }) if answer.label.is_none() => {

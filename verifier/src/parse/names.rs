@@ -160,6 +160,7 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '£' => Kind::Currency("£"),
         '¥' => Kind::Currency("¥"),
         '¢' => Kind::Currency("¢"),
+        '≡' => Kind::Other("\\equiv"),
         '＝' => Kind::Relation(Relation::Equal),
         '≈' | '≃' | '≅' => Kind::Relation(Relation::Approximate),
         '≠' => Kind::Relation(Relation::NotEqual),

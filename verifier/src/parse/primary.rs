@@ -79,7 +79,7 @@ impl Parser<'_, '_> {
                 if self.take(&Kind::GroupClose) {
                     return self.primary();
                 }
-                let inner = self.sum()?;
+                let inner = self.stacked()?;
                 self.expect(&Kind::GroupClose)?;
                 self.after_group(inner)
             }

@@ -64,6 +64,10 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
             separate(token, out, char::is_alphanumeric);
             out.push_str(token.source);
         }
+        Kind::Begin(environment) => {
+            out.push_str("\\begin");
+            out.push_str(environment);
+        }
         Kind::Open(bracket) => out.push_str(brackets(*bracket).0),
         Kind::Close(bracket) => out.push_str(brackets(*bracket).1),
         Kind::Relation(relation) => out.push_str(relation.sign()),
@@ -77,8 +81,8 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
         Kind::Dots => out.push('…'),
         Kind::Cup => out.push('∪'),
         Kind::In => out.push('∈'),
-        Kind::Begin(environment) => out.push_str(environment),
         Kind::EmptySet => out.push('∅'),
+        Kind::Other(name) => out.push_str(name),
         _ => out.push_str(token.source),
     }
 }

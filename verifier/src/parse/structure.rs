@@ -48,18 +48,40 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
-    let is_chain = |item: &Answer| matches!(item.body, Body::Chain(..));
-    let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
-    let all_chains = items.iter().all(is_chain);
-    Ok(unlabelled(
-        if all_chains && joined(Conjunction::Or) && !joined(Conjunction::And) {
-            Body::Union(items)
-        } else if all_chains && joined(Conjunction::And) && !joined(Conjunction::Or) {
-            Body::Intersection(items)
-        } else {
-            Body::List(items)
-        },
-    ))
+    let parts = split_outside(tokens, |kind| matches!(kind, Kind::Conjunction(_)));
+    let joints: Vec<&Kind<'_>> = parts
+        .iter()
+        .filter_map(|(end, _)| tokens.get(*end))
+        .map(|joint| &joint.kind)
+        .collect();
+    let joined = |by: Conjunction| joints.contains(&&Kind::Conjunction(by));
+    if joined(Conjunction::Or) {
+        // `Alice or Bob` is one answer in words, not two.
+        if items.iter().all(is_word) {
+            return Ok(text(tokens));
+        }
+        if items.iter().any(is_inequality) && items.iter().all(|item| is_inequality(item) || item.label.is_some()) {
+            return Ok(unlabelled(Body::Union(items)));
+        }
+    } else if joined(Conjunction::And) && items.iter().all(is_inequality) {
+        return Ok(unlabelled(Body::Intersection(items)));
+    }
+    Ok(unlabelled(Body::List(items)))
+}
+
+fn is_word(item: &Answer) -> bool {
+    let is_long = |text: &CompactString| text.chars().count() > 2;
+    item.label.is_none()
+        && match &item.body {
+            Body::Text(text) => is_long(text),
+            Body::Quantity(quantity) => quantity.spelled.as_ref().is_some_and(is_long),
+            _ => false,
+        }
+}
+
+/// `x < 1`; an equation is none.
+fn is_inequality(item: &Answer) -> bool {
+    matches!(&item.body, Body::Chain(_, relations) if relations.iter().any(|relation| !relation.is_equality()))
 }
 
 /// The items of a list; nothing if one of them is empty.
@@ -345,6 +367,12 @@ fn text(tokens: &[Token<'_>]) -> Answer {
 /// Words that say that there is nothing are the empty set.
 fn text_body(tokens: &[Token<'_>]) -> Body {
     let spelled = spell(tokens).to_lowercase();
+    if matches!(
+        spelled.as_str(),
+        "all real numbers" | "all reals" | "all real" | "the real numbers" | "real numbers" | "the set of real numbers"
+    ) {
+        return real_line();
+    }
     if matches!(
         spelled.as_str(),
         "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set"

@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
+use super::meaning::changes_meaning;
 use super::token::{Kind, Token};
 use crate::expression::Constant;
 
@@ -85,7 +86,10 @@ const UNITS: [Entry; 42] = [
 
 /// Whether a plain word after a number is one of the units that can hardly be a product of variables.
 pub(super) fn is_unit_word(word: &str) -> bool {
-    word.len() > 1 && (lookup(word).is_some() || matches!(word, "mph" | "kph" | "units" | "unit" | "sq"))
+    // `2 mg` is a weight as often as a mass.
+    word.len() > 1
+        && word != "mg"
+        && (lookup(word).is_some() || matches!(word, "mph" | "kph" | "units" | "unit" | "sq"))
 }
 
 fn lookup(word: &str) -> Option<&'static Entry> {
@@ -173,6 +177,7 @@ fn scale(token: &Token<'_>) -> Option<RBig> {
         return None;
     };
     let factor: u64 = match word.to_lowercase().as_str() {
+        "dozen" => 12,
         "hundred" => 100,
         "thousand" => 1_000,
         "million" => 1_000_000,
@@ -296,6 +301,9 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         }
                         match lookup(word) {
                             Some(_) => add(&mut dimensions, &mut size, &[(word, exponent)]),
+                            // `4:51 \text{ p.m.}`
+                            None if is_half_of_day(word, rest) => is_known = false,
+                            None if changes_meaning(word) => return None,
                             None => is_known = false,
                         }
                     }
@@ -321,6 +329,10 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
 /// `square units` are no `cubic units`.
 fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
     dimensions.push(("unit", exponent));
+}
+
+fn is_half_of_day(word: &str, rest: &[Token<'_>]) -> bool {
+    matches!(word, "a" | "p" | "A" | "P") && matches!(rest, [next] if matches!(next.source, "m" | "M"))
 }
 
 fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&str, i32)]) {

@@ -1,0 +1,126 @@
+//! Words that change what is said: behind a number they are no unit.
+
+use super::names;
+
+/// Words that take an answer back, hedge it, compare it or calculate with it.
+const WORDS: [&str; 96] = [
+    "not",
+    "no",
+    "never",
+    "neither",
+    "nor",
+    "none",
+    "isn",
+    "wrong",
+    "incorrect",
+    "false",
+    "untrue",
+    "invalid",
+    "or",
+    "maybe",
+    "perhaps",
+    "possibly",
+    "probably",
+    "either",
+    "instead",
+    "but",
+    "except",
+    "unless",
+    "if",
+    "otherwise",
+    "less",
+    "lesser",
+    "more",
+    "fewer",
+    "greater",
+    "larger",
+    "smaller",
+    "bigger",
+    "higher",
+    "lower",
+    "than",
+    "least",
+    "most",
+    "above",
+    "below",
+    "under",
+    "exceeding",
+    "between",
+    "plus",
+    "minus",
+    "divided",
+    "multiplied",
+    "choose",
+    "factorial",
+    "squared",
+    "cubed",
+    "doubled",
+    "double",
+    "tripled",
+    "triple",
+    "twice",
+    "thrice",
+    "half",
+    "halves",
+    "halved",
+    "third",
+    "thirds",
+    "fourth",
+    "fourths",
+    "fifths",
+    "sixths",
+    "sevenths",
+    "eighths",
+    "ninths",
+    "tenth",
+    "tenths",
+    "hundredth",
+    "hundredths",
+    "thousandth",
+    "thousandths",
+    "millionth",
+    "millionths",
+    "th",
+    "st",
+    "nd",
+    "rd",
+    "mod",
+    "modulo",
+    "base",
+    "power",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+];
+
+/// Words that multiply; they are no unit unless they stand directly behind the number.
+const SCALES: [&str; 6] = ["dozen", "hundred", "thousand", "million", "billion", "trillion"];
+
+/// Letters that stand for units which are not among the known ones.
+const UNIT_LETTERS: [&str; 6] = ["A", "B", "C", "F", "H", "T"];
+
+/// Whether a word that is no unit makes a number mean something else.
+pub(super) fn changes_meaning(word: &str) -> bool {
+    if word.len() == 1 {
+        return !UNIT_LETTERS.contains(&word);
+    }
+    let lower = word.to_lowercase();
+    WORDS.contains(&lower.as_str()) || SCALES.contains(&lower.as_str()) || names::function(&lower).is_some()
+}
+
+/// Whether a word takes back what stands before it, or hedges it.
+pub(super) fn takes_back(word: &str) -> bool {
+    matches!(
+        word.to_lowercase().as_str(),
+        "wrong" | "incorrect" | "untrue" | "false" | "maybe" | "perhaps" | "possibly" | "probably" | "isn"
+    )
+}

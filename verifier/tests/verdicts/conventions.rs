@@ -1,0 +1,122 @@
+//! What the conventions of a request change.
+
+use anytime_verifier::options::{Conventions, Units};
+
+use super::check;
+
+#[test]
+fn percents_exact() {
+    let conventions = Conventions {
+        exact_percents: true,
+        ..Conventions::default()
+    };
+    let equal = [
+        ("50\\%", "0.5"),
+        ("0.5", "50\\%"),
+        ("50\\%", "\\frac{1}{2}"),
+        ("50\\%", "50\\%"),
+    ];
+    let different = [("50\\%", "50"), ("50", "50\\%"), ("50\\%", "5\\%")];
+    check(conventions, &equal, &different);
+}
+
+#[test]
+fn fractions_reduced() {
+    let conventions = Conventions {
+        reduced_fractions: true,
+        ..Conventions::default()
+    };
+    let equal = [
+        ("\\frac{1}{2}", "\\frac{1}{2}"),
+        ("1/2", "0.5"),
+        ("-1/2", "-\\frac{1}{2}"),
+        ("2", "4/2"),
+    ];
+    let different = [
+        ("\\frac{1}{2}", "\\frac{2}{4}"),
+        ("1/2", "2/4"),
+        ("-\\frac{1}{2}", "-\\frac{3}{6}"),
+        ("\\frac{1}{2}", "\\frac{1}{3}"),
+    ];
+    check(conventions, &equal, &different);
+}
+
+#[test]
+fn rounding_to_the_ground_truth() {
+    let conventions = Conventions {
+        rounding: true,
+        ..Conventions::default()
+    };
+    let equal = [
+        ("1.55", "1.547"),
+        ("1.41", "\\sqrt{2}"),
+        ("3.14", "\\pi"),
+        ("0.33", "1/3"),
+        ("1.55", "1.55"),
+    ];
+    let different = [
+        ("1.55", "1.5"),
+        ("1.55", "1.556"),
+        ("1.42", "\\sqrt{2}"),
+        ("1.414", "1.41"),
+        ("\\sqrt{2}", "1.41"),
+        ("1/3", "0.33"),
+    ];
+    check(conventions, &equal, &different);
+}
+
+#[test]
+fn units_required() {
+    let conventions = Conventions {
+        units: Units::Required,
+        ..Conventions::default()
+    };
+    let equal = [
+        ("12 \\text{ cm}", "12 cm"),
+        ("12 \\text{ cm}", "120 \\text{ mm}"),
+        ("12", "12"),
+    ];
+    let different = [
+        ("12 \\text{ cm}", "12"),
+        ("12", "12 \\text{ cm}"),
+        ("12 \\text{ cm}", "12 \\text{ m}"),
+    ];
+    check(conventions, &equal, &different);
+}
+
+#[test]
+fn units_ignored() {
+    let conventions = Conventions {
+        units: Units::Ignored,
+        ..Conventions::default()
+    };
+    let equal = [
+        ("12 \\text{ cm}", "12"),
+        ("12 \\text{ cm}", "12 \\text{ kg}"),
+        ("12", "12 \\text{ cm}"),
+    ];
+    let different = [("12 \\text{ cm}", "13 \\text{ cm}"), ("12", "13")];
+    check(conventions, &equal, &different);
+}
+
+#[test]
+fn lists_ordered() {
+    let conventions = Conventions {
+        ordered_lists: true,
+        ..Conventions::default()
+    };
+    let equal = [("1, 2", "1, 2"), ("\\{1, 2\\}", "\\{2, 1\\}")];
+    let different = [("1, 2", "2, 1"), ("1, 2, 3", "1, 3, 2")];
+    check(conventions, &equal, &different);
+}
+
+#[test]
+fn brackets_exact() {
+    let conventions = Conventions {
+        exact_brackets: true,
+        ..Conventions::default()
+    };
+    let equal = [("(1, 2)", "(1, 2)"), ("1, 2", "1, 2")];
+    let different = [("(1, 2)", "1, 2"), ("1, 2", "(1, 2)"), ("(1, 2)", "[1, 2]")];
+    check(conventions, &equal, &different);
+}

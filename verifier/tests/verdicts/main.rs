@@ -1,0 +1,77 @@
+//! Verdicts pair by pair: what counts as the same answer, and what comes near it and does not.
+
+mod adversarial;
+mod collections;
+mod conventions;
+mod expressions;
+mod numbers;
+mod relations;
+mod styles;
+mod words;
+
+use anytime_proto::v1;
+use anytime_verifier::grade;
+use anytime_verifier::options::{Conventions, Options};
+
+/// Whether the answer is right under these conventions.
+fn is_right(ground_truth: &str, answer: &str, conventions: Conventions) -> bool {
+    let options = Options {
+        extraction: v1::Extraction::Boxed,
+        conventions,
+    };
+    let response = format!("\\boxed{{{answer}}}");
+    grade(&response, &[ground_truth.to_owned()], &options).kind() == v1::VerdictKind::Correct
+}
+
+/// Fails with every pair that is judged wrongly, not with the first.
+fn check(conventions: Conventions, equal: &[(&str, &str)], different: &[(&str, &str)]) {
+    let judged = |pairs: &[(&str, &str)], wrongly: bool| -> Vec<String> {
+        let wrong = pairs
+            .iter()
+            .filter(|(truth, answer)| is_right(truth, answer, conventions) == wrongly);
+        wrong.map(|(truth, answer)| format!("{truth:?} ~ {answer:?}")).collect()
+    };
+    let refused = judged(equal, false);
+    let accepted = judged(different, true);
+    assert!(
+        refused.is_empty() && accepted.is_empty(),
+        "refused:\n{}\naccepted:\n{}",
+        refused.join("\n"),
+        accepted.join("\n")
+    );
+}
+
+#[test]
+fn numbers() {
+    check(Conventions::default(), numbers::EQUAL, numbers::DIFFERENT);
+}
+
+#[test]
+fn expressions() {
+    check(Conventions::default(), expressions::EQUAL, expressions::DIFFERENT);
+}
+
+#[test]
+fn relations() {
+    check(Conventions::default(), relations::EQUAL, relations::DIFFERENT);
+}
+
+#[test]
+fn collections() {
+    check(Conventions::default(), collections::EQUAL, collections::DIFFERENT);
+}
+
+#[test]
+fn words() {
+    check(Conventions::default(), words::EQUAL, words::DIFFERENT);
+}
+
+#[test]
+fn styles_of_data_sets() {
+    check(Conventions::default(), styles::EQUAL, styles::DIFFERENT);
+}
+
+#[test]
+fn adversarial() {
+    check(Conventions::default(), adversarial::EQUAL, adversarial::DIFFERENT);
+}
