@@ -10,10 +10,10 @@ SHELL := /usr/bin/env bash
 TEST_THREADS ?= 2
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 
-.PHONY: help setup demo test lint build images clean-runs
+.PHONY: help setup demo test lint build bench-verifier images clean-runs
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
 
 setup: ## Fetch libtorch and, where there is none, Redis
 	@deploy/setup.sh libtorch redis
@@ -41,6 +41,9 @@ test: ## Check formatting and lints, then run all tests
 	cargo clippy --workspace --all-targets -- -D warnings; \
 	cargo build --workspace --bins; \
 	env $(TEST_ENVIRONMENT) cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+bench-verifier: ## Compare the answer grader with its peers: verdicts and speed on the labelled cases
+	@bench/verifier/run.sh
 
 images: ## Build the container image for CPU
 	docker build -f deploy/Dockerfile -t anytime:cpu .

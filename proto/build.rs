@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 /// Messages that are also read from job files (TOML).
-const SPEC_MESSAGES: [&str; 9] = [
+const SPEC_MESSAGES: [&str; 10] = [
     "JobSpec",
     "ModelSpec",
     "DataSpec",
@@ -14,10 +14,11 @@ const SPEC_MESSAGES: [&str; 9] = [
     "TrainingSpec",
     "EvaluationSpec",
     "CheckpointSpec",
+    "GradingSpec",
 ];
 
 /// Enumerations inside them: (field, type), written by their short names.
-const SPEC_ENUMS: [(&str, &str); 7] = [
+const SPEC_ENUMS: [(&str, &str); 13] = [
     ("JobSpec.kind", "JobKind"),
     ("ModelSpec.dtype", "Dtype"),
     ("RolloutSpec.cache_policy", "CacheChoice"),
@@ -25,6 +26,12 @@ const SPEC_ENUMS: [(&str, &str); 7] = [
     ("ObjectiveSpec.variance_reduction", "VarianceReduction"),
     ("ObjectiveSpec.summary_method", "SummaryMethod"),
     ("TrainingSpec.schedule", "Schedule"),
+    ("GradingSpec.percents", "Percents"),
+    ("GradingSpec.fractions", "Fractions"),
+    ("GradingSpec.rounding", "Rounding"),
+    ("GradingSpec.units", "Units"),
+    ("GradingSpec.lists", "Lists"),
+    ("GradingSpec.brackets", "Brackets"),
 ];
 
 /// Messages that the command line prints as JSON.

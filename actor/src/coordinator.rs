@@ -247,9 +247,9 @@ impl Coordinator {
                 return;
             }
         };
-        let (grader, extraction) = (self.grader.clone(), group.lease.plan.extraction);
+        let (grader, grading) = (self.grader.clone(), group.lease.plan.grading);
         self.gradings.spawn(async move {
-            let verdicts = grader.grade(items, extraction).await;
+            let verdicts = grader.grade(items, grading).await;
             Graded {
                 number,
                 trace,

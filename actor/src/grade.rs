@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
-use anytime_proto::v1::{Extraction, VerdictKind, VerifyItem, VerifyRequest};
+use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_VERIFY_SECONDS;
 use metrics::histogram;
@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use tracing::warn;
 
 use crate::link::within;
+use crate::plan::Grading;
 
 /// Summaries in one call, unless one node alone has more.
 const BATCH_ITEMS: usize = 128;
@@ -30,7 +31,7 @@ const FAULT_TRIES: usize = 5;
 /// One node's summaries on their way to their verdicts.
 struct Ticket {
     items: Vec<VerifyItem>,
-    extraction: Extraction,
+    grading: Grading,
     reply: oneshot::Sender<Result<Vec<VerdictKind>, String>>,
 }
 
@@ -56,15 +57,11 @@ impl Grader {
     ///
     /// # Errors
     /// The last fault, once the patience or the tries are used up.
-    pub async fn grade(&self, items: Vec<VerifyItem>, extraction: Extraction) -> Result<Vec<VerdictKind>, String> {
+    pub async fn grade(&self, items: Vec<VerifyItem>, grading: Grading) -> Result<Vec<VerdictKind>, String> {
         let (reply, verdicts) = oneshot::channel();
         let ended = || "the grader has ended".to_owned();
         self.tickets
-            .send(Ticket {
-                items,
-                extraction,
-                reply,
-            })
+            .send(Ticket { items, grading, reply })
             .map_err(|_| ended())?;
         verdicts.await.map_err(|_| ended())?
     }
@@ -90,13 +87,13 @@ async fn make_batches(
             return;
         };
         let mut count = first.items.len();
-        let extraction = first.extraction;
+        let grading = first.grading;
         let mut batch = vec![first];
         while count < BATCH_ITEMS
             && let Ok(next) = tickets.try_recv()
         {
             count += next.items.len();
-            if next.extraction != extraction || count > BATCH_ITEMS {
+            if next.grading != grading || count > BATCH_ITEMS {
                 held_back = Some(next);
                 break;
             }
@@ -104,7 +101,7 @@ async fn make_batches(
         }
         let client = client.clone();
         tokio::spawn(async move {
-            Batch::new(batch, extraction).run(client, patience).await;
+            Batch::new(batch, grading).run(client, patience).await;
             drop(permit);
         });
     }
@@ -112,7 +109,7 @@ async fn make_batches(
 
 /// Tickets that are sent together. Each is answered as soon as its own items are decided.
 struct Batch {
-    extraction: Extraction,
+    grading: Grading,
     tickets: Vec<Option<Ticket>>,
     /// By ticket and item; `None` while undecided.
     verdicts: Vec<Vec<Option<VerdictKind>>>,
@@ -120,11 +117,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(tickets: Vec<Ticket>, extraction: Extraction) -> Self {
+    fn new(tickets: Vec<Ticket>, grading: Grading) -> Self {
         let verdicts = tickets.iter().map(|ticket| vec![None; ticket.items.len()]).collect();
         let tickets = tickets.into_iter().map(Some).collect();
         Self {
-            extraction,
+            grading,
             tickets,
             verdicts,
             last_problem: String::new(),
@@ -146,8 +143,8 @@ impl Batch {
                 .collect();
             let request = VerifyRequest {
                 items,
-                extraction: self.extraction.into(),
-                conventions: None,
+                extraction: self.grading.extraction.into(),
+                conventions: Some(self.grading.conventions),
             };
             match within(CALL_TIMEOUT, client.verify(request)).await {
                 Ok(response) if response.verdicts.len() == pending.len() => {

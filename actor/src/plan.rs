@@ -13,6 +13,15 @@ pub struct InvalidPlan {
     pub problem: String,
 }
 
+/// How the verifier finds an answer, and what it holds it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grading {
+    /// Where the answer stands in a summary.
+    pub extraction: v1::Extraction,
+    /// What mathematics leaves to convention.
+    pub conventions: v1::Conventions,
+}
+
 /// The distribution that tokens are drawn from, given the model's logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -56,8 +65,8 @@ pub struct Plan {
     pub eos_ids: Vec<u32>,
     /// Whether traces under way are prefilled again under new weights.
     pub recompute: bool,
-    /// How the verifier finds the answer.
-    pub extraction: v1::Extraction,
+    /// How the verifier finds the answer, and what it holds it to.
+    pub grading: Grading,
     /// The longest prompt that fits, in tokens.
     pub max_prompt_tokens: usize,
 }
@@ -111,7 +120,10 @@ impl Plan {
             },
             eos_ids: plan.eos_ids.clone(),
             recompute: plan.cache_policy() == v1::CachePolicy::Recompute,
-            extraction: plan.extraction(),
+            grading: Grading {
+                extraction: plan.extraction(),
+                conventions: plan.conventions.unwrap_or_default(),
+            },
             max_prompt_tokens: plan.max_prompt_tokens as usize,
         })
     }

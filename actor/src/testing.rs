@@ -23,6 +23,7 @@ pub(crate) fn plan_message() -> v1::RolloutPlan {
         vocabulary: 30,
         cache_policy: v1::CachePolicy::Keep.into(),
         extraction: v1::Extraction::Anytime.into(),
+        conventions: None,
         max_prompt_tokens: 8,
     }
 }

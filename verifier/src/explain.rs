@@ -66,6 +66,7 @@ fn show(answer: &Answer, steps: &mut Steps, out: &mut String) {
             show_items(items, (open, close), ", ", steps, out);
         }
         Body::Union(pieces) => show_items(pieces, ("", ""), " ∪ ", steps, out),
+        Body::Intersection(pieces) => show_items(pieces, ("", ""), " ∩ ", steps, out),
         Body::Difference(whole, removed) => {
             show(whole, steps, out);
             out.push_str(" ∖ ");

@@ -108,6 +108,7 @@ pub fn plan_message() -> v1::RolloutPlan {
         vocabulary: VOCABULARY - 2,
         cache_policy: v1::CachePolicy::Keep.into(),
         extraction: v1::Extraction::Anytime.into(),
+        conventions: None,
         max_prompt_tokens: 8,
     }
 }

@@ -42,6 +42,7 @@ fn common_plan(settings: &JobSettings, prepared: &Prepared, problems: &[v1::Prob
         vocabulary: prepared.tokenizer.vocabulary_size(),
         cache_policy: settings.rollout.cache_policy.into(),
         extraction: v1::Extraction::Anytime.into(),
+        conventions: Some(settings.grading),
         max_prompt_tokens: longest_prompt as u32,
         ..v1::RolloutPlan::default()
     }

@@ -46,6 +46,14 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     rollout.lease_seconds.get_or_insert(1800);
     let budgets = rollout.budgets.clone();
 
+    let grading = filled.grading.get_or_insert_default();
+    grading.percents.get_or_insert(v1::Percents::Either.into());
+    grading.fractions.get_or_insert(v1::Fractions::Any.into());
+    grading.rounding.get_or_insert(v1::Rounding::Exact.into());
+    grading.units.get_or_insert(v1::Units::Optional.into());
+    grading.lists.get_or_insert(v1::Lists::Unordered.into());
+    grading.brackets.get_or_insert(v1::Brackets::Lenient.into());
+
     let objective = filled.objective.get_or_insert_default();
     objective.name.get_or_insert_with(|| "brpo".to_owned());
     objective.lambda.get_or_insert(0.5);

@@ -72,6 +72,8 @@ pub struct JobSettings {
     pub evaluation: EvaluationSettings,
     /// What is written, and when.
     pub checkpoint: CheckpointSettings,
+    /// What answers are held to.
+    pub grading: v1::Conventions,
 }
 
 /// See `ModelSpec` in job.proto.

@@ -41,6 +41,18 @@ fn defaults_are_the_papers() {
 }
 
 #[test]
+fn conventions_of_grading_are_settings() {
+    assert_eq!(parse("").expect("valid").grading.units(), v1::Units::Optional);
+    let exact = "[grading]\npercents = \"exact\"\nrounding = \"to_ground_truth\"\nunits = \"required\"";
+    let grading = parse(exact).expect("valid").grading;
+    assert_eq!(grading.percents(), v1::Percents::Exact);
+    assert_eq!(grading.rounding(), v1::Rounding::ToGroundTruth);
+    assert_eq!(grading.units(), v1::Units::Required);
+    assert_eq!(grading.lists(), v1::Lists::Unordered);
+    assert!(parse("[grading]\nunits = \"metric\"").is_err());
+}
+
+#[test]
 fn filling_in_defaults_twice_changes_nothing() {
     let spec = parse_job_file(TRAIN).expect("valid");
     let filled = with_defaults(&spec);

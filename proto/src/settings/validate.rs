@@ -32,6 +32,7 @@ pub(super) fn check(spec: &v1::JobSpec) -> Checked<JobSettings> {
     let training = check_training(&spec.training.unwrap_or_default(), kind)?;
     let evaluation = check_evaluation(&spec.evaluation.clone().unwrap_or_default(), kind)?;
     let checkpoint = check_checkpoint(&spec.checkpoint.clone().unwrap_or_default());
+    let grading = check_grading(&spec.grading.unwrap_or_default())?;
     Ok(JobSettings {
         name,
         kind,
@@ -43,6 +44,7 @@ pub(super) fn check(spec: &v1::JobSpec) -> Checked<JobSettings> {
         training,
         evaluation,
         checkpoint,
+        grading,
     })
 }
 
@@ -141,6 +143,20 @@ fn check_rollout(rollout: &v1::RolloutSpec) -> Checked<RolloutSettings> {
         seed: rollout.seed.unwrap_or_default(),
         cache_policy,
         lease_seconds: count("rollout.lease_seconds", rollout.lease_seconds, 7 * 24 * 3600)?,
+    })
+}
+
+fn check_grading(grading: &v1::GradingSpec) -> Checked<v1::Conventions> {
+    fn choice<E: ShortName>(field: &str, number: Option<i32>) -> Checked<i32> {
+        enumeration::<E>(field, number.unwrap_or_default()).map(Into::into)
+    }
+    Ok(v1::Conventions {
+        percents: choice::<v1::Percents>("grading.percents", grading.percents)?,
+        fractions: choice::<v1::Fractions>("grading.fractions", grading.fractions)?,
+        rounding: choice::<v1::Rounding>("grading.rounding", grading.rounding)?,
+        units: choice::<v1::Units>("grading.units", grading.units)?,
+        lists: choice::<v1::Lists>("grading.lists", grading.lists)?,
+        brackets: choice::<v1::Brackets>("grading.brackets", grading.brackets)?,
     })
 }
 

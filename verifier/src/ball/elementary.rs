@@ -288,6 +288,9 @@ mod tests {
 
     type Unary = fn(&Ball, &mut Context<'_>) -> Result<Ball, Trouble>;
 
+    /// A name, the function, and the same on floats.
+    type Case = (&'static str, Unary, fn(f64) -> f64);
+
     fn from_f64(value: f64) -> Ball {
         let bits = value.abs().to_bits();
         let mantissa = IBig::from(bits & ((1 << 52) - 1) | 1 << 52);
@@ -301,7 +304,6 @@ mod tests {
 
     #[test]
     fn functions_agree_with_floats_and_with_themselves_at_higher_precision() {
-        type Case = (&'static str, Unary, fn(f64) -> f64);
         let functions: [Case; 6] = [
             ("exp", exponential, f64::exp),
             (

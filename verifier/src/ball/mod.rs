@@ -9,6 +9,7 @@ pub mod elementary;
 pub mod evaluate;
 mod function;
 pub mod point;
+mod power;
 pub mod radius;
 mod random;
 pub mod real;

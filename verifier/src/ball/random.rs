@@ -29,13 +29,16 @@ const AGREEING_BITS: i64 = 128;
 const PRECISIONS: [usize; 3] = [192, 512, 1280];
 /// The same with unknown functions, whose arguments are told apart at half of the bits.
 const PRECISIONS_OF_UNKNOWN: [usize; 2] = [768, 2048];
-/// The points, positive ones first. The first five are always tried, so that a function of positive numbers, such as
-/// `√(x²)` for `x`, is seen through at a negative one; the others only until enough of them are usable.
-const POINTS: [(Signs, i64); 14] = [
+/// The points, small and large, of all signs. The first six are always tried, so that a function of positive numbers,
+/// such as `√(x²)` for `x`, is seen through at a negative one; the others only until enough of them are usable, or
+/// where a function has corners, as `|x - 100|` has.
+const POINTS: [(Signs, i64); 20] = [
     (Signs::Positive, 0),
-    (Signs::Positive, 1),
+    (Signs::Positive, 4),
     (Signs::Negative, 0),
-    (Signs::Mixed, 1),
+    (Signs::Negative, 4),
+    (Signs::Mixed, 2),
+    (Signs::Positive, 7),
     (Signs::Mixed, 0),
     (Signs::Positive, -2),
     (Signs::Positive, 3),
@@ -46,9 +49,13 @@ const POINTS: [(Signs, i64); 14] = [
     (Signs::Positive, 0),
     (Signs::Positive, 2),
     (Signs::Positive, 5),
+    (Signs::Positive, 10),
+    (Signs::Negative, 7),
+    (Signs::Negative, 10),
+    (Signs::Mixed, 12),
 ];
 /// How many of the points are always tried.
-const ALWAYS_TRIED: usize = 5;
+const ALWAYS_TRIED: usize = 6;
 
 /// What occurs in expressions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +66,8 @@ pub(super) struct Survey {
     imaginary: bool,
     modulus: bool,
     parts: bool,
+    /// Functions that are made of pieces: points on all of them count.
+    corners: bool,
 }
 
 impl Survey {
@@ -70,6 +79,7 @@ impl Survey {
             Expression::Symbol(_) => self.varies = true,
             Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(|part| self.add(part)),
             Expression::Power(base, exponent) => {
+                self.corners |= matches!(&**exponent, Expression::Number(exponent) if !exponent.is_int());
                 self.add(base);
                 self.add(exponent);
             }
@@ -77,7 +87,8 @@ impl Survey {
                 match function {
                     Function::Named(_) => (self.varies, self.unknown) = (true, true),
                     Function::Re | Function::Im | Function::Conjugate => self.parts = true,
-                    Function::Abs => self.modulus = true,
+                    Function::Abs => (self.modulus, self.corners) = (true, true),
+                    Function::Floor | Function::Ceiling | Function::Max | Function::Min => self.corners = true,
                     _ => {}
                 }
                 arguments.iter().for_each(|argument| self.add(argument));
@@ -157,7 +168,7 @@ fn try_points<T>(
         let mut state = None;
         let mut usable = 0;
         for (index, (signs, scale)) in POINTS.into_iter().enumerate() {
-            if index >= ALWAYS_TRIED && usable >= ENOUGH_POINTS {
+            if index >= ALWAYS_TRIED && usable >= ENOUGH_POINTS && !survey.corners {
                 break;
             }
             let mut hasher = Fnv::seeded(seed);

@@ -52,7 +52,7 @@ impl<'steps> Context<'steps> {
         }
     }
 
-    /// Charges one operation. A multiplication of w words takes about 10 + w²/8 steps with allocation.
+    /// Charges one operation. A multiplication of w words takes about 12 + w²/8 steps with allocation.
     pub(super) fn charge(&mut self) -> Result<(), Stop> {
         self.charge_many(1)
     }
@@ -60,7 +60,7 @@ impl<'steps> Context<'steps> {
     /// Charges this many operations.
     pub(super) fn charge_many(&mut self, operations: u64) -> Result<(), Stop> {
         let words = self.precision as u64 / 64 + 1;
-        self.steps.spend(operations.saturating_mul(10 + words * words / 8))
+        self.steps.spend(operations.saturating_mul(12 + words * words / 8))
     }
 
     /// Runs something at another precision.

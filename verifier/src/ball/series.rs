@@ -125,7 +125,7 @@ pub(super) fn exponential_series(x: &Ball, bits: i64, context: &mut Context<'_>)
 
 /// The sine of an exact number of magnitude at most a half.
 pub(super) fn sine_series(x: &Ball, bits: i64, context: &mut Context<'_>) -> Result<Ball, Trouble> {
-    context.charge_many(expected_terms(bits, 2 - 2 * x.top().max(-bits)))?;
+    context.charge_many(2 * expected_terms(bits, 2 - 2 * x.top().max(-bits)))?;
     let x = x.fixed(bits);
     let square: IBig = (&x * &x) >> bits as usize;
     let mut term = x.clone();

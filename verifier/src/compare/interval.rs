@@ -34,32 +34,67 @@ impl Comparison<'_> {
     /// Whether both are the same set of real numbers.
     pub(super) fn number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         // A pair of brackets is an interval only where something says so.
-        let is_sure = |body: &Body| {
-            matches!(body, Body::Union(_) | Body::Difference(..) | Body::Chain(..))
-                || is_half_open(body)
-                || is_alternative(body)
-        };
-        if !is_sure(answer) && !is_sure(truth) {
+        if !is_surely_numbers(answer) && !is_surely_numbers(truth) {
             return None;
         }
-        let (mut variable, mut wanted_variable) = (None, None);
-        let has_one_variable = one_variable(answer, &mut variable) && one_variable(truth, &mut wanted_variable);
-        if !has_one_variable || variable.is_some() && wanted_variable.is_some() && variable != wanted_variable {
+        let (variable, wanted) = (self.variable(answer), self.variable(truth));
+        if is_mixed(variable.as_ref()) || is_mixed(wanted.as_ref()) {
             return None;
         }
-        let left = self.number_set(answer)?;
-        let right = self.number_set(truth)?;
-        if left.len() != right.len() {
+        if let (Some(variable), Some(wanted)) = (variable, wanted)
+            && variable != wanted
+        {
             return None;
         }
-        let mut pairs = left.into_iter().zip(right);
-        let is_same =
-            pairs.all(|(left, right)| self.same_end(left.from, right.from) && self.same_end(left.to, right.to));
+        let wanted = self.readings(truth);
+        let found = self.readings(answer);
+        let is_same = found
+            .iter()
+            .any(|found| wanted.iter().any(|wanted| self.same_set(found, wanted)));
         is_same.then_some(Rule::Interval)
     }
 
-    fn same_end(&mut self, left: End, right: End) -> bool {
-        left.is_closed == right.is_closed && self.expressions(left.value, right.value)
+    /// The sets that a body may mean: conditions behind commas may hold together or each by itself.
+    fn readings(&mut self, body: &Body) -> Vec<Vec<Interval>> {
+        let mut readings: Vec<Vec<Interval>> = self.number_set(body).into_iter().collect();
+        if let Body::List(conditions) = body {
+            readings.extend(self.intersection(conditions));
+        }
+        readings
+    }
+
+    fn same_set(&mut self, left: &[Interval], right: &[Interval]) -> bool {
+        left.len() == right.len()
+            && left
+                .iter()
+                .zip(right)
+                .all(|(left, right)| self.same_end(&left.from, &right.from) && self.same_end(&left.to, &right.to))
+    }
+
+    /// What conditions are on: the variable or the function of it, in canonical form.
+    pub(super) fn variable(&mut self, body: &Body) -> Option<String> {
+        match body {
+            Body::Chain(sides, _) => {
+                let side = sides.iter().find(|side| !is_constant(&side.expression))?;
+                let linear = super::normal_form(side, self.steps).ok()?.linear()?;
+                Some(linear.atom.to_string())
+            }
+            Body::Union(pieces) | Body::List(pieces) | Body::Intersection(pieces) => {
+                let mut variables = pieces.iter().filter_map(|piece| self.variable(&piece.body));
+                let first = variables.next()?;
+                // Two variables are no set of numbers.
+                Some(if variables.all(|next| next == first) {
+                    first
+                } else {
+                    String::new()
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn same_end(&mut self, left: &End, right: &End) -> bool {
+        left.is_closed == right.is_closed && self.expressions(left.value.clone(), right.value.clone())
     }
 
     /// The set as sorted intervals that do not touch.
@@ -88,14 +123,6 @@ impl Comparison<'_> {
                 .iter()
                 .map(|point| end_value(point).map(Interval::point))
                 .collect(),
-            Body::List(pieces) if is_alternative(body) => {
-                // Inequalities that go together hold together, if they can: `x > 1, x < 3`.
-                let mut sets = Vec::with_capacity(pieces.len());
-                for piece in pieces {
-                    sets.push(self.intervals(&piece.body)?);
-                }
-                self.common(&sets).or_else(|| Some(sets.concat()))
-            }
             Body::Union(pieces) | Body::List(pieces) => {
                 let mut all = Vec::new();
                 for piece in pieces {
@@ -110,6 +137,7 @@ impl Comparison<'_> {
                 }
                 Some(all)
             }
+            Body::Intersection(pieces) => self.intersection(pieces),
             Body::Difference(whole, removed) => {
                 let whole = self.number_set(&whole.body)?;
                 let Body::Set(points) = &removed.body else {
@@ -123,35 +151,35 @@ impl Comparison<'_> {
         }
     }
 
-    /// What single intervals have in common; nothing if that is nothing, or if one is more than a single interval.
-    fn common(&mut self, sets: &[Vec<Interval>]) -> Option<Vec<Interval>> {
+    /// What is in every piece; pieces are single intervals.
+    fn intersection(&mut self, pieces: &[Answer]) -> Option<Vec<Interval>> {
         let mut common: Option<Interval> = None;
-        for set in sets {
-            let [interval] = set.as_slice() else {
-                return None;
-            };
-            let Some(so_far) = &mut common else {
-                common = Some(interval.clone());
-                continue;
-            };
-            match self.order(&so_far.from.value, &interval.from.value)? {
-                Ordering::Less => so_far.from = interval.from.clone(),
-                Ordering::Equal => so_far.from.is_closed &= interval.from.is_closed,
-                Ordering::Greater => {}
-            }
-            match self.order(&so_far.to.value, &interval.to.value)? {
-                Ordering::Greater => so_far.to = interval.to.clone(),
-                Ordering::Equal => so_far.to.is_closed &= interval.to.is_closed,
-                Ordering::Less => {}
-            }
+        for piece in pieces.iter().take(MAX_INTERVALS) {
+            let [next] = <[Interval; 1]>::try_from(self.intervals(&piece.body)?).ok()?;
+            common = Some(match common {
+                None => next,
+                Some(known) => {
+                    let from = match self.order(&known.from.value, &next.from.value)? {
+                        Ordering::Less => next.from,
+                        Ordering::Greater => known.from,
+                        Ordering::Equal => End {
+                            is_closed: known.from.is_closed && next.from.is_closed,
+                            ..known.from
+                        },
+                    };
+                    let to = match self.order(&known.to.value, &next.to.value)? {
+                        Ordering::Less => known.to,
+                        Ordering::Greater => next.to,
+                        Ordering::Equal => End {
+                            is_closed: known.to.is_closed && next.to.is_closed,
+                            ..known.to
+                        },
+                    };
+                    Interval { from, to }
+                }
+            });
         }
-        let common = common?;
-        let is_empty = match self.order(&common.from.value, &common.to.value)? {
-            Ordering::Less => false,
-            Ordering::Equal => !(common.from.is_closed && common.to.is_closed),
-            Ordering::Greater => true,
-        };
-        (!is_empty).then(|| vec![common])
+        self.merged(common.into_iter().collect())
     }
 
     /// Takes points out of a set.
@@ -218,7 +246,7 @@ impl Comparison<'_> {
                     to: End::open(infinity()),
                 };
                 Some(match relation {
-                    Relation::Equal => vec![Interval::point(value.clone())],
+                    Relation::Equal | Relation::Approximate => vec![Interval::point(value.clone())],
                     Relation::NotEqual => vec![below(false), above(false)],
                     Relation::Less => vec![below(false)],
                     Relation::LessOrEqual => vec![below(true)],
@@ -347,42 +375,22 @@ impl Interval {
     }
 }
 
+/// Whether conditions are on more than one variable, so that they describe no set of numbers.
+pub(super) fn is_mixed(variable: Option<&String>) -> bool {
+    variable.is_some_and(String::is_empty)
+}
+
 /// `(a, b]` is no tuple.
 fn is_half_open(body: &Body) -> bool {
     matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
 }
 
-/// `x < 1` or `x > 3`.
-fn is_alternative(body: &Body) -> bool {
-    matches!(body, Body::List(items) if items.iter().all(|item| matches!(item.body, Body::Chain(..))))
-}
-
-/// Whether no more than one variable occurs in the inequalities among these pieces.
-pub(super) fn has_one_variable(pieces: &[Answer]) -> bool {
-    let mut variable = None;
-    pieces.iter().all(|piece| one_variable(&piece.body, &mut variable))
-}
-
-/// Whether no second variable occurs in the inequalities of a set; notes the one that does.
-fn one_variable<'b>(body: &'b Body, variable: &mut Option<&'b str>) -> bool {
+/// Whether a body can be nothing but a set of numbers.
+fn is_surely_numbers(body: &Body) -> bool {
     match body {
-        Body::Chain(sides, _) => sides.iter().all(|side| only_variable(&side.expression, variable)),
-        Body::Union(pieces) | Body::List(pieces) => pieces.iter().all(|piece| {
-            let label = piece.label.as_ref().and_then(|label| label.expression.as_ref());
-            label.is_none_or(|label| only_variable(label, variable)) && one_variable(&piece.body, variable)
-        }),
-        _ => true,
-    }
-}
-
-fn only_variable<'e>(expression: &'e Expression, variable: &mut Option<&'e str>) -> bool {
-    match expression {
-        Expression::Symbol(name) => *variable.get_or_insert(name) == name.as_str(),
-        Expression::Number(_) | Expression::Constant(_) => true,
-        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
-            parts.iter().all(|part| only_variable(part, variable))
-        }
-        Expression::Power(base, exponent) => only_variable(base, variable) && only_variable(exponent, variable),
+        Body::Union(_) | Body::Intersection(_) | Body::Difference(..) | Body::Chain(..) => true,
+        Body::List(items) => items.iter().all(|item| matches!(item.body, Body::Chain(..))),
+        other => is_half_open(other),
     }
 }
 

@@ -67,7 +67,7 @@ impl Comparison<'_> {
     pub fn compare(&mut self, answer: &Parsed, truth: &Parsed) -> Option<Rule> {
         if let (Some(named), Some(wanted)) = (&answer.choice, &truth.choice)
             && wanted.is_alone
-            && (wanted.is_marked || named.is_alone)
+            && (wanted.is_marked || named.is_alone || named.is_text)
             && (named.letter == wanted.letter
                 || (wanted.is_marked || named.is_marked) && named.letter.eq_ignore_ascii_case(&wanted.letter))
         {
@@ -139,12 +139,25 @@ impl Comparison<'_> {
             (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
+            // The same value twice is one answer.
+            (Body::List(items), Body::Quantity(_)) => {
+                let all_same = items
+                    .iter()
+                    .all(|item| self.bodies(&item.body, truth) == Some(Rule::Value));
+                all_same.then_some(Rule::Value)
+            }
             (Body::Chain(sides, relations), Body::Quantity(truth)) => {
                 self.chain_ends_in(sides, relations, truth).then_some(Rule::Value)
             }
             (Body::Quantity(answer), Body::Chain(sides, relations)) => {
-                let all_equal = relations.iter().all(|relation| *relation == Relation::Equal);
-                let is_one_value = all_equal && sides.iter().all(|side| self.quantities(answer, side));
+                let is_rounded = relations.contains(&Relation::Approximate);
+                let all_equal = relations.iter().all(|relation| relation.is_equality());
+                let is_one_value = all_equal
+                    && if is_rounded {
+                        sides.iter().any(|side| self.quantities(answer, side))
+                    } else {
+                        sides.iter().all(|side| self.quantities(answer, side))
+                    };
                 is_one_value.then_some(Rule::Value)
             }
             (Body::Chain(left, left_relations), Body::Chain(right, right_relations)) => self

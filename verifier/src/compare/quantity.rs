@@ -108,6 +108,13 @@ impl Comparison<'_> {
             }
             (Some(Unit::Degree), None) => self.close_enough(answer, truth) || self.scaled(answer, degree(), truth),
             (None, Some(Unit::Degree)) => self.close_enough(answer, truth) || self.scaled(truth, degree(), answer),
+            (Some(Unit::Measure(dimensions, _)), Some(Unit::Measure(wanted, _)))
+                if is_generic(dimensions) != is_generic(wanted) =>
+            {
+                // `20 square units` is right for 20 cm², `20 units` is not.
+                let exponents = |dimensions: &[(&str, i32)]| dimensions.first().map(|(_, exponent)| *exponent);
+                exponents(dimensions) == exponents(wanted) && self.close_enough(answer, truth)
+            }
             (Some(Unit::Measure(dimensions, size)), Some(Unit::Measure(wanted, wanted_size))) => {
                 dimensions == wanted
                     && (size == wanted_size && self.close_enough(answer, truth)
@@ -115,6 +122,11 @@ impl Comparison<'_> {
                             let ratio = size / wanted_size;
                             self.scaled(answer, Expression::Number(ratio), truth)
                         })
+            }
+            (Some(Unit::Words(words)), Some(other)) | (Some(other), Some(Unit::Words(words)))
+                if !may_be_same(words, other) =>
+            {
+                false
             }
             (Some(Unit::Words(_)), _)
             | (_, Some(Unit::Words(_)))
@@ -155,6 +167,58 @@ impl Comparison<'_> {
             order.is_some_and(|order| order != outside)
         })
     }
+}
+
+/// Words that count anything: they contradict no unit.
+const COUNTS: [&str; 27] = [
+    "way",
+    "arrangement",
+    "possibility",
+    "possibilitie",
+    "combination",
+    "choice",
+    "outcome",
+    "permutation",
+    "solution",
+    "value",
+    "number",
+    "integer",
+    "item",
+    "total",
+    "piece",
+    "unit",
+    "distinct",
+    "different",
+    "possible",
+    "of",
+    "in",
+    "pair",
+    "triple",
+    "time",
+    "case",
+    "element",
+    "each",
+];
+
+/// Whether words may stand for the other unit: they count anything, or name the same thing.
+fn may_be_same(words: &str, other: &Unit) -> bool {
+    let counts = |words: &str| words.split(' ').all(|word| COUNTS.contains(&singular(word)));
+    match other {
+        Unit::Words(other) => {
+            let last = |words: &'_ str| words.rsplit(' ').next().map(|word| singular(word).to_owned());
+            counts(words) || counts(other) || last(words) == last(other)
+        }
+        _ => counts(words),
+    }
+}
+
+fn singular(word: &str) -> &str {
+    word.strip_suffix('s').unwrap_or(word)
+}
+
+/// Whether a unit is only called `units`.
+fn is_generic(dimensions: &[(&'static str, i32)]) -> bool {
+    matches!(dimensions, [("unit", _)])
 }
 
 fn hundredth() -> Expression {

@@ -1,7 +1,6 @@
 //! Equations, inequalities and chains of them.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use super::{Comparison, Rule};
 use crate::ball::{self, Proportion};
@@ -17,23 +16,30 @@ impl Comparison<'_> {
     /// Whether a chain of equations, `m + n = 20 + 5 = 25`, says that something is the ground truth. The first side
     /// may name what was asked for; every other one must be the ground truth, or it would be a second guess.
     pub(super) fn chain_ends_in(&mut self, sides: &[Quantity], relations: &[Relation], truth: &Quantity) -> bool {
-        if relations.iter().any(|relation| *relation != Relation::Equal) {
+        if relations.iter().any(|relation| !relation.is_equality()) {
             return false;
         }
-        let [first, others @ ..] = sides else {
+        // `1/3 ≈ 0.33`: what only approximates an exact value adds nothing.
+        let approximation = relations.iter().position(|relation| *relation == Relation::Approximate);
+        let exact = match approximation {
+            Some(end) if is_constant(&sides[end].expression) => &sides[..=end],
+            _ => sides,
+        };
+        let [first, others @ ..] = exact else {
             return false;
         };
         if !others.iter().all(|side| self.quantities(side, truth)) {
             return false;
         }
-        let names_something = if is_constant(&truth.expression) {
-            names_a_value(&first.expression, &truth.expression)
-        } else {
-            matches!(
-                first.expression,
-                Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
-            )
-        };
+        let names_something = !others.is_empty()
+            && if is_constant(&truth.expression) {
+                is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
+            } else {
+                matches!(
+                    first.expression,
+                    Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
+                )
+            };
         names_something || self.quantities(first, truth)
     }
 
@@ -57,6 +63,13 @@ impl Comparison<'_> {
         if let ([left, right], [relation]) = answer
             && let ([wanted_left, wanted_right], [wanted_relation]) = truth
         {
+            // Relations between numbers are true or false; only their sides tell them apart.
+            if [left, right, wanted_left, wanted_right]
+                .iter()
+                .all(|side| is_constant(&side.expression))
+            {
+                return false;
+            }
             let difference = left.expression.clone().minus(right.expression.clone());
             let wanted = wanted_left.expression.clone().minus(wanted_right.expression.clone());
             return match self.proportion(&difference, &wanted) {
@@ -153,38 +166,6 @@ impl Comparison<'_> {
     }
 }
 
-/// Whether an equation of this side with a constant only says what its value is, as `m + n = 25` does and `|z| = 5`;
-/// `x + 1 = 5` and `x + y = 0` are equations still to be solved.
-fn names_a_value(side: &Expression, value: &Expression) -> bool {
-    match side {
-        Expression::Symbol(_) | Expression::Call(..) => !is_constant(side),
-        _ => {
-            let mut names = BTreeSet::new();
-            let mut has_call = false;
-            collect_names(side, &mut names, &mut has_call);
-            *value != Expression::integer(0) && (names.len() > 1 || has_call)
-        }
-    }
-}
-
-/// The variables of an expression, and whether it has functions of them.
-fn collect_names<'e>(expression: &'e Expression, names: &mut BTreeSet<&'e str>, has_call: &mut bool) {
-    match expression {
-        Expression::Symbol(name) => {
-            names.insert(name);
-        }
-        Expression::Number(_) | Expression::Constant(_) => {}
-        Expression::Sum(parts) | Expression::Product(parts) => {
-            parts.iter().for_each(|part| collect_names(part, names, has_call));
-        }
-        Expression::Call(..) => *has_call |= !is_constant(expression),
-        Expression::Power(base, exponent) => {
-            collect_names(base, names, has_call);
-            collect_names(exponent, names, has_call);
-        }
-    }
-}
-
 /// The left side minus the right side of an equation.
 fn equation(answer: &Answer) -> Option<Expression> {
     match (&answer.label, &answer.body) {
@@ -226,6 +207,15 @@ pub(super) fn is_constant(expression: &Expression) -> bool {
             parts.iter().all(is_constant)
         }
         Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
+    }
+}
+
+/// `m + n`, as the answer to what `m + n` is.
+fn is_sum_of_symbols(expression: &Expression) -> bool {
+    match expression {
+        Expression::Sum(terms) => terms.iter().all(|term| matches!(term, Expression::Symbol(_))),
+        Expression::Symbol(_) => true,
+        _ => false,
     }
 }
 

@@ -199,6 +199,16 @@ fn factorial(argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
             }
             arithmetic::product(factors, steps)
         }
+        // (n - k)! = n! / (n·(n - 1)···(n - k + 1)).
+        Some(shift) if (-MAX_FALLING..0).contains(&shift) => {
+            let unshifted = subtract(argument.clone(), Form::integer(shift), steps)?;
+            let mut factors = vec![call(Function::Factorial, unshifted.clone())?];
+            for offset in 0..-shift {
+                let factor = subtract(unshifted.clone(), Form::integer(offset), steps)?;
+                factors.push(power::rational_power(&factor, &RBig::from(-1), steps)?);
+            }
+            arithmetic::product(factors, steps)
+        }
         _ => call(Function::Factorial, argument.clone()),
     }
 }

@@ -33,8 +33,10 @@ pub enum Body {
     Set(Vec<Answer>),
     /// Items in brackets: a tuple, a vector or an interval.
     Sequence(Bracket, Bracket, Vec<Answer>),
-    /// The union of sets.
+    /// The union of sets, or alternatives: `x < 1` or `x > 3`.
     Union(Vec<Answer>),
+    /// Conditions that hold together: `x > 1` and `x < 3`.
+    Intersection(Vec<Answer>),
     /// The first set without the second.
     Difference(Box<Answer>, Box<Answer>),
     /// A matrix, row by row.
@@ -109,6 +111,8 @@ pub struct Choice {
     pub is_alone: bool,
     /// Whether it was set as a choice: in brackets or as text.
     pub is_marked: bool,
+    /// Whether the letter was set as text.
+    pub is_text: bool,
 }
 
 /// Why nothing can be made of a text.

@@ -24,6 +24,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
                 letter,
                 is_alone: rest.is_empty(),
                 is_marked: true,
+                is_text: is_text || matches!(single.kind, Kind::Text(_)),
             })
             .filter(|_| repeats_choice(rest))
         }
@@ -31,6 +32,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
             letter: letter_of(single)?,
             is_alone: true,
             is_marked: is_text || has_prefix || matches!(single.kind, Kind::Text(_)),
+            is_text: is_text || matches!(single.kind, Kind::Text(_)),
         }),
         [open, single, close, rest @ ..]
             if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) =>
@@ -41,6 +43,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
                 letter,
                 is_alone: rest.is_empty(),
                 is_marked: true,
+                is_text: is_text || matches!(single.kind, Kind::Text(_)),
             })
         }
         _ => None,
@@ -52,7 +55,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
 fn repeats_choice(rest: &[Token<'_>]) -> bool {
     let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
     let names_another = rest.iter().any(|token| {
-        matches!(token.kind, Kind::Conjunction | Kind::Comma | Kind::Semicolon)
+        matches!(token.kind, Kind::Conjunction(_) | Kind::Comma | Kind::Semicolon)
             || letter_of(token).is_some()
             || matches!(token.kind, Kind::Text(word) | Kind::Word(word) if takes_back(word))
     });

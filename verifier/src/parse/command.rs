@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::token::Kind;
+use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
 
 /// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
@@ -34,7 +34,7 @@ pub(super) const VARIABLE_FONTS: [&str; 10] = [
 ];
 
 /// Commands that leave nothing.
-pub(super) const DRESS: [&str; 35] = [
+pub(super) const DRESS: [&str; 47] = [
     "left",
     "right",
     "big",
@@ -70,6 +70,18 @@ pub(super) const DRESS: [&str; 35] = [
     "]",
     "/",
     "protect",
+    "small",
+    "large",
+    "Large",
+    "LARGE",
+    "huge",
+    "normalsize",
+    "therefore",
+    "implies",
+    "Rightarrow",
+    "Longrightarrow",
+    "checkmark",
+    "blacksquare",
 ];
 
 /// Commands that leave a space.
@@ -89,7 +101,8 @@ pub(super) fn upright_constant(content: &str) -> Option<Kind<'static>> {
     match content {
         "e" => Some(Kind::Constant(Constant::Euler)),
         "i" => Some(Kind::Constant(Constant::Imaginary)),
-        "or" | "and" => Some(Kind::Conjunction),
+        "or" => Some(Kind::Conjunction(Conjunction::Or)),
+        "and" => Some(Kind::Conjunction(Conjunction::And)),
         _ => None,
     }
 }
@@ -124,6 +137,21 @@ pub(super) fn degree_length(rest: &str) -> Option<usize> {
         after
     };
     Some(rest.len() - after.len())
+}
+
+/// What follows the distance of a row break: `\\[4pt]`.
+pub(super) fn without_row_distance(text: &str) -> &str {
+    let Some((distance, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) else {
+        return text;
+    };
+    let is_length = ["pt", "em", "ex", "mm", "cm", "in"].iter().any(|unit| {
+        let number = distance.strip_suffix(unit).unwrap_or_default().trim();
+        !number.is_empty()
+            && number
+                .bytes()
+                .all(|next| next.is_ascii_digit() || matches!(next, b'.' | b'-'))
+    });
+    if is_length { rest } else { text }
 }
 
 /// Splits a text that starts with a backslash after its command, letters or one other character: the name without the

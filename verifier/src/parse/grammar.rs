@@ -26,7 +26,7 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
         depth: 0,
         open_bars: 0,
     };
-    let parsed = parser.stacked()?;
+    let parsed = parser.sum()?;
     if parser.position < tokens.len() {
         return Err(NoExpression::NotMathematics);
     }
@@ -88,27 +88,25 @@ impl<'a> Parser<'_, 'a> {
             let term = self.product()?;
             terms.push(if is_negative { term.negated() } else { term });
         }
-        Ok(if terms.len() == 1 {
+        let sum = if terms.len() == 1 {
             terms.remove(0)
         } else {
             Expression::Sum(terms)
-        })
-    }
-
-    /// A sum, or `n \choose k` or `a \over b`, which take all of their group.
-    pub(super) fn stacked(&mut self) -> Parsed {
-        let upper = self.sum()?;
-        let Some(Kind::Other(command @ ("\\choose" | "\\over"))) = self.peek() else {
-            return Ok(upper);
         };
-        let is_binomial = *command == "\\choose";
-        self.position += 1;
-        let lower = self.sum()?;
-        Ok(if is_binomial {
-            Expression::Call(Function::Binomial, vec![upper, lower])
-        } else {
-            Expression::Product(vec![upper, lower.inverse()])
-        })
+        // `{a \over b}`: the command takes what its group holds on either side.
+        if self.depth < MAX_NESTING && self.take(&Kind::Over) {
+            self.depth += 1;
+            let denominator = self.sum()?;
+            self.depth -= 1;
+            return Ok(quotient(sum, denominator));
+        }
+        if self.depth < MAX_NESTING && self.take(&Kind::Choose) {
+            self.depth += 1;
+            let lower = self.sum()?;
+            self.depth -= 1;
+            return Ok(Expression::Call(Function::Binomial, vec![sum, lower]));
+        }
+        Ok(sum)
     }
 
     fn product(&mut self) -> Parsed {
@@ -282,6 +280,16 @@ pub(super) fn starts_factor(kind: &Kind<'_>, open_bars: usize) -> bool {
         | Kind::Open(Bracket::Round | Bracket::Square | Bracket::Floor | Bracket::Ceiling | Bracket::Bar) => true,
         Kind::Bar => open_bars == 0,
         _ => false,
+    }
+}
+
+/// A quotient; of two numbers at once.
+pub(super) fn quotient(numerator: Expression, denominator: Expression) -> Expression {
+    match (numerator, denominator) {
+        (Expression::Number(numerator), Expression::Number(denominator)) if !denominator.is_zero() => {
+            Expression::Number(numerator / denominator)
+        }
+        (numerator, denominator) => Expression::Product(vec![numerator, denominator.inverse()]),
     }
 }
 

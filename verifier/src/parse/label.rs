@@ -73,11 +73,22 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
     }
     let mut in_brackets = 0usize;
     let mut has_letter = false;
+    // `AB` names a segment, `xy` multiplies.
+    let mut variables = 0usize;
+    let mut all_upper = true;
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         match &token.kind {
-            Kind::Symbol(_) | Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
-            Kind::Constant(_) | Kind::Shape(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
+            Kind::Symbol(name) => {
+                has_letter = true;
+                if in_brackets == 0 {
+                    variables += 1;
+                    all_upper &= name.starts_with(char::is_uppercase);
+                }
+            }
+            Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
+            Kind::Shape(_) => (variables, all_upper) = (0, true),
+            Kind::Constant(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
             Kind::GroupOpen | Kind::GroupClose => {}
             Kind::Underscore => {
                 index += subscript_length(&tokens[index + 1..]);
@@ -90,7 +101,7 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
         }
         index += 1;
     }
-    has_letter
+    has_letter && (variables <= 1 || all_upper)
 }
 
 /// Tokens of the subscript that begins here: one, or a group.

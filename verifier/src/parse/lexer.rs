@@ -4,7 +4,7 @@ use dashu_ratio::RBig;
 
 use super::command::{
     DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, split_command,
-    upright_constant,
+    upright_constant, without_row_distance,
 };
 use super::names;
 use super::numeral;
@@ -139,7 +139,9 @@ impl<'a> Lexer<'a> {
             return &rest[length..];
         }
         if words {
-            let kind = names::word(run).filter(|kind| !matches!(kind, Kind::Symbol(_)));
+            // `min` and `sec` are units among words.
+            let is_name = |kind: &Kind<'_>| !matches!(kind, Kind::Symbol(_) | Kind::Function(_));
+            let kind = names::word(run).filter(is_name);
             self.push_argument(kind.unwrap_or(Kind::Text(run)), run);
             return &rest[length..];
         }
@@ -407,6 +409,10 @@ impl<'a> Lexer<'a> {
         }
         match names::command(name) {
             Some(kind @ (Kind::Open(_) | Kind::Close(_))) => self.bracket(kind, source),
+            Some(Kind::RowBreak) => {
+                self.push(Kind::RowBreak, source);
+                return Ok(without_row_distance(after));
+            }
             Some(Kind::Frac) => self.takes_arguments(Kind::Frac, 2, source),
             Some(Kind::Binom) => self.takes_arguments(Kind::Binom, 2, source),
             Some(Kind::Sqrt) => self.takes_arguments(Kind::Sqrt, 1, source),
@@ -439,7 +445,11 @@ impl<'a> Lexer<'a> {
             self.push_argument(constant, content);
             return Ok(rest);
         }
-        if words && let Some(function) = names::function(content) {
+        let may_be_unit = matches!(content, "min" | "sec");
+        if words
+            && !may_be_unit
+            && let Some(function) = names::function(content)
+        {
             self.push_argument(Kind::Function(function), content);
             return Ok(rest);
         }

@@ -19,12 +19,12 @@ mod structure;
 pub mod token;
 mod unit;
 
+use crate::expression::{Constant, Expression};
+
 use self::dress::undress;
 use self::lexer::{Commas, TooManyTokens, lex};
 use self::spell::spell;
 use self::token::{Bracket, Kind, Token};
-
-use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
@@ -85,7 +85,13 @@ fn words_of(answer: Answer) -> Answer {
         }) => answer.body,
         Body::Quantity(Quantity {
             spelled: Some(spelled), ..
-        }) if answer.label.is_none() => Body::Text(spelled.to_lowercase()),
+        }) if answer.label.is_none() => {
+            let spelled = spelled.to_lowercase();
+            match structure::number_word(&spelled) {
+                Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
+                None => Body::Text(spelled),
+            }
+        }
         Body::List(items) => Body::List(items.into_iter().map(words_of).collect()),
         other => other,
     };

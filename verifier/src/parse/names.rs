@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::token::{Bracket, Kind, Relation};
+use super::token::{Bracket, Conjunction, Kind, Relation};
 use crate::expression::{Constant, Function};
 
 /// What a LaTeX command means, its backslash taken off; nothing for one that is unknown or has no meaning by itself.
@@ -46,7 +46,8 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "rvert" | "rVert" => Kind::Close(Bracket::Bar),
         "vert" | "|" | "mid" => Kind::Bar,
         "\\" | "cr" | "newline" => Kind::RowBreak,
-        "eq" | "approx" | "simeq" | "approxeq" | "doteq" | "coloneqq" => Kind::Relation(Relation::Equal),
+        "eq" | "coloneqq" => Kind::Relation(Relation::Equal),
+        "approx" | "simeq" | "approxeq" | "doteq" | "cong" => Kind::Relation(Relation::Approximate),
         "ne" | "neq" => Kind::Relation(Relation::NotEqual),
         "lt" => Kind::Relation(Relation::Less),
         "le" | "leq" | "leqslant" | "leqq" => Kind::Relation(Relation::LessOrEqual),
@@ -57,7 +58,10 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "in" => Kind::In,
         "emptyset" | "varnothing" => Kind::EmptySet,
         "R" | "Reals" | "reals" => Kind::Reals,
-        "lor" | "vee" | "land" | "wedge" => Kind::Conjunction,
+        "lor" | "vee" => Kind::Conjunction(Conjunction::Or),
+        "land" | "wedge" => Kind::Conjunction(Conjunction::And),
+        "over" => Kind::Over,
+        "choose" => Kind::Choose,
         "ldots" | "dots" | "cdots" | "dotsc" | "dotsb" | "vdots" | "ddots" => Kind::Dots,
         "prime" => Kind::Prime,
         "overline" | "bar" => Kind::Accent("bar"),
@@ -117,7 +121,8 @@ pub(super) fn word(name: &str) -> Option<Kind<'static>> {
         "sqrt" => Kind::Sqrt,
         "pi" | "Pi" | "PI" => Kind::Constant(Constant::Pi),
         "infinity" | "Infinity" | "inf" | "oo" | "infty" => Kind::Constant(Constant::Infinity),
-        "or" | "and" => Kind::Conjunction,
+        "or" => Kind::Conjunction(Conjunction::Or),
+        "and" => Kind::Conjunction(Conjunction::And),
         "degrees" | "degree" | "deg" => Kind::Degree,
         "percent" => Kind::Percent,
         "binom" => Kind::Binom,
@@ -156,7 +161,8 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '¥' => Kind::Currency("¥"),
         '¢' => Kind::Currency("¢"),
         '≡' => Kind::Other("\\equiv"),
-        '≈' | '≃' | '≅' | '＝' => Kind::Relation(Relation::Equal),
+        '＝' => Kind::Relation(Relation::Equal),
+        '≈' | '≃' | '≅' => Kind::Relation(Relation::Approximate),
         '≠' => Kind::Relation(Relation::NotEqual),
         '≤' | '⩽' | '≦' => Kind::Relation(Relation::LessOrEqual),
         '≥' | '⩾' | '≧' => Kind::Relation(Relation::GreaterOrEqual),
@@ -180,7 +186,8 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '：' => Kind::Colon,
         '…' | '⋯' => Kind::Dots,
         '′' | '’' => Kind::Prime,
-        '∨' | '∧' => Kind::Conjunction,
+        '∨' => Kind::Conjunction(Conjunction::Or),
+        '∧' => Kind::Conjunction(Conjunction::And),
         '∠' => Kind::Shape("angle"),
         '△' => Kind::Shape("triangle"),
         _ => {

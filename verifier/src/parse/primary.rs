@@ -5,11 +5,16 @@ use dashu_base::Signed;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
-use super::grammar::{NoExpression, Parsed, Parser, power, starts_factor};
+use super::grammar::{NoExpression, Parsed, Parser, power, quotient, starts_factor};
 use super::names;
 use super::token::{Bracket, Kind};
 use crate::expression::{Constant, Expression, Function};
 use crate::limits::MAX_NESTING;
+use crate::normal;
+use crate::steps::Steps;
+
+/// Steps for the sum in a subscript.
+const SUBSCRIPT_STEPS: u64 = 2_000;
 
 impl Parser<'_, '_> {
     /// Every nesting passes here, so here its depth is bounded.
@@ -46,12 +51,7 @@ impl Parser<'_, '_> {
             Kind::Frac => {
                 let numerator = self.argument()?;
                 let denominator = self.argument()?;
-                Ok(match (numerator, denominator) {
-                    (Expression::Number(numerator), Expression::Number(denominator)) if !denominator.is_zero() => {
-                        Expression::Number(numerator / denominator)
-                    }
-                    (numerator, denominator) => Expression::Product(vec![numerator, denominator.inverse()]),
-                })
+                Ok(quotient(numerator, denominator))
             }
             Kind::Binom => {
                 let upper = self.argument()?;
@@ -61,13 +61,16 @@ impl Parser<'_, '_> {
             Kind::Sqrt => self.root(),
             Kind::Accent(mark) => {
                 let start = self.position;
-                let _ = self.argument()?;
+                let inner = self.argument()?;
+                // Over anything but a name a bar conjugates.
+                if *mark == "bar" && !is_product_of_symbols(&inner) {
+                    return Ok(Expression::Call(Function::Conjugate, vec![inner]));
+                }
+                if mark.is_empty() && !is_product_of_symbols(&inner) {
+                    return Ok(inner);
+                }
                 let mut name = CompactString::from(*mark);
                 super::spell::spell_into(&self.tokens[start..self.position], &mut name);
-                if mark.is_empty() {
-                    return self.symbol(&name);
-                }
-                name.push('\u{304}');
                 self.symbol(&name)
             }
             Kind::Shape(_) => Err(NoExpression::NotMathematics),
@@ -76,7 +79,7 @@ impl Parser<'_, '_> {
                 if self.take(&Kind::GroupClose) {
                     return self.primary();
                 }
-                let inner = self.stacked()?;
+                let inner = self.sum()?;
                 self.expect(&Kind::GroupClose)?;
                 self.after_group(inner)
             }
@@ -162,7 +165,7 @@ impl Parser<'_, '_> {
         self.skip_argument()?;
         let mut base = CompactString::default();
         super::spell::spell_argument(&self.tokens[start..self.position], &mut base);
-        let base = names::base(&base)
+        let base = names::base(base.trim_start_matches('(').trim_end_matches(')'))
             .filter(|base| (2..=36).contains(base))
             .ok_or(NoExpression::NotMathematics)?;
         if !decimal.is_int() || decimal.is_negative() {
@@ -184,7 +187,7 @@ impl Parser<'_, '_> {
                     let start = self.position;
                     self.skip_argument()?;
                     name.push_str("_{");
-                    super::spell::spell_argument(&self.tokens[start..self.position], &mut name);
+                    self.spell_subscript(start, &mut name);
                     name.push('}');
                 }
                 Some(Kind::Prime) => {
@@ -193,6 +196,22 @@ impl Parser<'_, '_> {
                 }
                 _ => return Ok(Expression::Symbol(name)),
             }
+        }
+    }
+
+    /// Spells the subscript that was just passed; a sum in one order: `a_{n+1}` is `a_{1+n}`.
+    fn spell_subscript(&self, start: usize, name: &mut CompactString) {
+        let tokens = &self.tokens[start..self.position];
+        let is_sum = tokens
+            .iter()
+            .any(|token| matches!(token.kind, Kind::Plus | Kind::Minus));
+        if is_sum
+            && let Ok(expression) = super::grammar::expression(tokens)
+            && let Ok(form) = normal::normalise(&expression, &mut Steps::new(SUBSCRIPT_STEPS))
+        {
+            name.push_str(&form.to_string());
+        } else {
+            super::spell::spell_argument(tokens, name);
         }
     }
 
@@ -345,6 +364,15 @@ impl Parser<'_, '_> {
             }
             _ => self.primary(),
         }
+    }
+}
+
+/// Whether an expression is a name such as `AB`, or a single letter.
+fn is_product_of_symbols(expression: &Expression) -> bool {
+    match expression {
+        Expression::Symbol(_) => true,
+        Expression::Product(factors) => factors.iter().all(is_product_of_symbols),
+        _ => false,
     }
 }
 

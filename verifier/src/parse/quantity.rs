@@ -1,12 +1,14 @@
 //! Tokens to a value: a number or an expression, with its unit and the way in which it was written.
 
+use compact_str::CompactString;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::answer::{Literal, ParseError, Quantity};
 use super::grammar::{self, NoExpression};
+use super::names;
 use super::primary::in_base;
-use super::spell::spell;
+use super::spell::{spell, spell_argument};
 use super::token::{Bracket, Kind, Token};
 use super::unit;
 use crate::expression::{Constant, Expression};
@@ -58,39 +60,31 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
     }
 }
 
-/// A numeral with letters for digits: `1A3_{16}`, `\text{A5}_{11}`.
+/// A numeral with letters for digits: `1A3_{16}`, `(FACE)_{16}`, `\text{A5}_{11}`.
 fn numeral_in_base(tokens: &[Token<'_>]) -> Option<RBig> {
     let underscore = tokens.iter().position(|token| token.kind == Kind::Underscore)?;
     let (digits, below) = tokens.split_at(underscore);
-    let has_letter = digits
-        .iter()
-        .any(|token| matches!(token.kind, Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(_)));
-    let has_digit = digits.iter().any(|token| matches!(token.kind, Kind::Number(..)));
-    // `A_{16}` is a variable with a subscript as often as a digit.
-    if !has_letter || !has_digit {
-        return None;
-    }
     let mut spelled = String::new();
     for token in digits {
         match token.kind {
-            Kind::Number(..) | Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(Constant::Euler) => {
-                spelled.push_str(token.source)
+            Kind::Number(..) | Kind::Symbol(_) | Kind::Text(_) | Kind::Word(_) | Kind::Constant(Constant::Euler) => {
+                spelled.push_str(token.source);
             }
             Kind::GroupOpen | Kind::GroupClose | Kind::Open(Bracket::Round) | Kind::Close(Bracket::Round) => {}
             _ => return None,
         }
     }
-    let base = match below {
-        [_, base] => base,
-        [_, open, base, close] if open.kind == Kind::GroupOpen && close.kind == Kind::GroupClose => base,
-        _ => return None,
-    };
-    let Kind::Number(base, None) = &base.kind else {
+    let has_letter = spelled.contains(|next: char| next.is_ascii_alphabetic());
+    let has_digit = spelled.contains(|next: char| next.is_ascii_digit());
+    let is_upper = spelled.len() > 1 && spelled.bytes().all(|next| next.is_ascii_uppercase());
+    // `A_{16}` is a variable with a subscript as often as a digit.
+    if !has_letter || !has_digit && !is_upper {
         return None;
-    };
-    let base = i64::try_from(base.numerator())
-        .ok()
-        .filter(|base| (11..=36).contains(base))?;
+    }
+    let mut base = CompactString::default();
+    spell_argument(&below[1..], &mut base);
+    let base =
+        names::base(base.trim_start_matches('(').trim_end_matches(')')).filter(|base| (11..=36).contains(base))?;
     in_base(&spelled, base)
 }
 

@@ -60,13 +60,9 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
             separate(token, out, char::is_alphanumeric);
             out.push_str(name);
         }
-        Kind::Constant(_) | Kind::Function(_) | Kind::Conjunction => {
+        Kind::Constant(_) | Kind::Function(_) | Kind::Conjunction(_) => {
             separate(token, out, char::is_alphanumeric);
             out.push_str(token.source);
-        }
-        Kind::Begin(environment) => {
-            out.push_str("\\begin");
-            out.push_str(environment);
         }
         Kind::Open(bracket) => out.push_str(brackets(*bracket).0),
         Kind::Close(bracket) => out.push_str(brackets(*bracket).1),
@@ -81,6 +77,7 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
         Kind::Dots => out.push('…'),
         Kind::Cup => out.push('∪'),
         Kind::In => out.push('∈'),
+        Kind::Begin(environment) => out.push_str(environment),
         Kind::EmptySet => out.push('∅'),
         Kind::Other(name) => out.push_str(name),
         _ => out.push_str(token.source),

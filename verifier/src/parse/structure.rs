@@ -8,7 +8,7 @@ use super::label::Label;
 use super::matrix;
 use super::quantity::quantity;
 use super::spell::spell;
-use super::token::{Bracket, Kind, Relation, Token};
+use super::token::{Bracket, Conjunction, Kind, Token};
 use crate::expression::{Constant, Expression};
 
 /// Splits tokens where `is_split` says so, outside of all brackets and groups.
@@ -48,23 +48,25 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
-    if has_alternatives(tokens) {
-        // `Alice or Bob` is one answer in words, not two.
-        if items.iter().all(is_word) {
-            return Ok(text(tokens));
-        }
-        if items.iter().any(is_inequality) && items.iter().all(|item| is_inequality(item) || item.label.is_some()) {
-            return Ok(unlabelled(Body::Union(items)));
-        }
+    let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
+    let by_or = joined(Conjunction::Or) && !joined(Conjunction::And);
+    let by_and = joined(Conjunction::And) && !joined(Conjunction::Or);
+    // `Alice or Bob` is one answer in words, not two.
+    if by_or && items.iter().all(is_word) {
+        return Ok(text(tokens));
     }
-    Ok(unlabelled(Body::List(items)))
-}
-
-/// Whether items are joined by `or`, outside of brackets.
-fn has_alternatives(tokens: &[Token<'_>]) -> bool {
-    let parts = split_outside(tokens, |kind| *kind == Kind::Conjunction);
-    let mut joints = parts.iter().filter_map(|(end, _)| tokens.get(*end));
-    joints.any(|joint| matches!(joint.source, "or" | "\\lor" | "\\vee" | "∨"))
+    let is_chain = |item: &Answer| matches!(item.body, Body::Chain(..));
+    let all_chains = items.iter().all(is_chain);
+    // `x = 0 or x > 3`
+    let has_inequality = items.iter().any(is_inequality);
+    let all_named = items.iter().all(|item| is_chain(item) || item.label.is_some());
+    Ok(unlabelled(if by_or && (all_chains || has_inequality && all_named) {
+        Body::Union(items)
+    } else if by_and && all_chains {
+        Body::Intersection(items)
+    } else {
+        Body::List(items)
+    }))
 }
 
 fn is_word(item: &Answer) -> bool {
@@ -79,18 +81,20 @@ fn is_word(item: &Answer) -> bool {
 
 /// `x < 1`; an equation is none.
 fn is_inequality(item: &Answer) -> bool {
-    matches!(&item.body, Body::Chain(_, relations) if relations.iter().any(|relation| *relation != Relation::Equal))
+    matches!(&item.body, Body::Chain(_, relations) if relations.iter().any(|relation| !relation.is_equality()))
 }
 
 /// The items of a list; nothing if one of them is empty.
 fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
-    let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction);
+    let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction(_));
     let parts = split_outside(tokens, separates);
     let mut items = Vec::with_capacity(parts.len());
     for (end, part) in &parts {
         if part.is_empty() {
             // `2, 3, and 4`
-            let ends_in_conjunction = tokens.get(*end).is_some_and(|token| token.kind == Kind::Conjunction);
+            let ends_in_conjunction = tokens
+                .get(*end)
+                .is_some_and(|token| matches!(token.kind, Kind::Conjunction(_)));
             if ends_in_conjunction && !items.is_empty() {
                 continue;
             }
@@ -143,6 +147,7 @@ fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
         quantity.literal = places.map_or(Literal::Other, Literal::Decimal);
         return Ok(unlabelled(Body::Quantity(quantity)));
     }
+    let tokens = without_introduction(tokens);
     let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
     if parts.len() > 1 {
         return related(tokens, &parts, depth);
@@ -150,10 +155,52 @@ fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
     body(tokens, depth).map(unlabelled)
 }
 
+/// Words that introduce an answer and say nothing of it.
+const INTRODUCTIONS: [&str; 16] = [
+    "the",
+    "answer",
+    "final",
+    "is",
+    "are",
+    "value",
+    "result",
+    "solution",
+    "solutions",
+    "point",
+    "points",
+    "so",
+    "thus",
+    "therefore",
+    "hence",
+    "equals",
+];
+
+/// What follows `Answer:`, `The answer is` or `The point`, if anything does.
+fn without_introduction<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    let is_introduction = |token: &Token<'_>| match token.kind {
+        Kind::Text(word) | Kind::Word(word) => INTRODUCTIONS.contains(&word.to_lowercase().as_str()),
+        _ => false,
+    };
+    let words = tokens.iter().take_while(|token| is_introduction(token)).count();
+    let rest = match &tokens[words..] {
+        [colon, rest @ ..] if words > 0 && colon.kind == Kind::Colon => rest,
+        rest => rest,
+    };
+    let is_word = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_));
+    // `the point` alone, or before other words, is a text.
+    if words == 0 || rest.first().is_none_or(is_word) {
+        return tokens;
+    }
+    rest
+}
+
 fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) -> Result<Answer, ParseError> {
     let relation_after = |part: usize| &tokens[parts[part].0].kind;
     if let [(_, left), (_, right)] = parts {
-        let is_naming = matches!(relation_after(0), Kind::Relation(Relation::Equal) | Kind::In);
+        let is_naming = match relation_after(0) {
+            Kind::Relation(relation) => relation.is_equality(),
+            _ => true,
+        };
         if is_naming && left.is_empty() && !right.is_empty() {
             // `= 5`, `\approx 8.24`
             return body(right, depth).map(unlabelled);
@@ -332,7 +379,39 @@ fn text_body(tokens: &[Token<'_>]) -> Body {
     ) {
         return Body::Set(Vec::new());
     }
-    Body::Text(spelled)
+    match number_word(&spelled) {
+        Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
+        None => Body::Text(spelled),
+    }
+}
+
+/// A small number in words.
+pub(super) fn number_word(word: &str) -> Option<i64> {
+    const WORDS: [&str; 21] = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ];
+    let position = WORDS.iter().position(|known| *known == word)?;
+    i64::try_from(position).ok()
 }
 
 fn unlabelled(body: Body) -> Answer {

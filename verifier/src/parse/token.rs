@@ -32,7 +32,11 @@ pub enum Kind<'a> {
     /// The content of `\text{…}` and its like, where it is no number, letter or separator.
     Text(&'a str),
     /// `or`, `and`: ends an item of a list.
-    Conjunction,
+    Conjunction(Conjunction),
+    /// `\over`: what stands before it in its group, over what follows.
+    Over,
+    /// `\choose`.
+    Choose,
     /// `+`.
     Plus,
     /// `-`.
@@ -111,6 +115,15 @@ pub enum Kind<'a> {
     Other(&'a str),
 }
 
+/// How items are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conjunction {
+    /// `or`, `∨`.
+    Or,
+    /// `and`, `∧`.
+    And,
+}
+
 /// The kind of a bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bracket {
@@ -133,8 +146,10 @@ pub enum Bracket {
 /// How two sides are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
-    /// `=`, and `≈`, which says no less in an answer.
+    /// `=`.
     Equal,
+    /// `≈`.
+    Approximate,
     /// `≠`.
     NotEqual,
     /// `<`.
@@ -159,10 +174,16 @@ impl Relation {
         }
     }
 
+    /// Whether it says that two sides are the same, at least nearly.
+    pub fn is_equality(self) -> bool {
+        matches!(self, Self::Equal | Self::Approximate)
+    }
+
     /// As it is written.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Equal => "=",
+            Self::Approximate => "≈",
             Self::NotEqual => "≠",
             Self::Less => "<",
             Self::LessOrEqual => "≤",

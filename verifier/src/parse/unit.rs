@@ -295,6 +295,10 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         rest = &rest[taken..];
                         let exponent = exponent * next_exponent * side;
                         next_exponent = 1;
+                        if matches!(*word, "unit" | "units") {
+                            add_generic(&mut dimensions, exponent);
+                            continue;
+                        }
                         match lookup(word) {
                             Some(_) => add(&mut dimensions, &mut size, &[(word, exponent)]),
                             // `4:51 \text{ p.m.}`
@@ -324,6 +328,11 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
 
 fn is_half_of_day(word: &str, rest: &[Token<'_>]) -> bool {
     matches!(word, "a" | "p" | "A" | "P") && matches!(rest, [next] if matches!(next.source, "m" | "M"))
+}
+
+/// `square units` are no `cubic units`.
+fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
+    dimensions.push(("unit", exponent));
 }
 
 fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&str, i32)]) {
