@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::interval::has_one_variable;
+use super::interval::is_mixed;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::parse::token::Bracket;
@@ -36,18 +36,19 @@ impl Comparison<'_> {
                 let is_lenient = is_tuple(*open, *close) && !self.conventions.exact_brackets;
                 (is_lenient && self.vector(entries, rows)).then_some(Rule::Entries)
             }
-            (Body::Intersection(answer), Body::Intersection(truth)) => {
-                self.items(answer, truth, false).then_some(Rule::Items)
-            }
-            (Body::Union(answer), Body::Union(truth)) => {
+            (union @ Body::Union(answer), wanted @ Body::Union(truth)) => {
+                let is_mixed_truth = is_mixed(self.variable(wanted).as_ref());
+                let is_mixed = is_mixed(self.variable(union).as_ref());
                 // `(2)` is a number where `\{2\}` is a set.
                 let values = |pieces: &[Answer]| {
                     let is_value = |piece: &&Answer| matches!(piece.body, Body::Quantity(_));
                     pieces.iter().filter(is_value).count()
                 };
-                let is_same_kind =
-                    values(answer) == values(truth) && has_one_variable(answer) == has_one_variable(truth);
+                let is_same_kind = values(answer) == values(truth) && is_mixed == is_mixed_truth;
                 (is_same_kind && self.items(answer, truth, false)).then_some(Rule::Items)
+            }
+            (Body::Intersection(answer), Body::Intersection(truth)) => {
+                self.items(answer, truth, false).then_some(Rule::Items)
             }
             _ => None,
         }

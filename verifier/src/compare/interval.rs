@@ -37,31 +37,42 @@ impl Comparison<'_> {
         if !is_surely_numbers(answer) && !is_surely_numbers(truth) {
             return None;
         }
-        let (mut variable, mut wanted_variable) = (None, None);
-        let has_one_variable = one_variable(answer, &mut variable) && one_variable(truth, &mut wanted_variable);
-        if !has_one_variable || variable.is_some() && wanted_variable.is_some() && variable != wanted_variable {
+        let (variable, wanted) = (self.variable(answer), self.variable(truth));
+        if is_mixed(variable.as_ref()) || is_mixed(wanted.as_ref()) {
             return None;
         }
-        // `g(x)` is another quantity than `x`.
-        if let (Some(condition), Some(wanted)) = (self.variable(answer), self.variable(truth))
-            && condition != wanted
+        if let (Some(variable), Some(wanted)) = (variable, wanted)
+            && variable != wanted
         {
             return None;
         }
-        let wanted = self.number_set(truth)?;
-        let found = self.number_set(answer).is_some_and(|set| self.same_set(set, &wanted));
-        found.then_some(Rule::Interval)
+        let wanted = self.readings(truth);
+        let found = self.readings(answer);
+        let is_same = found
+            .iter()
+            .any(|found| wanted.iter().any(|wanted| self.same_set(found, wanted)));
+        is_same.then_some(Rule::Interval)
     }
 
-    fn same_set(&mut self, left: Vec<Interval>, right: &[Interval]) -> bool {
+    /// The sets that a body may mean: conditions behind commas may hold together or each by itself.
+    fn readings(&mut self, body: &Body) -> Vec<Vec<Interval>> {
+        let mut readings: Vec<Vec<Interval>> = self.number_set(body).into_iter().collect();
+        if let Body::List(conditions) = body {
+            readings.extend(self.intersection(conditions));
+        }
+        readings
+    }
+
+    fn same_set(&mut self, left: &[Interval], right: &[Interval]) -> bool {
         left.len() == right.len()
-            && left.into_iter().zip(right).all(|(left, right)| {
-                self.same_end(left.from, right.from.clone()) && self.same_end(left.to, right.to.clone())
-            })
+            && left
+                .iter()
+                .zip(right)
+                .all(|(left, right)| self.same_end(&left.from, &right.from) && self.same_end(&left.to, &right.to))
     }
 
     /// What conditions are on: the variable or the function of it, in canonical form.
-    fn variable(&mut self, body: &Body) -> Option<String> {
+    pub(super) fn variable(&mut self, body: &Body) -> Option<String> {
         match body {
             Body::Chain(sides, _) => {
                 let side = sides.iter().find(|side| !is_constant(&side.expression))?;
@@ -82,8 +93,8 @@ impl Comparison<'_> {
         }
     }
 
-    fn same_end(&mut self, left: End, right: End) -> bool {
-        left.is_closed == right.is_closed && self.expressions(left.value, right.value)
+    fn same_end(&mut self, left: &End, right: &End) -> bool {
+        left.is_closed == right.is_closed && self.expressions(left.value.clone(), right.value.clone())
     }
 
     /// The set as sorted intervals that do not touch.
@@ -112,14 +123,6 @@ impl Comparison<'_> {
                 .iter()
                 .map(|point| end_value(point).map(Interval::point))
                 .collect(),
-            Body::List(pieces) if is_surely_numbers(body) => {
-                // Inequalities that go together hold together, if they can: `x > 1, x < 3`.
-                let mut sets = Vec::with_capacity(pieces.len());
-                for piece in pieces {
-                    sets.push(self.intervals(&piece.body)?);
-                }
-                self.common(&sets).or_else(|| Some(sets.concat()))
-            }
             Body::Union(pieces) | Body::List(pieces) => {
                 let mut all = Vec::new();
                 for piece in pieces {
@@ -134,13 +137,7 @@ impl Comparison<'_> {
                 }
                 Some(all)
             }
-            Body::Intersection(pieces) => {
-                let mut sets = Vec::with_capacity(pieces.len());
-                for piece in pieces {
-                    sets.push(self.intervals(&piece.body)?);
-                }
-                self.common(&sets)
-            }
+            Body::Intersection(pieces) => self.intersection(pieces),
             Body::Difference(whole, removed) => {
                 let whole = self.number_set(&whole.body)?;
                 let Body::Set(points) = &removed.body else {
@@ -154,35 +151,35 @@ impl Comparison<'_> {
         }
     }
 
-    /// What single intervals have in common; nothing if that is nothing, or if one is more than a single interval.
-    fn common(&mut self, sets: &[Vec<Interval>]) -> Option<Vec<Interval>> {
+    /// What is in every piece; pieces are single intervals.
+    fn intersection(&mut self, pieces: &[Answer]) -> Option<Vec<Interval>> {
         let mut common: Option<Interval> = None;
-        for set in sets {
-            let [interval] = set.as_slice() else {
-                return None;
-            };
-            let Some(so_far) = &mut common else {
-                common = Some(interval.clone());
-                continue;
-            };
-            match self.order(&so_far.from.value, &interval.from.value)? {
-                Ordering::Less => so_far.from = interval.from.clone(),
-                Ordering::Equal => so_far.from.is_closed &= interval.from.is_closed,
-                Ordering::Greater => {}
-            }
-            match self.order(&so_far.to.value, &interval.to.value)? {
-                Ordering::Greater => so_far.to = interval.to.clone(),
-                Ordering::Equal => so_far.to.is_closed &= interval.to.is_closed,
-                Ordering::Less => {}
-            }
+        for piece in pieces.iter().take(MAX_INTERVALS) {
+            let [next] = <[Interval; 1]>::try_from(self.intervals(&piece.body)?).ok()?;
+            common = Some(match common {
+                None => next,
+                Some(known) => {
+                    let from = match self.order(&known.from.value, &next.from.value)? {
+                        Ordering::Less => next.from,
+                        Ordering::Greater => known.from,
+                        Ordering::Equal => End {
+                            is_closed: known.from.is_closed && next.from.is_closed,
+                            ..known.from
+                        },
+                    };
+                    let to = match self.order(&known.to.value, &next.to.value)? {
+                        Ordering::Less => known.to,
+                        Ordering::Greater => next.to,
+                        Ordering::Equal => End {
+                            is_closed: known.to.is_closed && next.to.is_closed,
+                            ..known.to
+                        },
+                    };
+                    Interval { from, to }
+                }
+            });
         }
-        let common = common?;
-        let is_empty = match self.order(&common.from.value, &common.to.value)? {
-            Ordering::Less => false,
-            Ordering::Equal => !(common.from.is_closed && common.to.is_closed),
-            Ordering::Greater => true,
-        };
-        (!is_empty).then(|| vec![common])
+        self.merged(common.into_iter().collect())
     }
 
     /// Takes points out of a set.
@@ -378,6 +375,11 @@ impl Interval {
     }
 }
 
+/// Whether conditions are on more than one variable, so that they describe no set of numbers.
+pub(super) fn is_mixed(variable: Option<&String>) -> bool {
+    variable.is_some_and(String::is_empty)
+}
+
 /// `(a, b]` is no tuple.
 fn is_half_open(body: &Body) -> bool {
     matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
@@ -389,35 +391,6 @@ fn is_surely_numbers(body: &Body) -> bool {
         Body::Union(_) | Body::Intersection(_) | Body::Difference(..) | Body::Chain(..) => true,
         Body::List(items) => items.iter().all(|item| matches!(item.body, Body::Chain(..))),
         other => is_half_open(other),
-    }
-}
-
-/// Whether no more than one variable occurs in the inequalities among these pieces.
-pub(super) fn has_one_variable(pieces: &[Answer]) -> bool {
-    let mut variable = None;
-    pieces.iter().all(|piece| one_variable(&piece.body, &mut variable))
-}
-
-/// Whether no second variable occurs in the inequalities of a set; notes the one that does.
-fn one_variable<'b>(body: &'b Body, variable: &mut Option<&'b str>) -> bool {
-    match body {
-        Body::Chain(sides, _) => sides.iter().all(|side| only_variable(&side.expression, variable)),
-        Body::Union(pieces) | Body::List(pieces) | Body::Intersection(pieces) => pieces.iter().all(|piece| {
-            let label = piece.label.as_ref().and_then(|label| label.expression.as_ref());
-            label.is_none_or(|label| only_variable(label, variable)) && one_variable(&piece.body, variable)
-        }),
-        _ => true,
-    }
-}
-
-fn only_variable<'e>(expression: &'e Expression, variable: &mut Option<&'e str>) -> bool {
-    match expression {
-        Expression::Symbol(name) => *variable.get_or_insert(name) == name.as_str(),
-        Expression::Number(_) | Expression::Constant(_) => true,
-        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
-            parts.iter().all(|part| only_variable(part, variable))
-        }
-        Expression::Power(base, exponent) => only_variable(base, variable) && only_variable(exponent, variable),
     }
 }
 

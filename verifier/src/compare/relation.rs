@@ -1,7 +1,6 @@
 //! Equations, inequalities and chains of them.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use super::{Comparison, Rule};
 use crate::ball::{self, Proportion};
@@ -164,38 +163,6 @@ impl Comparison<'_> {
             }
         }
         None
-    }
-}
-
-/// Whether an equation of this side with a constant only says what its value is, as `m + n = 25` does and `|z| = 5`;
-/// `x + 1 = 5` and `x + y = 0` are equations still to be solved.
-fn names_a_value(side: &Expression, value: &Expression) -> bool {
-    match side {
-        Expression::Symbol(_) | Expression::Call(..) => !is_constant(side),
-        _ => {
-            let mut names = BTreeSet::new();
-            let mut has_call = false;
-            collect_names(side, &mut names, &mut has_call);
-            *value != Expression::integer(0) && (names.len() > 1 || has_call)
-        }
-    }
-}
-
-/// The variables of an expression, and whether it has functions of them.
-fn collect_names<'e>(expression: &'e Expression, names: &mut BTreeSet<&'e str>, has_call: &mut bool) {
-    match expression {
-        Expression::Symbol(name) => {
-            names.insert(name);
-        }
-        Expression::Number(_) | Expression::Constant(_) => {}
-        Expression::Sum(parts) | Expression::Product(parts) => {
-            parts.iter().for_each(|part| collect_names(part, names, has_call));
-        }
-        Expression::Call(..) => *has_call |= !is_constant(expression),
-        Expression::Power(base, exponent) => {
-            collect_names(base, names, has_call);
-            collect_names(exponent, names, has_call);
-        }
     }
 }
 

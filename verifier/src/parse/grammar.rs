@@ -26,7 +26,7 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
         depth: 0,
         open_bars: 0,
     };
-    let parsed = parser.stacked()?;
+    let parsed = parser.sum()?;
     if parser.position < tokens.len() {
         return Err(NoExpression::NotMathematics);
     }
@@ -107,22 +107,6 @@ impl<'a> Parser<'_, 'a> {
             return Ok(Expression::Call(Function::Binomial, vec![sum, lower]));
         }
         Ok(sum)
-    }
-
-    /// A sum, or `n \choose k` or `a \over b`, which take all of their group.
-    pub(super) fn stacked(&mut self) -> Parsed {
-        let upper = self.sum()?;
-        let Some(Kind::Other(command @ ("\\choose" | "\\over"))) = self.peek() else {
-            return Ok(upper);
-        };
-        let is_binomial = *command == "\\choose";
-        self.position += 1;
-        let lower = self.sum()?;
-        Ok(if is_binomial {
-            Expression::Call(Function::Binomial, vec![upper, lower])
-        } else {
-            Expression::Product(vec![upper, lower.inverse()])
-        })
     }
 
     fn product(&mut self) -> Parsed {

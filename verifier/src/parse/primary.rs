@@ -79,7 +79,7 @@ impl Parser<'_, '_> {
                 if self.take(&Kind::GroupClose) {
                     return self.primary();
                 }
-                let inner = self.stacked()?;
+                let inner = self.sum()?;
                 self.expect(&Kind::GroupClose)?;
                 self.after_group(inner)
             }

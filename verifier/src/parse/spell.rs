@@ -64,10 +64,6 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
             separate(token, out, char::is_alphanumeric);
             out.push_str(token.source);
         }
-        Kind::Begin(environment) => {
-            out.push_str("\\begin");
-            out.push_str(environment);
-        }
         Kind::Open(bracket) => out.push_str(brackets(*bracket).0),
         Kind::Close(bracket) => out.push_str(brackets(*bracket).1),
         Kind::Relation(relation) => out.push_str(relation.sign()),

@@ -48,25 +48,25 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
-    let parts = split_outside(tokens, |kind| matches!(kind, Kind::Conjunction(_)));
-    let joints: Vec<&Kind<'_>> = parts
-        .iter()
-        .filter_map(|(end, _)| tokens.get(*end))
-        .map(|joint| &joint.kind)
-        .collect();
-    let joined = |by: Conjunction| joints.contains(&&Kind::Conjunction(by));
-    if joined(Conjunction::Or) {
-        // `Alice or Bob` is one answer in words, not two.
-        if items.iter().all(is_word) {
-            return Ok(text(tokens));
-        }
-        if items.iter().any(is_inequality) && items.iter().all(|item| is_inequality(item) || item.label.is_some()) {
-            return Ok(unlabelled(Body::Union(items)));
-        }
-    } else if joined(Conjunction::And) && items.iter().all(is_inequality) {
-        return Ok(unlabelled(Body::Intersection(items)));
+    let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
+    let by_or = joined(Conjunction::Or) && !joined(Conjunction::And);
+    let by_and = joined(Conjunction::And) && !joined(Conjunction::Or);
+    // `Alice or Bob` is one answer in words, not two.
+    if by_or && items.iter().all(is_word) {
+        return Ok(text(tokens));
     }
-    Ok(unlabelled(Body::List(items)))
+    let is_chain = |item: &Answer| matches!(item.body, Body::Chain(..));
+    let all_chains = items.iter().all(is_chain);
+    // `x = 0 or x > 3`
+    let has_inequality = items.iter().any(is_inequality);
+    let all_named = items.iter().all(|item| is_chain(item) || item.label.is_some());
+    Ok(unlabelled(if by_or && (all_chains || has_inequality && all_named) {
+        Body::Union(items)
+    } else if by_and && all_chains {
+        Body::Intersection(items)
+    } else {
+        Body::List(items)
+    }))
 }
 
 fn is_word(item: &Answer) -> bool {

@@ -326,13 +326,13 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
     Some(Unit::Words(words))
 }
 
+fn is_half_of_day(word: &str, rest: &[Token<'_>]) -> bool {
+    matches!(word, "a" | "p" | "A" | "P") && matches!(rest, [next] if matches!(next.source, "m" | "M"))
+}
+
 /// `square units` are no `cubic units`.
 fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
     dimensions.push(("unit", exponent));
-}
-
-fn is_half_of_day(word: &str, rest: &[Token<'_>]) -> bool {
-    matches!(word, "a" | "p" | "A" | "P") && matches!(rest, [next] if matches!(next.source, "m" | "M"))
 }
 
 fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&str, i32)]) {
