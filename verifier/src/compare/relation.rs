@@ -33,7 +33,7 @@ impl Comparison<'_> {
         }
         let names_something = !others.is_empty()
             && if is_constant(&truth.expression) {
-                names_a_value(&first.expression, &truth.expression)
+                is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
             } else {
                 matches!(
                     first.expression,
@@ -207,6 +207,15 @@ pub(super) fn is_constant(expression: &Expression) -> bool {
             parts.iter().all(is_constant)
         }
         Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
+    }
+}
+
+/// `m + n`, as the answer to what `m + n` is.
+fn is_sum_of_symbols(expression: &Expression) -> bool {
+    match expression {
+        Expression::Sum(terms) => terms.iter().all(|term| matches!(term, Expression::Symbol(_))),
+        Expression::Symbol(_) => true,
+        _ => false,
     }
 }
 

@@ -77,6 +77,7 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
         Kind::Dots => out.push('…'),
         Kind::Cup => out.push('∪'),
         Kind::In => out.push('∈'),
+        Kind::Begin(environment) => out.push_str(environment),
         Kind::EmptySet => out.push('∅'),
         Kind::Other(name) => out.push_str(name),
         _ => out.push_str(token.source),
