@@ -78,6 +78,10 @@ fn decide(
     let mut exceeded = false;
     for ground_truth in ground_truths {
         let ground_truth = without_box(ground_truth);
+        if ground_truth.chars().nth(MAX_ANSWER_CHARS).is_some() || steps.spend(cost_to_read(ground_truth)).is_err() {
+            exceeded = true;
+            continue;
+        }
         let Ok(truth) = parse(ground_truth, Commas::Thousands) else {
             continue;
         };
@@ -90,6 +94,11 @@ fn decide(
             return Ok(Outcome::Right(rule));
         }
         if parsed.ambiguous_comma || truth.ambiguous_comma {
+            let cost = cost_to_read(ground_truth) + if as_list.is_none() { cost_to_read(answer) } else { 0 };
+            if comparison.steps.spend(cost).is_err() {
+                exceeded = true;
+                continue;
+            }
             if as_list.is_none() {
                 as_list = parse(answer, Commas::Separators).ok();
             }
@@ -102,6 +111,11 @@ fn decide(
         exceeded |= comparison.exceeded;
     }
     Ok(if exceeded { Outcome::Exceeded } else { Outcome::Wrong })
+}
+
+/// Steps that reading a text costs, whatever it says.
+fn cost_to_read(text: &str) -> u64 {
+    text.len() as u64 * 10
 }
 
 /// A ground truth may be written as it would stand in a response.
