@@ -66,6 +66,9 @@ fn decide(
         let detail = format!("answer of more than {MAX_ANSWER_CHARS} characters");
         return Err(verdict(VerdictKind::TooLarge, &answer[..end], detail));
     }
+    if steps.spend(cost_to_read(answer)).is_err() {
+        return Ok(Outcome::Exceeded);
+    }
     let parsed = parse(answer, Commas::Thousands).map_err(|error| {
         let kind = match error {
             ParseError::Nothing => VerdictKind::Unparsable,
@@ -113,9 +116,12 @@ fn decide(
     Ok(if exceeded { Outcome::Exceeded } else { Outcome::Wrong })
 }
 
+/// What a byte of the costliest texts takes to read: a large matrix of small numbers.
+const STEPS_PER_BYTE: u64 = 24;
+
 /// Steps that reading a text costs, whatever it says.
 fn cost_to_read(text: &str) -> u64 {
-    text.len() as u64 * 10
+    text.len() as u64 * STEPS_PER_BYTE
 }
 
 /// A ground truth may be written as it would stand in a response.

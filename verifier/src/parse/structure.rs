@@ -350,6 +350,14 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
     let is_list = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon);
     let has_comma = split_outside(inner, is_list).len() > 1;
     let is_bracket = matches!(open, Bracket::Round | Bracket::Square | Bracket::Angle);
+    if let (Bracket::Round, false, [again, .., end]) = (*open, has_comma, inner)
+        && again.kind == Kind::Open(Bracket::Round)
+        && end.kind == Kind::Close(Bracket::Round)
+        && depth < MAX_LIST_DEPTH
+    {
+        // `((1, 2))`
+        return sequence(inner, depth + 1);
+    }
     if !has_comma || !is_bracket || depth >= MAX_LIST_DEPTH {
         return Ok(None);
     }
