@@ -66,6 +66,9 @@ fn decide(
         let detail = format!("answer of more than {MAX_ANSWER_CHARS} characters");
         return Err(verdict(VerdictKind::TooLarge, &answer[..end], detail));
     }
+    if steps.spend(cost_to_read(answer)).is_err() {
+        return Ok(Outcome::Exceeded);
+    }
     let parsed = parse(answer, Commas::Thousands).map_err(|error| {
         let kind = match error {
             ParseError::Nothing => VerdictKind::Unparsable,
@@ -78,6 +81,10 @@ fn decide(
     let mut exceeded = false;
     for ground_truth in ground_truths {
         let ground_truth = without_box(ground_truth);
+        if ground_truth.chars().nth(MAX_ANSWER_CHARS).is_some() || steps.spend(cost_to_read(ground_truth)).is_err() {
+            exceeded = true;
+            continue;
+        }
         let Ok(truth) = parse(ground_truth, Commas::Thousands) else {
             continue;
         };
@@ -90,6 +97,11 @@ fn decide(
             return Ok(Outcome::Right(rule));
         }
         if parsed.ambiguous_comma || truth.ambiguous_comma {
+            let cost = cost_to_read(ground_truth) + if as_list.is_none() { cost_to_read(answer) } else { 0 };
+            if comparison.steps.spend(cost).is_err() {
+                exceeded = true;
+                continue;
+            }
             if as_list.is_none() {
                 as_list = parse(answer, Commas::Separators).ok();
             }
@@ -102,6 +114,14 @@ fn decide(
         exceeded |= comparison.exceeded;
     }
     Ok(if exceeded { Outcome::Exceeded } else { Outcome::Wrong })
+}
+
+/// What a byte of the costliest texts takes to read: a large matrix of small numbers.
+const STEPS_PER_BYTE: u64 = 24;
+
+/// Steps that reading a text costs, whatever it says.
+fn cost_to_read(text: &str) -> u64 {
+    text.len() as u64 * STEPS_PER_BYTE
 }
 
 /// A ground truth may be written as it would stand in a response.

@@ -54,11 +54,28 @@ impl Comparison<'_> {
         is_same.then_some(Rule::Interval)
     }
 
-    /// The sets that a body may mean: conditions behind commas may hold together or each by itself.
+    /// The sets that a body may mean: conditions behind commas may hold together or each by itself. Where one of them
+    /// adds nothing to the others it is a second guess.
     fn readings(&mut self, body: &Body) -> Vec<Vec<Interval>> {
-        let mut readings: Vec<Vec<Interval>> = self.number_set(body).into_iter().collect();
-        if let Body::List(conditions) = body {
-            readings.extend(self.intersection(conditions));
+        let Body::List(conditions) = body else {
+            return self.number_set(body).into_iter().collect();
+        };
+        let Some(pieces) = self.intervals(body) else {
+            return Vec::new();
+        };
+        let is_single = |body: &Body| !matches!(body, Body::Union(_) | Body::Difference(..));
+        let count = pieces.len();
+        let mut readings = Vec::new();
+        if let Some(set) = self.merged(pieces.clone())
+            && set.len() == count
+            && conditions.iter().all(|condition| is_single(&condition.body))
+        {
+            readings.push(set);
+        }
+        if let Some(set) = self.intersection(conditions)
+            && pieces.into_iter().all(|piece| !self.same_set(&[piece], &set))
+        {
+            readings.push(set);
         }
         readings
     }

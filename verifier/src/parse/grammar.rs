@@ -212,6 +212,16 @@ impl<'a> Parser<'_, 'a> {
                     let exponent = self.exponent()?;
                     value = power(value, exponent);
                 }
+                // `x^2_0` is `x_0^2`.
+                Some(Kind::Underscore) => match value {
+                    Expression::Power(base, exponent) if matches!(*base, Expression::Symbol(_)) => {
+                        let Expression::Symbol(name) = *base else {
+                            return Err(NoExpression::NotMathematics);
+                        };
+                        value = Expression::Power(Box::new(self.symbol(&name)?), exponent);
+                    }
+                    _ => return Ok(value),
+                },
                 Some(Kind::Bang) => {
                     self.position += 1;
                     // A double factorial is another function.
@@ -245,6 +255,12 @@ impl<'a> Parser<'_, 'a> {
                 self.position += 1;
                 let exponent = self.primary()?;
                 Ok(if is_negative { exponent.negated() } else { exponent })
+            }
+            // The base of `x^2_0` is no base of a numeral.
+            Some(Kind::Number(value, _)) if self.peek_at(1) == Some(&Kind::Underscore) => {
+                let value = value.clone();
+                self.position += 1;
+                Ok(Expression::Number(value))
             }
             // A tower without braces: `2^3^4`, `9**9**9`.
             _ => {

@@ -1,5 +1,6 @@
 //! LaTeX and plain text to tokens. What only dresses an answer (sizes, fonts, spaces, dollar signs) leaves no token.
 
+use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
 use super::command::{
@@ -12,6 +13,7 @@ use super::token::{Bracket, Kind, Relation, Token};
 use super::unit;
 use crate::expression::Function;
 use crate::limits::{MAX_NESTING, MAX_TOKENS};
+use crate::steps::MAX_BITS;
 
 /// How a comma between groups of three digits is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
         bracket_depth: 0,
         arguments: 0,
         outer_arguments: Vec::new(),
+        numeral_bits: 0,
         spaced: false,
         bare_bracket: None,
     };
@@ -67,6 +70,8 @@ struct Lexer<'a> {
     arguments: u8,
     /// The same for what stands around the open groups.
     outer_arguments: Vec<u8>,
+    /// Bits of all numerals so far.
+    numeral_bits: usize,
     /// Whether a space was passed since the last token.
     spaced: bool,
     /// The depth of a bracket that leaves no token, neither where it opens nor where it closes.
@@ -80,7 +85,8 @@ impl<'a> Lexer<'a> {
         }
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
-            if self.tokens.len() > MAX_TOKENS || self.outer_arguments.len() > MAX_NESTING {
+            let is_too_large = self.tokens.len() > MAX_TOKENS || self.numeral_bits > MAX_NUMERAL_BITS;
+            if is_too_large || self.outer_arguments.len() > MAX_NESTING {
                 return Err(TooManyTokens);
             }
             rest = match next {
@@ -125,6 +131,7 @@ impl<'a> Lexer<'a> {
         let plain = matches!(self.last(), Some(Kind::Underscore));
         let read = numeral::read(rest, joins, plain);
         self.ambiguous_comma |= read.joined_comma;
+        self.numeral_bits += read.value.numerator().bit_len() + read.value.denominator().bit_len();
         self.push_argument(Kind::Number(read.value, read.places), &rest[..read.length]);
         &rest[read.length..]
     }
@@ -465,6 +472,9 @@ impl<'a> Lexer<'a> {
         Ok(rest)
     }
 }
+
+/// Most bits of all numerals together: `1e4000` asks for many in few characters.
+const MAX_NUMERAL_BITS: usize = 4 * MAX_BITS;
 
 /// Longest run of letters that is read as a product of variables.
 const LONGEST_PRODUCT: usize = 3;

@@ -178,7 +178,7 @@ impl Parser<'_, '_> {
     }
 
     /// A variable with what stands below and beside it.
-    fn symbol(&mut self, name: &str) -> Parsed {
+    pub(super) fn symbol(&mut self, name: &str) -> Parsed {
         let mut name = CompactString::from(name);
         loop {
             match self.peek() {

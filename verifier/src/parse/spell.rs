@@ -74,6 +74,7 @@ fn spell_token(token: &Token<'_>, out: &mut CompactString) {
         Kind::Degree => out.push('°'),
         Kind::Frac => out.push_str("\\frac"),
         Kind::Sqrt => out.push_str("\\sqrt"),
+        Kind::Bar => out.push('|'),
         Kind::Dots => out.push('…'),
         Kind::Cup => out.push('∪'),
         Kind::In => out.push('∈'),

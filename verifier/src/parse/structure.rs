@@ -108,6 +108,9 @@ fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, Pars
 /// Most `±` of one item.
 const MAX_SIGNS: usize = 4;
 
+/// Most items of a list with a `±` in it.
+const MAX_SIGNED_ITEMS: usize = 256;
+
 /// Adds an item, or for one with `±` every item that it stands for.
 fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result<(), ParseError> {
     let is_sign = |token: &Token<'_>| matches!(token.kind, Kind::PlusMinus | Kind::MinusPlus);
@@ -119,7 +122,7 @@ fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result
         items.push(item(tokens, depth)?);
         return Ok(());
     }
-    if count > MAX_SIGNS {
+    if count > MAX_SIGNS || items.len() + (1 << count) > MAX_SIGNED_ITEMS {
         items.push(text(tokens));
         return Ok(());
     }
@@ -347,6 +350,14 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
     let is_list = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon);
     let has_comma = split_outside(inner, is_list).len() > 1;
     let is_bracket = matches!(open, Bracket::Round | Bracket::Square | Bracket::Angle);
+    if let (Bracket::Round, false, [again, .., end]) = (*open, has_comma, inner)
+        && again.kind == Kind::Open(Bracket::Round)
+        && end.kind == Kind::Close(Bracket::Round)
+        && depth < MAX_LIST_DEPTH
+    {
+        // `((1, 2))`
+        return sequence(inner, depth + 1);
+    }
     if !has_comma || !is_bracket || depth >= MAX_LIST_DEPTH {
         return Ok(None);
     }
