@@ -4,6 +4,7 @@ use dashu_base::BitTest as _;
 use dashu_int::UBig;
 use smallvec::SmallVec;
 
+use super::roots::exact_root;
 use crate::field::modulus::is_prime;
 use crate::steps::{Steps, Stop};
 
@@ -111,16 +112,12 @@ fn perfect_power(value: UBig, steps: &mut Steps) -> Result<(UBig, u32), Stop> {
         if usize::from(prime) * 13 > root.bit_len() {
             break;
         }
-        loop {
-            let bits = root.bit_len();
-            steps.spend(40)?;
-            steps.spend_on_bits(4 * bits, bits)?;
-            let candidate = root.nth_root(usize::from(prime));
-            if candidate.pow(usize::from(prime)) != root {
-                break;
-            }
-            root = candidate;
+        while let Some(smaller) = exact_root(&root, u64::from(prime), steps)? {
+            root = smaller;
             power *= u32::from(prime);
+            if root.is_one() {
+                return Ok((root, power));
+            }
         }
     }
     Ok((root, power))
