@@ -22,6 +22,9 @@ if command -v taskset > /dev/null; then one_core=(taskset -c 0); fi
 (cd "$root" && CASES="$(realpath "$all_cases")" "${one_core[@]}" \
     cargo bench --quiet -p anytime-verifier --bench grade -- "$scratch/anytime.json") > /dev/null
 
+# Both cores: one for the server, one for the client.
+(cd "$root" && cargo bench --quiet -p anytime-verifier --bench grpc -- "$scratch/grpc.json") > /dev/null
+
 peers=()
 echo "installing the peers into a throw-away environment" >&2
 if python3 -m venv "$scratch/venv" \

@@ -75,8 +75,14 @@ def main():
     if own["resident_bytes_after_passes"]:
         after, more = own["resident_bytes_after_passes"], own["resident_bytes_after_more_pairs"]
         print(f"resident memory: {after / 2**20:.1f} MiB after all passes, {more / 2**20:.1f} MiB 200,000 pairs later")
+    with open(os.path.join(directory, "grpc.json"), encoding="utf-8") as file:
+        grpc = json.load(file)
+    for cache, rates in grpc["figures"].items():
+        calls, stream = rates["calls_pairs_per_second"], rates["stream_pairs_per_second"]
+        print(f"gRPC on loopback, batches of {grpc['batch']}, {cache.replace('_', ' ')}: ", end="")
+        print(f"{calls:,.0f} pairs/s in calls, {stream:,.0f} pairs/s in a stream")
     with open(results_path, "w", encoding="utf-8") as file:
-        json.dump({"processor": processor(), "graders": graders}, file, indent=2)
+        json.dump({"processor": processor(), "graders": graders, "grpc": grpc}, file, indent=2)
         file.write("\n")
 
 

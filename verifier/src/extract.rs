@@ -19,7 +19,7 @@ pub fn extract(response: &str, extraction: Extraction) -> Option<&str> {
             let block = response.split("\n\n").find(|block| block.starts_with(FINAL_ANSWER))?;
             last_box(block)
         }
-        Extraction::Boxed => last_box(response),
+        Extraction::Boxed => last_spaced_box(response),
         Extraction::LastNumber => last_number(response),
     }
 }
@@ -81,6 +81,22 @@ fn is_fraction(inside: &str) -> bool {
 
 /// The content of the last `\boxed{…}` with balanced braces. One pass, however many boxes never close.
 pub(crate) fn last_box(text: &str) -> Option<&str> {
+    last_opened_by(text, |rest| rest.starts_with(BOX).then_some(BOX.len()))
+}
+
+/// The same where spaces may stand before the brace: `\boxed {5}`.
+fn last_spaced_box(text: &str) -> Option<&str> {
+    last_opened_by(text, |rest| {
+        let inner = rest
+            .strip_prefix("\\boxed")?
+            .trim_start_matches(' ')
+            .strip_prefix('{')?;
+        Some(rest.len() - inner.len())
+    })
+}
+
+/// The content of the last group with balanced braces that is opened by what `opening` measures.
+fn last_opened_by(text: &str, opening: impl Fn(&str) -> Option<usize>) -> Option<&str> {
     let bytes = text.as_bytes();
     // Every open brace; for that of a box, where its content starts.
     let mut open: Vec<Option<usize>> = Vec::new();
@@ -88,12 +104,14 @@ pub(crate) fn last_box(text: &str) -> Option<&str> {
     let mut position = 0;
     while position < bytes.len() {
         match bytes[position] {
-            b'\\' if text[position..].starts_with(BOX) => {
-                position += BOX.len();
-                open.push(Some(position));
-            }
-            // An escaped character opens and closes nothing, unless it is the backslash of a box.
-            b'\\' if !text[position + 1..].starts_with(BOX) => position += 2,
+            b'\\' => match opening(&text[position..]) {
+                Some(length) => {
+                    position += length;
+                    open.push(Some(position));
+                }
+                // An escaped character opens and closes nothing, unless it is the backslash of a box.
+                None => position += if opening(&text[position + 1..]).is_some() { 1 } else { 2 },
+            },
             b'{' => {
                 open.push(None);
                 position += 1;
@@ -169,6 +187,14 @@ mod tests {
         assert_eq!(last_box("} \\boxed{4}"), Some("4"));
         assert_eq!(last_box("{ \\boxed{5}"), Some("5"));
         assert_eq!(last_box("\\boxed{}"), Some(""));
+    }
+
+    #[test]
+    fn a_space_before_the_brace_is_for_boxed_only() {
+        let response = "**Final Answer**\n\\boxed {8}";
+        assert_eq!(extract(response, Extraction::Boxed), Some("8"));
+        assert_eq!(extract(response, Extraction::Anytime), None);
+        assert_eq!(extract("\\boxed 8", Extraction::Boxed), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The powers of [`Evaluator`]: exact where they are small rationals, real roots of negative numbers to odd degrees,
 //! otherwise principal values.
 
-use dashu_base::{BitTest, Sign, SquareRoot};
-use dashu_int::{IBig, UBig};
+use dashu_base::{BitTest, Sign};
+use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
@@ -11,6 +11,7 @@ use super::evaluate::Evaluator;
 use super::real::{Ball, Trouble};
 use super::value::{EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression};
+use crate::normal::exact_root;
 use crate::steps::Stop;
 
 /// Powers to integers beyond this are too large, unless the base is 0, 1 or -1.
@@ -208,25 +209,11 @@ impl<'tree> Evaluator<'tree, '_> {
         if ratio.sign() == Sign::Negative || degree > bits as u64 || bits > EXACT_BITS / 2 {
             return Ok(None);
         }
-        let words = bits as u64 / 64 + 1;
-        self.context.steps.spend(if degree == 2 {
-            10 + words * words
-        } else {
-            40 + 20 * words * words
-        })?;
-        let root = |whole: UBig| {
-            let root = if degree == 2 {
-                whole.sqrt()
-            } else {
-                whole.nth_root(degree as usize)
-            };
-            (root.pow(degree as usize) == whole).then_some(root)
-        };
         let (numerator, denominator) = ratio.clone().into_parts();
-        let Some(numerator) = root(numerator.into_parts().1) else {
+        let Some(numerator) = exact_root(&numerator.into_parts().1, degree, self.context.steps)? else {
             return Ok(None);
         };
-        let Some(denominator) = root(denominator) else {
+        let Some(denominator) = exact_root(&denominator, degree, self.context.steps)? else {
             return Ok(None);
         };
         Ok(Some(RBig::from_parts(IBig::from(numerator), denominator)))

@@ -50,6 +50,10 @@ impl Comparison<'_> {
             (Body::Intersection(answer), Body::Intersection(truth)) => {
                 self.items(answer, truth, false).then_some(Rule::Items)
             }
+            (Body::Difference(whole, removed), Body::Difference(wanted_whole, wanted_removed)) => {
+                self.answers(whole, wanted_whole)?;
+                self.answers(removed, wanted_removed)
+            }
             _ => None,
         }
     }

@@ -30,6 +30,7 @@ mod numbers;
 mod power;
 mod primes;
 mod radical;
+mod roots;
 mod trigonometry;
 
 use dashu_ratio::RBig;
@@ -41,6 +42,7 @@ pub use form::Form;
 pub(crate) use digest::Digest;
 pub(crate) use form::{Atom, Content, Factor};
 pub(crate) use numbers::ratio;
+pub(crate) use roots::exact_root;
 
 use self::exponent::Exponent;
 use self::form::Term;

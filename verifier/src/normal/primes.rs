@@ -4,6 +4,7 @@ use dashu_base::BitTest as _;
 use dashu_int::UBig;
 use smallvec::SmallVec;
 
+use super::roots::exact_root;
 use crate::field::modulus::is_prime;
 use crate::steps::{Steps, Stop};
 
@@ -102,26 +103,6 @@ fn factor_rest(rest: UBig, mut factors: Factors, steps: &mut Steps) -> Result<Fa
     Ok(factors)
 }
 
-/// The largest integer whose power is not above the value. Halving the digits first, so that a few steps of Newton's
-/// method are enough for an index of any size; from a bare power of two it takes as many steps as the index.
-fn integer_root(value: &UBig, index: usize) -> UBig {
-    let root_bits = value.bit_len() / index + 1;
-    if root_bits <= 4 {
-        let is_below = |root: &u8| UBig::from(*root).pow(index) <= *value;
-        return UBig::from((1..1 << root_bits).take_while(is_below).last().unwrap_or(0));
-    }
-    let half = root_bits / 2;
-    let mut root = (integer_root(&(value >> (half * index)), index) + UBig::ONE) << half;
-    // From above, the steps fall until they reach the root.
-    loop {
-        let next = (&root * UBig::from(index - 1) + value / root.pow(index - 1)) / UBig::from(index);
-        if next >= root {
-            return root;
-        }
-        root = next;
-    }
-}
-
 /// The number as a power with the largest exponent.
 fn perfect_power(value: UBig, steps: &mut Steps) -> Result<(UBig, u32), Stop> {
     let mut root = value;
@@ -131,16 +112,12 @@ fn perfect_power(value: UBig, steps: &mut Steps) -> Result<(UBig, u32), Stop> {
         if usize::from(prime) * 13 > root.bit_len() {
             break;
         }
-        loop {
-            let bits = root.bit_len();
-            steps.spend(40)?;
-            steps.spend_on_bits(4 * bits, bits)?;
-            let candidate = integer_root(&root, usize::from(prime));
-            if candidate.pow(usize::from(prime)) != root {
-                break;
-            }
-            root = candidate;
+        while let Some(smaller) = exact_root(&root, u64::from(prime), steps)? {
+            root = smaller;
             power *= u32::from(prime);
+            if root.is_one() {
+                return Ok((root, power));
+            }
         }
     }
     Ok((root, power))
@@ -152,18 +129,6 @@ mod tests {
 
     fn factored(text: &str) -> Factors {
         factor(&text.parse().unwrap(), &mut Steps::default()).unwrap()
-    }
-
-    #[test]
-    fn roots_of_integers_are_exact() {
-        for index in [2, 3, 5, 7, 11, 13, 97, 211] {
-            for root in [1_u64, 2, 3, 10, 255, 256, 257, 65_535, 1_000_003, u64::MAX] {
-                let power = UBig::from(root).pow(index);
-                assert_eq!(integer_root(&power, index), UBig::from(root));
-                assert_eq!(integer_root(&(&power + UBig::ONE), index), UBig::from(root));
-                assert_eq!(integer_root(&(&power - UBig::ONE), index), UBig::from(root - 1));
-            }
-        }
     }
 
     #[test]

@@ -18,13 +18,11 @@ mod spell;
 mod structure;
 pub mod token;
 mod unit;
-
-use crate::expression::{Constant, Expression};
-
 use self::dress::undress;
 use self::lexer::{Commas, TooManyTokens, lex};
 use self::spell::spell;
 use self::token::{Bracket, Kind, Token};
+use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;

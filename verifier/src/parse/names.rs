@@ -16,8 +16,7 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
     Some(match name {
         "pi" => Kind::Constant(Constant::Pi),
         "infty" | "infin" => Kind::Constant(Constant::Infinity),
-        "mathrme" | "eulere" => Kind::Constant(Constant::Euler),
-        "imath" | "iota" => Kind::Constant(Constant::Imaginary),
+        "imath" => Kind::Constant(Constant::Imaginary),
         "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" | "flatfrac" => Kind::Frac,
         "sqrt" | "surd" => Kind::Sqrt,
         "binom" | "dbinom" | "tbinom" => Kind::Binom,
@@ -73,8 +72,6 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "vec" | "overrightarrow" | "overleftrightarrow" => Kind::Accent(""),
         "angle" | "measuredangle" => Kind::Shape("angle"),
         "triangle" => Kind::Shape("triangle"),
-        "imaginary" => Kind::Constant(Constant::Imaginary),
-        "lambda" => Kind::Symbol(CompactString::const_new("λ")),
         "hbar" => Kind::Symbol(CompactString::const_new("ħ")),
         "ell" => Kind::Symbol(CompactString::const_new("ℓ")),
         "nabla" => Kind::Symbol(CompactString::const_new("∇")),
