@@ -2,7 +2,6 @@
 
 /// Ground truths and answers that say the same.
 pub(crate) const EQUAL: &[(&str, &str)] = &[
-    ("a_{n+1}", "a_{1+n}"),
     // Expressions.
     ("(x+1)^2", "x^2+2x+1"),
     ("(x+1)(x-1)", "x^2-1"),
