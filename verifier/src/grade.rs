@@ -8,7 +8,7 @@ use crate::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
 use crate::options::{Conventions, Options};
 use crate::parse::lexer::Commas;
 use crate::parse::{ParseError, Parsed, parse};
-use crate::steps::Steps;
+use crate::steps::{Steps, Stop};
 
 /// Grades one response against the answers that count as right. Pure, and bounded by [`crate::limits`] and the step
 /// budget of [`crate::steps`].
@@ -66,6 +66,8 @@ fn decide(
         let detail = format!("answer of more than {MAX_ANSWER_CHARS} characters");
         return Err(verdict(VerdictKind::TooLarge, &answer[..end], detail));
     }
+    // The budget holds many times what one answer may cost to read.
+    let _ = charge_reading(answer, steps);
     let parsed = parse(answer, Commas::Thousands).map_err(|error| {
         let kind = match error {
             ParseError::Nothing => VerdictKind::Unparsable,
@@ -78,6 +80,10 @@ fn decide(
     let mut exceeded = false;
     for ground_truth in ground_truths {
         let ground_truth = without_box(ground_truth);
+        if is_too_long(ground_truth) || charge_reading(ground_truth, steps).is_err() {
+            exceeded = true;
+            continue;
+        }
         let Ok(truth) = parse(ground_truth, Commas::Thousands) else {
             continue;
         };
@@ -102,6 +108,16 @@ fn decide(
         exceeded |= comparison.exceeded;
     }
     Ok(if exceeded { Outcome::Exceeded } else { Outcome::Wrong })
+}
+
+/// Takes off the cost of reading a text: many long ground truths cost more to read than to compare.
+fn charge_reading(text: &str, steps: &mut Steps) -> Result<(), Stop> {
+    const STEPS_PER_BYTE: u64 = 5;
+    steps.spend(text.len() as u64 * STEPS_PER_BYTE)
+}
+
+fn is_too_long(text: &str) -> bool {
+    text.len() > MAX_ANSWER_CHARS && text.chars().nth(MAX_ANSWER_CHARS).is_some()
 }
 
 /// A ground truth may be written as it would stand in a response.

@@ -10,6 +10,7 @@ use super::quantity::quantity;
 use super::spell::spell;
 use super::token::{Bracket, Conjunction, Kind, Token};
 use crate::expression::{Constant, Expression};
+use crate::limits::MAX_TOKENS;
 
 /// Splits tokens where `is_split` says so, outside of all brackets and groups.
 fn split_outside<'t, 'a>(
@@ -97,7 +98,8 @@ fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result
         items.push(item(tokens, depth)?);
         return Ok(());
     }
-    if count > MAX_SIGNS {
+    // Every choice of signs is read anew.
+    if count > MAX_SIGNS || tokens.len() << count > MAX_TOKENS {
         items.push(text(tokens));
         return Ok(());
     }
