@@ -253,7 +253,7 @@ impl<'a> Parser<'_, 'a> {
             Some(Kind::Minus | Kind::Plus) => {
                 let is_negative = self.peek() == Some(&Kind::Minus);
                 self.position += 1;
-                let exponent = self.primary()?;
+                let exponent = self.argument()?;
                 Ok(if is_negative { exponent.negated() } else { exponent })
             }
             // The base of `x^2_0` is no base of a numeral.
@@ -263,8 +263,9 @@ impl<'a> Parser<'_, 'a> {
                 Ok(Expression::Number(value))
             }
             // A tower without braces: `2^3^4`, `9**9**9`.
+            // A numeral is all of the exponent: `x^2\frac{1}{3}` holds no mixed number.
             _ => {
-                let exponent = self.primary()?;
+                let exponent = self.argument()?;
                 if self.peek() == Some(&Kind::Caret) {
                     if self.depth >= MAX_NESTING {
                         return Err(NoExpression::TooDeep);

@@ -121,7 +121,7 @@ impl Parser<'_, '_> {
         match self.peek() {
             Some(Kind::Underscore) if places.is_none() => self.in_base(value),
             // A mixed number: `6\frac{1}{2}`, `6 1/2`.
-            Some(Kind::Frac) if places.is_none() && value.is_int() => {
+            Some(Kind::Frac) if places.is_none() && value.is_int() && self.precedes_numerals() => {
                 let start = self.position;
                 self.position += 1;
                 let numerator = self.argument()?;
@@ -156,6 +156,26 @@ impl Parser<'_, '_> {
             }
             _ => Ok(Expression::Number(value)),
         }
+    }
+
+    /// Whether the fraction that follows is one of two numerals. Any other makes no mixed number; reading it to find
+    /// that out would take twice as long at every level of nested fractions.
+    fn precedes_numerals(&self) -> bool {
+        let mut rest = &self.tokens[self.position + 1..];
+        for _ in 0..2 {
+            rest = match rest {
+                [open, numeral, close, rest @ ..]
+                    if open.kind == Kind::GroupOpen
+                        && matches!(numeral.kind, Kind::Number(_, None))
+                        && close.kind == Kind::GroupClose =>
+                {
+                    rest
+                }
+                [numeral, rest @ ..] if matches!(numeral.kind, Kind::Number(_, None)) => rest,
+                _ => return false,
+            };
+        }
+        true
     }
 
     /// A numeral with its base behind a `_`, the digits read so far as if they were decimal.
@@ -350,7 +370,7 @@ impl Parser<'_, '_> {
     }
 
     /// The argument of a command: a group, brackets in plain text, or one primary.
-    fn argument(&mut self) -> Parsed {
+    pub(super) fn argument(&mut self) -> Parsed {
         match self.peek() {
             // One token only, so that `\sqrt x^2` is a square of a root and `\frac n2` takes the letter only.
             Some(Kind::Number(value, _)) => {

@@ -10,6 +10,7 @@ use super::quantity::quantity;
 use super::spell::spell;
 use super::token::{Bracket, Conjunction, Kind, Token};
 use crate::expression::{Constant, Expression};
+use crate::limits::MAX_TOKENS;
 
 /// Splits tokens where `is_split` says so, outside of all brackets and groups.
 fn split_outside<'t, 'a>(
@@ -122,7 +123,9 @@ fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result
         items.push(item(tokens, depth)?);
         return Ok(());
     }
-    if count > MAX_SIGNS || items.len() + (1 << count) > MAX_SIGNED_ITEMS {
+    // Every choice of signs is read anew.
+    let is_costly = tokens.len() << count.min(MAX_SIGNS) > MAX_TOKENS;
+    if count > MAX_SIGNS || is_costly || items.len() + (1 << count) > MAX_SIGNED_ITEMS {
         items.push(text(tokens));
         return Ok(());
     }

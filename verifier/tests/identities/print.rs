@@ -93,18 +93,23 @@ impl Printer<'_> {
         for factor in factors {
             let next = self.at(factor, Level::Factor);
             if !text.is_empty() {
-                // What starts with a digit, or with a fraction that would make a mixed number, needs a sign.
+                // What starts with a digit, or with a fraction that would make a mixed number, needs a sign; `1e` would go on.
                 let needs_sign = next.starts_with(|first: char| first.is_ascii_digit())
                     || text.ends_with(|last: char| last.is_ascii_digit())
-                        && (next.starts_with('\\') || next.starts_with('{'));
+                        && (next.starts_with('\\') || next.starts_with('{') || next.starts_with('e'));
                 let times = if needs_sign || self.random.once_in(3) {
                     self.pick(&[" \\cdot ", "\\cdot ", " \\times ", "*", " * ", "·"])
                 } else {
                     self.pick(&["", "", " ", "\\,"])
                 };
                 text.push_str(times);
-                // `\pix` is no command.
-                if times.is_empty() && ends_in_command(&text) && next.starts_with(|first: char| first.is_ascii_alphabetic())
+                // `\pix` is no command, `xi` a Greek letter, `in` an inch, `ysqrt` nothing.
+                let starts_word =
+                    next.starts_with("sqrt") || next.starts_with('i') || next.len() > 2 && !next.contains('\\');
+                if times.is_empty()
+                    && next.starts_with(|first: char| first.is_ascii_alphabetic())
+                    && text.ends_with(|last: char| last.is_ascii_alphabetic())
+                    && (starts_word || text.ends_with('i') || ends_in_command(&text))
                 {
                     text.push(' ');
                 }
@@ -118,7 +123,10 @@ impl Printer<'_> {
         if self.random.once_in(5) {
             let divide = self.pick(&["/", "/", " / ", " \\div ", "÷"]);
             let above = self.at(above, Level::Factor);
-            return (format!("{above}{divide}{}", self.at(below, Level::Factor)), Level::Product);
+            return (
+                format!("{above}{divide}{}", self.at(below, Level::Factor)),
+                Level::Product,
+            );
         }
         let (above, below) = (self.print(above).0, self.print(below).0);
         let is_digit = |text: &str| text.len() == 1 && text.as_bytes()[0].is_ascii_digit();

@@ -109,7 +109,8 @@ fn divisor(random: &mut Random) -> Tree {
     match random.below(8) {
         0..4 => Tree::Number(random.between(2, 12) as i64),
         4 => Tree::Variable(random.pick::<&str>(&VARIABLES)),
-        5 => Tree::squared(Tree::Variable(random.pick::<&str>(&VARIABLES))).plus(Tree::Number(random.between(1, 9) as i64)),
+        5 => Tree::squared(Tree::Variable(random.pick::<&str>(&VARIABLES)))
+            .plus(Tree::Number(random.between(1, 9) as i64)),
         6 => Tree::root(prime(random)).plus(Tree::Number(random.between(1, 9) as i64)),
         _ => Tree::root(prime(random)),
     }
@@ -133,7 +134,7 @@ pub(crate) fn angle(random: &mut Random) -> Tree {
         0..3 => variable,
         3 => Tree::times(random.between(2, 5) as i64, variable),
         4 => Tree::Number(random.between(1, 9) as i64),
-        _ => Tree::quotient(Tree::Pi, Tree::Number(random.between(2, 12) as i64)),
+        _ => Tree::quotient(Tree::Pi, Tree::Number(random.between(3, 12) as i64)),
     }
 }
 
@@ -150,7 +151,10 @@ pub(crate) fn random_tree(random: &mut Random, depth: usize) -> Tree {
         0..5 => Tree::Sum(many(random)),
         5..9 => Tree::Product(many(random)),
         9..12 => Tree::quotient(random_tree(random, depth - 1), divisor(random)),
-        12 | 13 => Tree::power(random_tree(random, depth - 1), Tree::Number(random.between(2, 4) as i64)),
+        12 | 13 => Tree::power(
+            random_tree(random, depth - 1),
+            Tree::Number(random.between(2, 4) as i64),
+        ),
         14 => {
             let (left, right) = (random_tree(random, depth - 1), random_tree(random, depth - 1));
             Tree::squared(left).plus(Tree::squared(right).negated())
@@ -160,9 +164,18 @@ pub(crate) fn random_tree(random: &mut Random, depth: usize) -> Tree {
             let radicand = Tree::squared(variable).plus(Tree::Number(random.between(1, 9) as i64));
             Tree::Root(2, Box::new(radicand))
         }
-        16 => Tree::Root(random.between(2, 5) as i64, Box::new(Tree::Number(random.between(2, 60) as i64))),
+        16 => Tree::Root(
+            random.between(2, 5) as i64,
+            Box::new(Tree::Number(random.between(2, 60) as i64)),
+        ),
         17 => {
-            let function = *random.pick(&[Function::Sin, Function::Cos, Function::Sin, Function::Cos, Function::Tan]);
+            let function = *random.pick(&[
+                Function::Sin,
+                Function::Cos,
+                Function::Sin,
+                Function::Cos,
+                Function::Tan,
+            ]);
             Tree::call(function, angle(random))
         }
         18 => Tree::call(Function::Ln, Tree::Number(random.between(2, 40) as i64)),
@@ -191,10 +204,7 @@ impl Value {
     }
 
     fn times(self, other: Self) -> Self {
-        Self(
-            self.0 * other.0 - self.1 * other.1,
-            self.0 * other.1 + self.1 * other.0,
-        )
+        Self(self.0 * other.0 - self.1 * other.1, self.0 * other.1 + self.1 * other.0)
     }
 
     fn over(self, other: Self) -> Self {
@@ -255,7 +265,16 @@ pub(crate) fn value(tree: &Tree, point: &[f64]) -> Value {
             .fold(Value(1.0, 0.0), |product, part| product.times(value(part, point))),
         Tree::Quotient(above, below) => value(above, point).over(value(below, point)),
         Tree::Power(base, exponent) => value(base, point).power(value(exponent, point)),
-        Tree::Root(degree, radicand) => value(radicand, point).power(Value(1.0 / *degree as f64, 0.0)),
+        Tree::Root(degree, radicand) => {
+            let radicand = value(radicand, point);
+            let exponent = Value(1.0 / *degree as f64, 0.0);
+            // The real root, as in school.
+            if degree % 2 == 1 && radicand.1 == 0.0 && radicand.0 < 0.0 {
+                let root = Value(-radicand.0, 0.0).power(exponent);
+                return Value(-root.0, 0.0);
+            }
+            radicand.power(exponent)
+        }
         Tree::Call(function, argument) => {
             let argument = value(argument, point);
             match function {
