@@ -79,7 +79,6 @@ impl Survey {
             Expression::Symbol(_) => self.varies = true,
             Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(|part| self.add(part)),
             Expression::Power(base, exponent) => {
-                self.corners |= matches!(&**exponent, Expression::Number(exponent) if !exponent.is_int());
                 self.add(base);
                 self.add(exponent);
             }

@@ -297,9 +297,8 @@ fn units(random: &mut Random) -> String {
 
 fn derived(random: &mut Random) -> String {
     let size = size(random);
-    filled(size, *random.pick(&["+", "-", "", "*", "/"]), |_| {
-        format!("({})", grammar::expression(random, 2))
-    })
+    let joint: &&str = random.pick(&["+", "-", "", "*", "/"]);
+    filled(size, joint, |_| format!("({})", grammar::expression(random, 2)))
 }
 
 fn one(random: &mut Random) -> String {

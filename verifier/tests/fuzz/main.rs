@@ -116,7 +116,7 @@ fn text(corpus: &Corpus, kind: usize, random: &mut Random) -> String {
 /// The input with this number.
 fn input(corpus: &Corpus, index: usize) -> Input {
     let random = &mut Random::new(index as u64);
-    let (answer, ground_truths) = if index % BOMBS == 0 {
+    let (answer, ground_truths) = if index.is_multiple_of(BOMBS) {
         bombs::bomb(random)
     } else if random.once_in(6) {
         let (left, right) = corpus.pair(random);

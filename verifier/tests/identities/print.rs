@@ -27,7 +27,8 @@ struct Printer<'r> {
 
 impl Printer<'_> {
     fn pick(&mut self, choices: &[&'static str]) -> &'static str {
-        *self.random.pick(choices)
+        let choice: &&str = self.random.pick(choices);
+        choice
     }
 
     /// The text, in brackets unless it holds together well enough.
