@@ -222,14 +222,14 @@ fn exponential(atom: Atom, count: Exponent, exponent: &Term, steps: &mut Steps) 
             if whole.monomial.is_one() {
                 return radical::power(&RBig::from(prime), coefficient, steps).map(Form::from);
             }
-            return raised(Atom::Prime(prime), whole.monomial, coefficient);
+            return raised(Atom::Prime(prime), whole.monomial, coefficient, steps);
         }
         if let (Atom::Euler, Some(half_turns)) = (&atom, half_turns(&monomial)) {
             let half_turns = numbers::multiply(&half_turns, &coefficient.to_rational(), steps)?;
             return radical::unit_root(&half_turns, steps);
         }
     }
-    raised(atom, monomial, coefficient)
+    raised(atom, monomial, coefficient, steps)
 }
 
 /// One, if the monomial is iπ.
@@ -243,7 +243,9 @@ fn half_turns(monomial: &Monomial) -> Option<RBig> {
     }
 }
 
-fn raised(atom: Atom, monomial: Monomial, coefficient: Exponent) -> Result<Form, Stop> {
+fn raised(atom: Atom, monomial: Monomial, coefficient: Exponent, steps: &mut Steps) -> Result<Form, Stop> {
+    // The digest walks all of it, at every level of a tower.
+    steps.spend(u64::from(atom.weight()) + u64::from(monomial.weight()))?;
     let atom = Content::Exponential(atom, monomial).into_atom()?;
     Ok(Form::from(Term::atom(atom, coefficient)))
 }
