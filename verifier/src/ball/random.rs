@@ -29,15 +29,16 @@ const AGREEING_BITS: i64 = 128;
 const PRECISIONS: [usize; 3] = [192, 512, 1280];
 /// The same with unknown functions, whose arguments are told apart at half of the bits.
 const PRECISIONS_OF_UNKNOWN: [usize; 2] = [768, 2048];
-/// The points, small and large, of all signs. The first six are always tried, so that a function of positive numbers,
+/// The points, small and large, of all signs. The first five are always tried, so that a function of positive numbers,
 /// such as `√(x²)` for `x`, is seen through at a negative one; the others only until enough of them are usable, or
 /// where a function has corners, as `|x - 100|` has.
-const POINTS: [(Signs, i64); 20] = [
+const POINTS: [(Signs, i64); 21] = [
     (Signs::Positive, 0),
     (Signs::Positive, 4),
     (Signs::Negative, 0),
-    (Signs::Negative, 4),
+    (Signs::Mixed, 5),
     (Signs::Mixed, 2),
+    (Signs::Negative, 4),
     (Signs::Positive, 7),
     (Signs::Mixed, 0),
     (Signs::Positive, -2),
@@ -55,7 +56,7 @@ const POINTS: [(Signs, i64); 20] = [
     (Signs::Mixed, 12),
 ];
 /// How many of the points are always tried.
-const ALWAYS_TRIED: usize = 6;
+const ALWAYS_TRIED: usize = 5;
 
 /// What occurs in expressions.
 #[derive(Clone, Copy, Debug, Default)]

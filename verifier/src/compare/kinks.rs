@@ -1,5 +1,7 @@
 //! Functions with kinks, such as |x - 1000|: equality at some points says nothing about the points beyond the kink.
 
+use std::collections::BTreeSet;
+
 use compact_str::CompactString;
 use dashu_base::BitTest as _;
 use dashu_int::UBig;
@@ -7,51 +9,84 @@ use dashu_int::UBig;
 use super::relation::is_constant;
 use crate::expression::{Expression, Function};
 
-/// Whether a function of a variable occurs that is another one beyond some point.
-pub(super) fn has_kinks(expression: &Expression) -> bool {
-    match expression {
-        Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => false,
-        Expression::Sum(parts) | Expression::Product(parts) => parts.iter().any(has_kinks),
-        Expression::Power(base, exponent) => {
-            let is_root = matches!(&**exponent, Expression::Number(exponent) if !exponent.is_int());
-            is_root && !matches!(&**base, Expression::Symbol(_)) && !is_constant(base)
-                || has_kinks(base)
-                || has_kinks(exponent)
-        }
-        Expression::Call(function, parts) => {
-            let bends = matches!(
-                function,
-                Function::Abs
-                    | Function::Max
-                    | Function::Min
-                    | Function::Arcsin
-                    | Function::Arccos
-                    | Function::Arctan
-                    | Function::Arccot
-            );
-            bends && parts.iter().any(|part| !is_constant(part)) || parts.iter().any(has_kinks)
+/// The variables of functions that are other ones beyond some point, and how far off that point may be.
+#[derive(Debug, Default)]
+pub(super) struct Kinks {
+    variables: BTreeSet<CompactString>,
+    /// Bits of the largest number beside them.
+    bits: usize,
+}
+
+impl Kinks {
+    /// The kinks of an expression.
+    pub(super) fn add(&mut self, expression: &Expression) {
+        match expression {
+            Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => {}
+            Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(|part| self.add(part)),
+            Expression::Power(base, exponent) => {
+                let is_root = matches!(&**exponent, Expression::Number(exponent) if !exponent.is_int());
+                if is_root && !matches!(&**base, Expression::Symbol(_)) {
+                    self.add_argument(base);
+                }
+                self.add(base);
+                self.add(exponent);
+            }
+            Expression::Call(function, parts) => {
+                let bends = matches!(
+                    function,
+                    Function::Abs
+                        | Function::Max
+                        | Function::Min
+                        | Function::Arcsin
+                        | Function::Arccos
+                        | Function::Arctan
+                        | Function::Arccot
+                );
+                for part in parts {
+                    if bends {
+                        self.add_argument(part);
+                    }
+                    self.add(part);
+                }
+            }
         }
     }
-}
 
-/// The expression with every variable multiplied by a power of two, so that the same points lie beyond its kinks.
-pub(super) fn magnified(expression: &Expression, bits: usize) -> Expression {
-    let factor = Expression::Number((UBig::ONE << bits).into());
-    mapped(expression, &|part| match part {
-        Expression::Symbol(_) => Some(Expression::Product(vec![factor.clone(), part.clone()])),
-        _ => None,
-    })
-}
+    /// Whether there are any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.variables.is_empty()
+    }
 
-/// Bits of the largest number that occurs.
-pub(super) fn largest_bits(expression: &Expression) -> usize {
-    match expression {
-        Expression::Number(value) => value.numerator().bit_len().max(value.denominator().bit_len()),
-        Expression::Constant(_) | Expression::Symbol(_) => 0,
-        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
-            parts.iter().map(largest_bits).max().unwrap_or(0)
+    /// Notes what occurs in the argument of such a function.
+    fn add_argument(&mut self, expression: &Expression) {
+        match expression {
+            Expression::Number(value) => {
+                let bits = value.numerator().bit_len().max(value.denominator().bit_len());
+                self.bits = self.bits.max(bits);
+            }
+            Expression::Constant(_) => {}
+            Expression::Symbol(name) => {
+                self.variables.insert(name.clone());
+            }
+            Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
+                parts.iter().for_each(|part| self.add_argument(part));
+            }
+            Expression::Power(base, exponent) => {
+                self.add_argument(base);
+                self.add_argument(exponent);
+            }
         }
-        Expression::Power(base, exponent) => largest_bits(base).max(largest_bits(exponent)),
+    }
+
+    /// The expression with these variables multiplied by a power of two, so that the same points lie beyond its kinks.
+    pub(super) fn magnified(&self, expression: &Expression) -> Expression {
+        let factor = Expression::Number((UBig::ONE << (self.bits + 6)).into());
+        mapped(expression, &|part| match part {
+            Expression::Symbol(name) if self.variables.contains(name) => {
+                Some(Expression::Product(vec![factor.clone(), part.clone()]))
+            }
+            _ => None,
+        })
     }
 }
 

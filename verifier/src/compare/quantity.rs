@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
+use super::kinks::Kinks;
 use super::{Comparison, kinks};
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression};
@@ -65,11 +66,13 @@ impl Comparison<'_> {
     /// What balls say at points around zero and, if the functions have kinks, beyond these.
     fn evaluated_near_and_far(&mut self, left: &Expression, right: &Expression) -> Result<Decision, Stop> {
         let near = ball::decide(left, right, self.steps)?;
-        if near != Decision::Equal || !kinks::has_kinks(left) && !kinks::has_kinks(right) {
+        let mut kinks = Kinks::default();
+        kinks.add(left);
+        kinks.add(right);
+        if near != Decision::Equal || kinks.is_empty() {
             return Ok(near);
         }
-        let bits = kinks::largest_bits(left).max(kinks::largest_bits(right)) + 6;
-        let (left, right) = (kinks::magnified(left, bits), kinks::magnified(right, bits));
+        let (left, right) = (kinks.magnified(left), kinks.magnified(right));
         Ok(match ball::decide(&left, &right, self.steps) {
             Ok(Decision::Different) => Decision::Different,
             Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
