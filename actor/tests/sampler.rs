@@ -151,3 +151,44 @@ fn rows_of_one_batch_have_their_own_distributions() {
         }
     }
 }
+
+#[test]
+fn a_wide_vocabulary_is_drawn_from_place_by_place() {
+    // Neither a multiple of the stretches that are summed first, nor without impossible tokens.
+    const WIDTH: usize = 1_000;
+    let mut logits: Vec<f32> = (0..WIDTH).map(|id| ((id * 7_919) % 1_013) as f32 / 100.0).collect();
+    logits[250..300].fill(f32::NEG_INFINITY);
+    logits[990..].fill(f32::NEG_INFINITY);
+    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let ends: Vec<f64> = weights
+        .iter()
+        .scan(0.0, |sum, weight| {
+            *sum += weight / total;
+            Some(*sum)
+        })
+        .collect();
+
+    let sampling = Sampling {
+        vocabulary: WIDTH,
+        ..plain()
+    };
+    let draws: Vec<Draw> = (0..DRAWS)
+        .map(|index| Draw {
+            sampling,
+            uniform: (index as f64 + 0.5) / DRAWS as f64,
+        })
+        .collect();
+    let rows = Tensor::from_slice(&logits).unsqueeze(0).repeat([DRAWS as i64, 1]);
+    for (draw, drawn) in draws.iter().zip(sample(&rows, &draws)) {
+        let id = drawn.id as usize;
+        let start = if id == 0 { 0.0 } else { ends[id - 1] };
+        assert!(weights[id] > 0.0, "token {id} is impossible");
+        assert!(
+            start - 1e-6 <= draw.uniform && draw.uniform <= ends[id] + 1e-6,
+            "token {id} for {}",
+            draw.uniform
+        );
+        assert!((f64::from(drawn.log_prob) - (weights[id] / total).ln()).abs() < 1e-5);
+    }
+}

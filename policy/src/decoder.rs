@@ -13,6 +13,7 @@ use crate::cache::KvCache;
 use crate::config::Config;
 use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
+use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
 use crate::weights::{Weights, expected_tensors};
@@ -26,33 +27,19 @@ pub struct Decoder {
     embedding: Tensor,
     layers: Vec<Layer>,
     final_norm: Tensor,
-    head: Tensor,
+    head: Projection,
     rope: Rope,
 }
 
 struct Layer {
     input_norm: Tensor,
-    query: Projection,
-    key: Projection,
-    value: Projection,
+    heads: HeadProjection,
     /// Normalisation of queries and of keys, each [head_dim].
     query_key_norm: Option<(Tensor, Tensor)>,
     output: Projection,
     post_attention_norm: Tensor,
-    gate: Projection,
-    up: Projection,
+    gated: GatedProjection,
     down: Projection,
-}
-
-struct Projection {
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-impl Projection {
-    fn apply(&self, input: &Tensor) -> Tensor {
-        input.linear(&self.weight, self.bias.as_ref())
-    }
 }
 
 /// What all layers of one pass over a [`TreeBatch`] share: rotations and masks.
@@ -97,22 +84,26 @@ impl Decoder {
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
             let take = |name: &str| take(&format!("model.layers.{index}.{name}"));
-            let project = |name: &str, has_bias: bool| Projection {
+            let project = |name: &str, has_bias: bool| Projection::Plain {
                 weight: take(&format!("{name}.weight")),
                 bias: has_bias.then(|| take(&format!("{name}.bias"))),
             };
             layers.push(Layer {
                 input_norm: take("input_layernorm.weight"),
-                query: project("self_attn.q_proj", config.has_qkv_bias()),
-                key: project("self_attn.k_proj", config.has_qkv_bias()),
-                value: project("self_attn.v_proj", config.has_qkv_bias()),
+                heads: HeadProjection::Apart {
+                    query: project("self_attn.q_proj", config.has_qkv_bias()),
+                    key: project("self_attn.k_proj", config.has_qkv_bias()),
+                    value: project("self_attn.v_proj", config.has_qkv_bias()),
+                },
                 query_key_norm: config
                     .has_qk_norm()
                     .then(|| (take("self_attn.q_norm.weight"), take("self_attn.k_norm.weight"))),
                 output: project("self_attn.o_proj", config.attention_bias),
                 post_attention_norm: take("post_attention_layernorm.weight"),
-                gate: project("mlp.gate_proj", false),
-                up: project("mlp.up_proj", false),
+                gated: GatedProjection::Apart {
+                    gate: project("mlp.gate_proj", false),
+                    up: project("mlp.up_proj", false),
+                },
                 down: project("mlp.down_proj", false),
             });
         }
@@ -128,7 +119,10 @@ impl Decoder {
             embedding,
             layers,
             final_norm,
-            head,
+            head: Projection::Plain {
+                weight: head,
+                bias: None,
+            },
             rope,
         })
     }
@@ -138,15 +132,36 @@ impl Decoder {
     /// [n, vocabulary].
     ///
     /// # Panics
-    /// If the embedding has fewer rows.
+    /// If the embedding has fewer rows, or after [`Decoder::for_generation`].
     pub fn limit_vocabulary(mut self, vocabulary: u32) -> Self {
-        let rows = self.head.size()[0];
+        let Projection::Plain { weight, .. } = &mut self.head else {
+            panic!("the vocabulary is limited before the weights are arranged");
+        };
+        let rows = weight.size()[0];
         assert!(
             i64::from(vocabulary) <= rows,
             "a vocabulary of {vocabulary} in an embedding of {rows}"
         );
-        self.head = self.head.narrow(0, 0, i64::from(vocabulary));
+        *weight = weight.narrow(0, 0, i64::from(vocabulary));
         self
+    }
+
+    /// The same decoder for generation alone: weights arranged for few and large products (see
+    /// `projection`), most of them copies. Later changes of the parameters do not show, and no gradient reaches them.
+    pub fn for_generation(self) -> Self {
+        let _guard = tch::no_grad_guard();
+        let arrange = |layer: Layer| Layer {
+            heads: layer.heads.arranged(),
+            output: layer.output.packed(),
+            gated: layer.gated.arranged(),
+            down: layer.down.packed(),
+            ..layer
+        };
+        Decoder {
+            layers: self.layers.into_iter().map(arrange).collect(),
+            head: self.head.packed(),
+            ..self
+        }
     }
 
     /// The configuration that this decoder was built for.
@@ -181,7 +196,7 @@ impl Decoder {
             let (queries, keys, values) = self.project_heads(layer, &hidden, &rotation);
             layer_cache.write(&plan.writes, &keys, &values);
             let attended = attend_cache(&queries, layer_cache, &plan.groups);
-            hidden = self.finish_layer(layer, hidden, &attended);
+            hidden = self.finish_layer(layer, &hidden, &attended);
         }
         let last = match &plan.last {
             Some(last) => hidden.index_select(0, last),
@@ -219,7 +234,7 @@ impl Decoder {
         let layer = &self.layers[layer];
         let (queries, keys, values) = self.project_heads(layer, hidden, &pass.rotation);
         let attended = attend_tree(&queries, &keys, &values, &pass.batch.blocks, &pass.masks);
-        self.finish_layer(layer, hidden.shallow_clone(), &attended)
+        self.finish_layer(layer, hidden, &attended)
     }
 
     /// Last step of [`Decoder::tree`]: [tokens, hidden] to the trained tokens' predictors [n, hidden].
@@ -229,7 +244,7 @@ impl Decoder {
 
     /// Unnormalised log-probabilities of all tokens: [n, hidden] to [n, vocab], in f32 (f64 if the weights are f64).
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        let logits = hidden.linear(&self.head, None::<&Tensor>);
+        let logits = self.head.apply(hidden);
         let wide = if logits.kind() == Kind::Double {
             Kind::Double
         } else {
@@ -270,23 +285,40 @@ impl Decoder {
     fn project_heads(&self, layer: &Layer, hidden: &Tensor, rotation: &Rotation) -> (Tensor, Tensor, Tensor) {
         let (heads, kv_heads) = (self.config.num_attention_heads, self.config.num_key_value_heads);
         let input = self.normalise(hidden, &layer.input_norm);
-        let mut queries = layer.query.apply(&input).view([-1, heads, self.config.head_dim]);
-        let mut keys = layer.key.apply(&input).view([-1, kv_heads, self.config.head_dim]);
-        let values = layer.value.apply(&input).view([-1, kv_heads, self.config.head_dim]);
-        if let Some((query_norm, key_norm)) = &layer.query_key_norm {
-            queries = self.normalise(&queries, query_norm);
-            keys = self.normalise(&keys, key_norm);
-        }
-        // Rotated as one tensor: decoding a token is bound by the number of operations, not by their size.
-        let rotated = rotation.apply(&Tensor::cat(&[queries, keys], 1));
+        let head_dim = self.config.head_dim;
+        let of_heads = |tensor: Tensor| tensor.view([tensor.size()[0], -1, head_dim]);
+        let (turned, values) = match &layer.heads {
+            HeadProjection::Apart { query, key, value } => {
+                let mut queries = of_heads(query.apply(&input));
+                let mut keys = of_heads(key.apply(&input));
+                if let Some((query_norm, key_norm)) = &layer.query_key_norm {
+                    queries = self.normalise(&queries, query_norm);
+                    keys = self.normalise(&keys, key_norm);
+                }
+                // Rotated as one tensor: decoding a token is bound by the number of operations, not by their size.
+                (Tensor::cat(&[queries, keys], 1), of_heads(value.apply(&input)))
+            }
+            HeadProjection::Joined(all) => {
+                let all = of_heads(all.apply(&input));
+                let turned = match &layer.query_key_norm {
+                    Some((query_norm, key_norm)) => {
+                        let queries = self.normalise(&all.narrow(1, 0, heads), query_norm);
+                        let keys = self.normalise(&all.narrow(1, heads, kv_heads), key_norm);
+                        Tensor::cat(&[queries, keys], 1)
+                    }
+                    None => all.narrow(1, 0, heads + kv_heads),
+                };
+                (turned, all.narrow(1, heads + kv_heads, kv_heads))
+            }
+        };
+        let rotated = rotation.apply(&turned);
         (rotated.narrow(1, 0, heads), rotated.narrow(1, heads, kv_heads), values)
     }
 
-    fn finish_layer(&self, layer: &Layer, residual: Tensor, attended: &Tensor) -> Tensor {
-        let residual = residual + layer.output.apply(attended);
+    fn finish_layer(&self, layer: &Layer, residual: &Tensor, attended: &Tensor) -> Tensor {
+        let residual = layer.output.add_to(residual, attended);
         let input = self.normalise(&residual, &layer.post_attention_norm);
-        let gated = layer.gate.apply(&input).silu() * layer.up.apply(&input);
-        residual + layer.down.apply(&gated)
+        layer.down.add_to(&residual, &layer.gated.apply(&input))
     }
 }
 

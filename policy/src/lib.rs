@@ -6,7 +6,7 @@
 //!
 //! Shapes in the documentation name their axes; `n` counts trained tokens, `tokens` counts packed tokens.
 
-// The one place that needs FFI is `device`, which loads CUDA's half of libtorch at run time.
+// FFI is needed in two places: `device`, which loads CUDA's half of libtorch at run time, and `operators`.
 #![deny(unsafe_code)]
 
 mod attention;
@@ -18,6 +18,8 @@ mod decoder;
 pub mod device;
 mod error;
 mod extension;
+pub mod operators;
+mod projection;
 mod rope;
 mod tokenizer;
 mod tree;

@@ -44,24 +44,14 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
     let truncates = draws
         .iter()
         .any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
-    let (log_probs, ids_by_rank) = if truncates {
-        let (sorted, ids) = logits.sort_stable(true, -1, true);
-        (truncate(sorted, draws, device).log_softmax(-1, None), Some(ids))
-    } else {
-        (logits.log_softmax(-1, None), None)
-    };
-
-    // In f64: with 150,000 tokens the tail of an f32 sum would lose the tokens it is made of.
-    let cumulative = log_probs.exp().cumsum(-1, Kind::Double);
     let uniforms: Vec<f64> = draws.iter().map(|draw| draw.uniform).collect();
-    let targets = column(&uniforms, device) * cumulative.narrow(-1, -1, 1);
-    // The first place whose sum lies above the target: tokens of probability zero are never it.
-    let places = targets.searchsorted(&cumulative, false, true, "right", None::<&Tensor>);
-    let places = places.clamp_max(cumulative.size()[1] - 1);
-    let chosen = log_probs.gather(-1, &places, false);
-    let ids = match ids_by_rank {
-        Some(ids) => ids.gather(-1, &places, false),
-        None => places,
+    let uniforms = column(&uniforms, device);
+    let (ids, chosen) = if truncates {
+        let (sorted, ids_by_rank) = logits.sort_stable(true, -1, true);
+        let (ranks, chosen) = invert(&truncate(sorted, draws, device), &uniforms);
+        (ids_by_rank.gather(-1, &ranks, false), chosen)
+    } else {
+        invert(&logits, &uniforms)
     };
 
     // One transfer. f64 holds every id and every f32 exactly.
@@ -79,6 +69,66 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
             log_prob: (log as f32).min(0.0),
         })
         .collect()
+}
+
+/// Places of a stretch of the vocabulary that is summed before the places in it are.
+const STRETCH: i64 = 256;
+
+/// The place at which the cumulative distribution of softmax(logits) passes the uniform number, and its
+/// log-probability: [n, width] f32 and [n, 1] f64 to [n, 1] int64 and [n, 1] f64. Places of probability zero are never
+/// it.
+///
+/// Cumulative sums run in f64: with 150,000 tokens the tail of an f32 sum would lose the tokens it is made of. A sum
+/// over the whole width would cost more than the layers of a small model, so stretches are found first, and only the
+/// one that is hit is looked at place by place.
+fn invert(logits: &Tensor, uniforms: &Tensor) -> (Tensor, Tensor) {
+    let width = logits.size()[1];
+    let largest = logits.amax([-1], true);
+    let masses = (logits - &largest).exp_();
+    let stretches = width / STRETCH;
+    let mut sums = Vec::with_capacity(2);
+    if stretches > 0 {
+        let whole = masses
+            .narrow(1, 0, stretches * STRETCH)
+            .unflatten(1, [stretches, STRETCH]);
+        sums.push(whole.sum_dim_intlist([-1].as_slice(), false, Kind::Float));
+    }
+    if stretches * STRETCH < width {
+        let rest = masses.narrow(1, stretches * STRETCH, width - stretches * STRETCH);
+        sums.push(rest.sum_dim_intlist([-1].as_slice(), true, Kind::Float));
+    }
+    let sums = Tensor::cat(&sums, 1).to_kind(Kind::Double);
+    let ends = sums.cumsum(-1, Kind::Double);
+    let total = ends.narrow(1, -1, 1);
+    let targets = uniforms * &total;
+    let stretch = passed(&ends, &targets);
+    let mass = sums.gather(1, &stretch, false);
+    // The share of the stretch's mass that lies below the target.
+    let share = (&targets - (ends.gather(1, &stretch, false) - &mass)) / &mass;
+
+    // The last stretch may be shorter: places beyond the width have no mass.
+    let offsets = Tensor::arange(STRETCH, (Kind::Int64, logits.device()));
+    let places = stretch * STRETCH + offsets;
+    let inside = masses
+        .gather(1, &places.clamp_max(width - 1), false)
+        .to_kind(Kind::Double);
+    let inside = inside.masked_fill(&places.ge(width), 0.0);
+    let ends = inside.cumsum(-1, Kind::Double);
+    let targets = share * ends.narrow(1, -1, 1);
+    let chosen = places.gather(1, &passed(&ends, &targets), false);
+    let log_probs = (logits.gather(1, &chosen, false) - largest).to_kind(Kind::Double) - total.log();
+    (chosen, log_probs)
+}
+
+/// The first place whose end lies above the target, or the last place with any mass: [n, width] and [n, 1] to [n, 1].
+fn passed(ends: &Tensor, targets: &Tensor) -> Tensor {
+    let passed = targets.searchsorted(ends, false, true, "right", None::<&Tensor>);
+    // Rounding may bring a target up to the total.
+    let last = ends
+        .narrow(1, -1, 1)
+        .contiguous()
+        .searchsorted(ends, false, false, "left", None::<&Tensor>);
+    passed.minimum(&last)
 }
 
 /// The logits up to the largest vocabulary, with -∞ where a row's own is smaller.

@@ -61,7 +61,7 @@ pub fn load_model(id: WeightsId, entries: Entries, assets: &Assets, device: Devi
         let tensor = tensor.f_to_device(device)?.f_to_kind(kind)?;
         weights.insert(entry.name.clone(), tensor);
     }
-    let decoder = Decoder::new(&assets.config, &weights)?;
+    let decoder = Decoder::new(&assets.config, &weights)?.for_generation();
     Ok(Model {
         id,
         config: Arc::clone(&assets.config),
