@@ -1,0 +1,206 @@
+//! The actor's engine as the actor runs it, on its own thread, with a clock on its events.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupOrder, Model, WeightsId};
+use anytime_actor::plan::Plan;
+use anytime_proto::{JobId, WeightsVersion, v1};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::model::LoadedModel;
+
+/// Ends the thinking: four tokens that a model never draws in a row, so that all lengths are those of the plan. That
+/// they are is checked.
+pub const END_MARKER: [u32; 4] = [3, 4, 3, 4];
+/// Opens a summary.
+pub const SUMMARY_MARKER: [u32; 4] = [5, 6, 5, 6];
+
+/// What every sequence of a group does.
+#[derive(Clone, Debug)]
+pub struct GroupShape {
+    /// What all traces follow.
+    pub prompt: Vec<u32>,
+    /// G.
+    pub traces: usize,
+    /// Thinking tokens; the last one is the length of every thinking.
+    pub budgets: Vec<u32>,
+    /// A.
+    pub summaries: usize,
+    /// Tokens of every summary.
+    pub summary_tokens: usize,
+}
+
+/// When a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The last thinking has ended; summaries are cancelled.
+    ThinkingEnds,
+    /// Everything has ended.
+    AllEnds,
+}
+
+/// What a run took and made.
+#[derive(Clone, Copy, Debug)]
+pub struct RunFigures {
+    /// From the first order to the end.
+    pub elapsed: Duration,
+    /// Tokens drawn for thinkings.
+    pub thinking_tokens: usize,
+    /// Tokens drawn for summaries.
+    pub summary_tokens: usize,
+}
+
+/// An engine's thread with a model.
+pub struct TimedEngine {
+    handle: EngineHandle,
+    events: UnboundedReceiver<Event>,
+    thread: Option<JoinHandle<()>>,
+    next_number: u64,
+    vocabulary: i64,
+}
+
+impl TimedEngine {
+    /// Starts the thread and gives it the weights.
+    ///
+    /// # Errors
+    /// No thread can be had, or the weights do not fit their configuration.
+    pub fn start(model: &LoadedModel, limits: EngineLimits) -> anyhow::Result<Self> {
+        let (sender, events) = tokio::sync::mpsc::unbounded_channel();
+        let (handle, thread) = engine::spawn(limits, sender).context("engine thread")?;
+        let id = WeightsId {
+            job_id: job(),
+            version: WeightsVersion(0),
+            manifest_checksum: String::new(),
+        };
+        handle.send(Command::SwapWeights(Box::new(Model {
+            id,
+            config: Arc::new(model.config.clone()),
+            tokenizer: Arc::clone(&model.tokenizer),
+            decoder: model.decoder()?,
+        })));
+        Ok(Self {
+            handle,
+            events,
+            thread: Some(thread),
+            next_number: 0,
+            vocabulary: model.config.vocab_size,
+        })
+    }
+
+    /// Generates groups, all ordered at once.
+    ///
+    /// # Errors
+    /// The engine refuses a group, or a sequence has another length than the plan forces.
+    pub fn run(&mut self, groups: &[GroupShape], until: Until) -> anyhow::Result<RunFigures> {
+        let longest_prompt = groups.iter().map(|group| group.prompt.len()).max().unwrap_or(0);
+        let first = self.next_number;
+        let mut orders = Vec::with_capacity(groups.len());
+        for group in groups {
+            orders.push(self.order(group, longest_prompt)?);
+        }
+        let mut thinkings_left: usize = groups.iter().map(|group| group.traces).sum();
+        let mut groups_left = groups.len();
+        let (mut thinking_tokens, mut summary_tokens) = (0, 0);
+
+        let started = Instant::now();
+        for order in orders {
+            self.handle.send(Command::AddGroup(order));
+        }
+        let goes_on = |thinkings: usize, groups: usize| match until {
+            Until::ThinkingEnds => thinkings > 0,
+            Until::AllEnds => groups > 0,
+        };
+        while goes_on(thinkings_left, groups_left) {
+            match self.events.blocking_recv().context("the engine ended")? {
+                Event::TraceFinished { group, thinking, .. } if group >= first => {
+                    thinkings_left -= 1;
+                    thinking_tokens += thinking.ids.len();
+                    let expected = groups[(group - first) as usize].budgets.last().copied();
+                    check_length(thinking.ids.len(), expected.unwrap_or(0) as usize)?;
+                }
+                Event::NodeFinished { group, summaries, .. } if group >= first => {
+                    for summary in summaries {
+                        summary_tokens += summary.ids.len();
+                        check_length(summary.ids.len(), groups[(group - first) as usize].summary_tokens)?;
+                    }
+                }
+                Event::GroupFinished { group } if group >= first => groups_left -= 1,
+                Event::GroupFailed { detail, .. } => bail!("the engine gave a group up: {detail}"),
+                // Of a run that was cut off.
+                _ => {}
+            }
+        }
+        let elapsed = started.elapsed();
+        for number in first..self.next_number {
+            self.handle.send(Command::CancelGroup(number));
+        }
+        // A step under way must not fall into the next run.
+        while self.handle.load().outstanding() > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(RunFigures {
+            elapsed,
+            thinking_tokens,
+            summary_tokens,
+        })
+    }
+
+    fn order(&mut self, group: &GroupShape, longest_prompt: usize) -> anyhow::Result<GroupOrder> {
+        let plan = v1::RolloutPlan {
+            budgets: group.budgets.clone(),
+            traces: group.traces as u32,
+            summaries: group.summaries as u32,
+            max_summary_tokens: group.summary_tokens as u32,
+            sampling: Some(v1::Sampling {
+                temperature: 1.0,
+                top_p: 1.0,
+                top_k: 0,
+            }),
+            markers: Some(v1::MarkerIds {
+                end: END_MARKER.to_vec(),
+                cut: Vec::new(),
+                summary: SUMMARY_MARKER.to_vec(),
+            }),
+            // Nothing is an end of sequence: lengths are forced.
+            eos_ids: Vec::new(),
+            vocabulary: self.vocabulary as u32,
+            max_prompt_tokens: longest_prompt as u32,
+            ..Default::default()
+        };
+        let number = self.next_number;
+        self.next_number += 1;
+        Ok(GroupOrder {
+            number,
+            job_id: job(),
+            min_version: WeightsVersion(0),
+            manifest_checksum: None,
+            seed: 1000 + number,
+            prompt_ids: group.prompt.clone(),
+            plan: Arc::new(Plan::try_new(&plan)?),
+        })
+    }
+}
+
+impl Drop for TimedEngine {
+    fn drop(&mut self) {
+        self.handle.send(Command::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn check_length(length: usize, expected: usize) -> anyhow::Result<()> {
+    if length != expected {
+        bail!("a sequence has {length} tokens, the plan forces {expected}");
+    }
+    Ok(())
+}
+
+fn job() -> JobId {
+    JobId("bench".to_owned())
+}

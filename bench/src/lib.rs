@@ -1,0 +1,8 @@
+//! How fast the engine and the learner are, each case in the shape that the peers run too.
+//!
+//! `make bench` runs all of it through `bench/speed/run.sh`; every case of the binary prints one JSON object.
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod engine;
+pub mod model;
