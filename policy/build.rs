@@ -1,21 +1,31 @@
-//! Compiles `src/operators/operators.cpp` against libtorch's headers, and writes libtorch's folder into the tests' run
+//! Compiles the C++ of `src/operators` against libtorch's headers, and writes libtorch's folder into the tests' run
 //! path, so that `cargo test` needs no LD_LIBRARY_PATH.
 
 use std::path::Path;
 
 fn main() {
-    const SOURCE: &str = "src/operators/operators.cpp";
+    const SOURCES: [&str; 2] = ["src/operators/operators.cpp", "src/operators/attention.cpp"];
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed={SOURCE}");
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+    }
     let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the folder of libtorch; deploy/setup.sh fetches one");
     let libtorch = Path::new(&libtorch);
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file(SOURCE)
+        .files(SOURCES)
         .include(libtorch.join("include"))
         // libtorch's headers, not ours, are what there would be warnings about.
         .warnings(false)
+        // The attention over the cache is arithmetic of our own: fast in tests too, and sums may be reordered (which is
+        // what vector units do), but infinities stay infinities.
+        .opt_level(3)
+        .flag("-fassociative-math")
+        .flag("-fno-signed-zeros")
+        .flag("-fno-trapping-math")
+        .flag("-fno-math-errno")
+        .flag("-freciprocal-math")
         .compile("anytime_operators");
     let libraries = libtorch.join("lib");
     let libraries = libraries.canonicalize().unwrap_or(libraries);

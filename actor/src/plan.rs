@@ -134,10 +134,15 @@ impl Plan {
         self.budgets.last().map_or(0, |&budget| budget as usize)
     }
 
-    /// The longest sequence in tokens: prompt, thinking, everything that can be inserted, summary.
-    pub fn longest_sequence(&self) -> usize {
+    /// The longest thinking in tokens, with its prompt.
+    pub fn longest_prefix(&self) -> usize {
+        self.max_prompt_tokens + self.largest_budget()
+    }
+
+    /// The longest summary in tokens, with everything that can be inserted before it.
+    pub fn longest_branch(&self) -> usize {
         let inserted = self.markers.cut.len() + self.markers.end.len() + self.markers.summary.len();
-        self.max_prompt_tokens + self.largest_budget() + inserted + self.max_summary_tokens
+        inserted + self.max_summary_tokens
     }
 
     /// Summaries that hang on one trace: S × A, however its budgets merge.

@@ -125,17 +125,26 @@ fn a_group_is_the_same_alone_and_in_company_in_few_slots_and_in_many() {
     }
 }
 
+/// Bytes of a prefix slot and a branch slot.
+fn slot_pair(order: &GroupOrder) -> usize {
+    let bytes = |capacity| KvCache::slot_bytes(&common::config(), capacity, Kind::Float);
+    bytes(order.plan.longest_prefix()) + bytes(order.plan.longest_branch())
+}
+
 #[test]
-fn large_groups_finish_in_two_and_three_slots_of_memory() {
+fn large_groups_finish_in_one_and_two_slots_of_memory() {
     let mut plan = endless_plan(24);
     (plan.traces, plan.summaries) = (10, 5);
     plan.budgets = vec![6, 12, 18, 24];
     let order = order(1, &plan);
     let many = generate(64, PLENTY, vec![order.clone()]);
     assert_complete(&many, &plan, 1);
-    let slot = KvCache::slot_bytes(&common::config(), order.plan.longest_sequence(), Kind::Float);
-    for slots in [2, 3, 4] {
-        let few = generate(64, slots * slot, vec![order.clone(), common::order(2, &plan)]);
+    for slots in [1, 2, 3, 4] {
+        let few = generate(
+            64,
+            slots * slot_pair(&order),
+            vec![order.clone(), common::order(2, &plan)],
+        );
         assert_complete(&few, &plan, 2);
         let mut first = few;
         first.retain(|(group, _), _| *group == 1);
@@ -146,10 +155,9 @@ fn large_groups_finish_in_two_and_three_slots_of_memory() {
 #[test]
 fn a_sequence_that_does_not_fit_fails_its_group_only() {
     let small = plan_message();
-    let slot = KvCache::slot_bytes(&common::config(), order(1, &small).plan.longest_sequence(), Kind::Float);
     let (engine, mut events) = start(EngineLimits {
         slots: 4,
-        cache_bytes: 3 * slot,
+        cache_bytes: 3 * slot_pair(&order(1, &small)),
     });
     engine.send(Command::AddGroup(order(1, &endless_plan(2000))));
     engine.send(Command::AddGroup(order(2, &small)));

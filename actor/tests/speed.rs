@@ -133,6 +133,7 @@ fn parts_of_a_step() {
                     slot,
                     start: step + slot % 7,
                     ids: &[9],
+                    prefix: None,
                 })
                 .collect();
             let at = thread_nanoseconds();

@@ -108,7 +108,7 @@ impl LoadedModel {
     /// # Errors
     /// The weights do not fit the configuration.
     pub fn decoder(&self) -> anyhow::Result<Decoder> {
-        Ok(Decoder::new(&self.config, &self.weights)?)
+        Ok(Decoder::new(&self.config, &self.weights)?.for_generation())
     }
 
     /// Multiply-adds, two operations each, that one token costs in all linear layers and in the head.

@@ -1,14 +1,17 @@
 //! Grouped-query attention over the cache (generation) and over tree rows (training).
 //!
-//! Keys and values are never repeated for the query heads that share them. libtorch's masked kernels know nothing of
+//! Keys and values are never repeated for the query heads that share them. On the CPU, generation goes through an
+//! operator of this crate (`operators::attention`). libtorch's masked kernels know nothing of
 //! groups, so the heads are presented to them in a shape in which each key head has its own queries: either the group
 //! is folded into the queries (few queries), or the key heads become the batch and the group their heads, with a
 //! stride of zero over keys and values (many queries of one sequence).
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::cache::LayerCache;
-use crate::extension::{Group, Slots, Visibility};
+use crate::extension::{BranchGroups, ExtensionPlan, Together};
+use crate::grouping::{Group, Visibility};
+use crate::operators::attention::attend_reads;
 use crate::tree::{Block, LongRow, ShortRows};
 
 /// Attention of one row of many queries: `queries` [tokens, heads, head_dim], `keys` and `values`
@@ -100,59 +103,102 @@ fn attend_short(queries: &Tensor, keys: &Tensor, values: &Tensor, rows: &ShortRo
 
 /// Attention over the cache, which already holds the new tokens: `queries` [tokens, heads, head_dim].
 /// Returns [tokens, heads * head_dim].
-pub(crate) fn attend_cache(queries: &Tensor, cache: &LayerCache, groups: &[Group]) -> Tensor {
-    if let [group] = groups {
-        return attend_group(queries, cache, group);
-    }
-    let mut attended = Vec::with_capacity(groups.len());
+pub(crate) fn attend_cache(queries: &Tensor, cache: &LayerCache, plan: &ExtensionPlan, kv_heads: i64) -> Tensor {
+    let mut attended = Vec::new();
     let mut start = 0;
-    for group in groups {
-        attended.push(attend_group(&queries.narrow(0, start, group.tokens), cache, group));
-        start += group.tokens;
+    let mut next = |tokens: i64| {
+        start += tokens;
+        queries.narrow(0, start - tokens, tokens)
+    };
+    match &plan.together {
+        Together::Reads { reads, strides } => {
+            if !reads.is_empty() {
+                let queries = next(reads.len() as i64);
+                attended.push(attend_reads(
+                    &queries,
+                    &cache.keys,
+                    &cache.values,
+                    reads,
+                    *strides,
+                    kv_heads,
+                ));
+            }
+        }
+        Together::Groups { rows, branches } => {
+            attended.extend(rows.iter().map(|group| attend_group(&next(group.tokens), cache, group)));
+            attended.extend(
+                branches
+                    .iter()
+                    .map(|branches| attend_branches(&next(branches.tokens), cache, branches)),
+            );
+        }
     }
-    Tensor::cat(&attended, 0)
+    attended.extend(
+        plan.alone
+            .iter()
+            .map(|group| attend_group(&next(group.tokens), cache, group)),
+    );
+    match attended.len() {
+        1 => attended.swap_remove(0),
+        _ => Tensor::cat(&attended, 0),
+    }
 }
 
 fn attend_group(queries: &Tensor, cache: &LayerCache, group: &Group) -> Tensor {
-    let of_group = |tensor: &Tensor| {
-        let tensor = tensor.narrow(2, 0, group.keys);
-        match &group.slots {
-            Slots::From(first) => tensor.narrow(0, *first, group.sequences),
-            Slots::Listed(slots) => tensor.index_select(0, slots),
-        }
-    };
-    let keys = of_group(&cache.keys);
-    let values = of_group(&cache.values);
-    let mask = match &group.visibility {
-        Visibility::Mask(mask) => Some(mask),
-        Visibility::All | Visibility::Causal => None,
-    };
+    let (keys, values) = (group.read(&cache.keys), group.read(&cache.values));
     if group.sequences == 1 && group.queries > 1 {
         let causal = matches!(group.visibility, Visibility::Causal);
-        return attend_one(queries, &keys.get(0), &values.get(0), mask, causal);
+        return attend_one(queries, &keys.get(0), &values.get(0), group.mask(), causal);
     }
-    attend_together(queries, &keys, &values, mask, group)
+    let folded = group.fold(queries, keys.size()[1]);
+    let attended = Tensor::scaled_dot_product_attention(&folded, &keys, &values, group.mask(), 0.0, false, None, false);
+    group.unfold(&attended).flatten(1, 2)
 }
 
-/// Few queries of many sequences: the heads that share a key head become further queries of it.
-fn attend_together(queries: &Tensor, keys: &Tensor, values: &Tensor, mask: Option<&Tensor>, group: &Group) -> Tensor {
-    let (_, heads, head_dim) = queries.size3().expect("queries have three axes");
-    let kv_heads = keys.size()[1];
-    let shared = heads / kv_heads;
-    let scattered = group.scatter.as_ref().map(|places| queries.index_select(0, places));
-    let folded = scattered
-        .as_ref()
-        .unwrap_or(queries)
-        .view([group.sequences, group.queries, kv_heads, shared, head_dim])
-        .permute([0, 2, 3, 1, 4])
-        .reshape([group.sequences, kv_heads, shared * group.queries, head_dim]);
-    let attended = Tensor::scaled_dot_product_attention(&folded, keys, values, mask, 0.0, false, None, false);
-    let attended = attended
-        .reshape([group.sequences, kv_heads, shared, group.queries, head_dim])
-        .permute([0, 3, 1, 2, 4])
-        .reshape([group.sequences * group.queries, heads * head_dim]);
-    match &group.gather {
-        Some(tokens) => attended.index_select(0, tokens),
-        None => attended,
+/// Branches over their prefixes and over themselves. Each part is a softmax of its own; the logarithms of their sums
+/// say what share of the whole softmax each of them is.
+fn attend_branches(queries: &Tensor, cache: &LayerCache, branches: &BranchGroups) -> Tensor {
+    let mut parts = Vec::with_capacity(branches.over_prefixes.len());
+    let mut start = 0;
+    for group in &branches.over_prefixes {
+        parts.push(attend_with_sum(&queries.narrow(0, start, group.tokens), cache, group));
+        start += group.tokens;
     }
+    let (over_prefix, prefix_sums): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
+    let (over_branch, branch_sums) = attend_with_sum(queries, cache, &branches.over_branches);
+    let share = (Tensor::cat(&prefix_sums, 0) - branch_sums).sigmoid();
+    let merged = over_branch.lerp_tensor(&Tensor::cat(&over_prefix, 0), &share);
+    merged.to_kind(queries.kind()).flatten(1, 2)
+}
+
+/// [tokens, heads, head_dim] attended and, [tokens, heads, 1], the logarithm of the sum of the exponentials of its
+/// scores, both at least f32.
+fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tensor, Tensor) {
+    let (keys, values) = (group.read(&cache.keys), group.read(&cache.values));
+    let head_dim = queries.size()[2];
+    let wide = if queries.kind() == Kind::Double {
+        Kind::Double
+    } else {
+        Kind::Float
+    };
+    let folded = group.fold(queries, keys.size()[1]) / (head_dim as f64).sqrt();
+    let scores = folded.matmul(&keys.transpose(-2, -1)).to_kind(wide);
+    let scores = match &group.visibility {
+        Visibility::All => scores,
+        Visibility::Mask(mask) if mask.dim() == 2 => {
+            // One sequence: the mask is that of one head, the queries of the others follow.
+            let shared = scores.size()[2] / group.queries;
+            scores + mask.repeat([shared, 1])
+        }
+        Visibility::Mask(mask) => scores + mask,
+        Visibility::Causal => {
+            let shared = scores.size()[2] / group.queries;
+            let hidden = Tensor::ones([group.queries, group.keys], (Kind::Bool, scores.device())).triu(1);
+            scores.masked_fill(&hidden.repeat([shared, 1]), f64::NEG_INFINITY)
+        }
+    };
+    let sums = scores.logsumexp([-1].as_slice(), true);
+    let shares = (scores - &sums).exp().to_kind(values.kind());
+    let attended = shares.matmul(&values).to_kind(wide);
+    (group.unfold(&attended), group.unfold(&sums))
 }

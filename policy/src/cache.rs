@@ -1,4 +1,4 @@
-//! Keys and values of tokens already seen, one slot per sequence.
+//! Keys and values of tokens already seen: slots for prefixes, and short ones for branches that continue a prefix.
 
 use tch::{Device, Kind, Tensor};
 
@@ -7,37 +7,96 @@ use crate::config::Config;
 /// Attention masks of a length that is a multiple of this are used in place; others are copied by CUDA's kernels.
 pub(crate) const LENGTH_STEP: usize = 16;
 
-/// Preallocated keys and values: per layer two tensors [slots, kv_heads, capacity, head_dim].
-///
-/// A slot has no length of its own: the caller says at each [`crate::Decoder::extend`] where it continues, so going
-/// back to an earlier position costs nothing. Positions of a head lie next to each other, which is the order in
-/// which decoding reads them.
-pub struct KvCache {
-    pub(crate) layers: Vec<LayerCache>,
-    slots: usize,
-    capacity: usize,
-    allocated: usize,
+/// So many slots of so many tokens each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Slots {
+    /// Sequences that fit.
+    pub count: usize,
+    /// Tokens of each.
+    pub capacity: usize,
 }
 
-/// One layer's keys and values, each [slots, kv_heads, allocated, head_dim].
+/// Preallocated keys and values, one tensor each per layer.
+///
+/// A prefix slot holds a sequence from its first token on. A branch slot holds what follows some tokens of a prefix, so
+/// that many branches share the keys and values of one prefix without a copy. A slot has no length of its own: the
+/// caller says at each [`crate::Decoder::extend`] where it continues, so going back to an earlier position costs
+/// nothing. Positions of a head lie next to each other, which is the order in which decoding reads them.
+pub struct KvCache {
+    pub(crate) layers: Vec<LayerCache>,
+    prefixes: Region,
+    branches: Region,
+}
+
+/// One layer's keys and values, each [rows, head_dim]: the prefix slots, then the branch slots, each
+/// [slots, kv_heads, allocated].
 pub(crate) struct LayerCache {
     pub(crate) keys: Tensor,
     pub(crate) values: Tensor,
 }
 
+/// Where the slots of one sort lie among the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Region {
+    pub(crate) slots: Slots,
+    /// Positions that exist in memory; those beyond the capacity are only ever masked.
+    pub(crate) allocated: usize,
+    kv_heads: usize,
+    first_row: usize,
+}
+
+impl Region {
+    fn new(slots: Slots, kv_heads: usize, first_row: usize) -> Self {
+        Region {
+            slots,
+            allocated: allocated_length(slots.capacity),
+            kv_heads,
+            first_row,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.slots.count * self.kv_heads * self.allocated
+    }
+
+    /// The row of a slot's first position under key head 0; each further head is `allocated` rows on.
+    pub(crate) fn row(&self, slot: usize) -> i64 {
+        (self.first_row + slot * self.kv_heads * self.allocated) as i64
+    }
+
+    /// The region of a layer's tensor as [slots, kv_heads, allocated, head_dim], in place.
+    pub(crate) fn of(&self, tensor: &Tensor) -> Tensor {
+        let shape = [
+            self.slots.count as i64,
+            self.kv_heads as i64,
+            self.allocated as i64,
+            tensor.size()[1],
+        ];
+        tensor
+            .narrow(0, self.first_row as i64, self.rows() as i64)
+            .view(shape.as_slice())
+    }
+}
+
 impl KvCache {
-    /// Room for `slots` sequences of `capacity` tokens each, all zeros.
+    /// Room for `slots` prefixes of `capacity` tokens each and for no branches, all zeros.
     ///
     /// # Panics
     /// If the device has not enough memory; [`KvCache::slot_bytes`] says beforehand what a slot takes.
     pub fn new(config: &Config, slots: usize, capacity: usize, kind: Kind, device: Device) -> Self {
-        let allocated = allocated_length(capacity);
-        let shape = [
-            slots as i64,
-            config.num_key_value_heads,
-            allocated as i64,
-            config.head_dim,
-        ];
+        let prefixes = Slots { count: slots, capacity };
+        Self::with_branches(config, prefixes, Slots::default(), kind, device)
+    }
+
+    /// Room for prefixes and for branches, all zeros.
+    ///
+    /// # Panics
+    /// As [`KvCache::new`].
+    pub fn with_branches(config: &Config, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
+        let kv_heads = config.num_key_value_heads as usize;
+        let prefixes = Region::new(prefixes, kv_heads, 0);
+        let branches = Region::new(branches, kv_heads, prefixes.rows());
+        let shape = [(prefixes.rows() + branches.rows()) as i64, config.head_dim];
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for _ in 0..config.num_hidden_layers {
             // Zeros rather than whatever lay there: a masked NaN is still a NaN after the multiplication by zero.
@@ -48,20 +107,19 @@ impl KvCache {
         }
         KvCache {
             layers,
-            slots,
-            capacity,
-            allocated,
+            prefixes,
+            branches,
         }
     }
 
-    /// Number of slots.
-    pub fn slots(&self) -> usize {
-        self.slots
+    /// The slots for prefixes.
+    pub fn prefixes(&self) -> Slots {
+        self.prefixes.slots
     }
 
-    /// Tokens that fit into a slot.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// The slots for branches.
+    pub fn branches(&self) -> Slots {
+        self.branches.slots
     }
 
     /// Bytes that one slot of `capacity` tokens takes over all layers.
@@ -70,58 +128,68 @@ impl KvCache {
         2 * config.num_hidden_layers * width * allocated_length(capacity) * kind.elt_size_in_bytes()
     }
 
-    /// Copies positions `0..length` of slot `from` to each slot of `to`.
+    /// Copies positions `0..length` of prefix slot `from` to each slot of `to`.
     ///
     /// # Panics
     /// If a slot or the length lies outside the cache.
     pub fn copy_prefix(&mut self, from: usize, to: &[usize], length: usize) {
+        self.copy(self.prefixes, from, to, length);
+    }
+
+    /// Copies positions `0..length` of branch slot `from` to each slot of `to`.
+    ///
+    /// # Panics
+    /// If a slot or the length lies outside the cache.
+    pub fn copy_branch(&mut self, from: usize, to: &[usize], length: usize) {
+        self.copy(self.branches, from, to, length);
+    }
+
+    fn copy(&mut self, region: Region, from: usize, to: &[usize], length: usize) {
+        let Slots { count, capacity } = region.slots;
         assert!(
-            length <= self.capacity,
-            "prefix of {length} tokens exceeds the capacity of {}",
-            self.capacity
+            length <= capacity,
+            "{length} tokens are to be copied, the capacity is {capacity}"
         );
         for &slot in to.iter().chain([&from]) {
-            assert!(slot < self.slots, "slot {slot} of a cache of {} slots", self.slots);
+            assert!(slot < count, "slot {slot} of a cache of {count} slots");
         }
-        let targets: Vec<i64> = to
-            .iter()
-            .filter(|&&slot| slot != from)
-            .map(|&slot| slot as i64)
-            .collect();
-        let Some(first_layer) = self.layers.first().filter(|_| length > 0 && !targets.is_empty()) else {
+        if length == 0 {
             return;
-        };
+        }
         let _guard = tch::no_grad_guard();
-        let count = targets.len() as i64;
-        let targets = Tensor::from_slice(&targets).to_device(first_layer.keys.device());
+        let mut targets: Vec<usize> = to.iter().copied().filter(|&slot| slot != from).collect();
+        targets.sort_unstable();
         for layer in &self.layers {
             for tensor in [&layer.keys, &layer.values] {
-                let prefixes = tensor.narrow(2, 0, length as i64);
-                let source = prefixes.narrow(0, from as i64, 1).copy();
-                let _ = prefixes
-                    .shallow_clone()
-                    .index_copy_(0, &targets, &source.expand([count, -1, -1, -1], false));
+                let slots = region.of(tensor).narrow(2, 0, length as i64);
+                let source = slots.narrow(0, from as i64, 1);
+                // Neighbouring slots in one operation.
+                for run in targets.chunk_by(|one, next| one + 1 == *next) {
+                    slots.narrow(0, run[0] as i64, run.len() as i64).copy_(&source);
+                }
             }
         }
     }
 
-    /// Positions that exist in memory; those beyond the capacity are only ever masked.
-    pub(crate) fn allocated(&self) -> usize {
-        self.allocated
+    pub(crate) fn prefix_region(&self) -> Region {
+        self.prefixes
+    }
+
+    pub(crate) fn branch_region(&self) -> Region {
+        self.branches
     }
 }
 
 impl LayerCache {
-    /// Writes keys and values [tokens, kv_heads, head_dim] to `rows` [tokens * kv_heads] of the cache seen as
-    /// [slots * kv_heads * allocated, head_dim].
+    /// Writes keys and values [tokens, kv_heads, head_dim] to `rows` [tokens * kv_heads] of the cache.
     pub(crate) fn write(&mut self, rows: &Tensor, keys: &Tensor, values: &Tensor) {
-        for (cache, new) in [(&self.keys, keys), (&self.values, values)] {
+        for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
             let width = new.size()[2];
-            let _ = cache.view([-1, width]).index_copy_(0, rows, &new.reshape([-1, width]));
+            let _ = cache.index_copy_(0, rows, &new.reshape([-1, width]));
         }
     }
 }
 
 fn allocated_length(capacity: usize) -> usize {
-    capacity.max(1).next_multiple_of(LENGTH_STEP)
+    capacity.next_multiple_of(LENGTH_STEP)
 }

@@ -180,7 +180,7 @@ impl Decoder {
     }
 
     /// Feeds new tokens: a row's tokens are written to its slot from position `start` on and see what stands before
-    /// them there. Returns the final-normed hidden state of the last new token of each row: [rows, hidden].
+    /// them there, and the tokens of the prefix that a branch continues. Returns the final-normed hidden state of the last new token of each row: [rows, hidden].
     ///
     /// Rows of few and of many tokens may be mixed; nothing is padded outside attention. No gradient graph is built.
     ///
@@ -195,7 +195,7 @@ impl Decoder {
         for (layer, layer_cache) in self.layers.iter().zip(&mut cache.layers) {
             let (queries, keys, values) = self.project_heads(layer, &hidden, &rotation);
             layer_cache.write(&plan.writes, &keys, &values);
-            let attended = attend_cache(&queries, layer_cache, &plan.groups);
+            let attended = attend_cache(&queries, layer_cache, &plan, self.config.num_key_value_heads);
             hidden = self.finish_layer(layer, &hidden, &attended);
         }
         let last = match &plan.last {

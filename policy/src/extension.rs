@@ -1,29 +1,41 @@
-//! The plan of one call of [`crate::Decoder::extend`]: which tokens stand where, and who attends together.
+//! The plan of one call of [`crate::Decoder::extend`]: which tokens stand where, and what each of them reads.
 //!
-//! Tokens are packed without padding, so that projections and feed-forward layers do no idle work. Only attention
-//! forms groups. Rows with few new tokens attend together, one batch over a range of cache slots; a row with many
-//! attends alone, where no mask has to be widened for the others.
+//! Tokens are packed without padding, so that projections and feed-forward layers do no idle work: first the rows with
+//! few new tokens, then the branches, then the rows with many. Only attention tells them apart. On the CPU the first
+//! two go through an operator that takes tokens one by one; elsewhere they form groups (see `grouping`). A row with
+//! many new tokens attends alone, where no mask has to be widened for the others.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cache::{KvCache, LENGTH_STEP};
+use crate::cache::{KvCache, Region, Slots};
 use crate::config::Config;
+use crate::grouping::{Group, Member, groups};
+use crate::operators::attention::{Read, Strides, can_attend_reads};
 
 /// New tokens of one sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct Extension<'a> {
-    /// The sequence's slot in the cache.
+    /// The sequence's slot in the cache: of a branch where there is a prefix, otherwise of a prefix.
     pub slot: usize,
     /// Tokens of the slot that stand already; the new ones follow them.
     pub start: usize,
     /// The new tokens, at least one.
     pub ids: &'a [u32],
+    /// What a branch continues.
+    pub prefix: Option<Prefix>,
+}
+
+/// The beginning of a branch. Its keys and values may be written by the same call that extends the branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// A prefix slot of the cache.
+    pub slot: usize,
+    /// Its first tokens, which the branch sees; the branch's positions follow them.
+    pub length: usize,
 }
 
 /// Rows with more new tokens than this attend alone.
 const LONGEST_TOGETHER: usize = 32;
-/// Elements of a group's mask: 64 Mi, 128 MiB in bf16.
-const MASK_ELEMENTS: usize = 1 << 26;
 
 /// Everything about a call that is the same in all layers.
 pub(crate) struct ExtensionPlan {
@@ -31,74 +43,73 @@ pub(crate) struct ExtensionPlan {
     pub(crate) ids: Tensor,
     /// [tokens] int64.
     pub(crate) positions: Tensor,
-    /// Rows of the cache seen as [slots * kv_heads * allocated, head_dim] to write to, [tokens * kv_heads] int64.
+    /// Rows of the cache to write to, [tokens * kv_heads] int64.
     pub(crate) writes: Tensor,
     /// For each of the caller's rows the packed index of its last token, [rows] int64; `None` where that is 0, 1, 2, …
     pub(crate) last: Option<Tensor>,
-    pub(crate) groups: Vec<Group>,
+    /// The first tokens.
+    pub(crate) together: Together,
+    /// Rows of many tokens, consecutive after the others.
+    pub(crate) alone: Vec<Group>,
 }
 
-/// Rows that attend in one operation. Their tokens are consecutive in the packed order.
-pub(crate) struct Group {
-    /// Packed tokens of the group.
+/// How the rows with few new tokens and the branches attend.
+pub(crate) enum Together {
+    /// Token by token.
+    Reads { reads: Vec<Read>, strides: Strides },
+    /// In groups of one operation each, consecutive in the packed order.
+    Groups {
+        rows: Vec<Group>,
+        branches: Option<BranchGroups>,
+    },
+}
+
+/// Branches attend twice, and the two results are merged.
+pub(crate) struct BranchGroups {
     pub(crate) tokens: i64,
-    /// Sequences in the batch of the attention, rows of the cache that are only passed over included.
-    pub(crate) sequences: i64,
-    /// Queries per sequence, padding included.
-    pub(crate) queries: i64,
-    /// Keys per sequence.
-    pub(crate) keys: i64,
-    pub(crate) slots: Slots,
-    /// For each place in [sequences * queries] the group's token that stands there; `None` for the identity.
-    pub(crate) scatter: Option<Tensor>,
-    /// For each of the group's tokens its place in [sequences * queries]; `None` for the identity.
-    pub(crate) gather: Option<Tensor>,
-    pub(crate) visibility: Visibility,
+    /// Over prefixes: all branches of one prefix are queries of one sequence. Consecutive in the packed order.
+    pub(crate) over_prefixes: Vec<Group>,
+    /// Over their own slots.
+    pub(crate) over_branches: Group,
 }
 
-/// The cache slots that a group reads.
-pub(crate) enum Slots {
-    /// `sequences` slots from this one on, read in place.
-    From(i64),
-    /// Slots so far apart that copying them out is cheaper than passing over those between, [sequences] int64.
-    Listed(Tensor),
-}
-
-/// Which keys a group's queries see.
-pub(crate) enum Visibility {
-    /// All of them.
-    All,
-    /// Query i sees keys 0..=i.
-    Causal,
-    /// Scores get this added, 0 or -∞: [queries, keys] for one sequence of several queries, otherwise
-    /// [sequences, 1, shared * queries, keys] for the `shared` query heads of a key head.
-    Mask(Tensor),
+/// The packed tokens of one row.
+struct PackedRow {
+    first: usize,
+    count: usize,
 }
 
 impl ExtensionPlan {
     pub(crate) fn new(config: &Config, cache: &KvCache, rows: &[Extension<'_>], kind: Kind, device: Device) -> Self {
         check(cache, rows);
         let kv_heads = config.num_key_value_heads;
-        let shared = config.query_group();
+        let (prefixes, branches) = (cache.prefix_region(), cache.branch_region());
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&row| (rows[row].ids.len() > LONGEST_TOGETHER, rows[row].slot));
+        order.sort_by_key(|&row| {
+            let Extension { slot, ids, prefix, .. } = &rows[row];
+            let is_alone = prefix.is_none() && ids.len() > LONGEST_TOGETHER;
+            (is_alone, prefix.map(|prefix| prefix.slot), *slot)
+        });
 
         let mut ids = Vec::new();
         let mut positions = Vec::new();
         let mut writes = Vec::new();
         let mut last = vec![0; rows.len()];
-        let allocated = cache.allocated() as i64;
+        let mut packed = Vec::with_capacity(rows.len());
         for &row in &order {
-            let Extension {
-                slot,
-                start,
-                ids: new_ids,
-            } = rows[row];
-            for (offset, &id) in new_ids.iter().enumerate() {
-                let position = (start + offset) as i64;
+            let extension = &rows[row];
+            let region = if extension.prefix.is_some() { branches } else { prefixes };
+            let before = extension.prefix.map_or(0, |prefix| prefix.length);
+            let first_row = region.row(extension.slot);
+            packed.push(PackedRow {
+                first: ids.len(),
+                count: extension.ids.len(),
+            });
+            for (offset, &id) in extension.ids.iter().enumerate() {
+                let place = extension.start + offset;
                 ids.push(i64::from(id));
-                positions.push(position);
-                writes.extend((0..kv_heads).map(|head| (slot as i64 * kv_heads + head) * allocated + position));
+                positions.push((before + place) as i64);
+                writes.extend((0..kv_heads).map(|head| first_row + head * region.allocated as i64 + place as i64));
             }
             last[row] = ids.len() as i64 - 1;
         }
@@ -108,13 +119,26 @@ impl ExtensionPlan {
         let all: Vec<i64> = ids.into_iter().chain(positions).chain(last).chain(writes).collect();
         let all = Tensor::from_slice(&all).to_device(device);
         let count = rows.len() as i64;
+
+        let ordered: Vec<(&Extension<'_>, PackedRow)> = order.iter().map(|&row| &rows[row]).zip(packed).collect();
+        let is_alone = |extension: &Extension<'_>| extension.prefix.is_none() && extension.ids.len() > LONGEST_TOGETHER;
+        let together = ordered.partition_point(|(extension, _)| !is_alone(extension));
+        let (together, alone) = ordered.split_at(together);
+        let shared = config.query_group();
+        let group = |region: Region, members: &[Member]| Group::new(region, members, shared, kind, device);
         ExtensionPlan {
             ids: all.narrow(0, 0, tokens),
             positions: all.narrow(0, tokens, tokens),
             last: (!last_is_identity).then(|| all.narrow(0, 2 * tokens, count)),
             writes: all.narrow(0, 2 * tokens + count, tokens * kv_heads),
-            groups: groups(cache, rows, &order, shared)
-                .map(|members| Group::new(cache, rows, &members, shared, kind, device))
+            together: if can_attend_reads(kind, device) {
+                reads(together, prefixes, branches)
+            } else {
+                together_in_groups(together, prefixes, branches, shared, &group)
+            },
+            alone: alone
+                .iter()
+                .map(|(extension, packed)| group(prefixes, &[member(extension, 0, packed)]))
                 .collect(),
         }
     }
@@ -122,133 +146,138 @@ impl ExtensionPlan {
 
 fn check(cache: &KvCache, rows: &[Extension<'_>]) {
     assert!(!rows.is_empty(), "extension without rows");
-    let mut seen = vec![false; cache.slots()];
+    let (prefixes, branches) = (cache.prefixes(), cache.branches());
+    let mut seen = [vec![false; prefixes.count], vec![false; branches.count]];
     for row in rows {
-        let (slot, slots, capacity) = (row.slot, cache.slots(), cache.capacity());
-        assert!(slot < slots, "slot {slot} of a cache of {slots} slots");
-        assert!(!seen[slot], "slot {slot} is extended twice");
-        seen[slot] = true;
+        let slots = if row.prefix.is_some() { branches } else { prefixes };
+        let (slot, count, capacity) = (row.slot, slots.count, slots.capacity);
+        assert!(slot < count, "slot {slot} of a cache of {count} slots");
+        let seen = &mut seen[usize::from(row.prefix.is_some())][slot];
+        assert!(!*seen, "slot {slot} is extended twice");
+        *seen = true;
         assert!(!row.ids.is_empty(), "slot {slot} is extended by no tokens");
         let end = row.start + row.ids.len();
         assert!(
             end <= capacity,
             "slot {slot} would hold {end} tokens, its capacity is {capacity}"
         );
+        if let Some(Prefix { slot, length }) = row.prefix {
+            let Slots { count, capacity } = prefixes;
+            assert!(slot < count, "prefix slot {slot} of a cache of {count} slots");
+            assert!(
+                (1..=capacity).contains(&length),
+                "a branch of {length} tokens of a prefix, allowed are 1 to {capacity}"
+            );
+        }
     }
 }
 
-/// Splits rows (in `order`) into groups: long rows alone, short ones together while their mask stays small.
-fn groups<'a>(
-    cache: &'a KvCache,
-    rows: &'a [Extension<'_>],
-    order: &'a [usize],
+/// What each token reads, tokens of one prefix together.
+fn reads(rows: &[(&Extension<'_>, PackedRow)], prefixes: Region, branches: Region) -> Together {
+    let mut reads = Vec::new();
+    for (extension, packed) in rows {
+        for offset in 0..packed.count {
+            let token = (packed.first + offset) as i64;
+            let own = (extension.start + offset + 1) as i64;
+            reads.push(match extension.prefix {
+                None => Read {
+                    token,
+                    prefix_row: prefixes.row(extension.slot),
+                    prefix_keys: own,
+                    branch_row: 0,
+                    branch_keys: 0,
+                },
+                Some(prefix) => Read {
+                    token,
+                    prefix_row: prefixes.row(prefix.slot),
+                    prefix_keys: prefix.length as i64,
+                    branch_row: branches.row(extension.slot),
+                    branch_keys: own,
+                },
+            });
+        }
+    }
+    reads.sort_by_key(|read| (read.prefix_row, read.token));
+    Together::Reads {
+        reads,
+        strides: Strides {
+            prefix: prefixes.allocated as i64,
+            branch: branches.allocated as i64,
+        },
+    }
+}
+
+fn together_in_groups(
+    rows: &[(&Extension<'_>, PackedRow)],
+    prefixes: Region,
+    branches: Region,
     shared: i64,
-) -> impl Iterator<Item = Vec<usize>> + 'a {
-    let mut rest = order;
-    std::iter::from_fn(move || {
-        let first = *rest.first()?;
-        let mut size = 1;
-        let mut queries = rows[first].ids.len();
-        if queries <= LONGEST_TOGETHER {
-            for &row in &rest[1..] {
-                queries = queries.max(rows[row].ids.len());
-                let elements = (size + 1) * queries * shared as usize * cache.allocated();
-                if rows[row].ids.len() > LONGEST_TOGETHER || elements > MASK_ELEMENTS {
-                    break;
-                }
-                size += 1;
-            }
-        }
-        let (members, others) = rest.split_at(size);
-        rest = others;
-        Some(members.to_vec())
-    })
-}
+    group: &impl Fn(Region, &[Member]) -> Group,
+) -> Together {
+    let first_branch = rows.partition_point(|(extension, _)| extension.prefix.is_none());
+    let (rows, of_branches) = rows.split_at(first_branch);
+    let members: Vec<Member> = rows
+        .iter()
+        .map(|(extension, packed)| member(extension, packed.first, packed))
+        .collect();
+    let rows = groups(&members, prefixes.allocated, shared)
+        .map(|members| group(prefixes, &from_zero(members)))
+        .collect();
+    let Some((_, first)) = of_branches.first() else {
+        return Together::Groups { rows, branches: None };
+    };
+    let base = first.first;
 
-impl Group {
-    fn new(
-        cache: &KvCache,
-        rows: &[Extension<'_>],
-        members: &[usize],
-        shared: i64,
-        kind: Kind,
-        device: Device,
-    ) -> Self {
-        let members: Vec<Extension<'_>> = members.iter().map(|&row| rows[row]).collect();
-        let first_slot = members[0].slot;
-        let span = members[members.len() - 1].slot - first_slot + 1;
-        // Members stand in the order of their slots. Passing over idle slots costs their share of the attention;
-        // copying active ones out costs a read and a write of each.
-        let dense = span <= 2 * members.len();
-        let sequences = if dense { span } else { members.len() };
-        let place = |index: usize| if dense { members[index].slot - first_slot } else { index };
-        let queries = members.iter().map(|row| row.ids.len()).max().unwrap_or(1);
-        let longest = members.iter().map(|row| row.start + row.ids.len()).max().unwrap_or(1);
-        let uniform = members.iter().all(|row| row.ids.len() == queries);
-
-        // An idle slot and a padding query see key 0 alone, so that their softmax is finite; nobody reads them.
-        let mut limits = vec![1_i64; sequences * queries];
-        let mut scatter = vec![0_i64; sequences * queries];
-        let mut gather = Vec::new();
-        for (index, row) in members.iter().enumerate() {
-            for offset in 0..row.ids.len() {
-                let target = place(index) * queries + offset;
-                limits[target] = (row.start + offset + 1) as i64;
-                scatter[target] = gather.len() as i64;
-                gather.push(target as i64);
-            }
+    let mut over_prefixes: Vec<Member> = Vec::new();
+    let mut over_branches = Vec::new();
+    for (extension, packed) in of_branches {
+        let prefix = extension.prefix.expect("branches have a prefix");
+        let tokens = (packed.first - base..packed.first - base + packed.count).map(|token| token as i64);
+        let queries = tokens.map(|token| (token, prefix.length as i64));
+        match over_prefixes.last_mut().filter(|member| member.slot == prefix.slot) {
+            Some(member) => member.queries.extend(queries),
+            None => over_prefixes.push(Member {
+                slot: prefix.slot,
+                queries: queries.collect(),
+            }),
         }
-        let in_place = uniform && sequences == members.len();
-        let (keys, visibility) = if members.len() == 1 && members[0].start == 0 && queries > 1 {
-            (queries, Visibility::Causal)
-        } else if limits.iter().all(|&limit| limit == longest as i64) {
-            (longest, Visibility::All)
-        } else {
-            let keys = longest.next_multiple_of(LENGTH_STEP).min(cache.allocated());
-            (
-                keys,
-                Visibility::Mask(mask(&limits, sequences, queries, keys, shared, kind, device)),
-            )
-        };
-        let slots = if dense {
-            Slots::From(first_slot as i64)
-        } else {
-            let listed: Vec<i64> = members.iter().map(|row| row.slot as i64).collect();
-            Slots::Listed(Tensor::from_slice(&listed).to_device(device))
-        };
-        Group {
-            tokens: gather.len() as i64,
-            sequences: sequences as i64,
-            queries: queries as i64,
-            keys: keys as i64,
-            slots,
-            scatter: (!in_place).then(|| Tensor::from_slice(&scatter).to_device(device)),
-            gather: (!in_place).then(|| Tensor::from_slice(&gather).to_device(device)),
-            visibility,
-        }
+        over_branches.push(member(extension, packed.first - base, packed));
+    }
+    over_branches.sort_by_key(|member| member.slot);
+    let branches = BranchGroups {
+        tokens: over_prefixes.iter().map(|member| member.queries.len() as i64).sum(),
+        over_prefixes: groups(&over_prefixes, prefixes.allocated, shared)
+            .map(|members| group(prefixes, &from_zero(members)))
+            .collect(),
+        over_branches: group(branches, &over_branches),
+    };
+    Together::Groups {
+        rows,
+        branches: Some(branches),
     }
 }
 
-/// The mask of [`Visibility::Mask`] where query i of [sequences * queries] sees the keys below `limits[i]`.
-fn mask(
-    limits: &[i64],
-    sequences: usize,
-    queries: usize,
-    keys: usize,
-    shared: i64,
-    kind: Kind,
-    device: Device,
-) -> Tensor {
-    let (sequences, queries, keys) = (sequences as i64, queries as i64, keys as i64);
-    let limits = Tensor::from_slice(limits)
-        .to_device(device)
-        .view([sequences, 1, queries, 1]);
-    let hidden = Tensor::arange(keys, (Kind::Int64, device)).ge_tensor(&limits);
-    let mask = Tensor::zeros([sequences, 1, queries, keys], (kind, device)).masked_fill_(&hidden, f64::NEG_INFINITY);
-    if sequences == 1 && queries > 1 {
-        return mask.view([queries, keys]);
+/// A row's tokens over its own slot, numbered from `first` on.
+fn member(extension: &Extension<'_>, first: usize, packed: &PackedRow) -> Member {
+    let query = |offset: usize| ((first + offset) as i64, (extension.start + offset + 1) as i64);
+    Member {
+        slot: extension.slot,
+        queries: (0..packed.count).map(query).collect(),
     }
-    // For one query per sequence this is a view; otherwise a copy, made here once and not in every layer.
-    let wide = mask.unsqueeze(2).expand([sequences, 1, shared, queries, keys], false);
-    wide.reshape([sequences, 1, shared * queries, keys])
+}
+
+/// The same members with their tokens numbered from 0 on; they are consecutive.
+fn from_zero(members: &[Member]) -> Vec<Member> {
+    let base = members[0].queries[0].0;
+    members
+        .iter()
+        .map(|member| Member {
+            slot: member.slot,
+            queries: member
+                .queries
+                .iter()
+                .map(|&(token, limit)| (token - base, limit))
+                .collect(),
+        })
+        .collect()
 }

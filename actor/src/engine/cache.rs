@@ -1,204 +1,171 @@
 //! Which slot of the key-value cache holds what.
 //!
-//! Running sequences fill the slots 0, 1, 2, … without a gap, because a decoding step reads a dense range in place. The
-//! keys and values of a finished thinking are kept at the other end until its summaries have been started. One slot
-//! always stays free, so that any two can change places and a held slot can get out of a new row's way.
+//! A trace has one prefix slot from the start of its thinking until its last summary has ended: all summaries read the
+//! thinking where it stands. What a summary adds stands in a branch slot of its own. Nothing ever moves.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sequence::{Installation, TraceKey};
 
-/// A finished thinking's keys and values, kept for its summaries.
+/// The prefix slot of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) key: TraceKey,
-    /// Tokens that stand in the slot.
+pub(crate) struct Trunk {
+    pub(crate) slot: usize,
+    /// Tokens that stand in the slot, once its thinking has ended.
     pub(crate) length: usize,
+    /// The weights that computed the prompt's keys and values.
     pub(crate) prompt_of: Installation,
 }
 
-/// The first `length` tokens of one slot, to be copied to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Move {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    pub(crate) length: usize,
-}
-
-/// The allocation of all slots. It only decides; the caller carries the moves out, in order.
+/// The allocation of all slots, the lowest first: neighbours are read in one go.
 pub(crate) struct SlotMap {
-    rows: usize,
-    held: Vec<Option<Held>>,
+    total: usize,
+    free_prefixes: BTreeSet<usize>,
+    free_branches: BTreeSet<usize>,
+    trunks: BTreeMap<TraceKey, Trunk>,
 }
 
 impl SlotMap {
-    /// # Panics
-    /// With fewer than two slots: one to run in, one spare.
-    pub(crate) fn new(slots: usize) -> Self {
-        assert!(slots >= 2, "a cache of {slots} slots has no room for a row and a spare");
+    pub(crate) fn new(prefixes: usize, branches: usize) -> Self {
         Self {
-            rows: 0,
-            held: vec![None; slots],
+            total: prefixes + branches,
+            free_prefixes: (0..prefixes).collect(),
+            free_branches: (0..branches).collect(),
+            trunks: BTreeMap::new(),
         }
     }
 
+    /// Slots of both sorts.
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Slots of both sorts that hold something.
     pub(crate) fn used(&self) -> usize {
-        self.rows + self.held().count()
+        self.total - self.free_prefixes.len() - self.free_branches.len()
     }
 
-    pub(crate) fn held(&self) -> impl Iterator<Item = (usize, Held)> + '_ {
-        self.held
-            .iter()
-            .enumerate()
-            .filter_map(|(slot, held)| held.map(|held| (slot, held)))
+    pub(crate) fn has_prefix(&self) -> bool {
+        !self.free_prefixes.is_empty()
     }
 
-    /// Whether more than the spare is free.
-    pub(crate) fn has_room(&self) -> bool {
-        self.used() + 1 < self.held.len()
+    pub(crate) fn has_branch(&self) -> bool {
+        !self.free_branches.is_empty()
     }
 
-    /// Takes the next slot for a row, unless only the spare is left. A held slot in the way is moved.
-    pub(crate) fn push_row(&mut self) -> Option<(usize, Option<Move>)> {
-        if !self.has_room() {
-            return None;
-        }
-        let slot = self.rows;
-        let mut moved = None;
-        if let Some(held) = self.held[slot].take() {
-            let to = self.highest_free()?;
-            self.held[to] = Some(held);
-            moved = Some(Move {
-                from: slot,
-                to,
-                length: held.length,
-            });
-        }
-        self.rows += 1;
-        Some((slot, moved))
+    /// Gives a trace its prefix slot, if one is free.
+    pub(crate) fn take_prefix(&mut self, key: TraceKey, prompt_of: Installation) -> Option<usize> {
+        debug_assert!(!self.trunks.contains_key(&key), "a trace has one prefix slot");
+        let slot = self.free_prefixes.pop_first()?;
+        let length = 0;
+        self.trunks.insert(
+            key,
+            Trunk {
+                slot,
+                length,
+                prompt_of,
+            },
+        );
+        Some(slot)
     }
 
-    /// Gives up the slot of a row. The last row, of `last_length` tokens, takes its place; what is to be kept of the
-    /// row moves away first.
-    pub(crate) fn remove_row(&mut self, row: usize, keep: Option<Held>, last_length: usize) -> Vec<Move> {
-        debug_assert!(row < self.rows);
-        let mut moves = Vec::new();
-        if let Some(held) = keep
-            && let Some(to) = self.highest_free()
-        {
-            self.held[to] = Some(held);
-            moves.push(Move {
-                from: row,
-                to,
-                length: held.length,
-            });
-        }
-        let last = self.rows - 1;
-        if row != last {
-            moves.push(Move {
-                from: last,
-                to: row,
-                length: last_length,
-            });
-        }
-        self.rows = last;
-        moves
+    pub(crate) fn take_branch(&mut self) -> Option<usize> {
+        self.free_branches.pop_first()
     }
 
-    /// Frees the slot that holds this thinking.
-    pub(crate) fn release(&mut self, key: TraceKey) {
-        self.release_where(|held| held.key == key);
+    pub(crate) fn release_branch(&mut self, slot: usize) {
+        self.free_branches.insert(slot);
     }
 
-    pub(crate) fn release_where(&mut self, mut matches: impl FnMut(&Held) -> bool) {
-        for slot in &mut self.held {
-            if slot.as_ref().is_some_and(&mut matches) {
-                *slot = None;
-            }
+    pub(crate) fn trunk_mut(&mut self, key: TraceKey) -> Option<&mut Trunk> {
+        self.trunks.get_mut(&key)
+    }
+
+    pub(crate) fn trunks(&self) -> impl Iterator<Item = (TraceKey, Trunk)> + '_ {
+        self.trunks.iter().map(|(key, trunk)| (*key, *trunk))
+    }
+
+    pub(crate) fn release_trace(&mut self, key: TraceKey) {
+        if let Some(trunk) = self.trunks.remove(&key) {
+            self.free_prefixes.insert(trunk.slot);
         }
     }
 
-    fn highest_free(&self) -> Option<usize> {
-        (self.rows..self.held.len())
-            .rev()
-            .find(|&slot| self.held[slot].is_none())
+    pub(crate) fn release_group(&mut self, group: u64) {
+        let of_group: Vec<TraceKey> = self.trunks.keys().copied().filter(|key| key.group == group).collect();
+        for key in of_group {
+            self.release_trace(key);
+        }
     }
+}
+
+/// How many slots of each sort fit into `bytes`: as many branches as rows run, and twice as many prefixes, so that a
+/// thinking can begin while the summaries of others are under way. Where memory is short, a quarter of it is for
+/// branches. `None` where not even one of each fits.
+pub(crate) fn affordable_slots(
+    rows: usize,
+    bytes: usize,
+    prefix_bytes: usize,
+    branch_bytes: usize,
+) -> Option<(usize, usize)> {
+    let (most_prefixes, most_branches) = (2 * rows, rows);
+    if most_prefixes * prefix_bytes + most_branches * branch_bytes <= bytes {
+        return Some((most_prefixes, most_branches));
+    }
+    let quarter = (bytes / 4 / branch_bytes.max(1)).clamp(1, most_branches);
+    // At least one prefix comes before a second branch.
+    [quarter, 1].into_iter().find_map(|branches| {
+        let left = bytes.checked_sub(branches * branch_bytes)?;
+        let prefixes = (left / prefix_bytes.max(1)).min(most_prefixes);
+        (prefixes > 0).then_some((prefixes, branches))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn held(trace: usize) -> Held {
-        Held {
-            key: TraceKey { group: 1, trace },
-            length: 10 + trace,
-            prompt_of: 1,
-        }
+    fn key(group: u64, trace: usize) -> TraceKey {
+        TraceKey { group, trace }
     }
 
     #[test]
-    fn rows_stay_dense_and_one_slot_stays_free() {
-        let mut slots = SlotMap::new(4);
-        for row in 0..3 {
-            assert_eq!(slots.push_row(), Some((row, None)));
-        }
-        assert_eq!(slots.push_row(), None);
-        assert_eq!(
-            slots.remove_row(0, None, 7),
-            [Move {
-                from: 2,
-                to: 0,
-                length: 7
-            }]
-        );
-        assert_eq!(slots.push_row(), Some((2, None)));
-    }
-
-    #[test]
-    fn what_is_kept_leaves_before_the_last_row_moves_in() {
-        let mut slots = SlotMap::new(4);
-        for _ in 0..3 {
-            slots.push_row();
-        }
-        let moves = slots.remove_row(1, Some(held(5)), 7);
-        assert_eq!(
-            moves,
-            [
-                Move {
-                    from: 1,
-                    to: 3,
-                    length: 15
-                },
-                Move {
-                    from: 2,
-                    to: 1,
-                    length: 7
-                }
-            ]
-        );
+    fn a_trace_keeps_its_slot_until_it_is_released() {
+        let mut slots = SlotMap::new(2, 1);
+        assert_eq!(slots.take_prefix(key(1, 0), 1), Some(0));
+        assert_eq!(slots.take_prefix(key(2, 0), 1), Some(1));
+        assert!(!slots.has_prefix());
+        assert_eq!(slots.take_prefix(key(2, 1), 1), None);
+        assert_eq!(slots.take_branch(), Some(0));
+        assert_eq!(slots.take_branch(), None);
         assert_eq!(slots.used(), 3);
-        assert_eq!(slots.push_row(), None, "the spare is not for rows");
-        slots.release(held(5).key);
-        assert_eq!(slots.push_row(), Some((2, None)));
+
+        slots.release_trace(key(1, 0));
+        slots.release_branch(0);
+        assert_eq!(slots.used(), 1);
+        assert_eq!(slots.trunk_mut(key(1, 0)), None);
+        assert_eq!(slots.take_prefix(key(3, 5), 2), Some(0));
     }
 
     #[test]
-    fn a_held_slot_gets_out_of_the_way() {
-        let mut slots = SlotMap::new(4);
-        slots.push_row();
-        slots.push_row();
-        slots.push_row();
-        slots.remove_row(2, Some(held(0)), 0);
-        slots.remove_row(1, Some(held(1)), 0);
-        slots.release(held(0).key);
-        assert_eq!(slots.push_row(), Some((1, None)));
-        // Slot 2 holds trace 1; the next row needs it.
-        assert_eq!(slots.push_row(), None);
-        slots.remove_row(1, None, 0);
-        slots.remove_row(0, None, 0);
-        assert_eq!(slots.push_row(), Some((0, None)));
-        assert_eq!(slots.push_row(), Some((1, None)));
-        assert_eq!(slots.held().next(), Some((2, held(1))));
-        slots.remove_row(1, None, 0);
-        assert_eq!(slots.used(), 2);
+    fn a_group_gives_all_its_slots_back() {
+        let mut slots = SlotMap::new(4, 1);
+        for trace in 0..3 {
+            slots.take_prefix(key(7, trace), 1);
+        }
+        slots.take_prefix(key(8, 0), 1);
+        slots.release_group(7);
+        assert_eq!(slots.trunks().map(|(key, _)| key.group).collect::<Vec<_>>(), [8]);
+        assert_eq!(slots.used(), 1);
+    }
+
+    #[test]
+    fn slots_by_memory() {
+        assert_eq!(affordable_slots(8, 16 * 100 + 8 * 10, 100, 10), Some((16, 8)));
+        // A quarter of 1,000 for branches, the rest for prefixes.
+        assert_eq!(affordable_slots(64, 1_000, 100, 10), Some((7, 25)));
+        assert_eq!(affordable_slots(8, 110, 100, 10), Some((1, 1)));
+        assert_eq!(affordable_slots(8, 109, 100, 10), None);
+        assert_eq!(affordable_slots(8, 0, 100, 10), None);
     }
 }

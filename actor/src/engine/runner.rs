@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Extension, KvCache};
+use anytime_policy::{Extension, KvCache, Prefix};
 use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::Tensor;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::cache::{Held, Move, SlotMap};
+use super::cache::SlotMap;
 use super::meters::Meters;
 use super::sampler::sample;
 use super::scheduler::Scheduler;
@@ -29,21 +29,16 @@ const PREFILL_TOKENS: usize = 8192;
 pub(crate) struct Memory {
     pub(crate) cache: KvCache,
     pub(crate) slots: SlotMap,
-    /// Rows that may run; the other slots hold finished thinkings, and one is the spare.
+    /// Rows that may run.
     pub(crate) row_limit: usize,
 }
 
-impl Memory {
-    pub(crate) fn carry_out(&mut self, moves: impl IntoIterator<Item = Move>) {
-        for Move { from, to, length } in moves {
-            self.cache.copy_prefix(from, &[to], length);
-        }
-    }
-}
-
-/// Tokens of a row that are still to be fed, from position `start` of its slot on.
+/// Tokens that are still to be fed, from position `start` of a slot on.
 pub(crate) struct Prefill {
-    pub(crate) row: usize,
+    /// Whose opening they are; `None` for a thinking whose row has ended.
+    pub(crate) row: Option<usize>,
+    pub(crate) slot: usize,
+    pub(crate) prefix: Option<Prefix>,
     pub(crate) start: usize,
     pub(crate) ids: Vec<u32>,
 }
@@ -58,7 +53,6 @@ pub(crate) struct Runner {
     pub(crate) model: Option<Model>,
     pub(crate) installation: Installation,
     pub(crate) memory: Option<Memory>,
-    /// Row i has slot i.
     pub(crate) rows: Vec<Sequence>,
     pub(crate) scheduler: Scheduler,
 }
@@ -200,11 +194,11 @@ impl Runner {
         if earlier > 0 {
             let extensions: Vec<Extension<'_>> = self.rows[..earlier]
                 .iter()
-                .enumerate()
-                .map(|(slot, row)| Extension {
-                    slot,
+                .map(|row| Extension {
+                    slot: row.slot,
                     start: row.cached(),
                     ids: &row.ids[row.ids.len() - 1..],
+                    prefix: row.prefix,
                 })
                 .collect();
             hidden.push(model.decoder.extend(&mut memory.cache, &extensions));
@@ -239,30 +233,32 @@ impl Runner {
     }
 
     fn finish_row(&mut self, row: usize, finish: FinishReason) {
-        let sequence = &self.rows[row];
-        let held = Held {
-            key: sequence.key,
-            length: sequence.cached(),
-            prompt_of: sequence.prompt_of,
-        };
-        let keep = (sequence.task == Task::Thinking).then_some(held);
-        let sequence = self.remove_row(row, keep);
-        let events = self.scheduler.finish(sequence, finish);
+        let sequence = self.remove_row(row);
+        let (key, is_thinking) = (sequence.key, sequence.task == Task::Thinking);
+        let cached = sequence.cached();
+        let (events, was_last) = self.scheduler.finish(sequence, finish);
+        if let Some(Memory { slots, .. }) = &mut self.memory {
+            if was_last {
+                slots.release_trace(key);
+            } else if is_thinking && let Some(trunk) = slots.trunk_mut(key) {
+                trunk.length = cached;
+            }
+        }
         for event in events {
             self.emit(event);
         }
     }
 
-    fn remove_row(&mut self, row: usize, keep: Option<Held>) -> Sequence {
-        let last_length = self.rows.last().map_or(0, Sequence::cached);
-        if let Some(memory) = &mut self.memory {
-            let moves = memory.slots.remove_row(row, keep, last_length);
-            memory.carry_out(moves);
+    fn remove_row(&mut self, row: usize) -> Sequence {
+        let sequence = self.rows.swap_remove(row);
+        if let (Task::Summary { .. }, Some(memory)) = (sequence.task, &mut self.memory) {
+            memory.slots.release_branch(sequence.slot);
         }
-        self.rows.swap_remove(row)
+        sequence
     }
 
-    /// Feeds tokens and returns the hidden state of each one's last token, [1, hidden].
+    /// Feeds tokens and returns the hidden state of each one's last token, [1, hidden]. A thinking comes before the
+    /// summaries that read it.
     pub(crate) fn prefill(&mut self, prefills: &[Prefill]) -> Vec<Tensor> {
         let (Some(model), Some(memory)) = (&self.model, &mut self.memory) else {
             return Vec::new();
@@ -279,9 +275,10 @@ impl Runner {
             let extensions: Vec<Extension<'_>> = now
                 .iter()
                 .map(|prefill| Extension {
-                    slot: prefill.row,
+                    slot: prefill.slot,
                     start: prefill.start,
                     ids: &prefill.ids,
+                    prefix: prefill.prefix,
                 })
                 .collect();
             let last = model.decoder.extend(&mut memory.cache, &extensions);
@@ -325,27 +322,48 @@ impl Runner {
         self.meters.weights_wait.add(started.elapsed());
     }
 
-    /// Computes the keys and values of the running rows again, where their plan says so. What is held is dropped: it
-    /// comes back from the tokens when a summary asks for it.
+    /// Computes the keys and values of the running rows, and of the thinkings that are kept for summaries, again where
+    /// their plan says so.
     fn recompute_caches(&mut self) -> usize {
         let installation = self.installation;
-        let mut prefills = Vec::new();
-        for (row, sequence) in self.rows.iter_mut().enumerate() {
-            if sequence.plan.recompute {
-                sequence.prompt_of = installation;
-                prefills.push(Prefill {
-                    row,
-                    start: 0,
-                    ids: sequence.cached_ids(),
-                });
-            }
+        let mut thinkings = Vec::new();
+        let mut summaries = Vec::new();
+        for sequence in self.rows.iter().filter(|sequence| sequence.plan.recompute) {
+            let of_sort = match sequence.task {
+                Task::Thinking => &mut thinkings,
+                Task::Summary { .. } => &mut summaries,
+            };
+            of_sort.push(Prefill {
+                row: None,
+                slot: sequence.slot,
+                prefix: sequence.prefix,
+                start: 0,
+                ids: sequence.cached_ids(),
+            });
         }
         let scheduler = &self.scheduler;
-        if let Some(memory) = &mut self.memory {
-            let recomputes = |group| scheduler.order(group).is_none_or(|order| order.plan.recompute);
-            memory.slots.release_where(|held| recomputes(held.key.group));
+        if let Some(Memory { slots, .. }) = &mut self.memory {
+            let recomputed: Vec<_> = slots
+                .trunks()
+                .filter(|(key, _)| scheduler.order(key.group).is_some_and(|order| order.plan.recompute))
+                .collect();
+            for (key, trunk) in recomputed {
+                if let Some(needed) = scheduler.needed_of(key) {
+                    thinkings.push(Prefill {
+                        row: None,
+                        slot: trunk.slot,
+                        prefix: None,
+                        start: 0,
+                        ids: needed[..trunk.length.min(needed.len())].to_vec(),
+                    });
+                }
+                if let Some(trunk) = slots.trunk_mut(key) {
+                    trunk.prompt_of = installation;
+                }
+            }
         }
-        self.prefill(&prefills).len()
+        thinkings.append(&mut summaries);
+        self.prefill(&thinkings).len()
     }
 
     pub(crate) fn fail_group(&mut self, group: u64, reason: AbandonReason, detail: String) {
@@ -357,11 +375,11 @@ impl Runner {
         self.scheduler.remove(group);
         for row in (0..self.rows.len()).rev() {
             if self.rows[row].key.group == group {
-                self.remove_row(row, None);
+                self.remove_row(row);
             }
         }
         if let Some(memory) = &mut self.memory {
-            memory.slots.release_where(|held| held.key.group == group);
+            memory.slots.release_group(group);
         }
     }
 
@@ -409,10 +427,10 @@ fn first_hidden(rows: &[Sequence]) -> Tensor {
     let states: Vec<Tensor> = rows
         .iter()
         .map(|row| {
-            let state = row.prefix.last_hidden.borrow();
+            let state = row.opening.last_hidden.borrow();
             let (_, hidden) = state
                 .as_ref()
-                .expect("admission leaves every prefix with its hidden state");
+                .expect("admission leaves every opening with its hidden state");
             hidden.shallow_clone()
         })
         .collect();

@@ -1,7 +1,7 @@
 //! What waits and what is under way: groups, their traces, the nodes of finished traces. No tensors.
 //!
 //! Summaries come before new traces, so that groups finish and the slots that hold finished thinkings become free. The
-//! nodes of a trace go from the largest cut down: a summary of a larger cut holds everything that a smaller one needs.
+//! nodes of a trace go from the largest cut down.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use anytime_proto::v1::{FinishReason, Generated};
 
-use super::sequence::{Prefix, Sequence, Task, TraceKey};
+use super::sequence::{Opening, Sequence, Task, TraceKey};
 use super::{Event, GroupOrder};
 use crate::anytime::{self, NodePlan};
 
 /// The generation of one group under way.
 struct Group {
     order: GroupOrder,
-    prompt: Rc<Prefix>,
+    prompt: Rc<Opening>,
     /// By trace; `None` while the trace thinks or waits.
     traces: Vec<Option<FinishedTrace>>,
     /// Summaries and thinkings that have not finished.
@@ -25,14 +25,16 @@ struct Group {
 
 /// A trace whose thinking has ended.
 struct FinishedTrace {
+    /// Prompt and thinking up to the largest cut: what the summaries see.
+    needed: Vec<u32>,
     nodes: Vec<NodeWork>,
-    /// Summaries that have not been started.
-    unstarted: usize,
+    /// Summaries that have not ended.
+    unfinished: usize,
 }
 
 struct NodeWork {
     plan: NodePlan,
-    prefix: Rc<Prefix>,
+    inserted: Rc<Opening>,
     summaries: Vec<Option<Generated>>,
     unfinished: usize,
 }
@@ -61,7 +63,7 @@ impl Scheduler {
             key: TraceKey { group, trace },
             summary: None,
         }));
-        let prompt = Prefix::new(order.prompt_ids.clone());
+        let prompt = Opening::new(order.prompt_ids.clone());
         let finished = (0..traces).map(|_| None).collect();
         self.groups.insert(
             group,
@@ -104,46 +106,45 @@ impl Scheduler {
         self.summaries.front().or_else(|| self.traces.front()).copied()
     }
 
-    /// The finished trace that waits longest for its turn from now on: whose slot is missed last.
-    pub(crate) fn last_in_turn(&self, held: &[TraceKey]) -> Option<TraceKey> {
-        self.summaries
-            .iter()
-            .rev()
-            .map(|waiting| waiting.key)
-            .find(|key| held.contains(key))
+    /// Prompt and thinking of a finished trace, as far as its summaries see them.
+    pub(crate) fn needed_of(&self, key: TraceKey) -> Option<&[u32]> {
+        let trace = self.groups.get(&key.group)?.traces.get(key.trace)?.as_ref()?;
+        Some(&trace.needed)
     }
 
-    /// Takes what [`Scheduler::peek`] showed. Returns the sequence and whether it was the last of a finished trace, whose
-    /// slot is then no longer needed.
-    pub(crate) fn take(&mut self) -> Option<(Sequence, bool)> {
+    /// Takes what [`Scheduler::peek`] showed.
+    pub(crate) fn take(&mut self) -> Option<Sequence> {
         let waiting = match self.summaries.pop_front() {
             Some(waiting) => waiting,
             None => self.traces.pop_front()?,
         };
-        let group = self.groups.get_mut(&waiting.key.group)?;
-        let plan = Arc::clone(&group.order.plan);
-        let Some((node, index)) = waiting.summary else {
-            let prompt = Rc::clone(&group.prompt);
-            return Some((
-                Sequence::new(waiting.key, Task::Thinking, plan, prompt, group.order.seed),
-                false,
-            ));
+        let group = self.groups.get(&waiting.key.group)?;
+        let (task, opening) = match waiting.summary {
+            None => (Task::Thinking, &group.prompt),
+            Some((node, index)) => {
+                let work = &group.traces[waiting.key.trace].as_ref()?.nodes[node];
+                let seen = group.prompt.ids.len() + work.plan.cut;
+                (Task::Summary { node, index, seen }, &work.inserted)
+            }
         };
-        let trace = group.traces[waiting.key.trace].as_mut()?;
-        trace.unstarted -= 1;
-        let work = &trace.nodes[node];
-        let shared = group.prompt.ids.len() + work.plan.cut;
-        let task = Task::Summary { node, index, shared };
-        let sequence = Sequence::new(waiting.key, task, plan, Rc::clone(&work.prefix), group.order.seed);
-        Some((sequence, trace.unstarted == 0))
+        let plan = Arc::clone(&group.order.plan);
+        Some(Sequence::new(
+            waiting.key,
+            task,
+            plan,
+            Rc::clone(opening),
+            group.order.seed,
+        ))
     }
 
-    /// Books a finished sequence: a thinking brings forth its summaries, a node's last summary completes it.
-    pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> Vec<Event> {
+    /// Books a finished sequence: a thinking brings forth its summaries, a node's last summary completes it. Also says
+    /// whether it was the last summary of its trace, which then reads its thinking no more.
+    pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> (Vec<Event>, bool) {
         let key = sequence.key;
         let Some(group) = self.groups.get_mut(&key.group) else {
-            return Vec::new();
+            return (Vec::new(), true);
         };
+        let mut was_last = false;
         group.unfinished -= 1;
         let mut events = Vec::new();
         match sequence.task {
@@ -156,7 +157,7 @@ impl Scheduler {
                     };
                     self.summaries.extend((0..work.summaries.len()).map(waiting));
                 }
-                group.unfinished += trace.unstarted;
+                group.unfinished += trace.unfinished;
                 let nodes = trace.nodes.iter().map(|work| work.plan.clone()).collect();
                 let thinking = sequence.into_generated(finish);
                 events.push(Event::TraceFinished {
@@ -169,8 +170,10 @@ impl Scheduler {
             }
             Task::Summary { node, index, .. } => {
                 let Some(trace) = group.traces[key.trace].as_mut() else {
-                    return events;
+                    return (events, true);
                 };
+                trace.unfinished -= 1;
+                was_last = trace.unfinished == 0;
                 let work = &mut trace.nodes[node];
                 work.summaries[index] = Some(sequence.into_generated(finish));
                 work.unfinished -= 1;
@@ -190,26 +193,28 @@ impl Scheduler {
             self.groups.remove(&key.group);
             events.push(Event::GroupFinished { group: key.group });
         }
-        events
+        (events, was_last)
     }
 }
 
 fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> FinishedTrace {
     let plan = &group.order.plan;
     let mut nodes = Vec::new();
+    let mut largest_cut = 0;
     for node in anytime::nodes(plan, thinking.len(), finish) {
         let count = node.multiplicity * plan.summaries;
-        let ids = [group.prompt.ids.as_slice(), &thinking[..node.cut], &node.inserted].concat();
         let summaries = (0..count).map(|_| None).collect();
+        largest_cut = largest_cut.max(node.cut);
         nodes.push(NodeWork {
+            inserted: Opening::new(node.inserted.clone()),
             plan: node,
-            prefix: Prefix::new(ids),
             summaries,
             unfinished: count,
         });
     }
     FinishedTrace {
+        needed: [group.prompt.ids.as_slice(), &thinking[..largest_cut]].concat(),
         nodes,
-        unstarted: plan.summaries_per_trace(),
+        unfinished: plan.summaries_per_trace(),
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use anytime_policy::Prefix;
 use anytime_proto::WeightsVersion;
 use anytime_proto::v1::{FinishReason, Generated};
 use rand::{Rng as _, SeedableRng as _};
@@ -17,14 +18,14 @@ use crate::plan::Plan;
 /// would not do: a learner that went back to its recovery checkpoint numbers anew.
 pub(crate) type Installation = u64;
 
-/// Tokens that several sequences start from: the prompt of a group, or a node's prompt, thinking and inserted ids.
-pub(crate) struct Prefix {
+/// Tokens that several sequences start with in their slots: the prompt of a group, or the ids that a node inserts.
+pub(crate) struct Opening {
     pub(crate) ids: Vec<u32>,
     /// The hidden state [1, hidden] of the last id: the first token of every sequence is drawn from it.
     pub(crate) last_hidden: RefCell<Option<(Installation, Tensor)>>,
 }
 
-impl Prefix {
+impl Opening {
     pub(crate) fn new(ids: Vec<u32>) -> Rc<Self> {
         Rc::new(Self {
             ids,
@@ -51,11 +52,11 @@ pub(crate) struct TraceKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Thinking,
-    /// `shared` counts the tokens of prompt and thinking that the prefix starts with.
+    /// `seen` counts the tokens of prompt and thinking that it continues.
     Summary {
         node: usize,
         index: usize,
-        shared: usize,
+        seen: usize,
     },
 }
 
@@ -64,9 +65,11 @@ pub(crate) struct Sequence {
     pub(crate) key: TraceKey,
     pub(crate) task: Task,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) prefix: Rc<Prefix>,
-    /// The weights that computed the prompt's keys and values.
-    pub(crate) prompt_of: Installation,
+    pub(crate) opening: Rc<Opening>,
+    /// Of a prefix where it thinks, of a branch where it summarises; given at admission.
+    pub(crate) slot: usize,
+    /// What a summary continues; given at admission.
+    pub(crate) prefix: Option<Prefix>,
     pub(crate) ids: Vec<u32>,
     log_probs: Vec<f32>,
     versions: Vec<u64>,
@@ -74,15 +77,16 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, prefix: Rc<Prefix>, seed: u64) -> Self {
+    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, opening: Rc<Opening>, seed: u64) -> Self {
         let generator = generator(seed, key.trace, task);
         let (ids, log_probs, versions) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             key,
             task,
             plan,
-            prefix,
-            prompt_of: 0,
+            opening,
+            slot: 0,
+            prefix: None,
             ids,
             log_probs,
             versions,
@@ -92,13 +96,13 @@ impl Sequence {
 
     /// Tokens whose keys and values stand in the slot once the last drawn one has not been fed yet.
     pub(crate) fn cached(&self) -> usize {
-        self.prefix.ids.len() + self.ids.len().saturating_sub(1)
+        self.opening.ids.len() + self.ids.len().saturating_sub(1)
     }
 
     /// All tokens that stand in the slot.
     pub(crate) fn cached_ids(&self) -> Vec<u32> {
         let fed = self.ids.len().saturating_sub(1);
-        [self.prefix.ids.as_slice(), &self.ids[..fed]].concat()
+        [self.opening.ids.as_slice(), &self.ids[..fed]].concat()
     }
 
     pub(crate) fn draw(&mut self) -> Draw {

@@ -6,6 +6,8 @@
 // FFI. Each call hands over pointers to live tensors and takes back either a tensor that it then owns or a text.
 #![allow(unsafe_code)]
 
+pub(crate) mod attention;
+
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
 
@@ -225,6 +227,6 @@ mod tests {
     #[should_panic(expected = "libtorch")]
     fn a_refusal_is_a_panic_with_its_reason() {
         let packed = PackedLinear::try_new(&Tensor::ones([4, 4], (Kind::Float, Device::Cpu)), None).unwrap();
-        packed.apply(&Tensor::ones([2, 5], (Kind::Float, Device::Cpu)), Then::Nothing);
+        let _ = packed.apply(&Tensor::ones([2, 5], (Kind::Float, Device::Cpu)), Then::Nothing);
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn token_by_token(decoder: &Decoder, config: &Config, tokens: &[u32])
             slot: 0,
             start: position,
             ids: &tokens[position..=position],
+            prefix: None,
         };
         states.push(decoder.extend(&mut cache, &[row]));
     }

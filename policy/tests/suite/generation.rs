@@ -1,7 +1,7 @@
 //! Generation over the cache equals a full forward pass, whatever the slots and the order of the rows.
 
 use crate::common::{difference, fixture_model, ids, small_model, token_by_token};
-use anytime_policy::{Config, Decoder, Extension, KvCache};
+use anytime_policy::{Config, Decoder, Extension, KvCache, Prefix, Slots};
 use tch::{Device, Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
@@ -10,13 +10,26 @@ fn cache(config: &Config, slots: usize, capacity: usize) -> KvCache {
     KvCache::new(config, slots, capacity, Kind::Float, Device::Cpu)
 }
 
+/// On the CPU f32 attends token by token; f64 goes through libtorch's own operators, as a GPU does.
+const KINDS: [Kind; 2] = [Kind::Float, Kind::Double];
+
 fn last(states: &Tensor) -> Tensor {
     states.narrow(0, states.size()[0] - 1, 1)
 }
 
 #[test]
 fn rows_of_all_lengths_in_one_call() {
+    for kind in KINDS {
+        rows_of_all_lengths(kind);
+    }
+}
+
+fn rows_of_all_lengths(kind: Kind) {
     let (config, weights) = small_model(1);
+    let weights = weights
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_kind(kind)))
+        .collect();
     let decoder = Decoder::new(&config, &weights).unwrap();
     // Lengths on both sides of what attends together, slots out of order and with gaps, cached prefixes of several
     // lengths and none.
@@ -33,7 +46,7 @@ fn rows_of_all_lengths_in_one_call() {
         .iter()
         .map(|&(slot, start, new)| ids(slot as u32, start + new, 50))
         .collect();
-    let mut cache = cache(&config, 15, 60);
+    let mut cache = KvCache::new(&config, 15, 60, kind, Device::Cpu);
     for (&(slot, start, _), sequence) in cases.iter().zip(&sequences) {
         if start > 0 {
             let _ = decoder.extend(
@@ -42,6 +55,7 @@ fn rows_of_all_lengths_in_one_call() {
                     slot,
                     start: 0,
                     ids: &sequence[..start],
+                    prefix: None,
                 }],
             );
         }
@@ -52,6 +66,7 @@ fn rows_of_all_lengths_in_one_call() {
             slot,
             start,
             ids: &sequence[start..],
+            prefix: None,
         });
     }
     let hidden = decoder.extend(&mut cache, &rows);
@@ -65,10 +80,10 @@ fn rows_of_all_lengths_in_one_call() {
 }
 
 /// Decodes sequences in the given slots side by side; each sequence starts and ends at its own time.
-fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str) {
-    let (config, weights) = fixture_model(name, Kind::Float);
+fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str, kind: Kind) {
+    let (config, weights) = fixture_model(name, kind);
     let decoder = Decoder::new(&config, &weights).unwrap();
-    let mut cache = cache(&config, slot_count, 40);
+    let mut cache = KvCache::new(&config, slot_count, 40, kind, Device::Cpu);
     let sequences: Vec<Vec<u32>> = slots
         .iter()
         .map(|&slot| ids(slot as u32 + 7, 12 + slot % 20, 90))
@@ -93,6 +108,7 @@ fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str) {
                 slot: slots[index],
                 start,
                 ids: &sequences[index][start..=start],
+                prefix: None,
             })
             .collect();
         let hidden = decoder.extend(&mut cache, &rows);
@@ -112,14 +128,18 @@ fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str) {
 
 #[test]
 fn decoding_in_dense_slots() {
-    decode_in_slots(&[0, 1, 2, 3, 4, 5], 6, "qwen2");
-    decode_in_slots(&[3, 1, 5, 0, 2], 8, "llama");
+    for kind in KINDS {
+        decode_in_slots(&[0, 1, 2, 3, 4, 5], 6, "qwen2", kind);
+        decode_in_slots(&[3, 1, 5, 0, 2], 8, "llama", kind);
+    }
 }
 
 #[test]
 fn decoding_in_sparse_slots() {
-    decode_in_slots(&[0, 63], 64, "qwen3");
-    decode_in_slots(&[40, 3, 22], 64, "qwen2-tied");
+    for kind in KINDS {
+        decode_in_slots(&[0, 63], 64, "qwen3", kind);
+        decode_in_slots(&[40, 3, 22], 64, "qwen2-tied", kind);
+    }
 }
 
 #[test]
@@ -134,6 +154,7 @@ fn copied_prefixes_continue_on_their_own() {
             slot: 4,
             start: 0,
             ids: &prefix,
+            prefix: None,
         }],
     );
     cache.copy_prefix(4, &[1, 5, 4], 13);
@@ -143,17 +164,20 @@ fn copied_prefixes_continue_on_their_own() {
             slot: 1,
             start: 13,
             ids: &branches[0],
+            prefix: None,
         },
         Extension {
             slot: 5,
             start: 13,
             ids: &branches[1],
+            prefix: None,
         },
         // The source goes on from its end: the copies have not touched it.
         Extension {
             slot: 4,
             start: 20,
             ids: &branches[2],
+            prefix: None,
         },
     ];
     let hidden = decoder.extend(&mut cache, &rows);
@@ -178,6 +202,7 @@ fn a_slot_can_be_used_again() {
             slot: 0,
             start: 0,
             ids: &long,
+            prefix: None,
         }],
     );
     let short = ids(2, 5, 50);
@@ -187,6 +212,7 @@ fn a_slot_can_be_used_again() {
             slot: 0,
             start: 0,
             ids: &short,
+            prefix: None,
         }],
     );
     assert!(difference(&hidden, &last(&token_by_token(&decoder, &config, &short))) <= TOLERANCE);
@@ -197,7 +223,7 @@ fn a_full_slot_whose_capacity_is_odd() {
     let (config, weights) = small_model(4);
     let decoder = Decoder::new(&config, &weights).unwrap();
     let mut cache = cache(&config, 2, 19);
-    assert_eq!((cache.slots(), cache.capacity()), (2, 19));
+    assert_eq!(cache.prefixes(), Slots { count: 2, capacity: 19 });
     let sequence = ids(1, 19, 50);
     let short = ids(2, 4, 50);
     let _ = decoder.extend(
@@ -206,6 +232,7 @@ fn a_full_slot_whose_capacity_is_odd() {
             slot: 1,
             start: 0,
             ids: &sequence[..18],
+            prefix: None,
         }],
     );
     let rows = [
@@ -213,11 +240,13 @@ fn a_full_slot_whose_capacity_is_odd() {
             slot: 1,
             start: 18,
             ids: &sequence[18..],
+            prefix: None,
         },
         Extension {
             slot: 0,
             start: 0,
             ids: &short,
+            prefix: None,
         },
     ];
     let hidden = decoder.extend(&mut cache, &rows);
@@ -246,6 +275,7 @@ fn a_slot_does_not_overflow() {
             slot: 1,
             start: 5,
             ids: &[1, 2, 3, 4],
+            prefix: None,
         }],
     );
 }
@@ -269,4 +299,136 @@ fn bf16_stays_close_to_f32() {
         / 60.0;
     println!("bf16 against f32: mean total variation {distance:.1e}");
     assert!(distance < 0.1, "{distance}");
+}
+
+/// Branches of several prefixes, of several lengths, some of several tokens, next to prefixes that go on, in one kind.
+fn branches_continue_their_prefixes(name: &str, kind: Kind) {
+    let (config, weights) = fixture_model(name, kind);
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
+    let (prefixes, branches) = (Slots { count: 9, capacity: 60 }, Slots { count: 12, capacity: 9 });
+    let mut cache = KvCache::with_branches(&config, prefixes, branches, kind, Device::Cpu);
+    let thoughts: Vec<(usize, Vec<u32>)> = [(0, 31), (1, 50), (2, 9), (7, 40)]
+        .map(|(slot, length)| (slot, ids(slot as u32, length, 90)))
+        .to_vec();
+    // The last token of each is fed in the same call as the first tokens of its branches.
+    let rows: Vec<Extension<'_>> = thoughts
+        .iter()
+        .map(|(slot, ids)| Extension {
+            slot: *slot,
+            start: 0,
+            ids: &ids[..ids.len() - 1],
+            prefix: None,
+        })
+        .collect();
+    let _ = decoder.extend(&mut cache, &rows);
+
+    // (branch slot, thought, its tokens that the branch sees, tokens of the branch)
+    let cases = [
+        (3, 0, 31, 7),
+        (0, 0, 16, 4),
+        (11, 0, 31, 1),
+        (4, 1, 50, 6),
+        (1, 1, 1, 6),
+        (5, 3, 40, 9),
+        (6, 3, 25, 2),
+    ];
+    let tails: Vec<Vec<u32>> = cases
+        .iter()
+        .map(|&(slot, _, _, length)| ids(100 + slot as u32, length, 90))
+        .collect();
+    let expected: Vec<Tensor> = cases
+        .iter()
+        .zip(&tails)
+        .map(|(&(_, thought, seen, _), tail)| {
+            let whole = [&thoughts[thought].1[..seen], tail].concat();
+            token_by_token(&decoder, &config, &whole)
+        })
+        .collect();
+    // First all but the last token of each branch at once, then the last one.
+    for is_last in [false, true] {
+        let mut rows: Vec<Extension<'_>> = Vec::new();
+        let mut of_row = Vec::new();
+        for (index, (&(slot, thought, length, _), tail)) in cases.iter().zip(&tails).enumerate() {
+            let (start, ids) = match is_last {
+                false if tail.len() == 1 => continue,
+                false => (0, &tail[..tail.len() - 1]),
+                true => (tail.len() - 1, &tail[tail.len() - 1..]),
+            };
+            let prefix = Prefix {
+                slot: thoughts[thought].0,
+                length,
+            };
+            rows.push(Extension {
+                slot,
+                start,
+                ids,
+                prefix: Some(prefix),
+            });
+            of_row.push((index, length + start + ids.len() - 1));
+        }
+        if !is_last {
+            rows.extend(thoughts.iter().map(|(slot, ids)| Extension {
+                slot: *slot,
+                start: ids.len() - 1,
+                ids: &ids[ids.len() - 1..],
+                prefix: None,
+            }));
+        }
+        let hidden = decoder.extend(&mut cache, &rows);
+        for (row, &(index, position)) in of_row.iter().enumerate() {
+            let difference = difference(
+                &hidden.narrow(0, row as i64, 1),
+                &expected[index].narrow(0, position as i64, 1),
+            );
+            let tolerance = if kind == Kind::Double { 1e-12 } else { TOLERANCE };
+            assert!(
+                difference <= tolerance,
+                "{name}, {kind:?}, branch {index}: {difference}"
+            );
+        }
+    }
+}
+
+#[test]
+fn branches_see_their_prefix_and_themselves() {
+    for name in ["qwen2", "qwen3", "llama"] {
+        for kind in KINDS {
+            branches_continue_their_prefixes(name, kind);
+        }
+    }
+}
+
+#[test]
+fn a_copied_branch_goes_on_by_itself() {
+    let (config, weights) = small_model(5);
+    let decoder = Decoder::new(&config, &weights).unwrap();
+    let slots = |count, capacity| Slots { count, capacity };
+    let mut cache = KvCache::with_branches(&config, slots(2, 20), slots(5, 8), Kind::Float, Device::Cpu);
+    let (thought, inserted) = (ids(1, 15, 50), ids(2, 4, 50));
+    let prefix = Prefix { slot: 1, length: 11 };
+    let row = |slot, start, ids| Extension {
+        slot,
+        start,
+        ids,
+        prefix: Some(prefix),
+    };
+    let thinking = Extension {
+        slot: 1,
+        start: 0,
+        ids: &thought,
+        prefix: None,
+    };
+    let _ = decoder.extend(&mut cache, &[thinking]);
+    let _ = decoder.extend(&mut cache, &[row(2, 0, &inserted)]);
+    cache.copy_branch(2, &[0, 3, 4], 4);
+    let ends: Vec<Vec<u32>> = (0..3).map(|seed| ids(30 + seed, 3, 50)).collect();
+    let hidden = decoder.extend(
+        &mut cache,
+        &[row(0, 4, &ends[0]), row(4, 4, &ends[1]), row(3, 4, &ends[2])],
+    );
+    for (index, end) in ends.iter().enumerate() {
+        let whole = [&thought[..11], &inserted, end].concat();
+        let expected = last(&token_by_token(&decoder, &config, &whole));
+        assert!(difference(&hidden.narrow(0, index as i64, 1), &expected) <= TOLERANCE);
+    }
 }

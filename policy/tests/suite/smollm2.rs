@@ -27,6 +27,7 @@ fn greedy(decoder: &Decoder, config: &Config, prompt: &[u32], count: usize) -> (
             slot: 0,
             start: 0,
             ids: prompt,
+            prefix: None,
         }],
     ));
     let mut logits = first.shallow_clone();
@@ -40,6 +41,7 @@ fn greedy(decoder: &Decoder, config: &Config, prompt: &[u32], count: usize) -> (
             slot: 0,
             start: prompt.len() + ids.len() - 1,
             ids: &ids[ids.len() - 1..],
+            prefix: None,
         };
         logits = decoder.logits(&decoder.extend(&mut cache, &[row]));
     }
@@ -100,6 +102,7 @@ fn smollm2_equals_transformers() {
                 slot: 0,
                 start: 0,
                 ids: &prompt,
+                prefix: None,
             }],
         );
         let others: Vec<usize> = (1..rows).collect();
@@ -112,6 +115,7 @@ fn smollm2_equals_transformers() {
                         slot,
                         start: prompt.len() + step,
                         ids: &text[step..=step],
+                        prefix: None,
                     })
                     .collect();
                 let _ = decoder.logits(&decoder.extend(&mut cache, &one_each));

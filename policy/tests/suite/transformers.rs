@@ -46,6 +46,7 @@ fn in_chunks(decoder: &Decoder, config: &Config, ids: &[u32], sizes: &[usize]) -
             slot: 1,
             start,
             ids: &ids[start..start + size],
+            prefix: None,
         };
         hidden = decoder.extend(&mut cache, &[row]);
         start += size;
