@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use anytime_bench::decode::{self, DecodeCase};
@@ -208,8 +209,19 @@ impl Common {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().case {
+fn main() -> ExitCode {
+    match run(Arguments::parse().case) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, without the backtrace that a `Result` from main may bring along.
+            eprintln!("anytime-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(case: Case) -> anyhow::Result<()> {
+    match case {
         Case::Decode { common, case } => {
             let model = common.load(common.dtype.kind())?;
             let seconds = decode::measure(&model, &case, common.cache_bytes(), common.repetitions)?;

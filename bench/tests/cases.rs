@@ -112,7 +112,8 @@ fn limits_of_every_number_of_rows() {
     for (line, rows) in limits.iter().zip([1, 3]) {
         assert_eq!(line["case"], format!("case_{rows}"));
         assert_eq!(line["tokens"], rows);
-        assert!(seconds(line).iter().sum::<f64>() >= 1.0 || seconds(line).len() >= 2);
+        // Passes of microseconds are repeated until they can be told from noise.
+        assert!(seconds(line).len() > 2 && seconds(line).iter().sum::<f64>() >= 0.4);
     }
 }
 
@@ -181,7 +182,7 @@ fn without_cuda_one_message_and_a_failure() {
     ]);
     assert!(!output.status.success());
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.contains("cuda:77") && message.lines().count() <= 2, "{message}");
+    assert!(message.contains("cuda:77") && message.lines().count() == 1, "{message}");
 }
 
 #[test]
