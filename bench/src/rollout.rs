@@ -97,6 +97,16 @@ impl RolloutCase {
         groups
     }
 
+    /// The same groups with little to do.
+    fn warm_up(&self, vocabulary: i64) -> Vec<GroupShape> {
+        let mut groups = self.rollouts(vocabulary);
+        for group in &mut groups {
+            group.budgets = vec![2, 4];
+            group.summary_tokens = 2;
+        }
+        groups
+    }
+
     /// Sequences at the context lengths of one wave of summaries that draw `tokens` tokens each.
     fn wave(&self, tokens: usize, vocabulary: i64) -> Vec<GroupShape> {
         let inserted = END_MARKER.len() + SUMMARY_MARKER.len();
@@ -115,7 +125,7 @@ impl RolloutCase {
     }
 }
 
-/// Runs all three in turn, `repetitions` times, after one wave that is not counted.
+/// Runs all three in turn, `repetitions` times, after a small run that is not counted.
 ///
 /// # Errors
 /// As for [`TimedEngine::run`].
@@ -129,13 +139,14 @@ pub fn measure(
         slots: case.slots,
         cache_bytes,
     };
-    let mut engine = TimedEngine::start(model, limits)?;
     let vocabulary = model.config.vocab_size;
     let waves = case.summaries_in_all() as f64 / (case.wave_groups() * case.summaries) as f64;
-    let mut figures = RolloutFigures::default();
-    // The longest sequences of all: the cache that is allocated for them stays.
     let longer = case.wave(1 + case.summary_tokens, vocabulary);
-    engine.run(&longer, Until::ThinkingEnds)?;
+    let all = [case.rollouts(vocabulary), longer.clone()].concat();
+    let longest = all.iter().map(GroupShape::tokens).max().unwrap_or(0);
+    let mut engine = TimedEngine::start(model, limits, longest)?;
+    let mut figures = RolloutFigures::default();
+    engine.run(&case.warm_up(vocabulary), Until::AllEnds)?;
     for _ in 0..repetitions {
         let rollouts = engine.run(&case.rollouts(vocabulary), Until::AllEnds)?;
         figures.rollouts.push(rollouts.elapsed.as_secs_f64());
