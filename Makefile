@@ -10,7 +10,7 @@ SHELL := /usr/bin/env bash
 TEST_THREADS ?= 2
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 
-.PHONY: help setup demo test lint build bench-verifier images clean-runs
+.PHONY: help setup demo test lint build bench-verifier bench bench-gpu images clean-runs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -44,6 +44,12 @@ test: ## Check formatting and lints, then run all tests
 
 bench-verifier: ## Compare the answer grader with its peers: verdicts and speed on the labelled cases
 	@bench/verifier/run.sh
+
+bench: setup ## Compare decoding, rollouts and training with their peers on SmolLM2-135M (about half an hour)
+	@bench/speed/run.sh
+
+bench-gpu: ## On a CUDA host: check it against the CPU, then measure decoding, rollouts and training
+	@bench/speed/gpu.sh
 
 images: ## Build the container image for CPU
 	docker build -f deploy/Dockerfile -t anytime:cpu .

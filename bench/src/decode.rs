@@ -48,7 +48,6 @@ pub fn measure(
         slots: case.sequences(),
         cache_bytes,
     };
-    let mut engine = TimedEngine::start(model, limits)?;
     let groups: Vec<GroupShape> = (0..case.prompts)
         .map(|number| GroupShape {
             prompt: prompt_ids(number, case.prompt_tokens, model.config.vocab_size),
@@ -59,6 +58,8 @@ pub fn measure(
             summary_tokens: 1,
         })
         .collect();
+    let longest = groups.iter().map(GroupShape::tokens).max().unwrap_or(0);
+    let mut engine = TimedEngine::start(model, limits, longest)?;
     let mut seconds = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
         let figures = engine.run(&groups, Until::ThinkingEnds)?;

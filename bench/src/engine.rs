@@ -33,6 +33,14 @@ pub struct GroupShape {
     pub summary_tokens: usize,
 }
 
+impl GroupShape {
+    /// Tokens of a sequence of the group: prompt, thinking, markers, summary.
+    pub fn tokens(&self) -> usize {
+        let thinking = self.budgets.last().map_or(0, |&budget| budget as usize);
+        self.prompt.len() + thinking + END_MARKER.len() + SUMMARY_MARKER.len() + self.summary_tokens
+    }
+}
+
 /// When a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -60,14 +68,16 @@ pub struct TimedEngine {
     thread: Option<JoinHandle<()>>,
     next_number: u64,
     vocabulary: i64,
+    longest_sequence: usize,
 }
 
 impl TimedEngine {
-    /// Starts the thread and gives it the weights.
+    /// Starts the thread and gives it the weights. No sequence of any run may have more than `longest_sequence` tokens,
+    /// markers included: the cache is allocated for it in the first run, and stays.
     ///
     /// # Errors
     /// No thread can be had, or the weights do not fit their configuration.
-    pub fn start(model: &LoadedModel, limits: EngineLimits) -> anyhow::Result<Self> {
+    pub fn start(model: &LoadedModel, limits: EngineLimits, longest_sequence: usize) -> anyhow::Result<Self> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
         let (handle, thread) = engine::spawn(limits, sender).context("engine thread")?;
         let id = WeightsId {
@@ -87,6 +97,7 @@ impl TimedEngine {
             thread: Some(thread),
             next_number: 0,
             vocabulary: model.config.vocab_size,
+            longest_sequence,
         })
     }
 
@@ -95,11 +106,10 @@ impl TimedEngine {
     /// # Errors
     /// The engine refuses a group, or a sequence has another length than the plan forces.
     pub fn run(&mut self, groups: &[GroupShape], until: Until) -> anyhow::Result<RunFigures> {
-        let longest_prompt = groups.iter().map(|group| group.prompt.len()).max().unwrap_or(0);
         let first = self.next_number;
         let mut orders = Vec::with_capacity(groups.len());
         for group in groups {
-            orders.push(self.order(group, longest_prompt)?);
+            orders.push(self.order(group)?);
         }
         let mut thinkings_left: usize = groups.iter().map(|group| group.traces).sum();
         let mut groups_left = groups.len();
@@ -148,7 +158,10 @@ impl TimedEngine {
         })
     }
 
-    fn order(&mut self, group: &GroupShape, longest_prompt: usize) -> anyhow::Result<GroupOrder> {
+    fn order(&mut self, group: &GroupShape) -> anyhow::Result<GroupOrder> {
+        let after_prompt = group.tokens() - group.prompt.len();
+        let longest_prompt = self.longest_sequence.checked_sub(after_prompt);
+        let longest_prompt = longest_prompt.context("a sequence is longer than the cache")?;
         let plan = v1::RolloutPlan {
             budgets: group.budgets.clone(),
             traces: group.traces as u32,

@@ -5,4 +5,9 @@
 
 pub mod decode;
 pub mod engine;
+pub mod gpu;
+pub mod limits;
 pub mod model;
+pub mod report;
+pub mod rollout;
+pub mod training;

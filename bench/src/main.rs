@@ -1,14 +1,20 @@
 //! One case per call, one JSON object per case on standard output.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use anytime_bench::decode::{self, DecodeCase};
+use anytime_bench::gpu::{self, GpuCases};
+use anytime_bench::limits;
 use anytime_bench::model::{LoadedModel, Shape, kind_name};
+use anytime_bench::report::{self, Measurements};
+use anytime_bench::rollout::{self, RolloutCase};
+use anytime_bench::training::{self, TrainingCase};
 use anytime_policy::device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tch::Kind;
 
 #[derive(Parser)]
@@ -31,6 +37,103 @@ enum Case {
         #[command(flatten)]
         case: DecodeCase,
     },
+    /// Rolls groups out with all their summaries; prints one object for everything, one for the thinking alone and one
+    /// for the summaries' own tokens
+    Rollout {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        case: RolloutCase,
+    },
+    /// Trains one update
+    Training {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        case: TrainingCase,
+    },
+    /// Runs the linear layers alone, without this project's code; prints one object per number of rows
+    Limits {
+        #[command(flatten)]
+        common: Common,
+        /// Tokens of a pass
+        #[arg(long, value_delimiter = ',', default_value = "1,16,64,256,1024")]
+        rows: Vec<usize>,
+    },
+    /// Runs the matrix products of an update alone, without this project's code
+    TrainLimit {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        case: TrainingCase,
+    },
+    /// Checks a device against the CPU and measures everything on it
+    Gpu(GpuArguments),
+    /// Puts what the other cases printed into a table and a JSON document
+    Summary(SummaryArguments),
+}
+
+#[derive(Args)]
+struct GpuArguments {
+    /// Where: cuda, cuda:N, or cpu to try the same code
+    #[arg(long, default_value = "cuda")]
+    device: String,
+    /// The model, with random weights
+    #[arg(long, value_enum, default_value_t = Shape::R1DistillQwen)]
+    shape: Shape,
+    /// What the model computes in
+    #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
+    dtype: Dtype,
+    #[command(flatten)]
+    cases: GpuCases,
+    #[command(flatten)]
+    about: About,
+    /// Where the document goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+struct SummaryArguments {
+    /// The lines that the cases printed
+    #[arg(long)]
+    lines: PathBuf,
+    #[command(flatten)]
+    about: About,
+    /// Where the document goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// What a document says of its run.
+#[derive(Args)]
+struct About {
+    /// The command that made it
+    #[arg(long)]
+    command: String,
+    /// The day of the run
+    #[arg(long)]
+    date: String,
+    /// NAME=VALUE of what the cases cannot know
+    #[arg(long = "version-of")]
+    versions: Vec<String>,
+}
+
+impl About {
+    fn document(&self, mut versions: Map<String, Value>) -> anyhow::Result<Map<String, Value>> {
+        for version in &self.versions {
+            let (name, value) = version
+                .split_once('=')
+                .with_context(|| format!("--version-of {version}: allowed: NAME=VALUE"))?;
+            versions.insert(name.to_owned(), json!(value));
+        }
+        let mut document = Map::new();
+        document.insert("command".to_owned(), json!(self.command));
+        document.insert("date".to_owned(), json!(self.date));
+        document.insert("hardware".to_owned(), report::hardware());
+        document.insert("versions".to_owned(), Value::Object(versions));
+        Ok(document)
+    }
 }
 
 #[derive(Args)]
@@ -92,22 +195,112 @@ impl Common {
     }
 
     /// Prints the figures of a case with what every case has.
-    fn print(&self, mut figures: serde_json::Value) {
-        figures["case"] = json!(self.name);
-        figures["side"] = json!("anytime");
+    fn print(&self, side: &str, figures: Value) {
+        self.print_as(&self.name, side, figures);
+    }
+
+    /// The same under another name, where a call has several cases.
+    fn print_as(&self, name: &str, side: &str, mut figures: Value) {
+        figures["case"] = json!(name);
+        figures["side"] = json!(side);
         figures["dtype"] = json!(kind_name(self.dtype.kind()));
         figures["threads"] = json!(self.threads);
         println!("{figures}");
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().case {
+fn main() -> ExitCode {
+    match run(Arguments::parse().case) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, without the backtrace that a `Result` from main may bring along.
+            eprintln!("anytime-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(case: Case) -> anyhow::Result<()> {
+    match case {
         Case::Decode { common, case } => {
             let model = common.load(common.dtype.kind())?;
             let seconds = decode::measure(&model, &case, common.cache_bytes(), common.repetitions)?;
-            common.print(json!({"seconds": seconds, "tokens": case.tokens()}));
+            common.print("anytime", json!({"seconds": seconds, "tokens": case.tokens()}));
+        }
+        Case::Rollout { common, case } => run_rollout(&common, &case)?,
+        Case::Training { common, case } => {
+            let masters = common.load(Kind::Float)?;
+            let seconds = training::measure(masters, &case, common.dtype.kind(), common.repetitions)?;
+            let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
+            common.print(
+                "anytime",
+                json!({"seconds": seconds, "computed_tokens": packed, "trained_tokens": trained}),
+            );
+        }
+        Case::Limits { common, rows } => {
+            let model = common.load(common.dtype.kind())?;
+            for rows in rows {
+                let seconds = limits::forward(&model, rows, common.repetitions);
+                let flop = rows as f64 * model.flop_per_token();
+                let figures = json!({"seconds": seconds, "tokens": rows, "flop": flop});
+                common.print_as(&format!("{}_{rows}", common.name), "libtorch", figures);
+            }
+        }
+        Case::TrainLimit { common, case } => {
+            let model = common.load(common.dtype.kind())?;
+            let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
+            let seconds = limits::update(&model, packed, trained, common.repetitions);
+            let head = model.config.vocab_size * model.config.hidden_size;
+            let products = model.layer_parameters() * packed as i64 + head * trained as i64;
+            common.print("libtorch", json!({"seconds": seconds, "flop": 6.0 * products as f64}));
+        }
+        Case::Gpu(arguments) => run_gpu(&arguments)?,
+        Case::Summary(arguments) => {
+            let lines = std::fs::read_to_string(&arguments.lines)
+                .with_context(|| format!("reading {}", arguments.lines.display()))?;
+            let measurements = Measurements::parse(&lines)?;
+            let about = arguments.about.document(measurements.versions())?;
+            write(&arguments.out, &measurements.document(about))?;
+            print!("{}", measurements.table());
         }
     }
     Ok(())
+}
+
+fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
+    let model = common.load(common.dtype.kind())?;
+    let figures = rollout::measure(&model, case, common.cache_bytes(), common.repetitions)?;
+    let dtype = kind_name(common.dtype.kind());
+    let (thinking, summary) = (case.thinking_tokens(), case.summary_tokens_in_all());
+    common.print(
+        "anytime",
+        json!({
+            "seconds": figures.rollouts, "tokens": thinking + summary,
+            "thinking_tokens": thinking, "summary_tokens": summary, "slots": case.slots,
+        }),
+    );
+    let parts = [
+        ("thinking", figures.thinking, thinking),
+        ("own_tokens", figures.own_tokens, summary),
+    ];
+    for (part, seconds, tokens) in parts {
+        let name = format!("rollout_{part}_{dtype}");
+        common.print_as(&name, "anytime", json!({"seconds": seconds, "tokens": tokens}));
+    }
+    Ok(())
+}
+
+fn run_gpu(arguments: &GpuArguments) -> anyhow::Result<()> {
+    let device = device::choose(&arguments.device)?;
+    let mut document = arguments.about.document(Map::new())?;
+    let report = gpu::report(arguments.shape, arguments.dtype.kind(), device, &arguments.cases)?;
+    print!("{}", gpu::table(&report));
+    document.insert("device".to_owned(), json!(arguments.device));
+    document.insert("report".to_owned(), report);
+    write(&arguments.out, &Value::Object(document))
+}
+
+fn write(path: &Path, document: &Value) -> anyhow::Result<()> {
+    let text = format!("{}\n", serde_json::to_string_pretty(document)?);
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
