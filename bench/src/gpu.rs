@@ -179,6 +179,7 @@ fn cache_log_probs(decoder: &Decoder, model: &LoadedModel) -> anyhow::Result<Ten
                     slot,
                     start,
                     ids: &ids[start..fed],
+                    prefix: None,
                 }
             })
             .collect();
