@@ -5,6 +5,7 @@
 mod checkpoint;
 mod common;
 mod config;
+mod counts;
 mod generation;
 mod smollm2;
 mod tokenizer;
