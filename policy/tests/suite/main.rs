@@ -5,6 +5,7 @@
 mod checkpoint;
 mod common;
 mod config;
+mod delta;
 mod generation;
 mod smollm2;
 mod tokenizer;

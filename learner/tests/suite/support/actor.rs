@@ -37,6 +37,7 @@ pub(crate) async fn fetch(
         job_id: announcement.job_id.clone(),
         version: announcement.version,
         skip_assets,
+        base: None,
     };
     let mut parts = client.fetch(request).await?.into_inner();
     let mut fetched = None;
