@@ -196,10 +196,7 @@ async fn send_blocks(
 }
 
 /// A peer that takes nothing for long must not hold the memory of an old version.
-async fn send_part(
-    part: Part,
-    sender: &mpsc::Sender<v1::FetchWeightsResponse>,
-) -> Result<(), Status> {
+async fn send_part(part: Part, sender: &mpsc::Sender<v1::FetchWeightsResponse>) -> Result<(), Status> {
     let response = v1::FetchWeightsResponse { part: Some(part) };
     match tokio::time::timeout(STREAM_IDLE_TIMEOUT, sender.send(response)).await {
         Ok(Ok(())) => Ok(()),

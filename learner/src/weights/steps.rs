@@ -222,11 +222,11 @@ fn encode_blocks(base: &HeldVersion, new: &HeldVersion) -> Result<Option<Vec<Blo
     let encoded: Result<Vec<Vec<Block>>, DeltaError> = std::thread::scope(|scope| {
         let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(encode_some)).collect();
         let mut parts = vec![encode_some()];
-        parts.extend(helpers.into_iter().map(|helper| {
-            helper
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        }));
+        parts.extend(
+            helpers
+                .into_iter()
+                .map(|helper| helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        );
         parts.into_iter().collect()
     });
     let blocks = encoded?.concat();

@@ -119,7 +119,10 @@ fn what_is_no_block_is_refused() {
     let mut decoder = DeltaDecoder::try_new().unwrap();
     for width in WIDTHS {
         let long = vec![0; width.block_bytes() + width.bytes()];
-        assert!(matches!(encoder.encode(width, &long, &long), Err(DeltaError::Block { .. })));
+        assert!(matches!(
+            encoder.encode(width, &long, &long),
+            Err(DeltaError::Block { .. })
+        ));
         assert!(matches!(
             encoder.encode(width, &[0; 4], &[0; 8]),
             Err(DeltaError::Lengths { base: 4, new: 8 })
@@ -140,7 +143,10 @@ fn what_is_no_block_is_refused() {
         Err(DeltaError::Content { held: 8, expected: 16 })
     ));
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
-    assert!(matches!(apply(ElementWidth::Two, &[0; 16], &bomb), Err(DeltaError::Zstd(_))));
+    assert!(matches!(
+        apply(ElementWidth::Two, &[0; 16], &bomb),
+        Err(DeltaError::Zstd(_))
+    ));
 }
 
 #[test]
