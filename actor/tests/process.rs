@@ -245,8 +245,7 @@ async fn second_group(scene: &Scene, first: &Version, second: &Version) -> Score
         scene.learner.state().leases.push_back(pinned(&name, version));
         until(&name, || scene.learner.state().groups.len() == groups).await;
     }
-    let group = scene.learner.state().groups[1].clone();
-    group
+    scene.learner.state().groups[1].clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

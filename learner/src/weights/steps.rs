@@ -5,9 +5,9 @@
 //! only where a training step is shorter than the encoding.
 //!
 //! Memory: of one job at most [`MAX_STEPS`] steps are kept, and only as many of the newest as take less than the whole
-//! weights together, because more would never be sent. While a step is encoded, its two versions and less than one more
-//! whole are held. With the shelf's two versions that is at most four times the published bytes, and typically a little
-//! more than two.
+//! weights together, because more would never be sent. The one that is being encoded takes less than another whole; its
+//! two versions are those that the shelf holds anyway. So a job never takes more than four times the published bytes,
+//! and at small rates a little more than the shelf's two.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
