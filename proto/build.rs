@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Weights travel in chunks that are cut from one buffer without copying.
     builder
         .bytes(".anytime.v1.WeightsChunk.data")
+        .bytes(".anytime.v1.WeightsDelta.Block.data")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -4,8 +4,10 @@
 
 mod common;
 
-use anytime_actor::weights::{Assembly, Entries, TornWeights, load_assets, load_model};
-use anytime_proto::v1::{WeightsChunk, WeightsManifest};
+use std::sync::Arc;
+
+use anytime_actor::weights::{Assembly, BadDelta, Entries, Patch, TornWeights, load_assets, load_model};
+use anytime_proto::v1::{WeightsChunk, WeightsDelta, WeightsManifest};
 use common::fakes::Version;
 use common::weights;
 use tch::Device;
@@ -39,10 +41,10 @@ fn complete_weights_become_the_model_they_were() {
     assert_eq!(entries.tensors, version.tensors);
     let assets = load_assets(&entries).unwrap();
     let id = common::model(3).id;
-    load_model(id.clone(), entries, &assets, Device::Cpu).unwrap();
+    load_model(id.clone(), &entries, &assets, Device::Cpu).unwrap();
     let tensors_only = assemble(&version, &version.chunks(true), true).unwrap();
     assert!(tensors_only.assets.is_empty());
-    load_model(id, tensors_only, &assets, Device::Cpu).unwrap();
+    load_model(id, &tensors_only, &assets, Device::Cpu).unwrap();
 }
 
 #[test]
@@ -89,4 +91,114 @@ fn an_asset_cannot_leave_its_folder() {
     version.manifest.assets[0].name = "../config.json".to_owned();
     let entries = assemble(&version, &version.chunks(false), false).unwrap();
     assert!(load_assets(&entries).is_err());
+}
+
+fn held(version: &Version) -> Arc<Entries> {
+    Arc::new(assemble(version, &version.chunks(true), true).unwrap())
+}
+
+fn patch(base: &Version, new: &Version, deltas: &[WeightsDelta]) -> Result<Entries, BadDelta> {
+    let mut patch = Patch::try_new(new.manifest.clone(), base.id(), held(base))?;
+    for delta in deltas {
+        patch.apply(delta)?;
+    }
+    patch.finish()
+}
+
+fn steps() -> [Version; 3] {
+    let mut tensors = weights(3);
+    [3, 4, 5].map(|number| {
+        let name = tensors.keys().nth(number as usize).unwrap().clone();
+        let changed = &tensors[&name] * 1.001;
+        tensors.insert(name, changed);
+        Version::new("job", number, &tensors)
+    })
+}
+
+#[test]
+fn deltas_lead_to_the_very_bytes() {
+    let [first, second, third] = steps();
+    let one_step = patch(&first, &second, &first.deltas_to(&second)).unwrap();
+    assert_eq!(one_step.tensors, second.tensors);
+    assert!(one_step.assets.is_empty());
+    // Two steps, whichever comes first.
+    let mut both = [first.deltas_to(&second), second.deltas_to(&third)].concat();
+    for delta in &mut both {
+        delta.base = Some(first.id());
+    }
+    assert_eq!(patch(&first, &third, &both).unwrap().tensors, third.tensors);
+    both.reverse();
+    assert_eq!(patch(&first, &third, &both).unwrap().tensors, third.tensors);
+    // Nothing changed but the number.
+    let again = Version::new("job", 6, &weights(3));
+    let base = Version::new("job", 5, &weights(3));
+    let nothing = WeightsDelta {
+        base: Some(base.id()),
+        blocks: Vec::new(),
+    };
+    assert_eq!(patch(&base, &again, &[nothing]).unwrap().tensors, base.tensors);
+}
+
+#[test]
+fn deltas_that_lead_elsewhere_are_refused() {
+    let [first, second, third] = steps();
+    let deltas = first.deltas_to(&second);
+    let is_checksum = |outcome: Result<Entries, BadDelta>| matches!(outcome, Err(BadDelta::Checksum { .. }));
+    assert!(matches!(patch(&first, &second, &[]), Err(BadDelta::Nothing)));
+    assert!(is_checksum(patch(&first, &third, &deltas)), "a step is missing");
+    assert!(is_checksum(patch(
+        &first,
+        &second,
+        &[deltas.clone(), deltas.clone()].concat()
+    )));
+    assert!(matches!(patch(&second, &third, &deltas), Err(BadDelta::OtherBase(4))));
+    // The learner says that it is for this base, but it is not.
+    let mut mistaken = deltas.clone();
+    mistaken[0].base = Some(third.id());
+    assert!(is_checksum(patch(&third, &second, &mistaken)));
+
+    let block = |change: fn(&mut anytime_proto::v1::weights_delta::Block)| {
+        let mut deltas = deltas.clone();
+        change(&mut deltas[0].blocks[0]);
+        patch(&first, &second, &deltas)
+    };
+    assert!(matches!(
+        block(|block| block.tensor = 9999),
+        Err(BadDelta::NoSuchBlock { .. })
+    ));
+    assert!(matches!(
+        block(|block| block.number = u32::MAX),
+        Err(BadDelta::NoSuchBlock { .. })
+    ));
+    assert!(matches!(
+        block(|block| block.data = vec![1, 2, 3].into()),
+        Err(BadDelta::Block { .. })
+    ));
+    let bytes: usize = first.tensors.iter().map(Vec::len).sum();
+    let endless = vec![deltas[0].clone(); bytes];
+    assert!(matches!(
+        patch(&first, &second, &endless),
+        Err(BadDelta::TooLong { .. })
+    ));
+
+    let mut renamed = second.clone();
+    renamed.manifest.tensors[0].name = "other".to_owned();
+    assert!(matches!(patch(&first, &renamed, &deltas), Err(BadDelta::OtherTensors)));
+}
+
+#[test]
+fn a_flipped_bit_of_a_delta_never_becomes_weights() {
+    let [first, second, _] = steps();
+    let deltas = first.deltas_to(&second);
+    let length = deltas[0].blocks[0].data.len();
+    for place in (0..length).step_by(length / 50 + 1) {
+        let mut torn = deltas.clone();
+        let mut data = torn[0].blocks[0].data.to_vec();
+        data[place] ^= 1 << (place % 8);
+        torn[0].blocks[0].data = data.into();
+        // Some bits of a frame mean nothing; then the bytes are the right ones.
+        if let Ok(entries) = patch(&first, &second, &torn) {
+            assert_eq!(entries.tensors, second.tensors);
+        }
+    }
 }

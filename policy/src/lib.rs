@@ -2,7 +2,8 @@
 //!
 //! A Hugging Face model directory comes in through [`Config`], [`read_weights`] and [`Tokenizer`]; [`Decoder`] runs
 //! it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary a
-//! branch of the row); [`write_checkpoint`] writes a directory that other tools load again.
+//! branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what changed
+//! between two versions of a tensor.
 //!
 //! Shapes in the documentation name their axes; `n` counts trained tokens, `tokens` counts packed tokens.
 
@@ -15,6 +16,7 @@ mod chat;
 mod checkpoint;
 mod config;
 mod decoder;
+pub mod delta;
 pub mod device;
 mod error;
 mod extension;

@@ -66,7 +66,13 @@ metric_names! {
     histogram ACTOR_WEIGHTS_FETCH_SECONDS "anytime_actor_weights_fetch_seconds" Seconds
         "Fetching and checking one weights version.";
     counter ACTOR_WEIGHTS_BYTES "anytime_actor_weights_fetched_bytes_total" Bytes
-        "Bytes of weights fetched.";
+        "Bytes of weights fetched, by form (whole, delta).";
+    histogram ACTOR_DELTA_SECONDS "anytime_actor_weights_delta_decode_seconds" Seconds
+        "Applying one delta to the weights that were held, and checking the result.";
+    counter ACTOR_DELTA_FALLBACKS "anytime_actor_weights_delta_fallbacks_total" Count
+        "Deltas that could not be applied or gave other weights than announced; the whole was fetched instead.";
+    histogram ACTOR_WEIGHTS_PAUSE "anytime_actor_weights_pause_seconds" Seconds
+        "Time in which the engine did not generate because it exchanged its weights for a newer version.";
 
     // learner
     gauge LEARNER_STEP "anytime_learner_step" Count
@@ -104,7 +110,11 @@ metric_names! {
     histogram LEARNER_PUBLISH_SECONDS "anytime_learner_publish_seconds" Seconds
         "Making one weights version available.";
     counter LEARNER_WEIGHTS_BYTES "anytime_learner_weights_sent_bytes_total" Bytes
-        "Bytes of weights sent to actors.";
+        "Bytes of weights sent to actors, by form (whole, delta).";
+    gauge LEARNER_DELTA_RATIO "anytime_learner_weights_delta_ratio" Count
+        "Bytes of the last step between two weights versions as a delta, relative to the whole.";
+    histogram LEARNER_DELTA_SECONDS "anytime_learner_weights_delta_encode_seconds" Seconds
+        "Encoding the step between two weights versions, beside the training.";
     gauge LEARNER_JOBS "anytime_learner_jobs" Count
         "Jobs by state.";
 

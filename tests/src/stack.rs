@@ -204,7 +204,8 @@ pub fn channel(address: &str) -> Channel {
     Channel::from_shared(uri).expect("an address").connect_lazy()
 }
 
-async fn start_redis(workplace: &Workplace) -> (Process, String) {
+/// Starts a Redis of its own in the workplace; its URL comes second.
+pub async fn start_redis(workplace: &Workplace) -> (Process, String) {
     let directory = workplace.path("redis");
     std::fs::create_dir_all(&directory).expect("directory of redis");
     let address = free_address();

@@ -1,11 +1,11 @@
 //! The engine's metrics, looked up once: a decoding step should not search a registry.
 
 use anytime_service::metric_names::{
-    ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_WEIGHTS_VERSION,
-    ACTOR_WEIGHTS_WAIT,
+    ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_WEIGHTS_PAUSE,
+    ACTOR_WEIGHTS_VERSION, ACTOR_WEIGHTS_WAIT,
 };
 use anytime_service::seconds::Seconds;
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// Handles of every metric that the engine keeps.
 pub(crate) struct Meters {
@@ -19,6 +19,7 @@ pub(crate) struct Meters {
     pub(crate) slots_used: Gauge,
     pub(crate) slots_total: Gauge,
     pub(crate) version: Gauge,
+    pub(crate) weights_pause: Histogram,
 }
 
 impl Meters {
@@ -34,6 +35,7 @@ impl Meters {
             slots_used: gauge!(ACTOR_SLOTS, "state" => "used"),
             slots_total: gauge!(ACTOR_SLOTS, "state" => "total"),
             version: gauge!(ACTOR_WEIGHTS_VERSION),
+            weights_pause: histogram!(ACTOR_WEIGHTS_PAUSE),
         }
     }
 }

@@ -312,14 +312,20 @@ impl Runner {
             tokenizer: Arc::clone(&model.tokenizer),
         };
         self.installation += 1;
-        self.model = Some(model);
+        let outdated = self.model.replace(model);
+        let is_exchange = outdated.is_some();
+        free_elsewhere(outdated);
         let prefilled = self.recompute_caches();
         let (job_id, version) = (&installed.id.job_id, installed.id.version);
         info!(%job_id, %version, running = self.rows.len(), prefilled, "weights installed");
         self.meters.version.set(version.0 as f64);
         self.installed.send_replace(Some(installed));
         self.load.changed.notify_one();
-        self.meters.weights_wait.add(started.elapsed());
+        let pause = started.elapsed();
+        self.meters.weights_wait.add(pause);
+        if is_exchange {
+            self.meters.weights_pause.record(pause);
+        }
     }
 
     /// Computes the keys and values of the running rows, and of the thinkings that are kept for summaries, again where
@@ -404,6 +410,14 @@ impl Runner {
         self.meters.slots_total.set(total as f64);
         self.load.slots.store(rows, Ordering::Release);
     }
+}
+
+/// Gives the memory of a model back on another thread: unmapping gigabytes takes as long as a decoding step.
+fn free_elsewhere(model: Option<Model>) {
+    // Without a thread it is freed here.
+    let _ = std::thread::Builder::new()
+        .name("free weights".to_owned())
+        .spawn(move || drop(model));
 }
 
 /// Why a group must not be generated with this model.

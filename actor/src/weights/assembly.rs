@@ -2,6 +2,7 @@
 //! checksum.
 
 use anytime_proto::v1;
+use bytes::Bytes;
 use prost::Message as _;
 use thiserror::Error;
 
@@ -21,8 +22,8 @@ pub struct Entries {
     pub manifest: v1::WeightsManifest,
     /// In the manifest's order; empty where they were not asked for.
     pub assets: Vec<Vec<u8>>,
-    /// In the manifest's order.
-    pub tensors: Vec<Vec<u8>>,
+    /// In the manifest's order. What did not change is shared with the version before.
+    pub tensors: Vec<Bytes>,
 }
 
 /// A weights version on its way in.
@@ -65,6 +66,11 @@ impl Assembly {
     /// What is assembled.
     pub fn manifest(&self) -> &v1::WeightsManifest {
         &self.manifest
+    }
+
+    /// The manifest alone, where no chunks will come.
+    pub fn into_manifest(self) -> v1::WeightsManifest {
+        self.manifest
     }
 
     /// Takes the next chunk.
@@ -119,7 +125,12 @@ impl Assembly {
         } else {
             self.manifest.assets.len()
         };
-        let tensors = self.entries.split_off(asset_count);
+        let tensors = self
+            .entries
+            .split_off(asset_count)
+            .into_iter()
+            .map(Bytes::from)
+            .collect();
         Ok(Entries {
             manifest: self.manifest,
             assets: self.entries,

@@ -1,12 +1,19 @@
 //! Keeps the engine at the announced weights: one task listens, one fetches. Announcements that come during a fetch
 //! are coalesced, the latest wins.
+//!
+//! What was fetched last stays in memory as it was published, so that the next version can come as what changed since:
+//! an actor holds these bytes beside the tensors of its engine, and twice while the next version is put together.
+
+use std::sync::Arc;
 
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES, STREAM_IDLE_TIMEOUT};
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
 use anytime_proto::{ActorId, JobId, WeightsVersion};
 use anytime_service::channel::Backoff;
+use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
+use metrics::counter;
 use tch::Device;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +21,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
-use super::fetch::{FetchError, fetch};
+use super::assembly::Entries;
+use super::fetch::{Base, FetchError, fetch};
 use super::model::{Assets, load_assets, load_model};
 use crate::engine::{Command, EngineHandle, Model, WeightsId};
 use crate::link::{Link, within};
@@ -85,22 +93,24 @@ async fn install_latest(
     mut latest: watch::Receiver<Option<WeightsAnnouncement>>,
     shutdown: CancellationToken,
 ) {
-    let mut assets: Option<(String, Assets)> = None;
-    let mut installed: Option<WeightsAnnouncement> = None;
+    let mut held: Option<Held> = None;
+    // There from the start, so that the first one shows in a rate.
+    counter!(ACTOR_DELTA_FALLBACKS).absolute(0);
     let mut link = Link::new("weights.fetch");
     loop {
         let announced = latest.borrow_and_update().clone();
-        let Some(announced) = announced.filter(|announced| installed.as_ref() != Some(announced)) else {
+        let installed = held.as_ref().map(|held| &held.base.announced);
+        let Some(announced) = announced.filter(|announced| installed != Some(announced)) else {
             if latest.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let pause = match fetch_model(&mut client, &announced, &mut assets, device).await {
-            Ok(model) => {
+        let pause = match fetch_model(&mut client, &announced, held.as_ref(), device).await {
+            Ok((model, fetched)) => {
                 link.is_up();
                 engine.send(Command::SwapWeights(Box::new(model)));
-                installed = Some(announced);
+                held = Some(fetched);
                 continue;
             }
             Err(Failure::Lost(status)) => link.failed(&status),
@@ -115,6 +125,12 @@ async fn install_latest(
             return;
         }
     }
+}
+
+/// What the engine was given last.
+struct Held {
+    base: Base,
+    assets: Assets,
 }
 
 enum Failure {
@@ -136,33 +152,41 @@ impl From<FetchError> for Failure {
 async fn fetch_model(
     client: &mut Client,
     announced: &WeightsAnnouncement,
-    assets: &mut Option<(String, Assets)>,
+    held: Option<&Held>,
     device: Device,
-) -> Result<Model, Failure> {
-    let held = assets
-        .as_ref()
-        .filter(|(job_id, _)| *job_id == announced.job_id)
-        .map(|(_, assets)| assets.clone());
-    let entries = fetch(client, announced, held.as_ref().map(|assets| assets.entries.as_slice())).await?;
+) -> Result<(Model, Held), Failure> {
+    let entries = fetch(client, announced, held.map(|held| &held.base)).await?;
     let id = WeightsId {
         job_id: JobId(announced.job_id.clone()),
         version: WeightsVersion(announced.version),
         manifest_checksum: announced.manifest_checksum.clone(),
     };
     info!(job_id = %id.job_id, version = %id.version, tensors = entries.tensors.len(), "weights fetched");
+    // No assets come where those of the base are still the right ones.
+    let known_assets = held
+        .map(|held| held.assets.clone())
+        .filter(|_| entries.assets.is_empty());
     // Copies of gigabytes and files: not for the threads that move messages.
     let load = move || {
-        let assets = match held.filter(|_| entries.assets.is_empty()) {
+        let assets = match known_assets {
             Some(assets) => assets,
             None => load_assets(&entries)?,
         };
-        let model = load_model(id, entries, &assets, device)?;
-        anyhow::Ok((model, assets))
+        let model = load_model(id, &entries, &assets, device)?;
+        // Their bytes are in the assets now.
+        let entries = Entries {
+            assets: Vec::new(),
+            ..entries
+        };
+        anyhow::Ok((model, entries, assets))
     };
     let loaded = tokio::task::spawn_blocking(load)
         .await
         .map_err(|error| Failure::Bad(error.to_string()))?;
-    let (model, loaded_assets) = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
-    *assets = Some((announced.job_id.clone(), loaded_assets));
-    Ok(model)
+    let (model, entries, assets) = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
+    let base = Base {
+        announced: announced.clone(),
+        entries: Arc::new(entries),
+    };
+    Ok((model, Held { base, assets }))
 }

@@ -1,10 +1,16 @@
-//! The weights: follow the announcements, fetch what is announced, verify every byte, hand over complete sets only.
+//! The weights: follow the announcements, fetch what is announced or what changed since what is held, verify every byte,
+//! hand over complete sets only.
+//!
+//! All of it happens beside the engine, which goes on with the weights that it has until it is handed the next ones, and
+//! changes over between two decoding steps.
 
 mod assembly;
 mod fetch;
 mod follow;
 mod model;
+mod patch;
 
 pub use assembly::{Assembly, Entries, TornWeights, manifest_checksum};
 pub use follow::follow;
 pub use model::{Assets, load_assets, load_model};
+pub use patch::{BadDelta, Patch};

@@ -47,17 +47,17 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.
-pub fn load_model(id: WeightsId, entries: Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
+pub fn load_model(id: WeightsId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
     let kind = device::default_kind(device);
     let mut weights = Weights::new();
-    for (entry, bytes) in entries.manifest.tensors.iter().zip(entries.tensors) {
+    for (entry, bytes) in entries.manifest.tensors.iter().zip(&entries.tensors) {
         let wire_kind = if entry.dtype == "BF16" {
             Kind::BFloat16
         } else {
             Kind::Float
         };
         let shape: Vec<i64> = entry.shape.iter().map(|&length| length as i64).collect();
-        let tensor = Tensor::f_from_data_size(&bytes, &shape, wire_kind).with_context(|| entry.name.clone())?;
+        let tensor = Tensor::f_from_data_size(bytes, &shape, wire_kind).with_context(|| entry.name.clone())?;
         let tensor = tensor.f_to_device(device)?.f_to_kind(kind)?;
         weights.insert(entry.name.clone(), tensor);
     }

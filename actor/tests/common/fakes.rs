@@ -7,16 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anytime_policy::Weights;
+use anytime_policy::delta::{DeltaEncoder, ElementWidth};
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::push_request::Outcome;
 use anytime_proto::v1::rollout_service_server::{RolloutService, RolloutServiceServer};
 use anytime_proto::v1::verifier_service_server::{VerifierService, VerifierServiceServer};
+use anytime_proto::v1::weights_delta::Block;
 use anytime_proto::v1::weights_service_server::{WeightsService, WeightsServiceServer};
 use anytime_proto::v1::{
     AbandonedGroup, FetchWeightsRequest, FetchWeightsResponse, Lease, LeaseRequest, LeaseResponse, PushRequest,
     PushResponse, PushStatus, ScoredGroup, Verdict, VerdictKind, VerifyRequest, VerifyResponse, WatchWeightsRequest,
-    WeightsAnnouncement, WeightsChunk, WeightsEntry, WeightsManifest,
+    WeightsAnnouncement, WeightsChunk, WeightsDelta, WeightsEntry, WeightsId, WeightsManifest,
 };
 use anytime_service::server;
 use tokio::sync::watch;
@@ -79,6 +81,37 @@ impl Version {
         }
     }
 
+    pub fn id(&self) -> WeightsId {
+        WeightsId {
+            version: self.manifest.version,
+            manifest_checksum: self.announcement().manifest_checksum,
+        }
+    }
+
+    /// What leads from this version to another one, a few blocks in each part.
+    pub fn deltas_to(&self, new: &Version) -> Vec<WeightsDelta> {
+        let mut encoder = DeltaEncoder::try_new().unwrap();
+        let mut blocks = Vec::new();
+        for (tensor, (base, new)) in self.tensors.iter().zip(&new.tensors).enumerate() {
+            for number in 0..ElementWidth::Four.blocks(base.len()) {
+                let range = ElementWidth::Four.block(number, base.len()).unwrap();
+                let data = encoder.encode(ElementWidth::Four, &base[range.clone()], &new[range]);
+                if let Some(data) = data.unwrap() {
+                    blocks.push(Block {
+                        tensor: tensor as u32,
+                        number: number as u32,
+                        data: data.into(),
+                    });
+                }
+            }
+        }
+        let delta = |blocks: &[Block]| WeightsDelta {
+            base: Some(self.id()),
+            blocks: blocks.to_vec(),
+        };
+        blocks.chunks(3).map(delta).collect()
+    }
+
     /// In chunks far smaller than the entries.
     pub fn chunks(&self, skip_assets: bool) -> Vec<WeightsChunk> {
         let assets = if skip_assets { &[] } else { self.assets.as_slice() };
@@ -107,6 +140,10 @@ pub struct LearnerState {
     /// So many fetches deliver a flipped bit.
     pub torn_fetches: usize,
     pub fetches: Vec<FetchWeightsRequest>,
+    /// So many fetches are answered with a delta that has a flipped bit.
+    pub torn_deltas: usize,
+    /// Of each fetch that was answered: whether by deltas.
+    pub answered_by_delta: Vec<bool>,
     /// So many pushes are answered with a full queue.
     pub full_pushes: usize,
 }
@@ -206,9 +243,29 @@ impl WeightsService for FakeLearner {
         let request = request.into_inner();
         let mut state = self.state();
         state.fetches.push(request.clone());
-        let Some(version) = state.versions.get(&(request.job_id, request.version)).cloned() else {
+        let key = (request.job_id.clone(), request.version);
+        let Some(version) = state.versions.get(&key).cloned() else {
             return Err(Status::not_found("the version is no longer held"));
         };
+        let first = Part::Manifest(version.manifest.clone());
+        let base = request.base.filter(|_| request.skip_assets);
+        let base = base.and_then(|id| state.versions.values().find(|held| held.id() == id).cloned());
+        state.answered_by_delta.push(base.is_some());
+        if let Some(base) = base {
+            let mut deltas = base.deltas_to(&version);
+            if state.torn_deltas > 0 {
+                state.torn_deltas -= 1;
+                let block = deltas.last_mut().unwrap().blocks.last_mut().unwrap();
+                let mut data = block.data.to_vec();
+                *data.last_mut().unwrap() ^= 1;
+                block.data = data.into();
+            }
+            let parts = std::iter::once(first).chain(deltas.into_iter().map(Part::Delta));
+            let responses: Vec<_> = parts
+                .map(|part| Ok(FetchWeightsResponse { part: Some(part) }))
+                .collect();
+            return Ok(Response::new(Box::pin(tokio_stream::iter(responses))));
+        }
         let mut chunks = version.chunks(request.skip_assets);
         if state.torn_fetches > 0 {
             state.torn_fetches -= 1;
@@ -217,7 +274,6 @@ impl WeightsService for FakeLearner {
             data[7] ^= 1;
             last.data = data.into();
         }
-        let first = Part::Manifest(version.manifest);
         let parts = std::iter::once(first).chain(chunks.into_iter().map(Part::Chunk));
         let responses: Vec<_> = parts
             .map(|part| Ok(FetchWeightsResponse { part: Some(part) }))

@@ -2,11 +2,15 @@
 //!
 //! Chunks number the entries that are sent through: the assets, then the tensors; with `skip_assets` number 0 is the
 //! first tensor. The manifest is the same either way, and so is its checksum. An entry without bytes has no chunk.
+//!
+//! To an actor that says what it holds, the steps from there are sent instead, where the shelf has them and they are
+//! smaller than the whole.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use anytime_proto::limits::{STREAM_IDLE_TIMEOUT, WEIGHTS_CHUNK_BYTES};
+use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_server::WeightsService;
 use anytime_proto::{ActorId, JobId, WeightsVersion, v1};
 use anytime_service::metric_names::LEARNER_WEIGHTS_BYTES;
@@ -17,6 +21,7 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::shelf::{HeldVersion, WeightsShelf};
+use super::steps::{self, EncodedStep, Step};
 use crate::replay::exchange::Exchange;
 use crate::reply_stream::{ReplyStream, reply_stream};
 use crate::statuses;
@@ -77,10 +82,15 @@ impl WeightsService for Weights {
         let Some(held) = self.shelf.held(&job_id, version) else {
             return Err(statuses::weights_not_held(&job_id, version));
         };
+        let skip_assets = request.skip_assets;
+        let base = request.base.filter(|_| skip_assets);
+        let steps = base
+            .as_ref()
+            .map_or_else(Vec::new, |base| self.shelf.steps_between(base, &held));
         let shutdown = self.shutdown.clone();
         let parts = reply_stream(CHUNKS_AHEAD, |sender| async move {
             tokio::select! {
-                outcome = send_version(&held, request.skip_assets, &sender) => outcome,
+                outcome = send_version(&held, skip_assets, base, &steps, &sender) => outcome,
                 () = shutdown.cancelled() => Err(statuses::shutting_down()),
             }
         });
@@ -113,13 +123,23 @@ async fn announce(shelf: &WeightsShelf, job_id: Option<&JobId>, sender: &mpsc::S
 async fn send_version(
     held: &HeldVersion,
     skip_assets: bool,
+    base: Option<v1::WeightsId>,
+    steps: &[Arc<Step>],
     sender: &mpsc::Sender<v1::FetchWeightsResponse>,
 ) -> Result<(), Status> {
-    send_part(
-        v1::fetch_weights_response::Part::Manifest(held.manifest.clone()),
-        sender,
-    )
-    .await?;
+    send_part(Part::Manifest(held.manifest.clone()), sender).await?;
+    match steps::encoded(steps, held.tensor_bytes()).await {
+        Some(steps) => send_steps(base, &steps, sender).await,
+        None => send_whole(held, skip_assets, sender).await,
+    }
+}
+
+async fn send_whole(
+    held: &HeldVersion,
+    skip_assets: bool,
+    sender: &mpsc::Sender<v1::FetchWeightsResponse>,
+) -> Result<(), Status> {
+    let bytes = counter!(LEARNER_WEIGHTS_BYTES, "form" => "whole");
     for (entry, data) in held.entries(skip_assets).enumerate() {
         let mut offset = 0;
         while offset < data.len() {
@@ -129,19 +149,54 @@ async fn send_version(
                 offset: offset as u64,
                 data: data.slice(offset..end),
             };
-            send_part(v1::fetch_weights_response::Part::Chunk(chunk), sender).await?;
-            counter!(LEARNER_WEIGHTS_BYTES).increment((end - offset) as u64);
+            send_part(Part::Chunk(chunk), sender).await?;
+            bytes.increment((end - offset) as u64);
             offset = end;
         }
     }
     Ok(())
 }
 
-/// A peer that takes nothing for long must not hold the memory of an old version.
-async fn send_part(
-    part: v1::fetch_weights_response::Part,
+/// Sends all blocks of all steps, many in one message. Without any change there is one message without blocks.
+async fn send_steps(
+    base: Option<v1::WeightsId>,
+    steps: &[Arc<EncodedStep>],
     sender: &mpsc::Sender<v1::FetchWeightsResponse>,
 ) -> Result<(), Status> {
+    let mut waiting = Vec::new();
+    let mut waiting_bytes = 0;
+    for block in steps.iter().flat_map(|step| &step.blocks) {
+        waiting_bytes += block.data.len();
+        waiting.push(block.clone());
+        if waiting_bytes >= WEIGHTS_CHUNK_BYTES {
+            send_blocks(&base, std::mem::take(&mut waiting), sender).await?;
+            waiting_bytes = 0;
+        }
+    }
+    let nothing_changed = steps.iter().all(|step| step.blocks.is_empty());
+    if !waiting.is_empty() || nothing_changed {
+        send_blocks(&base, waiting, sender).await?;
+    }
+    Ok(())
+}
+
+async fn send_blocks(
+    base: &Option<v1::WeightsId>,
+    blocks: Vec<v1::weights_delta::Block>,
+    sender: &mpsc::Sender<v1::FetchWeightsResponse>,
+) -> Result<(), Status> {
+    let bytes: usize = blocks.iter().map(|block| block.data.len()).sum();
+    let delta = v1::WeightsDelta {
+        base: base.clone(),
+        blocks,
+    };
+    send_part(Part::Delta(delta), sender).await?;
+    counter!(LEARNER_WEIGHTS_BYTES, "form" => "delta").increment(bytes as u64);
+    Ok(())
+}
+
+/// A peer that takes nothing for long must not hold the memory of an old version.
+async fn send_part(part: Part, sender: &mpsc::Sender<v1::FetchWeightsResponse>) -> Result<(), Status> {
     let response = v1::FetchWeightsResponse { part: Some(part) };
     match tokio::time::timeout(STREAM_IDLE_TIMEOUT, sender.send(response)).await {
         Ok(Ok(())) => Ok(()),

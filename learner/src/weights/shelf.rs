@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anytime_proto::{JobId, WeightsVersion, v1};
@@ -10,8 +11,9 @@ use bytes::Bytes;
 use metrics::gauge;
 use prost::Message as _;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::steps::{Step, Steps};
 use crate::desk::PublishedWeights;
 use crate::replay::lock;
 
@@ -78,6 +80,24 @@ impl HeldVersion {
         }
     }
 
+    /// Names it beyond doubt within its job.
+    pub fn id(&self) -> v1::WeightsId {
+        v1::WeightsId {
+            version: self.version.0,
+            manifest_checksum: self.manifest_checksum.clone(),
+        }
+    }
+
+    /// The bytes of every tensor, in the manifest's order.
+    pub fn tensors(&self) -> &[Bytes] {
+        &self.tensors
+    }
+
+    /// Bytes of all tensors.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.tensors.iter().map(|data| data.len() as u64).sum()
+    }
+
     /// The bytes of every entry that is sent, in the order in which chunks number them.
     pub fn entries(&self, skip_assets: bool) -> impl Iterator<Item = &Bytes> {
         let assets: &[Bytes] = if skip_assets { &[] } else { &self.assets };
@@ -121,6 +141,8 @@ struct JobShelf {
     current: Arc<HeldVersion>,
     /// Kept because an actor may be in the middle of fetching it.
     previous: Option<Arc<HeldVersion>>,
+    /// Up to the current version.
+    steps: Steps,
     /// Grows with every publication of any job.
     order: u64,
 }
@@ -128,6 +150,8 @@ struct JobShelf {
 /// See the module.
 pub struct WeightsShelf {
     jobs: Mutex<BTreeMap<JobId, JobShelf>>,
+    /// The thread that encodes the newest step.
+    encoder: Mutex<Option<JoinHandle<()>>>,
     /// Counts publications.
     changed: watch::Sender<u64>,
 }
@@ -136,24 +160,39 @@ impl Default for WeightsShelf {
     fn default() -> Self {
         Self {
             jobs: Mutex::new(BTreeMap::new()),
+            encoder: Mutex::new(None),
             changed: watch::Sender::new(0),
         }
     }
 }
 
 impl WeightsShelf {
-    /// Makes a version the current one of its job.
+    /// Makes a version the current one of its job, and has the step to it encoded meanwhile.
     pub fn publish(&self, job_id: &JobId, weights: PublishedWeights) -> Arc<HeldVersion> {
         let start = Instant::now();
         let held = Arc::new(HeldVersion::new(job_id.clone(), weights));
+        // One step is encoded at a time: that is what bounds the memory.
+        let mut encoder = lock(&self.encoder);
+        if encoder.take().is_some_and(|thread| thread.join().is_err()) {
+            warn!(%job_id, "the encoding of a delta panicked, actors fetch the whole");
+        }
         let mut jobs = lock(&self.jobs);
         let order = *self.changed.borrow() + 1;
-        let previous = jobs.remove(job_id).map(|shelf| shelf.current);
+        let (previous, mut steps) = match jobs.remove(job_id) {
+            Some(shelf) => (Some(shelf.current), shelf.steps),
+            None => (None, Steps::default()),
+        };
+        if let Some(base) = &previous {
+            let (step, thread) = Step::start(base.clone(), held.clone());
+            steps.push(step, held.tensor_bytes());
+            *encoder = thread;
+        }
         jobs.insert(
             job_id.clone(),
             JobShelf {
                 current: held.clone(),
                 previous,
+                steps,
                 order,
             },
         );
@@ -187,6 +226,13 @@ impl WeightsShelf {
             return Some(shelf.current.clone());
         }
         shelf.previous.clone().filter(|held| held.version == version)
+    }
+
+    /// The steps that lead from a base to a held version; empty where none do.
+    pub(super) fn steps_between(&self, base: &v1::WeightsId, held: &HeldVersion) -> Vec<Arc<Step>> {
+        let jobs = lock(&self.jobs);
+        let shelf = jobs.get(&held.job_id);
+        shelf.map_or_else(Vec::new, |shelf| shelf.steps.between(base, &held.id()))
     }
 
     /// Tells of every publication.

@@ -6,6 +6,7 @@ mod checkpoint;
 mod common;
 mod config;
 mod counts;
+mod delta;
 mod generation;
 mod smollm2;
 mod tokenizer;

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anytime_policy::delta::{DeltaDecoder, ElementWidth};
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1;
+use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use tokio::task::JoinHandle;
@@ -25,6 +27,9 @@ pub(crate) struct Fetched {
     pub(crate) manifest: v1::WeightsManifest,
     /// By chunk number.
     pub(crate) entries: Vec<Vec<u8>>,
+    /// Bytes of data that came, compressed where they were deltas.
+    pub(crate) received: usize,
+    pub(crate) as_delta: bool,
 }
 
 /// Fetches a version and puts its entries together.
@@ -33,28 +38,72 @@ pub(crate) async fn fetch(
     announcement: &v1::WeightsAnnouncement,
     skip_assets: bool,
 ) -> Result<Fetched, Status> {
+    fetch_onto(client, announcement, skip_assets, None).await
+}
+
+/// The same for an actor that holds these weights: their announcement, and their tensors.
+pub(crate) async fn fetch_onto(
+    client: &mut WeightsServiceClient<Channel>,
+    announcement: &v1::WeightsAnnouncement,
+    skip_assets: bool,
+    base: Option<(&v1::WeightsAnnouncement, &[Vec<u8>])>,
+) -> Result<Fetched, Status> {
+    let base_id = base.map(|(held, _)| v1::WeightsId {
+        version: held.version,
+        manifest_checksum: held.manifest_checksum.clone(),
+    });
     let request = v1::FetchWeightsRequest {
         job_id: announcement.job_id.clone(),
         version: announcement.version,
         skip_assets,
+        base: base_id.clone(),
     };
     let mut parts = client.fetch(request).await?.into_inner();
     let mut fetched = None;
     while let Some(response) = parts.message().await? {
         match response.part.unwrap() {
-            v1::fetch_weights_response::Part::Manifest(manifest) => {
+            Part::Manifest(manifest) => {
                 let assets = if skip_assets { 0 } else { manifest.assets.len() };
                 let entries = vec![Vec::new(); assets + manifest.tensors.len()];
-                fetched = Some(Fetched { manifest, entries });
+                fetched = Some(Fetched {
+                    manifest,
+                    entries,
+                    received: 0,
+                    as_delta: false,
+                });
             }
-            v1::fetch_weights_response::Part::Chunk(chunk) => {
-                let entry = &mut fetched.as_mut().unwrap().entries[chunk.entry as usize];
+            Part::Chunk(chunk) => {
+                let fetched = fetched.as_mut().unwrap();
+                assert!(!fetched.as_delta);
+                fetched.received += chunk.data.len();
+                let entry = &mut fetched.entries[chunk.entry as usize];
                 assert_eq!(entry.len() as u64, chunk.offset);
                 entry.extend_from_slice(&chunk.data);
+            }
+            Part::Delta(delta) => {
+                let fetched = fetched.as_mut().unwrap();
+                assert_eq!(delta.base, base_id);
+                if !fetched.as_delta {
+                    fetched.as_delta = true;
+                    fetched.entries = base.unwrap().1.to_vec();
+                }
+                apply(&delta, fetched);
             }
         }
     }
     Ok(fetched.unwrap())
+}
+
+fn apply(delta: &v1::WeightsDelta, fetched: &mut Fetched) {
+    let mut decoder = DeltaDecoder::try_new().unwrap();
+    for block in &delta.blocks {
+        let tensor = block.tensor as usize;
+        let width = ElementWidth::of_dtype(&fetched.manifest.tensors[tensor].dtype);
+        let data = &mut fetched.entries[tensor];
+        let range = width.block(block.number as usize, data.len()).unwrap();
+        decoder.apply(width, &mut data[range], &block.data).unwrap();
+        fetched.received += block.data.len();
+    }
 }
 
 /// Leases and pushes until it is aborted; survives that the learner is away.

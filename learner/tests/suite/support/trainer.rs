@@ -126,11 +126,16 @@ fn write_checkpoint(context: &JobContext, consumed: &BTreeSet<u64>) -> anyhow::R
 
 /// One asset and three tensors, one of them empty; the contents say the version.
 pub(crate) fn weights(version: u64) -> PublishedWeights {
+    weights_of(version, |length| vec![version as u8; length])
+}
+
+/// The same with contents by length.
+pub(crate) fn weights_of(version: u64, contents: impl Fn(usize) -> Vec<u8>) -> PublishedWeights {
     let tensor = |name: &str, length: usize| PublishedTensor {
         name: name.to_owned(),
         dtype: "F32".to_owned(),
         shape: vec![length as u64 / 4],
-        data: Bytes::from(vec![version as u8; length]),
+        data: Bytes::from(contents(length)),
     };
     PublishedWeights {
         version: WeightsVersion(version),

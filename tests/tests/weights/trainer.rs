@@ -1,0 +1,179 @@
+//! A learner in this process whose job does what it is told, with the real trainer on a real model.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use anytime_learner::checkpoint::publishable;
+use anytime_learner::desk::JobContext;
+use anytime_learner::server::{Config as ServerConfig, run};
+use anytime_learner::train::{Trainer, supervised_row};
+use anytime_policy::{Config, Tokenizer, Weights, read_weights};
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1::job_service_client::JobServiceClient;
+use anytime_proto::{WeightsVersion, v1};
+use anytime_tests::stack::channel as grpc_channel;
+use tch::{Device, Kind, Tensor, no_grad};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub(crate) const LEARNING_RATE: f64 = 1e-6;
+pub(crate) const JOB: &str = "weights";
+
+/// One update is over so many rows of so many tokens.
+pub(crate) const ROWS: usize = 4;
+pub(crate) const ROW_TOKENS: usize = 64;
+
+/// Text to learn from: any will do that is no repetition.
+const TEXT: &str = include_str!("../../../ARCHITECTURE.md");
+
+/// What the job is told.
+pub(crate) enum Order {
+    /// Nothing: done as soon as the model is loaded.
+    Load,
+    /// One AdamW update on the next rows of the text.
+    Update,
+    /// Moves every master to a random place within what rounds to the same bf16, as after many updates.
+    Spread,
+    /// Makes the masters a version.
+    Publish(u64),
+}
+
+type Orders = (Order, oneshot::Sender<()>);
+
+/// See the module.
+pub(crate) struct TestTrainer {
+    orders: Sender<Orders>,
+    pub(crate) channel: Channel,
+    shutdown: CancellationToken,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl TestTrainer {
+    pub(crate) async fn start(redis: &str, directory: &Path, model: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let channel_to_it = grpc_channel(&listener.local_addr().unwrap().to_string());
+        let config = ServerConfig {
+            redis: redis.to_owned(),
+            root: directory.to_owned(),
+            runs_directory: directory.join("runs"),
+            device: "cpu".to_owned(),
+            port_file: None,
+        };
+        let (orders, received) = channel();
+        let received = Mutex::new(received);
+        let shutdown = CancellationToken::new();
+        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec);
+        let run_job = move |context: &JobContext| {
+            work(context, &model, &received.lock().unwrap());
+            Ok(())
+        };
+        let serving = tokio::spawn(run(
+            config,
+            listener,
+            shutdown.clone(),
+            Arc::new(validate),
+            Arc::new(run_job),
+        ));
+        let request = v1::SubmitJobRequest {
+            request_id: "weights".to_owned(),
+            spec: Some(spec()),
+        };
+        JobServiceClient::new(channel_to_it.clone())
+            .submit(request)
+            .await
+            .unwrap();
+        Self {
+            orders,
+            channel: channel_to_it,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        drop(self.orders);
+        self.serving.await.unwrap().unwrap();
+    }
+
+    /// Has it done, and waits for it.
+    pub(crate) async fn have(&self, order: Order) {
+        let (done, is_done) = oneshot::channel();
+        self.orders.send((order, done)).unwrap();
+        is_done.await.expect("the job goes on");
+    }
+}
+
+fn spec() -> v1::JobSpec {
+    v1::JobSpec {
+        name: Some(JOB.to_owned()),
+        kind: Some(v1::JobKind::Train.into()),
+        model: Some(v1::ModelSpec {
+            path: Some("model".to_owned()),
+            dtype: Some(v1::Dtype::Bf16.into()),
+            ..v1::ModelSpec::default()
+        }),
+        data: Some(v1::DataSpec {
+            path: Some("data.jsonl".to_owned()),
+            ..v1::DataSpec::default()
+        }),
+        training: Some(v1::TrainingSpec {
+            steps: Some(1000),
+            learning_rate: Some(LEARNING_RATE),
+            ..v1::TrainingSpec::default()
+        }),
+        ..v1::JobSpec::default()
+    }
+}
+
+/// The job's thread.
+fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
+    let config = Config::load(model).unwrap();
+    let tokenizer = Tokenizer::load(model).unwrap();
+    let masters = read_weights(model, &config, Kind::Float, Device::Cpu).unwrap();
+    let vocabulary = tokenizer.vocabulary_size();
+    let mut trainer = Trainer::new(context.settings(), config, vocabulary, masters, Device::Cpu);
+    assert_eq!(trainer.compute_kind(), Kind::BFloat16);
+    let text = tokenizer.encode(TEXT).unwrap();
+    let mut rows = text.chunks_exact(ROW_TOKENS).cycle();
+    while let Ok((order, done)) = orders.recv() {
+        match order {
+            Order::Load => {}
+            Order::Update => {
+                let rows = rows.by_ref().take(ROWS).map(|ids| supervised_row(&ids[..1], &ids[1..]));
+                trainer.supervised_step(rows.collect(), &|| Ok(())).unwrap();
+            }
+            Order::Spread => spread(trainer.masters()),
+            Order::Publish(version) => {
+                let weights = publishable(
+                    WeightsVersion(version),
+                    trainer.masters(),
+                    trainer.compute_kind(),
+                    model,
+                );
+                context.publish(weights.unwrap());
+            }
+        }
+        done.send(()).unwrap();
+    }
+}
+
+/// A bf16 holds eight bits of the significand, so that x = m · 2^e with m in [½, 1) stands for what lies within
+/// 2^(e − 9) around it.
+fn spread(masters: &Weights) {
+    const BITS: f64 = 8.0;
+    no_grad(|| {
+        for tensor in masters.values() {
+            let (_, exponents) = tensor.frexp();
+            let unit = (exponents.to_kind(Kind::Float) - BITS).exp2();
+            let is_number = tensor.not_equal(0.0).to_kind(Kind::Float);
+            let noise: Tensor = (tensor.rand_like() - 0.5) * unit * is_number;
+            let _ = tensor.shallow_clone().g_add_(&noise);
+        }
+    });
+}
