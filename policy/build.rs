@@ -4,7 +4,11 @@
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 2] = ["src/operators/operators.cpp", "src/operators/attention.cpp"];
+    const SOURCES: [&str; 3] = [
+        "src/operators/operators.cpp",
+        "src/operators/attention.cpp",
+        "src/operators/elementwise.cpp",
+    ];
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
@@ -18,7 +22,7 @@ fn main() {
         .include(libtorch.join("include"))
         // libtorch's headers, not ours, are what there would be warnings about.
         .warnings(false)
-        // The attention over the cache is arithmetic of our own: fast in tests too, and sums may be reordered (which is
+        // Attention over the cache and what lies between products is arithmetic of our own: fast in tests too, and sums may be reordered (which is
         // what vector units do), but infinities stay infinities.
         .opt_level(3)
         .flag("-fassociative-math")

@@ -9,10 +9,12 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::{attend_cache, attend_tree};
-use crate::cache::KvCache;
+use crate::cache::{KvCache, LayerCache};
 use crate::config::Config;
 use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
+use crate::operators::attention::can_attend_reads;
+use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
@@ -29,6 +31,8 @@ pub struct Decoder {
     final_norm: Tensor,
     head: Projection,
     rope: Rope,
+    /// Whether what lies between products goes through operators of this crate that know no gradients.
+    is_fused: bool,
 }
 
 struct Layer {
@@ -124,6 +128,7 @@ impl Decoder {
                 bias: None,
             },
             rope,
+            is_fused: false,
         })
     }
 
@@ -160,6 +165,7 @@ impl Decoder {
         Decoder {
             layers: self.layers.into_iter().map(arrange).collect(),
             head: self.head.packed(),
+            is_fused: can_attend_reads(self.embedding.kind(), self.embedding.device()),
             ..self
         }
     }
@@ -193,8 +199,16 @@ impl Decoder {
         let rotation = self.rope.rotation(&plan.positions);
         let mut hidden = self.embed(&plan.ids);
         for (layer, layer_cache) in self.layers.iter().zip(&mut cache.layers) {
-            let (queries, keys, values) = self.project_heads(layer, &hidden, &rotation);
-            layer_cache.write(&plan.writes, &keys, &values);
+            let queries = match &layer.heads {
+                HeadProjection::Joined(heads) if self.is_fused => {
+                    self.store_heads(layer, heads, &hidden, &rotation, layer_cache, &plan)
+                }
+                _ => {
+                    let (queries, keys, values) = self.project_heads(layer, &hidden, &rotation);
+                    layer_cache.write(&plan.writes, &keys, &values);
+                    queries
+                }
+            };
             let attended = attend_cache(&queries, layer_cache, &plan, self.config.num_key_value_heads);
             hidden = self.finish_layer(layer, &hidden, &attended);
         }
@@ -278,6 +292,9 @@ impl Decoder {
 
     /// Root-mean-square normalisation over the last axis. libtorch computes the mean in f32 for bf16 input.
     fn normalise(&self, input: &Tensor, weight: &Tensor) -> Tensor {
+        if self.is_fused {
+            return rms_norm(input, weight, self.config.rms_norm_eps);
+        }
         input.rms_norm(weight.size(), Some(weight), self.config.rms_norm_eps)
     }
 
@@ -313,6 +330,32 @@ impl Decoder {
         };
         let rotated = rotation.apply(&turned);
         (rotated.narrow(1, 0, heads), rotated.narrow(1, heads, kv_heads), values)
+    }
+
+    /// Rotated queries [tokens, heads, head_dim]; keys and values go straight into the cache.
+    fn store_heads(
+        &self,
+        layer: &Layer,
+        heads: &Projection,
+        hidden: &Tensor,
+        rotation: &Rotation,
+        cache: &LayerCache,
+        plan: &ExtensionPlan,
+    ) -> Tensor {
+        let projected = heads.apply(&self.normalise(hidden, &layer.input_norm));
+        let projected = projected.view([hidden.size()[0], -1, self.config.head_dim]);
+        let norms = layer.query_key_norm.as_ref().map(|(query, key)| HeadNorms {
+            query,
+            key,
+            epsilon: self.config.rms_norm_eps,
+        });
+        let (cosine, sine) = rotation.parts();
+        let store = Store {
+            keys: &cache.keys,
+            values: &cache.values,
+            rows: &plan.writes,
+        };
+        rotate_and_store(&projected, norms, cosine, sine, store, self.config.num_key_value_heads)
     }
 
     fn finish_layer(&self, layer: &Layer, residual: &Tensor, attended: &Tensor) -> Tensor {

@@ -71,6 +71,11 @@ impl Rope {
 }
 
 impl Rotation {
+    /// Cosines and signed sines, each [tokens, 1, head_dim].
+    pub(crate) fn parts(&self) -> (&Tensor, &Tensor) {
+        (&self.cosine, &self.sine)
+    }
+
     /// Rotates `heads` [tokens, heads, head_dim]; the result has the kind of `heads`.
     pub(crate) fn apply(&self, heads: &Tensor) -> Tensor {
         // The sign that transformers' `rotate_half` puts on the swapped half is already in the sine.

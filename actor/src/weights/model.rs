@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use anytime_policy::{Config, Decoder, Tokenizer, Weights, device};
+use anytime_policy::{Config, Decoder, Tokenizer, Weights};
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
 
@@ -43,23 +43,21 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
     })
 }
 
-/// Builds the decoder on the device, in the kind that suits it.
+/// Builds the decoder on the device, in the kind that the weights are published in: what the learner computes in.
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.
 pub fn load_model(id: WeightsId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
-    let kind = device::default_kind(device);
     let mut weights = Weights::new();
     for (entry, bytes) in entries.manifest.tensors.iter().zip(&entries.tensors) {
-        let wire_kind = if entry.dtype == "BF16" {
+        let kind = if entry.dtype == "BF16" {
             Kind::BFloat16
         } else {
             Kind::Float
         };
         let shape: Vec<i64> = entry.shape.iter().map(|&length| length as i64).collect();
-        let tensor = Tensor::f_from_data_size(bytes, &shape, wire_kind).with_context(|| entry.name.clone())?;
-        let tensor = tensor.f_to_device(device)?.f_to_kind(kind)?;
-        weights.insert(entry.name.clone(), tensor);
+        let tensor = Tensor::f_from_data_size(bytes, &shape, kind).with_context(|| entry.name.clone())?;
+        weights.insert(entry.name.clone(), tensor.f_to_device(device)?);
     }
     let decoder = Decoder::new(&assets.config, &weights)?.for_generation();
     Ok(Model {

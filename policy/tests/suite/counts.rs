@@ -51,7 +51,8 @@ fn a_decoding_step_takes_few_operations_and_none_that_grow() {
     let wide = step(&decoder, &mut cache, 32, 5);
     assert_eq!(short.operations, wide.operations, "nor its operations with the rows");
     assert_eq!(short.allocations, wide.allocations, "nor its allocations");
+    // What a layer takes: seven products with their views, attention, and what lies between.
     let layers = config.num_hidden_layers as u64;
-    println!("{short:?} {wide:?} {layers} layers");
-    assert!(false);
+    assert!(short.operations <= 41 * layers, "{short:?} in {layers} layers");
+    assert!(short.allocations <= 14 * layers, "{short:?} in {layers} layers");
 }

@@ -30,7 +30,7 @@ fn rows_of_all_lengths(kind: Kind) {
         .into_iter()
         .map(|(name, tensor)| (name, tensor.to_kind(kind)))
         .collect();
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     // Lengths on both sides of what attends together, slots out of order and with gaps, cached prefixes of several
     // lengths and none.
     let cases = [
@@ -82,7 +82,7 @@ fn rows_of_all_lengths(kind: Kind) {
 /// Decodes sequences in the given slots side by side; each sequence starts and ends at its own time.
 fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str, kind: Kind) {
     let (config, weights) = fixture_model(name, kind);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let mut cache = KvCache::new(&config, slot_count, 40, kind, Device::Cpu);
     let sequences: Vec<Vec<u32>> = slots
         .iter()
@@ -145,7 +145,7 @@ fn decoding_in_sparse_slots() {
 #[test]
 fn copied_prefixes_continue_on_their_own() {
     let (config, weights) = small_model(2);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let mut cache = cache(&config, 6, 50);
     let prefix = ids(3, 20, 50);
     let _ = decoder.extend(
@@ -193,7 +193,7 @@ fn copied_prefixes_continue_on_their_own() {
 #[test]
 fn a_slot_can_be_used_again() {
     let (config, weights) = small_model(3);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let mut cache = cache(&config, 2, 32);
     let long = ids(1, 32, 50);
     let _ = decoder.extend(
@@ -221,7 +221,7 @@ fn a_slot_can_be_used_again() {
 #[test]
 fn a_full_slot_whose_capacity_is_odd() {
     let (config, weights) = small_model(4);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let mut cache = cache(&config, 2, 19);
     assert_eq!(cache.prefixes(), Slots { count: 2, capacity: 19 });
     let sequence = ids(1, 19, 50);
@@ -268,7 +268,7 @@ fn bytes_of_a_slot() {
 #[should_panic(expected = "slot 1 would hold 9 tokens, its capacity is 8")]
 fn a_slot_does_not_overflow() {
     let (config, weights) = small_model(1);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let _ = decoder.extend(
         &mut cache(&config, 2, 8),
         &[Extension {
@@ -284,7 +284,7 @@ fn a_slot_does_not_overflow() {
 fn bf16_stays_close_to_f32() {
     let (config, weights) = fixture_model("qwen2", Kind::Float);
     let (_, narrow_weights) = fixture_model("qwen2", Kind::BFloat16);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let narrow = Decoder::new(&config, &narrow_weights).unwrap();
     let tokens = ids(5, 30, 97);
     let expected = decoder
@@ -401,7 +401,7 @@ fn branches_see_their_prefix_and_themselves() {
 #[test]
 fn a_copied_branch_goes_on_by_itself() {
     let (config, weights) = small_model(5);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let slots = |count, capacity| Slots { count, capacity };
     let mut cache = KvCache::with_branches(&config, slots(2, 20), slots(5, 8), Kind::Float, Device::Cpu);
     let (thought, inserted) = (ids(1, 15, 50), ids(2, 4, 50));

@@ -29,7 +29,7 @@ fn report(name: &str, path: &str, found: &Tensor, expected: &Tensor) {
 fn token_by_token_equals_transformers() {
     for name in MODELS {
         let (config, weights) = fixture_model(name, Kind::Float);
-        let decoder = Decoder::new(&config, &weights).unwrap();
+        let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
         let (ids, expected) = expected(name);
         let logits = decoder.logits(&token_by_token(&decoder, &config, &ids));
         report(name, "token by token", &logits, &expected);
@@ -59,7 +59,7 @@ fn in_chunks(decoder: &Decoder, config: &Config, ids: &[u32], sizes: &[usize]) -
 fn chunks_equal_transformers() {
     for name in MODELS {
         let (config, weights) = fixture_model(name, Kind::Float);
-        let decoder = Decoder::new(&config, &weights).unwrap();
+        let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
         let (ids, expected) = expected(name);
         for sizes in [vec![40], vec![17, 23], vec![1, 38, 1], vec![3, 34, 3], vec![39, 1]] {
             let logits = in_chunks(&decoder, &config, &ids, &sizes);
