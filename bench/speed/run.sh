@@ -91,13 +91,15 @@ decode_both() {
     local name="$1" dtype="$2" prompts="$3" traces="$4" repetitions="$5"
     local shape=(--dtype "$dtype" --prompts "$prompts" --traces "$traces" --repetitions "$repetitions")
     own decode "$name" "${shape[@]}"
+    # Right beside the figure that is compared with it.
+    if [ "$prompts-$traces" = 4-16 ]; then own limits "limit_$dtype" --dtype "$dtype" --rows 64 --repetitions 8; fi
     transformers decode "$name" "${shape[@]}"
 }
 
 run_case() {
     case "$1" in
         limits)
-            for dtype in f32 bf16; do own limits "limit_$dtype" --dtype "$dtype" --repetitions 1; done ;;
+            for dtype in f32 bf16; do own limits "limit_$dtype" --dtype "$dtype" --rows 1,16,256,1024 --repetitions 3; done ;;
         decode_f32_b1)
             decode_both "$1" f32 1 1 2
             if $has_llamacpp; then
@@ -115,7 +117,7 @@ run_case() {
             transformers rollout "$1" --repetitions 1 ;;
         train_update_f32)
             own training "$1" --repetitions 2
-            own train-limit train_limit_f32 --repetitions 2
+            own train-limit train_limit_f32 --repetitions 3
             transformers training "$1" --repetitions 1 ;;
         train_update_bf16)
             own training "$1" --dtype bf16 --repetitions 2

@@ -34,7 +34,7 @@ impl DecodeCase {
     }
 }
 
-/// Seconds of each repetition, prompts included, after one run that is not counted.
+/// Seconds of each repetition, prompts included, after a small run that is not counted.
 ///
 /// # Errors
 /// As for [`TimedEngine::run`].
@@ -60,12 +60,15 @@ pub fn measure(
         .collect();
     let longest = groups.iter().map(GroupShape::tokens).max().unwrap_or(0);
     let mut engine = TimedEngine::start(model, limits, longest)?;
+    let mut warm_up = groups.clone();
+    for group in &mut warm_up {
+        group.budgets = vec![2];
+    }
+    engine.run(&warm_up, Until::ThinkingEnds)?;
     let mut seconds = Vec::with_capacity(repetitions);
-    for repetition in 0..=repetitions {
+    for _ in 0..repetitions {
         let figures = engine.run(&groups, Until::ThinkingEnds)?;
-        if repetition > 0 {
-            seconds.push(figures.elapsed.as_secs_f64());
-        }
+        seconds.push(figures.elapsed.as_secs_f64());
     }
     Ok(seconds)
 }

@@ -1,7 +1,8 @@
 //! From the lines that the cases printed to one table and `results.json`.
 //!
-//! Every figure is the median of all repetitions of its case and side; a ratio is one of medians. What was not measured
-//! in the run has no figure and no ratio.
+//! Every figure is the median of all repetitions of its case and side; a ratio is one of medians. Beside it stands the
+//! ratio of the fastest repetitions, which other work on the machine disturbs least. What was not measured in the run has
+//! no figure and no ratio.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ struct Ratio {
     name: &'static str,
     what: &'static str,
     goal: &'static str,
-    value: fn(&Measurements) -> Option<f64>,
+    value: fn(&View<'_>) -> Option<f64>,
 }
 
 const RATIOS: &[Ratio] = &[
@@ -108,7 +109,7 @@ const RATIOS: &[Ratio] = &[
         name: "summary_overhead",
         what: "seconds of summaries over the decoding of their own tokens",
         goal: "≤ 1.25",
-        value: Measurements::summary_overhead,
+        value: |figures| figures.summary_overhead(),
     },
     Ratio {
         name: "train_update_f32",
@@ -145,7 +146,18 @@ const RATIOS: &[Ratio] = &[
 ];
 
 /// The lines of one run, by case and side.
-pub struct Measurements(BTreeMap<(String, String), Figures>);
+pub struct Measurements {
+    cases: Cases,
+}
+
+type Cases = BTreeMap<(String, String), Figures>;
+
+/// The lines with one number for the repetitions of each case.
+struct View<'a> {
+    cases: &'a Cases,
+    /// The median, or the fastest.
+    statistic: fn(&[f64]) -> Option<f64>,
+}
 
 #[derive(Default)]
 struct Figures {
@@ -160,7 +172,7 @@ impl Measurements {
     /// # Errors
     /// A line is not an object with `case`, `side` and numbers in `seconds`, where it has them.
     pub fn parse(lines: &str) -> anyhow::Result<Self> {
-        let mut all: BTreeMap<(String, String), Figures> = BTreeMap::new();
+        let mut all = Cases::new();
         for line in lines.lines().filter(|line| !line.trim().is_empty()) {
             let context = || format!("line {line:?}");
             let mut object: Map<String, Value> = serde_json::from_str(line).with_context(context)?;
@@ -176,16 +188,122 @@ impl Measurements {
             }
             figures.other = object;
         }
-        Ok(Self(all))
+        Ok(Self { cases: all })
     }
 
+    fn medians(&self) -> View<'_> {
+        View {
+            cases: &self.cases,
+            statistic: median,
+        }
+    }
+
+    fn fastest(&self) -> View<'_> {
+        View {
+            cases: &self.cases,
+            statistic: fastest,
+        }
+    }
+
+    /// The versions that the sides reported.
+    pub fn versions(&self) -> Map<String, Value> {
+        let mut versions = Map::new();
+        for figures in self.cases.values() {
+            if let Some(Value::Object(reported)) = figures.other.get("versions") {
+                versions.extend(reported.clone());
+            }
+        }
+        versions
+    }
+
+    /// The document of `results.json`: `about` as it is, every figure under `measured`, every ratio under `ratios`.
+    pub fn document(&self, about: Map<String, Value>) -> Value {
+        let mut measured: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+        let medians = self.medians();
+        for ((case, side), figures) in &self.cases {
+            let mut entry = figures.other.clone();
+            entry.remove("versions");
+            if let Some(seconds) = medians.seconds(case, side) {
+                entry.insert("seconds_median".to_owned(), json!(seconds));
+                entry.insert("repetitions".to_owned(), json!(figures.seconds.len()));
+                entry.insert("seconds".to_owned(), json!(sample(&figures.seconds)));
+                if let Some(flop) = figures.other.get("flop").and_then(Value::as_f64) {
+                    entry.insert("gflop_per_second".to_owned(), json!(flop / seconds / 1e9));
+                }
+            }
+            if let Some(speed) = medians.speed(case, side) {
+                entry.insert("tokens_per_second".to_owned(), json!(speed));
+            }
+            measured
+                .entry(case)
+                .or_default()
+                .insert(side.clone(), Value::Object(entry));
+        }
+        let ratios = |view: View<'_>| -> Map<String, Value> {
+            let ratios = view.ratios().into_iter();
+            ratios.map(|(name, value)| (name.to_owned(), json!(value))).collect()
+        };
+        let mut document = about;
+        document.insert("measured".to_owned(), json!(measured));
+        document.insert("ratios".to_owned(), json!(ratios(medians)));
+        document.insert("ratios_of_fastest".to_owned(), json!(ratios(self.fastest())));
+        Value::Object(document)
+    }
+
+    /// All figures and all ratios, in Markdown.
+    pub fn table(&self) -> String {
+        let mut text = String::from("| case | side | median s | fastest | slowest | of | tokens/s | GFLOP/s |\n");
+        text.push_str("|---|---|---|---|---|---|---|---|\n");
+        let medians = self.medians();
+        for ((case, side), figures) in &self.cases {
+            let Some(seconds) = medians.seconds(case, side) else {
+                continue;
+            };
+            let fastest = fastest(&figures.seconds).unwrap_or(seconds);
+            let slowest = figures.seconds.iter().copied().fold(0.0, f64::max);
+            let flop = figures.other.get("flop").and_then(Value::as_f64);
+            let cells = [
+                case.clone(),
+                side.clone(),
+                format!("{seconds:.4}"),
+                format!("{fastest:.4}"),
+                format!("{slowest:.4}"),
+                figures.seconds.len().to_string(),
+                medians
+                    .speed(case, side)
+                    .map_or(String::new(), |speed| format!("{speed:.1}")),
+                flop.map_or(String::new(), |flop| format!("{:.1}", flop / seconds / 1e9)),
+            ];
+            text.push_str(&row(&cells));
+        }
+        text.push_str("\n| figure | value | of the fastest | goal | what |\n|---|---|---|---|---|\n");
+        let number = |value: Option<f64>| match value {
+            None => "not measured".to_owned(),
+            // Bytes.
+            Some(large) if large >= 1e5 => format!("{large:.0}"),
+            Some(small) => format!("{small:.3}"),
+        };
+        for ratio in RATIOS {
+            text.push_str(&row(&[
+                format!("`{}`", ratio.name),
+                number((ratio.value)(&medians)),
+                number((ratio.value)(&self.fastest())),
+                ratio.goal.to_owned(),
+                ratio.what.to_owned(),
+            ]));
+        }
+        text
+    }
+}
+
+impl View<'_> {
     fn figures(&self, case: &str, side: &str) -> Option<&Figures> {
-        self.0.get(&(case.to_owned(), side.to_owned()))
+        self.cases.get(&(case.to_owned(), side.to_owned()))
     }
 
-    /// Median of a case on a side.
+    /// Median, or the fastest, of a case on a side.
     fn seconds(&self, case: &str, side: &str) -> Option<f64> {
-        median(&self.figures(case, side)?.seconds).filter(|seconds| *seconds > 0.0)
+        (self.statistic)(&self.figures(case, side)?.seconds).filter(|seconds| *seconds > 0.0)
     }
 
     /// Tokens per second.
@@ -211,93 +329,8 @@ impl Measurements {
     }
 
     /// Every ratio by its name; `None` where something that it needs was not measured.
-    pub fn ratios(&self) -> Vec<(&'static str, Option<f64>)> {
+    fn ratios(&self) -> Vec<(&'static str, Option<f64>)> {
         RATIOS.iter().map(|ratio| (ratio.name, (ratio.value)(self))).collect()
-    }
-
-    /// The versions that the sides reported.
-    pub fn versions(&self) -> Map<String, Value> {
-        let mut versions = Map::new();
-        for figures in self.0.values() {
-            if let Some(Value::Object(reported)) = figures.other.get("versions") {
-                versions.extend(reported.clone());
-            }
-        }
-        versions
-    }
-
-    /// The document of `results.json`: `about` as it is, every figure under `measured`, every ratio under `ratios`.
-    pub fn document(&self, about: Map<String, Value>) -> Value {
-        let mut measured: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-        for ((case, side), figures) in &self.0 {
-            let mut entry = figures.other.clone();
-            entry.remove("versions");
-            if let Some(seconds) = self.seconds(case, side) {
-                entry.insert("seconds_median".to_owned(), json!(seconds));
-                entry.insert("repetitions".to_owned(), json!(figures.seconds.len()));
-                entry.insert("seconds".to_owned(), json!(sample(&figures.seconds)));
-                if let Some(flop) = figures.other.get("flop").and_then(Value::as_f64) {
-                    entry.insert("gflop_per_second".to_owned(), json!(flop / seconds / 1e9));
-                }
-            }
-            if let Some(speed) = self.speed(case, side) {
-                entry.insert("tokens_per_second".to_owned(), json!(speed));
-            }
-            measured
-                .entry(case)
-                .or_default()
-                .insert(side.clone(), Value::Object(entry));
-        }
-        let ratios: Map<String, Value> = self
-            .ratios()
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), json!(value)))
-            .collect();
-        let mut document = about;
-        document.insert("measured".to_owned(), json!(measured));
-        document.insert("ratios".to_owned(), Value::Object(ratios));
-        Value::Object(document)
-    }
-
-    /// All figures and all ratios, in Markdown.
-    pub fn table(&self) -> String {
-        let mut text = String::from("| case | side | median s | fastest | slowest | of | tokens/s | GFLOP/s |\n");
-        text.push_str("|---|---|---|---|---|---|---|---|\n");
-        for ((case, side), figures) in &self.0 {
-            let Some(seconds) = self.seconds(case, side) else {
-                continue;
-            };
-            let fastest = figures.seconds.iter().copied().fold(f64::INFINITY, f64::min);
-            let slowest = figures.seconds.iter().copied().fold(0.0, f64::max);
-            let flop = figures.other.get("flop").and_then(Value::as_f64);
-            let cells = [
-                case.clone(),
-                side.clone(),
-                format!("{seconds:.4}"),
-                format!("{fastest:.4}"),
-                format!("{slowest:.4}"),
-                figures.seconds.len().to_string(),
-                self.speed(case, side)
-                    .map_or(String::new(), |speed| format!("{speed:.1}")),
-                flop.map_or(String::new(), |flop| format!("{:.1}", flop / seconds / 1e9)),
-            ];
-            text.push_str(&row(&cells));
-        }
-        text.push_str("\n| figure | value | goal | what |\n|---|---|---|---|\n");
-        for ratio in RATIOS {
-            let value = (ratio.value)(self).map_or("not measured".to_owned(), |value| match value {
-                // Bytes.
-                large if large >= 1e5 => format!("{large:.0}"),
-                small => format!("{small:.3}"),
-            });
-            text.push_str(&row(&[
-                format!("`{}`", ratio.name),
-                value,
-                ratio.goal.to_owned(),
-                ratio.what.to_owned(),
-            ]));
-        }
-        text
     }
 }
 
@@ -315,6 +348,10 @@ pub fn median(values: &[f64]) -> Option<f64> {
         odd if odd % 2 == 1 => Some(sorted[middle]),
         _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
     }
+}
+
+fn fastest(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::min)
 }
 
 /// The first values, to be written down: a limit may have hundreds.
@@ -358,7 +395,7 @@ mod tests {
     }
 
     fn ratio(figures: &Measurements, name: &str) -> Option<f64> {
-        let found = figures.ratios().into_iter().find(|(ratio, _)| *ratio == name);
+        let found = figures.medians().ratios().into_iter().find(|(ratio, _)| *ratio == name);
         found.unwrap().1
     }
 
@@ -394,6 +431,7 @@ mod tests {
         );
         assert_eq!(document["ratios"]["decode_f32_b64"], 2.5);
         assert!(document["ratios"]["decode_f32_b1"].is_null());
+        assert_eq!(document["ratios_of_fastest"]["decode_f32_b64"], 4.0);
     }
 
     #[test]
