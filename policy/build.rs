@@ -10,7 +10,7 @@ fn main() {
         "src/operators/elementwise.cpp",
     ];
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for source in SOURCES {
+    for source in SOURCES.iter().chain(&["src/operators/common.h"]) {
         println!("cargo:rerun-if-changed={source}");
     }
     let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the folder of libtorch; deploy/setup.sh fetches one");

@@ -11,7 +11,8 @@ use anytime_proto::v1::AbandonReason;
 use tracing::info;
 
 use super::cache::{SlotMap, affordable_slots};
-use super::runner::{Memory, Prefill, Runner};
+use super::prefill::Prefill;
+use super::runner::{Memory, Runner};
 use super::scheduler::Waiting;
 use super::sequence::{Sequence, Task};
 

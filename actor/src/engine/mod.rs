@@ -7,6 +7,7 @@
 mod admission;
 mod cache;
 mod meters;
+mod prefill;
 mod runner;
 pub mod sampler;
 mod scheduler;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Extension, KvCache, Prefix};
+use anytime_policy::{Extension, KvCache};
 use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::Tensor;
 use tokio::sync::{mpsc, watch};
@@ -22,25 +22,12 @@ use super::{Command, EngineLimits, Event, GroupOrder, Installed, Load, Model};
 /// How long an idle engine sleeps before it books the time it waited.
 const IDLE_TICK: Duration = Duration::from_millis(200);
 
-/// Tokens of one prefill call: bounds its activations, which grow with them.
-const PREFILL_TOKENS: usize = 8192;
-
 /// The key-value cache and who has which slot of it.
 pub(crate) struct Memory {
     pub(crate) cache: KvCache,
     pub(crate) slots: SlotMap,
     /// Rows that may run.
     pub(crate) row_limit: usize,
-}
-
-/// Tokens that are still to be fed, from position `start` of a slot on.
-pub(crate) struct Prefill {
-    /// Whose opening they are; `None` for a thinking whose row has ended.
-    pub(crate) row: Option<usize>,
-    pub(crate) slot: usize,
-    pub(crate) prefix: Option<Prefix>,
-    pub(crate) start: usize,
-    pub(crate) ids: Vec<u32>,
 }
 
 /// Everything the engine's thread owns.
@@ -257,37 +244,6 @@ impl Runner {
         sequence
     }
 
-    /// Feeds tokens and returns the hidden state of each one's last token, [1, hidden]. A thinking comes before the
-    /// summaries that read it.
-    pub(crate) fn prefill(&mut self, prefills: &[Prefill]) -> Vec<Tensor> {
-        let (Some(model), Some(memory)) = (&self.model, &mut self.memory) else {
-            return Vec::new();
-        };
-        let mut hidden = Vec::with_capacity(prefills.len());
-        let mut rest = prefills;
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fitting = rest.iter().take_while(|prefill| {
-                tokens += prefill.ids.len();
-                tokens <= PREFILL_TOKENS
-            });
-            let (now, later) = rest.split_at(fitting.count().max(1));
-            let extensions: Vec<Extension<'_>> = now
-                .iter()
-                .map(|prefill| Extension {
-                    slot: prefill.slot,
-                    start: prefill.start,
-                    ids: &prefill.ids,
-                    prefix: prefill.prefix,
-                })
-                .collect();
-            let last = model.decoder.extend(&mut memory.cache, &extensions);
-            hidden.extend((0..now.len()).map(|row| last.narrow(0, row as i64, 1)));
-            rest = later;
-        }
-        hidden
-    }
-
     fn swap_weights(&mut self, model: Model) {
         let started = Instant::now();
         let goes_on = self
@@ -326,50 +282,6 @@ impl Runner {
         if is_exchange {
             self.meters.weights_pause.record(pause);
         }
-    }
-
-    /// Computes the keys and values of the running rows, and of the thinkings that are kept for summaries, again where
-    /// their plan says so.
-    fn recompute_caches(&mut self) -> usize {
-        let installation = self.installation;
-        let mut thinkings = Vec::new();
-        let mut summaries = Vec::new();
-        for sequence in self.rows.iter().filter(|sequence| sequence.plan.recompute) {
-            let of_sort = match sequence.task {
-                Task::Thinking => &mut thinkings,
-                Task::Summary { .. } => &mut summaries,
-            };
-            of_sort.push(Prefill {
-                row: None,
-                slot: sequence.slot,
-                prefix: sequence.prefix,
-                start: 0,
-                ids: sequence.cached_ids(),
-            });
-        }
-        let scheduler = &self.scheduler;
-        if let Some(Memory { slots, .. }) = &mut self.memory {
-            let recomputed: Vec<_> = slots
-                .trunks()
-                .filter(|(key, _)| scheduler.order(key.group).is_some_and(|order| order.plan.recompute))
-                .collect();
-            for (key, trunk) in recomputed {
-                if let Some(needed) = scheduler.needed_of(key) {
-                    thinkings.push(Prefill {
-                        row: None,
-                        slot: trunk.slot,
-                        prefix: None,
-                        start: 0,
-                        ids: needed[..trunk.length.min(needed.len())].to_vec(),
-                    });
-                }
-                if let Some(trunk) = slots.trunk_mut(key) {
-                    trunk.prompt_of = installation;
-                }
-            }
-        }
-        thinkings.append(&mut summaries);
-        self.prefill(&thinkings).len()
     }
 
     pub(crate) fn fail_group(&mut self, group: u64, reason: AbandonReason, detail: String) {

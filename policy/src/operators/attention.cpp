@@ -16,13 +16,7 @@
 #include <stdexcept>
 #include <vector>
 
-// The same code for the vector units of several generations, chosen when the library is loaded.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
-#define INLINE inline __attribute__((always_inline))
+#include "common.h"
 
 namespace {
 
@@ -269,7 +263,7 @@ extern "C" {
 char* anytime_attend_reads(
     const at::Tensor* queries, const at::Tensor* keys, const at::Tensor* values, const int64_t* read_values,
     int64_t read_count, int64_t prefix_stride, int64_t branch_stride, int64_t kv_heads, at::Tensor* output) {
-  try {
+  return guarded([&] {
     const auto* reads = reinterpret_cast<const Read*>(read_values);
     const Heads heads{queries->size(1), kv_heads, queries->size(2), prefix_stride, branch_stride};
     for (const at::Tensor* tensor : {queries, keys, values, static_cast<const at::Tensor*>(output)}) {
@@ -295,10 +289,7 @@ char* anytime_attend_reads(
     } else {
       throw std::invalid_argument("attention over the cache takes f32 and bf16");
     }
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  }
+  });
 }
 
 }  // extern "C"

@@ -10,12 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
-#define INLINE inline __attribute__((always_inline))
+#include "common.h"
 
 namespace {
 
@@ -155,16 +150,6 @@ void rotate_and_store(
       queries.mutable_data_ptr<Element>()};
   at::parallel_for(
       0, tokens, ROWS_PER_THREAD, [&](int64_t begin, int64_t end) { rotate_tokens_of(of, begin, end); });
-}
-
-template <typename Work>
-char* guarded(Work work) {
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  }
 }
 
 }  // namespace

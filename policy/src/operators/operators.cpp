@@ -11,10 +11,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string_view>
+
+#include "common.h"
 
 namespace {
 
@@ -31,18 +32,6 @@ using LinearWith = at::Tensor(
 template <typename Signature>
 c10::TypedOperatorHandle<Signature> find(const char* name, const char* overload) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
-}
-
-template <typename Work>
-char* guarded(Work work) {
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("libtorch threw something that is no exception");
-  }
 }
 
 OptionalTensor optional(const at::Tensor* tensor) {

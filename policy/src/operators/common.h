@@ -1,0 +1,28 @@
+// What the sources of this folder share.
+
+#pragma once
+
+#include <cstring>
+#include <exception>
+
+// The same code for the vector units of several generations, chosen when the program is loaded.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+// What a function for each processor calls must become part of it.
+#define INLINE inline __attribute__((always_inline))
+
+// Null, or the text of what `work` threw, for the caller to free: exceptions must not reach Rust.
+template <typename Work>
+char* guarded(Work work) {
+  try {
+    work();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("libtorch threw something that is no exception");
+  }
+}
