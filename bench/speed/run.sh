@@ -149,6 +149,16 @@ for round in $(seq "$rounds"); do
 done
 if [[ " ${cases[*]} " == *" weights "* ]]; then say "weights"; weights; fi
 
+# The command with what was set for it, so that a part of a run is not taken for a whole one.
+command="make bench"
+for setting in ROUNDS THREADS CASES KEEP; do
+    if [ -n "${!setting:-}" ]; then
+        case "$setting" in
+            KEEP) command+=" KEEP=… (lines of several calls)" ;;
+            *) command+=" $setting='${!setting}'" ;;
+        esac
+    fi
+done
 "$target/release/anytime-bench" summary --lines "$lines" --out "$root/bench/results.json" \
-    --command "make bench" --date "$(date --utc +%F)" --version-of "rustc=$(rustc --version)" \
+    --command "$command" --date "$(date --utc +%F)" --version-of "rustc=$(rustc --version)" \
     --version-of "commit=$(git -C "$root" describe --always --dirty 2> /dev/null || echo unknown)"
