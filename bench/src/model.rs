@@ -23,7 +23,7 @@ impl Shape {
     pub fn config_json(self) -> serde_json::Value {
         match self {
             Shape::Tiny => json!({
-                "model_type": "llama", "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
+                "model_type": "qwen2", "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
                 "num_attention_heads": 3, "num_key_value_heads": 1, "vocab_size": 96, "rms_norm_eps": 1e-5,
                 "rope_theta": 10000.0, "max_position_embeddings": 4096, "tie_word_embeddings": true,
                 "eos_token_id": 0,
