@@ -4,13 +4,17 @@
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 3] = [
+    const SOURCES: [&str; 4] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/elementwise.cpp",
+        "src/operators/drawing.cpp",
     ];
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for source in SOURCES.iter().chain(&["src/operators/common.h"]) {
+    for source in SOURCES
+        .iter()
+        .chain(&["src/operators/common.h", "src/operators/exponential.h"])
+    {
         println!("cargo:rerun-if-changed={source}");
     }
     let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the folder of libtorch; deploy/setup.sh fetches one");

@@ -4,7 +4,7 @@
 
 use anytime_actor::engine::sampler::{Draw, Drawn, sample};
 use anytime_actor::plan::Sampling;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 const LOGITS: [f32; 6] = [1.0, -0.5, 2.0, 0.25, 2.0, -3.0];
 const DRAWS: usize = 4000;
@@ -180,7 +180,9 @@ fn a_wide_vocabulary_is_drawn_from_place_by_place() {
         })
         .collect();
     let rows = Tensor::from_slice(&logits).unsqueeze(0).repeat([DRAWS as i64, 1]);
-    for (draw, drawn) in draws.iter().zip(sample(&rows, &draws)) {
+    // f32 row by row, as on the CPU; f64 by tensor operations, as on a GPU.
+    let drawn = [Kind::Float, Kind::Double].map(|kind| sample(&rows.to_kind(kind), &draws));
+    for (draw, drawn) in draws.iter().cycle().zip(drawn.concat()) {
         let id = drawn.id as usize;
         let start = if id == 0 { 0.0 } else { ends[id - 1] };
         assert!(weights[id] > 0.0, "token {id} is impossible");

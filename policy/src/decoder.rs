@@ -258,13 +258,18 @@ impl Decoder {
 
     /// Unnormalised log-probabilities of all tokens: [n, hidden] to [n, vocab], in f32 (f64 if the weights are f64).
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        let logits = self.head.apply(hidden);
+        let logits = self.logits_as_computed(hidden);
         let wide = if logits.kind() == Kind::Double {
             Kind::Double
         } else {
             Kind::Float
         };
         logits.to_kind(wide)
+    }
+
+    /// As [`Decoder::logits`], in the kind of the weights.
+    pub fn logits_as_computed(&self, hidden: &Tensor) -> Tensor {
+        self.head.apply(hidden)
     }
 
     /// log softmax(logits / temperature) at the target ids: [n, hidden] and [n] int64 to [n], in f32 (f64 if the

@@ -194,8 +194,8 @@ impl Runner {
             hidden.push(first_hidden(&self.rows[earlier..]));
         }
         let logits = match hidden.as_slice() {
-            [only] => model.decoder.logits(only),
-            both => model.decoder.logits(&Tensor::cat(both, 0)),
+            [only] => model.decoder.logits_as_computed(only),
+            both => model.decoder.logits_as_computed(&Tensor::cat(both, 0)),
         };
         let draws: Vec<_> = self.rows.iter_mut().map(Sequence::draw).collect();
         let drawn = sample(&logits, &draws);

@@ -4,6 +4,7 @@
 //! The log-probability of a token is the logarithm of exactly the distribution it was drawn from. A draw is the inverse
 //! of the cumulative distribution at a uniform number that the row brings along, so that it depends on nothing else.
 
+use anytime_policy::operators::drawing::{self, RowDraw};
 use tch::{Device, IndexOp, Kind, Tensor};
 
 use crate::plan::Sampling;
@@ -26,7 +27,7 @@ pub struct Drawn {
     pub log_prob: f32,
 }
 
-/// Draws a token for each row of `logits` [n, vocabulary] f32.
+/// Draws a token for each row of `logits` [n, vocabulary], f32 or bf16.
 ///
 /// # Panics
 /// If there are not as many draws as rows, or libtorch fails.
@@ -34,6 +35,12 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
     let (rows, width) = logits.size2().expect("logits have two dimensions");
     assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
     let device = logits.device();
+    let truncates = draws
+        .iter()
+        .any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
+    if !truncates && drawing::can_draw(logits.kind(), device) {
+        return draw_in_place(logits, draws);
+    }
     let logits = restrict_vocabulary(logits, width, draws);
     // Not in place: the restricted logits may be a view of the caller's.
     let logits = match unless_all(draws, 1.0, |sampling| f64::from(sampling.temperature)) {
@@ -41,9 +48,6 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
         None => logits,
     };
 
-    let truncates = draws
-        .iter()
-        .any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
     let uniforms: Vec<f64> = draws.iter().map(|draw| draw.uniform).collect();
     let uniforms = column(&uniforms, device);
     let (ids, chosen) = if truncates {
@@ -129,6 +133,25 @@ fn passed(ends: &Tensor, targets: &Tensor) -> Tensor {
         .contiguous()
         .searchsorted(ends, false, false, "left", None::<&Tensor>);
     passed.minimum(&last)
+}
+
+/// Without truncation on the CPU: each row by itself, in two passes over its logits.
+fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+    let rows: Vec<RowDraw> = draws
+        .iter()
+        .map(|draw| RowDraw {
+            temperature: draw.sampling.temperature,
+            vocabulary: draw.sampling.vocabulary,
+            uniform: draw.uniform,
+        })
+        .collect();
+    let drawn = drawing::draw(logits, &rows).into_iter();
+    drawn
+        .map(|(id, log_prob)| Drawn {
+            id,
+            log_prob: (log_prob as f32).min(0.0),
+        })
+        .collect()
 }
 
 /// The logits up to the largest vocabulary, with -∞ where a row's own is smaller.

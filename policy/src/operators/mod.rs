@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+pub mod drawing;
 pub(crate) mod elementwise;
 
 use std::ffi::{CStr, c_char, c_void};

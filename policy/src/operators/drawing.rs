@@ -1,0 +1,71 @@
+//! Drawing tokens on the CPU; `drawing.cpp` does the arithmetic.
+
+// FFI: pointers to a live tensor and to slices of its number of rows.
+#![allow(unsafe_code)]
+
+use std::ffi::c_char;
+
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::checked;
+
+unsafe extern "C" {
+    fn anytime_draw(
+        logits: *const C_tensor,
+        temperatures: *const f32,
+        widths: *const i64,
+        uniforms: *const f64,
+        ids: *mut i64,
+        log_probs: *mut f64,
+    ) -> *mut c_char;
+}
+
+/// What one row asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct RowDraw {
+    /// Logits are divided by it; above 0.
+    pub temperature: f32,
+    /// Ids from here on are never drawn; more than there are logits means all of them.
+    pub vocabulary: usize,
+    /// In (0, 1): the token is the one at which the cumulative distribution passes it.
+    pub uniform: f64,
+}
+
+/// Whether [`draw`] takes logits of this kind on this device.
+pub fn can_draw(kind: Kind, device: Device) -> bool {
+    device == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16)
+}
+
+/// Draws a token from softmax(logits / temperature) of each row of `logits` [n, vocabulary]: its id, and its natural
+/// log-probability. A row's token depends on that row alone.
+///
+/// # Panics
+/// If there are not as many draws as rows, a vocabulary is empty, or [`can_draw`] says no.
+pub fn draw(logits: &Tensor, draws: &[RowDraw]) -> Vec<(u32, f64)> {
+    let (rows, width) = logits.size2().expect("logits have two axes");
+    assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
+    let temperatures: Vec<f32> = draws.iter().map(|draw| draw.temperature).collect();
+    let widths: Vec<i64> = draws.iter().map(|draw| width.min(draw.vocabulary as i64)).collect();
+    assert!(widths.iter().all(|&width| width > 0), "an empty vocabulary");
+    let uniforms: Vec<f64> = draws.iter().map(|draw| draw.uniform).collect();
+    let mut ids = vec![0_i64; draws.len()];
+    let mut log_probs = vec![0_f64; draws.len()];
+    let logits = logits.contiguous();
+    // SAFETY: the tensor and all slices live through the call; each slice has an element for each row (asserted above),
+    // and no width exceeds that of the tensor. Kind and order are checked there.
+    let outcome = unsafe {
+        checked(anytime_draw(
+            logits.as_ptr(),
+            temperatures.as_ptr(),
+            widths.as_ptr(),
+            uniforms.as_ptr(),
+            ids.as_mut_ptr(),
+            log_probs.as_mut_ptr(),
+        ))
+    };
+    if let Err(problem) = outcome {
+        panic!("libtorch: {problem}");
+    }
+    ids.into_iter().map(|id| id as u32).zip(log_probs).collect()
+}
