@@ -4,7 +4,12 @@
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 2] = ["src/operators/operators.cpp", "src/operators/attention.cpp"];
+    const SOURCES: [&str; 3] = [
+        "src/operators/operators.cpp",
+        "src/operators/attention.cpp",
+        "src/operators/training.cpp",
+    ];
+    println!("cargo:rerun-if-changed=src/operators/guarded.h");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");

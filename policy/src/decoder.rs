@@ -13,6 +13,7 @@ use crate::cache::KvCache;
 use crate::config::Config;
 use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
+use crate::operators::training;
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
@@ -142,7 +143,10 @@ impl Decoder {
             i64::from(vocabulary) <= rows,
             "a vocabulary of {vocabulary} in an embedding of {rows}"
         );
-        *weight = weight.narrow(0, 0, i64::from(vocabulary));
+        // A narrowed leaf is no leaf, and its gradient takes further passes over it.
+        if i64::from(vocabulary) < rows {
+            *weight = weight.narrow(0, 0, i64::from(vocabulary));
+        }
         self
     }
 
@@ -272,8 +276,24 @@ impl Decoder {
             .squeeze_dim(-1)
     }
 
+    /// The head's weight, [vocabulary, hidden].
+    ///
+    /// # Panics
+    /// After [`Decoder::for_generation`].
+    pub(crate) fn head_weight(&self) -> &Tensor {
+        match &self.head {
+            Projection::Plain { weight, .. } => weight,
+            Projection::Packed(_) => panic!("a decoder for generation is not trained"),
+        }
+    }
+
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     fn embed(&self, ids: &Tensor) -> Tensor {
-        Tensor::embedding(&self.embedding, ids, -1, false, false)
+        training::embedding(&self.embedding, ids)
     }
 
     /// Root-mean-square normalisation over the last axis. libtorch computes the mean in f32 for bf16 input.

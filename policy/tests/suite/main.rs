@@ -6,6 +6,7 @@ mod checkpoint;
 mod common;
 mod config;
 mod generation;
+mod score;
 mod smollm2;
 mod tokenizer;
 mod transformers;
