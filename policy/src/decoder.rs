@@ -50,7 +50,7 @@ struct Layer {
 pub struct TreePass<'a> {
     batch: &'a TreeBatch,
     rotation: Rotation,
-    masks: Vec<Option<Tensor>>,
+    masks: Vec<Vec<Tensor>>,
 }
 
 impl Decoder {
@@ -224,7 +224,7 @@ impl Decoder {
         let masks = batch
             .blocks
             .iter()
-            .map(|block| block.mask(self.kind(), shared))
+            .map(|block| block.masks(self.kind(), shared))
             .collect();
         let rotation = self.rope.rotation(&batch.positions);
         (self.embed(&batch.ids), TreePass { batch, rotation, masks })
