@@ -4,11 +4,12 @@
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 4] = [
+    const SOURCES: [&str; 5] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/drawing.cpp",
+        "src/operators/training.cpp",
     ];
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     for source in SOURCES

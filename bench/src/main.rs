@@ -229,6 +229,8 @@ fn run(case: Case) -> anyhow::Result<()> {
         }
         Case::Rollout { common, case } => run_rollout(&common, &case)?,
         Case::Training { common, case } => {
+            // As the learner does.
+            anytime_policy::operators::training::keep_freed_memory();
             let masters = common.load(Kind::Float)?;
             let seconds = training::measure(masters, &case, common.dtype.kind(), common.repetitions)?;
             let (packed, trained) = (case.packed_tokens(), case.trained_tokens());

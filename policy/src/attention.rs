@@ -31,13 +31,13 @@ fn attend_one(queries: &Tensor, keys: &Tensor, values: &Tensor, mask: Option<&Te
 }
 
 /// Attention of a packed tree batch: `queries` [tokens, heads, head_dim], `keys` and `values`
-/// [tokens, kv_heads, head_dim], one mask per block that needs one. Returns [tokens, heads * head_dim].
+/// [tokens, kv_heads, head_dim], the masks of each block. Returns [tokens, heads * head_dim].
 pub(crate) fn attend_tree(
     queries: &Tensor,
     keys: &Tensor,
     values: &Tensor,
     blocks: &[Block],
-    masks: &[Option<Tensor>],
+    masks: &[Vec<Tensor>],
 ) -> Tensor {
     let lengths: Vec<i64> = blocks.iter().map(Block::tokens).collect();
     // One split instead of a narrow per block: the gradient of a narrow is as wide as the whole batch.
@@ -46,33 +46,52 @@ pub(crate) fn attend_tree(
     let values = values.split_with_sizes(&lengths, 0);
     let mut attended = Vec::with_capacity(blocks.len());
     for (index, block) in blocks.iter().enumerate() {
-        let (queries, keys, values, mask) = (&queries[index], &keys[index], &values[index], masks[index].as_ref());
+        let (queries, keys, values, masks) = (&queries[index], &keys[index], &values[index], &masks[index]);
         match block {
-            Block::Long(row) => attend_long(queries, keys, values, row, mask, &mut attended),
-            Block::Short(rows) => attended.push(attend_short(queries, keys, values, rows, mask)),
+            Block::Long(row) => attend_long(queries, keys, values, row, masks, &mut attended),
+            Block::Short(rows) => attended.push(attend_short(queries, keys, values, rows, masks.first())),
         }
     }
     Tensor::cat(&attended, 0)
 }
 
-/// A row by itself: the prefix causally, then the branches over prefix and branches.
+/// A row by itself: the prefix causally, then the branches of each cut over their part of the prefix and themselves.
 fn attend_long(
     queries: &Tensor,
     keys: &Tensor,
     values: &Tensor,
     row: &LongRow,
-    mask: Option<&Tensor>,
+    masks: &[Tensor],
     attended: &mut Vec<Tensor>,
 ) {
-    let (keys, values) = (keys.transpose(0, 1), values.transpose(0, 1));
-    let Some(mask) = mask else {
-        attended.push(attend_one(queries, &keys, &values, None, true));
-        return;
-    };
-    let queries = queries.split_with_sizes([row.prefix, row.branches], 0);
-    let (prefix_keys, prefix_values) = (keys.narrow(1, 0, row.prefix), values.narrow(1, 0, row.prefix));
-    attended.push(attend_one(&queries[0], &prefix_keys, &prefix_values, None, true));
-    attended.push(attend_one(&queries[1], &keys, &values, Some(mask), false));
+    let mut lengths = vec![row.prefix];
+    lengths.extend(row.groups.iter().map(|group| group.tokens));
+    let queries = queries.split_with_sizes(&lengths, 0);
+    let keys = keys.split_with_sizes(&lengths, 0);
+    let values = values.split_with_sizes(&lengths, 0);
+    let heads_first = |tensor: &Tensor| tensor.transpose(0, 1);
+    attended.push(attend_one(
+        &queries[0],
+        &heads_first(&keys[0]),
+        &heads_first(&values[0]),
+        None,
+        true,
+    ));
+    for (index, (group, mask)) in row.groups.iter().zip(masks).enumerate() {
+        let seen_and_own = |parts: &[Tensor]| {
+            heads_first(&Tensor::cat(
+                &[&parts[0].narrow(0, 0, group.seen), &parts[index + 1]],
+                0,
+            ))
+        };
+        attended.push(attend_one(
+            &queries[index + 1],
+            &seen_and_own(&keys),
+            &seen_and_own(&values),
+            Some(mask),
+            false,
+        ));
+    }
 }
 
 /// Rows padded to one width under one mask; the heads that share a key head become further queries of it.

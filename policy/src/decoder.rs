@@ -15,6 +15,7 @@ use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
+use crate::operators::training;
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
@@ -53,7 +54,7 @@ struct Layer {
 pub struct TreePass<'a> {
     batch: &'a TreeBatch,
     rotation: Rotation,
-    masks: Vec<Option<Tensor>>,
+    masks: Vec<Vec<Tensor>>,
 }
 
 impl Decoder {
@@ -147,7 +148,10 @@ impl Decoder {
             i64::from(vocabulary) <= rows,
             "a vocabulary of {vocabulary} in an embedding of {rows}"
         );
-        *weight = weight.narrow(0, 0, i64::from(vocabulary));
+        // A narrowed leaf is no leaf, and its gradient takes further passes over it.
+        if i64::from(vocabulary) < rows {
+            *weight = weight.narrow(0, 0, i64::from(vocabulary));
+        }
         self
     }
 
@@ -234,7 +238,7 @@ impl Decoder {
         let masks = batch
             .blocks
             .iter()
-            .map(|block| block.mask(self.kind(), shared))
+            .map(|block| block.masks(self.kind(), shared))
             .collect();
         let rotation = self.rope.rotation(&batch.positions);
         (self.embed(&batch.ids), TreePass { batch, rotation, masks })
@@ -291,8 +295,24 @@ impl Decoder {
             .squeeze_dim(-1)
     }
 
+    /// The head's weight, [vocabulary, hidden].
+    ///
+    /// # Panics
+    /// After [`Decoder::for_generation`].
+    pub(crate) fn head_weight(&self) -> &Tensor {
+        match &self.head {
+            Projection::Plain { weight, .. } => weight,
+            Projection::Packed(_) => panic!("a decoder for generation is not trained"),
+        }
+    }
+
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     fn embed(&self, ids: &Tensor) -> Tensor {
-        Tensor::embedding(&self.embedding, ids, -1, false, false)
+        training::embedding(&self.embedding, ids)
     }
 
     /// Root-mean-square normalisation over the last axis. libtorch computes the mean in f32 for bf16 input.

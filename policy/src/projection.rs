@@ -7,7 +7,7 @@
 
 use tch::Tensor;
 
-use crate::operators::{PackedLinear, Then};
+use crate::operators::{PackedLinear, Then, training};
 
 /// One linear layer.
 pub(crate) enum Projection {
@@ -23,7 +23,7 @@ impl Projection {
     /// [rows, inputs] to [rows, outputs].
     pub(crate) fn apply(&self, input: &Tensor) -> Tensor {
         match self {
-            Projection::Plain { weight, bias } => input.linear(weight, bias.as_ref()),
+            Projection::Plain { weight, bias } => training::linear(input, weight, bias.as_ref()),
             Projection::Packed(packed) => packed.apply(input, Then::Nothing),
         }
     }

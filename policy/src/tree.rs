@@ -5,7 +5,7 @@
 //! those of each summary in a sequence of its own, while the prefix is computed once per trace.
 //!
 //! Rows are packed one behind the other without padding. Only attention knows where a row ends: a long row attends
-//! alone, its prefix causally and its branches under a mask; short neighbours attend together, padded to the longest,
+//! alone, its prefix causally and the branches of each cut under a mask; short neighbours attend together, padded to the longest,
 //! because there the number of operations costs more than the padding.
 
 use tch::{Device, Kind, Tensor};
@@ -117,8 +117,17 @@ pub(crate) enum Block {
 #[derive(Debug)]
 pub(crate) struct LongRow {
     pub(crate) prefix: i64,
-    pub(crate) branches: i64,
-    /// What its branch tokens see.
+    /// In the order of the row.
+    pub(crate) groups: Vec<BranchGroup>,
+}
+
+/// Consecutive branches with one cut: together they attend to what they see of the prefix and to themselves, and
+/// nobody computes scores for the rest of the row.
+#[derive(Debug)]
+pub(crate) struct BranchGroup {
+    /// Tokens of the prefix that all of them see.
+    pub(crate) seen: i64,
+    pub(crate) tokens: i64,
     visible: Visible,
 }
 
@@ -180,7 +189,7 @@ impl TreeBatch {
         while start < rows.len() {
             let end = start + rows_together(&rows[start..]);
             blocks.push(match &rows[start..end] {
-                [row] => Block::Long(LongRow::new(row, &limits[start], device)),
+                [row] => Block::Long(LongRow::new(row, device)),
                 _ => Block::Short(ShortRows::new(&limits[start..end], device)),
             });
             start = end;
@@ -260,16 +269,17 @@ impl Block {
     /// Packed tokens.
     pub(crate) fn tokens(&self) -> i64 {
         match self {
-            Block::Long(row) => row.prefix + row.branches,
+            Block::Long(row) => row.prefix + row.groups.iter().map(|group| group.tokens).sum::<i64>(),
             Block::Short(rows) => rows.tokens,
         }
     }
 
-    /// What attention adds to the scores, if anything; `shared` query heads share a key head.
-    pub(crate) fn mask(&self, kind: Kind, shared: i64) -> Option<Tensor> {
+    /// What attention adds to the scores, one mask for each group of a long row's branches, one for short rows;
+    /// `shared` query heads share a key head.
+    pub(crate) fn masks(&self, kind: Kind, shared: i64) -> Vec<Tensor> {
         match self {
-            Block::Long(row) => row.mask(kind),
-            Block::Short(rows) => Some(rows.mask(kind, shared)),
+            Block::Long(row) => row.groups.iter().map(|group| group.mask(kind)).collect(),
+            Block::Short(rows) => vec![rows.mask(kind, shared)],
         }
     }
 }
@@ -294,25 +304,42 @@ fn rows_together(rows: &[TreeRow]) -> usize {
 }
 
 impl LongRow {
-    fn new(row: &TreeRow, limits: &[Vec<i64>; 3], device: Device) -> Self {
-        let of_branches = limits.each_ref().map(|values| values[row.prefix.len()..].to_vec());
+    fn new(row: &TreeRow, device: Device) -> Self {
+        let same_cut = row.branches.chunk_by(|one, next| one.cut == next.cut);
         LongRow {
             prefix: row.prefix.len() as i64,
-            branches: row.branch_tokens() as i64,
-            visible: Visible::on(&of_branches, device),
+            groups: same_cut
+                .map(|branches| BranchGroup::new(row.prompt + branches[0].cut, branches, device))
+                .collect(),
+        }
+    }
+}
+
+impl BranchGroup {
+    fn new(seen: usize, branches: &[Branch], device: Device) -> Self {
+        let mut limits = [const { Vec::new() }; 3];
+        let mut start = seen;
+        for branch in branches {
+            for offset in 0..branch.ids.len() {
+                for (all, limit) in limits.iter_mut().zip([seen, start, start + offset]) {
+                    all.push(limit as i64);
+                }
+            }
+            start += branch.ids.len();
+        }
+        BranchGroup {
+            seen: seen as i64,
+            tokens: (start - seen) as i64,
+            visible: Visible::on(&limits, device),
         }
     }
 
-    /// The mask of the branch tokens over all keys of the row, [branch tokens, prefix + branch tokens]; `None` where
-    /// there are no branches.
-    pub(crate) fn mask(&self, kind: Kind) -> Option<Tensor> {
-        if self.branches == 0 {
-            return None;
-        }
-        let length = self.prefix + self.branches;
+    /// The mask of the group's tokens over what they see of the prefix and the group, [tokens, seen + tokens].
+    fn mask(&self, kind: Kind) -> Tensor {
+        let length = self.seen + self.tokens;
         // Rows of memory start at multiples of the step, or CUDA's kernels would copy the mask in every layer.
         let width = (length as usize).next_multiple_of(LENGTH_STEP) as i64;
-        Some(self.visible.mask(width, kind).narrow(1, 0, length))
+        self.visible.mask(width, kind).narrow(1, 0, length)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The trainer: rows → micro-batches → loss → optimiser. It sees advantages and weights per token and knows no
 //! algorithm.
 
+mod gradient;
+#[cfg(test)]
+mod gradient_tests;
 mod loss;
 mod micro_batch;
 mod optimiser;

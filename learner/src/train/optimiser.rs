@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use anytime_policy::Weights;
+use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw};
 use anytime_proto::settings::TrainingSettings;
 use tch::{Kind, Tensor, no_grad};
 
@@ -85,29 +86,37 @@ impl AdamW {
                 self.updates
             );
             let clip = self.settings.gradient_clip;
-            let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-            self.updates += 1;
+            let mut with_gradients = Vec::with_capacity(parameters.len());
             for (name, parameter) in parameters {
-                let mut gradient = parameter.grad();
+                let gradient = parameter.grad();
                 if !gradient.defined() {
                     continue;
                 }
                 let moments = self
                     .moments
-                    .get_mut(name)
+                    .get(name)
                     .context("a parameter that the optimiser does not know")?;
-                if scale != 1.0 {
-                    let _ = gradient.g_mul_scalar_(scale);
-                }
-                apply(
-                    &self.settings,
-                    self.updates,
-                    learning_rate,
-                    &mut parameter.shallow_clone(),
-                    &gradient,
-                    moments,
-                );
-                let _ = gradient.zero_();
+                with_gradients.push(AdamWParameter {
+                    parameter: parameter.shallow_clone(),
+                    gradient,
+                    first: moments.first.shallow_clone(),
+                    second: moments.second.shallow_clone(),
+                });
+            }
+            let step = AdamWStep {
+                step: self.updates + 1,
+                gradient_divisor: if clip > 0.0 && norm > clip { norm / clip } else { 1.0 },
+                learning_rate,
+                beta1: self.settings.beta1,
+                beta2: self.settings.beta2,
+                weight_decay: self.settings.weight_decay,
+                epsilon: self.settings.epsilon,
+            };
+            adamw(&with_gradients, step).map_err(|problem| anyhow!("the optimiser's step failed: {problem}"))?;
+            self.updates = step.step;
+            for parameter in &mut with_gradients {
+                // Kept and not dropped: the next backward pass adds in place.
+                let _ = parameter.gradient.zero_();
             }
             Ok(norm)
         })
@@ -160,26 +169,6 @@ fn gradient_norm(parameters: &Weights) -> f64 {
         return 0.0;
     }
     Tensor::stack(&norms, 0).norm().double_value(&[])
-}
-
-fn apply(
-    settings: &AdamWSettings,
-    updates: u64,
-    learning_rate: f64,
-    parameter: &mut Tensor,
-    gradient: &Tensor,
-    moments: &mut Moments,
-) {
-    let first_correction = 1.0 - settings.beta1.powi(updates as i32);
-    let second_correction = 1.0 - settings.beta2.powi(updates as i32);
-    let _ = moments.first.g_mul_scalar_(settings.beta1);
-    let _ = moments.first.g_add_(&(gradient * (1.0 - settings.beta1)));
-    let _ = moments.second.g_mul_scalar_(settings.beta2);
-    let _ = moments.second.g_add_(&(gradient.square() * (1.0 - settings.beta2)));
-    let denominator = (&moments.second / second_correction).sqrt() + settings.epsilon;
-    let direction = &moments.first / denominator * (learning_rate / first_correction);
-    let _ = parameter.g_mul_scalar_(1.0 - learning_rate * settings.weight_decay);
-    let _ = parameter.g_sub_(&direction);
 }
 
 #[cfg(test)]

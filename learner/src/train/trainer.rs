@@ -6,6 +6,7 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::gradient::GradientPass;
 use super::loss::{PolicyLoss, TokenTerms};
 use super::micro_batch::micro_batches;
 use super::optimiser::AdamW;
@@ -14,8 +15,9 @@ use super::schedule::LearningRate;
 use crate::desk::{Interrupted, QueuedGroup};
 use crate::objectives::{Objective, objective};
 
-/// Elements of the logits that exist at a time: 256 MiB in f32 on CPU.
-const LOGITS_ELEMENTS_CPU: i64 = 1 << 26;
+/// Elements of the logits that exist at a time: 30 MB in f32 on CPU, which stays in the last cache, and which malloc
+/// keeps for the next chunk: blocks above 32 MiB go back to the system, and every page of the next one is a fault.
+const LOGITS_ELEMENTS_CPU: i64 = 7_500_000;
 /// The same on a GPU: 1 GiB in f32.
 const LOGITS_ELEMENTS_CUDA: i64 = 1 << 28;
 /// Padded tokens of a micro-batch where the job leaves it open.
@@ -63,6 +65,7 @@ pub struct Trainer {
     minibatches: usize,
     normaliser: f64,
     micro_batch_tokens: usize,
+    activation_checkpointing: bool,
 }
 
 impl Trainer {
@@ -93,6 +96,7 @@ impl Trainer {
             minibatches: training.minibatches as usize,
             normaliser: training.normaliser,
             micro_batch_tokens: training.micro_batch_tokens.unwrap_or(by_device) as usize,
+            activation_checkpointing: training.activation_checkpointing,
             config,
             vocabulary,
             masters,
@@ -291,31 +295,27 @@ impl Trainer {
         }
     }
 
-    /// Runs the model over a batch and adds the gradient of a loss that is a sum over tokens. The vocabulary exists for
-    /// one chunk of tokens at a time: each chunk's gradient stops at the hidden states, which then go through the
-    /// decoder once. Returns the loss.
+    /// Runs the model over a batch and adds the gradient of a loss that is a sum over tokens. Returns the loss.
     fn backward_in_chunks(
         &self,
         tree: &TreeBatch,
         temperature: f64,
-        mut chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor,
+        chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor,
     ) -> f64 {
         if tree.trained_tokens() == 0 {
             return 0.0;
         }
-        let decoder = self.decoder();
-        let hidden = decoder.tree(tree);
-        let boundary = hidden.detach().set_requires_grad(true);
-        let mut total = Tensor::zeros([1], (Kind::Float, self.device));
-        for (start, length) in self.chunks(tree) {
-            let targets = tree.targets().narrow(0, start, length);
-            let log_probs = decoder.log_probs(&boundary.narrow(0, start, length), &targets, temperature);
-            let loss = chunk_loss(&log_probs, start, length);
-            loss.backward();
-            total += loss.detach();
+        let pass = GradientPass {
+            decoder: &self.decoder(),
+            tree,
+            chunks: &self.chunks(tree),
+            temperature,
+        };
+        if self.activation_checkpointing {
+            pass.recomputing(chunk_loss)
+        } else {
+            pass.keeping(chunk_loss)
         }
-        (hidden * boundary.grad()).sum(Kind::Float).backward();
-        total.double_value(&[0])
     }
 
     /// (start, length) of runs of tokens whose logits may exist together.

@@ -9,6 +9,7 @@
 pub(crate) mod attention;
 pub mod drawing;
 pub(crate) mod elementwise;
+pub mod training;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
@@ -145,6 +146,8 @@ pub struct Counted {
     pub allocations: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// The most bytes of them that were there at a time.
+    pub most_held: u64,
 }
 
 /// Does the work on this thread and counts what it dispatches and allocates: a measure of overhead that depends on
@@ -170,16 +173,17 @@ pub fn counted<R>(work: impl FnOnce() -> R) -> (R, Counted) {
         result: None,
     };
     let run = runner(&call);
-    let mut counts = [0; 3];
+    let mut counts = [0; 4];
     // SAFETY: `call` and `counts` live through the call, which runs on this thread and keeps neither.
     if let Err(problem) = unsafe { checked(anytime_count(run, (&raw mut call).cast(), counts.as_mut_ptr())) } {
         panic!("libtorch: {problem}");
     }
-    let [operations, allocations, bytes] = counts;
+    let [operations, allocations, bytes, most_held] = counts;
     let counted = Counted {
         operations,
         allocations,
         bytes,
+        most_held,
     };
     match call.result.expect("the work was run") {
         Ok(result) => (result, counted),
@@ -221,6 +225,7 @@ mod tests {
         assert_eq!(sum, 200.0);
         assert!(counts.operations >= 2, "{counts:?}");
         assert!(counts.bytes >= 400, "{counts:?}");
+        assert!((400..=counts.bytes).contains(&counts.most_held), "{counts:?}");
         let (_, nothing) = counted(|| ());
         assert_eq!(nothing, Counted::default());
     }

@@ -7,6 +7,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -42,16 +43,20 @@ struct Counts {
   std::atomic<uint64_t> operations{0};
   std::atomic<uint64_t> allocations{0};
   std::atomic<uint64_t> bytes{0};
+  std::atomic<int64_t> held{0};
+  std::atomic<int64_t> most_held{0};
 };
 
-// Told of every allocation of the thread for which it is installed.
+// Told of every allocation and release of the thread for which it is installed.
 struct AllocationCounter : c10::MemoryReportingInfoBase {
   explicit AllocationCounter(Counts* counts) : counts(counts) {}
 
   void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override {
+    counts->held += size;
     if (size > 0) {
       counts->allocations++;
       counts->bytes += static_cast<uint64_t>(size);
+      counts->most_held = std::max(counts->most_held.load(), counts->held.load());
     }
   }
 
@@ -104,7 +109,7 @@ char* anytime_packed_linear_with(
 }
 
 // Calls work(argument) on this thread and counts the operators that it dispatches and the memory that they allocate:
-// counted[0] operators, counted[1] allocations, counted[2] bytes.
+// counted[0] operators, counted[1] allocations, counted[2] bytes, counted[3] the most bytes held at a time.
 char* anytime_count(void (*work)(void*), void* argument, uint64_t* counted) {
   return guarded([&] {
     Counts counts;
@@ -121,6 +126,7 @@ char* anytime_count(void (*work)(void*), void* argument, uint64_t* counted) {
     counted[0] = counts.operations;
     counted[1] = counts.allocations;
     counted[2] = counts.bytes;
+    counted[3] = static_cast<uint64_t>(counts.most_held.load());
   });
 }
 

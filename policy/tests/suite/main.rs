@@ -8,6 +8,7 @@ mod config;
 mod counts;
 mod delta;
 mod generation;
+mod score;
 mod smollm2;
 mod tokenizer;
 mod transformers;

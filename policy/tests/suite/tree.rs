@@ -101,11 +101,37 @@ fn packed_equals_alone(name: &str, kind: Kind, tolerance: f64) {
     }
     assert_eq!(done, count);
     let alone = Tensor::cat(&alone, 0);
+    let alone_gradients = take_gradients(&weights);
+
+    // Each row in a batch of its own attends as long rows do.
+    let mut by_row = Vec::new();
+    let mut done = 0;
+    for row in &rows {
+        let thinking = row.prefix.len() - row.prompt;
+        let branches = row.branches.iter().map(|branch| branch.ids.len() - branch.inserted);
+        let length = (thinking + branches.sum::<usize>()) as i64;
+        by_row.push(run(
+            &decoder,
+            std::slice::from_ref(row),
+            &token_weights.narrow(0, done, length),
+        ));
+        done += length;
+    }
+    let by_row = Tensor::cat(&by_row, 0);
+    for ((name, by_row), (_, alone)) in take_gradients(&weights).iter().zip(&alone_gradients) {
+        let gradient = difference(by_row, alone);
+        assert!(
+            gradient <= tolerance,
+            "{name}, {kind:?}: gradients of single rows differ by {gradient}"
+        );
+    }
+    let single = difference(&by_row, &alone);
+    assert!(single <= tolerance, "{name}, {kind:?}: single rows differ by {single}");
     let largest = difference(&packed, &alone);
     let mut largest_gradient: f64 = 0.0;
-    for ((name, packed), (_, alone)) in packed_gradients.iter().zip(take_gradients(&weights)) {
+    for ((name, packed), (_, alone)) in packed_gradients.iter().zip(&alone_gradients) {
         assert!(packed.abs().max().double_value(&[]) > 0.0, "{name} has no gradient");
-        largest_gradient = largest_gradient.max(difference(packed, &alone));
+        largest_gradient = largest_gradient.max(difference(packed, alone));
     }
     println!("{name}, {kind:?}: log-probabilities {largest:.1e}, gradients {largest_gradient:.1e}");
     assert!(

@@ -86,6 +86,7 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     });
     training.queue_groups.get_or_insert(batch.saturating_mul(2));
     training.seed.get_or_insert(0);
+    training.activation_checkpointing.get_or_insert(false);
 
     let evaluation = filled.evaluation.get_or_insert_default();
     if evaluation.budgets.is_empty() {

@@ -159,6 +159,7 @@ pub struct TrainingSettings {
     pub normaliser: f64,
     pub queue_groups: u32,
     pub seed: u64,
+    pub activation_checkpointing: bool,
 }
 
 /// See `EvaluationSpec` in job.proto.

@@ -285,6 +285,7 @@ fn check_training(training: &v1::TrainingSpec, kind: v1::JobKind) -> Checked<Tra
         normaliser: number("training.normaliser", training.normaliser, positive, "above 0")?,
         queue_groups,
         seed: training.seed.unwrap_or_default(),
+        activation_checkpointing: training.activation_checkpointing.unwrap_or_default(),
     })
 }
 

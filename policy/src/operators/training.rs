@@ -1,0 +1,249 @@
+//! What a training update needs of libtorch and tch does not reach; `training.cpp` calls it.
+
+// FFI: pointers to live tensors.
+#![allow(unsafe_code)]
+
+use std::ffi::c_char;
+use std::ptr::null;
+
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::{checked, owned};
+
+unsafe extern "C" {
+    fn anytime_adamw(
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        first: *const *const C_tensor,
+        second: *const *const C_tensor,
+        count: i64,
+        step: *const C_tensor,
+        gradient_divisor: *const C_tensor,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+    fn anytime_keep_freed_memory();
+    fn anytime_backward(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
+    fn anytime_product(input: *const C_tensor, weight: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
+    fn anytime_training_linear(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn anytime_training_embedding(
+        weight: *const C_tensor,
+        ids: *const C_tensor,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+}
+
+/// One parameter of an optimiser step with what belongs to it, all of one shape, kind and device.
+#[derive(Debug)]
+pub struct AdamWParameter {
+    /// Changed in place.
+    pub parameter: Tensor,
+    /// Read; divided in place where the step has a divisor.
+    pub gradient: Tensor,
+    /// Moving mean of the gradient, changed in place.
+    pub first: Tensor,
+    /// Moving mean of its square, changed in place.
+    pub second: Tensor,
+}
+
+/// The numbers of an optimiser step.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWStep {
+    /// Which step this is, from 1.
+    pub step: u64,
+    /// By which gradients are divided first; 1 leaves them as they are.
+    pub gradient_divisor: f64,
+    /// Factor of the whole step, the weight decay included.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled from the gradient.
+    pub weight_decay: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+}
+
+/// One step of AdamW over all parameters, in one pass over memory.
+///
+/// # Errors
+/// libtorch's text: tensors that do not fit each other or are not contiguous. Nothing has been changed then.
+pub fn adamw(parameters: &[AdamWParameter], step: AdamWStep) -> Result<(), String> {
+    let Some(any) = parameters.first() else {
+        return Ok(());
+    };
+    let device = any.parameter.device();
+    let scalar = |value: f32| Tensor::from(value).to_device(device);
+    let count = scalar(step.step as f32);
+    let divisor = (step.gradient_divisor != 1.0).then(|| scalar(step.gradient_divisor as f32));
+    let pointers = |tensor: fn(&AdamWParameter) -> &Tensor| -> Vec<*const C_tensor> {
+        parameters.iter().map(|parameter| tensor(parameter).as_ptr()).collect()
+    };
+    let weights = pointers(|parameter| &parameter.parameter);
+    let gradients = pointers(|parameter| &parameter.gradient);
+    let first = pointers(|parameter| &parameter.first);
+    let second = pointers(|parameter| &parameter.second);
+    // SAFETY: the four lists have `parameters.len()` live tensors each, and none of them is kept.
+    unsafe {
+        checked(anytime_adamw(
+            weights.as_ptr(),
+            gradients.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            parameters.len() as i64,
+            count.as_ptr(),
+            divisor.as_ref().map_or(null(), |divisor| divisor.as_ptr()),
+            step.learning_rate,
+            step.beta1,
+            step.beta2,
+            step.weight_decay,
+            step.epsilon,
+        ))
+    }
+}
+
+/// Lets this process keep the memory that it frees instead of giving it back to the system: an update allocates what
+/// the last one freed, and each page that comes back is a fault. At one thread that is a tenth of an update's time.
+/// For a process that mostly trains, before it starts threads; without glibc it does nothing.
+pub fn keep_freed_memory() {
+    // SAFETY: sets two numbers of the allocator, which may be done at any time.
+    unsafe { anytime_keep_freed_memory() };
+}
+
+/// Runs the backward pass from `output`, whose gradient is `gradient` (of its shape and kind): gradients are added to
+/// the leaves' own.
+///
+/// # Panics
+/// Where libtorch refuses: without a graph, with another shape.
+pub fn backward(output: &Tensor, gradient: &Tensor) {
+    // SAFETY: both tensors live through the call.
+    if let Err(problem) = unsafe { checked(anytime_backward(output.as_ptr(), gradient.as_ptr())) } {
+        panic!("libtorch: {problem}");
+    }
+}
+
+/// Whether gradients of `weight` may be added in place, and products take the fastest way: on the CPU in f32. Elsewhere
+/// libtorch's own layers are as good.
+fn takes_own_layers(weight: &Tensor) -> bool {
+    weight.device() == Device::Cpu && weight.kind() == Kind::Float
+}
+
+/// `input` [rows, inputs] times the transpose of `weight` [outputs, inputs], without a graph.
+pub(crate) fn product(input: &Tensor, weight: &Tensor) -> Tensor {
+    // SAFETY: the tensors live through the call, and the result is a tensor of its own.
+    expected(unsafe { owned(|output| anytime_product(input.as_ptr(), weight.as_ptr(), output)) })
+}
+
+/// `input` [rows, inputs] through a linear layer. Where the weight already has a gradient, the backward pass adds to
+/// it in place instead of making another one.
+pub(crate) fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    if !takes_own_layers(weight) || input.dim() != 2 || !weight.requires_grad() {
+        return input.linear(weight, bias);
+    }
+    let bias = bias.map_or(null(), |bias| bias.as_ptr());
+    // SAFETY: as above.
+    expected(unsafe { owned(|output| anytime_training_linear(input.as_ptr(), weight.as_ptr(), bias, output)) })
+}
+
+/// Rows of `weight` [rows, width] by `ids` [tokens] int64. Gradients as in [`linear`].
+pub(crate) fn embedding(weight: &Tensor, ids: &Tensor) -> Tensor {
+    if !takes_own_layers(weight) || !weight.requires_grad() {
+        return Tensor::embedding(weight, ids, -1, false, false);
+    }
+    // SAFETY: as above.
+    expected(unsafe { owned(|output| anytime_training_embedding(weight.as_ptr(), ids.as_ptr(), output)) })
+}
+
+fn expected(outcome: Result<Tensor, String>) -> Tensor {
+    match outcome {
+        Ok(tensor) => tensor,
+        Err(problem) => panic!("libtorch: {problem}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Gradients of input, weight and bias after two passes, the second on top of the first.
+    fn gradients(own: bool, kind: Kind, rows: i64, outputs: i64, inputs: i64) -> Vec<Tensor> {
+        tch::manual_seed(5);
+        let random = |size: &[i64]| Tensor::randn(size, (kind, Device::Cpu)).set_requires_grad(true);
+        let (input, weight, bias) = (random(&[rows, inputs]), random(&[outputs, inputs]), random(&[outputs]));
+        let gradient = Tensor::randn([rows, outputs], (kind, Device::Cpu));
+        for _ in 0..2 {
+            let output = match own {
+                true => linear(&input, &weight, Some(&bias)),
+                false => input.linear(&weight, Some(&bias)),
+            };
+            backward(&output, &gradient);
+        }
+        vec![input.grad(), weight.grad(), bias.grad()]
+    }
+
+    #[test]
+    fn linear_layers_have_the_gradients_of_libtorchs() {
+        tch::set_num_threads(1);
+        // The second weight is large enough for oneDNN.
+        for (rows, outputs, inputs) in [(7, 5, 3), (33, 260, 270)] {
+            for kind in [Kind::Float, Kind::Double] {
+                let expected = gradients(false, kind, rows, outputs, inputs);
+                for (expected, found) in expected.iter().zip(gradients(true, kind, rows, outputs, inputs)) {
+                    let scale = expected.abs().max().double_value(&[]);
+                    let difference = (expected - found).abs().max().double_value(&[]);
+                    assert!(
+                        difference <= 2e-6 * scale,
+                        "{outputs} x {inputs}, {kind:?}: {difference} of {scale}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn embeddings_add_up_repeated_ids() {
+        let weight = Tensor::randn([6, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let ids = Tensor::from_slice(&[1_i64, 3, 1, 1]);
+        let expected = Tensor::from_slice(&[0.0_f32, 3.0, 0.0, 1.0, 0.0, 0.0]).unsqueeze(1)
+            * Tensor::ones([1, 4], (Kind::Float, Device::Cpu));
+        for passes in [1.0, 2.0] {
+            let embedded = embedding(&weight, &ids);
+            assert!(embedded.equal(&weight.index_select(0, &ids)));
+            backward(&embedded, &embedded.ones_like());
+            assert!(weight.grad().equal(&(&expected * passes)), "{passes} passes");
+        }
+    }
+
+    #[test]
+    fn a_refused_step_says_why() {
+        let tensor = |size: &[i64]| Tensor::ones(size, (Kind::Float, Device::Cpu));
+        let parameter = AdamWParameter {
+            parameter: tensor(&[2, 3]).transpose(0, 1),
+            gradient: tensor(&[3, 2]),
+            first: tensor(&[3, 2]),
+            second: tensor(&[3, 2]),
+        };
+        let step = AdamWStep {
+            step: 1,
+            gradient_divisor: 1.0,
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            weight_decay: 0.0,
+            epsilon: 1e-8,
+        };
+        let problem = adamw(&[parameter], step).unwrap_err();
+        assert!(problem.contains("not contiguous"), "{problem}");
+    }
+}

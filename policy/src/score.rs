@@ -1,0 +1,111 @@
+//! Log-probabilities of trained tokens, with the gradient through the head written out.
+//!
+//! A graph would keep the widest tensors of the model, and go over each of them many times. The gradient is short:
+//! with p = softmax(logits / T) and g = d loss / d log p[target], that of the logits is g · (one-hot(target) − p) / T.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::decoder::Decoder;
+use crate::operators::training::{backward, product};
+
+/// The head's part in one backward pass: runs of tokens are scored and sent back one after the other, each in the
+/// memory of the run before it, and the gradient of the head's weight is the sum over all.
+pub struct HeadPass<'a> {
+    decoder: &'a Decoder,
+    temperature: f64,
+    gradient: Tensor,
+    /// Whether `gradient` is the weight's own.
+    is_in_place: bool,
+}
+
+/// Scored tokens on their way back.
+pub struct Scores {
+    hidden: Tensor,
+    targets: Tensor,
+    log_probs: Tensor,
+    /// log softmax of the logits, [n, vocabulary].
+    log_shares: Tensor,
+}
+
+impl Scores {
+    /// log softmax(logits / temperature) at the targets: [n], a leaf whose gradient [`HeadPass::backward`] takes.
+    pub fn log_probs(&self) -> &Tensor {
+        &self.log_probs
+    }
+}
+
+impl<'a> HeadPass<'a> {
+    /// # Panics
+    /// If the decoder was made for generation.
+    pub fn new(decoder: &'a Decoder, temperature: f64) -> Self {
+        let _guard = tch::no_grad_guard();
+        let weight = decoder.head_weight();
+        let wide = match weight.kind() {
+            Kind::Double => Kind::Double,
+            _ => Kind::Float,
+        };
+        let kept = if weight.is_leaf() { weight.grad() } else { Tensor::new() };
+        let is_in_place = kept.defined() && kept.kind() == wide && kept.is_contiguous();
+        let gradient = if is_in_place {
+            kept
+        } else {
+            Tensor::zeros(weight.size(), (wide, weight.device()))
+        };
+        Self {
+            decoder,
+            temperature,
+            gradient,
+            is_in_place,
+        }
+    }
+
+    /// Scores tokens: final-normed states `hidden` [n, hidden], whose graph is not followed, and `targets` [n] int64.
+    pub fn score(&self, hidden: &Tensor, targets: &Tensor) -> Scores {
+        let _guard = tch::no_grad_guard();
+        let hidden = hidden.detach();
+        let targets = targets.unsqueeze(-1);
+        let mut logits = self.decoder.logits(&hidden);
+        if self.temperature != 1.0 {
+            let _ = logits.g_div_scalar_(self.temperature);
+        }
+        let log_shares = logits.log_softmax(-1, None);
+        let log_probs = log_shares.gather(-1, &targets, false).squeeze_dim(-1);
+        Scores {
+            hidden,
+            targets,
+            log_probs: log_probs.set_requires_grad(true),
+            log_shares,
+        }
+    }
+
+    /// The gradient of the scored tokens' hidden states, [n, hidden], after a backward pass that reached their
+    /// log-probabilities. Adds that of the head.
+    pub fn backward(&mut self, scores: Scores) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let weight = self.decoder.head_weight();
+        let coefficients = scores.log_probs.grad().unsqueeze(-1) / self.temperature;
+        let mut logits_gradient = scores.log_shares;
+        let _ = logits_gradient.exp_();
+        let _ = logits_gradient.g_mul_(&-&coefficients);
+        let _ = logits_gradient.scatter_add_(-1, &scores.targets, &coefficients);
+        let logits_gradient = logits_gradient.to_kind(weight.kind());
+        let transposed = logits_gradient.transpose(0, 1);
+        if self.gradient.kind() == weight.kind() {
+            let _ = self.gradient.addmm_(&transposed, &scores.hidden);
+        } else {
+            let _ = self.gradient.g_add_(&transposed.matmul(&scores.hidden));
+        }
+        match weight.device() {
+            Device::Cpu => product(&logits_gradient, &weight.transpose(0, 1)),
+            _ => logits_gradient.matmul(weight),
+        }
+    }
+
+    /// Hands the gradient of the head on to the parameter.
+    pub fn finish(self) {
+        if !self.is_in_place {
+            let weight = self.decoder.head_weight();
+            backward(weight, &self.gradient.to_kind(weight.kind()));
+        }
+    }
+}
