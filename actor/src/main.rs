@@ -24,7 +24,8 @@ fn main() -> ExitCode {
             };
         }
     };
-    exit::conclude(start(&args))
+    // A thread that loads weights may still be inside libtorch.
+    exit::conclude_now(start(&args))
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
