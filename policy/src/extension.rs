@@ -37,6 +37,12 @@ pub struct Prefix {
 /// Rows with more new tokens than this attend alone.
 const LONGEST_TOGETHER: usize = 32;
 
+impl Extension<'_> {
+    fn is_alone(&self) -> bool {
+        self.prefix.is_none() && self.ids.len() > LONGEST_TOGETHER
+    }
+}
+
 /// Everything about a call that is the same in all layers.
 pub(crate) struct ExtensionPlan {
     /// [tokens] int64.
@@ -86,9 +92,8 @@ impl ExtensionPlan {
         let (prefixes, branches) = (cache.prefix_region(), cache.branch_region());
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&row| {
-            let Extension { slot, ids, prefix, .. } = &rows[row];
-            let is_alone = prefix.is_none() && ids.len() > LONGEST_TOGETHER;
-            (is_alone, prefix.map(|prefix| prefix.slot), *slot)
+            let Extension { slot, prefix, .. } = &rows[row];
+            (rows[row].is_alone(), prefix.map(|prefix| prefix.slot), *slot)
         });
 
         let mut ids = Vec::new();
@@ -121,8 +126,7 @@ impl ExtensionPlan {
         let count = rows.len() as i64;
 
         let ordered: Vec<(&Extension<'_>, PackedRow)> = order.iter().map(|&row| &rows[row]).zip(packed).collect();
-        let is_alone = |extension: &Extension<'_>| extension.prefix.is_none() && extension.ids.len() > LONGEST_TOGETHER;
-        let together = ordered.partition_point(|(extension, _)| !is_alone(extension));
+        let together = ordered.partition_point(|(extension, _)| !extension.is_alone());
         let (together, alone) = ordered.split_at(together);
         let shared = config.query_group();
         let group = |region: Region, members: &[Member]| Group::new(region, members, shared, kind, device);

@@ -18,7 +18,7 @@ namespace {
 // Rows that one thread takes at least: below, starting a second thread costs more than it brings.
 constexpr int64_t ROWS_PER_THREAD = 16;
 
-// weight may be null: then only the scale is applied.
+// One row, in f32 whatever the elements are.
 template <typename Element, typename From>
 INLINE void normalise(const From* from, const Element* weight, int64_t width, float epsilon, Element* to) {
   float squares = 0.0f;
