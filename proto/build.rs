@@ -35,7 +35,7 @@ const SPEC_ENUMS: [(&str, &str); 13] = [
 ];
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 2] = ["StepMetrics", "EvaluationResult"];
+const REPORTED_MESSAGES: [&str; 3] = ["StepMetrics", "SegmentStatistics", "EvaluationResult"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let files = ["job", "rollout", "weights", "verifier"].map(|name| format!("anytime/v1/{name}.proto"));

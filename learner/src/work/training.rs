@@ -143,6 +143,7 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         step_seconds: seconds,
         formatted_share: of_groups.formatted_share,
         finished_share: of_groups.finished_share,
+        ..v1::StepMetrics::default()
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);
