@@ -273,14 +273,12 @@ pub fn table(report: &Report) -> String {
                 .iter()
                 .map(|(_, a)| format!("{:.1} tokens", a.mean_thinking_tokens)),
         ));
-        let shares: [(&str, fn(&Accuracy) -> f64); 3] = [
-            ("finished", |a| a.finished_share),
-            ("formatted", |a| a.formatted_share),
-            ("overthinking", |a| a.overthinking_share),
-        ];
-        for (name, share) in shares {
-            lines.push(row(name, columns.iter().map(|(_, a)| format!("{:.3}", share(a)))));
-        }
+        let mut share = |name: &str, of: fn(&Accuracy) -> f64| {
+            lines.push(row(name, columns.iter().map(|(_, a)| format!("{:.3}", of(a)))));
+        };
+        share("finished", |a| a.finished_share);
+        share("formatted", |a| a.formatted_share);
+        share("overthinking", |a| a.overthinking_share);
         if columns.iter().any(|(_, a)| a.tokens_per_second.is_some()) {
             let rates = columns
                 .iter()
