@@ -37,6 +37,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Write report.json and curves.svg of a job
     Report(ReportArgs),
+    /// Read what an evaluation generated: its problems, or one problem's traces with cuts, summaries and verdicts
+    Show(ShowArgs),
     /// Check job files without contacting or starting anything
     Check(CheckArgs),
     /// Run job files on this machine: starts Redis, verifier, learner and actors, and ends them all
@@ -93,7 +95,7 @@ pub struct EvaluateArgs {
     /// Checkpoint directory, as the learner sees it
     #[arg(long, value_name = "DIR", requires = "problems")]
     pub model: Option<String>,
-    /// JSON or JSONL file of problems with their answers, as the learner sees it
+    /// JSON, JSONL or Parquet file of problems with their answers (DeepScaleR's fields or verl's), as the learner sees it
     #[arg(long, value_name = "FILE", requires = "model")]
     pub problems: Option<String>,
     /// Everything that the job file would say.
@@ -135,9 +137,15 @@ pub struct EvaluateSettings {
     /// Seed of the sampling
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Appended to every problem
+    /// Appended to every problem that does not end in it already
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub instruction: Option<String>,
+    /// Problems with longer prompts are left out
+    #[arg(long, value_name = "N")]
+    pub max_prompt_tokens: Option<u32>,
+    /// Whether what is generated is kept for `anytime show`
+    #[arg(long, value_name = "BOOL")]
+    pub keep_generations: Option<bool>,
     /// Whether the problem goes through the model's chat template
     #[arg(long, value_name = "BOOL")]
     pub chat_template: Option<bool>,
@@ -164,6 +172,28 @@ pub struct ReportArgs {
     /// Directory to write to; made where it does not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// `anytime show`
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// A job's directory, the --out directory of `anytime local` or `anytime demo`, or else a job id at the learner
+    pub run: String,
+    /// Id of a problem, or its row number in the data; without it all problems are listed, worst first
+    #[arg(long, value_name = "K")]
+    pub problem: Option<String>,
+    /// Which of the problem's traces, from 0 [default: 0]
+    #[arg(long, value_name = "N", requires = "problem")]
+    pub trace: Option<usize>,
+    /// The evaluation after this training step [default: the newest]
+    #[arg(long, value_name = "S")]
+    pub step: Option<u64>,
+    /// Which job of a directory that holds several [default: the one evaluated last]
+    #[arg(long, value_name = "ID")]
+    pub job: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub learner: LearnerArgs,
 }
 
 /// `anytime check`

@@ -1,6 +1,6 @@
 //! The command line: submits and watches jobs over gRPC, and runs whole jobs on this machine with every process as a
 //! child. Follow a job file: [`job_file`] checks it, [`learner`] submits it, [`follow`] watches it, [`display`] shows
-//! it, [`report`] and [`curves`] say what came of it. [`local`] starts the processes that it needs, [`demo`] makes a
+//! it, [`report`] and [`curves`] say what came of it, [`show`] what was generated. [`local`] starts the processes that it needs, [`demo`] makes a
 //! job out of nothing.
 #![deny(unsafe_code)]
 
@@ -17,5 +17,6 @@ pub mod learner;
 pub mod local;
 pub mod output;
 pub mod report;
+pub mod show;
 
 pub use commands::run;

@@ -36,10 +36,18 @@ pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<(
     job_view::conclude(&ended)?;
     let report = Report::new(&ended, Vec::new());
     if json {
-        print_json(&report)
-    } else {
-        print_line(&table(&report))
+        return print_json(&report);
     }
+    print_line(&table(&report))?;
+    if let Some(measured) = report
+        .after
+        .as_ref()
+        .filter(|measured| !measured.generations.is_empty())
+    {
+        print_line(&format!("generations: {}", measured.generations))?;
+        print_line(&format!("read them: anytime show {}", ended.id))?;
+    }
+    Ok(())
 }
 
 fn specification(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {
@@ -72,6 +80,8 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
         top_k,
         seed,
         instruction,
+        max_prompt_tokens,
+        keep_generations,
         chat_template,
         markers_open,
         markers_end,
@@ -88,6 +98,7 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
         data: Some(v1::DataSpec {
             instruction,
             chat_template,
+            max_prompt_tokens,
             ..Default::default()
         }),
         markers: Some(v1::MarkerSpec {
@@ -109,6 +120,7 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
             top_p,
             top_k,
             seed,
+            keep_generations,
             ..Default::default()
         }),
         ..Default::default()

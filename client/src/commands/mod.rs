@@ -3,6 +3,7 @@
 mod evaluate;
 mod remote;
 mod report;
+mod show;
 
 use crate::arguments::{CheckArgs, Cli, Command};
 use crate::output::{print_json, print_line};
@@ -25,6 +26,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cancel(arguments) => remote::cancel(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
+        Command::Show(arguments) => show::run(&arguments, json).await,
         Command::Check(arguments) => check(&arguments, json),
         Command::Local(arguments) => local::run(arguments, json).await,
         Command::Demo(arguments) => demo::run(arguments, json).await,
