@@ -8,7 +8,6 @@ pub mod desk;
 pub mod evaluate;
 pub mod hall;
 pub mod jobs;
-pub mod objectives;
 pub mod replay;
 mod reply_stream;
 pub mod server;

@@ -1,6 +1,7 @@
 //! Master weights, the optimiser, and the two updates: policy gradient and supervised.
 
 use anyhow::Context as _;
+use anytime_objectives::{Objective, objective};
 use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -13,7 +14,6 @@ use super::optimiser::AdamW;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
 use crate::desk::{Interrupted, QueuedGroup};
-use crate::objectives::{Objective, objective};
 
 /// Elements of the logits that exist at a time: 30 MB in f32 on CPU, which stays in the last cache, and which malloc
 /// keeps for the next chunk: blocks above 32 MiB go back to the system, and every page of the next one is a fault.

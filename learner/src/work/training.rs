@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
@@ -14,7 +15,6 @@ use super::training_order::TrainingOrder;
 use super::training_plan;
 use crate::desk::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
 use crate::evaluate::{generated_tokens_of, thinking_tokens_of};
-use crate::objectives::ScoreTable;
 use crate::train::StepFigures;
 
 /// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.

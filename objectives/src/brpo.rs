@@ -120,7 +120,7 @@ impl Objective for Brpo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objectives::Grpo;
+    use crate::Grpo;
 
     /// A group with given scores as [trace][S·A]; `nodes` gives each trace's (cut, multiplicity).
     fn group(

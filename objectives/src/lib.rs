@@ -4,6 +4,8 @@
 //! Notation (paper 1.2): G traces, S budgets, A summaries per budget; r[g][s] is the mean score of trace g's summaries
 //! at budget s, P[s] the prior, R[g][s] the reward to go.
 
+#![forbid(unsafe_code)]
+
 mod baselines;
 mod brpo;
 mod grpo;
