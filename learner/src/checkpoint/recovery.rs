@@ -32,6 +32,9 @@ pub struct RecoveryState {
     pub consumed_below: u64,
     /// Consumed groups at or above `consumed_below`.
     pub consumed: BTreeSet<u64>,
+    /// What the objective remembers of these groups; most remember nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<serde_json::Value>,
 }
 
 impl RecoveryState {

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anytime_objectives::ScoreTable;
+use anytime_objectives::statistics::StepStatistics;
+use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
@@ -122,7 +124,7 @@ impl ProblemSource for ShuffledProblems {
 fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, waited: Duration, elapsed: Duration) {
     let (waited, seconds) = (waited.as_secs_f64(), elapsed.as_secs_f64());
     let settings = job.context.settings();
-    let of_groups = GroupFigures::of(groups, settings.rollout.budgets.len());
+    let of_groups = GroupFigures::of(groups, settings);
     let tokens = figures.trained_tokens.max(1) as f64;
     let metrics = v1::StepMetrics {
         step: job.state.step,
@@ -130,6 +132,8 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         loss: figures.loss,
         learning_rate: figures.learning_rate,
         gradient_norm: figures.gradient_norm,
+        anytime: of_groups.anytime(),
+        r#final: of_groups.reward_per_budget.last().copied().unwrap_or(0.0),
         reward_per_budget: of_groups.reward_per_budget,
         mean_thinking_tokens: of_groups.mean_thinking_tokens,
         trained_tokens: figures.trained_tokens,
@@ -143,7 +147,9 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         step_seconds: seconds,
         formatted_share: of_groups.formatted_share,
         finished_share: of_groups.finished_share,
-        ..v1::StepMetrics::default()
+        segments: of_groups.segments,
+        overthinking_share: of_groups.overthinking_share,
+        generated_tokens: of_groups.generated_tokens,
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);
@@ -160,6 +166,7 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
     for (budget, reward) in settings.rollout.budgets.iter().zip(&metrics.reward_per_budget) {
         gauge!(names::LEARNER_REWARD, "budget" => budget.to_string()).set(*reward);
     }
+    show_study_figures(&metrics);
     counter!(names::LEARNER_TOKENS).increment(metrics.trained_tokens);
     histogram!(names::LEARNER_STEP_SECONDS).record(seconds);
     info!(
@@ -171,6 +178,29 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
     job.context.report_step(metrics);
 }
 
+/// The study's figures as metrics. What a step leaves undefined is NaN, a gap in the curve, rather than the value of an
+/// earlier step.
+fn show_study_figures(metrics: &v1::StepMetrics) {
+    gauge!(names::LEARNER_ANYTIME_REWARD).set(metrics.anytime);
+    gauge!(names::LEARNER_FORMATTED_SHARE).set(metrics.formatted_share);
+    gauge!(names::LEARNER_FINISHED_SHARE).set(metrics.finished_share);
+    gauge!(names::LEARNER_OVERTHINKING_SHARE).set(metrics.overthinking_share);
+    for segment in &metrics.segments {
+        let figures = [
+            ("v1", segment.correlation_v1, segment.variance_v1),
+            ("v2", segment.correlation_v2, segment.variance_v2),
+            ("v", segment.correlation_v, segment.variance_v),
+        ];
+        for (baseline, correlation, variance) in figures {
+            let budget = segment.budget.to_string();
+            gauge!(names::LEARNER_BASELINE_CORRELATION, "baseline" => baseline, "budget" => budget.clone())
+                .set(correlation.unwrap_or(f64::NAN));
+            gauge!(names::LEARNER_BASELINE_VARIANCE, "baseline" => baseline, "budget" => budget)
+                .set(variance.unwrap_or(f64::NAN));
+        }
+    }
+}
+
 /// Means over the groups of a step.
 struct GroupFigures {
     reward_per_budget: Vec<f64>,
@@ -178,19 +208,17 @@ struct GroupFigures {
     generated_tokens: u64,
     formatted_share: f64,
     finished_share: f64,
+    overthinking_share: f64,
+    segments: Vec<v1::SegmentStatistics>,
 }
 
 impl GroupFigures {
-    fn of(groups: &[QueuedGroup], budgets: usize) -> Self {
-        let mut rewards = vec![0.0; budgets];
+    fn of(groups: &[QueuedGroup], settings: &JobSettings) -> Self {
+        let mut statistics = StepStatistics::new(&settings.objective, &settings.rollout.budgets);
         let (mut traces, mut finished, mut summaries, mut formatted) = (0_u64, 0_u64, 0_u64, 0_u64);
         let (mut thinking_tokens, mut generated_tokens) = (0_u64, 0_u64);
         for queued in groups {
-            for row in ScoreTable::of_group(&queued.group).mean_per_budget() {
-                for (sum, reward) in rewards.iter_mut().zip(row) {
-                    *sum += reward;
-                }
-            }
+            statistics.add(ScoreTable::of_group(&queued.group));
             thinking_tokens += thinking_tokens_of(&queued.group);
             generated_tokens += generated_tokens_of(&queued.group);
             for trace in &queued.group.traces {
@@ -205,11 +233,18 @@ impl GroupFigures {
         }
         let traces_or_one = traces.max(1) as f64;
         Self {
-            reward_per_budget: rewards.iter().map(|sum| sum / traces_or_one).collect(),
+            reward_per_budget: statistics.reward_per_budget(),
             mean_thinking_tokens: thinking_tokens as f64 / traces_or_one,
             generated_tokens,
             formatted_share: formatted as f64 / summaries.max(1) as f64,
             finished_share: finished as f64 / traces_or_one,
+            overthinking_share: statistics.overthinking_share(),
+            segments: statistics.segments(),
         }
+    }
+
+    /// Unweighted mean over the budgets.
+    fn anytime(&self) -> f64 {
+        self.reward_per_budget.iter().sum::<f64>() / self.reward_per_budget.len().max(1) as f64
     }
 }
