@@ -64,13 +64,13 @@ impl ScoreTable {
         lengths: Option<Vec<u32>>,
         nodes: Option<Vec<Vec<usize>>>,
     ) -> Result<Self, InvalidScores> {
+        check_scores(&scores, budgets.len())?;
         if budgets.is_empty() || budgets[0] == 0 || !budgets.windows(2).all(|pair| pair[0] < pair[1]) {
             return fail(
                 "budgets".to_owned(),
                 format!("{budgets:?} are not ascending numbers above 0"),
             );
         }
-        check_scores(&scores, budgets.len())?;
         let largest = budgets[budgets.len() - 1];
         let lengths = lengths.unwrap_or_else(|| vec![largest; scores.len()]);
         check_count("lengths", lengths.len(), scores.len(), "one per trace")?;
@@ -94,6 +94,10 @@ impl ScoreTable {
             let place = format!("nodes[{trace}]");
             check_count(&place, ids.len(), budgets.len(), "one per budget")?;
             check_nodes(&place, ids)?;
+            let ended_early = lengths[trace] < largest;
+            if ended_early && *ids != nodes_of_length(&budgets, lengths[trace]) {
+                return fail(place, format!("do not fit a thinking of {} tokens", lengths[trace]));
+            }
         }
         Ok(Self {
             budgets,
@@ -262,6 +266,7 @@ mod tests {
             (vec![2, 4], no_number, None, None, "rewards[0][1]"),
             (vec![2, 4], good(), Some(vec![1]), None, "lengths"),
             (vec![2, 4], good(), Some(vec![1, 4, 5]), None, "lengths[2]"),
+            (vec![2, 4], good(), Some(vec![4, 4, 1]), nodes(&[0, 1]), "nodes[2]"),
             (vec![2, 4], good(), None, Some(vec![vec![0, 1]]), "nodes"),
             (vec![2, 4], good(), None, nodes(&[0]), "nodes[2]"),
             (vec![2, 4], good(), None, nodes(&[1, 1]), "nodes[2][0]"),

@@ -164,6 +164,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_objective_remembers_is_kept_and_may_be_missing() {
+        let without = r#"{"step": 2, "updates": 4, "consumed_below": 8, "consumed": []}"#;
+        let mut state: RecoveryState = serde_json::from_str(without).expect("a checkpoint of an earlier version");
+        assert_eq!((state.step, &state.objective), (2, &None));
+        state.objective = Some(serde_json::json!({ "best_accuracy": 0.5 }));
+        let text = serde_json::to_string(&state).expect("serialisable");
+        assert_eq!(serde_json::from_str::<RecoveryState>(&text).expect("valid"), state);
+    }
+
+    #[test]
     fn consumed_groups_close_up_to_a_watermark() {
         let mut state = RecoveryState::default();
         state.consume([1, 2, 5]);
