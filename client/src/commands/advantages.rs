@@ -28,7 +28,11 @@ fn analyse(arguments: &AdvantagesArgs, text: &str) -> Result<Analysis, String> {
     }
     let budgets = budgets(arguments, &input)?;
     let table = ScoreTable::try_new(budgets, input.rewards, input.lengths, input.nodes).map_err(|error| {
-        let origin = if error.place == "budgets" { "--" } else { "standard input: " };
+        let origin = if error.place == "budgets" {
+            "--"
+        } else {
+            "standard input: "
+        };
         format!("{origin}{error}")
     })?;
     let settings = settings(arguments, table.budgets())?;

@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anytime_objectives::ScoreTable;
-use anytime_objectives::statistics::StepStatistics;
-use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
@@ -12,11 +9,11 @@ use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
 
+use super::group_figures::{GroupFigures, show_study_figures};
 use super::run::RunningJob;
 use super::training_order::TrainingOrder;
 use super::training_plan;
 use crate::desk::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
-use crate::evaluate::{generated_tokens_of, thinking_tokens_of};
 use crate::train::StepFigures;
 
 /// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.
@@ -176,75 +173,4 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         queue_groups = metrics.queue_depth, waited, seconds, "step"
     );
     job.context.report_step(metrics);
-}
-
-/// The study's figures as metrics. What a step leaves undefined is NaN, a gap in the curve, rather than the value of an
-/// earlier step.
-fn show_study_figures(metrics: &v1::StepMetrics) {
-    gauge!(names::LEARNER_ANYTIME_REWARD).set(metrics.anytime);
-    gauge!(names::LEARNER_FORMATTED_SHARE).set(metrics.formatted_share);
-    gauge!(names::LEARNER_FINISHED_SHARE).set(metrics.finished_share);
-    gauge!(names::LEARNER_OVERTHINKING_SHARE).set(metrics.overthinking_share);
-    for segment in &metrics.segments {
-        let figures = [
-            ("v1", segment.correlation_v1, segment.variance_v1),
-            ("v2", segment.correlation_v2, segment.variance_v2),
-            ("v", segment.correlation_v, segment.variance_v),
-        ];
-        for (baseline, correlation, variance) in figures {
-            let budget = segment.budget.to_string();
-            gauge!(names::LEARNER_BASELINE_CORRELATION, "baseline" => baseline, "budget" => budget.clone())
-                .set(correlation.unwrap_or(f64::NAN));
-            gauge!(names::LEARNER_BASELINE_VARIANCE, "baseline" => baseline, "budget" => budget)
-                .set(variance.unwrap_or(f64::NAN));
-        }
-    }
-}
-
-/// Means over the groups of a step.
-struct GroupFigures {
-    reward_per_budget: Vec<f64>,
-    mean_thinking_tokens: f64,
-    generated_tokens: u64,
-    formatted_share: f64,
-    finished_share: f64,
-    overthinking_share: f64,
-    segments: Vec<v1::SegmentStatistics>,
-}
-
-impl GroupFigures {
-    fn of(groups: &[QueuedGroup], settings: &JobSettings) -> Self {
-        let mut statistics = StepStatistics::new(&settings.objective, &settings.rollout.budgets);
-        let (mut traces, mut finished, mut summaries, mut formatted) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let (mut thinking_tokens, mut generated_tokens) = (0_u64, 0_u64);
-        for queued in groups {
-            statistics.add(ScoreTable::of_group(&queued.group));
-            thinking_tokens += thinking_tokens_of(&queued.group);
-            generated_tokens += generated_tokens_of(&queued.group);
-            for trace in &queued.group.traces {
-                traces += 1;
-                let finish = trace.thinking.as_ref().map(v1::Generated::finish);
-                finished += u64::from(finish == Some(v1::FinishReason::EndMarker));
-                for summary in trace.nodes.iter().flat_map(|node| &node.summaries) {
-                    summaries += 1;
-                    formatted += u64::from(summary.formatted);
-                }
-            }
-        }
-        let traces_or_one = traces.max(1) as f64;
-        Self {
-            reward_per_budget: statistics.reward_per_budget(),
-            mean_thinking_tokens: thinking_tokens as f64 / traces_or_one,
-            generated_tokens,
-            formatted_share: formatted as f64 / summaries.max(1) as f64,
-            finished_share: finished as f64 / traces_or_one,
-            overthinking_share: statistics.overthinking_share(),
-            segments: statistics.segments(),
-        }
-    }
-
-    /// Unweighted mean over the budgets.
-    fn anytime(&self) -> f64 {
-        self.reward_per_budget.iter().sum::<f64>() / self.reward_per_budget.len().max(1) as f64
-    }
 }
