@@ -18,13 +18,17 @@ const SPEC_MESSAGES: [&str; 10] = [
 ];
 
 /// Enumerations inside them: (field, type), written by their short names.
-const SPEC_ENUMS: [(&str, &str); 13] = [
+const SPEC_ENUMS: [(&str, &str); 17] = [
     ("JobSpec.kind", "JobKind"),
     ("ModelSpec.dtype", "Dtype"),
     ("RolloutSpec.cache_policy", "CacheChoice"),
     ("ObjectiveSpec.prior", "Prior"),
     ("ObjectiveSpec.variance_reduction", "VarianceReduction"),
     ("ObjectiveSpec.summary_method", "SummaryMethod"),
+    ("ObjectiveSpec.mix", "Mix"),
+    ("ObjectiveSpec.summary_weighting", "SummaryWeighting"),
+    ("ObjectiveSpec.summary_prior", "Prior"),
+    ("ObjectiveSpec.length_penalty", "LengthPenalty"),
     ("TrainingSpec.schedule", "Schedule"),
     ("GradingSpec.percents", "Percents"),
     ("GradingSpec.fractions", "Fractions"),

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use anytime_learner::desk::QueuedGroup;
-use anytime_learner::objectives::objective;
 use anytime_learner::train::{Trainer, training_rows};
+use anytime_objectives::objective;
 use anytime_policy::TreeBatch;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;

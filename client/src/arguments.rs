@@ -1,8 +1,12 @@
 //! Every argument of the command line.
 
+mod advantages;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use advantages::{AdvantagesArgs, PriorArgument};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a server cannot be reached, 70 the job failed, \
@@ -41,6 +45,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Check job files without contacting or starting anything
     Check(CheckArgs),
+    /// Compute the advantages of one group from its scores (standard input), to check them by hand
+    Advantages(Box<AdvantagesArgs>),
     /// Run job files on this machine: starts Redis, verifier, learner and actors, and ends them all
     Local(LocalArgs),
     /// Make a small problem and a small model, and train it on this machine

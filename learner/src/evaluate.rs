@@ -1,9 +1,9 @@
 //! Accuracy at every budget: leases for every problem, and the figures of the groups that come back.
 
+use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 
 use crate::bootstrap;
-use crate::objectives::ScoreTable;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;

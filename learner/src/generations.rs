@@ -11,7 +11,7 @@ use anytime_proto::{ShortName as _, v1};
 
 use crate::data::ProblemRow;
 use crate::jobs::store::sync_directory;
-use crate::objectives::ScoreTable;
+use anytime_objectives::ScoreTable;
 
 /// What is needed to make texts of tokens.
 pub struct Reading<'a> {

@@ -10,7 +10,6 @@ pub mod evaluate;
 pub mod generations;
 pub mod hall;
 pub mod jobs;
-pub mod objectives;
 pub mod replay;
 mod reply_stream;
 pub mod server;

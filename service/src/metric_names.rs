@@ -93,6 +93,18 @@ metric_names! {
         "L2 norm of the gradient before clipping, last step.";
     gauge LEARNER_REWARD "anytime_learner_reward" Count
         "Mean score per budget (label `budget`), last step.";
+    gauge LEARNER_ANYTIME_REWARD "anytime_learner_anytime_reward" Count
+        "Mean score over all budgets, last step.";
+    gauge LEARNER_FORMATTED_SHARE "anytime_learner_formatted_share" Count
+        "Share of summaries in the form asked for, last step.";
+    gauge LEARNER_FINISHED_SHARE "anytime_learner_finished_share" Count
+        "Share of traces that ended their thinking themselves, last step.";
+    gauge LEARNER_OVERTHINKING_SHARE "anytime_learner_overthinking_share" Count
+        "Share of traces that were right at an earlier budget and are not at the largest, last step.";
+    gauge LEARNER_BASELINE_CORRELATION "anytime_learner_baseline_correlation" Count
+        "Correlation of a baseline (label `baseline`: v1, v2, v) with the reward to go, by segment (label `budget`).";
+    gauge LEARNER_BASELINE_VARIANCE "anytime_learner_baseline_variance_ratio" Count
+        "Share of the reward to go's variance that a baseline (label `baseline`) leaves, by segment (label `budget`).";
     gauge LEARNER_ACCURACY "anytime_learner_accuracy" Count
         "Accuracy of the last evaluation per budget (label `budget`).";
     gauge LEARNER_EVALUATION_ANYTIME "anytime_learner_evaluation_anytime" Count

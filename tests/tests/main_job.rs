@@ -186,6 +186,8 @@ fn assert_report(out: &Path) {
         assert!(step["loss"].as_f64().unwrap().is_finite());
         assert!(step["mean_staleness"].as_f64().unwrap() <= 1.0, "max_staleness: {step}");
         assert_eq!(step["reward_per_budget"].as_array().unwrap().len(), 4);
+        assert_eq!(step["segments"].as_array().unwrap().len(), 4);
+        assert!(step["generated_tokens"].as_u64().unwrap() > 0);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file per command that is more than a call.
 
+mod advantages;
 mod evaluate;
 mod remote;
 mod report;
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,
         Command::Check(arguments) => check(&arguments, json),
+        Command::Advantages(arguments) => advantages::run(&arguments, json),
         Command::Local(arguments) => local::run(arguments, json).await,
         Command::Demo(arguments) => demo::run(arguments, json).await,
     }

@@ -32,6 +32,9 @@ pub struct RecoveryState {
     pub consumed_below: u64,
     /// Consumed groups at or above `consumed_below`.
     pub consumed: BTreeSet<u64>,
+    /// What the objective remembers of these groups; most remember nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<serde_json::Value>,
 }
 
 impl RecoveryState {
@@ -159,6 +162,16 @@ fn read_tensors(path: &Path, device: Device) -> anyhow::Result<Vec<(String, Tens
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_objective_remembers_is_kept_and_may_be_missing() {
+        let without = r#"{"step": 2, "updates": 4, "consumed_below": 8, "consumed": []}"#;
+        let mut state: RecoveryState = serde_json::from_str(without).expect("a checkpoint of an earlier version");
+        assert_eq!((state.step, &state.objective), (2, &None));
+        state.objective = Some(serde_json::json!({ "best_accuracy": 0.5 }));
+        let text = serde_json::to_string(&state).expect("serialisable");
+        assert_eq!(serde_json::from_str::<RecoveryState>(&text).expect("valid"), state);
+    }
 
     #[test]
     fn consumed_groups_close_up_to_a_watermark() {

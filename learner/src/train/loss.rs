@@ -7,8 +7,10 @@ use tch::{Kind, Tensor};
 /// Settings of the loss that stay the same over a job.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyLoss {
-    /// ε of the clipped ratio.
+    /// ε below 1 of the clipped ratio.
     pub clip: f64,
+    /// ε above 1; larger than `clip` in DAPO (arXiv 2503.14476), so that unlikely tokens can grow.
+    pub clip_high: f64,
     /// Bound of π_prox/π_behaviour.
     pub importance_cap: f64,
 }
@@ -39,12 +41,12 @@ impl TokenTerms {
 }
 
 impl PolicyLoss {
-    /// Σ w · min(π_prox/π_behaviour, cap) · max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε)) with ρ = π/π_prox, and the number of tokens
-    /// whose clipped term is the larger; both scalars. `log_probs`: log π, [n].
+    /// Σ w · min(π_prox/π_behaviour, cap) · max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε_high)) with ρ = π/π_prox, and the number of
+    /// tokens whose clipped term is the larger; both scalars. `log_probs`: log π, [n].
     pub fn sum(&self, log_probs: &Tensor, terms: &TokenTerms) -> (Tensor, Tensor) {
         let ratio = (log_probs - &terms.proximal).exp();
         let plain = -&terms.advantages * &ratio;
-        let clipped = -&terms.advantages * ratio.clamp(1.0 - self.clip, 1.0 + self.clip);
+        let clipped = -&terms.advantages * ratio.clamp(1.0 - self.clip, 1.0 + self.clip_high);
         let importance = (&terms.proximal - &terms.behaviour)
             .exp()
             .clamp_max(self.importance_cap);
@@ -60,6 +62,7 @@ mod tests {
 
     const LOSS: PolicyLoss = PolicyLoss {
         clip: 0.2,
+        clip_high: 0.2,
         importance_cap: 2.0,
     };
 
@@ -94,6 +97,28 @@ mod tests {
         assert!((loss + 1.2).abs() < 1e-6 && gradient.abs() < 1e-9);
         let (loss, gradient) = value_and_gradient(ratio_of_two, &terms(-1.0, -1.0, -1.0));
         assert!((loss - 2.0).abs() < 1e-6 && (gradient - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_upper_clip_is_its_own() {
+        let higher = PolicyLoss {
+            clip_high: 0.28,
+            ..LOSS
+        };
+        let sum = |ratio: f32, advantage: f32| {
+            let (loss, clipped) = higher.sum(&Tensor::from_slice(&[-1.0 + ratio.ln()]), &terms(-1.0, -1.0, advantage));
+            (loss.double_value(&[]), clipped.double_value(&[]))
+        };
+        for (ratio, advantage, expected, expected_clipped) in [
+            (1.25, 1.0, -1.25, 0.0),
+            (1.5, 1.0, -1.28, 1.0),
+            (0.5, -1.0, 0.8, 1.0),
+            (0.75, -1.0, 0.8, 1.0),
+        ] {
+            let (loss, clipped) = sum(ratio, advantage);
+            assert!((loss - expected).abs() < 1e-6, "{ratio}: {loss}");
+            assert_eq!(clipped, expected_clipped, "{ratio}");
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! From scored groups and supervised pairs to training rows: one trace is one row, its prefix computed once.
 
+use anytime_objectives::TraceTargets;
 use anytime_policy::{Branch, TreeRow};
 use anytime_proto::v1;
-
-use crate::objectives::TraceTargets;
 
 /// One row with what is known of each of its trained tokens.
 pub struct TrainingRow {

@@ -1,6 +1,7 @@
 //! Master weights, the optimiser, and the two updates: policy gradient and supervised.
 
 use anyhow::Context as _;
+use anytime_objectives::{InvalidState, Objective, objective};
 use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -13,7 +14,6 @@ use super::optimiser::AdamW;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
 use crate::desk::{Interrupted, QueuedGroup};
-use crate::objectives::{Objective, objective};
 
 /// Elements of the logits that exist at a time: 30 MB in f32 on CPU, which stays in the last cache, and which malloc
 /// keeps for the next chunk: blocks above 32 MiB go back to the system, and every page of the next one is a fault.
@@ -89,6 +89,7 @@ impl Trainer {
             objective: objective(&settings.objective),
             policy_loss: PolicyLoss {
                 clip: training.clip,
+                clip_high: training.clip_high,
                 importance_cap: training.importance_cap,
             },
             temperature: f64::from(sampling.temperature),
@@ -122,6 +123,19 @@ impl Trainer {
     /// The optimiser, for taking over a recovery checkpoint.
     pub fn optimiser_mut(&mut self) -> &mut AdamW {
         &mut self.optimiser
+    }
+
+    /// What the objective has to find again after a restart.
+    pub fn objective_state(&self) -> Option<serde_json::Value> {
+        self.objective.state()
+    }
+
+    /// Takes over what [`Trainer::objective_state`] gave.
+    ///
+    /// # Errors
+    /// If it is the state of another objective.
+    pub fn restore_objective(&mut self, state: serde_json::Value) -> Result<(), InvalidState> {
+        self.objective.restore(state)
     }
 
     /// One step of policy gradient over scored groups: `minibatches` optimiser updates. `version` is the one that

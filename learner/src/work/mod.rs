@@ -1,5 +1,6 @@
 //! What a job does on its thread: prepare, then train, fine-tune or evaluate.
 
+mod group_figures;
 mod plan;
 mod prepare;
 mod run;

@@ -65,6 +65,9 @@ impl<'a> RunningJob<'a> {
         let mut state = RecoveryState::default();
         if let Some((saved, optimiser)) = recovered {
             trainer.optimiser_mut().restore(saved.updates, optimiser)?;
+            if let Some(objective) = saved.objective.clone() {
+                trainer.restore_objective(objective)?;
+            }
             state = saved;
         }
         info!(
@@ -163,6 +166,7 @@ impl<'a> RunningJob<'a> {
     /// Writes the recovery checkpoint of the current step.
     pub(super) fn save_recovery(&mut self) -> anyhow::Result<()> {
         self.state.updates = self.trainer.optimiser().updates();
+        self.state.objective = self.trainer.objective_state();
         checkpoint::save(self.context.directory(), &self.state, &self.trainer)
     }
 

@@ -9,12 +9,11 @@ use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
 
+use super::group_figures::{GroupFigures, show_study_figures};
 use super::run::RunningJob;
 use super::training_order::TrainingOrder;
 use super::training_plan;
 use crate::desk::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
-use crate::evaluate::{generated_tokens_of, thinking_tokens_of};
-use crate::objectives::ScoreTable;
 use crate::train::StepFigures;
 
 /// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.
@@ -122,7 +121,7 @@ impl ProblemSource for ShuffledProblems {
 fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, waited: Duration, elapsed: Duration) {
     let (waited, seconds) = (waited.as_secs_f64(), elapsed.as_secs_f64());
     let settings = job.context.settings();
-    let of_groups = GroupFigures::of(groups, settings.rollout.budgets.len());
+    let of_groups = GroupFigures::of(groups, settings);
     let tokens = figures.trained_tokens.max(1) as f64;
     let metrics = v1::StepMetrics {
         step: job.state.step,
@@ -130,6 +129,8 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         loss: figures.loss,
         learning_rate: figures.learning_rate,
         gradient_norm: figures.gradient_norm,
+        anytime: of_groups.anytime(),
+        r#final: of_groups.reward_per_budget.last().copied().unwrap_or(0.0),
         reward_per_budget: of_groups.reward_per_budget,
         mean_thinking_tokens: of_groups.mean_thinking_tokens,
         trained_tokens: figures.trained_tokens,
@@ -143,7 +144,9 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         step_seconds: seconds,
         formatted_share: of_groups.formatted_share,
         finished_share: of_groups.finished_share,
-        ..v1::StepMetrics::default()
+        segments: of_groups.segments,
+        overthinking_share: of_groups.overthinking_share,
+        generated_tokens: of_groups.generated_tokens,
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);
@@ -160,6 +163,7 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
     for (budget, reward) in settings.rollout.budgets.iter().zip(&metrics.reward_per_budget) {
         gauge!(names::LEARNER_REWARD, "budget" => budget.to_string()).set(*reward);
     }
+    show_study_figures(&metrics);
     counter!(names::LEARNER_TOKENS).increment(metrics.trained_tokens);
     histogram!(names::LEARNER_STEP_SECONDS).record(seconds);
     info!(
@@ -169,47 +173,4 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         queue_groups = metrics.queue_depth, waited, seconds, "step"
     );
     job.context.report_step(metrics);
-}
-
-/// Means over the groups of a step.
-struct GroupFigures {
-    reward_per_budget: Vec<f64>,
-    mean_thinking_tokens: f64,
-    generated_tokens: u64,
-    formatted_share: f64,
-    finished_share: f64,
-}
-
-impl GroupFigures {
-    fn of(groups: &[QueuedGroup], budgets: usize) -> Self {
-        let mut rewards = vec![0.0; budgets];
-        let (mut traces, mut finished, mut summaries, mut formatted) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let (mut thinking_tokens, mut generated_tokens) = (0_u64, 0_u64);
-        for queued in groups {
-            for row in ScoreTable::of_group(&queued.group).mean_per_budget() {
-                for (sum, reward) in rewards.iter_mut().zip(row) {
-                    *sum += reward;
-                }
-            }
-            thinking_tokens += thinking_tokens_of(&queued.group);
-            generated_tokens += generated_tokens_of(&queued.group);
-            for trace in &queued.group.traces {
-                traces += 1;
-                let finish = trace.thinking.as_ref().map(v1::Generated::finish);
-                finished += u64::from(finish == Some(v1::FinishReason::EndMarker));
-                for summary in trace.nodes.iter().flat_map(|node| &node.summaries) {
-                    summaries += 1;
-                    formatted += u64::from(summary.formatted);
-                }
-            }
-        }
-        let traces_or_one = traces.max(1) as f64;
-        Self {
-            reward_per_budget: rewards.iter().map(|sum| sum / traces_or_one).collect(),
-            mean_thinking_tokens: thinking_tokens as f64 / traces_or_one,
-            generated_tokens,
-            formatted_share: formatted as f64 / summaries.max(1) as f64,
-            finished_share: finished as f64 / traces_or_one,
-        }
-    }
 }

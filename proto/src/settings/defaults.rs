@@ -54,15 +54,7 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     grading.lists.get_or_insert(v1::Lists::Unordered.into());
     grading.brackets.get_or_insert(v1::Brackets::Lenient.into());
 
-    let objective = filled.objective.get_or_insert_default();
-    objective.name.get_or_insert_with(|| "brpo".to_owned());
-    objective.lambda.get_or_insert(0.5);
-    objective.prior.get_or_insert(v1::Prior::Linear.into());
-    objective
-        .variance_reduction
-        .get_or_insert(v1::VarianceReduction::Brpo.into());
-    objective.summary_method.get_or_insert(v1::SummaryMethod::Brpo.into());
-    objective.summary_weight.get_or_insert(1.0);
+    fill_objective(filled.objective.get_or_insert_default());
 
     let training = filled.training.get_or_insert_default();
     let batch = *training.batch.get_or_insert(64);
@@ -77,7 +69,8 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     training.epsilon.get_or_insert(1e-8);
     training.weight_decay.get_or_insert(0.01);
     training.gradient_clip.get_or_insert(1.0);
-    training.clip.get_or_insert(0.2);
+    let clip = *training.clip.get_or_insert(0.2);
+    training.clip_high.get_or_insert(clip);
     training.importance_cap.get_or_insert(2.0);
     training.max_staleness.get_or_insert(1);
     training.normaliser.get_or_insert_with(|| {
@@ -107,4 +100,24 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     checkpoint.recovery_every.get_or_insert(20);
     checkpoint.export_every.get_or_insert(0);
     filled
+}
+
+/// The same for the objective alone.
+pub(super) fn fill_objective(objective: &mut v1::ObjectiveSpec) {
+    objective.name.get_or_insert_with(|| "brpo".to_owned());
+    objective.lambda.get_or_insert(0.5);
+    objective.prior.get_or_insert(v1::Prior::Linear.into());
+    objective
+        .variance_reduction
+        .get_or_insert(v1::VarianceReduction::Brpo.into());
+    objective.summary_method.get_or_insert(v1::SummaryMethod::Brpo.into());
+    objective.summary_weight.get_or_insert(1.0);
+    objective.mix.get_or_insert(v1::Mix::Index.into());
+    objective.leave_one_out.get_or_insert(false);
+    objective
+        .summary_weighting
+        .get_or_insert(v1::SummaryWeighting::Code.into());
+    objective.summary_prior.get_or_insert(v1::Prior::Uniform.into());
+    objective.length_penalty.get_or_insert(v1::LengthPenalty::None.into());
+    objective.length_coefficient.get_or_insert(0.2);
 }

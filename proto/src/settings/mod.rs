@@ -6,6 +6,7 @@
 
 mod defaults;
 mod file;
+mod objective;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -16,6 +17,7 @@ use crate::v1;
 
 pub use defaults::with_defaults;
 pub use file::{JobFileError, parse_job_file};
+pub use objective::ObjectiveSettings;
 
 /// A setting that cannot work.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -123,19 +125,6 @@ pub struct RolloutSettings {
     pub lease_seconds: u32,
 }
 
-/// See `ObjectiveSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct ObjectiveSettings {
-    pub name: String,
-    pub lambda: f64,
-    /// P_1 … P_S: the prior spelled out over the budgets, none negative, sum 1.
-    pub prior: Vec<f64>,
-    pub variance_reduction: v1::VarianceReduction,
-    pub summary_method: v1::SummaryMethod,
-    pub summary_weight: f64,
-}
-
 /// See `TrainingSpec` in job.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -152,6 +141,7 @@ pub struct TrainingSettings {
     pub weight_decay: f64,
     pub gradient_clip: f64,
     pub clip: f64,
+    pub clip_high: f64,
     pub importance_cap: f64,
     pub max_staleness: u64,
     /// None: by device.

@@ -36,6 +36,8 @@ fn defaults_are_the_papers() {
     // 8000 + 16·128 + 128, the response width of the reference code at 8k.
     assert_eq!(settings.training.normaliser, 10176.0);
     assert_eq!(settings.objective.prior, [0.1, 0.2, 0.3, 0.4]);
+    assert_eq!(settings.objective.summary_prior, [0.25; 4]);
+    assert_eq!((settings.training.clip, settings.training.clip_high), (0.2, 0.2));
     assert_eq!(settings.evaluation.sampling.temperature, 0.6);
     assert_eq!(settings.markers.summary, "\n\n**Final Answer**\n");
 }
@@ -50,6 +52,18 @@ fn conventions_of_grading_are_settings() {
     assert_eq!(grading.units(), v1::Units::Required);
     assert_eq!(grading.lists(), v1::Lists::Unordered);
     assert!(parse("[grading]\nunits = \"metric\"").is_err());
+}
+
+#[test]
+fn settings_of_the_objective_and_the_clip() {
+    let settings = parse("[objective]\nmix = \"budget\"\nsummary_weighting = \"equation10\"\nsummary_prior = \"base\"")
+        .expect("valid");
+    assert_eq!(settings.objective.mix, v1::Mix::Budget);
+    assert_eq!(settings.objective.summary_weighting, v1::SummaryWeighting::Equation10);
+    assert_eq!(settings.objective.summary_prior, [0.0, 0.0, 0.0, 1.0]);
+    let spec = parse_job_file(&TRAIN.replace("steps = 3", "steps = 3\nclip = 0.1")).expect("valid");
+    let training = JobSettings::try_new(&spec).expect("valid").training;
+    assert_eq!((training.clip, training.clip_high), (0.1, 0.1));
 }
 
 #[test]
@@ -95,6 +109,11 @@ fn values_that_cannot_work_are_named() {
             "[objective]\nprior_weights = [1.0, 0.0, 0.0, 0.0]",
             "objective.prior_weights",
         ),
+        (
+            "[objective]\nsummary_prior = \"explicit\"\nsummary_prior_weights = [1.0]",
+            "objective.summary_prior_weights",
+        ),
+        ("[objective]\nlength_coefficient = 1.5", "objective.length_coefficient"),
         ("[markers]\nend = \"\"", "markers.end"),
         ("[markers]\nsummary = \"so </think> it is\"", "markers.summary"),
         ("[markers]\ncut = \"cut here </think>\"", "markers.cut"),
@@ -115,6 +134,7 @@ fn training_values_that_cannot_work_are_named() {
         ("steps = 1\nlearning_rate = 0.0", "training.learning_rate"),
         ("steps = 1\nlearning_rate = inf", "training.learning_rate"),
         ("steps = 1\nclip = 1.0", "training.clip"),
+        ("steps = 1\nclip_high = 0.0", "training.clip_high"),
         ("steps = 1\nbatch = 8\nqueue_groups = 7", "training.queue_groups"),
         ("steps = 1\nbeta2 = 1.0", "training.beta2"),
     ];

@@ -7,13 +7,7 @@ use super::{
 use crate::ShortName;
 use crate::v1;
 
-type Checked<T> = Result<T, InvalidSetting>;
-
-/// Objectives that exist; the learner has one file for each.
-const OBJECTIVES: [&str; 2] = ["brpo", "grpo"];
-
-/// How far a prior's sum may be from 1: what decimal fractions in a file leave.
-const PRIOR_TOLERANCE: f64 = 1e-6;
+pub(super) type Checked<T> = Result<T, InvalidSetting>;
 
 /// Largest number of traces, summaries, … of one problem: beyond it is a typing error.
 const MAX_COUNT: u32 = 4096;
@@ -28,7 +22,7 @@ pub(super) fn check(spec: &v1::JobSpec) -> Checked<JobSettings> {
     let data = check_data(&spec.data.clone().unwrap_or_default(), kind)?;
     let markers = check_markers(&spec.markers.clone().unwrap_or_default())?;
     let rollout = check_rollout(&spec.rollout.clone().unwrap_or_default())?;
-    let objective = check_objective(&spec.objective.clone().unwrap_or_default(), &rollout)?;
+    let objective = ObjectiveSettings::try_new(&spec.objective.clone().unwrap_or_default(), &rollout.budgets)?;
     let training = check_training(&spec.training.unwrap_or_default(), kind)?;
     let evaluation = check_evaluation(&spec.evaluation.clone().unwrap_or_default(), kind)?;
     let checkpoint = check_checkpoint(&spec.checkpoint.clone().unwrap_or_default());
@@ -160,67 +154,6 @@ fn check_grading(grading: &v1::GradingSpec) -> Checked<v1::Conventions> {
     })
 }
 
-fn check_objective(objective: &v1::ObjectiveSpec, rollout: &RolloutSettings) -> Checked<ObjectiveSettings> {
-    let name = objective.name.clone().unwrap_or_default();
-    if !OBJECTIVES.contains(&name.as_str()) {
-        return Err(InvalidSetting::new("objective.name", name, OBJECTIVES.join(", ")));
-    }
-    let prior: v1::Prior = enumeration("objective.prior", objective.prior.unwrap_or_default())?;
-    Ok(ObjectiveSettings {
-        name,
-        lambda: number(
-            "objective.lambda",
-            objective.lambda,
-            |x| x > 0.0 && x <= 1.0,
-            "above 0, up to 1",
-        )?,
-        prior: spell_out_prior(prior, &objective.prior_weights, &rollout.budgets)?,
-        variance_reduction: enumeration(
-            "objective.variance_reduction",
-            objective.variance_reduction.unwrap_or_default(),
-        )?,
-        summary_method: enumeration("objective.summary_method", objective.summary_method.unwrap_or_default())?,
-        summary_weight: number(
-            "objective.summary_weight",
-            objective.summary_weight,
-            |x| x >= 0.0,
-            "0 or more",
-        )?,
-    })
-}
-
-/// P_1 … P_S (paper 1.2): uniform 1/S, linear b_i/Σb, base [0, …, 0, 1], or the given weights.
-fn spell_out_prior(prior: v1::Prior, weights: &[f64], budgets: &[u32]) -> Checked<Vec<f64>> {
-    let field = "objective.prior_weights";
-    if prior != v1::Prior::Explicit && !weights.is_empty() {
-        return Err(InvalidSetting::new(
-            field,
-            weights,
-            "nothing, unless `objective.prior` is \"explicit\"",
-        ));
-    }
-    let count = budgets.len();
-    match prior {
-        v1::Prior::Uniform => Ok(vec![1.0 / count as f64; count]),
-        v1::Prior::Base => Ok((1..=count)
-            .map(|budget| if budget == count { 1.0 } else { 0.0 })
-            .collect()),
-        v1::Prior::Linear | v1::Prior::Unspecified => {
-            let total: f64 = budgets.iter().copied().map(f64::from).sum();
-            Ok(budgets.iter().map(|budget| f64::from(*budget) / total).collect())
-        }
-        v1::Prior::Explicit => {
-            let sum: f64 = weights.iter().sum();
-            let negative = weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0);
-            if weights.len() != count || negative || (sum - 1.0).abs() > PRIOR_TOLERANCE {
-                let allowed = format!("{count} weights (one per budget), none negative, with sum 1 (here {sum})");
-                return Err(InvalidSetting::new(field, weights, allowed));
-            }
-            Ok(weights.iter().map(|weight| weight / sum).collect())
-        }
-    }
-}
-
 fn check_training(training: &v1::TrainingSpec, kind: v1::JobKind) -> Checked<TrainingSettings> {
     let steps = match training.steps {
         Some(steps) if steps > 0 => steps,
@@ -274,6 +207,7 @@ fn check_training(training: &v1::TrainingSpec, kind: v1::JobKind) -> Checked<Tra
             |x| x > 0.0 && x < 1.0,
             "between 0 and 1",
         )?,
+        clip_high: number("training.clip_high", training.clip_high, positive, "above 0")?,
         importance_cap: number(
             "training.importance_cap",
             training.importance_cap,
@@ -362,7 +296,7 @@ fn count(field: &str, value: Option<u32>, most: u32) -> Checked<u32> {
     Err(InvalidSetting::new(field, value, format!("1 to {most}")))
 }
 
-fn number(field: &str, value: Option<f64>, valid: impl Fn(f64) -> bool, allowed: &str) -> Checked<f64> {
+pub(super) fn number(field: &str, value: Option<f64>, valid: impl Fn(f64) -> bool, allowed: &str) -> Checked<f64> {
     let value = value.unwrap_or_default();
     if value.is_finite() && valid(value) {
         return Ok(value);
@@ -370,7 +304,7 @@ fn number(field: &str, value: Option<f64>, valid: impl Fn(f64) -> bool, allowed:
     Err(InvalidSetting::new(field, value, allowed))
 }
 
-fn enumeration<E: ShortName>(field: &str, number: i32) -> Checked<E> {
+pub(super) fn enumeration<E: ShortName>(field: &str, number: i32) -> Checked<E> {
     match E::try_from(number) {
         Ok(variant) if number != 0 => Ok(variant),
         _ => Err(InvalidSetting::new(field, number, E::allowed())),
