@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anytime::demo::{
-    CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, job_specs, prepare, write_data, write_jobs, write_model,
+    CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, TaskName, job_specs, prepare, write_data, write_jobs, write_model,
 };
+use anytime::overrides::OverrideArgs;
 use anytime_proto::settings::{JobSettings, parse_job_file};
 use anytime_proto::v1;
 use serde_json::Value;
@@ -44,7 +45,7 @@ fn evaluate(problem: &str) -> u32 {
 #[test]
 fn answers_are_right_and_the_test_set_is_held_out() {
     let directory = tempfile::tempdir().unwrap();
-    write_data(directory.path(), 7, &SIZES).unwrap();
+    write_data(TaskName::Chains, directory.path(), 7, &SIZES).unwrap();
     let train = rows(&directory.path().join("train.jsonl"));
     let test = rows(&directory.path().join("test.jsonl"));
     assert_eq!((train.len(), test.len()), (400, 100));
@@ -66,7 +67,7 @@ fn answers_are_right_and_the_test_set_is_held_out() {
 #[test]
 fn the_warm_start_teaches_the_value_that_the_thinking_has_established() {
     let directory = tempfile::tempdir().unwrap();
-    write_data(directory.path(), 7, &SIZES).unwrap();
+    write_data(TaskName::Chains, directory.path(), 7, &SIZES).unwrap();
     let (mut whole, mut cut, mut before_any_step) = (0, 0, 0);
     for row in rows(&directory.path().join("sft.jsonl")) {
         let (problem, prefix) = row["prompt"].split_once('=').unwrap();
@@ -112,7 +113,7 @@ fn check_steps(problem: &str, thinking: &str) {
 fn the_same_seed_gives_the_same_files() {
     let read = |seed: u64| {
         let directory = tempfile::tempdir().unwrap();
-        write_data(directory.path(), seed, &SIZES).unwrap();
+        write_data(TaskName::Chains, directory.path(), seed, &SIZES).unwrap();
         ["train.jsonl", "test.jsonl", "sft.jsonl"]
             .map(|name| std::fs::read_to_string(directory.path().join(name)).unwrap())
     };
@@ -146,7 +147,7 @@ fn the_tokenizer_has_one_token_per_character_and_marker() {
     let with_end: Vec<u32> = [ids, encode("<eos>")].concat();
     assert_eq!(tokenizer.decode(&with_end, true).unwrap(), row);
     assert!(
-        tokenizer.encode("4*2", false).is_err(),
+        tokenizer.encode("4/2", false).is_err(),
         "what is not in the vocabulary is refused"
     );
 
@@ -161,7 +162,7 @@ fn the_tokenizer_has_one_token_per_character_and_marker() {
 fn job_files_move_with_the_directory_and_the_seed() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("else \"where\"");
-    let specs = prepare(&out, Some(9)).unwrap();
+    let specs = prepare(TaskName::Chains, &out, Some(9), &OverrideArgs::default()).unwrap();
     let out = out.to_str().unwrap();
     let [sft, train] = [0, 1].map(|index| JobSettings::try_new(&specs[index]).unwrap());
     assert_eq!((sft.kind, train.kind), (v1::JobKind::Sft, v1::JobKind::Train));
@@ -203,7 +204,7 @@ fn job_files_move_with_the_directory_and_the_seed() {
 #[test]
 fn without_another_directory_the_job_files_are_the_repositorys() {
     let directory = tempfile::tempdir().unwrap();
-    let specs = job_specs(Path::new("runs/demo"), None).unwrap();
+    let specs = job_specs(TaskName::Chains, Path::new("runs/demo"), None).unwrap();
     let written = write_jobs(directory.path(), &specs).unwrap();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (path, name) in written.iter().zip(["sft.toml", "train.toml"]) {
