@@ -2,10 +2,15 @@
 //! a report of what holds. [`grid`] says what is run, [`run`] runs what is missing, [`results`] keeps what came of it,
 //! [`report`] makes pictures and tables of that alone.
 
+pub mod claims;
+pub mod figures;
 pub mod grid;
+pub mod report;
 pub mod results;
 mod run;
 pub mod statistics;
+pub mod summary;
+pub mod tables;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +20,7 @@ use serde_json::json;
 
 use self::grid::Study;
 use self::run::Runner;
+use self::summary::Summary;
 use crate::arguments::{StudyAction, StudyArgs};
 use crate::interrupt::Interrupt;
 use crate::output::{make_directory, print_json, print_line, write_whole};
@@ -57,9 +63,40 @@ pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> 
 
 /// `anytime study report`
 fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
-    let results = results::load(directory)?.with_context(|| format!("no results in {}", directory.display()))?;
+    let Some(results) = results::load(directory)? else {
+        let message = format!(
+            "{}: allowed: a directory with {}",
+            directory.display(),
+            results::RESULTS_FILE
+        );
+        return Err(ExitError::configuration(message).into());
+    };
+    let study = study_of(directory)?;
+    let title = match &study {
+        Some(study) => study.title.clone(),
+        None => "Study".to_owned(),
+    };
+    let order: Vec<String> = study
+        .iter()
+        .flat_map(|study| &study.methods)
+        .map(|method| method.name.clone())
+        .collect();
+    let comparisons = study.as_ref().map(|study| study.comparisons.as_slice());
+    let summary = Summary::try_new(title, &results, &order, comparisons)?;
+    let files = report::write(&summary, directory)?;
     if json {
-        return print_json(&json!({ "out": directory, "runs": results }));
+        return print_json(&json!({ "report": files.report, "figures": files.figures, "runs": results }));
     }
-    print_line(&directory.display().to_string())
+    print_line(&format!("report: {}", files.report.display()))
+}
+
+/// The study whose results these are. Results alone are enough for a report: then every method is compared with the
+/// first.
+fn study_of(directory: &Path) -> anyhow::Result<Option<Study>> {
+    let path = directory.join(STUDY_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(Study::parse(&path.display().to_string(), &text)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
 }
