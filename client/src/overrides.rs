@@ -35,18 +35,29 @@ pub fn parse(text: &str) -> Result<Table, ExitError> {
     Ok(table)
 }
 
-/// Settings by dotted names, as a study file has them, as nested tables.
+/// Settings by dotted names or in sections, as a study file has them, as nested tables.
 ///
 /// # Errors
 /// As [`parse`].
 pub fn from_dotted(settings: &Table) -> Result<Table, ExitError> {
     let mut all = Table::new();
-    for (key, value) in settings {
-        let table = nested(key, value.clone())?;
-        check_names(key, &table)?;
-        merge(&mut all, &table);
-    }
+    add_settings(&mut all, "", settings)?;
     Ok(all)
+}
+
+/// One setting at a time, so that an error has its whole name.
+fn add_settings(all: &mut Table, prefix: &str, settings: &Table) -> Result<(), ExitError> {
+    for (name, value) in settings {
+        let key = format!("{prefix}{name}");
+        if let Value::Table(section) = value {
+            add_settings(all, &format!("{key}."), section)?;
+            continue;
+        }
+        let table = nested(&key, value.clone())?;
+        check_names(&key, &table)?;
+        merge(all, &table);
+    }
+    Ok(())
 }
 
 /// Puts every setting of `over` in the place of the one in `table`; sections are merged, everything else is replaced.

@@ -217,3 +217,95 @@ fn without_another_directory_the_job_files_are_the_repositorys() {
         );
     }
 }
+
+/// Of `3*7+4*8=`.
+fn terms(problem: &str) -> Vec<(u32, u32)> {
+    let digit = |text: &str| text.parse::<u32>().unwrap();
+    let terms = problem.strip_suffix('=').unwrap().split('+');
+    terms
+        .map(|term| {
+            let (times, addend) = term.split_once('*').unwrap();
+            (digit(times), digit(addend))
+        })
+        .collect()
+}
+
+#[test]
+fn products_are_taught_mostly_the_long_way_and_every_token_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    write_data(TaskName::Products, directory.path(), 3, &SIZES).unwrap();
+    write_model(directory.path()).unwrap();
+    let tokenizer = Tokenizer::from_file(directory.path().join("tokenizer.json")).unwrap();
+    let test = rows(&directory.path().join("test.jsonl"));
+    let held_out: HashSet<&str> = test.iter().map(|row| row["problem"].as_str()).collect();
+    for row in rows(&directory.path().join("train.jsonl")).iter().chain(&test) {
+        let terms = terms(&row["problem"]);
+        assert!((2..=3).contains(&terms.len()), "{row:?}");
+        let sum: u32 = terms.iter().map(|(times, addend)| times * addend).sum();
+        assert_eq!(row["answer"], (sum % 10).to_string(), "{row:?}");
+    }
+    let (mut long, mut concise) = (0, 0);
+    for row in rows(&directory.path().join("sft.jsonl")) {
+        let (problem, prefix) = row["prompt"].split_once('=').unwrap();
+        let problem = format!("{problem}=");
+        assert!(!held_out.contains(problem.as_str()));
+        assert!(
+            tokenizer
+                .encode(format!("{}{}", row["prompt"], row["completion"]), false)
+                .is_ok()
+        );
+        if !prefix.is_empty() {
+            continue;
+        }
+        let terms = terms(&problem);
+        let (thinking, _) = row["completion"].split_once(END_MARKER).unwrap();
+        let additions: u32 = terms.iter().map(|term| term.0).sum();
+        if thinking.starts_with('=') {
+            concise += 1;
+            // `=1;` and `=23;` for every further term.
+            assert_eq!(thinking.len(), 3 + 4 * (terms.len() - 1), "{row:?}");
+        } else {
+            long += 1;
+            assert_eq!(thinking.len(), additions as usize + terms.len(), "{row:?}");
+        }
+        let answer: u32 = terms.iter().map(|(times, addend)| times * addend).sum::<u32>() % 10;
+        assert!(thinking.ends_with(&format!("{answer};")), "{row:?}");
+    }
+    // 15 % of about 1,400; three standard deviations are 40.
+    assert!((170..=250).contains(&concise), "{concise} of {}", long + concise);
+}
+
+#[test]
+fn sums_are_right_and_held_out_whatever_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    write_data(TaskName::Sums, directory.path(), 3, &Sizes::of(TaskName::Sums)).unwrap();
+    let numbers = |row: &HashMap<String, String>| {
+        let text = row["problem"]
+            .strip_prefix("What is ")
+            .unwrap()
+            .strip_suffix('?')
+            .unwrap();
+        let mut numbers: Vec<u32> = text.split(" + ").map(|number| number.parse().unwrap()).collect();
+        assert_eq!(row["answer"], numbers.iter().sum::<u32>().to_string());
+        assert!(numbers.iter().all(|number| (10..100).contains(number)));
+        numbers.sort_unstable();
+        numbers
+    };
+    let test: HashSet<Vec<u32>> = rows(&directory.path().join("test.jsonl")).iter().map(numbers).collect();
+    let train: Vec<Vec<u32>> = rows(&directory.path().join("train.jsonl"))
+        .iter()
+        .map(numbers)
+        .collect();
+    assert_eq!((train.len(), test.len()), (2000, 128));
+    assert!(train.iter().all(|sum| !test.contains(sum)));
+    for count in [2, 3] {
+        assert!(train.iter().filter(|sum| sum.len() == count).count() > 800);
+    }
+    assert!(!directory.path().join("sft.jsonl").exists());
+    let too_many = Sizes {
+        train: 10_000_000,
+        ..Sizes::of(TaskName::Sums)
+    };
+    let refused = write_data(TaskName::Sums, &directory.path().join("more"), 3, &too_many).unwrap_err();
+    assert!(refused.to_string().contains("--train 10000000"), "{refused}");
+}

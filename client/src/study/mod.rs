@@ -23,7 +23,7 @@ use self::run::Runner;
 use self::summary::Summary;
 use crate::arguments::{StudyAction, StudyArgs};
 use crate::interrupt::Interrupt;
-use crate::output::{make_directory, print_json, print_line, write_whole};
+use crate::output::{make_directory, print_json, print_line};
 
 /// Copy of the study file in the study's directory; the report takes title and comparisons from it.
 const STUDY_FILE: &str = "study.toml";
@@ -42,14 +42,16 @@ pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> 
     make_directory(&out)?;
     let mut runner = Runner {
         study: &study,
+        text: &text,
         out: &out,
         processes: &arguments.processes,
         interrupt: Interrupt::try_new()?,
         results: results::load(&out)?.unwrap_or_default(),
     };
-    write_whole(&out.join(STUDY_FILE), &text)?;
     let failed = runner.run().await?;
-    report(&out, json)?;
+    if !runner.results.is_empty() {
+        report(&out, json)?;
+    }
     if failed.is_empty() {
         return Ok(());
     }

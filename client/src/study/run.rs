@@ -31,6 +31,8 @@ struct WarmStart {
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     pub(super) study: &'a Study,
+    /// Of the study file, for the copy beside the results.
+    pub(super) text: &'a str,
     pub(super) out: &'a Path,
     pub(super) processes: &'a ProcessArgs,
     pub(super) interrupt: Interrupt,
@@ -45,6 +47,7 @@ impl Runner<'_> {
     pub(super) async fn run(&mut self) -> anyhow::Result<Vec<String>> {
         let _lock = lock(self.out)?;
         let plans = self.plans()?;
+        write_whole(&self.out.join(super::STUDY_FILE), self.text)?;
         let total = plans.len();
         let mut failed = Vec::new();
         for (index, plan) in plans.iter().enumerate() {

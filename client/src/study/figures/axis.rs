@@ -111,7 +111,7 @@ mod tests {
         );
         assert_eq!(
             labels(&Axis::round(0.0, 1.7e6, 4)),
-            ["0", "500k", "1000k", "1500k", "2000k"]
+            ["0", "0.5M", "1.0M", "1.5M", "2.0M"]
         );
         assert_eq!(
             labels(&Axis::round(0.5, 0.5, 4)).len(),
