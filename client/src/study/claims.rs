@@ -84,11 +84,11 @@ pub struct Claim {
     pub methods: Vec<usize>,
 }
 
+/// Two methods by number, their test, and its p value corrected over all comparisons.
+pub type Comparison = ((usize, usize), PairedTest, Option<f64>);
+
 /// Every comparison of the study by one figure, with p values corrected over them.
-pub fn compare_all(
-    summary: &Summary<'_>,
-    value: impl Fn(&RunResult) -> Option<f64>,
-) -> Vec<((usize, usize), PairedTest, Option<f64>)> {
+pub fn compare_all(summary: &Summary<'_>, value: impl Fn(&RunResult) -> Option<f64>) -> Vec<Comparison> {
     let mut tests = Vec::new();
     for pair in &summary.comparisons {
         if let Some(test) = summary.paired(*pair, &value) {

@@ -109,7 +109,8 @@ const TESTS_TEXT: &str = "Runs of the same seed share data, first weights and wa
 differences within seeds. Holm's correction is over the rows of the table. The sign-flip test goes through all sign \
 patterns; with n pairs its p value cannot be below 2^(1−n).";
 const COST_TEXT: &str = "Between two evaluations a run is interpolated. Where a method is cut short, a falling learning \
-rate had not yet fallen all the way.";
+rate had not yet fallen all the way. Wall time is that of the training steps; what actors generate during an evaluation \
+is waiting when the next step begins, so that it counts a little too low.";
 const RUNS_TEXT: &str = "Each run links to its report.json below this directory, where that was kept; results.json has \
 every setting of every run.";
 

@@ -250,9 +250,9 @@ pub fn what_holds(summary: &Summary<'_>) -> String {
 pub fn runs(summary: &Summary<'_>) -> String {
     let mut html = String::new();
     for method in &summary.methods {
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<h3 id=\"{}\">{} <small>preset {}</small></h3>\n",
+            "<h3 id=\"{}\">{} <small>preset {}</small></h3>",
             method_anchor(&method.name),
             escape(&method.name),
             escape(&method.preset)
