@@ -84,6 +84,9 @@ pub struct Claim {
     pub methods: Vec<usize>,
 }
 
+/// Name and value of what is compared.
+type Measure = (&'static str, fn(&RunResult) -> Option<f64>);
+
 /// Two methods by number, their test, and its p value corrected over all comparisons.
 pub type Comparison = ((usize, usize), PairedTest, Option<f64>);
 
@@ -109,11 +112,12 @@ pub fn compare_all(summary: &Summary<'_>, value: impl Fn(&RunResult) -> Option<f
 /// All claims that the study can say something about.
 pub fn claims(summary: &Summary<'_>) -> Vec<Claim> {
     let mut claims = Vec::new();
-    let measures: [(&str, fn(&RunResult) -> Option<f64>); 2] = [
+    let measures: [Measure; 2] = [
         ("anytime accuracy", |run| Some(run.anytime)),
         ("final accuracy", |run| Some(run.final_accuracy)),
     ];
     let by_measure = measures.map(|(name, value)| (name, compare_all(summary, value)));
+    let at_every_budget = at_every_budget_corrected(summary);
     for pair in &summary.comparisons {
         for (measure, tests) in &by_measure {
             if let Some((_, test, p_holm)) = tests.iter().find(|(found, ..)| found == pair) {
@@ -127,7 +131,8 @@ pub fn claims(summary: &Summary<'_>) -> Vec<Claim> {
                 });
             }
         }
-        claims.extend(at_every_budget(summary, *pair));
+        let of_pair = at_every_budget.iter().filter(|(found, _)| found == pair);
+        claims.extend(of_pair.map(|(_, claim)| claim.clone()));
     }
     for number in 0..summary.methods.len() {
         claims.extend(lowest_variance(summary, number));
@@ -142,30 +147,53 @@ fn claim_text(summary: &Summary<'_>, pair: (usize, usize)) -> String {
 }
 
 /// A claim about all budgets is as good as its weakest budget; one budget where the other method is surely better
-/// refutes it.
-fn at_every_budget(summary: &Summary<'_>, pair: (usize, usize)) -> Option<Claim> {
-    let mut weakest: Option<(u32, Estimate)> = None;
-    let lower_end = |estimate: &Estimate| estimate.ends().map_or(estimate.mean, |ends| ends.0);
+/// refutes it. Its p value is the largest of all budgets (an intersection-union test), still to be corrected over the
+/// comparisons.
+fn at_every_budget(summary: &Summary<'_>, pair: (usize, usize)) -> Option<(Claim, Option<f64>)> {
+    let mut tests = Vec::new();
     for (index, budget) in summary.budgets.iter().enumerate() {
-        let test = summary.paired(pair, |run| run.accuracy.get(index).copied())?;
-        let is_refuted = Verdict::of(&test.difference, None) == Verdict::DoesNotHold;
-        let is_weaker = weakest.is_none_or(|(_, known)| lower_end(&test.difference) < lower_end(&known));
-        if is_refuted || is_weaker {
-            weakest = Some((*budget, test.difference));
-        }
-        if is_refuted {
-            break;
-        }
+        tests.push((*budget, summary.paired(pair, |run| run.accuracy.get(index).copied())?));
     }
-    let (budget, difference) = weakest?;
-    Some(Claim {
+    let verdict_of = |test: &PairedTest| Verdict::of(&test.difference, None);
+    let lower_end = |test: &PairedTest| test.difference.ends().map_or(test.difference.mean, |ends| ends.0);
+    let refuted = tests.iter().find(|(_, test)| verdict_of(test) == Verdict::DoesNotHold);
+    let weakest = tests.iter().min_by(|a, b| lower_end(&a.1).total_cmp(&lower_end(&b.1)));
+    let (budget, test) = refuted.or(weakest)?;
+    let p_values: Option<Vec<f64>> = tests
+        .iter()
+        .map(|(_, test)| {
+            let is_better = test.difference.mean > 0.0;
+            test.p_t.map(|p| if is_better { p } else { 1.0 })
+        })
+        .collect();
+    let claim = Claim {
         text: claim_text(summary, pair),
         measure: format!("accuracy at every budget (weakest: {budget})"),
-        difference,
+        difference: test.difference,
         p_holm: None,
-        verdict: Verdict::of(&difference, None),
+        verdict: verdict_of(test),
         methods: vec![pair.0, pair.1],
-    })
+    };
+    Some((claim, p_values.and_then(|values| values.into_iter().reduce(f64::max))))
+}
+
+/// The claims about every budget, one for each comparison that has data.
+fn at_every_budget_corrected(summary: &Summary<'_>) -> Vec<((usize, usize), Claim)> {
+    let mut found = Vec::new();
+    for pair in &summary.comparisons {
+        if let Some((claim, p)) = at_every_budget(summary, *pair) {
+            found.push((*pair, claim, p));
+        }
+    }
+    let p_values: Vec<f64> = found.iter().filter_map(|(.., p)| *p).collect();
+    let mut corrected = holm(&p_values).into_iter();
+    let mut claims = Vec::new();
+    for (pair, mut claim, p) in found {
+        claim.p_holm = p.and_then(|_| corrected.next());
+        claim.verdict = Verdict::of(&claim.difference, claim.p_holm);
+        claims.push((pair, claim));
+    }
+    claims
 }
 
 /// Var[R − V]/Var[R] below that of V1 and of V2, on the average over segments. In the first segment V is V2.

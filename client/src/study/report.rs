@@ -102,8 +102,9 @@ pub fn html(summary: &Summary<'_>, figures: &[Figure]) -> String {
 }
 
 const HOLDS_TEXT: &str = "Generated from the intervals: a claim holds where the 95 % t-interval of the paired difference \
-lies above zero (and its p value stays below 0.05 after Holm's correction, where it is one of several tests), does not \
-hold where it lies below, and is undecided otherwise. A claim about every budget is judged at its weakest one.";
+lies above zero (and its p value stays below 0.05 after Holm's correction over all comparisons by the same figure), does \
+not hold where it lies below, and is undecided otherwise. A claim about every budget is judged at its weakest one; its p \
+value is the largest of all budgets.";
 const ACCURACY_TEXT: &str = "Mean over seeds ± half of the 95 % t-interval.";
 const TESTS_TEXT: &str = "Runs of the same seed share data, first weights and warm start, so that methods are compared by \
 differences within seeds. Holm's correction is over the rows of the table. The sign-flip test goes through all sign \
