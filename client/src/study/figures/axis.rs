@@ -15,7 +15,9 @@ pub(super) struct Axis {
 impl Axis {
     /// An axis over these values with round ends and about so many ticks.
     pub(super) fn round(low: f64, high: f64, count: usize) -> Self {
-        let step = round_step((high - low).max(f64::MIN_POSITIVE), count);
+        // Values that are all the same still need a span, and a step that is not lost in their digits.
+        let span = (high - low).max(low.abs().max(high.abs()) * 0.01).max(1e-6);
+        let step = round_step(span, count);
         let start = (low / step + 1e-9).floor() * step;
         let end = (high / step - 1e-9).ceil() * step;
         let end = if end > start { end } else { start + step };
@@ -113,11 +115,11 @@ mod tests {
             labels(&Axis::round(0.0, 1.7e6, 4)),
             ["0", "0.5M", "1.0M", "1.5M", "2.0M"]
         );
-        assert_eq!(
-            labels(&Axis::round(0.5, 0.5, 4)).len(),
-            2,
-            "no span is no reason to fail"
-        );
+        for same in [0.0, 0.5, 1.7e6] {
+            let axis = Axis::round(same, same, 4);
+            let is_inside = axis.start <= same && same <= axis.end && axis.start < axis.end;
+            assert!(is_inside && axis.ticks.len() >= 2, "{axis:?}");
+        }
         let budgets: Vec<f64> = (1..=8).map(|number| f64::from(number) * 2000.0).collect();
         assert_eq!(labels(&Axis::at(&budgets, 4)), ["4000", "8000", "12000", "16000"]);
     }
