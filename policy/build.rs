@@ -4,10 +4,11 @@
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 5] = [
+    const SOURCES: [&str; 6] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/elementwise.cpp",
+        "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
         "src/operators/training.cpp",
     ];

@@ -156,7 +156,7 @@ impl Decoder {
     }
 
     /// The same decoder for generation alone: weights arranged for few and large products (see
-    /// `projection`), most of them copies. Later changes of the parameters do not show, and no gradient reaches them.
+    /// `projection`), copies beside the originals. The parameters must not change any more, and no gradient reaches them.
     pub fn for_generation(self) -> Self {
         let _guard = tch::no_grad_guard();
         let arrange = |layer: Layer| Layer {

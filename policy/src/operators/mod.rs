@@ -34,6 +34,14 @@ unsafe extern "C" {
         after: *const c_char,
         output: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn anytime_narrow_linear(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        other: *const C_tensor,
+        after: i64,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn anytime_count(work: extern "C" fn(*mut c_void), argument: *mut c_void, counted: *mut u64) -> *mut c_char;
     fn anytime_free(text: *mut c_char);
     fn anytime_keep_freed_memory();
@@ -43,6 +51,9 @@ unsafe extern "C" {
 /// The rows that a packed weight is laid out for. oneDNN takes the same order for other row counts too; what is packed
 /// for one row alone is slow with many.
 const PACKED_FOR_ROWS: i64 = 64;
+
+/// Up to so many rows a product is ours, and reads the weight as it came: see `narrow.cpp`.
+const NARROW_ROWS: i64 = 4;
 
 /// What follows a product in the same operation.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +67,10 @@ pub(crate) enum Then<'a> {
     Plus(&'a Tensor),
 }
 
-/// A linear layer whose weight is stored in the order that oneDNN's product reads it in.
+/// A linear layer whose weight is stored in the order that oneDNN's product reads it in, and for few rows as it came.
 #[derive(Debug)]
 pub(crate) struct PackedLinear {
+    plain: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
     /// What the product is computed in, which is the kind of the packed weight.
@@ -66,10 +78,10 @@ pub(crate) struct PackedLinear {
 }
 
 impl PackedLinear {
-    /// Copies `weight` [outputs, inputs] into the packed order. `None` where this machine's oneDNN has no such product:
-    /// on other devices than the CPU, for f64. Where the processor has no products of bf16, the packed copy of a bf16
-    /// weight is in f32, which holds the same values in twice the memory: emulated products take three times as long as
-    /// those in f32 do.
+    /// Copies `weight` [outputs, inputs] into the packed order, and keeps the original beside it. `None` where this
+    /// machine's oneDNN has no such product: on other devices than the CPU, for f64. Where the processor has no products
+    /// of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory: emulated
+    /// products take three times as long as those in f32 do.
     pub(crate) fn try_new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
             return None;
@@ -78,13 +90,19 @@ impl PackedLinear {
             Kind::BFloat16 if !multiplies_bf16() => Kind::Float,
             given => given,
         };
-        let plain = weight.detach().to_kind(kind).contiguous();
+        let original = weight.detach().contiguous();
+        let plain = in_kind(&original, kind);
         // SAFETY: the weight lives through the call, and the result is a tensor of its own.
         let weight = unsafe { owned(|output| anytime_pack_linear(plain.as_ptr(), PACKED_FOR_ROWS, output)) }.ok()?;
         let bias = bias.map(|bias| bias.detach().to_kind(kind).copy());
-        let packed = Self { weight, bias, kind };
+        let packed = Self {
+            plain: original,
+            weight,
+            bias,
+            kind,
+        };
         // Packing succeeds where the product does not.
-        let probe = Tensor::zeros([1, plain.size()[1]], (plain.kind(), Device::Cpu));
+        let probe = Tensor::zeros([NARROW_ROWS + 1, plain.size()[1]], (plain.kind(), Device::Cpu));
         packed.try_apply(&probe, Then::Nothing).is_ok().then_some(packed)
     }
 
@@ -105,6 +123,9 @@ impl PackedLinear {
     }
 
     fn try_apply(&self, input: &Tensor, then: Then<'_>) -> Result<Tensor, String> {
+        if input.size()[0] <= NARROW_ROWS {
+            return Ok(in_kind(&self.try_apply_narrow(input, then)?, self.kind));
+        }
         let input = in_kind(input, self.kind).contiguous();
         let bias = self.bias.as_ref().map_or(null(), Tensor::as_ptr);
         let (text, other) = match then {
@@ -123,6 +144,20 @@ impl PackedLinear {
                 unsafe { owned(|output| anytime_packed_linear_with(input, other.as_ptr(), weight, bias, text, output)) }
             }
         }
+    }
+
+    /// In f32.
+    fn try_apply_narrow(&self, input: &Tensor, then: Then<'_>) -> Result<Tensor, String> {
+        let (after, other) = match then {
+            Then::Nothing => (0, null()),
+            Then::Silu => (1, null()),
+            Then::Times(other) => (2, other.as_ptr()),
+            Then::Plus(other) => (3, other.as_ptr()),
+        };
+        let bias = self.bias.as_ref().map_or(null(), Tensor::as_ptr);
+        let (input, weight) = (input.as_ptr(), self.plain.as_ptr());
+        // SAFETY: all tensors live through the call, and the result is a tensor of its own.
+        unsafe { owned(|output| anytime_narrow_linear(input, weight, bias, other, after, output)) }
     }
 }
 
@@ -249,7 +284,7 @@ mod tests {
         let weight = Tensor::randn([40, 24], (Kind::Float, Device::Cpu));
         let bias = Tensor::randn([40], (Kind::Float, Device::Cpu));
         let packed = PackedLinear::try_new(&weight, Some(&bias)).unwrap();
-        for rows in [1, 3, 64, 130] {
+        for rows in [1, 4, 5, 64, 130] {
             let input = Tensor::randn([rows, 24], (Kind::Float, Device::Cpu));
             let other = Tensor::randn([rows, 40], (Kind::Float, Device::Cpu));
             let product = input.linear(&weight, Some(&bias));
