@@ -27,15 +27,19 @@ fn main() {
         .include(libtorch.join("include"))
         // libtorch's headers, not ours, are what there would be warnings about.
         .warnings(false)
-        // Attention over the cache and what lies between products is arithmetic of our own: fast in tests too, and sums may be reordered (which is
-        // what vector units do), but infinities stay infinities.
+        // Attention over the cache and what lies between products is arithmetic of our own: fast in tests too, and sums
+        // may be reordered (which is what vector units do), but infinities stay infinities.
         .opt_level(3)
         .flag("-fassociative-math")
         .flag("-fno-signed-zeros")
         .flag("-fno-trapping-math")
         .flag("-fno-math-errno")
         .flag("-freciprocal-math")
+        // Without it libtorch's parallel_for, which is a template, runs on one thread.
+        .flag("-fopenmp")
         .compile("anytime_operators");
+    // The library that libtorch brings is the one loaded: both have the same name.
+    println!("cargo:rustc-link-lib=gomp");
     let libraries = libtorch.join("lib");
     let libraries = libraries.canonicalize().unwrap_or(libraries);
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libraries.display());

@@ -180,8 +180,19 @@ impl Dtype {
 }
 
 impl Common {
+    /// For the engine, whose own thread computes.
+    fn load_for_engine(&self) -> anyhow::Result<LoadedModel> {
+        device::set_threads(self.threads);
+        device::compute_on_this_thread_alone();
+        self.read(self.dtype.kind())
+    }
+
     fn load(&self, kind: Kind) -> anyhow::Result<LoadedModel> {
         device::set_threads(self.threads);
+        self.read(kind)
+    }
+
+    fn read(&self, kind: Kind) -> anyhow::Result<LoadedModel> {
         let device = device::choose(&self.device)?;
         match (&self.checkpoint, self.shape) {
             (Some(directory), None) => LoadedModel::checkpoint(directory, kind, device),
@@ -221,16 +232,16 @@ fn main() -> ExitCode {
 }
 
 fn run(case: Case) -> anyhow::Result<()> {
+    // As actor and learner do.
+    anytime_policy::operators::keep_freed_memory();
     match case {
         Case::Decode { common, case } => {
-            let model = common.load(common.dtype.kind())?;
+            let model = common.load_for_engine()?;
             let seconds = decode::measure(&model, &case, common.cache_bytes(), common.repetitions)?;
             common.print("anytime", json!({"seconds": seconds, "tokens": case.tokens()}));
         }
         Case::Rollout { common, case } => run_rollout(&common, &case)?,
         Case::Training { common, case } => {
-            // As the learner does.
-            anytime_policy::operators::training::keep_freed_memory();
             let masters = common.load(Kind::Float)?;
             let seconds = training::measure(masters, &case, common.dtype.kind(), common.repetitions)?;
             let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
@@ -270,7 +281,7 @@ fn run(case: Case) -> anyhow::Result<()> {
 }
 
 fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
-    let model = common.load(common.dtype.kind())?;
+    let model = common.load_for_engine()?;
     let figures = rollout::measure(&model, case, common.cache_bytes(), common.repetitions)?;
     let dtype = kind_name(common.dtype.kind());
     let (thinking, summary) = (case.thinking_tokens(), case.summary_tokens_in_all());

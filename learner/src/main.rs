@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    anytime_policy::operators::training::keep_freed_memory();
+    anytime_policy::operators::keep_freed_memory();
     anytime_policy::device::set_threads(usize::from(args.threads));
     anytime_policy::device::choose(&args.device)
         .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;

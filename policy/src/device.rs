@@ -9,6 +9,7 @@ use std::sync::{Once, OnceLock};
 use tch::{Cuda, Device, Kind};
 
 use crate::error::PolicyError;
+use crate::operators;
 
 /// The device that `text` names: `cpu`, `cuda` (the first), `cuda:N`, or `auto` (the first CUDA device if there is
 /// one, otherwise the CPU).
@@ -58,6 +59,15 @@ pub fn set_threads(threads: usize) {
     static INTER_OP: Once = Once::new();
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// Tensor operations called from this thread run on it alone from now on.
+///
+/// For threads beside the one that computes all the time. OpenMP gives every thread that calls it a team of its own, and
+/// once all teams together have more members than there are cores, none of them waits actively any more: each product of
+/// the main thread then begins with the waking of a sleeping thread.
+pub fn compute_on_this_thread_alone() {
+    operators::use_one_thread();
 }
 
 /// How many CUDA devices there are once CUDA's half of libtorch is loaded.

@@ -7,7 +7,7 @@
 
 use tch::Tensor;
 
-use crate::operators::{PackedLinear, Then, training};
+use crate::operators::{PackedLinear, Then, in_kind, training};
 
 /// One linear layer.
 pub(crate) enum Projection {
@@ -32,7 +32,9 @@ impl Projection {
     pub(crate) fn add_to(&self, residual: &Tensor, input: &Tensor) -> Tensor {
         match self {
             Projection::Plain { .. } => residual + self.apply(input),
-            Projection::Packed(packed) => packed.apply(input, Then::Plus(residual)),
+            Projection::Packed(packed) => {
+                in_kind(&packed.apply_as_computed(input, Then::Plus(residual)), residual.kind())
+            }
         }
     }
 
@@ -100,15 +102,15 @@ pub(crate) enum GatedProjection {
 }
 
 impl GatedProjection {
-    /// [rows, hidden] to [rows, intermediate].
+    /// [rows, hidden] to [rows, intermediate], in the kind that the product is computed in.
     pub(crate) fn apply(&self, input: &Tensor) -> Tensor {
         match self {
             GatedProjection::Apart {
                 gate: Projection::Packed(gate),
                 up: Projection::Packed(up),
             } => {
-                let gated = gate.apply(input, Then::Silu);
-                up.apply(input, Then::Times(&gated))
+                let gated = gate.apply_as_computed(input, Then::Silu);
+                up.apply_as_computed(input, Then::Times(&gated))
             }
             GatedProjection::Apart { gate, up } => gate.apply(input).silu() * up.apply(input),
             GatedProjection::Joined(both) => {

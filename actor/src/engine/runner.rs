@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Extension, KvCache};
+use anytime_policy::{Decoder, Extension, KvCache};
 use anytime_proto::v1::{AbandonReason, FinishReason};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::cache::SlotMap;
 use super::meters::Meters;
-use super::sampler::sample;
+use super::sampler::{Draw, Drawn, sample};
 use super::scheduler::Scheduler;
 use super::sequence::{Installation, Sequence, Task};
 use super::{Command, EngineLimits, Event, GroupOrder, Installed, Load, Model};
@@ -193,12 +193,12 @@ impl Runner {
         if earlier < self.rows.len() {
             hidden.push(first_hidden(&self.rows[earlier..]));
         }
-        let logits = match hidden.as_slice() {
-            [only] => model.decoder.logits_as_computed(only),
-            both => model.decoder.logits_as_computed(&Tensor::cat(both, 0)),
+        let hidden = match hidden.as_slice() {
+            [only] => only.shallow_clone(),
+            both => Tensor::cat(both, 0),
         };
         let draws: Vec<_> = self.rows.iter_mut().map(Sequence::draw).collect();
-        let drawn = sample(&logits, &draws);
+        let drawn = draw_tokens(&model.decoder, &hidden, &draws);
 
         let version = model.id.version;
         let mut thinking_tokens = 0;
@@ -322,6 +322,27 @@ impl Runner {
         self.meters.slots_total.set(total as f64);
         self.load.slots.store(rows, Ordering::Release);
     }
+}
+
+/// Logits on the CPU at a time, in bytes: as many as the allocator keeps for the next step. Larger blocks are given back
+/// to the system, and every page of them is a fault in the step after.
+const LOGITS_AT_A_TIME: usize = 30 << 20;
+
+/// A token for each row of hidden states [rows, hidden].
+fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+    let pieces = if hidden.device() == Device::Cpu {
+        let bytes = draws.len() * decoder.config().vocab_size as usize * 4;
+        bytes.div_ceil(LOGITS_AT_A_TIME)
+    } else {
+        1
+    };
+    let rows_at_a_time = draws.len().div_ceil(pieces).max(1);
+    let mut drawn = Vec::with_capacity(draws.len());
+    for draws in draws.chunks(rows_at_a_time) {
+        let piece = hidden.narrow(0, drawn.len() as i64, draws.len() as i64);
+        drawn.extend(sample(&decoder.logits_as_computed(&piece), draws));
+    }
+    drawn
 }
 
 /// Gives the memory of a model back on another thread: unmapping gigabytes takes as long as a decoding step.

@@ -138,6 +138,7 @@ async fn patch_from(
     let (sender, mut deltas) = mpsc::channel::<WeightsDelta>(DELTAS_AHEAD);
     let (complete, is_complete) = tokio::sync::oneshot::channel();
     let applying = tokio::task::spawn_blocking(move || -> Result<Option<Entries>, BadDelta> {
+        anytime_policy::device::compute_on_this_thread_alone();
         let mut busy = Duration::ZERO;
         while let Some(delta) = deltas.blocking_recv() {
             let started = Instant::now();

@@ -168,6 +168,8 @@ async fn fetch_model(
         .filter(|_| entries.assets.is_empty());
     // Copies of gigabytes and files: not for the threads that move messages.
     let load = move || {
+        // The engine generates meanwhile.
+        anytime_policy::device::compute_on_this_thread_alone();
         let assets = match known_assets {
             Some(assets) => assets,
             None => load_assets(&entries)?,

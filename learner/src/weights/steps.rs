@@ -66,6 +66,8 @@ impl Step {
             progress,
         });
         let work = move || {
+            // The trainer computes meanwhile.
+            anytime_policy::device::compute_on_this_thread_alone();
             let outcome = encode(&base, &new);
             // Nobody waits where the job has gone.
             let _ = sender.send(outcome.map_or(Progress::Useless, |step| Progress::Done(Arc::new(step))));

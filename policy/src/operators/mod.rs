@@ -36,6 +36,8 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn anytime_count(work: extern "C" fn(*mut c_void), argument: *mut c_void, counted: *mut u64) -> *mut c_char;
     fn anytime_free(text: *mut c_char);
+    fn anytime_keep_freed_memory();
+    fn anytime_use_one_thread();
 }
 
 /// The rows that a packed weight is laid out for. oneDNN takes the same order for other row counts too; what is packed
@@ -59,20 +61,28 @@ pub(crate) enum Then<'a> {
 pub(crate) struct PackedLinear {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// What the product is computed in, which is the kind of the packed weight.
+    kind: Kind,
 }
 
 impl PackedLinear {
     /// Copies `weight` [outputs, inputs] into the packed order. `None` where this machine's oneDNN has no such product:
-    /// on other devices than the CPU, for f64, for bf16 on old processors.
+    /// on other devices than the CPU, for f64. Where the processor has no products of bf16, the packed copy of a bf16
+    /// weight is in f32, which holds the same values in twice the memory: emulated products take three times as long as
+    /// those in f32 do.
     pub(crate) fn try_new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
             return None;
         }
-        let plain = weight.detach().contiguous();
+        let kind = match weight.kind() {
+            Kind::BFloat16 if !multiplies_bf16() => Kind::Float,
+            given => given,
+        };
+        let plain = weight.detach().to_kind(kind).contiguous();
         // SAFETY: the weight lives through the call, and the result is a tensor of its own.
         let weight = unsafe { owned(|output| anytime_pack_linear(plain.as_ptr(), PACKED_FOR_ROWS, output)) }.ok()?;
-        let bias = bias.map(|bias| bias.detach().copy());
-        let packed = Self { weight, bias };
+        let bias = bias.map(|bias| bias.detach().to_kind(kind).copy());
+        let packed = Self { weight, bias, kind };
         // Packing succeeds where the product does not.
         let probe = Tensor::zeros([1, plain.size()[1]], (plain.kind(), Device::Cpu));
         packed.try_apply(&probe, Then::Nothing).is_ok().then_some(packed)
@@ -83,6 +93,11 @@ impl PackedLinear {
     /// # Panics
     /// As tensor operations do, where shapes do not fit or memory is short.
     pub(crate) fn apply(&self, input: &Tensor, then: Then<'_>) -> Tensor {
+        in_kind(&self.apply_as_computed(input, then), input.kind())
+    }
+
+    /// As [`PackedLinear::apply`], but the output is in the kind of the product, for a next one to go on with.
+    pub(crate) fn apply_as_computed(&self, input: &Tensor, then: Then<'_>) -> Tensor {
         match self.try_apply(input, then) {
             Ok(output) => output,
             Err(problem) => panic!("libtorch: {problem}"),
@@ -90,7 +105,7 @@ impl PackedLinear {
     }
 
     fn try_apply(&self, input: &Tensor, then: Then<'_>) -> Result<Tensor, String> {
-        let input = input.contiguous();
+        let input = in_kind(input, self.kind).contiguous();
         let bias = self.bias.as_ref().map_or(null(), Tensor::as_ptr);
         let (text, other) = match then {
             Then::Nothing => (c"none", None),
@@ -103,12 +118,30 @@ impl PackedLinear {
             // SAFETY: all tensors live through the call, and the result is a tensor of its own.
             None => unsafe { owned(|output| anytime_packed_linear(input, weight, bias, text, output)) },
             Some(other) => {
-                let other = other.contiguous();
+                let other = in_kind(other, self.kind).contiguous();
                 // SAFETY: as above.
                 unsafe { owned(|output| anytime_packed_linear_with(input, other.as_ptr(), weight, bias, text, output)) }
             }
         }
     }
+}
+
+/// The tensor itself where it is of this kind: libtorch would go through its dispatcher to find that out.
+pub(crate) fn in_kind(tensor: &Tensor, kind: Kind) -> Tensor {
+    if tensor.kind() == kind {
+        tensor.shallow_clone()
+    } else {
+        tensor.to_kind(kind)
+    }
+}
+
+/// Whether the processor has instructions for products of bf16.
+fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    // oneDNN knows what other processors have.
+    #[cfg(not(target_arch = "x86_64"))]
+    return true;
 }
 
 /// Takes over the tensor that `call` stores.
@@ -135,6 +168,20 @@ unsafe fn checked(error: *mut c_char) -> Result<(), String> {
     let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
     unsafe { anytime_free(error) };
     Err(text)
+}
+
+/// Lets this process keep the memory that it frees instead of giving it back to the system: an update or a decoding step
+/// allocates what the last one freed, and each page that comes back is a fault. That was a tenth of the time of either.
+/// For a process that mostly computes, before it starts threads; without glibc it does nothing.
+pub fn keep_freed_memory() {
+    // SAFETY: sets numbers of the allocator, which may be done at any time.
+    unsafe { anytime_keep_freed_memory() };
+}
+
+/// Parallel regions of this thread have no other member from now on.
+pub(crate) fn use_one_thread() {
+    // SAFETY: changes a number that belongs to this thread.
+    unsafe { anytime_use_one_thread() };
 }
 
 /// What a piece of work asked of libtorch.

@@ -1,11 +1,14 @@
 // Operators that libtorch registers but has no C++ or C function for, reached through its dispatcher. Nothing is
 // computed here. Every function returns null, or an error text that the caller frees; results go through pointers.
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/record_function.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
+
+#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,6 +18,10 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "common.h"
 
@@ -128,6 +135,23 @@ char* anytime_count(void (*work)(void*), void* argument, uint64_t* counted) {
     counted[2] = counts.bytes;
     counted[3] = static_cast<uint64_t>(counts.most_held.load());
   });
+}
+
+void anytime_keep_freed_memory() {
+#ifdef __GLIBC__
+  // 32 MiB is the most that glibc takes. Larger blocks are still mapped one by one.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  // Arenas of threads give every 64 MiB back by themselves.
+  mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
+void anytime_use_one_thread() {
+  // libtorch sets the number when a thread first asks for it, here and within the library.
+  at::internal::lazy_init_num_threads();
+  at::get_num_threads();
+  omp_set_num_threads(1);
 }
 
 void anytime_free(char* text) {

@@ -21,10 +21,6 @@
 #include <string_view>
 #include <vector>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 #include "common.h"
 
 namespace {
@@ -184,16 +180,6 @@ char* anytime_adamw(
         gradient_divisor == nullptr ? std::nullopt : std::optional<at::Tensor>(*gradient_divisor),
         std::nullopt);
   });
-}
-
-void anytime_keep_freed_memory() {
-#ifdef __GLIBC__
-  // 32 MiB is the most that glibc takes. Larger blocks are still mapped one by one.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  // Arenas of threads give every 64 MiB back by themselves.
-  mallopt(M_ARENA_MAX, 1);
-#endif
 }
 
 char* anytime_backward(const at::Tensor* output, const at::Tensor* gradient) {

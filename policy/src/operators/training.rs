@@ -26,7 +26,6 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
-    fn anytime_keep_freed_memory();
     fn anytime_backward(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn anytime_product(input: *const C_tensor, weight: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
     fn anytime_training_linear(
@@ -110,14 +109,6 @@ pub fn adamw(parameters: &[AdamWParameter], step: AdamWStep) -> Result<(), Strin
             step.epsilon,
         ))
     }
-}
-
-/// Lets this process keep the memory that it frees instead of giving it back to the system: an update allocates what
-/// the last one freed, and each page that comes back is a fault. At one thread that is a tenth of an update's time.
-/// For a process that mostly trains, before it starts threads; without glibc it does nothing.
-pub fn keep_freed_memory() {
-    // SAFETY: sets two numbers of the allocator, which may be done at any time.
-    unsafe { anytime_keep_freed_memory() };
 }
 
 /// Runs the backward pass from `output`, whose gradient is `gradient` (of its shape and kind): gradients are added to
