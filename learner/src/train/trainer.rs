@@ -125,6 +125,16 @@ impl Trainer {
         &mut self.optimiser
     }
 
+    /// What turns groups into advantages.
+    pub fn objective(&self) -> &dyn Objective {
+        &*self.objective
+    }
+
+    /// The same, to be told reference accuracies.
+    pub fn objective_mut(&mut self) -> &mut dyn Objective {
+        &mut *self.objective
+    }
+
     /// What the objective has to find again after a restart.
     pub fn objective_state(&self) -> Option<serde_json::Value> {
         self.objective.state()
@@ -151,6 +161,8 @@ impl Trainer {
         interrupted: &dyn Fn() -> Result<(), Interrupted>,
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
+        let of_step: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
+        self.objective.begin_step(&of_step);
         let mut prepared = Vec::with_capacity(self.minibatches);
         for minibatch in groups.chunks(groups.len().div_ceil(self.minibatches).max(1)) {
             let traces: usize = minibatch.iter().map(|queued| queued.group.traces.len()).sum();
@@ -234,6 +246,8 @@ impl Trainer {
             .collect();
         let all_fresh = fresh.iter().all(|is_fresh| *is_fresh);
         let fresh = Tensor::from_slice(&fresh).to_device(self.device);
+        let free: Vec<bool> = tokens.iter().flat_map(RowTokens::are_free).collect();
+        let comparable = fresh.logical_and(&Tensor::from_slice(&free).to_device(self.device));
         let proximal = if all_fresh && self.sampling_is_whole {
             behaviour.shallow_clone()
         } else {
@@ -258,7 +272,7 @@ impl Trainer {
         PolicyBatch {
             tree,
             terms,
-            fresh,
+            comparable,
             staleness,
         }
     }
@@ -295,7 +309,7 @@ impl Trainer {
             clipped += clipped_count;
             if measure_gap {
                 let difference = (log_probs.detach() - &terms.behaviour).abs();
-                gap += (difference * batch.fresh.narrow(0, start, length).to_kind(Kind::Float)).sum(Kind::Float);
+                gap += (difference * batch.comparable.narrow(0, start, length).to_kind(Kind::Float)).sum(Kind::Float);
             }
             loss * scale
         });
@@ -305,7 +319,7 @@ impl Trainer {
         figures.staleness += batch.staleness;
         if measure_gap {
             figures.fresh_gap += gap.double_value(&[0]);
-            figures.fresh_tokens += batch.fresh.sum(Kind::Int64).int64_value(&[]) as u64;
+            figures.fresh_tokens += batch.comparable.sum(Kind::Int64).int64_value(&[]) as u64;
         }
     }
 
@@ -368,8 +382,9 @@ pub(super) fn fresh_tokens(versions: &[u64], version: u64) -> Vec<bool> {
 struct PolicyBatch {
     tree: TreeBatch,
     terms: TokenTerms,
-    /// [n], whether the version that trains generated the token and all before it.
-    fresh: Tensor,
+    /// [n], whether the version that trains drew the token, and all before it, from its own distribution: what both
+    /// sides must agree on.
+    comparable: Tensor,
     staleness: f64,
 }
 

@@ -286,3 +286,31 @@ fn an_interrupted_step_stops() {
         .expect_err("interrupted");
     assert!(error.downcast_ref::<crate::desk::Interrupted>().is_some());
 }
+
+#[test]
+fn forced_tokens_are_no_disagreement_between_actor_and_learner() {
+    let settings = settings(|spec| {
+        spec.objective.get_or_insert_default().name = Some("adaptthink".to_owned());
+    });
+    let mut trainer = trainer(&settings);
+    let mut groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
+    for queued in &mut groups {
+        queued.group.problem_id = "one".to_owned();
+        queued.group.no_thinking_traces = 1;
+        // The first trace was forced as a whole, the second in its first token.
+        let thinking = |trace: &mut v1::Trace| trace.thinking.take().expect("present");
+        let mut forced = thinking(&mut queued.group.traces[0]);
+        forced.log_probs = vec![0.5_f32.ln(), 0.0, 0.0, 0.0];
+        queued.group.traces[0].thinking = Some(forced);
+        let mut kept = thinking(&mut queued.group.traces[1]);
+        kept.log_probs[0] = 0.5_f32.ln();
+        queued.group.traces[1].thinking = Some(kept);
+    }
+    let references = std::collections::BTreeMap::from([("one".to_owned(), 0.5)]);
+    trainer.objective_mut().add_references(references);
+    let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
+    // Two minibatches of one group; only the first is compared: three tokens of the second trace's thinking and the
+    // two summaries of two tokens of each trace at the largest budget.
+    assert_eq!(figures.fresh_tokens, 3 + 2 * 2 * 2);
+    assert!(figures.fresh_gap < 1e-4, "{figures:?}");
+}
