@@ -8,8 +8,12 @@
 //! R̄_ref is state. δ = 0.05, K = 16 and 16 traces per problem are the paper's. A response without thinking consists of
 //! the end marker and the summary. Where this differs: the paper's thinking half starts with one given word; here its
 //! first token is drawn from the policy without the end marker's first token, with log-probability log 0.5 plus that of
-//! the draw. An end marker of several tokens has log 0.5 at its first and 0 at the others. The ratio π_θ/π_IS is taken
-//! token by token, as the loss of this trainer is, where the paper's code takes its geometric mean over a response.
+//! the draw. An end marker of several tokens has log 0.5 at its first and 0 at the others.
+//!
+//! The ratio π_θ/π_IS is its geometric mean over a response, as in the paper's code (the paper writes that of the whole
+//! response). Token by token (`sequence_ratio = false`) the first token of a kind that the policy starts with
+//! probability p has the ratio 2p: where p is about zero nothing moves. Tokens of all responses are summed over a
+//! constant as everywhere here, where the code takes the mean over responses.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +36,7 @@ pub struct AdaptThink {
     settings: ObjectiveSettings,
     no_thinking_bonus: f64,
     reference_samples: u32,
+    sequence_ratio: bool,
     state: State,
 }
 
@@ -43,11 +48,17 @@ struct State {
 
 impl AdaptThink {
     /// Of the settings it takes the summary's weight.
-    pub fn new(settings: &ObjectiveSettings, no_thinking_bonus: f64, reference_samples: u32) -> Self {
+    pub fn new(
+        settings: &ObjectiveSettings,
+        no_thinking_bonus: f64,
+        reference_samples: u32,
+        sequence_ratio: bool,
+    ) -> Self {
         Self {
             settings: settings.clone(),
             no_thinking_bonus,
             reference_samples,
+            sequence_ratio,
             state: State::default(),
         }
     }
@@ -75,6 +86,10 @@ impl Objective for AdaptThink {
 
     fn no_thinking_traces(&self, traces: u32) -> u32 {
         traces / 2
+    }
+
+    fn sequence_ratio(&self) -> bool {
+        self.sequence_ratio
     }
 
     fn reference_samples(&self) -> Option<u32> {

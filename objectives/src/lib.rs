@@ -67,6 +67,12 @@ pub trait Objective: Send {
         0
     }
 
+    /// Whether the ratio of the policy to the distribution that a response was drawn from is taken as its geometric mean
+    /// over the response, the same for all of its tokens.
+    fn sequence_ratio(&self) -> bool {
+        false
+    }
+
     /// How often each training problem is sampled with the starting weights, before the first step, for
     /// [`Objective::add_references`]. None where the objective does not ask.
     fn reference_samples(&self) -> Option<u32> {
@@ -129,7 +135,13 @@ pub fn objective(settings: &ObjectiveSettings) -> Box<dyn Objective> {
         Method::AdaptThink {
             no_thinking_bonus,
             reference_samples,
-        } => Box::new(AdaptThink::new(settings, no_thinking_bonus, reference_samples)),
+            sequence_ratio,
+        } => Box::new(AdaptThink::new(
+            settings,
+            no_thinking_bonus,
+            reference_samples,
+            sequence_ratio,
+        )),
         Method::DeGrpo {
             control_weight,
             thinking_cost,

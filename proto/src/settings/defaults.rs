@@ -136,6 +136,7 @@ fn fill_related(objective: &mut v1::ObjectiveSpec) {
         Some("adaptthink") => {
             objective.no_thinking_bonus.get_or_insert(0.05);
             objective.reference_samples.get_or_insert(16);
+            objective.sequence_ratio.get_or_insert(true);
         }
         Some("degrpo") => {
             objective.control_weight.get_or_insert(0.001);

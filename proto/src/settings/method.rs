@@ -24,6 +24,7 @@ pub enum Method {
         no_thinking_bonus: f64,
         /// K.
         reference_samples: u32,
+        sequence_ratio: bool,
     },
     DeGrpo {
         /// α.
@@ -67,6 +68,7 @@ pub(super) fn check(objective: &v1::ObjectiveSpec) -> Checked<Method> {
                 "0 or more",
             )?,
             reference_samples: reference_samples(objective.reference_samples.unwrap_or_default())?,
+            sequence_ratio: objective.sequence_ratio.unwrap_or_default(),
         },
         "degrpo" => Method::DeGrpo {
             control_weight: number(
@@ -110,11 +112,16 @@ fn reference_samples(samples: u32) -> Checked<u32> {
 
 /// A setting that the chosen objective does not read is refused: whoever sets it expects something of it.
 fn refuse_others(objective: &v1::ObjectiveSpec, name: &str) -> Checked<()> {
-    let own: [(&str, Option<f64>, &[&str]); 8] = [
+    let own: [(&str, Option<f64>, &[&str]); 9] = [
         (
             "divide_by_deviation",
             objective.divide_by_deviation.map(|value| f64::from(u8::from(value))),
             &["elastic"],
+        ),
+        (
+            "sequence_ratio",
+            objective.sequence_ratio.map(|value| f64::from(u8::from(value))),
+            &["adaptthink"],
         ),
         ("no_thinking_bonus", objective.no_thinking_bonus, &["adaptthink"]),
         (

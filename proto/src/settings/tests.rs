@@ -83,6 +83,7 @@ fn objectives_of_the_related_work_have_their_papers_numbers() {
     let bonus_and_samples = Method::AdaptThink {
         no_thinking_bonus: 0.05,
         reference_samples: 16,
+        sequence_ratio: true,
     };
     assert_eq!(of("adaptthink").objective.method, bonus_and_samples);
     let weight_and_cost = Method::DeGrpo {
