@@ -89,6 +89,19 @@ mod tests {
     }
 
     #[test]
+    fn what_remembers_nothing_takes_no_state() {
+        let spec = v1::ObjectiveSpec {
+            name: Some("kimi".to_owned()),
+            ..Default::default()
+        };
+        let mut kimi = crate::objective(&ObjectiveSettings::try_new(&spec, &[4]).expect("valid"));
+        assert_eq!(kimi.state(), None);
+        let foreign = serde_json::json!({"name": "short_rl", "best_accuracy": 0.5});
+        let error = kimi.restore(foreign).expect_err("another objective's").to_string();
+        assert!(error.contains("short_rl"), "{error}");
+    }
+
+    #[test]
     fn one_length_leaves_the_accuracy_alone() {
         assert_eq!(relative_length_reward(7, &[7, 7]), 0.0);
     }
