@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::demo::TaskName;
+use crate::overrides::OverrideArgs;
 pub use advantages::{AdvantagesArgs, PriorArgument};
 
 const EXIT_CODES: &str = "\
@@ -41,6 +43,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Write report.json and curves.svg of a job
     Report(ReportArgs),
+    /// Read what an evaluation generated: its problems, or one problem's traces with cuts, summaries and verdicts
+    Show(ShowArgs),
     /// Check job files without contacting or starting anything
     Check(CheckArgs),
     /// Compute the advantages of one group from its scores (standard input), to check them by hand
@@ -49,6 +53,12 @@ pub enum Command {
     Local(LocalArgs),
     /// Make a small problem and a small model, and train it on this machine
     Demo(DemoArgs),
+    /// List the presets, or print one as a job file
+    Presets(PresetsArgs),
+    /// Write the problems of a task that the project makes itself
+    Data(DataArgs),
+    /// Run methods times seeds to the end on this machine, and report on them
+    Study(StudyArgs),
 }
 
 /// Where the learner is.
@@ -78,7 +88,11 @@ pub struct JobArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SubmitArgs {
     /// The job file (TOML)
-    pub job_file: PathBuf,
+    #[arg(required_unless_present = "preset")]
+    pub job_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: OverrideArgs,
     /// Makes a repeated submission harmless: the same id gives the same job again [default: a new one]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -94,12 +108,15 @@ pub struct SubmitArgs {
 #[derive(Clone, Debug, Args)]
 pub struct EvaluateArgs {
     /// A job file with `kind = "evaluate"`; instead of --model and --problems
-    #[arg(required_unless_present = "model", conflicts_with_all = ["model", "problems"])]
+    #[arg(required_unless_present_any = ["model", "preset"], conflicts_with_all = ["model", "problems"])]
     pub job_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: OverrideArgs,
     /// Checkpoint directory, as the learner sees it
     #[arg(long, value_name = "DIR", requires = "problems")]
     pub model: Option<String>,
-    /// JSON or JSONL file of problems with their answers, as the learner sees it
+    /// JSON, JSONL or Parquet file of problems with their answers (DeepScaleR's fields or verl's), as the learner sees it
     #[arg(long, value_name = "FILE", requires = "model")]
     pub problems: Option<String>,
     /// Everything that the job file would say.
@@ -141,9 +158,15 @@ pub struct EvaluateSettings {
     /// Seed of the sampling
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Appended to every problem
+    /// Appended to every problem that does not end in it already
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub instruction: Option<String>,
+    /// Problems with longer prompts are left out
+    #[arg(long, value_name = "N")]
+    pub max_prompt_tokens: Option<u32>,
+    /// Whether what is generated is kept for `anytime show`
+    #[arg(long, value_name = "BOOL")]
+    pub keep_generations: Option<bool>,
     /// Whether the problem goes through the model's chat template
     #[arg(long, value_name = "BOOL")]
     pub chat_template: Option<bool>,
@@ -172,20 +195,48 @@ pub struct ReportArgs {
     pub out: PathBuf,
 }
 
+/// `anytime show`
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// A job's directory, the --out directory of `anytime local` or `anytime demo`, or else a job id at the learner
+    pub run: String,
+    /// Id of a problem, or its row number in the data; without it all problems are listed, worst first
+    #[arg(long, value_name = "K")]
+    pub problem: Option<String>,
+    /// Which of the problem's traces, from 0 [default: 0]
+    #[arg(long, value_name = "N", requires = "problem")]
+    pub trace: Option<usize>,
+    /// The evaluation after this training step [default: the newest]
+    #[arg(long, value_name = "S")]
+    pub step: Option<u64>,
+    /// Which job of a directory that holds several [default: the one evaluated last]
+    #[arg(long, value_name = "ID")]
+    pub job: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub learner: LearnerArgs,
+}
+
 /// `anytime check`
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
     /// The job files (TOML)
-    #[arg(required = true)]
+    #[arg(required_unless_present = "preset")]
     pub job_files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: OverrideArgs,
 }
 
 /// `anytime local`
 #[derive(Clone, Debug, Args)]
 pub struct LocalArgs {
     /// The job files (TOML), run one after another; relative paths in them start at the current directory
-    #[arg(required = true)]
+    #[arg(required_unless_present = "preset")]
     pub job_files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: OverrideArgs,
     /// Directory of jobs, logs and the report [default: runs/<name of the last job>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -217,13 +268,79 @@ pub struct ProcessArgs {
 /// `anytime demo`
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Directory of data, jobs, logs and the report
-    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
-    pub out: PathBuf,
+    /// What is learned [default: chains]
+    #[arg(long, value_enum, conflicts_with = "preset")]
+    pub task: Option<TaskName>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: OverrideArgs,
+    /// Directory of data, jobs, logs and the report [default: runs/demo, runs/products]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Seed of the data, the first weights and all sampling [default: those of the demo's job files]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub processes: ProcessArgs,
+}
+
+/// `anytime presets`
+#[derive(Clone, Debug, Args)]
+pub struct PresetsArgs {
+    /// Print this preset as a job file
+    #[arg(value_name = "BASE/METHOD")]
+    pub name: Option<String>,
+}
+
+/// `anytime data`
+#[derive(Clone, Debug, Args)]
+pub struct DataArgs {
+    /// Which problems
+    #[arg(value_enum)]
+    pub task: TaskName,
+    /// Directory to write `data/` to, and `model/` where the task starts from nothing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed of the problems
+    #[arg(long, value_name = "N", default_value_t = 2505)]
+    pub seed: u64,
+    /// Problems to train on [default: 4000; sums: 2000]
+    #[arg(long, value_name = "N")]
+    pub train: Option<usize>,
+    /// Problems to evaluate on [default: 256; sums: 128]
+    #[arg(long, value_name = "N")]
+    pub test: Option<usize>,
+    /// Rows of the warm start [default: 64000; sums: none]
+    #[arg(long, value_name = "N")]
+    pub sft: Option<usize>,
+}
+
+/// `anytime study`
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct StudyArgs {
+    /// What else than running a study.
+    #[command(subcommand)]
+    pub action: Option<StudyAction>,
+    /// The study file (TOML)
+    #[arg(required = true)]
+    pub study_file: Option<PathBuf>,
+    /// Directory of data, runs, results.json and the report; a study that was interrupted there goes on [default:
+    /// runs/<name of the study file>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub processes: ProcessArgs,
+}
+
+/// What else than running a study.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StudyAction {
+    /// Write report.html and its figures from the results.json of a directory
+    Report {
+        /// Directory with results.json, and study.toml where there is one
+        directory: PathBuf,
+    },
 }

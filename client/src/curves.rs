@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
-use crate::report::{Accuracy, Report};
+use crate::report::{Accuracy, Report, with_interval};
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 480;
@@ -79,8 +79,9 @@ fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report, curves:
     for curve in curves {
         let accuracy = curve.accuracy;
         let label = format!(
-            "{}: anytime {:.3} ± {:.3}",
-            curve.name, accuracy.anytime, accuracy.anytime_ci95
+            "{}: anytime {}",
+            curve.name,
+            with_interval(accuracy.anytime, (accuracy.anytime_low, accuracy.anytime_high))
         );
         head.draw(&Rectangle::new(
             [(x, 43), (x + 22, 55)],
@@ -128,8 +129,8 @@ fn draw_plot(body: &DrawingArea<SVGBackend<'_>, Shift>, curves: &[Curve<'_>]) ->
         .draw()?;
     for curve in curves {
         let points = points(curve.accuracy);
-        let mut band: Vec<(f64, f64)> = points.iter().map(|(x, y, half)| (*x, (y + half).min(1.0))).collect();
-        band.extend(points.iter().rev().map(|(x, y, half)| (*x, (y - half).max(0.0))));
+        let mut band: Vec<(f64, f64)> = points.iter().map(|point| (point.budget, point.high)).collect();
+        band.extend(points.iter().rev().map(|point| (point.budget, point.low)));
         chart.draw_series(std::iter::once(Polygon::new(
             band,
             curve.colour.mix(BAND_OPACITY).filled(),
@@ -137,7 +138,10 @@ fn draw_plot(body: &DrawingArea<SVGBackend<'_>, Shift>, curves: &[Curve<'_>]) ->
     }
     // Lines after all bands, so that no band lies over a line.
     for curve in curves {
-        let line: Vec<(f64, f64)> = points(curve.accuracy).iter().map(|(x, y, _)| (*x, *y)).collect();
+        let line: Vec<(f64, f64)> = points(curve.accuracy)
+            .iter()
+            .map(|point| (point.budget, point.accuracy))
+            .collect();
         let dots: Vec<_> = line
             .iter()
             .map(|point| Circle::new(*point, 4, curve.colour.filled()))
@@ -172,13 +176,26 @@ impl Ranged for BudgetAxis {
     }
 }
 
-/// (budget, accuracy, half width) of every budget that has all three.
-fn points(accuracy: &Accuracy) -> Vec<(f64, f64, f64)> {
+/// Accuracy at one budget with its interval.
+struct Point {
+    budget: f64,
+    accuracy: f64,
+    low: f64,
+    high: f64,
+}
+
+/// Every budget that was measured.
+fn points(accuracy: &Accuracy) -> Vec<Point> {
     let mut points = Vec::new();
-    for ((budget, mean), half_width) in accuracy.budgets.iter().zip(&accuracy.accuracy).zip(&accuracy.ci95) {
+    let ends = accuracy.accuracy_low.iter().zip(&accuracy.accuracy_high);
+    for ((budget, mean), (low, high)) in accuracy.budgets.iter().zip(&accuracy.accuracy).zip(ends) {
         if mean.is_finite() {
-            let half_width = if half_width.is_finite() { *half_width } else { 0.0 };
-            points.push((f64::from(*budget), *mean, half_width));
+            points.push(Point {
+                budget: f64::from(*budget),
+                accuracy: *mean,
+                low: if low.is_finite() { *low } else { *mean },
+                high: if high.is_finite() { *high } else { *mean },
+            });
         }
     }
     points

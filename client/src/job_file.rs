@@ -1,19 +1,87 @@
-//! Reads job files and refuses what cannot work before anything is contacted or started.
+//! Reads jobs from files and presets and refuses what cannot work before anything is contacted or started.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anytime_proto::settings::parse_job_file;
+use anytime_proto::settings::{JobSettings, parse_job_file};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
+use serde::Deserialize as _;
+use toml::Table;
+
+use crate::overrides::{OverrideArgs, apply_to_spec, merge};
+use crate::presets;
+
+/// A checked job and what messages call it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its file, or its preset.
+    pub source: String,
+    /// Without defaults.
+    pub spec: v1::JobSpec,
+}
 
 /// Reads and checks one job file.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code; the message has the file and the setting.
 pub fn read(path: &Path) -> Result<v1::JobSpec, ExitError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ExitError::configuration(format!("job file {}: {error}", path.display())))?;
-    parse(&path.display().to_string(), &text)
+    parse(&path.display().to_string(), &text_of(path)?)
+}
+
+/// Reads the jobs of a command in their order: the job files or the preset, `--set` over the last of them. With both,
+/// the preset lies under the last file; without a file, the warm start of the preset's base comes before it.
+///
+/// # Errors
+/// As [`read`], and what is wrong with `--preset` or `--set`.
+pub fn read_all(files: &[PathBuf], changes: &OverrideArgs) -> Result<Vec<Job>, ExitError> {
+    let mut jobs = Vec::new();
+    match (&changes.preset, files.split_last()) {
+        (None, _) => {
+            for path in files {
+                jobs.push(from_file(path)?);
+            }
+        }
+        (Some(preset), None) => {
+            let (base, _) = presets::split_name(preset)?;
+            if let Some((name, text)) = presets::Base::find(base)?.warm_start() {
+                jobs.push(Job {
+                    source: name.to_owned(),
+                    spec: parse(name, text)?,
+                });
+            }
+            jobs.push(Job {
+                source: preset.clone(),
+                spec: presets::job(preset)?,
+            });
+        }
+        (Some(preset), Some((last, before))) => {
+            for path in before {
+                jobs.push(from_file(path)?);
+            }
+            jobs.push(Job {
+                source: last.display().to_string(),
+                spec: over_preset(preset, last)?,
+            });
+        }
+    }
+    if let Some(last) = jobs.last_mut()
+        && !changes.set.is_empty()
+    {
+        last.spec = apply_to_spec(&last.spec, &changes.set)?;
+        check(&last.source, &last.spec)?;
+    }
+    Ok(jobs)
+}
+
+/// The last job alone: for commands that take one, whose learner has what comes before it already.
+///
+/// # Errors
+/// As [`read_all`].
+pub fn read_one(file: Option<&PathBuf>, changes: &OverrideArgs) -> Result<v1::JobSpec, ExitError> {
+    let files: Vec<PathBuf> = file.cloned().into_iter().collect();
+    let last = read_all(&files, changes)?.pop();
+    last.map(|job| job.spec)
+        .ok_or_else(|| ExitError::configuration("allowed: a job file or --preset"))
 }
 
 /// Checks the text of a job file; `name` is what messages call it.
@@ -21,5 +89,41 @@ pub fn read(path: &Path) -> Result<v1::JobSpec, ExitError> {
 /// # Errors
 /// [`ExitError`] with the configuration code.
 pub fn parse(name: &str, text: &str) -> Result<v1::JobSpec, ExitError> {
-    parse_job_file(text).map_err(|error| ExitError::configuration(format!("{name}: {}", error.to_string().trim_end())))
+    parse_job_file(text).map_err(|error| refused(name, &error))
+}
+
+fn from_file(path: &Path) -> Result<Job, ExitError> {
+    Ok(Job {
+        source: path.display().to_string(),
+        spec: read(path)?,
+    })
+}
+
+/// The file need not be whole here; what it leaves out the preset has.
+fn over_preset(preset: &str, path: &Path) -> Result<v1::JobSpec, ExitError> {
+    let name = path.display().to_string();
+    let text = text_of(path)?;
+    // Read as a job by itself first: only that knows the line of a setting that does not exist.
+    toml::from_str::<v1::JobSpec>(&text).map_err(|error| refused(&name, &error))?;
+    let over: Table = toml::from_str(&text).map_err(|error| refused(&name, &error))?;
+    let mut table = Table::try_from(presets::job(preset)?).map_err(|error| refused(preset, &error))?;
+    merge(&mut table, &over);
+    let spec = v1::JobSpec::deserialize(table).map_err(|error| refused(&name, &error))?;
+    check(&name, &spec)?;
+    Ok(spec)
+}
+
+fn text_of(path: &Path) -> Result<String, ExitError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ExitError::configuration(format!("job file {}: {error}", path.display())))
+}
+
+fn check(name: &str, spec: &v1::JobSpec) -> Result<(), ExitError> {
+    JobSettings::try_new(spec)
+        .map(drop)
+        .map_err(|error| refused(name, &error))
+}
+
+fn refused(name: &str, error: &dyn std::fmt::Display) -> ExitError {
+    ExitError::configuration(format!("{name}: {}", error.to_string().trim_end()))
 }

@@ -6,6 +6,8 @@ use anytime_proto::v1::job_event::Event;
 use anytime_service::exit::{ExitError, FAILED, INTERRUPTED};
 use serde_json::{Value, json};
 
+use crate::report::{anytime_interval, intervals, with_interval};
+
 /// Whether nothing more will happen to the job.
 pub fn has_ended(job: &v1::Job) -> bool {
     matches!(
@@ -127,15 +129,12 @@ pub fn step_line(step: &v1::StepMetrics) -> String {
 /// An evaluation in a line.
 pub fn evaluation_line(evaluation: &v1::EvaluationResult) -> String {
     let mut parts = Vec::new();
-    for (index, budget) in evaluation.budgets.iter().enumerate() {
-        let accuracy = evaluation.accuracy.get(index).copied().unwrap_or(f64::NAN);
-        let ci95 = evaluation.ci95.get(index).copied().unwrap_or(f64::NAN);
-        parts.push(format!("{budget}: {accuracy:.3} ± {ci95:.3}"));
+    let measured = evaluation.accuracy.iter().zip(intervals(evaluation));
+    for (budget, (accuracy, interval)) in evaluation.budgets.iter().zip(measured) {
+        parts.push(format!("{budget}: {}", with_interval(*accuracy, interval)));
     }
-    parts.push(format!(
-        "anytime {:.3} ± {:.3}",
-        evaluation.anytime, evaluation.anytime_ci95
-    ));
+    let anytime = with_interval(evaluation.anytime, anytime_interval(evaluation));
+    parts.push(format!("anytime {anytime}"));
     parts.push(format!("thinking {:.1}", evaluation.mean_thinking_tokens));
     format!("evaluation at step {}  {}", evaluation.step, parts.join("  "))
 }

@@ -15,6 +15,9 @@ use tonic::{Code, Status, Streaming};
 /// Deadline of a submission: the learner reads the data and the model's files before it answers.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Deadline of a look-up of generations: the learner reads a file that may hold gigabytes.
+const GENERATIONS_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How often a submission is tried; the request id makes repeating it harmless.
 const SUBMIT_TRIES: usize = 3;
 
@@ -96,6 +99,27 @@ impl Learner {
             job_id: job_id.to_owned(),
         };
         let response = within(CALL_TIMEOUT, self.client.cancel(request)).await;
+        response
+            .map(tonic::Response::into_inner)
+            .map_err(|status| self.explain(&status))
+    }
+
+    /// What an evaluation of the job generated: the line of one problem, or the list of all.
+    ///
+    /// # Errors
+    /// A job, step or problem that is not there has the configuration code.
+    pub async fn generations(
+        &mut self,
+        job_id: &str,
+        step: Option<u64>,
+        problem: Option<&str>,
+    ) -> anyhow::Result<v1::GenerationsResponse> {
+        let request = v1::GenerationsRequest {
+            job_id: job_id.to_owned(),
+            step,
+            problem: problem.map(str::to_owned),
+        };
+        let response = within(GENERATIONS_TIMEOUT, self.client.generations(request)).await;
         response
             .map(tonic::Response::into_inner)
             .map_err(|status| self.explain(&status))

@@ -1,7 +1,8 @@
 //! The command line: submits and watches jobs over gRPC, and runs whole jobs on this machine with every process as a
 //! child. Follow a job file: [`job_file`] checks it, [`learner`] submits it, [`follow`] watches it, [`display`] shows
-//! it, [`report`] and [`curves`] say what came of it. [`local`] starts the processes that it needs, [`demo`] makes a
-//! job out of nothing.
+//! it, [`report`] and [`curves`] say what came of it, [`show`] what was generated. [`local`] starts the processes that it
+//! needs, [`demo`] makes a job out of nothing; [`presets`] are jobs of the paper, [`overrides`] changes single settings,
+//! and [`study`] compares methods over seeds.
 #![deny(unsafe_code)]
 
 pub mod arguments;
@@ -16,6 +17,10 @@ pub mod job_view;
 pub mod learner;
 pub mod local;
 pub mod output;
+pub mod overrides;
+pub mod presets;
 pub mod report;
+pub mod show;
+pub mod study;
 
 pub use commands::run;

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anytime::demo::{
-    CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, job_specs, prepare, write_data, write_jobs, write_model,
+    CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, TaskName, job_specs, prepare, write_data, write_jobs, write_model,
 };
+use anytime::overrides::OverrideArgs;
 use anytime_proto::settings::{JobSettings, parse_job_file};
 use anytime_proto::v1;
 use serde_json::Value;
@@ -44,7 +45,7 @@ fn evaluate(problem: &str) -> u32 {
 #[test]
 fn answers_are_right_and_the_test_set_is_held_out() {
     let directory = tempfile::tempdir().unwrap();
-    write_data(directory.path(), 7, &SIZES).unwrap();
+    write_data(TaskName::Chains, directory.path(), 7, &SIZES).unwrap();
     let train = rows(&directory.path().join("train.jsonl"));
     let test = rows(&directory.path().join("test.jsonl"));
     assert_eq!((train.len(), test.len()), (400, 100));
@@ -66,7 +67,7 @@ fn answers_are_right_and_the_test_set_is_held_out() {
 #[test]
 fn the_warm_start_teaches_the_value_that_the_thinking_has_established() {
     let directory = tempfile::tempdir().unwrap();
-    write_data(directory.path(), 7, &SIZES).unwrap();
+    write_data(TaskName::Chains, directory.path(), 7, &SIZES).unwrap();
     let (mut whole, mut cut, mut before_any_step) = (0, 0, 0);
     for row in rows(&directory.path().join("sft.jsonl")) {
         let (problem, prefix) = row["prompt"].split_once('=').unwrap();
@@ -112,7 +113,7 @@ fn check_steps(problem: &str, thinking: &str) {
 fn the_same_seed_gives_the_same_files() {
     let read = |seed: u64| {
         let directory = tempfile::tempdir().unwrap();
-        write_data(directory.path(), seed, &SIZES).unwrap();
+        write_data(TaskName::Chains, directory.path(), seed, &SIZES).unwrap();
         ["train.jsonl", "test.jsonl", "sft.jsonl"]
             .map(|name| std::fs::read_to_string(directory.path().join(name)).unwrap())
     };
@@ -146,7 +147,7 @@ fn the_tokenizer_has_one_token_per_character_and_marker() {
     let with_end: Vec<u32> = [ids, encode("<eos>")].concat();
     assert_eq!(tokenizer.decode(&with_end, true).unwrap(), row);
     assert!(
-        tokenizer.encode("4*2", false).is_err(),
+        tokenizer.encode("4/2", false).is_err(),
         "what is not in the vocabulary is refused"
     );
 
@@ -161,7 +162,7 @@ fn the_tokenizer_has_one_token_per_character_and_marker() {
 fn job_files_move_with_the_directory_and_the_seed() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("else \"where\"");
-    let specs = prepare(&out, Some(9)).unwrap();
+    let specs = prepare(TaskName::Chains, &out, Some(9), &OverrideArgs::default()).unwrap();
     let out = out.to_str().unwrap();
     let [sft, train] = [0, 1].map(|index| JobSettings::try_new(&specs[index]).unwrap());
     assert_eq!((sft.kind, train.kind), (v1::JobKind::Sft, v1::JobKind::Train));
@@ -203,7 +204,7 @@ fn job_files_move_with_the_directory_and_the_seed() {
 #[test]
 fn without_another_directory_the_job_files_are_the_repositorys() {
     let directory = tempfile::tempdir().unwrap();
-    let specs = job_specs(Path::new("runs/demo"), None).unwrap();
+    let specs = job_specs(TaskName::Chains, Path::new("runs/demo"), None).unwrap();
     let written = write_jobs(directory.path(), &specs).unwrap();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (path, name) in written.iter().zip(["sft.toml", "train.toml"]) {
@@ -215,4 +216,96 @@ fn without_another_directory_the_job_files_are_the_repositorys() {
             JobSettings::try_new(&ours).unwrap()
         );
     }
+}
+
+/// Of `3*7+4*8=`.
+fn terms(problem: &str) -> Vec<(u32, u32)> {
+    let digit = |text: &str| text.parse::<u32>().unwrap();
+    let terms = problem.strip_suffix('=').unwrap().split('+');
+    terms
+        .map(|term| {
+            let (times, addend) = term.split_once('*').unwrap();
+            (digit(times), digit(addend))
+        })
+        .collect()
+}
+
+#[test]
+fn products_are_taught_mostly_the_long_way_and_every_token_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    write_data(TaskName::Products, directory.path(), 3, &SIZES).unwrap();
+    write_model(directory.path()).unwrap();
+    let tokenizer = Tokenizer::from_file(directory.path().join("tokenizer.json")).unwrap();
+    let test = rows(&directory.path().join("test.jsonl"));
+    let held_out: HashSet<&str> = test.iter().map(|row| row["problem"].as_str()).collect();
+    for row in rows(&directory.path().join("train.jsonl")).iter().chain(&test) {
+        let terms = terms(&row["problem"]);
+        assert!((2..=3).contains(&terms.len()), "{row:?}");
+        let sum: u32 = terms.iter().map(|(times, addend)| times * addend).sum();
+        assert_eq!(row["answer"], (sum % 10).to_string(), "{row:?}");
+    }
+    let (mut long, mut concise) = (0, 0);
+    for row in rows(&directory.path().join("sft.jsonl")) {
+        let (problem, prefix) = row["prompt"].split_once('=').unwrap();
+        let problem = format!("{problem}=");
+        assert!(!held_out.contains(problem.as_str()));
+        assert!(
+            tokenizer
+                .encode(format!("{}{}", row["prompt"], row["completion"]), false)
+                .is_ok()
+        );
+        if !prefix.is_empty() {
+            continue;
+        }
+        let terms = terms(&problem);
+        let (thinking, _) = row["completion"].split_once(END_MARKER).unwrap();
+        let additions: u32 = terms.iter().map(|term| term.0).sum();
+        if thinking.starts_with('=') {
+            concise += 1;
+            // `=1;` and `=23;` for every further term.
+            assert_eq!(thinking.len(), 3 + 4 * (terms.len() - 1), "{row:?}");
+        } else {
+            long += 1;
+            assert_eq!(thinking.len(), additions as usize + terms.len(), "{row:?}");
+        }
+        let answer: u32 = terms.iter().map(|(times, addend)| times * addend).sum::<u32>() % 10;
+        assert!(thinking.ends_with(&format!("{answer};")), "{row:?}");
+    }
+    // 15 % of about 1,400; three standard deviations are 40.
+    assert!((170..=250).contains(&concise), "{concise} of {}", long + concise);
+}
+
+#[test]
+fn sums_are_right_and_held_out_whatever_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    write_data(TaskName::Sums, directory.path(), 3, &Sizes::of(TaskName::Sums)).unwrap();
+    let numbers = |row: &HashMap<String, String>| {
+        let text = row["problem"]
+            .strip_prefix("What is ")
+            .unwrap()
+            .strip_suffix('?')
+            .unwrap();
+        let mut numbers: Vec<u32> = text.split(" + ").map(|number| number.parse().unwrap()).collect();
+        assert_eq!(row["answer"], numbers.iter().sum::<u32>().to_string());
+        assert!(numbers.iter().all(|number| (10..100).contains(number)));
+        numbers.sort_unstable();
+        numbers
+    };
+    let test: HashSet<Vec<u32>> = rows(&directory.path().join("test.jsonl")).iter().map(numbers).collect();
+    let train: Vec<Vec<u32>> = rows(&directory.path().join("train.jsonl"))
+        .iter()
+        .map(numbers)
+        .collect();
+    assert_eq!((train.len(), test.len()), (2000, 128));
+    assert!(train.iter().all(|sum| !test.contains(sum)));
+    for count in [2, 3] {
+        assert!(train.iter().filter(|sum| sum.len() == count).count() > 800);
+    }
+    assert!(!directory.path().join("sft.jsonl").exists());
+    let too_many = Sizes {
+        train: 10_000_000,
+        ..Sizes::of(TaskName::Sums)
+    };
+    let refused = write_data(TaskName::Sums, &directory.path().join("more"), 3, &too_many).unwrap_err();
+    assert!(refused.to_string().contains("--train 10000000"), "{refused}");
 }

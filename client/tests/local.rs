@@ -177,7 +177,7 @@ async fn a_run_starts_everything_and_ends_it_and_reports() {
     assert_eq!(stage.report("runs/sums")["after"]["anytime"], 0.875);
     assert!(out.join("curves.svg").is_file());
     assert!(
-        ended.stdout.contains("0.250 ± 0.050     0.750 ± 0.050"),
+        ended.stdout.contains("0.250 [0.210, 0.270]   0.750 [0.710, 0.770]"),
         "{}",
         ended.stdout
     );

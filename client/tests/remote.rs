@@ -80,12 +80,14 @@ async fn watch_without_a_terminal_prints_plain_lines_and_the_table() {
     );
     assert!(ended.stdout.contains("step 2/2  reward 0.50 0.75"), "{}", ended.stdout);
     assert!(
-        ended.stdout.contains("budget   before            after"),
+        ended.stdout.contains("budget   before                 after"),
         "{}",
         ended.stdout
     );
     assert!(
-        ended.stdout.contains("       6   0.250 ± 0.050     0.750 ± 0.050"),
+        ended
+            .stdout
+            .contains("           6   0.250 [0.210, 0.270]   0.750 [0.710, 0.770]"),
         "{}",
         ended.stdout
     );
@@ -197,7 +199,11 @@ async fn evaluate_prints_accuracy_per_budget_as_one_document() {
 
     let texts = with(&[]);
     let ended = anytime(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert!(ended.stdout.contains("      12   1.000 ± 0.050"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("          12   1.000 [0.960, 1.000]"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

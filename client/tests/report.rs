@@ -12,8 +12,16 @@ fn evaluation(step: u64, budgets: &[u32], accuracy: &[f64]) -> v1::EvaluationRes
         budgets: budgets.to_vec(),
         accuracy: accuracy.to_vec(),
         ci95: vec![0.03; budgets.len()],
+        accuracy_low: accuracy.iter().map(|mean| mean - 0.02).collect(),
+        accuracy_high: accuracy.iter().map(|mean| mean + 0.01).collect(),
         anytime: accuracy.iter().sum::<f64>() / accuracy.len() as f64,
         anytime_ci95: 0.02,
+        anytime_low: 0.5,
+        anytime_high: 0.9,
+        formatted_share: 0.75,
+        finished_share: 0.5,
+        overthinking_share: 0.125,
+        generations: "runs/demo/demo-1/generations/step.jsonl".to_owned(),
         r#final: *accuracy.last().unwrap(),
         mean_thinking_tokens: 17.25,
         problems: 256,
@@ -82,6 +90,20 @@ fn before_is_step_zero_and_after_is_the_newest() {
         );
     }
     assert_eq!(document["after"]["final"], 0.98);
+    assert_eq!(document["after"]["accuracy_high"], json!([0.64, 0.89, 0.98, 0.99]));
+    for (key, value) in [
+        ("anytime_low", 0.5),
+        ("anytime_high", 0.9),
+        ("formatted_share", 0.75),
+        ("finished_share", 0.5),
+        ("overthinking_share", 0.125),
+    ] {
+        assert_eq!(document["after"][key], value, "{key}");
+    }
+    assert_eq!(
+        document["after"]["generations"],
+        "runs/demo/demo-1/generations/step.jsonl"
+    );
     assert_eq!(document["after"]["budgets"], json!([6, 12, 18, 24]));
     assert_eq!(document["after"]["tokens_per_second"], 1500.0);
     assert_eq!((&document["steps"], &document["seconds"]), (&json!(150), &json!(240.5)));
@@ -103,6 +125,20 @@ fn what_was_not_measured_is_null() {
     let document: Value = serde_json::to_value(&nothing).unwrap();
     assert!(document["before"].is_null() && document["tokens_per_second"].is_null());
     assert!(curves::draw(&nothing).unwrap().is_none());
+}
+
+#[test]
+fn a_job_from_before_the_bootstrap_has_the_normal_interval() {
+    let old = v1::EvaluationResult {
+        accuracy_low: Vec::new(),
+        accuracy_high: Vec::new(),
+        ..evaluation(0, &[6, 12], &[0.5, 0.99])
+    };
+    let report = Report::new(&job(v1::JobKind::Evaluate, vec![old]), Vec::new());
+    let measured = report.after.as_ref().unwrap();
+    assert_eq!((measured.accuracy_low[0], measured.accuracy_high[1]), (0.47, 1.0));
+    let text = table(&report);
+    assert!(text.contains("0.500 [0.470, 0.530]"), "{text}");
 }
 
 #[test]
@@ -132,10 +168,11 @@ fn a_step_done_again_is_kept_once() {
 fn the_table_has_a_row_per_budget() {
     let text = table(&Report::new(&trained(), Vec::new()));
     let rows: Vec<&str> = text.lines().collect();
-    assert_eq!(rows[0], "  budget   before            after");
-    assert_eq!(rows[1], "       6   0.190 ± 0.030     0.630 ± 0.030");
-    assert_eq!(rows[5], " anytime   0.570 ± 0.020     0.865 ± 0.020");
+    assert_eq!(rows[0], "      budget   before                 after");
+    assert_eq!(rows[1], "           6   0.190 [0.170, 0.200]   0.630 [0.610, 0.640]");
+    assert_eq!(rows[5], "     anytime   0.570 [0.500, 0.900]   0.865 [0.500, 0.900]");
     assert!(text.contains("thinking   17.2 tokens"), "{text}");
+    assert!(text.contains("overthinking   0.125"), "{text}");
     assert!(
         text.ends_with("150 steps in 240 s") || text.ends_with("150 steps in 241 s"),
         "{text}"

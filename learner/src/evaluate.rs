@@ -3,6 +3,8 @@
 use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 
+use crate::bootstrap;
+
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;
 
@@ -35,29 +37,33 @@ pub fn evaluation_leases(
     leases
 }
 
-/// Accuracy per budget with 95 % intervals over problems (normal approximation on the problems' means: the samples of
-/// one problem are not independent of each other).
+/// A score above which a trace counts as right at a budget: most of its summaries are.
+const RIGHT: f64 = 0.5;
+
+/// Accuracy per budget with 95 % intervals over problems: from a bootstrap, and half widths by the normal approximation.
+/// Both stand on the problems' means, for the samples of one problem are not independent of each other.
 pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::EvaluationResult {
-    let mut per_budget: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len()];
-    let mut anytime_per_problem = Vec::with_capacity(groups.len());
-    let mut traces = 0_u64;
-    let mut thinking_tokens = 0_u64;
-    let mut generated_tokens = 0_u64;
+    // One column per budget, and the anytime accuracy behind them.
+    let mut columns: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len() + 1];
+    let mut counts = Counts::default();
     for group in groups {
         let rewards = ScoreTable::of_group(group).mean_per_budget();
         let mut of_problem = 0.0;
-        for (budget, column) in per_budget.iter_mut().enumerate() {
+        for (budget, column) in columns.iter_mut().take(budgets.len()).enumerate() {
             let mean = rewards.iter().map(|row| row[budget]).sum::<f64>() / rewards.len() as f64;
             column.push(mean);
             of_problem += mean / budgets.len() as f64;
         }
-        anytime_per_problem.push(of_problem);
-        traces += group.traces.len() as u64;
-        thinking_tokens += thinking_tokens_of(group);
-        generated_tokens += generated_tokens_of(group);
+        columns[budgets.len()].push(of_problem);
+        counts.add(group, &rewards);
     }
-    let (anytime, anytime_ci95) = mean_and_interval(&anytime_per_problem);
-    let (accuracy, ci95): (Vec<f64>, Vec<f64>) = per_budget.iter().map(|column| mean_and_interval(column)).unzip();
+    let intervals = bootstrap::intervals(&columns);
+    let (accuracy_intervals, anytime_interval) = intervals.split_at(budgets.len());
+    let anytime_interval = anytime_interval.first().copied().unwrap_or_default();
+    let (mut accuracy, mut ci95): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| mean_and_interval(column)).unzip();
+    let anytime = accuracy.pop().unwrap_or_default();
+    let anytime_ci95 = ci95.pop().unwrap_or_default();
+    let traces = counts.traces.max(1) as f64;
     v1::EvaluationResult {
         budgets: budgets.to_vec(),
         r#final: accuracy.last().copied().unwrap_or(0.0),
@@ -65,11 +71,57 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
         ci95,
         anytime,
         anytime_ci95,
-        mean_thinking_tokens: thinking_tokens as f64 / traces.max(1) as f64,
+        mean_thinking_tokens: counts.thinking_tokens as f64 / traces,
         problems: groups.len() as u32,
         samples: groups.first().map_or(0, |group| group.traces.len() as u32),
-        generated_tokens,
+        generated_tokens: counts.generated_tokens,
+        formatted_share: counts.formatted as f64 / counts.summaries.max(1) as f64,
+        finished_share: counts.finished as f64 / traces,
+        overthinking_share: counts.overthinking as f64 / traces,
+        accuracy_low: accuracy_intervals.iter().map(|interval| interval.low).collect(),
+        accuracy_high: accuracy_intervals.iter().map(|interval| interval.high).collect(),
+        anytime_low: anytime_interval.low,
+        anytime_high: anytime_interval.high,
         ..v1::EvaluationResult::default()
+    }
+}
+
+/// Sums over all groups.
+#[derive(Default)]
+struct Counts {
+    traces: u64,
+    finished: u64,
+    overthinking: u64,
+    summaries: u64,
+    formatted: u64,
+    thinking_tokens: u64,
+    generated_tokens: u64,
+}
+
+impl Counts {
+    /// `rewards` is r[g][s], the mean score of each trace at each budget.
+    fn add(&mut self, group: &v1::ScoredGroup, rewards: &[Vec<f64>]) {
+        self.thinking_tokens += thinking_tokens_of(group);
+        self.generated_tokens += generated_tokens_of(group);
+        self.overthinking += rewards.iter().filter(|row| is_overthinking(row)).count() as u64;
+        for trace in &group.traces {
+            self.traces += 1;
+            let finish = trace.thinking.as_ref().map(v1::Generated::finish);
+            self.finished += u64::from(finish == Some(v1::FinishReason::EndMarker));
+            for summary in trace.nodes.iter().flat_map(|node| &node.summaries) {
+                self.summaries += 1;
+                self.formatted += u64::from(summary.formatted);
+            }
+        }
+    }
+}
+
+/// Whether a trace was right at an earlier budget and is not at the largest. `rewards` is one trace's mean score per
+/// budget.
+fn is_overthinking(rewards: &[f64]) -> bool {
+    match rewards.split_last() {
+        Some((last, earlier)) => *last <= RIGHT && earlier.iter().any(|reward| *reward > RIGHT),
+        None => false,
     }
 }
 
@@ -113,6 +165,97 @@ fn mean_and_interval(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn generated(tokens: usize, finish: v1::FinishReason) -> Option<v1::Generated> {
+        Some(v1::Generated {
+            ids: vec![1; tokens],
+            log_probs: vec![-0.5; tokens],
+            versions: vec![0; tokens],
+            finish: finish.into(),
+        })
+    }
+
+    /// A trace of three thinking tokens, cut at the budget 2 and ended before the budget 4, with one summary of two tokens
+    /// at each.
+    fn trace(finish: v1::FinishReason, scores: [f32; 2]) -> v1::Trace {
+        let nodes = [(2, 0), (3, 1)]
+            .into_iter()
+            .zip(scores)
+            .map(|((cut, first_budget), score)| v1::Node {
+                cut,
+                first_budget,
+                multiplicity: 1,
+                inserted_ids: vec![7],
+                summaries: vec![v1::Summary {
+                    generated: generated(2, v1::FinishReason::Eos),
+                    formatted: score > 0.0,
+                    score,
+                    ..Default::default()
+                }],
+            });
+        v1::Trace {
+            thinking: generated(3, finish),
+            nodes: nodes.collect(),
+        }
+    }
+
+    fn group(traces: Vec<v1::Trace>) -> v1::ScoredGroup {
+        v1::ScoredGroup {
+            budgets: vec![2, 4],
+            summaries_per_budget: 1,
+            traces,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn shares_and_intervals_of_an_evaluation() {
+        use v1::FinishReason::{EndMarker, Eos};
+        let groups = [
+            // Right early and wrong late: the definition of overthinking.
+            group(vec![trace(EndMarker, [1.0, 0.0]), trace(EndMarker, [0.0, 1.0])]),
+            group(vec![trace(Eos, [0.0, 0.0]), trace(EndMarker, [1.0, 1.0])]),
+        ];
+        for group in &groups {
+            anytime_proto::check_group(group).expect("a valid group");
+        }
+        let result = evaluation_result(&groups, &[2, 4]);
+        assert_eq!(result.accuracy, [0.5, 0.5]);
+        assert_eq!((result.anytime, result.r#final), (0.5, 0.5));
+        assert_eq!((result.problems, result.samples), (2, 2));
+        assert_eq!(result.mean_thinking_tokens, 3.0);
+        assert_eq!(result.generated_tokens, 4 * 3 + 8 * 2);
+        assert_eq!(result.formatted_share, 0.5);
+        assert_eq!(result.finished_share, 0.75);
+        assert_eq!(result.overthinking_share, 0.25);
+        // Both problems have a mean of one half everywhere: resampling them changes nothing.
+        assert_eq!(
+            (&result.accuracy_low, &result.accuracy_high),
+            (&vec![0.5; 2], &vec![0.5; 2])
+        );
+        assert_eq!((result.anytime_low, result.anytime_high), (0.5, 0.5));
+
+        let unequal = [
+            group(vec![trace(EndMarker, [0.0, 1.0])]),
+            group(vec![trace(EndMarker, [0.0, 0.0])]),
+        ];
+        let result = evaluation_result(&unequal, &[2, 4]);
+        assert_eq!(
+            (result.accuracy_low, result.accuracy_high),
+            (vec![0.0, 0.0], vec![0.0, 1.0])
+        );
+        assert_eq!((result.anytime_low, result.anytime_high), (0.0, 0.5));
+        let nothing = evaluation_result(&[], &[2, 4]);
+        assert_eq!((nothing.accuracy, nothing.anytime), (vec![0.0, 0.0], 0.0));
+    }
+
+    #[test]
+    fn only_who_was_right_before_overthinks() {
+        assert!(is_overthinking(&[0.0, 0.75, 0.5]));
+        assert!(!is_overthinking(&[0.5, 0.5, 0.0]), "never right");
+        assert!(!is_overthinking(&[1.0, 0.0, 1.0]), "right in the end");
+        assert!(!is_overthinking(&[0.0]));
+    }
 
     #[test]
     fn means_and_intervals_over_problems() {

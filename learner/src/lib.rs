@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod bootstrap;
 pub mod checkpoint;
 pub mod data;
 pub mod desk;
 pub mod evaluate;
+pub mod generations;
 pub mod hall;
 pub mod jobs;
 pub mod replay;

@@ -1,5 +1,6 @@
 //! The one place where this process turns its errors into gRPC statuses.
 
+use anytime_proto::generations::LookupError;
 use anytime_proto::{JobId, WeightsVersion};
 use tonic::Status;
 
@@ -23,6 +24,13 @@ pub(crate) fn unknown_job(job_id: &JobId) -> Status {
 
 pub(crate) fn weights_not_held(job_id: &JobId, version: WeightsVersion) -> Status {
     Status::not_found(format!("version {version} of job `{job_id}` is not held"))
+}
+
+pub(crate) fn lookup(error: &LookupError) -> Status {
+    if error.is_of_the_disk() {
+        return Status::internal(error.to_string());
+    }
+    Status::not_found(error.to_string())
 }
 
 pub(crate) fn shutting_down() -> Status {

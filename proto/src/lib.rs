@@ -1,7 +1,9 @@
 //! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification and its validation, the
-//! invariants of a scored group, message limits, and the one place that turns errors into gRPC statuses.
+//! invariants of a scored group, kept generations, message limits, and the one place that turns errors into gRPC
+//! statuses.
 #![forbid(unsafe_code)]
 
+pub mod generations;
 mod group;
 mod ids;
 pub mod limits;

@@ -107,6 +107,10 @@ metric_names! {
         "Share of the reward to go's variance that a baseline (label `baseline`) leaves, by segment (label `budget`).";
     gauge LEARNER_ACCURACY "anytime_learner_accuracy" Count
         "Accuracy of the last evaluation per budget (label `budget`).";
+    gauge LEARNER_EVALUATION_ANYTIME "anytime_learner_evaluation_anytime" Count
+        "Mean accuracy of the last evaluation over its budgets.";
+    gauge LEARNER_EVALUATION_OVERTHINKING "anytime_learner_evaluation_overthinking_share" Count
+        "Share of traces that were right at an earlier budget and are not at the largest, last evaluation.";
     gauge LEARNER_THINKING_TOKENS "anytime_learner_thinking_tokens" Count
         "Mean thinking length, last step.";
     gauge LEARNER_STALENESS "anytime_learner_staleness" Count

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anytime::demo::{self, Sizes};
+use anytime::demo::{self, Sizes, TaskName};
 use anytime_proto::v1::{self, JobSpec};
 use tempfile::TempDir;
 
@@ -71,7 +71,7 @@ impl Workplace {
     pub fn new() -> Self {
         let directory = TempDir::new().expect("temporary directory");
         let path = directory.path().canonicalize().expect("temporary directory");
-        demo::write_data(&path.join("data"), DATA_SEED, &SIZES).expect("data");
+        demo::write_data(TaskName::Chains, &path.join("data"), DATA_SEED, &SIZES).expect("data");
         demo::write_model(&path.join("model")).expect("model");
         let mark = Mark::new(&path);
         Self {
@@ -130,7 +130,7 @@ impl Workplace {
     }
 
     fn demo_job(&self, kind: v1::JobKind) -> JobSpec {
-        let specs = demo::job_specs(&self.path, None).expect("the demo's jobs");
+        let specs = demo::job_specs(TaskName::Chains, &self.path, None).expect("the demo's jobs");
         specs
             .into_iter()
             .find(|spec| spec.kind() == kind)

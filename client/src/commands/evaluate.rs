@@ -1,7 +1,5 @@
 //! `anytime evaluate`: submits an evaluate job, watches it and prints the accuracy at every budget.
 
-use std::path::Path;
-
 use anytime_proto::ShortName as _;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
@@ -16,6 +14,7 @@ use crate::job_file;
 use crate::job_view;
 use crate::learner::Learner;
 use crate::output::{print_json, print_line};
+use crate::overrides::{OverrideArgs, apply_to_spec};
 use crate::report::{Report, table};
 
 pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<()> {
@@ -36,26 +35,43 @@ pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<(
     job_view::conclude(&ended)?;
     let report = Report::new(&ended, Vec::new());
     if json {
-        print_json(&report)
-    } else {
-        print_line(&table(&report))
+        return print_json(&report);
     }
+    print_line(&table(&report))?;
+    if let Some(measured) = report
+        .after
+        .as_ref()
+        .filter(|measured| !measured.generations.is_empty())
+    {
+        print_line(&format!("generations: {}", measured.generations))?;
+        print_line(&format!("read them: anytime show {}", ended.id))?;
+    }
+    Ok(())
 }
 
 fn specification(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {
-    let spec = match &arguments.job_file {
-        Some(path) => read_evaluate_job(path)?,
-        None => from_arguments(arguments),
+    let OverrideArgs { preset, set } = &arguments.overrides;
+    let spec = match (&arguments.job_file, preset) {
+        (None, None) => apply_to_spec(&from_arguments(arguments), set)?,
+        _ => read_evaluate_job(arguments)?,
     };
     JobSettings::try_new(&spec).map_err(ExitError::configuration)?;
     Ok(spec)
 }
 
-fn read_evaluate_job(path: &Path) -> Result<v1::JobSpec, ExitError> {
-    let spec = job_file::read(path)?;
+/// A preset says what to train; here it is evaluated.
+fn read_evaluate_job(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {
+    let mut spec = job_file::read_one(arguments.job_file.as_ref(), &arguments.overrides)?;
+    if arguments.overrides.preset.is_some() {
+        spec.kind = Some(v1::JobKind::Evaluate.into());
+    }
     if spec.kind() != v1::JobKind::Evaluate {
         let error = InvalidSetting::new("kind", spec.kind().short_name(), "evaluate, for this command");
-        return Err(ExitError::configuration(format!("{}: {error}", path.display())));
+        let name = arguments.job_file.as_ref().map(|path| path.display().to_string());
+        return Err(ExitError::configuration(format!(
+            "{}: {error}",
+            name.unwrap_or_default()
+        )));
     }
     Ok(spec)
 }
@@ -72,6 +88,8 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
         top_k,
         seed,
         instruction,
+        max_prompt_tokens,
+        keep_generations,
         chat_template,
         markers_open,
         markers_end,
@@ -88,6 +106,7 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
         data: Some(v1::DataSpec {
             instruction,
             chat_template,
+            max_prompt_tokens,
             ..Default::default()
         }),
         markers: Some(v1::MarkerSpec {
@@ -109,6 +128,7 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
             top_p,
             top_k,
             seed,
+            keep_generations,
             ..Default::default()
         }),
         ..Default::default()

@@ -17,7 +17,7 @@ pub(super) fn new_request_id() -> String {
 }
 
 pub(super) async fn submit(arguments: SubmitArgs, json: bool) -> anyhow::Result<()> {
-    let spec = job_file::read(&arguments.job_file)?;
+    let spec = job_file::read_one(arguments.job_file.as_ref(), &arguments.overrides)?;
     let mut learner = Learner::try_new(&arguments.learner.learner)?;
     let request_id = arguments.request_id.unwrap_or_else(new_request_id);
     let job = learner.submit(&request_id, &spec).await?;

@@ -2,21 +2,33 @@
 //! through the same processes as any other run. The binary carries everything it needs.
 
 mod chain;
+mod data;
 mod files;
+mod product;
 mod rows;
+mod sum;
+mod task;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
+use anytime_service::exit::ExitError;
 
-use crate::arguments::DemoArgs;
+use crate::arguments::{DataArgs, DemoArgs};
 use crate::local::{self, LocalRun};
 use crate::output::print_line;
+use crate::overrides::{self, OverrideArgs};
+use crate::presets;
 
 pub use chain::Chain;
-pub use files::{Sizes, job_specs, write_data, write_jobs, write_model};
+pub use data::{Sizes, write_data};
+pub use files::{JobFiles, job_specs, move_paths, set_seeds, write_jobs, write_model};
+pub use product::ProductSum;
 pub use rows::{CUT_MARKER, END_MARKER, SUMMARY_MARKER, SftRow, cut_row, full_row};
+pub use sum::Sum;
+pub use task::{Problem, Reasoned, TaskName};
 
 /// Seed of the data where none is given.
 const DATA_SEED: u64 = 2505;
@@ -24,10 +36,20 @@ const DATA_SEED: u64 = 2505;
 /// `anytime demo`
 pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     let started = Instant::now();
-    let specs = prepare(&arguments.out, arguments.seed)?;
+    let task = task_of(&arguments)?;
+    if JobFiles::of(task).is_none() {
+        let message = format!(
+            "--task {}: allowed: chains, products ({} trains a published checkpoint: see `anytime presets`)",
+            task.name(),
+            task.name()
+        );
+        return Err(ExitError::configuration(message).into());
+    }
+    let out = arguments.out.unwrap_or_else(|| PathBuf::from(task.directory()));
+    let specs = prepare(task, &out, arguments.seed, &arguments.overrides)?;
     let run = LocalRun {
         specs,
-        out: arguments.out,
+        out,
         resume: false,
         processes: arguments.processes,
     };
@@ -38,14 +60,43 @@ pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A preset names the task through its base.
+fn task_of(arguments: &DemoArgs) -> anyhow::Result<TaskName> {
+    let Some(preset) = &arguments.overrides.preset else {
+        return Ok(arguments.task.unwrap_or(TaskName::Chains));
+    };
+    let (base, _) = presets::split_name(preset)?;
+    let base = presets::Base::find(base)?;
+    base.task.ok_or_else(|| {
+        let message = format!("--preset {preset}: allowed here: a preset of demo or products");
+        ExitError::configuration(message).into()
+    })
+}
+
 /// Writes data, model and job files into `out` and gives the jobs.
 ///
 /// # Errors
-/// If a file cannot be written.
-pub fn prepare(out: &Path, seed: Option<u64>) -> anyhow::Result<Vec<v1::JobSpec>> {
+/// An override that is wrong, or a file that cannot be written.
+pub fn prepare(
+    task: TaskName,
+    out: &Path,
+    seed: Option<u64>,
+    changes: &OverrideArgs,
+) -> anyhow::Result<Vec<v1::JobSpec>> {
     // The job files are checked before anything is written.
-    let specs = job_specs(out, seed)?;
-    write_data(&out.join("data"), seed.unwrap_or(DATA_SEED), &Sizes::default())?;
+    let mut specs = job_specs(task, out, seed)?;
+    if let Some(train) = specs.last_mut() {
+        if let Some(preset) = &changes.preset {
+            *train = presets::job(preset)?;
+            move_paths(train, task.directory(), out)?;
+            if let Some(seed) = seed {
+                set_seeds(train, seed);
+            }
+        }
+        *train = overrides::apply_to_spec(train, &changes.set)?;
+        JobSettings::try_new(train).map_err(ExitError::configuration)?;
+    }
+    write_data(task, &out.join("data"), seed.unwrap_or(DATA_SEED), &Sizes::of(task))?;
     write_model(&out.join("model"))?;
     let written: Vec<PathBuf> = write_jobs(&out.join("jobs"), &specs)?;
     let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
@@ -55,4 +106,19 @@ pub fn prepare(out: &Path, seed: Option<u64>) -> anyhow::Result<Vec<v1::JobSpec>
         names.join(", ")
     );
     Ok(specs)
+}
+
+/// `anytime data`
+pub(crate) fn write_task(arguments: &DataArgs) -> anyhow::Result<()> {
+    let defaults = Sizes::of(arguments.task);
+    let sizes = Sizes {
+        train: arguments.train.unwrap_or(defaults.train),
+        test: arguments.test.unwrap_or(defaults.test),
+        sft: arguments.sft.unwrap_or(defaults.sft),
+    };
+    write_data(arguments.task, &arguments.out.join("data"), arguments.seed, &sizes)?;
+    if JobFiles::of(arguments.task).is_some() {
+        write_model(&arguments.out.join("model"))?;
+    }
+    print_line(&format!("written: {}", arguments.out.join("data").display()))
 }

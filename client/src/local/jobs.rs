@@ -24,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A job that has succeeded.
 #[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) job: v1::Job,
-    pub(super) report: Report,
+pub(crate) struct Finished {
+    pub(crate) job: v1::Job,
+    pub(crate) report: Report,
     /// Of train and evaluate jobs.
-    pub(super) files: Option<ReportFiles>,
+    pub(crate) files: Option<ReportFiles>,
 }
 
 pub(super) async fn run_all(
@@ -139,7 +139,7 @@ fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Opt
 
 /// The learner also fills in what depends on the model, the device and the job's directory; what the file leaves open
 /// there says nothing.
-fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
+pub(crate) fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
     let mut found = with_defaults(found);
     if let (Some(wanted), Some(found)) = (&wanted.data, &mut found.data)
         && wanted.chat_template.is_none()

@@ -21,7 +21,7 @@ use anytime_service::exit::{CONFIGURATION, ExitError, exit_code};
 use serde_json::json;
 
 use self::fleet::Fleet;
-use self::jobs::Finished;
+pub(crate) use self::jobs::{Finished, is_same_job};
 use self::programs::Programs;
 use crate::arguments::{LocalArgs, ProcessArgs};
 use crate::display::Style;
@@ -45,10 +45,8 @@ pub struct LocalRun {
 
 /// `anytime local`
 pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> {
-    let mut specs = Vec::new();
-    for path in &arguments.job_files {
-        specs.push(job_file::read(path)?);
-    }
+    let jobs = job_file::read_all(&arguments.job_files, &arguments.overrides)?;
+    let specs: Vec<_> = jobs.into_iter().map(|job| job.spec).collect();
     let last_name = specs.last().map(|spec| spec.name().to_owned()).unwrap_or_default();
     let out = arguments.out.unwrap_or_else(|| Path::new("runs").join(last_name));
     let run = LocalRun {
@@ -60,12 +58,27 @@ pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> 
     run_jobs(run, json).await
 }
 
-/// Starts the processes, runs the jobs and ends the processes.
+/// Starts the processes, runs the jobs, ends the processes and says what came of the jobs.
 pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
+    let mut interrupt = Interrupt::try_new()?;
+    let goes_on = format!(
+        "`anytime local … --out {} --resume` goes on from here",
+        run.out.display()
+    );
+    let finished = run_to_end(&run, json, &goes_on, &mut interrupt).await?;
+    conclude(&run, &finished, json)
+}
+
+/// Starts the processes, runs the jobs and ends the processes. `goes_on` is what a signal says about going on.
+pub(crate) async fn run_to_end(
+    run: &LocalRun,
+    json: bool,
+    goes_on: &str,
+    interrupt: &mut Interrupt,
+) -> anyhow::Result<Vec<Finished>> {
     let root = std::env::current_dir().context("current directory")?;
     preflight::check(&run.specs, &root)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
-    let mut interrupt = Interrupt::try_new()?;
     let is_new = !run.out.exists();
     make_directory(&run.out)?;
     let out = run
@@ -76,10 +89,10 @@ pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
 
     let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone())?;
     let result = tokio::select! {
-        result = start_and_run(&mut fleet, &run, json) => result,
-        signal = interrupt.wait() => Err(stopped(signal, &run).into()),
+        result = start_and_run(&mut fleet, run, json) => result,
+        signal = interrupt.wait() => Err(interrupted(format!("{signal}: stopped; {goes_on}")).into()),
     };
-    fleet.stop(&mut interrupt).await;
+    fleet.stop(interrupt).await;
     if let Err(error) = &result
         && is_new
         && exit_code(error) == CONFIGURATION
@@ -88,15 +101,7 @@ pub(crate) async fn run_jobs(run: LocalRun, json: bool) -> anyhow::Result<()> {
         // Refused before any job existed: what the processes had set up for it is of no use to anybody.
         std::fs::remove_dir_all(&out).with_context(|| format!("remove {}", out.display()))?;
     }
-    let finished = result?;
-    conclude(&run, &finished, json)
-}
-
-fn stopped(signal: &str, run: &LocalRun) -> ExitError {
-    interrupted(format!(
-        "{signal}: stopped; `anytime local … --out {} --resume` goes on from here",
-        run.out.display()
-    ))
+    result
 }
 
 async fn start_and_run(fleet: &mut Fleet, run: &LocalRun, json: bool) -> anyhow::Result<Vec<Finished>> {

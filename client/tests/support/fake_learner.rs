@@ -1,9 +1,11 @@
 //! A job service that plays a script instead of training.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use anytime_proto::generations::{Kept, ProblemHead};
 use anytime_proto::settings::{JobSettings, with_defaults};
 use anytime_proto::v1::job_event::Event;
 use anytime_proto::v1::job_service_server::{JobService, JobServiceServer};
@@ -24,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) end: v1::JobState,
     /// The first watches break after so many events.
     pub(crate) breaks: VecDeque<usize>,
+    /// The job directory whose kept generations every job has.
+    pub(crate) job_directory: PathBuf,
 }
 
 impl Default for Script {
@@ -51,6 +55,7 @@ impl Default for Script {
             evaluations,
             end: v1::JobState::Succeeded,
             breaks: VecDeque::new(),
+            job_directory: PathBuf::new(),
         }
     }
 }
@@ -71,8 +76,12 @@ fn evaluation(step: u64, accuracy: &[f64]) -> v1::EvaluationResult {
         budgets: (1..=accuracy.len() as u32).map(|number| number * 6).collect(),
         accuracy: accuracy.to_vec(),
         ci95: vec![0.05; accuracy.len()],
+        accuracy_low: accuracy.iter().map(|mean| mean - 0.04).collect(),
+        accuracy_high: accuracy.iter().map(|mean| (mean + 0.02).min(1.0)).collect(),
         anytime: accuracy.iter().sum::<f64>() / accuracy.len() as f64,
         anytime_ci95: 0.04,
+        anytime_low: 0.25,
+        anytime_high: 0.9,
         r#final: *accuracy.last().unwrap(),
         mean_thinking_tokens: 10.0,
         problems: 32,
@@ -195,6 +204,26 @@ impl JobService for FakeLearner {
         self.job(&id)?;
         self.change(&id, v1::JobState::Cancelled);
         self.job(&id).map(Response::new)
+    }
+
+    async fn generations(
+        &self,
+        request: Request<v1::GenerationsRequest>,
+    ) -> Result<Response<v1::GenerationsResponse>, Status> {
+        let request = request.into_inner();
+        self.job(&request.job_id)?;
+        let directory = self.script.lock().unwrap().job_directory.clone();
+        let not_found = |error: anytime_proto::generations::LookupError| Status::not_found(error.to_string());
+        let kept = Kept::find(&directory, request.step).map_err(not_found)?;
+        let (line, problems) = match &request.problem {
+            Some(problem) => (kept.line(problem).map_err(not_found)?, Vec::new()),
+            None => {
+                let heads = kept.problems().map_err(not_found)?;
+                (String::new(), heads.iter().map(ProblemHead::to_json).collect())
+            }
+        };
+        let step = kept.step;
+        Ok(Response::new(v1::GenerationsResponse { step, line, problems }))
     }
 
     type WatchStream = EventStream;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anytime_proto::generations::{Kept, LookupError, ProblemHead};
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, invalid_setting_status, v1};
 use tokio::sync::mpsc;
@@ -99,6 +100,28 @@ impl JobService for JobDesk {
             }
         });
         Ok(Response::new(events))
+    }
+
+    async fn generations(
+        &self,
+        request: Request<v1::GenerationsRequest>,
+    ) -> Result<Response<v1::GenerationsResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let read = move || {
+            let kept = Kept::find(entry.directory(), request.step)?;
+            let mut response = v1::GenerationsResponse {
+                step: kept.step,
+                ..Default::default()
+            };
+            match &request.problem {
+                Some(problem) => response.line = kept.line(problem)?,
+                None => response.problems = kept.problems()?.iter().map(ProblemHead::to_json).collect(),
+            }
+            Ok::<_, LookupError>(response)
+        };
+        let response = blocking(read).await?;
+        Ok(Response::new(response.map_err(|error| statuses::lookup(&error))?))
     }
 }
 

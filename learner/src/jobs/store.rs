@@ -5,6 +5,7 @@
 //! - `request_id`: the request that submitted it, so that a repeated submission finds it
 //! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
 //! - `job.toml`: the specification with its defaults, for people
+//! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
 //!
 //! Everything else in the directory belongs to the job's thread.
 
@@ -195,7 +196,11 @@ fn write_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
-fn sync_directory(directory: &Path) -> anyhow::Result<()> {
+/// Makes renames in a directory durable.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn sync_directory(directory: &Path) -> anyhow::Result<()> {
     let sync = || File::open(directory)?.sync_all();
     sync().with_context(|| format!("sync {}", directory.display()))
 }

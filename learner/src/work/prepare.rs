@@ -25,6 +25,8 @@ pub struct Prepared {
     pub problems: Vec<v1::Problem>,
     /// Train and evaluate jobs: what accuracy is measured on. May be empty for train.
     pub evaluation_problems: Vec<v1::Problem>,
+    /// The rows of `evaluation_problems`, one each.
+    pub evaluation_rows: Vec<ProblemRow>,
     /// Sft jobs: what is imitated. Empty otherwise.
     pub completions: Vec<PromptAndCompletion>,
 }
@@ -57,6 +59,7 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
     let mut completions = Vec::new();
     let mut problems = Vec::new();
     let mut evaluation_problems = Vec::new();
+    let mut evaluation_rows = Vec::new();
     match settings.kind {
         v1::JobKind::Sft => {
             let rows = data::read_completions("data.path", &root.join(&settings.data.path))?;
@@ -64,13 +67,13 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
         }
         v1::JobKind::Train => {
             let rows = data::read_problems("data.path", &root.join(&settings.data.path))?;
-            problems = prompts.problems("data.path", &rows)?;
+            (problems, _) = prompts.problems("data.path", rows)?;
         }
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {}
     }
     if settings.kind != v1::JobKind::Sft && !settings.evaluation.path.is_empty() {
         let rows = data::read_problems("evaluation.path", &root.join(&settings.evaluation.path))?;
-        evaluation_problems = prompts.problems("evaluation.path", &rows)?;
+        (evaluation_problems, evaluation_rows) = prompts.problems("evaluation.path", rows)?;
     }
     let prepared = Prepared {
         model_directory,
@@ -79,6 +82,7 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
         markers,
         problems,
         evaluation_problems,
+        evaluation_rows,
         completions,
     };
     if settings.kind != v1::JobKind::Sft {
@@ -173,7 +177,7 @@ impl Prompts<'_> {
                 format!("text that the tokenizer and its chat template take ({error})"),
             )
         };
-        let user = format!("{problem}{}", data.instruction);
+        let user = with_instruction(problem, &data.instruction);
         let use_template = match data.chat_template {
             Some(true) if !self.tokenizer.has_chat_template() => {
                 return Err(InvalidSetting::new(
@@ -198,10 +202,16 @@ impl Prompts<'_> {
         Ok(ids)
     }
 
-    /// Problems whose prompt fits; the others are left out, and counted in a warning.
-    fn problems(&self, field: &str, rows: &[ProblemRow]) -> Result<Vec<v1::Problem>, InvalidSetting> {
+    /// Problems whose prompt fits, with their rows; the others are left out, and counted in a warning.
+    fn problems(
+        &self,
+        field: &str,
+        rows: Vec<ProblemRow>,
+    ) -> Result<(Vec<v1::Problem>, Vec<ProblemRow>), InvalidSetting> {
         let most = self.settings.data.max_prompt_tokens as usize;
+        let total = rows.len();
         let mut problems = Vec::new();
+        let mut kept = Vec::new();
         for row in rows {
             let prompt_ids = self.prompt_ids(field, &row.problem)?;
             if prompt_ids.len() <= most {
@@ -210,9 +220,10 @@ impl Prompts<'_> {
                     prompt_ids,
                     ground_truths: row.answers.clone(),
                 });
+                kept.push(row);
             }
         }
-        let left_out = rows.len() - problems.len();
+        let left_out = total - problems.len();
         if problems.is_empty() {
             let allowed = format!("large enough for some prompt of `{field}`");
             return Err(InvalidSetting::new("data.max_prompt_tokens", most, allowed));
@@ -226,7 +237,7 @@ impl Prompts<'_> {
                 "left out problems with long prompts"
             );
         }
-        Ok(problems)
+        Ok((problems, kept))
     }
 
     fn completions(&self, rows: &[CompletionRow]) -> Result<Vec<PromptAndCompletion>, InvalidSetting> {
@@ -267,6 +278,16 @@ fn check_references(settings: &JobSettings, prepared: &Prepared) -> Result<(), I
     Ok(())
 }
 
+/// The problem with the instruction behind it, once: verl's files hold it in the prompt already. Blanks around it do not
+/// count.
+fn with_instruction(problem: &str, instruction: &str) -> String {
+    let asked = instruction.trim();
+    if !asked.is_empty() && problem.trim_end().ends_with(asked) {
+        return problem.to_owned();
+    }
+    format!("{problem}{instruction}")
+}
+
 /// The longest sequence that the job can make must fit the model's positions.
 fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
     let all = prepared.problems.iter().chain(&prepared.evaluation_problems);
@@ -298,4 +319,21 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instruction_stands_behind_a_problem_once() {
+        let instruction = " Let's think step by step and output the final answer within \\boxed{}.";
+        let whole = format!("What is 2+2?{instruction}");
+        assert_eq!(with_instruction("What is 2+2?", instruction), whole);
+        assert_eq!(with_instruction(&whole, instruction), whole);
+        let broken_line = "What is 2+2?\nLet's think step by step and output the final answer within \\boxed{}.\n";
+        assert_eq!(with_instruction(broken_line, instruction), broken_line);
+        assert_eq!(with_instruction("2+2=", ""), "2+2=");
+        assert_eq!(with_instruction("2+2= ", " "), "2+2=  ");
+    }
 }

@@ -9,13 +9,14 @@ use anytime_proto::{WeightsVersion, v1};
 use anytime_service::metric_names as names;
 use metrics::{gauge, histogram};
 use tch::{Device, Kind};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::prepare::{Prepared, prepare};
 use super::{evaluation_plan, sft, training};
 use crate::checkpoint::{self, RecoveryState};
 use crate::desk::JobContext;
 use crate::evaluate::{evaluation_leases, evaluation_result};
+use crate::generations::{self, Reading};
 use crate::train::{Trainer, check_model};
 
 /// Runs a job to its end on the calling thread. Goes on from the recovery checkpoint where there is one.
@@ -103,11 +104,12 @@ impl<'a> RunningJob<'a> {
             return Ok(());
         }
         let started = Instant::now();
+        let plan = evaluation_plan(settings, &self.prepared);
         let leases = evaluation_leases(
             self.context.job_id().as_str(),
             step,
             problems,
-            &evaluation_plan(settings, &self.prepared),
+            &plan,
             settings.evaluation.seed,
             (step, self.context.manifest_checksum()),
             settings.rollout.lease_seconds,
@@ -117,6 +119,9 @@ impl<'a> RunningJob<'a> {
         result.step = step;
         result.weights_version = step;
         result.seconds = started.elapsed().as_secs_f64();
+        result.generations = self.keep_generations(&groups, plan.extraction())?;
+        gauge!(names::LEARNER_EVALUATION_ANYTIME).set(result.anytime);
+        gauge!(names::LEARNER_EVALUATION_OVERTHINKING).set(result.overthinking_share);
         for (budget, accuracy) in result.budgets.iter().zip(&result.accuracy) {
             gauge!(names::LEARNER_ACCURACY, "budget" => budget.to_string()).set(*accuracy);
         }
@@ -127,6 +132,35 @@ impl<'a> RunningJob<'a> {
         );
         self.context.report_evaluation(result);
         Ok(())
+    }
+
+    /// Writes what an evaluation generated, for reading, and returns the file's path. What cannot be written is left out:
+    /// it may not cost the evaluation.
+    fn keep_generations(&self, groups: &[v1::ScoredGroup], extraction: v1::Extraction) -> anyhow::Result<String> {
+        if !self.context.settings().evaluation.keep_generations {
+            return Ok(String::new());
+        }
+        let reading = Reading {
+            tokenizer: &self.prepared.tokenizer,
+            extraction,
+        };
+        let written = generations::write(
+            self.context.directory(),
+            self.state.step,
+            &reading,
+            groups,
+            &self.prepared.evaluation_rows,
+            &|| Ok(self.context.check()?),
+        );
+        // To be interrupted is no failure to write.
+        self.context.check()?;
+        match written {
+            Ok(path) => Ok(path.display().to_string()),
+            Err(error) => {
+                warn!(job_id = %self.context.job_id(), error = format!("{error:#}"), "generations were not kept");
+                Ok(String::new())
+            }
+        }
     }
 
     /// Writes the recovery checkpoint of the current step.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use anytime_learner::desk::{DeskError, Interrupted, JobContext};
+use anytime_proto::generations::{DIRECTORY, KeptProblem, ProblemHead, step_file};
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use tempfile::TempDir;
 use tonic::Code;
@@ -60,6 +61,71 @@ async fn a_job_is_submitted_once_runs_and_succeeds() {
         .await
         .unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_generations_are_read_by_step_and_problem() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
+        let directory = context.directory().join(DIRECTORY);
+        std::fs::create_dir(&directory)?;
+        for step in [0, 20] {
+            let problem = |row: u64, id: &str| {
+                let head = ProblemHead {
+                    row,
+                    id: format!("{id} at {step}"),
+                    ..ProblemHead::default()
+                };
+                serde_json::to_string(&KeptProblem {
+                    head,
+                    traces: Vec::new(),
+                })
+            };
+            let text = format!("{}\n{}\n", problem(0, "first")?, problem(1, "second")?);
+            std::fs::write(directory.join(step_file(step)), text)?;
+        }
+        Ok(())
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    let ask = async |step: Option<u64>, problem: Option<&str>| {
+        let request = v1::GenerationsRequest {
+            job_id: "demo".to_owned(),
+            step,
+            problem: problem.map(str::to_owned),
+        };
+        learner
+            .jobs()
+            .generations(request)
+            .await
+            .map(tonic::Response::into_inner)
+    };
+    let newest = ask(None, Some("second at 20")).await.unwrap();
+    let problem: KeptProblem = serde_json::from_str(&newest.line).unwrap();
+    assert_eq!((newest.step, problem.head.row, newest.problems.len()), (20, 1, 0));
+    let by_row = ask(Some(0), Some("1")).await.unwrap();
+    assert!(by_row.line.contains("second at 0"), "{}", by_row.line);
+    let all = ask(Some(0), None).await.unwrap();
+    let heads: Vec<ProblemHead> = all
+        .problems
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ids: Vec<&str> = heads.iter().map(|head| head.id.as_str()).collect();
+    assert_eq!((ids, all.line.as_str()), (vec!["first at 0", "second at 0"], ""));
+
+    for (step, problem, says) in [
+        (Some(5), None, "0, 20"),
+        (None, Some("third"), "first at 20, second at 20"),
+    ] {
+        let refused = ask(step, problem).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound);
+        assert!(refused.message().contains(says), "{refused}");
+    }
+    std::fs::write(runs.path().join("demo").join(DIRECTORY).join(step_file(20)), "{").unwrap();
+    assert_eq!(ask(None, None).await.unwrap_err().code(), Code::Internal);
     learner.stop().await;
 }
 

@@ -3,6 +3,7 @@
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used)]
 
+mod generations;
 mod jobs;
 mod lease_book;
 mod outages;

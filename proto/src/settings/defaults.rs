@@ -99,6 +99,7 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     evaluation.every.get_or_insert(0);
     evaluation.before.get_or_insert(true);
     evaluation.after.get_or_insert(true);
+    evaluation.keep_generations.get_or_insert(true);
 
     let checkpoint = filled.checkpoint.get_or_insert_default();
     checkpoint.recovery_every.get_or_insert(20);

@@ -168,6 +168,7 @@ pub struct EvaluationSettings {
     pub every: u64,
     pub before: bool,
     pub after: bool,
+    pub keep_generations: bool,
 }
 
 /// See `CheckpointSpec` in job.proto.

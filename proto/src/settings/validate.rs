@@ -239,7 +239,7 @@ fn check_evaluation(evaluation: &v1::EvaluationSpec, kind: v1::JobKind) -> Check
         required_path(
             "evaluation.path",
             evaluation.path.as_deref(),
-            "a JSON or JSONL file of problems",
+            "a JSON, JSONL or Parquet file of problems",
         )?
     } else {
         evaluation.path.clone().unwrap_or_default()
@@ -254,6 +254,7 @@ fn check_evaluation(evaluation: &v1::EvaluationSpec, kind: v1::JobKind) -> Check
         every: evaluation.every.unwrap_or_default(),
         before: evaluation.before.unwrap_or_default(),
         after: evaluation.after.unwrap_or_default(),
+        keep_generations: evaluation.keep_generations.unwrap_or_default(),
     })
 }
 

@@ -1,0 +1,105 @@
+//! `anytime show`: what an evaluation generated, for reading.
+
+use std::path::Path;
+
+use anytime_proto::generations::{Kept, KeptProblem, LookupError, ProblemHead};
+use anytime_service::exit::{ExitError, exit_code};
+use serde_json::{Value, json};
+
+use crate::arguments::ShowArgs;
+use crate::learner::Learner;
+use crate::output::{print_json, print_line};
+use crate::show::{job_directory, problem_list, problem_page};
+
+/// What was found, wherever it was.
+struct Found {
+    job: String,
+    step: u64,
+    /// Of the problem asked for.
+    line: Option<String>,
+    /// All problems, where none was asked for.
+    heads: Vec<ProblemHead>,
+}
+
+pub(super) async fn run(arguments: &ShowArgs, json: bool) -> anyhow::Result<()> {
+    let run = Path::new(&arguments.run);
+    let found = if run.is_dir() {
+        from_disk(run, arguments)?
+    } else {
+        from_learner(arguments).await?
+    };
+    let Some(line) = found.line else {
+        if json {
+            return print_json(&json!({ "job": found.job, "step": found.step, "problems": found.heads }));
+        }
+        return print_line(&problem_list(&found.job, found.step, &found.heads));
+    };
+    let problem: KeptProblem = serde_json::from_str(&line)?;
+    if let Some(trace) = arguments.trace.filter(|trace| *trace >= problem.traces.len()) {
+        let message = format!(
+            "--trace {trace}: the problem has {} traces, from 0",
+            problem.traces.len()
+        );
+        return Err(ExitError::configuration(message).into());
+    }
+    if json {
+        let mut document: Value = serde_json::from_str(&line)?;
+        if let (Some(trace), Some(traces)) = (arguments.trace, document["traces"].as_array_mut()) {
+            *traces = vec![traces.swap_remove(trace)];
+        }
+        return print_json(&document);
+    }
+    print_line(&problem_page(&found.job, found.step, &problem, arguments.trace))
+}
+
+fn from_disk(run: &Path, arguments: &ShowArgs) -> anyhow::Result<Found> {
+    let directory = job_directory(run, arguments.job.as_deref())?;
+    let kept = Kept::find(&directory, arguments.step).map_err(explain)?;
+    let (line, heads) = match &arguments.problem {
+        Some(problem) => (Some(kept.line(problem).map_err(explain)?), Vec::new()),
+        None => (None, kept.problems().map_err(explain)?),
+    };
+    let job = directory.canonicalize().unwrap_or(directory);
+    Ok(Found {
+        job: job.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        step: kept.step,
+        line,
+        heads,
+    })
+}
+
+async fn from_learner(arguments: &ShowArgs) -> anyhow::Result<Found> {
+    let run = &arguments.run;
+    if run.contains('/') {
+        return Err(ExitError::configuration(format!("{run}: there is no such directory")).into());
+    }
+    if let Some(job) = &arguments.job {
+        let message = format!("--job {job}: `{run}` is no directory, so it is a job id itself");
+        return Err(ExitError::configuration(message).into());
+    }
+    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let problem = arguments.problem.as_deref();
+    let answer = learner.generations(run, arguments.step, problem).await;
+    let answer = answer.map_err(|error| ExitError {
+        code: exit_code(&error),
+        message: format!("`{run}` is no directory here; as a job id: {error:#}"),
+    })?;
+    let mut heads = Vec::with_capacity(answer.problems.len());
+    for head in &answer.problems {
+        heads.push(serde_json::from_str(head)?);
+    }
+    Ok(Found {
+        job: run.clone(),
+        step: answer.step,
+        line: problem.map(|_| answer.line),
+        heads,
+    })
+}
+
+/// What was asked for and is not there is bad configuration; a damaged file is a failure.
+fn explain(error: LookupError) -> anyhow::Error {
+    if error.is_of_the_disk() {
+        return error.into();
+    }
+    ExitError::configuration(error.to_string()).into()
+}

@@ -1,0 +1,186 @@
+//! `--preset` and `--set`: what changes a job before it is checked. A later layer replaces single settings of an earlier
+//! one (lists as a whole): preset → job file → `--set`, in this order.
+
+use anytime_proto::v1;
+use anytime_service::exit::ExitError;
+use clap::Args;
+use serde::Deserialize as _;
+use toml::{Table, Value};
+
+/// `--preset` and `--set` of a command that takes jobs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OverrideArgs {
+    /// A job of `anytime presets`; a job file beside it replaces single settings of it
+    #[arg(long, value_name = "BASE/METHOD")]
+    pub preset: Option<String>,
+    /// Replaces a setting of the (last) job, whatever file or preset say: `training.steps=10`, a TOML value; repeatable
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
+}
+
+/// Reads one `KEY=VALUE` into nested tables. A value that is no TOML and does not begin like a list, a table or a quoted
+/// text is a text.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does not exist or
+/// has another type, by name.
+pub fn parse(text: &str) -> Result<Table, ExitError> {
+    let Some((key, value)) = text.split_once('=') else {
+        let message = format!("--set {text}: allowed: KEY=VALUE, such as training.steps=10");
+        return Err(ExitError::configuration(message));
+    };
+    let key = key.trim();
+    let table = nested(key, parse_value(value.trim()).map_err(|error| bad(key, &error))?)?;
+    check_names(key, &table)?;
+    Ok(table)
+}
+
+/// Settings by dotted names or in sections, as a study file has them, as nested tables.
+///
+/// # Errors
+/// As [`parse`].
+pub fn from_dotted(settings: &Table) -> Result<Table, ExitError> {
+    let mut all = Table::new();
+    add_settings(&mut all, "", settings)?;
+    Ok(all)
+}
+
+/// One setting at a time, so that an error has its whole name.
+fn add_settings(all: &mut Table, prefix: &str, settings: &Table) -> Result<(), ExitError> {
+    for (name, value) in settings {
+        let key = format!("{prefix}{name}");
+        if let Value::Table(section) = value {
+            add_settings(all, &format!("{key}."), section)?;
+            continue;
+        }
+        let table = nested(&key, value.clone())?;
+        check_names(&key, &table)?;
+        merge(all, &table);
+    }
+    Ok(())
+}
+
+/// Puts every setting of `over` in the place of the one in `table`; sections are merged, everything else is replaced.
+pub fn merge(table: &mut Table, over: &Table) {
+    for (key, value) in over {
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// A job with `--set` applied; its settings are not yet checked.
+///
+/// # Errors
+/// As [`parse`].
+pub fn apply_to_spec(spec: &v1::JobSpec, settings: &[String]) -> Result<v1::JobSpec, ExitError> {
+    if settings.is_empty() {
+        return Ok(spec.clone());
+    }
+    let mut over = Table::new();
+    for setting in settings {
+        merge(&mut over, &parse(setting)?);
+    }
+    apply_table(spec, &over)
+}
+
+/// A job with nested settings over its own; they are not yet checked.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code.
+pub fn apply_table(spec: &v1::JobSpec, over: &Table) -> Result<v1::JobSpec, ExitError> {
+    let failed = |error: &dyn std::fmt::Display| ExitError::configuration(error.to_string());
+    let mut table = Table::try_from(spec).map_err(|error| failed(&error))?;
+    merge(&mut table, over);
+    v1::JobSpec::deserialize(table).map_err(|error| failed(&error))
+}
+
+fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
+    let mut value = value;
+    for part in key.rsplit('.') {
+        if part.is_empty() {
+            return Err(bad(key, "allowed: a name such as training.steps"));
+        }
+        let mut table = Table::new();
+        table.insert(part.to_owned(), value);
+        value = Value::Table(table);
+    }
+    match value {
+        Value::Table(table) => Ok(table),
+        _ => Err(bad(key, "allowed: a name such as training.steps")),
+    }
+}
+
+/// A job of this one setting finds what does not exist without a word about the others.
+fn check_names(key: &str, table: &Table) -> Result<(), ExitError> {
+    match v1::JobSpec::deserialize(table.clone()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(bad(key, error.to_string().trim_end())),
+    }
+}
+
+fn bad(key: &str, error: &str) -> ExitError {
+    ExitError::configuration(format!("setting `{key}`: {error}"))
+}
+
+fn parse_value(text: &str) -> Result<Value, String> {
+    match toml::from_str::<Table>(&format!("value = {text}")) {
+        Ok(mut table) if table.len() == 1 => table.remove("value").ok_or_else(|| format!("no value: {text}")),
+        Err(error) if text.starts_with(['[', '{', '"', '\'']) => Err(error.message().to_owned()),
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn values_are_toml_and_bare_words_are_text() {
+        let cases = [
+            ("training.steps=10", "training = { steps = 10 }"),
+            ("training.learning_rate=1", "training = { learning_rate = 1 }"),
+            (" rollout.budgets = [6, 12] ", "rollout = { budgets = [6, 12] }"),
+            ("objective.prior=uniform", "objective = { prior = 'uniform' }"),
+            ("model.path=runs/a=b", "model = { path = 'runs/a=b' }"),
+            ("data.instruction=\"\"", "data = { instruction = '' }"),
+            ("evaluation.before=false", "evaluation = { before = false }"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text).unwrap(), table(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused_by_name() {
+        for (text, name) in [
+            ("rollout.budget=[6]", "rollout.budget"),
+            ("training.steps=often", "training.steps"),
+            ("rollout.budgets=[6", "rollout.budgets"),
+            ("rollouts=1", "rollouts"),
+            ("training=1", "training"),
+            ("training..steps=1", "training..steps"),
+            ("=1", "setting ``"),
+            ("training.steps", "training.steps"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.code, 64, "{text}");
+            assert!(error.message.contains(name), "{text}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn later_layers_replace_single_settings() {
+        let mut job = table("name = 'x'\n[rollout]\nbudgets = [1, 2]\ntraces = 8");
+        merge(&mut job, &table("[rollout]\nbudgets = [3]\n[training]\nsteps = 1"));
+        let expected = table("name = 'x'\n[rollout]\nbudgets = [3]\ntraces = 8\n[training]\nsteps = 1");
+        assert_eq!(job, expected);
+    }
+}

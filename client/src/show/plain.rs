@@ -1,0 +1,49 @@
+//! Generated texts as a terminal may show them.
+
+/// The text with what steers a terminal made visible: a model can generate escape sequences too.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\n' | '\t' => character,
+            '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)).unwrap_or(char::REPLACEMENT_CHARACTER),
+            '\x7f' => '\u{2421}',
+            other if other.is_control() => char::REPLACEMENT_CHARACTER,
+            other => other,
+        })
+        .collect()
+}
+
+/// The text in one line, no longer than `most` characters.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let joined = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if joined.chars().count() <= most {
+        return joined;
+    }
+    let mut short: String = joined.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Every line of the text behind so many blanks.
+pub(super) fn indented(text: &str, blanks: usize) -> String {
+    let indent = " ".repeat(blanks);
+    let lines: Vec<String> = plain(text).split('\n').map(|line| format!("{indent}{line}")).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(plain("a\u{1b}[31mb\r\n\tc\u{9b}d\u{7f}"), "a␛[31mb␍\n\tc\u{fffd}d␡");
+    }
+
+    #[test]
+    fn lines_are_shortened_and_indented() {
+        assert_eq!(one_line("a  b\nc", 10), "a b c");
+        assert_eq!(one_line("äbcdef", 4), "äbc…");
+        assert_eq!(indented("a\nb", 2), "  a\n  b");
+    }
+}
