@@ -197,6 +197,8 @@ impl GroupInHand {
             prompt_ids: self.lease.problem.prompt_ids,
             traces,
             actor_id: actor_id.0.clone(),
+            end_marker_tokens: self.lease.plan.markers.end.len() as u32,
+            no_thinking_traces: self.lease.plan.no_thinking_traces as u32,
         };
         debug_assert_eq!(anytime_proto::check_group(&group), Ok(()));
         group

@@ -69,6 +69,8 @@ pub struct Plan {
     pub grading: Grading,
     /// The longest prompt that fits, in tokens.
     pub max_prompt_tokens: usize,
+    /// So many traces, the first ones, end their thinking at once, and the others do not; 0 leaves all of them free.
+    pub no_thinking_traces: usize,
 }
 
 impl Plan {
@@ -102,6 +104,12 @@ impl Plan {
         let markers = plan.markers.clone().unwrap_or_default();
         require(!markers.end.is_empty(), "markers.end", "is empty")?;
         require(!markers.summary.is_empty(), "markers.summary", "is empty")?;
+        if plan.no_thinking_traces > 0 {
+            let leaves_some = plan.no_thinking_traces < plan.traces;
+            require(leaves_some, "no_thinking_traces", "is not below traces")?;
+            let fits = budgets[0] as usize >= markers.end.len();
+            require(fits, "budgets", "do not hold the end marker")?;
+        }
         Ok(Self {
             budgets,
             traces: plan.traces as usize,
@@ -125,6 +133,7 @@ impl Plan {
                 conventions: plan.conventions.unwrap_or_default(),
             },
             max_prompt_tokens: plan.max_prompt_tokens as usize,
+            no_thinking_traces: plan.no_thinking_traces as usize,
         })
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn plan_message() -> v1::RolloutPlan {
         cache_policy: v1::CachePolicy::Keep.into(),
         extraction: v1::Extraction::Anytime.into(),
         conventions: None,
+        no_thinking_traces: 0,
         max_prompt_tokens: 8,
     }
 }

@@ -245,6 +245,85 @@ fn an_end_marker_of_several_tokens_is_found_at_the_tail() {
     assert!(marked > 10, "{marked}");
 }
 
+/// Half of six traces is made to end at once, half is kept from it.
+fn half_without_thinking(end: &[u32]) -> v1::RolloutPlan {
+    let mut plan = plan_message();
+    (plan.traces, plan.no_thinking_traces) = (6, 3);
+    plan.markers = Some(v1::MarkerIds {
+        end: end.to_vec(),
+        cut: vec![3],
+        summary: vec![4, 5],
+    });
+    plan
+}
+
+#[test]
+fn half_of_the_traces_end_at_once_and_half_do_not() {
+    for end in [&[9][..], &[9, 10]] {
+        let plan = half_without_thinking(end);
+        let orders: Vec<GroupOrder> = (1..9).map(|number| order(number, &plan)).collect();
+        let outcomes = generate(64, PLENTY, orders.clone());
+        assert_complete(&outcomes, &plan, orders.len());
+        for (&(group, trace), outcome) in &outcomes {
+            let thinking = &outcome.thinking;
+            if trace < 3 {
+                assert_eq!(
+                    (thinking.ids.as_slice(), thinking.finish()),
+                    (end, FinishReason::EndMarker)
+                );
+                assert_eq!(thinking.log_probs[0], 0.5_f32.ln());
+                assert!(thinking.log_probs[1..].iter().all(|log_prob| *log_prob == 0.0));
+                assert_eq!(outcome.nodes.len(), 1);
+                continue;
+            }
+            assert_ne!(thinking.ids[0], end[0]);
+            // Half of the policy's probability among what is not the end marker's first token.
+            let first = first_log_probs(&orders[group as usize - 1]);
+            let of_token = first.double_value(&[i64::from(thinking.ids[0])]);
+            let of_end = first.double_value(&[i64::from(end[0])]).exp();
+            let expected = of_token - (1.0 - of_end).ln() + 0.5_f64.ln();
+            let reported = f64::from(thinking.log_probs[0]);
+            assert!((reported - expected).abs() < 1e-4, "{reported} instead of {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_likely_end_is_not_drawn_where_traces_must_think() {
+    let free = {
+        let mut plan = half_without_thinking(&[9]);
+        plan.no_thinking_traces = 0;
+        plan
+    };
+    // The end marker is the likeliest first token.
+    let likeliest = |order: &GroupOrder| first_log_probs(order).argmax(0, false).int64_value(&[]) as u32;
+    let end = likeliest(&order(1, &free));
+    let plan = half_without_thinking(&[end]);
+    let outcomes = generate(64, PLENTY, vec![order(1, &plan)]);
+    assert!(
+        outcomes
+            .iter()
+            .all(|((_, trace), outcome)| (*trace < 3) == (outcome.thinking.ids == [end]))
+    );
+}
+
+/// Log-probabilities of the first token of a thinking, [vocabulary].
+fn first_log_probs(order: &GroupOrder) -> Tensor {
+    let _guard = tch::no_grad_guard();
+    let decoder = model(0).decoder;
+    let row = TreeRow {
+        prompt: order.prompt_ids.len(),
+        prefix: [order.prompt_ids.as_slice(), &[0]].concat(),
+        branches: Vec::new(),
+    };
+    let batch = TreeBatch::pack(&[row], Device::Cpu);
+    let logits = decoder.logits(&decoder.tree(&batch));
+    logits
+        .narrow(-1, 0, order.plan.sampling.vocabulary as i64)
+        .log_softmax(-1, None)
+        .view(-1)
+}
+
 /// Largest difference between what was reported and the log-probabilities of a forward over whole sequences.
 fn largest_gap(decoder: &Decoder, order: &GroupOrder, outcome: &Outcome, version: u64) -> f64 {
     let _guard = tch::no_grad_guard();

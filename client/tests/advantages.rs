@@ -189,6 +189,44 @@ async fn lengths_say_who_ended_early_and_what_length_costs() {
 }
 
 #[tokio::test]
+async fn objectives_of_the_related_work_that_scores_and_lengths_decide() {
+    let input = json!({ "rewards": [[[1]], [[1]], [[1]], [[0]]], "lengths": [2, 4, 6, 2] });
+    let of =
+        async |arguments: &[&str]| analysis(&[&["--budgets", "8", "--objective"], arguments].concat(), &input).await;
+    // λ: 0.5, 0, −0.5, and for the wrong one min(0, 0.5).
+    assert_close(&of(&["kimi"]).await["R"], &[1.5, 1.0, 0.5, 0.0]);
+    assert_close(
+        &of(&["kimi", "--length-weight", "0.5"]).await["A"],
+        &[0.5, 0.25, 0.0, -0.75],
+    );
+    // Of the correct ones 2 and 4 are within the tolerance, and 6 has 0.5 − 4/4.
+    assert_close(
+        &of(&["short_rl", "--length-tolerance", "2"]).await["R"],
+        &[1.5, 1.5, 0.5, 0.0],
+    );
+    let plain = of(&["elastic", "--divide-by-deviation", "false"]).await;
+    assert_close(&plain["A"], &[0.25, 0.25, 0.25, -0.75]);
+}
+
+#[tokio::test]
+async fn objectives_that_need_more_than_scores_say_so() {
+    let input = json!({ "rewards": [[[1]], [[0]]], "lengths": [2, 4] }).to_string();
+    for name in ["adaptthink", "degrpo"] {
+        let ended = advantages(&["--budgets", "8", "--objective", name], &input).await;
+        assert_eq!(ended.code, 64);
+        assert!(
+            ended.stderr.contains("--objective") && ended.stderr.contains(name),
+            "{}",
+            ended.stderr
+        );
+    }
+    let without_lengths = json!({ "rewards": [[[1]], [[0]]] }).to_string();
+    let ended = advantages(&["--objective", "kimi"], &without_lengths).await;
+    assert_eq!(ended.code, 64);
+    assert!(ended.stderr.contains("lengths"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn people_get_a_table() {
     let ended = advantages(&["--prior", "uniform"], &golden().to_string()).await;
     assert_eq!(ended.code, 0);

@@ -21,6 +21,7 @@ pub struct ScoreTable {
     scores: Vec<Vec<Vec<f64>>>,
     nodes: Vec<Vec<usize>>,
     lengths: Vec<u32>,
+    without_thinking: Vec<bool>,
 }
 
 impl ScoreTable {
@@ -31,6 +32,7 @@ impl ScoreTable {
         let mut scores = Vec::with_capacity(group.traces.len());
         let mut nodes = Vec::with_capacity(group.traces.len());
         let mut lengths = Vec::with_capacity(group.traces.len());
+        let mut without_thinking = Vec::with_capacity(group.traces.len());
         for trace in &group.traces {
             let mut columns = Vec::with_capacity(group.budgets.len());
             let mut node_of_column = Vec::with_capacity(group.budgets.len());
@@ -42,17 +44,22 @@ impl ScoreTable {
             }
             scores.push(columns);
             nodes.push(node_of_column);
-            lengths.push(trace.thinking.as_ref().map_or(0, |thinking| thinking.ids.len() as u32));
+            let length = trace.thinking.as_ref().map_or(0, |thinking| thinking.ids.len() as u32);
+            let finish = trace.thinking.as_ref().map(v1::Generated::finish);
+            let at_its_marker = finish == Some(v1::FinishReason::EndMarker);
+            without_thinking.push(at_its_marker && length <= group.end_marker_tokens);
+            lengths.push(length);
         }
         Self {
             budgets: group.budgets.clone(),
             scores,
             nodes,
             lengths,
+            without_thinking,
         }
     }
 
-    /// A table of scores that nobody generated. `scores` is [trace][budget][summary]. `lengths` are the thinking tokens
+    /// A table of scores that nobody generated; all of its traces think. `scores` is [trace][budget][summary]. `lengths` are the thinking tokens
     /// of each trace; without them every trace has used all its budgets. `nodes` is [trace][budget]: columns with the
     /// same id are summaries of the same thinking; without it the lengths say which.
     ///
@@ -100,6 +107,7 @@ impl ScoreTable {
             }
         }
         Ok(Self {
+            without_thinking: vec![false; scores.len()],
             budgets,
             scores,
             nodes,
@@ -125,6 +133,11 @@ impl ScoreTable {
     /// Thinking tokens of each trace.
     pub fn lengths(&self) -> &[u32] {
         &self.lengths
+    }
+
+    /// Whether the thinking of a trace is the end marker and nothing else.
+    pub fn is_without_thinking(&self, trace: usize) -> bool {
+        self.without_thinking[trace]
     }
 
     /// A.

@@ -30,13 +30,23 @@ pub fn lay_out(
     thinking: impl Fn(usize, usize) -> (f64, f64),
     summary: impl Fn(usize, usize, usize) -> (f64, f64),
 ) -> Vec<TraceTargets> {
+    let of_token = |trace, token| thinking(trace, segment_of_token(&group.budgets, token));
+    lay_out_tokens(group, of_token, summary)
+}
+
+/// The same with `thinking(trace, token)` for each token of the thinking.
+pub fn lay_out_tokens(
+    group: &v1::ScoredGroup,
+    thinking: impl Fn(usize, usize) -> (f64, f64),
+    summary: impl Fn(usize, usize, usize) -> (f64, f64),
+) -> Vec<TraceTargets> {
     let summaries_per_budget = group.summaries_per_budget as usize;
     let mut all = Vec::with_capacity(group.traces.len());
     for (trace_index, trace) in group.traces.iter().enumerate() {
         let mut targets = TraceTargets::default();
         let length = trace.thinking.as_ref().map_or(0, |thinking| thinking.ids.len());
         for token in 0..length {
-            targets.push(1, thinking(trace_index, segment_of_token(&group.budgets, token)));
+            targets.push(1, thinking(trace_index, token));
         }
         let generated = trace.nodes.iter().flat_map(|node| &node.summaries);
         for (column, generated) in generated.enumerate() {

@@ -19,7 +19,7 @@ struct Case {
     says: &'static [&'static str],
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 14] = [
     Case {
         name: "a model directory that is not there",
         spoil: |_, spec| model(spec).path = Some("nowhere/model".to_owned()),
@@ -93,7 +93,38 @@ const CASES: [Case; 11] = [
         spoil: |_, spec| spec.rollout.get_or_insert_default().budgets = vec![6, 1000],
         says: &["rollout.budgets", "max_position_embeddings"],
     },
+    Case {
+        name: "a setting of another objective",
+        spoil: |_, spec| spec.objective.get_or_insert_default().control_weight = Some(0.5),
+        says: &["objective.control_weight", "degrpo"],
+    },
+    Case {
+        name: "budgets that do not hold an end marker that is forced",
+        spoil: |_, spec| {
+            adaptthink(spec);
+            spec.markers.get_or_insert_default().end = Some("123456".to_owned());
+            spec.rollout.get_or_insert_default().budgets = vec![2, 12];
+        },
+        says: &["rollout.budgets", "end marker"],
+    },
+    Case {
+        name: "two problems that share their reference accuracy",
+        spoil: |workplace, spec| {
+            adaptthink(spec);
+            let row = "{\"problem\": \"1+2=\", \"answer\": 3, \"id\": \"twice\"}\n";
+            std::fs::write(workplace.path("twice.jsonl"), row.repeat(2)).unwrap();
+            spec.data.get_or_insert_default().path = Some("twice.jsonl".to_owned());
+        },
+        says: &["data.path", "twice"],
+    },
 ];
+
+fn adaptthink(spec: &mut JobSpec) {
+    spec.objective = Some(v1::ObjectiveSpec {
+        name: Some("adaptthink".to_owned()),
+        ..Default::default()
+    });
+}
 
 fn model(spec: &mut JobSpec) -> &mut v1::ModelSpec {
     spec.model.get_or_insert_default()

@@ -12,6 +12,7 @@ mod runner;
 pub mod sampler;
 mod scheduler;
 mod sequence;
+mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

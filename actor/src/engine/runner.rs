@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anytime_policy::{Decoder, Extension, KvCache};
 use anytime_proto::v1::{AbandonReason, FinishReason};
-use tch::{Device, Tensor};
+use tch::{Device, IndexOp as _, Tensor};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
@@ -197,8 +197,9 @@ impl Runner {
             [only] => only.shallow_clone(),
             both => Tensor::cat(both, 0),
         };
+        let excluded: Vec<Option<u32>> = self.rows.iter().map(Sequence::excluded).collect();
         let draws: Vec<_> = self.rows.iter_mut().map(Sequence::draw).collect();
-        let drawn = draw_tokens(&model.decoder, &hidden, &draws);
+        let drawn = draw_tokens(&model.decoder, &hidden, &draws, &excluded);
 
         let version = model.id.version;
         let mut thinking_tokens = 0;
@@ -328,8 +329,8 @@ impl Runner {
 /// to the system, and every page of them is a fault in the step after.
 const LOGITS_AT_A_TIME: usize = 30 << 20;
 
-/// A token for each row of hidden states [rows, hidden].
-fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+/// A token for each row of hidden states [rows, hidden], but never the one that is excluded there.
+fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[Option<u32>]) -> Vec<Drawn> {
     let pieces = if hidden.device() == Device::Cpu {
         let bytes = draws.len() * decoder.config().vocab_size as usize * 4;
         bytes.div_ceil(LOGITS_AT_A_TIME)
@@ -339,8 +340,15 @@ fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw]) -> Vec<Drawn>
     let rows_at_a_time = draws.len().div_ceil(pieces).max(1);
     let mut drawn = Vec::with_capacity(draws.len());
     for draws in draws.chunks(rows_at_a_time) {
-        let piece = hidden.narrow(0, drawn.len() as i64, draws.len() as i64);
-        drawn.extend(sample(&decoder.logits_as_computed(&piece), draws));
+        let first = drawn.len();
+        let piece = hidden.narrow(0, first as i64, draws.len() as i64);
+        let logits = decoder.logits_as_computed(&piece);
+        for (row, id) in excluded[first..first + draws.len()].iter().enumerate() {
+            if let Some(id) = id {
+                let _ = logits.i((row as i64, i64::from(*id))).fill_(f64::NEG_INFINITY);
+            }
+        }
+        drawn.extend(sample(&logits, draws));
     }
     drawn
 }

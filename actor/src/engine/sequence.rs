@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
 use super::sampler::{Draw, Drawn};
+use super::start::Start;
 use crate::plan::Plan;
 
 /// Counts the weights that the engine has held, so that what was computed under others is recognised. A version number
@@ -73,12 +74,17 @@ pub(crate) struct Sequence {
     pub(crate) ids: Vec<u32>,
     log_probs: Vec<f32>,
     versions: Vec<u64>,
+    start: Start,
     generator: ChaCha8Rng,
 }
 
 impl Sequence {
     pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, opening: Rc<Opening>, seed: u64) -> Self {
         let generator = generator(seed, key.trace, task);
+        let start = match task {
+            Task::Thinking => Start::of_trace(&plan, key.trace),
+            Task::Summary { .. } => Start::Free,
+        };
         let (ids, log_probs, versions) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             key,
@@ -90,6 +96,7 @@ impl Sequence {
             ids,
             log_probs,
             versions,
+            start,
             generator,
         }
     }
@@ -114,8 +121,14 @@ impl Sequence {
         }
     }
 
+    /// The id that the next token must not be.
+    pub(crate) fn excluded(&self) -> Option<u32> {
+        self.start.excluded(&self.plan, self.ids.len())
+    }
+
     /// Appends a drawn token; says why the sequence has ended, if it has.
     pub(crate) fn push(&mut self, drawn: Drawn, version: WeightsVersion) -> Option<FinishReason> {
+        let drawn = self.start.obey(&self.plan, self.ids.len(), drawn);
         self.ids.push(drawn.id);
         self.log_probs.push(drawn.log_prob);
         self.versions.push(version.0);

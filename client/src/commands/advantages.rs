@@ -1,7 +1,7 @@
 //! `anytime advantages`: what an objective makes of the scores of one group, so that anyone can check it by hand.
 
 use anytime_objectives::{Analysis, InvalidScores, ScoreTable, objective};
-use anytime_proto::settings::ObjectiveSettings;
+use anytime_proto::settings::{Method, ObjectiveSettings};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde_json::Value;
@@ -36,8 +36,12 @@ fn analyse(arguments: &AdvantagesArgs, text: &str) -> Result<Analysis, String> {
         format!("{origin}{error}")
     })?;
     let settings = settings(arguments, table.budgets())?;
-    if settings.length_penalty != v1::LengthPenalty::None && !has_lengths {
-        let problem = "missing; --length-penalty needs the thinking tokens of each trace";
+    let needs_lengths = match settings.method {
+        Method::Kimi { .. } | Method::ShortRl { .. } => Some("this objective"),
+        _ => (settings.length_penalty != v1::LengthPenalty::None).then_some("--length-penalty"),
+    };
+    if let Some(what) = needs_lengths.filter(|_| !has_lengths) {
+        let problem = format!("missing; {what} needs the thinking tokens of each trace");
         return Err(format!("standard input: lengths: {problem}"));
     }
     let name = &settings.name;
@@ -71,6 +75,9 @@ fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSett
         summary_method: arguments.summary_method.map(Into::into),
         length_penalty: arguments.length_penalty.map(Into::into),
         length_coefficient: arguments.length_coefficient,
+        divide_by_deviation: arguments.divide_by_deviation,
+        length_weight: arguments.length_weight,
+        length_tolerance: arguments.length_tolerance,
         ..Default::default()
     };
     if let Some(prior) = &arguments.prior {

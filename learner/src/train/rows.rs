@@ -23,9 +23,17 @@ pub struct RowTokens {
     pub advantages: Vec<f32>,
     /// Weight beside other tokens.
     pub weights: Vec<f32>,
+    /// So many of the first tokens were forced, or drawn from less than the policy's distribution.
+    pub forced: usize,
 }
 
 impl RowTokens {
+    /// Whether each token was drawn from the policy's distribution.
+    pub fn are_free(&self) -> impl Iterator<Item = bool> {
+        let forced = self.forced;
+        (0..self.behaviour.len()).map(move |token| token >= forced)
+    }
+
     fn push(&mut self, generated: &v1::Generated, advantages: &[f32], weights: &[f32]) {
         self.behaviour.extend_from_slice(&generated.log_probs);
         self.versions.extend_from_slice(&generated.versions);
@@ -38,12 +46,19 @@ impl RowTokens {
 /// (advantage or weight zero throughout) are left out: their gradient is exactly zero.
 pub fn training_rows(group: &v1::ScoredGroup, targets: &[TraceTargets]) -> Vec<TrainingRow> {
     let mut rows = Vec::with_capacity(group.traces.len());
-    for (trace, targets) in group.traces.iter().zip(targets) {
+    for (index, (trace, targets)) in group.traces.iter().zip(targets).enumerate() {
         let Some(thinking) = &trace.thinking else {
             continue;
         };
         let length = thinking.ids.len();
-        let mut tokens = RowTokens::default();
+        let mut tokens = RowTokens {
+            forced: match group.no_thinking_traces as usize {
+                0 => 0,
+                without if index < without => length,
+                _ => 1,
+            },
+            ..RowTokens::default()
+        };
         tokens.push(thinking, &targets.advantages[..length], &targets.weights[..length]);
         let mut branches = Vec::new();
         let mut offset = length;

@@ -125,6 +125,16 @@ impl Trainer {
         &mut self.optimiser
     }
 
+    /// What turns groups into advantages.
+    pub fn objective(&self) -> &dyn Objective {
+        &*self.objective
+    }
+
+    /// The same, to be told reference accuracies.
+    pub fn objective_mut(&mut self) -> &mut dyn Objective {
+        &mut *self.objective
+    }
+
     /// What the objective has to find again after a restart.
     pub fn objective_state(&self) -> Option<serde_json::Value> {
         self.objective.state()
@@ -151,6 +161,8 @@ impl Trainer {
         interrupted: &dyn Fn() -> Result<(), Interrupted>,
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
+        let of_step: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
+        self.objective.begin_step(&of_step);
         let mut prepared = Vec::with_capacity(self.minibatches);
         for minibatch in groups.chunks(groups.len().div_ceil(self.minibatches).max(1)) {
             let traces: usize = minibatch.iter().map(|queued| queued.group.traces.len()).sum();
@@ -218,7 +230,7 @@ impl Trainer {
     }
 
     /// Packs rows, and computes the proximal log-probabilities of a batch that holds tokens of older versions.
-    fn policy_batch(&self, rows: Vec<TrainingRow>, version: u64) -> PolicyBatch {
+    pub(super) fn policy_batch(&self, rows: Vec<TrainingRow>, version: u64) -> PolicyBatch {
         let (trees, tokens): (Vec<TreeRow>, Vec<RowTokens>) =
             rows.into_iter().map(|row| (row.tree, row.tokens)).unzip();
         let tree = TreeBatch::pack(&trees, self.device);
@@ -232,9 +244,15 @@ impl Trainer {
             .iter()
             .flat_map(|row| fresh_tokens(&row.versions, version))
             .collect();
+        let sequence_ratio = self.objective.sequence_ratio();
         let all_fresh = fresh.iter().all(|is_fresh| *is_fresh);
         let fresh = Tensor::from_slice(&fresh).to_device(self.device);
-        let proximal = if all_fresh && self.sampling_is_whole {
+        let free: Vec<bool> = tokens.iter().flat_map(RowTokens::are_free).collect();
+        let comparable = fresh.logical_and(&Tensor::from_slice(&free).to_device(self.device));
+        let proximal = if sequence_ratio {
+            let recomputed = no_grad(|| self.log_probs(&tree));
+            &recomputed - mean_by_row(&(&recomputed - &behaviour), &tokens)
+        } else if all_fresh && self.sampling_is_whole {
             behaviour.shallow_clone()
         } else {
             let recomputed = no_grad(|| self.log_probs(&tree));
@@ -246,8 +264,9 @@ impl Trainer {
             }
         };
         let terms = TokenTerms {
+            // The ratio of a whole response holds everything: no token is weighed on top of it.
+            behaviour: if sequence_ratio { &proximal } else { &behaviour }.shallow_clone(),
             proximal,
-            behaviour,
             advantages: column(|row| &row.advantages),
             weights: column(|row| &row.weights),
         };
@@ -258,7 +277,8 @@ impl Trainer {
         PolicyBatch {
             tree,
             terms,
-            fresh,
+            behaviour,
+            comparable,
             staleness,
         }
     }
@@ -294,8 +314,8 @@ impl Trainer {
             let (loss, clipped_count) = self.policy_loss.sum(log_probs, &terms);
             clipped += clipped_count;
             if measure_gap {
-                let difference = (log_probs.detach() - &terms.behaviour).abs();
-                gap += (difference * batch.fresh.narrow(0, start, length).to_kind(Kind::Float)).sum(Kind::Float);
+                let difference = (log_probs.detach() - batch.behaviour.narrow(0, start, length)).abs();
+                gap += (difference * batch.comparable.narrow(0, start, length).to_kind(Kind::Float)).sum(Kind::Float);
             }
             loss * scale
         });
@@ -305,7 +325,7 @@ impl Trainer {
         figures.staleness += batch.staleness;
         if measure_gap {
             figures.fresh_gap += gap.double_value(&[0]);
-            figures.fresh_tokens += batch.fresh.sum(Kind::Int64).int64_value(&[]) as u64;
+            figures.fresh_tokens += batch.comparable.sum(Kind::Int64).int64_value(&[]) as u64;
         }
     }
 
@@ -364,12 +384,30 @@ pub(super) fn fresh_tokens(versions: &[u64], version: u64) -> Vec<bool> {
     fresh
 }
 
+/// The mean over the tokens of each row, for every token: [n] to [n].
+fn mean_by_row(values: &Tensor, rows: &[RowTokens]) -> Tensor {
+    let mut means = Vec::with_capacity(rows.len());
+    let mut lengths = Vec::with_capacity(rows.len());
+    let mut start = 0;
+    for row in rows {
+        let length = row.behaviour.len() as i64;
+        means.push(values.narrow(0, start, length).mean(Kind::Float));
+        lengths.push(length);
+        start += length;
+    }
+    let lengths = Tensor::from_slice(&lengths).to_device(values.device());
+    Tensor::stack(&means, 0).repeat_interleave_self_tensor(&lengths, Some(0), Some(start))
+}
+
 /// A packed micro-batch of the policy gradient.
-struct PolicyBatch {
+pub(super) struct PolicyBatch {
     tree: TreeBatch,
-    terms: TokenTerms,
-    /// [n], whether the version that trains generated the token and all before it.
-    fresh: Tensor,
+    pub(super) terms: TokenTerms,
+    /// [n], log-probabilities when the tokens were generated.
+    pub(super) behaviour: Tensor,
+    /// [n], whether the version that trains drew the token, and all before it, from its own distribution: what both
+    /// sides must agree on.
+    comparable: Tensor,
     staleness: f64,
 }
 

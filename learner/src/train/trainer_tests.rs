@@ -286,3 +286,69 @@ fn an_interrupted_step_stops() {
         .expect_err("interrupted");
     assert!(error.downcast_ref::<crate::desk::Interrupted>().is_some());
 }
+
+/// A trainer of AdaptThink and two groups with one forced trace and one that is kept from ending at once.
+fn forced(sequence_ratio: bool) -> (Trainer, [QueuedGroup; 2]) {
+    let settings = settings(|spec| {
+        let objective = spec.objective.get_or_insert_default();
+        objective.name = Some("adaptthink".to_owned());
+        objective.sequence_ratio = Some(sequence_ratio);
+    });
+    let mut trainer = trainer(&settings);
+    let mut groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
+    for queued in &mut groups {
+        queued.group.problem_id = "one".to_owned();
+        queued.group.no_thinking_traces = 1;
+        // The first trace was forced as a whole, the second in its first token.
+        let thinking = |trace: &mut v1::Trace| trace.thinking.take().expect("present");
+        let mut forced = thinking(&mut queued.group.traces[0]);
+        forced.log_probs = vec![0.5_f32.ln(), 0.0, 0.0, 0.0];
+        queued.group.traces[0].thinking = Some(forced);
+        let mut kept = thinking(&mut queued.group.traces[1]);
+        kept.log_probs[0] = 0.5_f32.ln();
+        queued.group.traces[1].thinking = Some(kept);
+    }
+    let references = std::collections::BTreeMap::from([("one".to_owned(), 0.5)]);
+    trainer.objective_mut().add_references(references);
+    (trainer, groups)
+}
+
+#[test]
+fn the_ratio_of_a_response_is_the_geometric_mean_of_its_tokens() {
+    for sequence_ratio in [true, false] {
+        let (trainer, groups) = forced(sequence_ratio);
+        let mut objective = anytime_objectives::objective(&settings(|_| {}).objective);
+        let group = &groups[0].group;
+        let mut rows = super::rows::training_rows(group, &objective.targets(group));
+        rows.truncate(1);
+        let tokens = rows[0].tokens.behaviour.len();
+        let policy = log_probs(trainer.masters(), std::slice::from_ref(&rows[0].tree));
+        let batch = trainer.policy_batch(rows, 0);
+        let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor).expect("one dimension");
+        let drawn = values(&batch.behaviour);
+        let log_ratios: Vec<f32> = policy
+            .iter()
+            .zip(&drawn)
+            .map(|(policy, drawn)| policy - drawn)
+            .collect();
+        let mean = log_ratios.iter().sum::<f32>() / tokens as f32;
+        assert!(mean < -0.1, "forced tokens are unlikely: {mean}");
+        let proximal = values(&batch.terms.proximal);
+        for ((policy, proximal), of_token) in policy.iter().zip(&proximal).zip(&log_ratios) {
+            let expected = if sequence_ratio { mean } else { *of_token };
+            assert!((policy - proximal - expected).abs() < 1e-4);
+        }
+        // Nothing is weighed on top of the ratio.
+        assert_eq!(values(&batch.terms.behaviour), proximal);
+    }
+}
+
+#[test]
+fn forced_tokens_are_no_disagreement_between_actor_and_learner() {
+    let (mut trainer, groups) = forced(true);
+    let figures = trainer.policy_step(&groups, 0, &go_on).expect("a step");
+    // Two minibatches of one group; only the first is compared: three tokens of the second trace's thinking and the
+    // two summaries of two tokens of each trace at the largest budget.
+    assert_eq!(figures.fresh_tokens, 3 + 2 * 2 * 2);
+    assert!(figures.fresh_gap < 1e-4, "{figures:?}");
+}

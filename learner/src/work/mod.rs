@@ -3,6 +3,7 @@
 mod group_figures;
 mod plan;
 mod prepare;
+mod reference;
 mod run;
 mod sft;
 mod training;

@@ -1,10 +1,11 @@
 //! From settings to everything a job needs but the weights: configuration, tokenizer, marker ids, tokenised problems.
 //! Runs twice: at submission, so that a bad job is refused before it exists, and when the job starts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anytime_policy::{Config, Tokenizer};
-use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::settings::{InvalidSetting, JobSettings, Method};
 use anytime_proto::v1;
 use tracing::warn;
 
@@ -86,6 +87,9 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
     };
     if settings.kind != v1::JobKind::Sft {
         check_length(settings, &prepared)?;
+    }
+    if settings.kind == v1::JobKind::Train && matches!(settings.objective.method, Method::AdaptThink { .. }) {
+        check_references(settings, &prepared)?;
     }
     Ok(prepared)
 }
@@ -252,6 +256,26 @@ impl Prompts<'_> {
         }
         Ok(completions)
     }
+}
+
+/// Traces that are made to end at once need room for the end marker, and accuracies are kept by problem id.
+fn check_references(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
+    let (budgets, end) = (&settings.rollout.budgets, prepared.markers.end.len());
+    if (budgets[0] as usize) < end {
+        let allowed = format!("budgets that hold the end marker ({end} tokens) with `objective.name` \"adaptthink\"");
+        return Err(InvalidSetting::new("rollout.budgets", budgets, allowed));
+    }
+    let mut ids = BTreeSet::new();
+    for problem in &prepared.problems {
+        if !ids.insert(&problem.id) {
+            let allowed = format!(
+                "problems with different ids with `objective.name` \"adaptthink\" ({:?} comes twice)",
+                problem.id
+            );
+            return Err(InvalidSetting::new("data.path", &settings.data.path, allowed));
+        }
+    }
+    Ok(())
 }
 
 /// The problem with the instruction behind it, once: verl's files hold it in the prompt already. Blanks around it do not

@@ -10,6 +10,7 @@ use tch::Kind;
 use tracing::{info, warn};
 
 use super::group_figures::{GroupFigures, show_study_figures};
+use super::reference::measure_references;
 use super::run::RunningJob;
 use super::training_order::TrainingOrder;
 use super::training_plan;
@@ -32,6 +33,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     if settings.evaluation.before && job.state.step == 0 {
         job.evaluate()?;
     }
+    measure_references(job)?;
     job.context.open_training(TrainingOpening {
         problems: Box::new(ShuffledProblems {
             problems: job.prepared.problems.clone(),
@@ -40,7 +42,10 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
                 settings.data.shuffle_seed,
             )),
         }),
-        plan: training_plan(&settings, &job.prepared),
+        plan: v1::RolloutPlan {
+            no_thinking_traces: job.trainer.objective().no_thinking_traces(settings.rollout.traces),
+            ..training_plan(&settings, &job.prepared)
+        },
         batch: settings.training.batch,
         max_staleness: settings.training.max_staleness,
         queue_groups: settings.training.queue_groups,

@@ -54,7 +54,9 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     grading.lists.get_or_insert(v1::Lists::Unordered.into());
     grading.brackets.get_or_insert(v1::Brackets::Lenient.into());
 
-    fill_objective(filled.objective.get_or_insert_default());
+    let objective = filled.objective.get_or_insert_default();
+    fill_objective(objective);
+    let is_degrpo = objective.name.as_deref() == Some("degrpo");
 
     let training = filled.training.get_or_insert_default();
     let batch = *training.batch.get_or_insert(64);
@@ -74,6 +76,9 @@ pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     training.importance_cap.get_or_insert(2.0);
     training.max_staleness.get_or_insert(1);
     training.normaliser.get_or_insert_with(|| {
+        if is_degrpo {
+            return 1.0;
+        }
         let largest = f64::from(budgets.last().copied().unwrap_or(0));
         largest + (budgets.len() as f64 * f64::from(summaries) + 1.0) * SUMMARY_WIDTH
     });
@@ -120,4 +125,32 @@ pub(super) fn fill_objective(objective: &mut v1::ObjectiveSpec) {
     objective.summary_prior.get_or_insert(v1::Prior::Uniform.into());
     objective.length_penalty.get_or_insert(v1::LengthPenalty::None.into());
     objective.length_coefficient.get_or_insert(0.2);
+    fill_related(objective);
+}
+
+/// What only one objective has: the papers' values, or where a paper has none those of its code.
+fn fill_related(objective: &mut v1::ObjectiveSpec) {
+    match objective.name.as_deref() {
+        Some("elastic") => {
+            objective.divide_by_deviation.get_or_insert(true);
+        }
+        Some("adaptthink") => {
+            objective.no_thinking_bonus.get_or_insert(0.05);
+            objective.reference_samples.get_or_insert(16);
+            objective.sequence_ratio.get_or_insert(true);
+        }
+        Some("degrpo") => {
+            objective.control_weight.get_or_insert(0.001);
+            objective.thinking_cost.get_or_insert(0.5);
+        }
+        Some("short_rl") => {
+            objective.length_tolerance.get_or_insert(100);
+            objective.accuracy_tolerance.get_or_insert(0.05);
+            objective.length_weight.get_or_insert(1.0);
+        }
+        Some("kimi") => {
+            objective.length_weight.get_or_insert(1.0);
+        }
+        _ => {}
+    }
 }

@@ -6,6 +6,7 @@
 
 mod defaults;
 mod file;
+mod method;
 mod objective;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::v1;
 
 pub use defaults::with_defaults;
 pub use file::{JobFileError, parse_job_file};
+pub use method::Method;
 pub use objective::ObjectiveSettings;
 
 /// A setting that cannot work.

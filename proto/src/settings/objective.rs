@@ -1,11 +1,8 @@
 //! The settings of an objective: checked as part of a job, and on their own where somebody only wants to compute.
 
 use super::validate::{Checked, enumeration, number};
-use super::{InvalidSetting, defaults};
+use super::{InvalidSetting, Method, defaults, method};
 use crate::v1;
-
-/// Objectives that exist; the crate `objectives` has one file for each.
-const OBJECTIVES: [&str; 2] = ["brpo", "grpo"];
 
 /// How far a prior's sum may be from 1: what decimal fractions in a file leave.
 const PRIOR_TOLERANCE: f64 = 1e-6;
@@ -15,6 +12,7 @@ const PRIOR_TOLERANCE: f64 = 1e-6;
 #[allow(missing_docs)]
 pub struct ObjectiveSettings {
     pub name: String,
+    pub method: Method,
     pub lambda: f64,
     /// P_1 … P_S: the prior spelled out over the budgets, none negative, sum 1.
     pub prior: Vec<f64>,
@@ -43,14 +41,12 @@ impl ObjectiveSettings {
 }
 
 fn check(objective: &v1::ObjectiveSpec, budgets: &[u32]) -> Checked<ObjectiveSettings> {
-    let name = objective.name.clone().unwrap_or_default();
-    if !OBJECTIVES.contains(&name.as_str()) {
-        return Err(InvalidSetting::new("objective.name", name, OBJECTIVES.join(", ")));
-    }
+    let method = method::check(objective)?;
     let prior = enumeration("objective.prior", objective.prior.unwrap_or_default())?;
     let summary_prior = enumeration("objective.summary_prior", objective.summary_prior.unwrap_or_default())?;
     Ok(ObjectiveSettings {
-        name,
+        name: objective.name.clone().unwrap_or_default(),
+        method,
         lambda: number(
             "objective.lambda",
             objective.lambda,

@@ -68,10 +68,60 @@ fn settings_of_the_objective_and_the_clip() {
 
 #[test]
 fn filling_in_defaults_twice_changes_nothing() {
-    let spec = parse_job_file(TRAIN).expect("valid");
-    let filled = with_defaults(&spec);
-    assert_eq!(with_defaults(&filled), filled);
-    assert_eq!(JobSettings::try_new(&filled), JobSettings::try_new(&spec));
+    for name in ["brpo", "grpo", "elastic", "adaptthink", "degrpo", "short_rl", "kimi"] {
+        let spec = parse_job_file(&format!("{TRAIN}\n[objective]\nname = {name:?}")).expect("valid");
+        let filled = with_defaults(&spec);
+        assert_eq!(with_defaults(&filled), filled);
+        assert_eq!(JobSettings::try_new(&filled), JobSettings::try_new(&spec));
+        assert_eq!(JobSettings::try_new(&spec).expect(name).objective.name, name);
+    }
+}
+
+#[test]
+fn objectives_of_the_related_work_have_their_papers_numbers() {
+    let of = |name: &str| parse(&format!("[objective]\nname = {name:?}")).expect(name);
+    let bonus_and_samples = Method::AdaptThink {
+        no_thinking_bonus: 0.05,
+        reference_samples: 16,
+        sequence_ratio: true,
+    };
+    assert_eq!(of("adaptthink").objective.method, bonus_and_samples);
+    let weight_and_cost = Method::DeGrpo {
+        control_weight: 0.001,
+        thinking_cost: 0.5,
+    };
+    assert_eq!(of("degrpo").objective.method, weight_and_cost);
+    // DeGRPO's weights are 1 over a length already.
+    assert_eq!(of("degrpo").training.normaliser, 1.0);
+    assert_eq!(of("kimi").training.normaliser, 10176.0);
+    let tolerances = Method::ShortRl {
+        length_tolerance: 100,
+        accuracy_tolerance: 0.05,
+        length_weight: 1.0,
+    };
+    assert_eq!(of("short_rl").objective.method, tolerances);
+}
+
+#[test]
+fn settings_of_another_objective_are_refused_by_name() {
+    let cases = [
+        ("brpo", "control_weight = 0.5", "objective.control_weight"),
+        ("grpo", "divide_by_deviation = false", "objective.divide_by_deviation"),
+        ("degrpo", "no_thinking_bonus = 0.1", "objective.no_thinking_bonus"),
+        ("kimi", "length_tolerance = 10", "objective.length_tolerance"),
+        ("elastic", "length_weight = 1.0", "objective.length_weight"),
+        ("short_rl", "length_penalty = \"linear\"", "objective.length_penalty"),
+        ("adaptthink", "leave_one_out = true", "objective.leave_one_out"),
+        ("adaptthink", "reference_samples = 0", "objective.reference_samples"),
+        ("adaptthink", "no_thinking_bonus = -1.0", "objective.no_thinking_bonus"),
+        ("adaptthink", "[rollout]\ntraces = 7", "rollout.traces"),
+        ("degrpo", "thinking_cost = 2.5", "objective.thinking_cost"),
+        ("short_rl", "accuracy_tolerance = 2.0", "objective.accuracy_tolerance"),
+        ("dapo", "", "objective.name"),
+    ];
+    for (name, line, field) in cases {
+        assert_eq!(refused_field(&format!("[objective]\nname = {name:?}\n{line}")), field);
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The checks of a job specification whose defaults are filled in.
 
 use super::{
-    CheckpointSettings, DataSettings, EvaluationSettings, InvalidSetting, JobSettings, MarkerSettings, ModelSettings,
-    ObjectiveSettings, RolloutSettings, TrainingSettings,
+    CheckpointSettings, DataSettings, EvaluationSettings, InvalidSetting, JobSettings, MarkerSettings, Method,
+    ModelSettings, ObjectiveSettings, RolloutSettings, TrainingSettings,
 };
 use crate::ShortName;
 use crate::v1;
@@ -23,6 +23,7 @@ pub(super) fn check(spec: &v1::JobSpec) -> Checked<JobSettings> {
     let markers = check_markers(&spec.markers.clone().unwrap_or_default())?;
     let rollout = check_rollout(&spec.rollout.clone().unwrap_or_default())?;
     let objective = ObjectiveSettings::try_new(&spec.objective.clone().unwrap_or_default(), &rollout.budgets)?;
+    check_kinds_of_traces(&objective, &rollout)?;
     let training = check_training(&spec.training.unwrap_or_default(), kind)?;
     let evaluation = check_evaluation(&spec.evaluation.clone().unwrap_or_default(), kind)?;
     let checkpoint = check_checkpoint(&spec.checkpoint.clone().unwrap_or_default());
@@ -138,6 +139,16 @@ fn check_rollout(rollout: &v1::RolloutSpec) -> Checked<RolloutSettings> {
         cache_policy,
         lease_seconds: count("rollout.lease_seconds", rollout.lease_seconds, 7 * 24 * 3600)?,
     })
+}
+
+/// Half of a group is of one kind: its log-probability is log 0.5 only where the halves are equal.
+fn check_kinds_of_traces(objective: &ObjectiveSettings, rollout: &RolloutSettings) -> Checked<()> {
+    let has_kinds = matches!(objective.method, Method::AdaptThink { .. });
+    if has_kinds && !rollout.traces.is_multiple_of(2) {
+        let allowed = format!("an even number with `objective.name` {:?}", objective.name);
+        return Err(InvalidSetting::new("rollout.traces", rollout.traces, allowed));
+    }
+    Ok(())
 }
 
 fn check_grading(grading: &v1::GradingSpec) -> Checked<v1::Conventions> {

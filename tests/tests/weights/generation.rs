@@ -123,6 +123,7 @@ impl Drop for Generation {
 /// Thinks until the budget ends: the end marker is never drawn, and nothing is an end of sequence.
 fn plan(policy: CachePolicy, vocabulary: u32) -> Arc<Plan> {
     let plan = v1::RolloutPlan {
+        no_thinking_traces: 0,
         budgets: vec![THINKING_TOKENS],
         traces: ROWS,
         summaries: 1,

@@ -72,6 +72,8 @@ pub(crate) fn group_for(lease: &v1::Lease, actor: &str, version: u64) -> v1::Sco
         prompt_ids: problem.prompt_ids,
         traces: vec![trace; plan.traces as usize],
         actor_id: actor.to_owned(),
+        no_thinking_traces: plan.no_thinking_traces,
+        ..v1::ScoredGroup::default()
     }
 }
 
