@@ -31,8 +31,8 @@ const BASES: [(&str, &str); 5] = embedded!(
     "smollm2-sums",
 );
 
-/// (name, text), in the order of the paper's script; the last three are its baselines alone.
-const METHODS: [(&str, &str); 11] = embedded!(
+/// (name, text), in the order of the paper's script; then its baselines alone, and the related work.
+const METHODS: [(&str, &str); 16] = embedded!(
     "methods",
     "grpo",
     "ar-base",
@@ -45,6 +45,11 @@ const METHODS: [(&str, &str); 11] = embedded!(
     "v1only",
     "v2only",
     "none",
+    "elastic",
+    "adaptthink",
+    "degrpo",
+    "short_rl",
+    "kimi",
 );
 
 /// Which budgets a method trains at.

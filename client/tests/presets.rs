@@ -61,6 +61,9 @@ const ROWS: [Row; 11] = [
     ("none", 4, SummaryMethod::Brpo, true, "uniform", VarianceReduction::None),
 ];
 
+/// The objectives of the related work, each a method of the same name.
+const RELATED: [&str; 5] = ["elastic", "adaptthink", "degrpo", "short_rl", "kimi"];
+
 /// (base, budgets, G).
 const BASES: [(&str, &[u32], u32); 5] = [
     ("r1-distill-1.5b-8k", &[2000, 4000, 6000, 8000], 8),
@@ -92,7 +95,7 @@ fn prior(name: &str, budgets: &[u32]) -> Vec<f64> {
 #[test]
 fn every_preset_is_its_row_of_the_paper() {
     assert_eq!(Base::names().collect::<Vec<_>>(), BASES.map(|base| base.0));
-    assert_eq!(Method::names().count(), ROWS.len());
+    assert_eq!(Method::names().count(), ROWS.len() + RELATED.len());
     for (base, all_budgets, traces) in BASES {
         for (method, summaries, summary_method, has_all_budgets, prior_name, variance_reduction) in ROWS {
             let name = format!("{base}/{method}");
@@ -120,6 +123,24 @@ fn every_preset_is_its_row_of_the_paper() {
             );
             assert_eq!(job.checkpoint.output, None, "{name}: no method writes over another");
         }
+    }
+}
+
+#[test]
+fn the_related_work_runs_on_every_base_under_the_same_evaluation() {
+    for (base, all_budgets, _) in BASES {
+        for method in RELATED {
+            let job = settings(&format!("{base}/{method}"));
+            assert_eq!(job.objective.name, method, "{base}");
+            assert_eq!(
+                job.rollout.budgets,
+                all_budgets[all_budgets.len() - 1..],
+                "{base}/{method}"
+            );
+            assert_eq!(job.rollout.summaries, 1, "{base}/{method}");
+            assert_eq!(job.evaluation.budgets, all_budgets, "{base}/{method}");
+        }
+        assert_eq!(settings(&format!("{base}/degrpo")).training.normaliser, 1.0, "{base}");
     }
 }
 
@@ -178,7 +199,8 @@ fn the_papers_hyper_parameters() {
 async fn presets_are_listed_and_printed_as_job_files() {
     let listed = anytime(&["presets"]).await;
     assert_eq!(listed.code, 0, "{}", listed.stderr);
-    assert_eq!(listed.stdout.lines().count(), BASES.len() * ROWS.len());
+    let methods = ROWS.len() + RELATED.len();
+    assert_eq!(listed.stdout.lines().count(), BASES.len() * methods);
     for line in listed.stdout.lines() {
         let (name, description) = line.split_once("  ").unwrap();
         assert!(!description.trim().is_empty(), "{line}");
