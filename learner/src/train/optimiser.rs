@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, ensure};
 use anytime_policy::Weights;
-use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw};
+use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw, clear_gradient};
 use anytime_proto::settings::TrainingSettings;
 use tch::{Kind, Tensor, no_grad};
 
@@ -114,10 +114,9 @@ impl AdamW {
             };
             adamw(&with_gradients, step).map_err(|problem| anyhow!("the optimiser's step failed: {problem}"))?;
             self.updates = step.step;
-            for parameter in &mut with_gradients {
-                // Kept and not dropped: the next backward pass adds in place.
-                let _ = parameter.gradient.zero_();
-            }
+            with_gradients
+                .into_iter()
+                .for_each(|each| clear_gradient(&each.parameter, each.gradient));
             Ok(norm)
         })
     }

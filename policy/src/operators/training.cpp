@@ -182,6 +182,10 @@ char* anytime_adamw(
   });
 }
 
+void anytime_drop_gradient(const at::Tensor* parameter) {
+  parameter->mutable_grad().reset();
+}
+
 char* anytime_backward(const at::Tensor* output, const at::Tensor* gradient) {
   return guarded([&] { torch::autograd::backward({*output}, {*gradient}); });
 }

@@ -26,6 +26,7 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
+    fn anytime_drop_gradient(parameter: *const C_tensor);
     fn anytime_backward(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn anytime_product(input: *const C_tensor, weight: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
     fn anytime_training_linear(
@@ -108,6 +109,22 @@ pub fn adamw(parameters: &[AdamWParameter], step: AdamWStep) -> Result<(), Strin
             step.weight_decay,
             step.epsilon,
         ))
+    }
+}
+
+/// The largest block that [`super::keep_freed_memory`] keeps, in bytes.
+const KEPT_BLOCK: usize = 32 << 20;
+
+/// Clears `gradient`, which is that of `parameter`, for the next update. Small ones on the CPU are dropped: the next
+/// backward pass then writes into memory that is at hand, without having to read zeros and to add to them. Others are
+/// set to zero in place, because getting their memory anew would cost more.
+pub fn clear_gradient(parameter: &Tensor, mut gradient: Tensor) {
+    let bytes = gradient.numel() * gradient.kind().elt_size_in_bytes();
+    if gradient.device() == Device::Cpu && bytes < KEPT_BLOCK {
+        // SAFETY: the parameter lives through the call, which takes its gradient from it.
+        unsafe { anytime_drop_gradient(parameter.as_ptr()) };
+    } else {
+        let _ = gradient.zero_();
     }
 }
 
