@@ -74,8 +74,9 @@ pub(super) fn baselines(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>>
     Ok(Some(Figure {
         name: "baselines-by-segment",
         title: "The baselines, segment by segment (the paper's Figure 3)".to_owned(),
-        caption: "All three baselines against the same rewards to go R, pooled over all training steps (weighed by \
-                  traces); mean over seeds with 95 % t-intervals. In the first segment V1 knows nothing, and V is V2."
+        caption: "All three baselines against the same rewards to go R, pooled over the first tenth of the training \
+                  steps (weighed by traces), since the paper measures them on the model that training starts from; mean \
+                  over seeds with 95 % t-intervals. In the first segment V1 knows nothing, and V is V2."
             .to_owned(),
         svg: draw(&series, &panels, 2)?,
     }))
