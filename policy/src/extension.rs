@@ -90,11 +90,8 @@ impl ExtensionPlan {
         check(cache, rows);
         let kv_heads = config.num_key_value_heads;
         let (prefixes, branches) = (cache.prefix_region(), cache.branch_region());
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&row| {
-            let Extension { slot, prefix, .. } = &rows[row];
-            (rows[row].is_alone(), prefix.map(|prefix| prefix.slot), *slot)
-        });
+        let in_groups = !can_attend_reads(kind, device);
+        let order = packed_order(rows, in_groups);
 
         let mut ids = Vec::new();
         let mut positions = Vec::new();
@@ -135,10 +132,10 @@ impl ExtensionPlan {
             positions: all.narrow(0, tokens, tokens),
             last: (!last_is_identity).then(|| all.narrow(0, 2 * tokens, count)),
             writes: all.narrow(0, 2 * tokens + count, tokens * kv_heads),
-            together: if can_attend_reads(kind, device) {
-                reads(together, prefixes, branches)
-            } else {
+            together: if in_groups {
                 together_in_groups(together, prefixes, branches, shared, &group)
+            } else {
+                reads(together, prefixes, branches)
             },
             alone: alone
                 .iter()
@@ -177,6 +174,29 @@ fn check(cache: &KvCache, rows: &[Extension<'_>]) {
 }
 
 /// What each token reads, tokens of one prefix together.
+/// The rows as their tokens stand side by side: rows, branches by their prefix, rows that attend alone; each by slot. For
+/// groups, rows of one class of lengths stand together first.
+fn packed_order(rows: &[Extension<'_>], in_groups: bool) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&row| {
+        let Extension { slot, prefix, .. } = &rows[row];
+        let class = if in_groups && prefix.is_none() {
+            length_class(rows[row].start + rows[row].ids.len())
+        } else {
+            0
+        };
+        (rows[row].is_alone(), prefix.map(|prefix| prefix.slot), class, *slot)
+    });
+    order
+}
+
+/// Lengths of one class differ by less than a factor of two, so that padding one to another is worth an operation less.
+/// Short ones are one class: their padding is small whatever it is.
+fn length_class(length: usize) -> u32 {
+    const SHORT: usize = 1024;
+    (length / SHORT).max(1).ilog2()
+}
+
 fn reads(rows: &[(&Extension<'_>, PackedRow)], prefixes: Region, branches: Region) -> Together {
     let mut reads = Vec::new();
     for (extension, packed) in rows {
@@ -284,4 +304,50 @@ fn from_zero(members: &[Member]) -> Vec<Member> {
                 .collect(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_and_short_rows_in_turn_attend_in_two_groups() {
+        let ids = [7];
+        let rows: Vec<Extension<'_>> = (0..64)
+            .map(|slot| Extension {
+                slot,
+                start: if slot % 2 == 0 { 100 } else { 8000 },
+                ids: &ids,
+                prefix: None,
+            })
+            .collect();
+        let group_count = |in_groups: bool| {
+            let members: Vec<Member> = packed_order(&rows, in_groups)
+                .iter()
+                .enumerate()
+                .map(|(token, &row)| Member {
+                    slot: rows[row].slot,
+                    queries: vec![(token as i64, rows[row].start as i64 + 1)],
+                })
+                .collect();
+            groups(&members, 8192, 1).count()
+        };
+        assert_eq!(group_count(true), 2);
+        // By slots alone padding would split them again and again, or be read for nothing.
+        let order = packed_order(&rows, false);
+        assert!(order.is_sorted());
+    }
+
+    #[test]
+    fn short_rows_keep_the_order_of_their_slots() {
+        let ids = [7];
+        let starts = [900, 3, 500];
+        let rows = [0, 1, 2].map(|slot| Extension {
+            slot,
+            start: starts[slot],
+            ids: &ids,
+            prefix: None,
+        });
+        assert_eq!(packed_order(&rows, true), [0, 1, 2]);
+    }
 }

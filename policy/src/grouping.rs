@@ -52,7 +52,7 @@ pub(crate) enum Visibility {
     Mask(Tensor),
 }
 
-/// Splits members, in the order of their slots, into groups: together while lengths are alike and the mask is small.
+/// Splits members, in the order of their tokens, into groups: together while lengths are alike and the mask is small.
 pub(crate) fn groups(members: &[Member], allocated: usize, shared: i64) -> impl Iterator<Item = &[Member]> {
     let mut rest = members;
     std::iter::from_fn(move || {
@@ -88,10 +88,11 @@ impl Member {
 }
 
 impl Group {
-    /// `members` in the order of their slots; their tokens are numbered from 0 on, in any order.
+    /// `members` have slots of their own each; their tokens are numbered from 0 on, in any order.
     pub(crate) fn new(region: Region, members: &[Member], shared: i64, kind: Kind, device: Device) -> Self {
-        let first_slot = members[0].slot;
-        let span = members[members.len() - 1].slot - first_slot + 1;
+        let slots = || members.iter().map(|member| member.slot);
+        let first_slot = slots().min().unwrap_or(0);
+        let span = slots().max().unwrap_or(0) - first_slot + 1;
         // Passing over idle slots costs their share of the attention; copying active ones out costs a read and a write
         // of each.
         let dense = span <= 2 * members.len();
