@@ -69,6 +69,13 @@ fn smollm2_equals_transformers() {
     println!("greedy: {:?}", tokenizer.decode(&text).unwrap());
     assert!(largest <= 1e-4, "{largest}");
     assert_eq!(text, expected.greedy);
+    // The same through the weights as actors arrange them.
+    let arranged = Decoder::new(&config, &weights).unwrap().for_generation();
+    let (logits, text) = greedy(&arranged, &config, &prompt, expected.greedy.len());
+    let largest = difference(&logits, &Tensor::from_slice(&expected.logits).unsqueeze(0));
+    println!("arranged for generation: largest difference of logits {largest:.1e}");
+    assert!(largest <= 1e-4, "{largest}");
+    assert_eq!(text, expected.greedy);
 
     // The greedy text as thinking, and again as a branch of it: generation and training see the same policy.
     let mut prefix = prompt.clone();
