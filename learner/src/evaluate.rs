@@ -4,6 +4,7 @@ use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 
 use crate::bootstrap;
+use crate::tally::Tally;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;
@@ -37,15 +38,12 @@ pub fn evaluation_leases(
     leases
 }
 
-/// A score above which a trace counts as right at a budget: most of its summaries are.
-const RIGHT: f64 = 0.5;
-
 /// Accuracy per budget with 95 % intervals over problems: from a bootstrap, and half widths by the normal approximation.
 /// Both stand on the problems' means, for the samples of one problem are not independent of each other.
 pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::EvaluationResult {
     // One column per budget, and the anytime accuracy behind them.
     let mut columns: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len() + 1];
-    let mut counts = Counts::default();
+    let mut tally = Tally::default();
     for group in groups {
         let rewards = ScoreTable::of_group(group).mean_per_budget();
         let mut of_problem = 0.0;
@@ -55,7 +53,7 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
             of_problem += mean / budgets.len() as f64;
         }
         columns[budgets.len()].push(of_problem);
-        counts.add(group, &rewards);
+        tally.add(group, &rewards);
     }
     let intervals = bootstrap::intervals(&columns);
     let (accuracy_intervals, anytime_interval) = intervals.split_at(budgets.len());
@@ -63,7 +61,6 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
     let (mut accuracy, mut ci95): (Vec<f64>, Vec<f64>) = columns.iter().map(|column| mean_and_interval(column)).unzip();
     let anytime = accuracy.pop().unwrap_or_default();
     let anytime_ci95 = ci95.pop().unwrap_or_default();
-    let traces = counts.traces.max(1) as f64;
     v1::EvaluationResult {
         budgets: budgets.to_vec(),
         r#final: accuracy.last().copied().unwrap_or(0.0),
@@ -71,82 +68,19 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
         ci95,
         anytime,
         anytime_ci95,
-        mean_thinking_tokens: counts.thinking_tokens as f64 / traces,
+        mean_thinking_tokens: tally.mean_thinking_tokens(),
         problems: groups.len() as u32,
         samples: groups.first().map_or(0, |group| group.traces.len() as u32),
-        generated_tokens: counts.generated_tokens,
-        formatted_share: counts.formatted as f64 / counts.summaries.max(1) as f64,
-        finished_share: counts.finished as f64 / traces,
-        overthinking_share: counts.overthinking as f64 / traces,
+        generated_tokens: tally.generated_tokens(),
+        formatted_share: tally.formatted_share(),
+        finished_share: tally.finished_share(),
+        overthinking_share: tally.overthinking_share(),
         accuracy_low: accuracy_intervals.iter().map(|interval| interval.low).collect(),
         accuracy_high: accuracy_intervals.iter().map(|interval| interval.high).collect(),
         anytime_low: anytime_interval.low,
         anytime_high: anytime_interval.high,
         ..v1::EvaluationResult::default()
     }
-}
-
-/// Sums over all groups.
-#[derive(Default)]
-struct Counts {
-    traces: u64,
-    finished: u64,
-    overthinking: u64,
-    summaries: u64,
-    formatted: u64,
-    thinking_tokens: u64,
-    generated_tokens: u64,
-}
-
-impl Counts {
-    /// `rewards` is r[g][s], the mean score of each trace at each budget.
-    fn add(&mut self, group: &v1::ScoredGroup, rewards: &[Vec<f64>]) {
-        self.thinking_tokens += thinking_tokens_of(group);
-        self.generated_tokens += generated_tokens_of(group);
-        self.overthinking += rewards.iter().filter(|row| is_overthinking(row)).count() as u64;
-        for trace in &group.traces {
-            self.traces += 1;
-            let finish = trace.thinking.as_ref().map(v1::Generated::finish);
-            self.finished += u64::from(finish == Some(v1::FinishReason::EndMarker));
-            for summary in trace.nodes.iter().flat_map(|node| &node.summaries) {
-                self.summaries += 1;
-                self.formatted += u64::from(summary.formatted);
-            }
-        }
-    }
-}
-
-/// Whether a trace was right at an earlier budget and is not at the largest. `rewards` is one trace's mean score per
-/// budget.
-fn is_overthinking(rewards: &[f64]) -> bool {
-    match rewards.split_last() {
-        Some((last, earlier)) => *last <= RIGHT && earlier.iter().any(|reward| *reward > RIGHT),
-        None => false,
-    }
-}
-
-/// Thinking tokens of all traces.
-pub fn thinking_tokens_of(group: &v1::ScoredGroup) -> u64 {
-    group
-        .traces
-        .iter()
-        .filter_map(|trace| trace.thinking.as_ref())
-        .map(|thinking| thinking.ids.len() as u64)
-        .sum()
-}
-
-/// Generated tokens of all traces and summaries.
-pub fn generated_tokens_of(group: &v1::ScoredGroup) -> u64 {
-    let summaries = group
-        .traces
-        .iter()
-        .flat_map(|trace| &trace.nodes)
-        .flat_map(|node| &node.summaries);
-    let of_summaries: u64 = summaries
-        .filter_map(|summary| summary.generated.as_ref())
-        .map(|generated| generated.ids.len() as u64)
-        .sum();
-    thinking_tokens_of(group) + of_summaries
 }
 
 fn mean_and_interval(values: &[f64]) -> (f64, f64) {
@@ -247,14 +181,6 @@ mod tests {
         assert_eq!((result.anytime_low, result.anytime_high), (0.0, 0.5));
         let nothing = evaluation_result(&[], &[2, 4]);
         assert_eq!((nothing.accuracy, nothing.anytime), (vec![0.0, 0.0], 0.0));
-    }
-
-    #[test]
-    fn only_who_was_right_before_overthinks() {
-        assert!(is_overthinking(&[0.0, 0.75, 0.5]));
-        assert!(!is_overthinking(&[0.5, 0.5, 0.0]), "never right");
-        assert!(!is_overthinking(&[1.0, 0.0, 1.0]), "right in the end");
-        assert!(!is_overthinking(&[0.0]));
     }
 
     #[test]

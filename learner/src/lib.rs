@@ -14,6 +14,7 @@ pub mod replay;
 mod reply_stream;
 pub mod server;
 mod statuses;
+pub mod tally;
 pub mod train;
 pub mod weights;
 pub mod work;

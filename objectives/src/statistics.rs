@@ -26,7 +26,6 @@ pub struct StepStatistics {
     pools: Vec<Pool>,
     reward_sums: Vec<f64>,
     traces: u64,
-    overthinking: u64,
 }
 
 /// R and the three baselines of one segment, one entry per trace.
@@ -53,7 +52,6 @@ impl StepStatistics {
             pools: vec![Pool::default(); budgets.len()],
             reward_sums: vec![0.0; budgets.len()],
             traces: 0,
-            overthinking: 0,
         }
     }
 
@@ -61,7 +59,6 @@ impl StepStatistics {
     pub fn add(&mut self, table: ScoreTable) {
         for rewards in table.mean_per_budget() {
             self.traces += 1;
-            self.overthinking += u64::from(is_overthinking(&rewards));
             for (sum, reward) in self.reward_sums.iter_mut().zip(&rewards) {
                 *sum += reward;
             }
@@ -84,11 +81,6 @@ impl StepStatistics {
     pub fn reward_per_budget(&self) -> Vec<f64> {
         let traces = self.traces.max(1) as f64;
         self.reward_sums.iter().map(|sum| sum / traces).collect()
-    }
-
-    /// Share of traces for which [`is_overthinking`] holds.
-    pub fn overthinking_share(&self) -> f64 {
-        self.overthinking as f64 / self.traces.max(1) as f64
     }
 
     /// Figure 3 of this step, by segment.

@@ -65,7 +65,7 @@ pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> 
 
 /// `anytime study report`
 fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
-    let Some(results) = results::load(directory)? else {
+    let Some(mut results) = results::load(directory)? else {
         let message = format!(
             "{}: allowed: a directory with {}",
             directory.display(),
@@ -83,6 +83,10 @@ fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
         .flat_map(|study| &study.methods)
         .map(|method| method.name.clone())
         .collect();
+    // Studies of one base and the same seeds may share a directory, and with it warm starts and runs.
+    if study.is_some() {
+        results.retain(|run| order.contains(&run.method));
+    }
     let comparisons = study.as_ref().map(|study| study.comparisons.as_slice());
     let summary = Summary::try_new(title, &results, &order, comparisons)?;
     let files = report::write(&summary, directory)?;

@@ -8,7 +8,7 @@ use anytime_service::metric_names as names;
 use metrics::gauge;
 
 use crate::desk::QueuedGroup;
-use crate::evaluate::{generated_tokens_of, thinking_tokens_of};
+use crate::tally::Tally;
 
 /// Means over the groups of a step.
 pub(super) struct GroupFigures {
@@ -24,30 +24,19 @@ pub(super) struct GroupFigures {
 impl GroupFigures {
     pub(super) fn of(groups: &[QueuedGroup], settings: &JobSettings) -> Self {
         let mut statistics = StepStatistics::new(&settings.objective, &settings.rollout.budgets);
-        let (mut traces, mut finished, mut summaries, mut formatted) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let (mut thinking_tokens, mut generated_tokens) = (0_u64, 0_u64);
+        let mut tally = Tally::default();
         for queued in groups {
-            statistics.add(ScoreTable::of_group(&queued.group));
-            thinking_tokens += thinking_tokens_of(&queued.group);
-            generated_tokens += generated_tokens_of(&queued.group);
-            for trace in &queued.group.traces {
-                traces += 1;
-                let finish = trace.thinking.as_ref().map(v1::Generated::finish);
-                finished += u64::from(finish == Some(v1::FinishReason::EndMarker));
-                for summary in trace.nodes.iter().flat_map(|node| &node.summaries) {
-                    summaries += 1;
-                    formatted += u64::from(summary.formatted);
-                }
-            }
+            let table = ScoreTable::of_group(&queued.group);
+            tally.add(&queued.group, &table.mean_per_budget());
+            statistics.add(table);
         }
-        let traces_or_one = traces.max(1) as f64;
         Self {
             reward_per_budget: statistics.reward_per_budget(),
-            mean_thinking_tokens: thinking_tokens as f64 / traces_or_one,
-            generated_tokens,
-            formatted_share: formatted as f64 / summaries.max(1) as f64,
-            finished_share: finished as f64 / traces_or_one,
-            overthinking_share: statistics.overthinking_share(),
+            mean_thinking_tokens: tally.mean_thinking_tokens(),
+            generated_tokens: tally.generated_tokens(),
+            formatted_share: tally.formatted_share(),
+            finished_share: tally.finished_share(),
+            overthinking_share: tally.overthinking_share(),
             segments: statistics.segments(),
         }
     }

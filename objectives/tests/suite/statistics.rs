@@ -68,7 +68,6 @@ fn a_step_is_pooled_over_its_groups() {
     )));
 
     assert_close(&step.reward_per_budget(), &[0.5, 0.5]);
-    assert_eq!(step.overthinking_share(), 0.25);
 
     let segments = step.segments();
     // First segment: R = 1, 1/2, 1/2, 0; V = V2 = 3/4, 3/4, 1/4, 1/4; V1 = 0.
