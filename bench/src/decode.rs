@@ -34,7 +34,16 @@ impl DecodeCase {
     }
 }
 
-/// Seconds of each repetition, prompts included, after a small run that is not counted.
+/// What [`measure`] finds.
+#[derive(Clone, Debug, Default)]
+pub struct DecodeFigures {
+    /// Of each repetition, prompts included.
+    pub seconds: Vec<f64>,
+    /// [`RunFigures::ids_digest`](crate::engine::RunFigures::ids_digest) of the first repetition.
+    pub ids_digest: String,
+}
+
+/// Decodes so many times, after a small run that is not counted.
 ///
 /// # Errors
 /// As for [`TimedEngine::run`].
@@ -43,7 +52,7 @@ pub fn measure(
     case: &DecodeCase,
     cache_bytes: usize,
     repetitions: usize,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<DecodeFigures> {
     let limits = EngineLimits {
         slots: case.sequences(),
         cache_bytes,
@@ -65,10 +74,13 @@ pub fn measure(
         group.budgets = vec![2];
     }
     engine.run(&warm_up, Until::ThinkingEnds)?;
-    let mut seconds = Vec::with_capacity(repetitions);
-    for _ in 0..repetitions {
-        let figures = engine.run(&groups, Until::ThinkingEnds)?;
-        seconds.push(figures.elapsed.as_secs_f64());
+    let mut figures = DecodeFigures::default();
+    for repetition in 0..repetitions {
+        let run = engine.run(&groups, Until::ThinkingEnds)?;
+        figures.seconds.push(run.elapsed.as_secs_f64());
+        if repetition == 0 {
+            figures.ids_digest = run.ids_digest;
+        }
     }
-    Ok(seconds)
+    Ok(figures)
 }

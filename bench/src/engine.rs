@@ -1,5 +1,6 @@
 //! The actor's engine as the actor runs it, on its own thread, with a clock on its events.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub enum Until {
 }
 
 /// What a run took and made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RunFigures {
     /// From the first order to the end.
     pub elapsed: Duration,
@@ -59,6 +60,9 @@ pub struct RunFigures {
     pub thinking_tokens: usize,
     /// Tokens drawn for summaries.
     pub summary_tokens: usize,
+    /// Of all ids drawn before the end, by group, trace, node and summary: equal for two builds exactly when they drew
+    /// the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
+    pub ids_digest: String,
 }
 
 /// An engine's thread with a model.
@@ -114,6 +118,7 @@ impl TimedEngine {
         let mut thinkings_left: usize = groups.iter().map(|group| group.traces).sum();
         let mut groups_left = groups.len();
         let (mut thinking_tokens, mut summary_tokens) = (0, 0);
+        let mut ids: BTreeMap<[u64; 4], Vec<u32>> = BTreeMap::new();
 
         let started = Instant::now();
         for order in orders {
@@ -125,16 +130,28 @@ impl TimedEngine {
         };
         while goes_on(thinkings_left, groups_left) {
             match self.events.blocking_recv().context("the engine ended")? {
-                Event::TraceFinished { group, thinking, .. } if group >= first => {
+                Event::TraceFinished {
+                    group, trace, thinking, ..
+                } if group >= first => {
                     thinkings_left -= 1;
                     thinking_tokens += thinking.ids.len();
                     let expected = groups[(group - first) as usize].budgets.last().copied();
                     check_length(thinking.ids.len(), expected.unwrap_or(0) as usize)?;
+                    ids.insert([group - first, trace as u64, 0, 0], thinking.ids);
                 }
-                Event::NodeFinished { group, summaries, .. } if group >= first => {
-                    for summary in summaries {
+                Event::NodeFinished {
+                    group,
+                    trace,
+                    node,
+                    summaries,
+                } if group >= first => {
+                    for (index, summary) in summaries.into_iter().enumerate() {
                         summary_tokens += summary.ids.len();
                         check_length(summary.ids.len(), groups[(group - first) as usize].summary_tokens)?;
+                        if until == Until::AllEnds {
+                            let place = [group - first, trace as u64, 1 + node as u64, index as u64];
+                            ids.insert(place, summary.ids);
+                        }
                     }
                 }
                 Event::GroupFinished { group } if group >= first => groups_left -= 1,
@@ -155,6 +172,7 @@ impl TimedEngine {
             elapsed,
             thinking_tokens,
             summary_tokens,
+            ids_digest: digest(&ids),
         })
     }
 
@@ -205,6 +223,20 @@ impl Drop for TimedEngine {
             let _ = thread.join();
         }
     }
+}
+
+fn digest(ids: &BTreeMap<[u64; 4], Vec<u32>>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (place, sequence) in ids {
+        for number in place.iter().chain([&(sequence.len() as u64)]) {
+            hasher.update(&number.to_le_bytes());
+        }
+        for id in sequence {
+            hasher.update(&id.to_le_bytes());
+        }
+    }
+    // 16 digits are enough to tell builds apart.
+    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 fn check_length(length: usize, expected: usize) -> anyhow::Result<()> {

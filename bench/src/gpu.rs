@@ -247,7 +247,7 @@ fn decode_figures(model: &LoadedModel, batch: usize, cases: &GpuCases, peaks: Pe
         prompt_tokens: cases.prompt_tokens,
         new_tokens: cases.new_tokens,
     };
-    let seconds = decode::measure(model, &case, cases.cache_gib << 30, cases.repetitions)?;
+    let seconds = decode::measure(model, &case, cases.cache_gib << 30, cases.repetitions)?.seconds;
     let tokens = case.tokens() as f64;
     let context = (case.prompt_tokens + case.new_tokens / 2) as f64;
     let bytes = case.new_tokens as f64 * step_bytes(model, batch as f64, context);

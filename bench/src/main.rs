@@ -237,8 +237,11 @@ fn run(case: Case) -> anyhow::Result<()> {
     match case {
         Case::Decode { common, case } => {
             let model = common.load_for_engine()?;
-            let seconds = decode::measure(&model, &case, common.cache_bytes(), common.repetitions)?;
-            common.print("anytime", json!({"seconds": seconds, "tokens": case.tokens()}));
+            let figures = decode::measure(&model, &case, common.cache_bytes(), common.repetitions)?;
+            common.print(
+                "anytime",
+                json!({"seconds": figures.seconds, "tokens": case.tokens(), "ids_digest": figures.ids_digest}),
+            );
         }
         Case::Rollout { common, case } => run_rollout(&common, &case)?,
         Case::Training { common, case } => {
@@ -290,6 +293,7 @@ fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
         json!({
             "seconds": figures.rollouts, "tokens": thinking + summary,
             "thinking_tokens": thinking, "summary_tokens": summary, "slots": case.slots,
+            "ids_digest": figures.ids_digest,
         }),
     );
     let parts = [

@@ -50,6 +50,8 @@ pub struct RolloutFigures {
     pub thinking: Vec<f64>,
     /// Of the summaries' own tokens, as the head of this file defines it.
     pub own_tokens: Vec<f64>,
+    /// [`RunFigures::ids_digest`](crate::engine::RunFigures::ids_digest) of everything in the first repetition.
+    pub ids_digest: String,
 }
 
 impl RolloutCase {
@@ -147,9 +149,12 @@ pub fn measure(
     let mut engine = TimedEngine::start(model, limits, longest)?;
     let mut figures = RolloutFigures::default();
     engine.run(&case.warm_up(vocabulary), Until::AllEnds)?;
-    for _ in 0..repetitions {
+    for repetition in 0..repetitions {
         let rollouts = engine.run(&case.rollouts(vocabulary), Until::AllEnds)?;
         figures.rollouts.push(rollouts.elapsed.as_secs_f64());
+        if repetition == 0 {
+            figures.ids_digest = rollouts.ids_digest;
+        }
         let thinking = engine.run(&case.thinking_only(vocabulary), Until::ThinkingEnds)?;
         figures.thinking.push(thinking.elapsed.as_secs_f64());
         let shorter = engine.run(&case.wave(1, vocabulary), Until::ThinkingEnds)?.elapsed;

@@ -56,6 +56,10 @@ fn decode_in_both_kinds() {
         );
         let seconds = seconds(line);
         assert!(seconds.len() == 2 && seconds.iter().all(|&seconds| seconds > 0.0));
+        // The same seeds draw the same tokens, whatever the run.
+        let digest = line["ids_digest"].as_str();
+        assert_eq!(digest.map(str::len), Some(16), "{line}");
+        assert_eq!(lines("decode", &more)[0]["ids_digest"].as_str(), digest);
     }
 }
 
