@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::claims::{claims, compare_all};
-use super::results::RunResult;
+use super::results::{EvaluationPoint, RunResult};
 use super::statistics::{Estimate, interpolate};
 use super::summary::{Cost, MethodRuns, Summary};
 
@@ -220,14 +220,21 @@ pub fn at_equal_cost(summary: &Summary<'_>, cost: Cost) -> Option<(f64, String)>
     Some((total, table(&headings, &rows)))
 }
 
+/// Accuracy at each budget with its interval over the problems of one evaluation.
+fn over_problems(point: &EvaluationPoint) -> String {
+    let pairs = point.accuracy.iter().zip(&point.ci95);
+    let texts: Vec<String> = pairs.map(|(mean, half)| format!("{mean:.3} ± {half:.3}")).collect();
+    texts.join("<br>")
+}
+
 /// What holds, by intervals alone.
 pub fn what_holds(summary: &Summary<'_>) -> String {
     let headings = texts(&[
         "claim",
+        "verdict",
         "measured by",
         "difference [95 % interval]",
         "p (Holm)",
-        "verdict",
         "runs",
     ]);
     let rows: Vec<Vec<String>> = claims(summary)
@@ -235,10 +242,10 @@ pub fn what_holds(summary: &Summary<'_>) -> String {
         .map(|claim| {
             vec![
                 escape(&claim.text),
+                format!("<b>{}</b>", claim.verdict.text()),
                 escape(&claim.measure),
                 difference(&claim.difference),
                 p_value(claim.p_holm),
-                format!("<b>{}</b>", claim.verdict.text()),
                 links_of(summary, &claim.methods),
             ]
         })
@@ -266,11 +273,13 @@ fn runs_of(method: &MethodRuns<'_>) -> String {
     let headings = texts(&[
         "run",
         "seed",
-        "accuracy by budget",
+        "accuracy by budget, before",
+        "after (± half of the 95 % interval over problems)",
         "anytime",
         "final",
         "thinking tokens",
         "steps",
+        "seconds per step",
         "generated tokens",
         "training seconds",
         "all seconds",
@@ -278,7 +287,7 @@ fn runs_of(method: &MethodRuns<'_>) -> String {
     ]);
     let mut rows = Vec::new();
     for run in &method.runs {
-        let accuracy: Vec<String> = run.accuracy.iter().map(|value| format!("{value:.3}")).collect();
+        let before = run.evaluations.first().filter(|point| point.step == 0);
         rows.push(vec![
             format!(
                 "<a id=\"{}\" href=\"{}/report.json\">{}</a>",
@@ -287,11 +296,13 @@ fn runs_of(method: &MethodRuns<'_>) -> String {
                 escape(&run.job_id)
             ),
             run.seed.to_string(),
-            accuracy.join(" "),
+            before.map_or("–".to_owned(), over_problems),
+            run.evaluations.last().map_or("–".to_owned(), over_problems),
             format!("{:.3}", run.anytime),
             format!("{:.3}", run.final_accuracy),
             format!("{:.1}", run.mean_thinking_tokens),
             run.steps.to_string(),
+            format!("{:.2}", run.training_seconds / run.steps.max(1) as f64),
             run.generated_tokens.to_string(),
             format!("{:.0}", run.training_seconds),
             format!("{:.0}", run.seconds),
