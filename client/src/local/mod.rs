@@ -167,5 +167,15 @@ fn conclude(run: &LocalRun, finished: &[Finished], json: bool) -> anyhow::Result
             }
         }
     }
+    let is_readable = |one: &Finished| {
+        let evaluation = one.job.spec.as_ref().and_then(|spec| spec.evaluation.as_ref());
+        !one.job.evaluations.is_empty() && evaluation.and_then(|evaluation| evaluation.keep_generations) != Some(false)
+    };
+    if finished.iter().any(is_readable) {
+        print_line(&format!(
+            "what evaluations generated: anytime show {}",
+            run.out.display()
+        ))?;
+    }
     print_line(&format!("logs: {}", run.out.join("logs").display()))
 }
