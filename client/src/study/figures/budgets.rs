@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::panel::{Curve, Kind, Panel, Point};
 use super::{Figure, Look, draw, methods};
 use crate::study::statistics::Estimate;
-use crate::study::summary::Summary;
+use crate::study::summary::{MethodRuns, Summary};
 
 const MOST_TICKS: usize = 16;
 
@@ -13,7 +13,7 @@ pub(super) fn accuracy(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> 
     let budgets = x_values(summary);
     let mut curves = Vec::new();
     for (number, method) in summary.methods.iter().enumerate() {
-        let estimates = (0..budgets.len()).map(|index| method.estimate(|run| run.accuracy.get(index).copied()));
+        let estimates = (0..budgets.len()).map(|index| at_budget(method, index));
         curves.push(curve(number, &budgets, estimates));
     }
     let panel = Panel {
@@ -29,9 +29,22 @@ pub(super) fn accuracy(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> 
     Ok(Some(Figure {
         name: "accuracy-by-budget",
         title: "Accuracy against thinking budget (the paper's Figure 1)".to_owned(),
-        caption: "Mean over seeds after the last step; bands are 95 % t-intervals over seeds.".to_owned(),
+        caption:
+            "Mean over seeds after the last step; bands are 95 % t-intervals over seeds, and over the problems of the \
+                  evaluation where a method has one seed."
+                .to_owned(),
         svg: draw(&methods(summary), &[panel], 1)?,
     }))
+}
+
+/// One run has no interval over seeds; its evaluation has one over problems.
+fn at_budget(method: &MethodRuns<'_>, index: usize) -> Option<Estimate> {
+    let mut estimate = method.estimate(|run| run.accuracy.get(index).copied())?;
+    if let [run] = method.runs.as_slice() {
+        let evaluation = run.evaluations.last();
+        estimate.half_width = evaluation.and_then(|point| point.ci95.get(index).copied());
+    }
+    Some(estimate)
 }
 
 /// Differences by seed of every comparison, at every budget.

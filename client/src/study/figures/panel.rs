@@ -126,7 +126,9 @@ pub(super) fn draw_panel(area: &Area<'_>, panel: &Panel) -> Drawn {
             let count = i32::try_from(panel.curves.len()).unwrap_or(1);
             for (number, curve) in (0_i32..).zip(&panel.curves) {
                 let shift = (2 * number - (count - 1)) * DODGE_PIXELS / 2;
-                draw_intervals(&body, curve, shift, |x, y| plotting.map_coordinate(&(x, y)))?;
+                draw_intervals(&body, curve, panel.bounds, shift, |x, y| {
+                    plotting.map_coordinate(&(x, y))
+                })?;
             }
         }
     }
@@ -161,21 +163,30 @@ fn draw_markers(area: &Area<'_>, curve: &Curve, shift: i32, place: impl Fn(f64, 
     Ok(())
 }
 
-/// Bars with their means, moved aside by pixels.
-fn draw_intervals(area: &Area<'_>, curve: &Curve, shift: i32, place: impl Fn(f64, f64) -> (i32, i32)) -> Drawn {
+/// Bars with their means, moved aside by pixels. A bar that goes on beyond the bounds has no cap there.
+fn draw_intervals(
+    area: &Area<'_>,
+    curve: &Curve,
+    bounds: (f64, f64),
+    shift: i32,
+    place: impl Fn(f64, f64) -> (i32, i32),
+) -> Drawn {
     let (left, top) = area.get_base_pixel();
     let style = curve.look.colour.stroke_width(2);
     for point in &curve.points {
         let Some((low, high)) = point.ends else {
             continue;
         };
-        let [bottom, top] = [low, high].map(|y| {
-            let (x, y) = place(point.x, y);
-            (x - left + shift, y - top)
+        let ends = [low, high].map(|y| {
+            let inside = y.clamp(bounds.0, bounds.1);
+            let (x, pixel) = place(point.x, inside);
+            ((x - left + shift, pixel - top), inside == y)
         });
-        area.draw(&PathElement::new([bottom, top], style))?;
-        for (x, y) in [bottom, top] {
-            area.draw(&PathElement::new([(x - 3, y), (x + 3, y)], style))?;
+        area.draw(&PathElement::new(ends.map(|(end, _)| end), style))?;
+        for ((x, y), is_inside) in ends {
+            if is_inside {
+                area.draw(&PathElement::new([(x - 3, y), (x + 3, y)], style))?;
+            }
         }
     }
     draw_markers(area, curve, shift, place)
