@@ -70,6 +70,8 @@ fi
 # Cases.
 
 export OMP_NUM_THREADS="$threads" MKL_NUM_THREADS="$threads" TOKENIZERS_PARALLELISM=false
+# The checkout stays as it was.
+export PYTHONDONTWRITEBYTECODE=1
 common=(--checkpoint "$checkpoint" --threads "$threads")
 
 # Appends what a command prints, or says that it failed and goes on.
