@@ -18,6 +18,7 @@ h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2em; } small { color: #666; f
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: 4px 10px; text-align: left; white-space: nowrap; vertical-align: top; }
 th:first-child, td:first-child { white-space: normal; min-width: 14em; }
+.claims td:nth-child(-n+3), .claims td:last-child { white-space: normal; min-width: 8em; } .claims td:first-child { min-width: 12em; }
 th { border-bottom: 2px solid #666; } a { color: #0055aa; } :target { background: #fff2b3; }
 figure { margin: 1.5em 0; } figure svg { max-width: 100%; height: auto; } figcaption { font-size: 14px; color: #444; }
 ";
@@ -58,7 +59,8 @@ pub fn html(summary: &Summary<'_>, figures: &[Figure]) -> String {
          <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{}",
         introduction(summary)
     );
-    section(&mut html, "What holds", HOLDS_TEXT, &tables::what_holds(summary));
+    let claims = format!("<div class=\"claims\">{}</div>\n", tables::what_holds(summary));
+    section(&mut html, "What holds", HOLDS_TEXT, &claims);
     for figure in figures {
         // Writing into a String cannot fail.
         let _ = write!(
