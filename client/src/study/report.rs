@@ -13,12 +13,13 @@ use crate::output::{make_directory, write_whole};
 pub const REPORT_FILE: &str = "report.html";
 
 const STYLE: &str = "
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1040px; margin: 2em auto; padding: 0 1em; }
-h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2em; } small { color: #666; font-weight: normal; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em; }
+p { max-width: 60em; } h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2em; } small { color: #666; font-weight: normal; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid #ddd; padding: 4px 10px; text-align: left; white-space: nowrap; vertical-align: top; }
-th:first-child, td:first-child { white-space: normal; min-width: 14em; }
-.claims td:nth-child(-n+3), .claims td:last-child { white-space: normal; min-width: 8em; } .claims td:first-child { min-width: 12em; }
+th, td { border-bottom: 1px solid #ddd; padding: 4px 8px; text-align: left; vertical-align: top; }
+td { white-space: nowrap; } td:first-child { white-space: normal; min-width: 9em; }
+.claims td:nth-child(-n+3), .claims td:last-child { white-space: normal; min-width: 9em; }
+.claims td:first-child { min-width: 14em; }
 th { border-bottom: 2px solid #666; } a { color: #0055aa; } :target { background: #fff2b3; }
 figure { margin: 1.5em 0; } figure svg { max-width: 100%; height: auto; } figcaption { font-size: 14px; color: #444; }
 ";

@@ -50,12 +50,13 @@ fn plus_minus(estimate: &Estimate, digits: usize) -> String {
     }
 }
 
-/// `+0.041 [+0.012, +0.070]`
+/// `+0.041 [−0.012, +0.094]`, with minus signs that are as wide as plus signs.
 fn difference(estimate: &Estimate) -> String {
-    match estimate.ends() {
+    let text = match estimate.ends() {
         Some((low, high)) => format!("{:+.3} [{low:+.3}, {high:+.3}]", estimate.mean),
         None => format!("{:+.3}", estimate.mean),
-    }
+    };
+    text.replace('-', "−")
 }
 
 fn p_value(p: Option<f64>) -> String {

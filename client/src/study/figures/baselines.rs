@@ -43,10 +43,10 @@ pub(super) fn baselines(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>>
                 curves.push(curve(baseline, &x, estimates));
             }
             let what = if is_variance { "variance left" } else { "correlation" };
-            let formula = if is_variance {
-                "Var[R − V] / Var[R]"
+            let (formula, bounds) = if is_variance {
+                ("Var[R − V] / Var[R]", (0.0, f64::INFINITY))
             } else {
-                "Corr[V, R]"
+                ("Corr[V, R]", (-1.0, 1.0))
             };
             panels.push(Panel {
                 title: format!("{}: {what}", method.name),
@@ -54,7 +54,7 @@ pub(super) fn baselines(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>>
                 y_label: formula.to_owned(),
                 kind: Kind::Curves,
                 x: Axis::at(&x, MOST_TICKS),
-                bounds: (-1.0, f64::INFINITY),
+                bounds,
                 has_zero: false,
                 curves,
             });
