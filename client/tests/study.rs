@@ -157,6 +157,20 @@ fn equal_cost_is_the_most_that_all_runs_reached() {
 }
 
 #[test]
+fn nothing_is_read_off_a_line_through_the_ends_of_a_run() {
+    let mut results = results();
+    results[1].evaluations.remove(1);
+    let summary = summary(&results);
+    assert_eq!(summary.common_total(Cost::Steps), Some(10.0), "all end there");
+    assert_eq!(summary.common_total(Cost::Tokens), None);
+    let drawn = figures::all(&summary).unwrap();
+    assert!(drawn.iter().all(|figure| figure.name != "training-by-cost"));
+    let html = html(&summary, &drawn);
+    assert!(html.contains("Every run after 10 steps") && html.contains("Not compared at equal generated tokens"));
+    assert!(!html.contains("At equal generated tokens</h2>"));
+}
+
+#[test]
 fn results_that_do_not_belong_together_are_refused() {
     assert!(Summary::try_new(String::new(), &[], &[], None).is_err());
     let mut twice = results();

@@ -101,6 +101,9 @@ pub fn html(summary: &Summary<'_>, figures: &[Figure]) -> String {
             section(&mut html, name, &text, &table);
         }
     }
+    if !summary.has_evaluations_between() {
+        section(&mut html, "At equal cost", NOT_FOLLOWED_TEXT, "");
+    }
     section(&mut html, "Runs", RUNS_TEXT, &tables::runs(summary));
     html + "</body>\n</html>\n"
 }
@@ -116,6 +119,8 @@ patterns; with n pairs its p value cannot be below 2^(1−n).";
 const COST_TEXT: &str = "Between two evaluations a run is interpolated. Where a method is cut short, a falling learning \
 rate had not yet fallen all the way. Wall time is that of the training steps; what actors generate during an evaluation \
 is waiting when the next step begins, so that it counts a little too low.";
+const NOT_FOLLOWED_TEXT: &str = "Not compared at equal generated tokens or wall time: a run has no evaluation between its \
+first and its last, and a straight line between these two is not how it learnt.";
 const RUNS_TEXT: &str = "Each run links to its report.json below this directory, where that was kept; results.json has \
 every setting of every run.";
 

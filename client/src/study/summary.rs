@@ -146,11 +146,20 @@ impl<'a> Summary<'a> {
         paired_test(&differences)
     }
 
-    /// The least that any run spent: how far all of them can be compared.
+    /// The least that any run spent: how far all of them can be compared. None where a run would have to be read off
+    /// between its first and its last evaluation with no other one between them.
     pub fn common_total(&self, cost: Cost) -> Option<f64> {
         let runs = self.methods.iter().flat_map(|method| &method.runs);
-        let totals: Option<Vec<f64>> = runs.map(|run| cost.total(run)).collect();
-        totals?.into_iter().reduce(f64::min).filter(|total| *total > 0.0)
+        let totals: Vec<f64> = runs.map(|run| cost.total(run)).collect::<Option<_>>()?;
+        let least = totals.iter().copied().reduce(f64::min).filter(|total| *total > 0.0)?;
+        let is_end_of_all = totals.iter().all(|total| *total == least);
+        (is_end_of_all || self.has_evaluations_between()).then_some(least)
+    }
+
+    /// Whether every run was evaluated between its first and its last evaluation, so that a line through them is measured.
+    pub fn has_evaluations_between(&self) -> bool {
+        let mut runs = self.methods.iter().flat_map(|method| &method.runs);
+        runs.all(|run| run.evaluations.len() > 2)
     }
 }
 

@@ -76,6 +76,9 @@ pub(super) fn by_step(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> {
 
 /// Anytime and final accuracy against generated tokens and against wall time.
 pub(super) fn by_cost(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> {
+    if !summary.has_evaluations_between() {
+        return Ok(None);
+    }
     let mut panels = Vec::new();
     for (cost, label) in [
         (Cost::Tokens, "tokens generated for training"),
