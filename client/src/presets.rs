@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::demo::{JobFiles, TaskName};
 use crate::overrides::merge;
+use crate::tasks::{JobFiles, TaskName};
 
 macro_rules! embedded {
     ($directory:literal, $($name:literal),+ $(,)?) => {

@@ -11,9 +11,10 @@ mod preflight;
 mod process;
 mod programs;
 mod redis;
+mod request;
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use anytime_proto::v1;
@@ -23,25 +24,13 @@ use serde_json::json;
 use self::fleet::Fleet;
 pub(crate) use self::jobs::{Finished, is_same_job};
 use self::programs::Programs;
-use crate::arguments::{LocalArgs, ProcessArgs};
+pub use self::request::LocalRun;
+use crate::arguments::LocalArgs;
 use crate::display::Style;
 use crate::interrupt::{Interrupt, interrupted};
 use crate::job_view::{job_json, kind};
 use crate::output::{make_directory, print_json, print_line};
 use crate::{job_file, report};
-
-/// What is run where.
-#[derive(Clone, Debug)]
-pub struct LocalRun {
-    /// Checked specifications, in order.
-    pub specs: Vec<v1::JobSpec>,
-    /// Directory of jobs, logs and the report.
-    pub out: PathBuf,
-    /// Whether to go on where an earlier run in the same directory was interrupted.
-    pub resume: bool,
-    /// Which processes are started.
-    pub processes: ProcessArgs,
-}
 
 /// `anytime local`
 pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> {

@@ -9,9 +9,13 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::results::RunName;
-use crate::demo::{self, JobFiles, Sizes};
+use crate::demo;
 use crate::overrides;
 use crate::presets::{Base, Method, compose};
+use crate::tasks::{JobFiles, Sizes};
+
+/// Copy of the study file in the study's directory; the report takes title and comparisons from it.
+pub(super) const STUDY_FILE: &str = "study.toml";
 
 /// The reference unless the study names one: what the paper compares with.
 const REFERENCE: &str = "grpo";

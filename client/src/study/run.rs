@@ -9,13 +9,13 @@ use anytime_proto::v1;
 use anytime_service::exit::{ExitError, FAILED, exit_code};
 use serde::{Deserialize, Serialize};
 
-use super::grid::{RunPlan, Study, seed_directory};
+use super::grid::{RunPlan, STUDY_FILE, Study, seed_directory};
 use super::results::{self, RunResult};
 use crate::arguments::ProcessArgs;
-use crate::demo::{self, JobFiles};
 use crate::interrupt::Interrupt;
 use crate::local::{self, LocalRun};
 use crate::output::{make_directory, write_whole};
+use crate::tasks::{self, JobFiles};
 
 /// Marks the directory of a seed whose warm start is done.
 const WARM_START_FILE: &str = "warm-start.json";
@@ -47,7 +47,7 @@ impl Runner<'_> {
     pub(super) async fn run(&mut self) -> anyhow::Result<Vec<String>> {
         let _lock = lock(self.out)?;
         let plans = self.plans()?;
-        write_whole(&self.out.join(super::STUDY_FILE), self.text)?;
+        write_whole(&self.out.join(STUDY_FILE), self.text)?;
         let total = plans.len();
         let mut failed = Vec::new();
         for (index, plan) in plans.iter().enumerate() {
@@ -127,9 +127,9 @@ impl Runner<'_> {
             return Ok(());
         }
         // The same seed gives the same files, so that writing them again does no harm.
-        demo::write_data(task, &directory.join("data"), seed, sizes)?;
+        tasks::write_data(task, &directory.join("data"), seed, sizes)?;
         if JobFiles::of(task).is_some() {
-            demo::write_model(&directory.join("model"))?;
+            tasks::write_model(&directory.join("model"))?;
         }
         let Some(spec) = warm_start else {
             return Ok(());

@@ -12,10 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::chain::Chain;
+use super::name::TaskName;
+use super::problem::{Problem, Reasoned};
 use super::product::ProductSum;
 use super::rows::{SftRow, cut_row, full_row};
 use super::sum::Sum;
-use super::task::{Problem, Reasoned, TaskName};
 use crate::output::{make_directory, write_whole};
 
 /// Share of whole rows in the warm start; the others are cut, and teach only what a summary is.

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use super::{Area, Drawn, GRID, INK, Look, marker};
+use super::look::{Area, Drawn, GRID, INK, Look, marker};
 
 const BAND_OPACITY: f64 = 0.13;
 const TITLE_HEIGHT: u32 = 26;
