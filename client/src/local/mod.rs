@@ -13,12 +13,11 @@ mod programs;
 mod redis;
 mod request;
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use anyhow::Context as _;
 use anytime_proto::v1;
-use anytime_service::exit::{CONFIGURATION, ExitError, exit_code};
+use anytime_service::exit::{CONFIGURATION, exit_code};
 use serde_json::json;
 
 use self::fleet::Fleet;
@@ -29,7 +28,7 @@ use crate::arguments::LocalArgs;
 use crate::display::Style;
 use crate::interrupt::{Interrupt, interrupted};
 use crate::job_view::{job_json, kind};
-use crate::output::{make_directory, print_json, print_line};
+use crate::output::{lock_directory, make_directory, print_json, print_line};
 use crate::{job_file, report};
 
 /// `anytime local`
@@ -74,7 +73,8 @@ pub(crate) async fn run_to_end(
         .out
         .canonicalize()
         .with_context(|| format!("directory {}", run.out.display()))?;
-    let _lock = lock(&out)?;
+    // Two learners on the same jobs would overwrite each other.
+    let _lock = lock_directory(&out, "local.lock", "run")?;
 
     let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone())?;
     let result = tokio::select! {
@@ -117,20 +117,6 @@ fn holds_a_job(out: &Path) -> anyhow::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// The directory belongs to one run at a time: two learners on the same jobs would overwrite each other.
-fn lock(out: &Path) -> anyhow::Result<File> {
-    let path = out.join("local.lock");
-    let file = File::create(&path).with_context(|| format!("lock {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("--out {}: another run is using this directory", out.display());
-            Err(ExitError::configuration(message).into())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
-    }
 }
 
 /// Says what came of the jobs: their tables as they ended are out already; here is where everything lies.

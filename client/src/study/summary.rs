@@ -61,7 +61,7 @@ impl MethodRuns<'_> {
     }
 }
 
-/// See the module.
+/// What a report is made of: the results grouped by method and seed, and the pairs of methods that are compared.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
     /// Heading.

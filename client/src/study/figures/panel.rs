@@ -35,7 +35,7 @@ pub(super) struct Curve {
     pub(super) has_markers: bool,
 }
 
-/// See the module.
+/// One coordinate system with its curves, its labels and the range of its values; [`draw_panel`] draws it.
 #[derive(Clone, Debug)]
 pub(super) struct Panel {
     pub(super) title: String,
