@@ -52,7 +52,7 @@ pub fn write_jobs(directory: &Path, specs: &[v1::JobSpec]) -> anyhow::Result<Vec
 pub fn move_paths(spec: &mut v1::JobSpec, from: &str, to: &Path) -> anyhow::Result<()> {
     let to = to
         .to_str()
-        .with_context(|| format!("--out {}: allowed: a path in UTF-8", to.display()))?;
+        .with_context(|| format!("--out {} is not UTF-8, so a job file cannot name it", to.display()))?;
     let model = spec.model.get_or_insert_default();
     let data = spec.data.get_or_insert_default();
     let evaluation = spec.evaluation.get_or_insert_default();

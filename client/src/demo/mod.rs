@@ -28,8 +28,8 @@ pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     let task = task_of(&arguments)?;
     if JobFiles::of(task).is_none() {
         let message = format!(
-            "--task {}: allowed: chains, products ({} trains a published checkpoint: see `anytime presets`)",
-            task.name(),
+            "--task {} has no demo, because it trains a published checkpoint (see `anytime presets`); chains and products \
+             have one",
             task.name()
         );
         return Err(ExitError::configuration(message).into());
@@ -57,7 +57,8 @@ fn task_of(arguments: &DemoArgs) -> anyhow::Result<TaskName> {
     let (base, _) = presets::split_name(preset)?;
     let base = presets::Base::find(base)?;
     base.task.ok_or_else(|| {
-        let message = format!("--preset {preset}: allowed here: a preset of demo or products");
+        let message =
+            format!("--preset {preset} has no task that the demo can make; those of demo and products have one");
         ExitError::configuration(message).into()
     })
 }

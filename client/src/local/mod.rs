@@ -67,6 +67,9 @@ pub(crate) async fn run_to_end(
     let root = std::env::current_dir().context("current directory")?;
     preflight::check(&run.specs, &root)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
+    if let Some(url) = &run.processes.redis {
+        redis::check_existing(url).await?;
+    }
     let is_new = !run.out.exists();
     make_directory(&run.out)?;
     let out = run

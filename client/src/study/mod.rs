@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> 
 fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
     let Some(mut results) = results::load(directory)? else {
         let message = format!(
-            "{}: allowed: a directory with {}",
+            "{} has no {}: a report is made from the directory of a study",
             directory.display(),
             results::RESULTS_FILE
         );

@@ -126,7 +126,7 @@ fn draw_new<T: Problem>(
         }
         repeats += 1;
         if repeats > MOST_REPEATS {
-            let message = format!("{option} {count}: allowed: fewer, there are not so many different problems");
+            let message = format!("{option} {count} is too many: the task has not so many different problems");
             return Err(ExitError::configuration(message));
         }
     }
