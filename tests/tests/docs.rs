@@ -56,10 +56,10 @@ impl Tree {
     /// `engine/cache.rs` where the rest is clear.
     fn has(&self, word: &str) -> bool {
         let path = word.trim_end_matches('/');
-        // Somebody's name is to be filled in: `objectives/src/NAME.rs`.
+        // A name that the reader fills in has a part in capitals: `objectives/src/NAME.rs`.
         let name = path.rsplit('/').next().unwrap_or_default();
-        let stem = name.split('.').next().unwrap_or_default();
-        let is_placeholder = stem.len() > 1 && stem.chars().all(|c| c.is_ascii_uppercase());
+        let mut parts = name.split(['.', '-', '_']);
+        let is_placeholder = parts.any(|part| part.len() > 1 && part.chars().all(|c| c.is_ascii_uppercase()));
         if is_placeholder && !self.paths.contains(path) {
             return path.rsplit_once('/').is_none_or(|(folder, _)| self.has(folder));
         }
@@ -167,7 +167,7 @@ fn what_a_document_names_wrongly_is_found() {
     let tree = Tree {
         paths: paths.map(str::to_owned).into(),
     };
-    let right = "`actor/src/engine/` and `engine/cache.rs:12`, `runs/demo/report.json`, `actor/src/NAME.rs`, [a cluster]\
+    let right = "`actor/src/engine/` and `engine/cache.rs:12`, `runs/demo/report.json`, `actor/src/YYYY-NAME.rs`, [a cluster]\
                  (cluster.md#more), [elsewhere](https://example.org/actor/x.rs)\n```\nanytime (actor/) README\n```\n";
     assert_eq!(tree.missing_in("docs/x.md", right), Vec::<String>::new());
     let wrong = "`actor/src/gone.rs`, `actor/none`, `cash.rs`, [text](../README.md)\n```\nrun actor/start.sh\n```";
