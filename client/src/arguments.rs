@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::demo::TaskName;
 use crate::overrides::OverrideArgs;
+use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
 
 const EXIT_CODES: &str = "\

@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
-use crate::report::{Accuracy, Report, with_interval};
+use crate::accuracy::{Accuracy, with_interval};
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 480;
@@ -35,19 +35,19 @@ struct Curve<'a> {
 ///
 /// # Errors
 /// If the drawing library fails.
-pub fn draw(report: &Report) -> anyhow::Result<Option<String>> {
+pub fn draw(name: &str, before: Option<&Accuracy>, after: Option<&Accuracy>) -> anyhow::Result<Option<String>> {
     let mut curves = Vec::new();
-    if let Some(accuracy) = &report.before {
+    if let Some(accuracy) = before {
         curves.push(Curve {
             name: "before",
             colour: ORANGE,
             accuracy,
         });
     }
-    if let Some(accuracy) = &report.after {
-        let name = if curves.is_empty() { "accuracy" } else { "after" };
+    if let Some(accuracy) = after {
+        let label = if curves.is_empty() { "accuracy" } else { "after" };
         curves.push(Curve {
-            name,
+            name: label,
             colour: BLUE,
             accuracy,
         });
@@ -57,23 +57,23 @@ pub fn draw(report: &Report) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let mut svg = String::new();
-    draw_into(&mut svg, report, &curves).map_err(|error| anyhow!("draw curves: {error}"))?;
+    draw_into(&mut svg, name, &curves).map_err(|error| anyhow!("draw curves: {error}"))?;
     Ok(Some(svg))
 }
 
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-fn draw_into(svg: &mut String, report: &Report, curves: &[Curve<'_>]) -> Drawn {
+fn draw_into(svg: &mut String, job_name: &str, curves: &[Curve<'_>]) -> Drawn {
     let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
     root.fill(&WHITE)?;
     let (head, body) = root.split_vertically(HEAD_HEIGHT);
-    draw_head(&head, report, curves)?;
+    draw_head(&head, job_name, curves)?;
     draw_plot(&body, curves)?;
     root.present()
 }
 
-fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report, curves: &[Curve<'_>]) -> Drawn {
-    let title = format!("Accuracy at every thinking budget: {}", report.name);
+fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, job_name: &str, curves: &[Curve<'_>]) -> Drawn {
+    let title = format!("Accuracy at every thinking budget: {job_name}");
     head.draw(&Text::new(title, (64, 14), ("sans-serif", 18).into_font().color(&INK)))?;
     let mut x = 64;
     for curve in curves {

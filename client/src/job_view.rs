@@ -6,7 +6,7 @@ use anytime_proto::v1::job_event::Event;
 use anytime_service::exit::{ExitError, FAILED, INTERRUPTED};
 use serde_json::{Value, json};
 
-use crate::report::{anytime_interval, intervals, with_interval};
+use crate::accuracy::{anytime_interval, intervals, with_interval};
 
 /// Whether nothing more will happen to the job.
 pub fn has_ended(job: &v1::Job) -> bool {

@@ -5,6 +5,7 @@
 //! and [`study`] compares methods over seeds.
 #![deny(unsafe_code)]
 
+pub mod accuracy;
 pub mod arguments;
 mod commands;
 pub mod curves;
@@ -22,5 +23,6 @@ pub mod presets;
 pub mod report;
 pub mod show;
 pub mod study;
+pub mod tasks;
 
 pub use commands::run;

@@ -26,7 +26,7 @@ pub struct OverrideArgs {
 /// has another type, by name.
 pub fn parse(text: &str) -> Result<Table, ExitError> {
     let Some((key, value)) = text.split_once('=') else {
-        let message = format!("--set {text}: allowed: KEY=VALUE, such as training.steps=10");
+        let message = format!("--set {text} has no `=`: a setting is written KEY=VALUE, such as training.steps=10");
         return Err(ExitError::configuration(message));
     };
     let key = key.trim();
@@ -102,7 +102,7 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     let mut value = value;
     for part in key.rsplit('.') {
         if part.is_empty() {
-            return Err(bad(key, "allowed: a name such as training.steps"));
+            return Err(bad(key, "this is no name of a setting such as training.steps"));
         }
         let mut table = Table::new();
         table.insert(part.to_owned(), value);
@@ -110,7 +110,7 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     }
     match value {
         Value::Table(table) => Ok(table),
-        _ => Err(bad(key, "allowed: a name such as training.steps")),
+        _ => Err(bad(key, "this is no name of a setting such as training.steps")),
     }
 }
 

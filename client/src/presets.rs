@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::demo::{JobFiles, TaskName};
 use crate::overrides::merge;
+use crate::tasks::{JobFiles, TaskName};
 
 macro_rules! embedded {
     ($directory:literal, $($name:literal),+ $(,)?) => {
@@ -170,7 +170,7 @@ impl Method {
 /// [`ExitError`] with the configuration code.
 pub fn split_name(name: &str) -> Result<(&str, &str), ExitError> {
     name.split_once('/').ok_or_else(|| {
-        let message = format!("preset {name}: allowed: BASE/METHOD as `anytime presets` lists them");
+        let message = format!("preset `{name}` has no `/`: a preset is BASE/METHOD, and `anytime presets` lists them");
         ExitError::configuration(message)
     })
 }
@@ -243,7 +243,10 @@ fn find(
     let found = entries.iter().find(|(known, _)| *known == name);
     found.copied().ok_or_else(|| {
         let names: Vec<&str> = entries.iter().map(|(known, _)| *known).collect();
-        ExitError::configuration(format!("preset {what} {name}: allowed: {}", names.join(", ")))
+        ExitError::configuration(format!(
+            "there is no preset {what} `{name}`; there are {}",
+            names.join(", ")
+        ))
     })
 }
 

@@ -4,10 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anytime::demo::{
-    CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, TaskName, job_specs, prepare, write_data, write_jobs, write_model,
-};
+use anytime::demo::{job_specs, prepare, write_jobs};
 use anytime::overrides::OverrideArgs;
+use anytime::tasks::{CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, TaskName, write_data, write_model};
 use anytime_proto::settings::{JobSettings, parse_job_file};
 use anytime_proto::v1;
 use serde_json::Value;

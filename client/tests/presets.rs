@@ -211,7 +211,7 @@ async fn presets_are_listed_and_printed_as_job_files() {
     for name in ["demo", "demo/brpo", "nothing/grpo"] {
         let refused = anytime(&["presets", name]).await;
         assert!(
-            refused.code == 64 && refused.stderr.contains("allowed"),
+            refused.code == 64 && refused.stderr.contains("preset"),
             "{}",
             refused.stderr
         );

@@ -15,7 +15,7 @@ use crate::workplace::Workplace;
 
 const START_SECONDS: u64 = 30;
 
-/// See the module.
+/// A running Prometheus that scrapes every second and answers queries; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Prometheus {
     _process: Process,

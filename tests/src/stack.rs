@@ -31,7 +31,8 @@ pub struct Server {
     pub metrics_address: String,
 }
 
-/// See the module. Fields are dropped in this order: servers before the Redis that they use, the directory last.
+/// Real processes that a test submits jobs to, and may kill and start again. Fields are dropped in this order: servers
+/// before the Redis that they use, the directory last.
 #[derive(Debug)]
 pub struct Stack {
     /// By the order in which they were started.

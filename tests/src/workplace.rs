@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anytime::demo::{self, Sizes, TaskName};
+use anytime::demo;
+use anytime::tasks::{self, Sizes, TaskName};
 use anytime_proto::v1::{self, JobSpec};
 use tempfile::TempDir;
 
@@ -20,7 +21,8 @@ const SIZES: Sizes = Sizes {
 
 const DATA_SEED: u64 = 11;
 
-/// See the module.
+/// A temporary directory that holds the demo's `data/` and `model/`. It makes jobs on them and runs `anytime` in it; when
+/// it is dropped, every process started here ends before the directory is removed.
 #[derive(Debug)]
 pub struct Workplace {
     // Dropped by hand, after the processes that write into it.
@@ -71,8 +73,8 @@ impl Workplace {
     pub fn new() -> Self {
         let directory = TempDir::new().expect("temporary directory");
         let path = directory.path().canonicalize().expect("temporary directory");
-        demo::write_data(TaskName::Chains, &path.join("data"), DATA_SEED, &SIZES).expect("data");
-        demo::write_model(&path.join("model")).expect("model");
+        tasks::write_data(TaskName::Chains, &path.join("data"), DATA_SEED, &SIZES).expect("data");
+        tasks::write_model(&path.join("model")).expect("model");
         let mark = Mark::new(&path);
         Self {
             directory: Some(directory),

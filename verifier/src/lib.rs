@@ -29,6 +29,8 @@ mod rpc;
 pub mod serve;
 pub mod steps;
 mod stream;
+#[cfg(test)]
+mod testing;
 
 pub use explain::{Explanation, explain};
 pub use extract::extract;

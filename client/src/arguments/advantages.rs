@@ -85,10 +85,10 @@ fn parse_prior(text: &str) -> Result<PriorArgument, String> {
             prior: v1::Prior::Explicit,
             weights,
         }),
-        Err(_) => Err("allowed: base, linear, uniform, or numbers with commas between them".to_owned()),
+        Err(_) => Err("a prior is base, linear, uniform, or numbers with commas between them".to_owned()),
     }
 }
 
 fn short_name<E: ShortName>(text: &str) -> Result<E, String> {
-    E::from_short_name(text).ok_or_else(|| format!("allowed: {}", E::allowed()))
+    E::from_short_name(text).ok_or_else(|| format!("there is no such choice; there are {}", E::allowed()))
 }

@@ -59,7 +59,7 @@ fn budgets(arguments: &AdvantagesArgs, input: &Input) -> Result<Vec<u32>, String
     let given = arguments.budgets.len();
     if given != found && found > 0 {
         return Err(format!(
-            "--budgets: has {given} entries; rewards[0] has {found} budgets"
+            "--budgets has {given} entries, but rewards[0] has {found} budgets"
         ));
     }
     Ok(arguments.budgets.clone())
@@ -90,10 +90,10 @@ fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSett
             .as_ref()
             .is_none_or(|prior| prior.prior == v1::Prior::Linear);
         if is_linear && arguments.objective == "brpo" {
-            return Err("--budgets: missing; the prior `linear` is in proportion to them".to_owned());
+            return Err("--budgets is missing: the prior `linear` is in proportion to them".to_owned());
         }
         if arguments.mix == Some(v1::Mix::Budget) {
-            return Err("--budgets: missing; the mix `budget` is in proportion to them".to_owned());
+            return Err("--budgets is missing: the mix `budget` is in proportion to them".to_owned());
         }
     }
     ObjectiveSettings::try_new(&spec, budgets).map_err(|error| error.to_string())
@@ -114,9 +114,12 @@ impl Input {
         };
         let known = ["rewards", "lengths", "nodes"];
         if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(format!("{name}: unknown; allowed: {}", known.join(", ")));
+            return Err(format!(
+                "has a field `{name}`, which is unknown; the fields are {}",
+                known.join(", ")
+            ));
         }
-        let rewards = fields.get("rewards").ok_or("rewards: missing")?;
+        let rewards = fields.get("rewards").ok_or("has no field `rewards`")?;
         let invalid = |error: InvalidScores| error.to_string();
         let input = Self {
             rewards: list("rewards", rewards, &|place, trace| {

@@ -1,13 +1,7 @@
 //! The demo: problems that the project makes itself, a model of a few hundred thousand parameters, and two jobs on them
 //! through the same processes as any other run. The binary carries everything it needs.
 
-mod chain;
-mod data;
-mod files;
-mod product;
-mod rows;
-mod sum;
-mod task;
+mod jobs;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -21,14 +15,9 @@ use crate::local::{self, LocalRun};
 use crate::output::print_line;
 use crate::overrides::{self, OverrideArgs};
 use crate::presets;
+use crate::tasks::{JobFiles, Sizes, TaskName, write_data, write_model};
 
-pub use chain::Chain;
-pub use data::{Sizes, write_data};
-pub use files::{JobFiles, job_specs, move_paths, set_seeds, write_jobs, write_model};
-pub use product::ProductSum;
-pub use rows::{CUT_MARKER, END_MARKER, SUMMARY_MARKER, SftRow, cut_row, full_row};
-pub use sum::Sum;
-pub use task::{Problem, Reasoned, TaskName};
+pub use jobs::{job_specs, move_paths, set_seeds, write_jobs};
 
 /// Seed of the data where none is given.
 const DATA_SEED: u64 = 2505;
@@ -39,8 +28,8 @@ pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     let task = task_of(&arguments)?;
     if JobFiles::of(task).is_none() {
         let message = format!(
-            "--task {}: allowed: chains, products ({} trains a published checkpoint: see `anytime presets`)",
-            task.name(),
+            "--task {} has no demo, because it trains a published checkpoint (see `anytime presets`); chains and products \
+             have one",
             task.name()
         );
         return Err(ExitError::configuration(message).into());
@@ -68,7 +57,8 @@ fn task_of(arguments: &DemoArgs) -> anyhow::Result<TaskName> {
     let (base, _) = presets::split_name(preset)?;
     let base = presets::Base::find(base)?;
     base.task.ok_or_else(|| {
-        let message = format!("--preset {preset}: allowed here: a preset of demo or products");
+        let message =
+            format!("--preset {preset} has no task that the demo can make; those of demo and products have one");
         ExitError::configuration(message).into()
     })
 }

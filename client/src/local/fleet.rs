@@ -76,10 +76,7 @@ impl Fleet {
     /// Starts everything in order; returns the learner's address. On an error some processes may run: call `stop`.
     pub(super) async fn start(&mut self) -> anyhow::Result<String> {
         self.redis_url = match self.options.redis.clone() {
-            Some(url) => {
-                redis::check_existing(&url).await?;
-                url
-            }
+            Some(url) => url,
             None => self.start_redis().await?,
         };
         let verifier = self.start_process(self.verifier_plan()?)?;

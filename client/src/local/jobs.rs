@@ -8,7 +8,7 @@ use anytime_proto::settings::with_defaults;
 use anytime_proto::v1;
 use anytime_service::channel::Backoff;
 
-use super::LocalRun;
+use super::request::LocalRun;
 use crate::display::{Display, Style};
 use crate::follow::follow;
 use crate::job_view::{conclude, has_ended, kind};

@@ -15,8 +15,8 @@ const DEFAULT_PORT: u16 = 6379;
 /// Asks an existing server whether it is there.
 ///
 /// # Errors
-/// [`ExitError`]: bad configuration, both a URL of another form and a server that does not answer; nothing has been
-/// started yet, and the setting is what has to change.
+/// [`ExitError`]: the configuration code for a URL of another form, the code of unavailability for a server that does
+/// not answer.
 pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     let (address, is_tls) = address_of(url)?;
     let probed = if is_tls {
@@ -24,8 +24,7 @@ pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     } else {
         probe(&address).await
     };
-    probed
-        .map_err(|error| ExitError::configuration(format!("Redis at {address} (--redis) cannot be reached: {error:#}")))
+    probed.map_err(|error| ExitError::unavailable(format!("Redis at {address} (--redis) cannot be reached: {error:#}")))
 }
 
 /// Asks for a PONG. A server that wants a password first is there too; the learner has it in its URL.
@@ -56,8 +55,8 @@ async fn connect(address: &str) -> anyhow::Result<TcpStream> {
 /// `host:port` of a URL, and whether it asks for TLS.
 fn address_of(url: &str) -> Result<(String, bool), ExitError> {
     let bad = || {
-        let allowed = "redis://[user:password@]host[:port][/database] or rediss://…";
-        ExitError::configuration(format!("--redis {url}: allowed: {allowed}"))
+        let form = "redis://[user:password@]host[:port][/database], or rediss:// for TLS";
+        ExitError::configuration(format!("--redis {url} is no address of a Redis: write {form}"))
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
     let is_tls = match scheme {
@@ -98,10 +97,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_port_is_bad_configuration() {
+    async fn a_silent_port_is_unavailable() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         drop(listener);
-        assert_eq!(check_existing(&url).await.unwrap_err().code, 64);
+        assert_eq!(check_existing(&url).await.unwrap_err().code, 69);
     }
 }

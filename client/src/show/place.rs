@@ -18,7 +18,11 @@ pub fn job_directory(run: &Path, job: Option<&str>) -> Result<PathBuf, ExitError
     if is_job(run) {
         let is_other = job.is_some_and(|job| run.file_name().is_none_or(|name| name.to_str() != Some(job)));
         if is_other {
-            let message = format!("--job {}: {} is one job", job.unwrap_or_default(), run.display());
+            let message = format!(
+                "--job {} is not there: {} is one job itself",
+                job.unwrap_or_default(),
+                run.display()
+            );
             return Err(ExitError::configuration(message));
         }
         return Ok(run.to_owned());
@@ -29,14 +33,14 @@ pub fn job_directory(run: &Path, job: Option<&str>) -> Result<PathBuf, ExitError
         if jobs.contains(&wanted) {
             return Ok(wanted);
         }
-        let message = format!("--job {job}: {}", what_there_is(run, &jobs));
+        let message = format!("--job {job} is not there: {}", what_there_is(run, &jobs));
         return Err(ExitError::configuration(message));
     }
     let newest = jobs.iter().filter_map(|job| Some((evaluated(job)?, job))).max();
     match newest {
         Some((_, job)) => Ok(job.clone()),
         None => {
-            let message = format!("no kept generations: {}", what_there_is(run, &jobs));
+            let message = format!("there are no kept generations: {}", what_there_is(run, &jobs));
             Err(ExitError::configuration(message))
         }
     }

@@ -9,9 +9,13 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::results::RunName;
-use crate::demo::{self, JobFiles, Sizes};
+use crate::demo;
 use crate::overrides;
 use crate::presets::{Base, Method, compose};
+use crate::tasks::{JobFiles, Sizes};
+
+/// Copy of the study file in the study's directory; the report takes title and comparisons from it.
+pub(super) const STUDY_FILE: &str = "study.toml";
 
 /// The reference unless the study names one: what the paper compares with.
 const REFERENCE: &str = "grpo";
@@ -135,7 +139,7 @@ impl Study {
             let method = study_method(entry)?;
             let is_taken = |known: &StudyMethod| directory_name(&known.name) == directory_name(&method.name);
             if methods.iter().any(is_taken) {
-                return Err(bad("methods", &method.name, "every name once"));
+                return Err(bad("methods", &method.name, "another method has this name"));
             }
             methods.push(method);
         }
@@ -144,7 +148,7 @@ impl Study {
         seeds.dedup();
         if methods.is_empty() || seeds.is_empty() || seeds.len() != file.seeds.len() {
             return Err(ExitError::configuration(
-                "allowed: one method or more, one seed or more, every seed once",
+                "a study has one method or more and one seed or more, and every seed once",
             ));
         }
         let names: Vec<&str> = methods.iter().map(|method| method.name.as_str()).collect();
@@ -186,7 +190,7 @@ impl Study {
             return Err(bad(
                 "evaluation.path",
                 &settings.evaluation.path,
-                "a file, and `evaluation.after`",
+                "every run of a study is evaluated after its last step: this takes a file, and `evaluation.after = true`",
             )
             .into());
         }
@@ -237,7 +241,7 @@ fn study_method(entry: &MethodEntry) -> Result<StudyMethod, ExitError> {
         return Err(bad(
             "methods.name",
             name,
-            "up to 40 letters, digits, `+`, `-`, `_` and `.`",
+            "a name has up to 40 letters, digits, `+`, `-`, `_` and `.`, and begins with a letter or digit",
         ));
     }
     Ok(StudyMethod {
@@ -256,7 +260,7 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
     };
     let mut pairs: Vec<(String, String)> = Vec::new();
     if !names.contains(&reference) {
-        return Err(bad("reference", reference, &names.join(", ")));
+        return Err(bad("reference", reference, &no_method(names)));
     }
     for name in names.iter().filter(|name| **name != reference) {
         pairs.push(((*name).to_owned(), reference.to_owned()));
@@ -264,7 +268,7 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
     for [better, other] in &file.comparisons {
         for name in [better, other] {
             if !names.contains(&name.as_str()) {
-                return Err(bad("comparisons", name, &names.join(", ")));
+                return Err(bad("comparisons", name, &no_method(names)));
             }
         }
         let pair = (better.clone(), other.clone());
@@ -275,6 +279,10 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
     Ok(pairs)
 }
 
-fn bad(field: &str, value: &str, allowed: &str) -> ExitError {
-    ExitError::configuration(format!("setting `{field}` is {value:?}; allowed: {allowed}"))
+fn no_method(names: &[&str]) -> String {
+    format!("the study has no such method; it has {}", names.join(", "))
+}
+
+fn bad(field: &str, value: &str, reason: &str) -> ExitError {
+    ExitError::configuration(format!("setting `{field}` is {value:?}: {reason}"))
 }

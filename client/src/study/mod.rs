@@ -18,15 +18,12 @@ use anyhow::Context as _;
 use anytime_service::exit::{ExitError, FAILED};
 use serde_json::json;
 
-use self::grid::Study;
+use self::grid::{STUDY_FILE, Study};
 use self::run::Runner;
 use self::summary::Summary;
 use crate::arguments::{StudyAction, StudyArgs};
 use crate::interrupt::Interrupt;
 use crate::output::{make_directory, print_json, print_line};
-
-/// Copy of the study file in the study's directory; the report takes title and comparisons from it.
-const STUDY_FILE: &str = "study.toml";
 
 /// `anytime study`
 pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> {
@@ -67,7 +64,7 @@ pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> 
 fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
     let Some(mut results) = results::load(directory)? else {
         let message = format!(
-            "{}: allowed: a directory with {}",
+            "{} has no {}: a report is made from the directory of a study",
             directory.display(),
             results::RESULTS_FILE
         );

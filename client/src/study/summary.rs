@@ -61,7 +61,7 @@ impl MethodRuns<'_> {
     }
 }
 
-/// See the module.
+/// What a report is made of: the results grouped by method and seed, and the pairs of methods that are compared.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
     /// Heading.
@@ -87,7 +87,9 @@ impl<'a> Summary<'a> {
         comparisons: Option<&[(String, String)]>,
     ) -> Result<Self, ExitError> {
         let Some(first) = results.first() else {
-            return Err(ExitError::configuration("results: allowed: one run or more"));
+            return Err(ExitError::configuration(
+                "there are no results: a report takes one run or more",
+            ));
         };
         let mut names: Vec<&str> = order.iter().map(String::as_str).collect();
         for result in results {
@@ -100,10 +102,16 @@ impl<'a> Summary<'a> {
             let mut by_seed = BTreeMap::new();
             for run in results.iter().filter(|run| run.method == name) {
                 if run.budgets != first.budgets {
-                    return Err(refused(run, "the budgets of all other runs"));
+                    return Err(refused(
+                        run,
+                        "all runs of a report have the same budgets, and another run has other ones",
+                    ));
                 }
                 if by_seed.insert(run.seed, run).is_some() {
-                    return Err(refused(run, "every method once for a seed"));
+                    return Err(refused(
+                        run,
+                        "a method has one run for a seed, and this is the second: each may stand in the results only once",
+                    ));
                 }
             }
             let runs: Vec<&RunResult> = by_seed.into_values().collect();
@@ -163,9 +171,9 @@ impl<'a> Summary<'a> {
     }
 }
 
-fn refused(run: &RunResult, allowed: &str) -> ExitError {
+fn refused(run: &RunResult, reason: &str) -> ExitError {
     ExitError::configuration(format!(
-        "results: {} with seed {} has budgets {:?}; allowed: {allowed}",
+        "the result of {} with seed {} and budgets {:?} does not fit: {reason}",
         run.method, run.seed, run.budgets
     ))
 }

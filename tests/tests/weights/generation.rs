@@ -21,7 +21,7 @@ pub(crate) const THINKING_TOKENS: u32 = 384;
 /// Groups that run or wait: the next one starts when one ends.
 const GROUPS: u64 = 2;
 
-/// See the module.
+/// An engine that always has groups to generate, and follows the learner's weights, until it is dropped.
 pub(crate) struct Generation {
     groups: Arc<Groups>,
     _stop: DropGuard,

@@ -44,7 +44,7 @@ pub(crate) enum Order {
 
 type Orders = (Order, oneshot::Sender<()>);
 
-/// See the module.
+/// A learner with one running job that takes [`Order`]s one after another; [`TestTrainer::start`] starts it.
 pub(crate) struct TestTrainer {
     orders: Sender<Orders>,
     pub(crate) channel: Channel,

@@ -2,9 +2,10 @@
 
 use dashu_base::Sign;
 
+use super::context::{Context, Trouble};
 use super::elementary as real;
 use super::radius::Radius;
-use super::real::{Ball, Context, Trouble};
+use super::real::Ball;
 use super::series;
 use crate::steps::Stop;
 

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use dashu_base::Sign;
 
+use super::context::{Context, Trouble};
 use super::evaluate::Evaluator;
-use super::real::{Context, Trouble};
 use super::value::Value;
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression};

@@ -4,7 +4,8 @@
 use dashu_base::{BitTest, Sign};
 use dashu_int::IBig;
 
-use super::real::{Ball, Context, Trouble};
+use super::context::{Context, Trouble};
+use super::real::Ball;
 use super::series;
 use crate::steps::Stop;
 

@@ -4,9 +4,10 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
+use super::context::{Context, Trouble};
 use super::elementary;
 use super::point::Point;
-use super::real::{Ball, Context, Trouble};
+use super::real::Ball;
 use super::value::{Bound, EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression};
 use crate::steps::Stop;

@@ -8,10 +8,11 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
+use super::context::Trouble;
 use super::elementary;
 use super::evaluate::{Evaluator, LARGEST_ORDER};
 use super::point::{Fnv, arbitrary};
-use super::real::{Ball, Trouble};
+use super::real::Ball;
 use super::value::{Bound, EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression, Function};
 use crate::steps::{MAX_BITS, Stop};

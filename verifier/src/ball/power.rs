@@ -6,9 +6,10 @@ use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
+use super::context::Trouble;
 use super::elementary;
 use super::evaluate::Evaluator;
-use super::real::{Ball, Trouble};
+use super::real::Ball;
 use super::value::{EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression};
 use crate::normal::exact_root;

@@ -13,9 +13,9 @@ use dashu_base::Sign;
 
 use super::complex::Complex;
 use super::constant;
+use super::context::{Context, Trouble};
 use super::evaluate::Evaluator;
 use super::point::{Fnv, Point, Signs, hash_expression};
-use super::real::{Context, Trouble};
 use super::value::Value;
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression, Function};

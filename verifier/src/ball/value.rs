@@ -7,7 +7,8 @@ use dashu_int::UBig;
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
-use super::real::{Ball, Context, Trouble};
+use super::context::{Context, Trouble};
+use super::real::Ball;
 use super::series;
 
 /// Exact rationals with more bits than this become balls.

@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
-use super::arithmetic::{collect, multiply_terms, power_of_term};
+use super::arithmetic::{collect, multiply_terms};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Factor, Form, Monomial, Term};
 use super::numbers;
+use super::product::power_of_term;
 use crate::equality::Decision;
 use crate::expression::Function;
 use crate::steps::{Steps, Stop};

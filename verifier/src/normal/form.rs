@@ -323,6 +323,12 @@ impl Form {
         }
     }
 
+    /// Whether it is made of rational numbers, radicals and i only.
+    pub(crate) fn is_algebraic(&self) -> bool {
+        let mut factors = self.terms.iter().flat_map(|term| &term.monomial.factors);
+        factors.all(|factor| matches!(factor.atom, Atom::Prime(_) | Atom::Imaginary))
+    }
+
     /// Whether a form that looks different may be equal to it.
     pub(crate) fn is_opaque(&self) -> bool {
         self.terms.iter().any(|term| term.monomial.is_opaque())

@@ -3,9 +3,10 @@
 use dashu_ratio::RBig;
 use smallvec::smallvec;
 
-use super::arithmetic::{add, multiply, power};
+use super::arithmetic::{add, multiply};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Factor, Form, Monomial, Term};
+use super::product::power;
 use super::{numbers, radical};
 use crate::expression::Function;
 use crate::steps::{Steps, Stop};
@@ -44,6 +45,14 @@ pub(crate) fn sine_of_half_turns(half_turns: &RBig, steps: &mut Steps) -> Result
 /// The cosine of π times a rational number.
 pub(crate) fn cosine_of_half_turns(half_turns: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
     sine_of_half_turns(&numbers::add(half_turns, &numbers::ratio(1, 2), steps)?, steps)
+}
+
+/// e^(iπ·turns), where a turn of 1 is half a circle.
+pub(crate) fn unit_root(half_turns: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
+    let real = cosine_of_half_turns(half_turns, steps)?;
+    let imaginary = sine_of_half_turns(half_turns, steps)?;
+    let imaginary = multiply(&Form::atom(Atom::Imaginary), &imaginary, steps)?;
+    add(real, imaginary, steps)
 }
 
 fn modulo_two(value: &RBig, steps: &mut Steps) -> Result<RBig, Stop> {

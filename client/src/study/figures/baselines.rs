@@ -2,8 +2,9 @@
 
 use super::axis::Axis;
 use super::budgets::curve;
+use super::look::Look;
 use super::panel::{Kind, Panel};
-use super::{Figure, Look, Series, draw};
+use super::sheet::{Figure, Series, draw};
 use crate::study::summary::Summary;
 
 const MOST_TICKS: usize = 8;

@@ -1,8 +1,9 @@
 //! Accuracy against budget, as in the paper's Figure 1, and the same as differences by seed.
 
 use super::axis::Axis;
+use super::look::Look;
 use super::panel::{Curve, Kind, Panel, Point};
-use super::{Figure, Look, draw, methods};
+use super::sheet::{Figure, draw, methods};
 use crate::study::statistics::Estimate;
 use crate::study::summary::{MethodRuns, Summary};
 

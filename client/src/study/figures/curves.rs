@@ -2,8 +2,9 @@
 
 use super::axis::Axis;
 use super::budgets::{curve, point};
+use super::look::Look;
 use super::panel::{Curve, Kind, Panel};
-use super::{Figure, Look, draw, methods};
+use super::sheet::{Figure, draw, methods};
 use crate::study::results::{EvaluationPoint, RunResult};
 use crate::study::statistics::{estimate, interpolate};
 use crate::study::summary::{Cost, Summary};

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use super::{Area, Drawn, GRID, INK, Look, marker};
+use super::look::{Area, Drawn, GRID, INK, Look, marker};
 
 const BAND_OPACITY: f64 = 0.13;
 const TITLE_HEIGHT: u32 = 26;
@@ -35,7 +35,7 @@ pub(super) struct Curve {
     pub(super) has_markers: bool,
 }
 
-/// See the module.
+/// One coordinate system with its curves, its labels and the range of its values; [`draw_panel`] draws it.
 #[derive(Clone, Debug)]
 pub(super) struct Panel {
     pub(super) title: String,

@@ -1,8 +1,6 @@
-//! What a task of the project's own making is: problems with their answers, and where a model is to learn to reason from
-//! nothing, how thinking about them looks.
+//! The tasks that the project makes itself, by name.
 
 use clap::ValueEnum;
-use rand::Rng;
 use serde::Deserialize;
 
 /// The tasks, as `anytime data` and `anytime demo --task` name them.
@@ -35,30 +33,4 @@ impl TaskName {
             Self::Sums => "runs/sums",
         }
     }
-}
-
-/// A problem with one right answer.
-pub trait Problem: Sized {
-    /// Draws a problem.
-    fn draw(random: &mut impl Rng) -> Self;
-
-    /// As the model sees it.
-    fn problem(&self) -> String;
-
-    /// The right answer.
-    fn answer(&self) -> u32;
-
-    /// The same for problems that must not be in training and test at once.
-    fn key(&self) -> String {
-        self.problem()
-    }
-}
-
-/// A problem about which the warm start shows how to think. Every character of the thinking is one token.
-pub trait Reasoned: Problem {
-    /// A whole right thinking, in one of the ways that the model is to know.
-    fn think(&self, random: &mut impl Rng) -> String;
-
-    /// The best guess after the beginning of such a thinking: the value that it has established.
-    fn guess(&self, thinking: &str) -> u32;
 }

@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt as _};
 
-use super::task::Problem;
+use super::problem::Problem;
 
 /// How many numbers are added.
 const COUNT: std::ops::RangeInclusive<usize> = 2..=3;

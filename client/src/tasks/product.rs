@@ -4,7 +4,7 @@
 
 use rand::{Rng, RngExt as _};
 
-use super::task::{Problem, Reasoned};
+use super::problem::{Problem, Reasoned};
 
 /// How many products are added.
 const TERMS: std::ops::RangeInclusive<usize> = 2..=3;

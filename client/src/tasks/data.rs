@@ -12,10 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::chain::Chain;
+use super::name::TaskName;
+use super::problem::{Problem, Reasoned};
 use super::product::ProductSum;
 use super::rows::{SftRow, cut_row, full_row};
 use super::sum::Sum;
-use super::task::{Problem, Reasoned, TaskName};
 use crate::output::{make_directory, write_whole};
 
 /// Share of whole rows in the warm start; the others are cut, and teach only what a summary is.
@@ -125,7 +126,7 @@ fn draw_new<T: Problem>(
         }
         repeats += 1;
         if repeats > MOST_REPEATS {
-            let message = format!("{option} {count}: allowed: fewer, there are not so many different problems");
+            let message = format!("{option} {count} is too many: the task has not so many different problems");
             return Err(ExitError::configuration(message));
         }
     }

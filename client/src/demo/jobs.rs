@@ -1,82 +1,16 @@
-//! The demo's model and jobs: the files that the binary carries, with their paths under the run's directory.
+//! The demo's jobs: the task's job files with their paths moved into the run's directory.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use anytime_proto::v1;
 
-use super::task::TaskName;
 use crate::job_file;
 use crate::output::{make_directory, write_whole};
+use crate::tasks::{JobFiles, TaskName};
 
-const MODEL_FILES: [(&str, &str); 4] = [
-    ("config.json", include_str!("../../../deploy/demo/model/config.json")),
-    (
-        "generation_config.json",
-        include_str!("../../../deploy/demo/model/generation_config.json"),
-    ),
-    (
-        "tokenizer.json",
-        include_str!("../../../deploy/demo/model/tokenizer.json"),
-    ),
-    (
-        "tokenizer_config.json",
-        include_str!("../../../deploy/demo/model/tokenizer_config.json"),
-    ),
-];
-
-/// The job files of a task that starts from nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct JobFiles {
-    /// (name, text) of the warm start.
-    pub warm_start: (&'static str, &'static str),
-    /// (name, text) of the main part.
-    pub train: (&'static str, &'static str),
-}
-
-const CHAINS: JobFiles = JobFiles {
-    warm_start: ("deploy/demo/sft.toml", include_str!("../../../deploy/demo/sft.toml")),
-    train: (
-        "deploy/demo/train.toml",
-        include_str!("../../../deploy/demo/train.toml"),
-    ),
-};
-
-const PRODUCTS: JobFiles = JobFiles {
-    warm_start: (
-        "deploy/demo/products-sft.toml",
-        include_str!("../../../deploy/demo/products-sft.toml"),
-    ),
-    train: (
-        "deploy/demo/products-train.toml",
-        include_str!("../../../deploy/demo/products-train.toml"),
-    ),
-};
-
-impl JobFiles {
-    /// Those of a task; none where it trains a published checkpoint.
-    pub fn of(task: TaskName) -> Option<&'static Self> {
-        match task {
-            TaskName::Chains => Some(&CHAINS),
-            TaskName::Products => Some(&PRODUCTS),
-            TaskName::Sums => None,
-        }
-    }
-}
-
-/// Writes the configuration and the tokenizer of the demo's model; its weights are drawn by the learner.
-///
-/// # Errors
-/// If a file cannot be written.
-pub fn write_model(directory: &Path) -> anyhow::Result<()> {
-    make_directory(directory)?;
-    for (name, content) in MODEL_FILES {
-        write_whole(&directory.join(name), content)?;
-    }
-    Ok(())
-}
-
-/// The jobs of a task (none where it trains a published checkpoint), warm start first, with all paths under `out` and, if one is given, another seed for everything.
+/// The jobs of a task, warm start first, with all paths under `out`; `seed` replaces every seed in them. A task that
+/// trains a published checkpoint has no jobs here.
 ///
 /// # Errors
 /// If a job file is wrong, or `out` is not UTF-8 (a job file could not name it).
@@ -118,7 +52,7 @@ pub fn write_jobs(directory: &Path, specs: &[v1::JobSpec]) -> anyhow::Result<Vec
 pub fn move_paths(spec: &mut v1::JobSpec, from: &str, to: &Path) -> anyhow::Result<()> {
     let to = to
         .to_str()
-        .with_context(|| format!("--out {}: allowed: a path in UTF-8", to.display()))?;
+        .with_context(|| format!("--out {} is not UTF-8, so a job file cannot name it", to.display()))?;
     let model = spec.model.get_or_insert_default();
     let data = spec.data.get_or_insert_default();
     let evaluation = spec.evaluation.get_or_insert_default();

@@ -4,7 +4,7 @@
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
 
-use super::task::Reasoned;
+use super::problem::Reasoned;
 
 /// Ends the thinking.
 pub const END_MARKER: &str = "</think>";

@@ -3,7 +3,7 @@
 
 use rand::{Rng, RngExt as _};
 
-use super::task::{Problem, Reasoned};
+use super::problem::{Problem, Reasoned};
 
 /// How many digits a chain has.
 const DIGITS: std::ops::RangeInclusive<usize> = 3..=6;
