@@ -15,10 +15,10 @@ const HEIGHT: u32 = 480;
 /// Title and legend have a strip of their own above the plot, where no curve can run into them.
 const HEAD_HEIGHT: u32 = 64;
 
-/// More ticks than this would run into each other.
+/// With more ticks than this their labels would run into each other.
 const MOST_TICKS: usize = 8;
 
-/// Two colours that colour-blind people tell apart, and in print by their lightness (Okabe and Ito).
+/// Two colours of Okabe and Ito, which colour-blind people tell apart, and everybody by their lightness in grey print.
 const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
@@ -201,7 +201,7 @@ fn points(accuracy: &Accuracy) -> Vec<Point> {
     points
 }
 
-/// Budgets to write at the axis: all, or as many as fit, the largest always among them.
+/// The budgets that are written at the axis: all, or as many as fit, always with the largest.
 fn ticks(budgets: &[u32]) -> Vec<f64> {
     let stride = budgets.len().div_ceil(MOST_TICKS).max(1);
     let mut ticks: Vec<f64> = budgets

@@ -167,8 +167,8 @@ impl Stack {
         History { events }
     }
 
-    /// Panics unless the steps of the final history trained as many different groups as groups: none of them twice. What
-    /// the recovery checkpoint has consumed is a set.
+    /// Panics unless the steps of the final history trained as many different groups as groups: none of them twice.
+    /// What the recovery checkpoint has consumed is a set.
     pub async fn assert_trained_once_each(&self, job_id: &str) {
         let job = self.job(job_id).await.expect("the learner answers");
         let training = job.spec.and_then(|spec| spec.training).expect("a train job");

@@ -21,8 +21,8 @@ const SIZES: Sizes = Sizes {
 
 const DATA_SEED: u64 = 11;
 
-/// A temporary directory that holds the demo's `data/` and `model/`. It makes jobs on them and runs `anytime` in it; when
-/// it is dropped, every process started here ends before the directory is removed.
+/// A temporary directory that holds the demo's `data/` and `model/`. It makes jobs on them and runs `anytime` in it;
+/// when it is dropped, every process started here ends before the directory is removed.
 #[derive(Debug)]
 pub struct Workplace {
     // Dropped by hand, after the processes that write into it.
