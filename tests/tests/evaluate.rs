@@ -43,7 +43,7 @@ fn write_parquet(rows: &Path, target: &Path) {
     writer.close().unwrap();
 }
 
-/// What was generated can be read from the runs directory and from the learner, and it is what was measured.
+/// The generations can be read from the runs directory and from the learner, and they agree with the accuracies.
 async fn assert_generations_are_shown(stack: &Stack, job_id: &str, measured: &Value) {
     let runs = stack.workplace.path("runs").display().to_string();
     let job_directory = stack.workplace.path("runs").join(job_id);
