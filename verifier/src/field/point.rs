@@ -5,8 +5,8 @@ use std::hash::{Hash as _, Hasher as _};
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
-use super::modulus::{Modulus, Residue, is_prime};
 use crate::expression::{Constant, Expression, Function};
+use crate::modulus::{Modulus, Residue, is_prime};
 use crate::normal::{self, Atom, Content, Digest, Factor, Form};
 use crate::steps::{Steps, Stop};
 

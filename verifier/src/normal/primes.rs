@@ -5,7 +5,7 @@ use dashu_int::UBig;
 use smallvec::SmallVec;
 
 use super::roots::exact_root;
-use crate::field::modulus::is_prime;
+use crate::modulus::is_prime;
 use crate::steps::{Steps, Stop};
 
 /// Trial division goes up to this number.

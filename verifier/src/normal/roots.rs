@@ -3,7 +3,7 @@
 use dashu_base::{BitTest as _, SquareRoot as _};
 use dashu_int::UBig;
 
-use crate::field::modulus::{Modulus, is_prime};
+use crate::modulus::{Modulus, is_prime};
 use crate::steps::{Steps, Stop};
 
 /// Up to so many bits the root is computed at once, because that costs less than the tests that may spare it.
