@@ -8,13 +8,13 @@ use serde::Serialize;
 pub struct Accuracy {
     /// Thinking budgets in tokens, ascending.
     pub budgets: Vec<u32>,
-    /// Mean score at each.
+    /// Mean score at each budget.
     pub accuracy: Vec<f64>,
-    /// Half width of the 95 % interval of each, over problems, by the normal approximation.
+    /// Half width of each mean's 95 % interval over problems, by the normal approximation.
     pub ci95: Vec<f64>,
-    /// Lower end of the 95 % bootstrap interval of each, over problems.
+    /// Lower end of each mean's 95 % bootstrap interval over problems.
     pub accuracy_low: Vec<f64>,
-    /// Upper end.
+    /// Upper end of the same intervals.
     pub accuracy_high: Vec<f64>,
     /// Unweighted mean over the budgets.
     pub anytime: f64,
@@ -22,12 +22,12 @@ pub struct Accuracy {
     pub anytime_ci95: f64,
     /// Lower end of its 95 % bootstrap interval.
     pub anytime_low: f64,
-    /// Upper end.
+    /// Upper end of that interval.
     pub anytime_high: f64,
-    /// At the largest budget.
+    /// Mean score at the largest budget.
     #[serde(rename = "final")]
     pub final_accuracy: f64,
-    /// How long the thinking was.
+    /// Mean length of the thinking in tokens.
     pub mean_thinking_tokens: f64,
     /// Share of summaries in the form asked for.
     pub formatted_share: f64,
@@ -35,13 +35,13 @@ pub struct Accuracy {
     pub finished_share: f64,
     /// Share of traces that were right at an earlier budget and are not at the largest.
     pub overthinking_share: f64,
-    /// How many problems.
+    /// Number of problems.
     pub problems: u32,
     /// Traces per problem.
     pub samples: u32,
-    /// After which training step.
+    /// The training step after which it was measured.
     pub step: u64,
-    /// Wall time of the evaluation.
+    /// Wall time of the evaluation in seconds.
     pub seconds: f64,
     /// Generated tokens per second; null where nothing was timed.
     pub tokens_per_second: Option<f64>,
@@ -78,7 +78,7 @@ impl From<&v1::EvaluationResult> for Accuracy {
     }
 }
 
-/// The ends of each budget's interval. Jobs from before there was a bootstrap have half widths only.
+/// The ends of each budget's interval. Jobs that are older than the bootstrap have half widths only.
 pub(crate) fn intervals(result: &v1::EvaluationResult) -> Vec<(f64, f64)> {
     let is_whole = [&result.accuracy_low, &result.accuracy_high]
         .iter()

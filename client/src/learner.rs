@@ -1,4 +1,4 @@
-//! The learner's job service with a deadline on every call and exit codes for its errors.
+//! Calls the learner's job service: every call has a deadline, and every error an exit code.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ impl Learner {
             .map_err(|status| self.explain(&status))
     }
 
-    /// What an evaluation of the job generated: the line of one problem, or the list of all.
+    /// Looks up what an evaluation of the job generated: the line of one problem, or the list of all problems.
     ///
     /// # Errors
     /// A job, step or problem that is not there has the configuration code.
@@ -125,7 +125,8 @@ impl Learner {
             .map_err(|status| self.explain(&status))
     }
 
-    /// Opens the stream of a job's events. The bare status: the caller decides which errors it survives.
+    /// Opens the stream of a job's events. It returns the bare status, because the caller decides which errors it
+    /// survives.
     pub(crate) async fn watch(&mut self, job_id: &str, after: u64) -> Result<Streaming<v1::JobEvent>, Status> {
         let request = v1::WatchJobRequest {
             job_id: job_id.to_owned(),
@@ -161,7 +162,7 @@ fn is_unavailable(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || is_transport
 }
 
-/// The innermost cause: "connection refused" says more than "transport error".
+/// The innermost cause of an error, because "connection refused" says more than "transport error".
 fn root_cause(status: &Status) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     let mut text = status.message().to_owned();

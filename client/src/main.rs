@@ -17,14 +17,14 @@ fn main() -> ExitCode {
     if let Err(error) = &result
         && is_broken_pipe(error)
     {
-        // The reader of our output has seen enough (`anytime list | head`): no error of ours.
+        // The reader of our output has seen enough (`anytime list | head`), which is no error.
         return ExitCode::SUCCESS;
     }
     exit::conclude(result)
 }
 
-/// One thread: the client only waits for others. It also has to be one, because the kernel ties a child's death signal
-/// to the thread that started the child.
+/// One thread is enough, because the client only waits for others. It also must be one: the kernel ties a child's death
+/// signal to the thread that started the child.
 fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(anytime::run(cli));

@@ -1,4 +1,5 @@
-//! Standard output, whose reader may go away, and files that appear whole or not at all.
+//! Writes to standard output without a panic when its reader goes away, and writes files that appear whole or not at
+//! all.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;

@@ -21,7 +21,7 @@ macro_rules! embedded {
     };
 }
 
-/// (name, text), in the order of `anytime presets`.
+/// The name and the text of every base, in the order of `anytime presets`.
 const BASES: [(&str, &str); 5] = embedded!(
     "bases",
     "r1-distill-1.5b-8k",
@@ -31,7 +31,8 @@ const BASES: [(&str, &str); 5] = embedded!(
     "smollm2-sums",
 );
 
-/// (name, text), in the order of the paper's script; then its baselines alone, and the related work.
+/// The name and the text of every method: first those of the paper's script in its order, then the paper's baselines
+/// alone, then the related work.
 const METHODS: [(&str, &str); 16] = embedded!(
     "methods",
     "grpo",
@@ -56,9 +57,9 @@ const METHODS: [(&str, &str); 16] = embedded!(
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum BudgetChoice {
-    /// All of the base.
+    /// All budgets of the base.
     All,
-    /// The largest of the base (`n_budget_support=1` in the reference).
+    /// Only the largest budget of the base (`n_budget_support=1` in the reference).
     Last,
 }
 
@@ -68,7 +69,7 @@ struct BaseFile {
     description: String,
     /// A base whose settings lie under these.
     like: Option<String>,
-    /// Whose data, and warm start where it has one.
+    /// The task that makes the data, and the warm start where it has one.
     task: Option<TaskName>,
     #[serde(default)]
     job: Table,
@@ -86,11 +87,11 @@ struct MethodFile {
 /// A model, a task and their hyper-parameters.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// As presets name it.
+    /// Its part of a preset's name.
     pub name: &'static str,
-    /// One line.
+    /// One line for the list of presets.
     pub description: String,
-    /// Whose data it trains on, where the project makes them.
+    /// The task whose data it trains on; none if the data are not made by this project.
     pub task: Option<TaskName>,
     job: Table,
 }
@@ -98,9 +99,9 @@ pub struct Base {
 /// A row of the paper's experiments.
 #[derive(Clone, Debug)]
 pub struct Method {
-    /// As presets name it.
+    /// Its part of a preset's name.
     pub name: &'static str,
-    /// One line.
+    /// One line for the list of presets.
     pub description: String,
     budgets: BudgetChoice,
     job: Table,
@@ -164,7 +165,7 @@ impl Method {
     }
 }
 
-/// `BASE/METHOD` in its two parts.
+/// Splits `BASE/METHOD` into its two parts.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code.
@@ -175,8 +176,8 @@ pub fn split_name(name: &str) -> Result<(&str, &str), ExitError> {
     })
 }
 
-/// The job of a base and a method. `for_all` are settings over the base and under the method, `for_method` over all; the
-/// paths of files are not looked at.
+/// Makes the job of a base and a method. The settings `for_all` replace those of the base and give way to the method;
+/// those `for_method` replace all others. Whether the files of the job exist is not checked.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code and the setting that cannot work.

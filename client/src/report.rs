@@ -12,7 +12,7 @@ use crate::curves;
 use crate::job_view::kind;
 use crate::output::{make_directory, write_whole};
 
-/// `report.json`.
+/// The report of a job, as `report.json` holds it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The learner's id of the job.
@@ -21,7 +21,7 @@ pub struct Report {
     pub name: String,
     /// train, sft or evaluate.
     pub kind: String,
-    /// How the job ended, or what it does.
+    /// The state of the job: how it ended, or how far it is.
     pub state: String,
     /// Accuracy of the weights the job started from; null where they were not evaluated.
     pub before: Option<Accuracy>,
@@ -29,7 +29,7 @@ pub struct Report {
     pub after: Option<Accuracy>,
     /// The last finished step.
     pub steps: u64,
-    /// Wall time spent running.
+    /// Wall time that the job spent running, in seconds.
     pub seconds: f64,
     /// Generated tokens per second over all steps that were seen (sft: trained tokens); null before the first.
     pub tokens_per_second: Option<f64>,
@@ -42,7 +42,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of a job; `series` is what was seen of its steps, in order.
+    /// Makes the report of a job; `series` are the steps of it that were seen, in order.
     pub fn new(job: &v1::Job, series: Vec<v1::StepMetrics>) -> Self {
         let (before, after) = before_and_after(job);
         let seen: &[v1::StepMetrics] = if series.is_empty() {
@@ -75,7 +75,7 @@ pub fn push_step(series: &mut Vec<v1::StepMetrics>, step: &v1::StepMetrics) {
     series.push(step.clone());
 }
 
-/// A train job's step 0 is what it started from. The weights of an evaluate job are nobody's beginning.
+/// A train job starts from the weights of step 0. An evaluate job has no before: its weights are not trained on.
 fn before_and_after(job: &v1::Job) -> (Option<Accuracy>, Option<Accuracy>) {
     if kind(job) == JobKind::Evaluate {
         return (None, job.evaluations.last().map(Accuracy::from));
@@ -85,7 +85,7 @@ fn before_and_after(job: &v1::Job) -> (Option<Accuracy>, Option<Accuracy>) {
     (before.map(Accuracy::from), after.map(Accuracy::from))
 }
 
-/// Steps weigh by their time, so that the figure is all tokens over all seconds.
+/// All tokens over all seconds: each step has the weight of its time.
 fn tokens_per_second(kind: JobKind, steps: &[v1::StepMetrics]) -> Option<f64> {
     let mut tokens = 0.0;
     let mut seconds = 0.0;

@@ -26,7 +26,7 @@ fn rows(path: &Path) -> Vec<HashMap<String, String>> {
         .collect()
 }
 
-/// Left to right and modulo 10, by another way than the generator's.
+/// Computes the chain from left to right modulo 10, in another way than the generator.
 fn evaluate(problem: &str) -> u32 {
     let characters: Vec<char> = problem.strip_suffix('=').unwrap().chars().collect();
     let mut value = characters[0].to_digit(10).unwrap() as i32;

@@ -1,4 +1,4 @@
-//! Job files: what is refused, and that the reference says everything.
+//! Job files: which are refused, and that the reference names every setting.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
-//! `anytime local` with programs that only pretend: what is started, what is mended, and that nothing is left behind.
+//! `anytime local` with programs that only pretend: which processes are started and started again, and that none is
+//! left behind.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -8,8 +8,8 @@ use anytime_proto::settings::{JobSettings, parse_job_file, with_defaults};
 use anytime_proto::v1::{self, SummaryMethod, VarianceReduction};
 use support::{anytime, train_job, write};
 
-/// n_summary, summary_method, n_budget_support > 1, budget_probs, variance_reduction: run_experiments.sh of the reference
-/// implementation, and the baselines of its variance_reduction under AR-uniform.
+/// n_summary, summary_method, n_budget_support > 1, budget_probs, variance_reduction: run_experiments.sh of the
+/// reference implementation, and the baselines of its variance_reduction under AR-uniform.
 type Row = (&'static str, u32, SummaryMethod, bool, &'static str, VarianceReduction);
 
 const ROWS: [Row; 11] = [

@@ -191,13 +191,19 @@ fn the_picture_shows_both_curves_with_their_bands() {
         "before: anytime 0.570",
         "after: anytime 0.865",
         "thinking budget (tokens)",
-        "#E69F00",
+        "#D55E00",
         "#0072B2",
     ] {
         assert!(svg.contains(text), "{text}");
     }
     assert_eq!(svg.matches("<polygon").count(), 2, "a band each");
     assert_eq!(svg.matches("<circle").count(), 8, "a point per budget each");
+    for name in ["before", "after"] {
+        assert!(
+            svg.lines().any(|line| line.trim() == name),
+            "{name} stands at its curve"
+        );
+    }
     for budget in ["6", "12", "18", "24"] {
         assert!(
             svg.lines().any(|line| line.trim() == budget),

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 /// The documents at the root; those in docs/ are found. Folders below docs/ tell of earlier trees and are left out.
 const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 
-/// A name with one of these endings is a source of this repository, even if the document leaves out where it lies. Other
-/// endings, such as .json, are also those of files that a run writes.
+/// A name with one of these endings is a source of this repository, even if the document leaves out where it lies.
+/// Other endings, such as .json, are also those of files that a run writes.
 const SOURCE_ENDINGS: [&str; 4] = [".rs", ".proto", ".cpp", ".h"];
 
 /// What builds and runs leave behind.

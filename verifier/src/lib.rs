@@ -20,6 +20,7 @@ pub mod field;
 mod grade;
 pub mod limits;
 mod meters;
+mod modulus;
 pub mod normal;
 pub mod offline;
 pub mod options;

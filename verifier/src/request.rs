@@ -6,8 +6,8 @@ use anytime_proto::v1::VerifyRequest;
 use crate::limits::{MAX_ANSWER_CHARS, MAX_BATCH_ITEMS, MAX_GROUND_TRUTHS};
 use crate::options::Options;
 
-/// Refuses what cannot be graded whatever the responses are: an item without a usable list of ground truths would
-/// otherwise come back as a wrong answer.
+/// Refuses requests that cannot be graded whatever the responses are. Without this an item without a usable list of
+/// ground truths would come back as a wrong answer.
 pub(crate) fn check_request(request: &VerifyRequest) -> Result<Options, InvalidSetting> {
     let options = Options::try_from_request(request.extraction, request.conventions.as_ref())?;
     let items = &request.items;

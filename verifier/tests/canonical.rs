@@ -117,7 +117,7 @@ fn random_expression(choices: &mut Choices, depth: u32) -> Expression {
     }
 }
 
-/// The same value in other words; the rewriting goes down the tree.
+/// The same value in another form; the rewriting goes down the tree.
 fn rewrite(expression: &Expression, choices: &mut Choices) -> Expression {
     let rewritten = match expression {
         Expression::Sum(parts) => {
@@ -198,7 +198,7 @@ fn rewrite(expression: &Expression, choices: &mut Choices) -> Expression {
     }
 }
 
-/// What makes one term of a sum: no two of these with different values of the last four make the same term.
+/// The parts of one term of a sum: no two of these with different values of the last four make the same term.
 #[derive(Clone, PartialEq)]
 struct Term {
     coefficient: i64,

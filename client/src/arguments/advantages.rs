@@ -14,7 +14,7 @@ Standard input is a JSON object:
 For example:
   echo '{\"rewards\": [[[0], [1]], [[0], [0]]]}' | anytime advantages --prior 0.3,0.7 --json";
 
-/// `anytime advantages`
+/// The arguments of `anytime advantages`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = INPUT)]
 pub struct AdvantagesArgs {
@@ -60,12 +60,12 @@ pub struct AdvantagesArgs {
     pub length_tolerance: Option<u32>,
 }
 
-/// What `--prior` says.
+/// The value of `--prior`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriorArgument {
-    /// Which prior.
+    /// The kind of prior.
     pub prior: v1::Prior,
-    /// The weights of an explicit one.
+    /// The weight of every budget, if the prior is explicit; else empty.
     pub weights: Vec<f64>,
 }
 

@@ -71,7 +71,7 @@ fn from_disk(run: &Path, arguments: &ShowArgs) -> anyhow::Result<Found> {
 async fn from_learner(arguments: &ShowArgs) -> anyhow::Result<Found> {
     let run = &arguments.run;
     if run.contains('/') {
-        return Err(ExitError::configuration(format!("there is no directory {run}")).into());
+        return Err(ExitError::configuration(format!("there is no such directory: {run}")).into());
     }
     if let Some(job) = &arguments.job {
         let message =

@@ -28,7 +28,7 @@ pub fn job_specs(task: TaskName, out: &Path, seed: Option<u64>) -> anyhow::Resul
     Ok(specs)
 }
 
-/// Writes the jobs as job files: what ran can be read, changed and run again.
+/// Writes the jobs as job files, so that what ran can be read, changed and run again.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -71,7 +71,7 @@ pub fn move_paths(spec: &mut v1::JobSpec, from: &str, to: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// One seed for the first weights, the order of the data, the sampling and the training.
+/// Sets one seed for the first weights, the order of the data, the sampling and the training.
 pub fn set_seeds(spec: &mut v1::JobSpec, seed: u64) {
     spec.model.get_or_insert_default().seed = Some(seed);
     spec.data.get_or_insert_default().shuffle_seed = Some(seed);

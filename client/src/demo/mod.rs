@@ -1,5 +1,5 @@
-//! The demo: problems that the project makes itself, a model of a few hundred thousand parameters, and two jobs on them
-//! through the same processes as any other run. The binary carries everything it needs.
+//! The demo trains a model of a few hundred thousand parameters on problems that the project makes itself: a warm start
+//! and a train job, run by the same processes as any other job. The binary carries everything that this needs.
 
 mod jobs;
 
@@ -19,10 +19,10 @@ use crate::tasks::{JobFiles, Sizes, TaskName, write_data, write_model};
 
 pub use jobs::{job_specs, move_paths, set_seeds, write_jobs};
 
-/// Seed of the data where none is given.
+/// The seed of the data if none is given.
 const DATA_SEED: u64 = 2505;
 
-/// `anytime demo`
+/// Runs `anytime demo`: writes data, model and jobs, and runs the jobs.
 pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let task = task_of(&arguments)?;
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A preset names the task through its base.
+/// The task of `--task`, or of the base that a preset names.
 fn task_of(arguments: &DemoArgs) -> anyhow::Result<TaskName> {
     let Some(preset) = &arguments.overrides.preset else {
         return Ok(arguments.task.unwrap_or(TaskName::Chains));
@@ -98,7 +98,7 @@ pub fn prepare(
     Ok(specs)
 }
 
-/// `anytime data`
+/// Runs `anytime data`: writes the problems of a task.
 pub(crate) fn write_task(arguments: &DataArgs) -> anyhow::Result<()> {
     let defaults = Sizes::of(arguments.task);
     let sizes = Sizes {

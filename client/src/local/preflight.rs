@@ -1,4 +1,4 @@
-//! What can be known of a job before any process runs: whether its files are there.
+//! Checks before any process runs whether the files of the jobs are there.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The job directory that a path means.
+//! Finds the job directory that a path stands for.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,8 +9,8 @@ use anytime_service::exit::ExitError;
 /// What every job directory holds.
 const JOB_FILE: &str = "job.pb";
 
-/// The directory of a job with kept generations: `run` itself, or the job in it that was evaluated last, or the one with
-/// the id `job`.
+/// The directory of a job with kept generations: `run` itself, or the job in it that was evaluated last, or the one
+/// with the id `job`.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code that names the jobs that there are.

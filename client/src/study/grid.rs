@@ -17,7 +17,7 @@ use crate::tasks::{JobFiles, Sizes};
 /// Copy of the study file in the study's directory; the report takes title and comparisons from it.
 pub(super) const STUDY_FILE: &str = "study.toml";
 
-/// The reference unless the study names one: what the paper compares with.
+/// The reference if the study names none: the method that the paper compares with.
 const REFERENCE: &str = "grpo";
 
 /// A study file as it is written; docs/study has commented ones.
@@ -25,11 +25,11 @@ const REFERENCE: &str = "grpo";
 #[serde(deny_unknown_fields)]
 struct StudyFile {
     title: String,
-    /// Of the presets.
+    /// The base of the presets.
     base: String,
-    /// Presets' methods by name, or with settings of their own.
+    /// Methods of presets, by name alone or with settings of their own.
     methods: Vec<MethodEntry>,
-    /// Each seeds data, first weights, warm start and all sampling of one run per method.
+    /// Each of them seeds the data, first weights, warm start and all sampling of one run per method.
     seeds: Vec<u64>,
     /// The method that all others are compared with.
     reference: Option<String>,
@@ -39,7 +39,7 @@ struct StudyFile {
     /// Rows of the data that each seed draws.
     #[serde(default)]
     data: DataSizes,
-    /// Settings of all methods: over the base, under the method.
+    /// Settings for all methods; they replace those of the base and give way to those of the method.
     #[serde(default)]
     set: Table,
     /// Settings of the warm start.
@@ -85,13 +85,13 @@ pub struct StudyMethod {
 pub struct Study {
     /// Heading of the report.
     pub title: String,
-    /// What all runs have in common.
+    /// The base, which all runs have in common.
     pub base: Base,
-    /// In the order of the report.
+    /// The methods in the order of the report.
     pub methods: Vec<StudyMethod>,
-    /// In the order of the runs.
+    /// The seeds in the order of the runs.
     pub seeds: Vec<u64>,
-    /// (better, other) by name.
+    /// The names of every two methods that are compared: the one that is expected to be better, and the other.
     pub comparisons: Vec<(String, String)>,
     /// Rows of the data of a seed.
     pub sizes: Option<Sizes>,
@@ -102,7 +102,7 @@ pub struct Study {
 /// One run to do.
 #[derive(Clone, Debug)]
 pub struct RunPlan {
-    /// Where it belongs.
+    /// Its place in the study.
     pub name: RunName,
     /// The job.
     pub spec: v1::JobSpec,
@@ -221,12 +221,12 @@ impl Study {
     }
 }
 
-/// Directory of what belongs to a seed, from the study's.
+/// The directory of a seed, relative to the study's.
 pub fn seed_directory(seed: u64) -> String {
     format!("seed-{seed}")
 }
 
-/// A method's name where `+` would be a nuisance.
+/// A method's name as a part of a path, without `+`.
 fn directory_name(method: &str) -> String {
     method.replace('+', "-")
 }
@@ -251,7 +251,7 @@ fn study_method(entry: &MethodEntry) -> Result<StudyMethod, ExitError> {
     })
 }
 
-/// Every method against the reference, then what the study asks for besides.
+/// Compares every method with the reference, and then whatever else the study asks for.
 fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>, ExitError> {
     let reference = match &file.reference {
         Some(reference) => reference.as_str(),

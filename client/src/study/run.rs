@@ -19,7 +19,7 @@ use crate::tasks::{self, JobFiles};
 /// Marks the directory of a seed whose warm start is done.
 const WARM_START_FILE: &str = "warm-start.json";
 
-/// Its warm start as it was done.
+/// The warm start of a seed, as it was run.
 #[derive(Debug, Deserialize, Serialize)]
 struct WarmStart {
     settings: v1::JobSpec,
@@ -30,7 +30,7 @@ struct WarmStart {
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     pub(super) study: &'a Study,
-    /// Of the study file, for the copy beside the results.
+    /// The text of the study file, for the copy beside the results.
     pub(super) text: &'a str,
     pub(super) out: &'a Path,
     pub(super) processes: &'a ProcessArgs,
@@ -115,7 +115,7 @@ impl Runner<'_> {
         results::save(self.out, &self.results)
     }
 
-    /// Data, model and warm start of a seed, once.
+    /// Makes data, model and warm start of a seed, unless they are there.
     async fn prepare_seed(&mut self, seed: u64) -> anyhow::Result<()> {
         let directory = self.out.join(seed_directory(seed));
         let (Some(task), Some(sizes)) = (self.study.base.task, &self.study.sizes) else {

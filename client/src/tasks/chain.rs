@@ -14,7 +14,7 @@ const MODULUS: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     digits: Vec<u32>,
-    /// One less than digits; true is +.
+    /// The signs between the digits; true is +.
     additions: Vec<bool>,
 }
 
@@ -36,7 +36,7 @@ impl Chain {
 }
 
 impl Problem for Chain {
-    /// Every length is as likely, so that short and long thinking both occur.
+    /// Every length is equally likely, so that short and long thinking both occur.
     fn draw(random: &mut impl Rng) -> Self {
         let length = random.random_range(DIGITS);
         let digits = (0..length).map(|_| random.random_range(0..MODULUS)).collect();
@@ -58,8 +58,8 @@ impl Problem for Chain {
 }
 
 impl Reasoned for Chain {
-    /// One step per operation, each at random spelled out (`4+7=1;`) or concise (`1;`): the model is to find out that
-    /// the concise ones are enough.
+    /// One step per operation, at random either spelled out (`4+7=1;`) or concise (`1;`). Training with budgets should
+    /// make the model find out that the concise steps are enough.
     fn think(&self, random: &mut impl Rng) -> String {
         let values = self.running_values();
         let mut thinking = String::new();

@@ -19,10 +19,10 @@ use super::rows::{SftRow, cut_row, full_row};
 use super::sum::Sum;
 use crate::output::{make_directory, write_whole};
 
-/// Share of whole rows in the warm start; the others are cut, and teach only what a summary is.
+/// The share of whole rows in the warm start. The other rows are cut and teach only how to summarise.
 const WHOLE_SHARE: f64 = 0.7;
 
-/// So many known problems in a row mean that there are hardly any others.
+/// When so many draws in a row give known problems, the task has hardly any others.
 const MOST_REPEATS: usize = 1000;
 
 /// How many rows of each file.
@@ -37,7 +37,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// What a task has unless told otherwise.
+    /// The sizes of a task's files by default.
     pub fn of(task: TaskName) -> Self {
         match task {
             TaskName::Chains | TaskName::Products => Self {

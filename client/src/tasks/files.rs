@@ -24,9 +24,9 @@ const MODEL_FILES: [(&str, &str); 4] = [
 /// The job files of a task that starts from nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct JobFiles {
-    /// (name, text) of the warm start.
+    /// Path in the repository and text of the warm start's job file.
     pub warm_start: (&'static str, &'static str),
-    /// (name, text) of the main part.
+    /// Path in the repository and text of the main job's file.
     pub train: (&'static str, &'static str),
 }
 
@@ -50,7 +50,7 @@ const PRODUCTS: JobFiles = JobFiles {
 };
 
 impl JobFiles {
-    /// Those of a task; none where it trains a published checkpoint.
+    /// The job files of a task; none if it trains a published checkpoint.
     pub fn of(task: TaskName) -> Option<&'static Self> {
         match task {
             TaskName::Chains => Some(&CHAINS),

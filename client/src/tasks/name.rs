@@ -16,7 +16,7 @@ pub enum TaskName {
 }
 
 impl TaskName {
-    /// As it is written on the command line and in preset files.
+    /// The name on the command line and in preset files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chains => "chains",
@@ -25,7 +25,7 @@ impl TaskName {
         }
     }
 
-    /// The directory of its data in job files and presets; another one takes its place where a run has its own.
+    /// The directory of its data in job files and presets. A run with a directory of its own replaces it by that one.
     pub fn directory(self) -> &'static str {
         match self {
             Self::Chains => "runs/demo",

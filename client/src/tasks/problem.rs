@@ -8,13 +8,13 @@ pub trait Problem: Sized {
     /// Draws a problem.
     fn draw(random: &mut impl Rng) -> Self;
 
-    /// As the model sees it.
+    /// The text that the model sees.
     fn problem(&self) -> String;
 
     /// The right answer.
     fn answer(&self) -> u32;
 
-    /// The same for problems that must not be in training and test at once.
+    /// A key that is equal for problems of which training and test must not each have one.
     fn key(&self) -> String {
         self.problem()
     }

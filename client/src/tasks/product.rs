@@ -1,6 +1,7 @@
 //! The second task: sums of products modulo 10, such as `3*7+4*8=`. Here the concise way is another approach: the long
-//! one adds the second factor as often as the first says, one token for each running value (`741;9753;`), the concise one
-//! knows the times table and writes product and sum (`=1;=23;`). What one way has learned is of little use to the other.
+//! one adds the second factor as often as the first says, one token for each running value (`741;9753;`), the concise
+//! one knows the times table and writes product and sum (`=1;=23;`). What one way has learned is of little use to the
+//! other.
 
 use rand::{Rng, RngExt as _};
 
@@ -14,8 +15,8 @@ const FACTORS: std::ops::RangeInclusive<u32> = 2..=9;
 
 const MODULUS: u32 = 10;
 
-/// Share of whole thoughts that the warm start shows in the concise way. Small: training with budgets is to find out
-/// that it is the better one.
+/// The share of thoughts that the warm start shows in the concise way. It is small, so that training with budgets has
+/// to find out that this is the better way.
 const CONCISE_SHARE: f64 = 0.15;
 
 /// Opens a concise term; the long way never writes it.
@@ -24,7 +25,7 @@ const CONCISE_SIGN: char = '=';
 /// A sum of products.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProductSum {
-    /// How often, and what is added.
+    /// For every product: how often the second factor is added, and that factor.
     terms: Vec<(u32, u32)>,
 }
 
@@ -43,7 +44,7 @@ impl ProductSum {
         thinking
     }
 
-    /// The times table: `=`, the product, from the second term on the sum so far, and `;`.
+    /// The times table: every term is `=`, its product, the sum so far from the second term on, and `;`.
     pub fn concise_way(&self) -> String {
         let mut thinking = String::new();
         let mut value = 0;
@@ -61,7 +62,7 @@ impl ProductSum {
 }
 
 impl Problem for ProductSum {
-    /// Every number of terms is as likely.
+    /// Every number of terms is equally likely.
     fn draw(random: &mut impl Rng) -> Self {
         let count = random.random_range(TERMS);
         let mut terms = Vec::with_capacity(count);
@@ -96,8 +97,8 @@ impl Reasoned for ProductSum {
         }
     }
 
-    /// The last running value. A product that has not been added yet is none, unless it is the first. Before any value
-    /// it is what the long way would write first.
+    /// The last running value. A product that has not been added yet is no running value, unless it is the first one.
+    /// Before any value the guess is what the long way would write first.
     fn guess(&self, thinking: &str) -> u32 {
         let mut value = self.terms[0].1;
         for (index, term) in thinking.split(';').enumerate() {

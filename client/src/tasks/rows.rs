@@ -1,5 +1,5 @@
-//! Rows of a warm start. The loss is on the completion alone, so what generation inserts is in the prompt wherever the
-//! model is not to write it itself.
+//! Rows of a warm start. Only completions are trained, so whatever generation inserts, and the model should not write
+//! itself, belongs to the prompt.
 
 use rand::{Rng, RngExt as _};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::problem::Reasoned;
 
 /// Ends the thinking.
 pub const END_MARKER: &str = "</think>";
-/// Stands where thinking was cut.
+/// Marks the place where thinking was cut.
 pub const CUT_MARKER: &str = "...";
 /// Opens the summary, and the box in it.
 pub const SUMMARY_MARKER: &str = "\n\n**Final Answer**\n\\boxed{";
@@ -16,9 +16,9 @@ pub const SUMMARY_MARKER: &str = "\n\n**Final Answer**\n\\boxed{";
 /// One row of supervised data; the trainer ends the completion with the end of sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SftRow {
-    /// Not trained.
+    /// The part that is not trained.
     pub prompt: String,
-    /// Trained.
+    /// The part that is trained.
     pub completion: String,
 }
 

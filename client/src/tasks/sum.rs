@@ -16,7 +16,7 @@ pub struct Sum {
 }
 
 impl Problem for Sum {
-    /// Two and three numbers are as likely.
+    /// Two and three numbers are equally likely.
     fn draw(random: &mut impl Rng) -> Self {
         let count = random.random_range(COUNT);
         let numbers = (0..count).map(|_| random.random_range(NUMBERS)).collect();

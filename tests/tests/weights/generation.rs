@@ -1,4 +1,4 @@
-//! The real actor's engine and what keeps it at the announced weights, generating without an end.
+//! The actor's real engine, which generates without an end and follows the announced weights.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use tch::Device;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
-/// Sequences that are generated at the same time.
+/// Number of sequences that are generated at the same time.
 pub(crate) const ROWS: u32 = 8;
-/// Each has a prompt of so many tokens, and thinks for so many.
+/// Tokens of every prompt, and of every thinking.
 pub(crate) const PROMPT_TOKENS: u32 = 32;
 pub(crate) const THINKING_TOKENS: u32 = 384;
 
@@ -27,11 +27,11 @@ pub(crate) struct Generation {
     _stop: DropGuard,
 }
 
-/// Orders groups.
+/// Gives the engine one group after another.
 struct Groups {
     engine: EngineHandle,
     job_id: JobId,
-    /// Of the model.
+    /// The model's vocabulary.
     vocabulary: u32,
     policy: AtomicI32,
     next: AtomicU64,
@@ -102,7 +102,7 @@ impl Generation {
         installed.wait_for(is_there).await.unwrap();
     }
 
-    /// Begins anew with groups of this policy.
+    /// Starts over with groups of this cache policy.
     pub(crate) fn begin_again_with(&self, policy: CachePolicy) {
         let groups = &self.groups;
         groups.policy.store(policy.into(), Ordering::Release);

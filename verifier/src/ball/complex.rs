@@ -1,4 +1,5 @@
-//! Rectangular complex balls. A part that is exactly zero stays so, which is what makes a number known to be real.
+//! Rectangular complex balls. A part that is exactly zero stays exactly zero, so that a real number is known to be
+//! real.
 
 use dashu_base::Sign;
 

@@ -1,14 +1,14 @@
-//! What every operation on balls takes and gives beside its numbers: the working precision, the budget of steps, and the
-//! reason why there is no result.
+//! The context of operations on balls: the working precision, the budget of steps, and the reasons why an operation has
+//! no result.
 
 use crate::steps::{Steps, Stop};
 
 /// Why there is no result at this precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// There is none at any precision.
+    /// There is no result at any precision.
     Stop(Stop),
-    /// A higher precision may tell.
+    /// A higher precision may give a result.
     Imprecise,
 }
 
@@ -18,7 +18,7 @@ impl From<Stop> for Trouble {
     }
 }
 
-/// A working precision, the budget, and what happened on the way.
+/// A working precision, the budget, and whether anything was lost on the way.
 #[derive(Debug)]
 pub struct Context<'steps> {
     /// Bits of midpoints.

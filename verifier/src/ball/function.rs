@@ -1,4 +1,4 @@
-//! The functions of [`Evaluator`]: exact where the arguments are, otherwise in balls.
+//! The functions of [`Evaluator`]. They are exact where their arguments are, and otherwise computed in balls.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -384,7 +384,7 @@ impl<'tree> Evaluator<'tree, '_> {
             result = Some(match left.order(&right, &mut self.context) {
                 Ok(order) if order == wanted => known,
                 Ok(_) => value,
-                // Either may be it.
+                // Either may be the larger one.
                 Err(Trouble::Imprecise) => Value::real(left.hull(&right, &mut self.context)?),
                 Err(trouble) => return Err(trouble),
             });

@@ -149,7 +149,7 @@ impl Ball {
         Radius::upper(&self.mantissa, self.exponent).plus(self.radius)
     }
 
-    /// No number in it has a smaller magnitude; nothing if zero may be in it.
+    /// No number in it has a smaller magnitude; none if zero may be in it.
     pub fn lower(&self) -> Option<Radius> {
         Radius::lower(&self.mantissa, self.exponent).minus_down(self.radius)
     }

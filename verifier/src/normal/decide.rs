@@ -1,4 +1,4 @@
-//! What two forms say of each other.
+//! Decides by canonical forms: equality, proportion, and linear functions.
 
 use std::cmp::Ordering;
 
@@ -117,7 +117,7 @@ struct Constants {
     euler: bool,
     logarithm: Option<u64>,
     many_logarithms: bool,
-    /// There are products or powers of π and logarithms.
+    /// Whether there are products or powers of π and logarithms.
     products: bool,
 }
 

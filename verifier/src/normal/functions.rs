@@ -55,7 +55,7 @@ fn opaque(function: &Function, arguments: SmallVec<[Form; 1]>) -> Result<Form, S
     Content::Call(function.clone(), arguments).into_atom().map(Form::atom)
 }
 
-/// By powers of e.
+/// Hyperbolic functions, written with powers of e.
 fn hyperbolic(function: &Function, argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
     let euler = Form::atom(Atom::Euler);
     let grown = power::power(&euler, argument, steps)?;

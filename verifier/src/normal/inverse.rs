@@ -1,4 +1,4 @@
-//! What division needs: the content of a sum, and conjugates that take radicals out of denominators.
+//! Helps to divide by sums: takes the content out of a sum, and radicals out of denominators by conjugates.
 
 use dashu_base::Gcd as _;
 use dashu_int::{IBig, UBig};

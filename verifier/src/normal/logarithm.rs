@@ -1,4 +1,4 @@
-//! Logarithms, by those of primes.
+//! Logarithms, written with the logarithms of primes.
 
 use dashu_ratio::RBig;
 

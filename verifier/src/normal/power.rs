@@ -72,8 +72,8 @@ fn huge_power(base: &Form, exponent: &RBig) -> Result<Form, Stop> {
     }
 }
 
-/// Splits off the factors that are positive whatever the symbols are: a power of the product is the product of theirs
-/// with the power of the rest.
+/// Splits off the factors that are positive whatever the symbols are. The power of the whole is the product of their
+/// powers and the power of the rest.
 fn split_positive(term: &Term) -> (Monomial, Monomial) {
     let (positive, rest) = term
         .monomial
@@ -232,7 +232,7 @@ fn exponential(atom: Atom, count: Exponent, exponent: &Term, steps: &mut Steps) 
     raised(atom, monomial, coefficient, steps)
 }
 
-/// One, if the monomial is iπ.
+/// Returns one if the monomial is iπ.
 fn half_turns(monomial: &Monomial) -> Option<RBig> {
     match monomial.factors.as_slice() {
         [first, second] => {

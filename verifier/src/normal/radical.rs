@@ -10,10 +10,10 @@ use super::numbers;
 use super::primes::{self, Factors};
 use crate::steps::{Steps, Stop};
 
-/// The prime factors of a positive rational number, with what could not be factored.
+/// The prime factors of a positive rational number, and the parts that could not be factored.
 pub(crate) struct Factored {
     pub(crate) powers: SmallVec<[(Atom, i64); 4]>,
-    /// No factor of it is known; its logarithm and its roots are opaque.
+    /// Parts of which no factor is known; their logarithms and roots are opaque.
     pub(crate) rests: SmallVec<[(RBig, i64); 1]>,
 }
 

@@ -11,7 +11,7 @@ use super::{numbers, radical};
 use crate::expression::Function;
 use crate::steps::{Steps, Stop};
 
-/// Which of the two.
+/// The sine or the cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wave {
     Sine,
@@ -63,7 +63,7 @@ fn modulo_two(value: &RBig, steps: &mut Steps) -> Result<RBig, Stop> {
     Ok(value - RBig::from(turns) * two)
 }
 
-/// For 0 to 1/2. What has no simple value is brought into the first octant.
+/// The sine of an angle from 0 to 1/2. If it has no simple value, the angle is brought into the first octant.
 fn sine_in_first_quadrant(half_turns: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
     let numerator = numbers::to_i64(&RBig::from(half_turns.numerator().clone()));
     let denominator = u64::try_from(half_turns.denominator()).ok();

@@ -4,7 +4,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// The end of drawing.
+/// What drawing returns.
 pub(super) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 /// A part of a picture, in pixels.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

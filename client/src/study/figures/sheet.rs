@@ -12,21 +12,21 @@ use crate::study::summary::Summary;
 pub struct Figure {
     /// Name of its file, without `.svg`.
     pub name: &'static str,
-    /// Heading.
+    /// Heading of the figure.
     pub title: String,
-    /// What is to be seen, and how it was computed.
+    /// What the figure shows, and how it was computed.
     pub caption: String,
-    /// The picture.
+    /// The picture itself.
     pub svg: String,
 }
 
 const PANEL_HEIGHT: u32 = 330;
-/// Of a panel as wide as the picture.
+/// The height of a panel that is as wide as the picture.
 const WIDE_PANEL_HEIGHT: u32 = 430;
 const WIDTH: u32 = 1000;
 const LEGEND_ROW: u32 = 24;
 const LEGEND_MARGIN: i32 = 60;
-/// Line, marker and gap before a name.
+/// Width of the line, the marker and the gap before a name.
 const LEGEND_KEY: i32 = 52;
 /// A generous guess at the width of a letter: names may not run into each other in any font.
 const LETTER: i32 = 8;
@@ -50,7 +50,7 @@ pub(super) fn methods(summary: &Summary<'_>) -> Vec<Series> {
         .collect()
 }
 
-/// Draws panels, so many in a row, under the legend of all series.
+/// Draws the panels in so many columns, under the legend of all series.
 pub(super) fn draw(series: &[Series], panels: &[Panel], columns: usize) -> anyhow::Result<String> {
     let rows = panels.len().div_ceil(columns).max(1);
     let places = legend_places(series);

@@ -1,4 +1,4 @@
-//! Arithmetic modulo an odd number of one word, in the form of Montgomery: a residue a is kept as a·2^64.
+//! Arithmetic modulo an odd number of one word, in Montgomery's form: a residue a is kept as a·2^64.
 
 use dashu_base::Sign;
 use dashu_int::{IBig, UBig};
@@ -24,7 +24,7 @@ impl Residue {
         self.0 == 0
     }
 
-    /// Some word that is different for different residues of one modulus.
+    /// A word that is different for different residues of one modulus.
     pub(crate) fn word(self) -> u64 {
         self.0
     }
