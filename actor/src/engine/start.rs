@@ -2,6 +2,8 @@
 //! end their thinking at once, the others do not. A trace is of one kind with probability n/G and of the other with
 //! 1 − n/G, whatever the policy says; that is what the log-probability of its first token starts from.
 
+#![deny(clippy::disallowed_methods)]
+
 use super::sampler::Drawn;
 use crate::plan::Plan;
 

@@ -9,6 +9,7 @@
 pub(crate) mod attention;
 pub mod drawing;
 pub(crate) mod elementwise;
+pub mod profile;
 pub mod training;
 
 use std::ffi::{CStr, c_char, c_void};
