@@ -31,7 +31,7 @@ pub enum PolicyError {
     },
     /// A field of config.json is missing or has a value that this crate does not support.
     #[error("{}: {field} is {value}; allowed: {allowed}", path.display())]
-    Config {
+    ConfigField {
         /// The file.
         path: PathBuf,
         /// The field's name, dotted where it is nested.

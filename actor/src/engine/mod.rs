@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use anytime_policy::{Config, Decoder, Tokenizer};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer};
 use anytime_proto::v1::{AbandonReason, Generated};
 use anytime_proto::{JobId, WeightsVersion};
 use tokio::sync::{Notify, mpsc, watch};
@@ -52,7 +52,7 @@ pub struct Model {
     /// Which weights they are.
     pub id: WeightsId,
     /// The model's configuration.
-    pub config: Arc<Config>,
+    pub config: Arc<ModelConfig>,
     /// For text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
     /// On the engine's device, in its kind.

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use anytime_policy::{Config, Decoder, Tokenizer, Weights};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights};
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
 
@@ -17,7 +17,7 @@ pub struct Assets {
     /// The manifest's entries that they were loaded from.
     pub entries: Vec<v1::WeightsEntry>,
     /// The model's configuration.
-    pub config: Arc<Config>,
+    pub config: Arc<ModelConfig>,
     /// For text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
 }
@@ -38,7 +38,7 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
     }
     Ok(Assets {
         entries: entries.manifest.assets.clone(),
-        config: Arc::new(Config::load(folder.path())?),
+        config: Arc::new(ModelConfig::load(folder.path())?),
         tokenizer: Arc::new(Tokenizer::load(folder.path())?),
     })
 }

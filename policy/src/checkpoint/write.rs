@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::{INDEX_FILE, SINGLE_FILE, asset_files};
-use crate::config::Config;
+use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::weights::{Weights, expected_tensors};
 
@@ -28,7 +28,7 @@ const LARGEST_SHARD: usize = 5_000_000_000;
 /// is then as it was.
 pub fn write_checkpoint(
     dir: &Path,
-    config: &Config,
+    config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
     assets_from: &Path,
@@ -38,7 +38,7 @@ pub fn write_checkpoint(
 
 fn write_sharded(
     dir: &Path,
-    config: &Config,
+    config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
     assets_from: &Path,
@@ -71,7 +71,7 @@ fn write_sharded(
 
 fn write_files(
     dir: &Path,
-    config: &Config,
+    config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
     assets_from: &Path,
@@ -141,7 +141,7 @@ fn write_files(
 }
 
 /// The original configuration with the number type under the name that it already has there.
-fn config_with_dtype(config: &Config, dtype_name: &str) -> Value {
+fn config_with_dtype(config: &ModelConfig, dtype_name: &str) -> Value {
     let mut fields = config.json().clone();
     // Newer files say `dtype`; older readers know `torch_dtype` alone, and newer ones still understand it.
     let old_name = fields.contains_key("torch_dtype") || !fields.contains_key("dtype");
@@ -287,8 +287,8 @@ mod tests {
     use super::*;
     use crate::{initialise_weights, read_weights};
 
-    fn small() -> (Config, Weights) {
-        let config = Config::from_json(
+    fn small() -> (ModelConfig, Weights) {
+        let config = ModelConfig::from_json(
             r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
                 "num_attention_heads": 2, "vocab_size": 20, "max_position_embeddings": 64}"#,
         )
@@ -315,7 +315,7 @@ mod tests {
         assert!(first.starts_with("model-00001-of-000"), "{first}");
         assert!(!dir.join(SINGLE_FILE).exists());
         // Without a dtype of its own, the configuration says it under the name that all readers know.
-        assert_eq!(Config::load(&dir).unwrap().json()["torch_dtype"], "float32");
+        assert_eq!(ModelConfig::load(&dir).unwrap().json()["torch_dtype"], "float32");
 
         let again = read_weights(&dir, &config, Kind::Float, Device::Cpu).unwrap();
         assert!(weights.iter().all(|(name, tensor)| tensor.equal(&again[name])));
