@@ -122,6 +122,12 @@ pub enum PolicyError {
     Torch(#[from] tch::TchError),
 }
 
+impl From<anytime_files::WriteError> for PolicyError {
+    fn from(error: anytime_files::WriteError) -> Self {
+        Self::write(&error.path, error.source)
+    }
+}
+
 impl PolicyError {
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
         PolicyError::Read {

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Kind, Tensor};
 
-use super::{INDEX_FILE, SINGLE_FILE};
+use super::layout::{INDEX_FILE, SINGLE_FILE};
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::weights::{Weights, expected_tensors};

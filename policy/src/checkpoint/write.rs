@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, Permissions};
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::path::Path;
 
+use anytime_files::replace_directory;
 use safetensors::{Dtype, View};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use super::{INDEX_FILE, SINGLE_FILE, asset_files};
+use super::layout::{INDEX_FILE, SINGLE_FILE, asset_files};
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::weights::{Weights, expected_tensors};
@@ -44,29 +45,9 @@ fn write_sharded(
     assets_from: &Path,
     largest_shard: usize,
 ) -> Result<(), PolicyError> {
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
-        return Err(PolicyError::checkpoint(
-            dir,
-            "is not the path of a folder in another one",
-        ));
-    };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
-    std::fs::create_dir_all(parent).map_err(|source| PolicyError::write(parent, source))?;
-    // The process's number keeps two writers apart; what an earlier process of that number left is rubbish.
-    let draft = parent.join(format!(".{}.draft-{}", name.to_string_lossy(), std::process::id()));
-    remove_folder(&draft)?;
-    std::fs::create_dir(&draft).map_err(|source| PolicyError::write(&draft, source))?;
-    let written = write_files(&draft, config, weights, kind, assets_from, largest_shard)
-        .and_then(|()| sync_folder(&draft))
-        .and_then(|()| put_in_place(&draft, dir))
-        .and_then(|()| sync(parent));
-    // What is left of the draft now is the folder that was replaced, or a failed attempt.
-    let removed = remove_folder(&draft);
-    written.and(removed)
+    replace_directory(dir, |draft| {
+        write_files(draft, config, weights, kind, assets_from, largest_shard)
+    })
 }
 
 fn write_files(
@@ -229,63 +210,11 @@ fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
     std::fs::write(path, text).map_err(|source| PolicyError::write(path, source))
 }
 
-fn sync(path: &Path) -> Result<(), PolicyError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| PolicyError::write(path, source))
-}
-
-fn sync_folder(dir: &Path) -> Result<(), PolicyError> {
-    let entries = std::fs::read_dir(dir).map_err(|source| PolicyError::read(dir, source))?;
-    for entry in entries {
-        sync(&entry.map_err(|source| PolicyError::read(dir, source))?.path())?;
-    }
-    sync(dir)
-}
-
-/// Makes `draft` stand at `dir`. A folder that stood there is afterwards at `draft`.
-fn put_in_place(draft: &Path, dir: &Path) -> Result<(), PolicyError> {
-    if !dir.exists() {
-        return std::fs::rename(draft, dir).map_err(|source| PolicyError::write(dir, source));
-    }
-    if exchange(draft, dir) {
-        return Ok(());
-    }
-    let mut aside = draft.as_os_str().to_owned();
-    aside.push("-replaced");
-    let aside = PathBuf::from(aside);
-    std::fs::rename(dir, &aside).map_err(|source| PolicyError::write(dir, source))?;
-    if let Err(source) = std::fs::rename(draft, dir) {
-        // Back to how it was; if this fails too, the first error is still the one to report.
-        let _ = std::fs::rename(&aside, dir);
-        return Err(PolicyError::write(dir, source));
-    }
-    remove_folder(&aside)
-}
-
-/// Exchanges two folders in one step; false where the system or the file system cannot.
-#[cfg(target_os = "linux")]
-fn exchange(one: &Path, other: &Path) -> bool {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange(_one: &Path, _other: &Path) -> bool {
-    false
-}
-
-fn remove_folder(dir: &Path) -> Result<(), PolicyError> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(PolicyError::write(dir, error)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{initialise_weights, read_weights};
+    use crate::checkpoint::read::read_weights;
+    use crate::weights::initialise_weights;
 
     fn small() -> (ModelConfig, Weights) {
         let config = ModelConfig::from_json(
