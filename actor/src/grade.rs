@@ -16,8 +16,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::transport::Channel;
 use tracing::warn;
 
-use crate::link::within;
 use crate::plan::Grading;
+use anytime_service::peer::with_deadline;
 
 /// Summaries in one call, unless one node alone has more.
 const BATCH_ITEMS: usize = 128;
@@ -146,7 +146,7 @@ impl Batch {
                 extraction: self.grading.extraction.into(),
                 conventions: Some(self.grading.conventions),
             };
-            match within(CALL_TIMEOUT, client.verify(request)).await {
+            match with_deadline(CALL_TIMEOUT, client.verify(request)).await {
                 Ok(response) if response.verdicts.len() == pending.len() => {
                     let kinds: Vec<VerdictKind> = response.verdicts.iter().map(|verdict| verdict.kind()).collect();
                     fault_tries += 1;

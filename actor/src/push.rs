@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use crate::link::within;
+use anytime_service::peer::with_deadline;
 
 /// Tries to give a lease back; after them it runs out by itself.
 const ABANDON_TRIES: usize = 5;
@@ -129,7 +129,7 @@ impl Pusher {
     /// One push. A call under way is not cut off by the drain, but it then has the drain's deadline.
     async fn call(&mut self, request: PushRequest) -> Result<PushStatus, Status> {
         let shutdown = self.shutdown.clone();
-        let call = within(CALL_TIMEOUT, self.client.push(request));
+        let call = with_deadline(CALL_TIMEOUT, self.client.push(request));
         let drained = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN_CALL_TIMEOUT).await;

@@ -14,7 +14,7 @@ use anytime_actor::engine::{self, Command, EngineLimits, Event};
 use anytime_actor::plan::Plan;
 use anytime_policy::{Extension, KvCache, ModelConfig, device};
 use anytime_proto::v1;
-use common::{config_json, endless_plan, model_of, order, plan_message};
+use common::{config_json, endless_plan, model_of, plan_message, request};
 use tch::Device;
 
 /// Tokens per second of 64 rows over `groups` groups of the plan.
@@ -33,7 +33,7 @@ fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1:
     engine.send(Command::SwapWeights(Box::new(model_of(config, 0))));
     let started = Instant::now();
     for number in 0..groups {
-        engine.send(Command::AddGroup(order(number, plan)));
+        engine.send(Command::AddGroup(request(number, plan)));
     }
     let (mut thinking_tokens, mut summary_tokens, mut finished) = (0, 0, 0);
     while finished < groups {

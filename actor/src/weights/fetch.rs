@@ -10,6 +10,7 @@ use anytime_proto::v1::{FetchWeightsRequest, FetchWeightsResponse, WeightsAnnoun
 use anytime_service::metric_names::{
     ACTOR_DELTA_FALLBACKS, ACTOR_DELTA_SECONDS, ACTOR_WEIGHTS_BYTES, ACTOR_WEIGHTS_FETCH_SECONDS,
 };
+use anytime_service::peer::with_deadline;
 use metrics::{counter, histogram};
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -201,7 +202,7 @@ async fn open(
         skip_assets,
         base,
     };
-    crate::link::within(CALL_TIMEOUT, client.fetch(request))
+    with_deadline(CALL_TIMEOUT, client.fetch(request))
         .await
         .map_err(FetchError::Call)
 }

@@ -24,8 +24,8 @@ use tracing::{info, warn};
 use super::assembly::Entries;
 use super::fetch::{Base, FetchError, fetch};
 use super::model::{Assets, load_assets, load_model};
-use crate::engine::{Command, EngineHandle, Model, WeightsId};
-use crate::link::{Link, within};
+use crate::engine::{Command, EngineHandle, Model, ModelId};
+use anytime_service::peer::{PeerLog, with_deadline};
 
 type Client = WeightsServiceClient<Channel>;
 
@@ -48,12 +48,12 @@ pub async fn follow(
 
 /// Passes every announcement on; connects again whenever the stream is lost or silent for long.
 async fn listen(mut client: Client, actor_id: ActorId, latest: watch::Sender<Option<WeightsAnnouncement>>) {
-    let mut link = Link::new("weights.watch");
+    let mut peer = PeerLog::new("weights.watch");
     loop {
-        match listen_once(&mut client, &actor_id, &latest, &mut link).await {
+        match listen_once(&mut client, &actor_id, &latest, &mut peer).await {
             // Silence is no failure: the version may stay for long. The new stream tells the current one again.
             Ok(()) => tokio::time::sleep(Backoff::default().pause()).await,
-            Err(status) => tokio::time::sleep(link.failed(&status)).await,
+            Err(status) => tokio::time::sleep(peer.failed(&status)).await,
         }
     }
 }
@@ -62,14 +62,14 @@ async fn listen_once(
     client: &mut Client,
     actor_id: &ActorId,
     latest: &watch::Sender<Option<WeightsAnnouncement>>,
-    link: &mut Link,
+    peer: &mut PeerLog,
 ) -> Result<(), Status> {
     let request = WatchWeightsRequest {
         actor_id: actor_id.0.clone(),
         job_id: String::new(),
     };
-    let mut stream = within(CALL_TIMEOUT, client.watch(request)).await?;
-    link.is_up();
+    let mut stream = with_deadline(CALL_TIMEOUT, client.watch(request)).await?;
+    peer.is_up();
     loop {
         let Ok(message) = tokio::time::timeout(STREAM_IDLE_TIMEOUT, stream.message()).await else {
             return Ok(());
@@ -96,7 +96,7 @@ async fn install_latest(
     let mut held: Option<Held> = None;
     // There from the start, so that the first one shows in a rate.
     counter!(ACTOR_DELTA_FALLBACKS).absolute(0);
-    let mut link = Link::new("weights.fetch");
+    let mut peer = PeerLog::new("weights.fetch");
     loop {
         let announced = latest.borrow_and_update().clone();
         let installed = held.as_ref().map(|held| &held.base.announced);
@@ -108,16 +108,16 @@ async fn install_latest(
         };
         let pause = match fetch_model(&mut client, &announced, held.as_ref(), device).await {
             Ok((model, fetched)) => {
-                link.is_up();
+                peer.is_up();
                 engine.send(Command::SwapWeights(Box::new(model)));
                 held = Some(fetched);
                 continue;
             }
-            Err(Failure::Lost(status)) => link.failed(&status),
+            Err(Failure::Lost(status)) => peer.failed(&status),
             Err(Failure::Bad(problem)) => {
                 let (job_id, version) = (&announced.job_id, announced.version);
                 warn!(job_id, version, problem, "weights refused, fetching again");
-                link.failed(&Status::data_loss(problem))
+                peer.failed(&Status::data_loss(problem))
             }
         };
         // Whatever is newest after the pause is tried next.
@@ -156,7 +156,7 @@ async fn fetch_model(
     device: Device,
 ) -> Result<(Model, Held), Failure> {
     let entries = fetch(client, announced, held.map(|held| &held.base)).await?;
-    let id = WeightsId {
+    let id = ModelId {
         job_id: JobId(announced.job_id.clone()),
         version: WeightsVersion(announced.version),
         manifest_checksum: announced.manifest_checksum.clone(),

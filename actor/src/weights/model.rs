@@ -9,7 +9,7 @@ use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
 
 use super::assembly::Entries;
-use crate::engine::{Model, WeightsId};
+use crate::engine::{Model, ModelId};
 
 /// What stays the same over all versions of a job.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.
-pub fn load_model(id: WeightsId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
+pub fn load_model(id: ModelId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
     let mut weights = Weights::new();
     for (entry, bytes) in entries.manifest.tensors.iter().zip(&entries.tensors) {
         let kind = if entry.dtype == "BF16" {

@@ -1,4 +1,4 @@
-//! A tiny random model with its folder, and plans and orders for it.
+//! A tiny random model with its folder, and plans and requests for it.
 // Every test binary has its own copy and uses part of it.
 #![allow(dead_code, unreachable_pub)]
 
@@ -7,7 +7,7 @@ pub mod fakes;
 use std::path::Path;
 use std::sync::Arc;
 
-use anytime_actor::engine::{GroupOrder, Model, WeightsId};
+use anytime_actor::engine::{GroupRequest, Model, ModelId};
 use anytime_actor::plan::Plan;
 use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights, initialise_weights};
 use anytime_proto::{JobId, WeightsVersion, v1};
@@ -75,7 +75,7 @@ pub fn model_of(config: ModelConfig, version: u64) -> Model {
     let decoder = Decoder::new(&config, &initialise_weights(&config, version, Device::Cpu)).unwrap();
     let config = Arc::new(config);
     let manifest_checksum = format!("checksum-{version}");
-    let id = WeightsId {
+    let id = ModelId {
         job_id: job(),
         version: WeightsVersion(version),
         manifest_checksum,
@@ -128,8 +128,8 @@ pub fn endless_plan(tokens: u32) -> v1::RolloutPlan {
     }
 }
 
-pub fn order(number: u64, plan: &v1::RolloutPlan) -> GroupOrder {
-    GroupOrder {
+pub fn request(number: u64, plan: &v1::RolloutPlan) -> GroupRequest {
+    GroupRequest {
         number,
         job_id: job(),
         min_version: WeightsVersion(0),
