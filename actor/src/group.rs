@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anytime_policy::Tokenizer;
+use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 
@@ -124,7 +124,7 @@ impl GroupInHand {
         let inserted = &self.traces[trace].nodes[node].inserted;
         let mut items = Vec::with_capacity(summaries.len());
         for summary in summaries {
-            let generated = anytime::without_eos(&summary.ids, &self.lease.plan.eos_ids);
+            let generated = without_eos(&summary.ids, &self.lease.plan.eos_ids);
             let response = self.tokenizer.decode(&[inserted.as_slice(), generated].concat())?;
             items.push(VerifyItem {
                 response,

@@ -8,6 +8,7 @@ use anytime_proto::ActorId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{Lease, LeaseRequest};
+use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,6 @@ use tonic::transport::Channel;
 use tracing::debug;
 
 use crate::engine::EngineHandle;
-use anytime_service::peer::{PeerLog, with_deadline};
 
 /// Traces of a group before the first lease has told.
 const ASSUMED_TRACES: usize = 8;

@@ -57,10 +57,11 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     // Ends the tasks below also where the coordinator fails.
     let tasks = shutdown.child_token();
     let _end_tasks = tasks.clone().drop_guard();
+    let loader = weights::Loader::start(device).context("weights loader thread")?;
     tokio::spawn(weights::follow(
         learner.clone(),
         actor_id.clone(),
-        device,
+        loader,
         engine.clone(),
         tasks.clone(),
     ));

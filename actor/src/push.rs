@@ -9,14 +9,13 @@ use anytime_proto::v1::{AbandonReason, AbandonedGroup, PushRequest, PushStatus, 
 use anytime_proto::{ActorId, GroupId, JobId};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_GROUPS;
+use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
-
-use anytime_service::peer::with_deadline;
 
 /// Tries to give a lease back; after them it runs out by itself.
 const ABANDON_TRIES: usize = 5;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use anytime_files::{sync_directory, write_durably_with};
-use anytime_policy::Tokenizer;
+use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::generations::{DIRECTORY, KeptNode, KeptProblem, KeptSummary, KeptTrace, ProblemHead, step_file};
 use anytime_proto::{ShortName as _, v1};
 
@@ -101,10 +101,7 @@ impl Reading<'_> {
         let mut kept = Vec::with_capacity(node.summaries.len());
         for summary in &node.summaries {
             let generated = summary.generated.as_ref().context("a summary without tokens")?;
-            let ids = match generated.ids.split_last() {
-                Some((last, rest)) if self.tokenizer.eos_ids().contains(last) => rest,
-                _ => generated.ids.as_slice(),
-            };
+            let ids = without_eos(&generated.ids, self.tokenizer.eos_ids());
             // The verifier was given the inserted and the generated tokens as one text.
             let response = self.tokenizer.decode(&[node.inserted_ids.as_slice(), ids].concat())?;
             let text = match response.strip_prefix(&inserted) {

@@ -36,6 +36,6 @@ pub use decoder::{Decoder, TreePass};
 pub use error::PolicyError;
 pub use extension::{Extension, Prefix};
 pub use score::{HeadPass, Scores};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, without_eos};
 pub use tree::{Branch, TreeBatch, TreeRow};
 pub use weights::{Weights, expected_tensors, initialise_weights};

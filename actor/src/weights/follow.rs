@@ -12,20 +12,19 @@ use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
 use anytime_proto::{ActorId, JobId, WeightsVersion};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
+use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use metrics::counter;
-use tch::Device;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
-use super::assembly::Entries;
 use super::fetch::{Base, FetchError, fetch};
-use super::model::{Assets, load_assets, load_model};
+use super::loader::{Loaded, Loader};
+use super::model::Assets;
 use crate::engine::{Command, EngineHandle, Model, ModelId};
-use anytime_service::peer::{PeerLog, with_deadline};
 
 type Client = WeightsServiceClient<Channel>;
 
@@ -33,7 +32,7 @@ type Client = WeightsServiceClient<Channel>;
 pub async fn follow(
     channel: Channel,
     actor_id: ActorId,
-    device: Device,
+    loader: Loader,
     engine: EngineHandle,
     shutdown: CancellationToken,
 ) {
@@ -42,7 +41,7 @@ pub async fn follow(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (sender, receiver) = watch::channel(None);
     let listening = listen(client.clone(), actor_id, sender);
-    let fetching = install_latest(client, device, engine, receiver, shutdown.clone());
+    let fetching = install_latest(client, loader, engine, receiver, shutdown.clone());
     run_unless_cancelled(async { tokio::join!(listening, fetching) }, &shutdown).await;
 }
 
@@ -88,7 +87,7 @@ async fn listen_once(
 /// Fetches the latest announced version again and again, and hands each complete set to the engine.
 async fn install_latest(
     mut client: Client,
-    device: Device,
+    loader: Loader,
     engine: EngineHandle,
     mut latest: watch::Receiver<Option<WeightsAnnouncement>>,
     shutdown: CancellationToken,
@@ -106,7 +105,7 @@ async fn install_latest(
             }
             continue;
         };
-        let pause = match fetch_model(&mut client, &announced, held.as_ref(), device).await {
+        let pause = match fetch_model(&mut client, &loader, &announced, held.as_ref()).await {
             Ok((model, fetched)) => {
                 peer.is_up();
                 engine.send(Command::SwapWeights(Box::new(model)));
@@ -151,11 +150,11 @@ impl From<FetchError> for Failure {
 
 async fn fetch_model(
     client: &mut Client,
+    loader: &Loader,
     announced: &WeightsAnnouncement,
     held: Option<&Held>,
-    device: Device,
 ) -> Result<(Model, Held), Failure> {
-    let entries = fetch(client, announced, held.map(|held| &held.base)).await?;
+    let entries = fetch(client, loader, announced, held.map(|held| &held.base)).await?;
     let id = ModelId {
         job_id: JobId(announced.job_id.clone()),
         version: WeightsVersion(announced.version),
@@ -166,26 +165,8 @@ async fn fetch_model(
     let known_assets = held
         .map(|held| held.assets.clone())
         .filter(|_| entries.assets.is_empty());
-    // Copies of gigabytes and files: not for the threads that move messages.
-    let load = move || {
-        // The engine generates meanwhile.
-        anytime_policy::device::compute_on_this_thread_alone();
-        let assets = match known_assets {
-            Some(assets) => assets,
-            None => load_assets(&entries)?,
-        };
-        let model = load_model(id, &entries, &assets, device)?;
-        // Their bytes are in the assets now.
-        let entries = Entries {
-            assets: Vec::new(),
-            ..entries
-        };
-        anyhow::Ok((model, entries, assets))
-    };
-    let loaded = tokio::task::spawn_blocking(load)
-        .await
-        .map_err(|error| Failure::Bad(error.to_string()))?;
-    let (model, entries, assets) = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
+    let loaded = loader.load(id, entries, known_assets).await;
+    let Loaded { model, entries, assets } = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
     let base = Base {
         announced: announced.clone(),
         entries: Arc::new(entries),

@@ -60,7 +60,7 @@ impl Generation {
         tokio::spawn(weights::follow(
             channel,
             ActorId("actor".to_owned()),
-            Device::Cpu,
+            weights::Loader::start(Device::Cpu).unwrap(),
             engine.clone(),
             stop.clone(),
         ));
