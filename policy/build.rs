@@ -1,5 +1,7 @@
-//! Compiles the C++ of `src/operators` against libtorch's headers, and writes libtorch's folder into the tests' run
-//! path, so that `cargo test` needs no LD_LIBRARY_PATH.
+//! Compiles the C++ of `src/operators` against libtorch's headers, and lets the tests find libtorch.
+
+#[path = "run_path.rs"]
+mod run_path;
 
 use std::path::Path;
 
@@ -13,7 +15,6 @@ fn main() {
         "src/operators/training.cpp",
         "src/operators/profile.cpp",
     ];
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
     const HEADERS: [&str; 3] = [
         "src/operators/common.h",
         "src/operators/exponential.h",
@@ -44,7 +45,5 @@ fn main() {
         .compile("anytime_operators");
     // The library that libtorch brings is the one loaded: both have the same name.
     println!("cargo:rustc-link-lib=gomp");
-    let libraries = libtorch.join("lib");
-    let libraries = libraries.canonicalize().unwrap_or(libraries);
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libraries.display());
+    run_path::add_libtorch_to_run_path();
 }

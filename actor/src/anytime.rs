@@ -101,14 +101,6 @@ fn occurrences(pattern: &[u32], ids: &[u32]) -> usize {
     count
 }
 
-/// The generated ids without the end of sequence that ended them: what is decoded to text and graded.
-pub fn without_eos<'a>(ids: &'a [u32], eos_ids: &[u32]) -> &'a [u32] {
-    match ids.split_last() {
-        Some((last, rest)) if eos_ids.contains(last) => rest,
-        _ => ids,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,11 +187,5 @@ mod tests {
     fn occurrences_do_not_overlap() {
         assert_eq!(occurrences(&[1, 1], &[1, 1, 1, 2, 1, 1]), 2);
         assert_eq!(occurrences(&[5], &[1, 2]), 0);
-    }
-
-    #[test]
-    fn only_the_last_end_of_sequence_is_left_out() {
-        assert_eq!(without_eos(&[9, 3, 9], &[9]), [9, 3]);
-        assert_eq!(without_eos(&[9, 3], &[9]), [9, 3]);
     }
 }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::engine::{Command, EngineHandle, Event, Installed};
 use crate::grade::Grader;
-use crate::group::{Fit, GroupInHand, Leased};
+use crate::group::{GroupInHand, Leased, WeightsMatch};
 use crate::lease::Backlog;
 use crate::push::{Abandoned, Pusher};
 
@@ -142,11 +142,11 @@ impl Coordinator {
                 return;
             }
         };
-        let fit = lease.fit(self.installed.borrow().as_ref());
-        match fit {
-            Fit::Ready => self.submit(lease),
-            Fit::Early => self.park(lease, patience),
-            Fit::Late => self.park(lease, patience.min(LATE_PATIENCE)),
+        let weights = lease.match_weights(self.installed.borrow().as_ref());
+        match weights {
+            WeightsMatch::Ready => self.submit(lease),
+            WeightsMatch::Early => self.park(lease, patience),
+            WeightsMatch::Late => self.park(lease, patience.min(LATE_PATIENCE)),
         }
     }
 
@@ -169,8 +169,8 @@ impl Coordinator {
         let now = Instant::now();
         let held_job = self.held_job();
         for parked in std::mem::take(&mut self.parked) {
-            let fit = parked.lease.fit(self.installed.borrow().as_ref());
-            if fit == Fit::Ready {
+            let weights = parked.lease.match_weights(self.installed.borrow().as_ref());
+            if weights == WeightsMatch::Ready {
                 self.submit(parked.lease);
                 continue;
             }
@@ -181,7 +181,7 @@ impl Coordinator {
                 continue;
             }
             // Late weights are nobody's fault, and another actor may hold them still.
-            let is_late = fit == Fit::Late || is_outlived;
+            let is_late = weights == WeightsMatch::Late || is_outlived;
             let reason = if is_late {
                 AbandonReason::Shutdown
             } else {
@@ -203,7 +203,7 @@ impl Coordinator {
             return;
         };
         self.next_number += 1;
-        self.engine.send(Command::AddGroup(lease.order(self.next_number)));
+        self.engine.send(Command::AddGroup(lease.request(self.next_number)));
         self.groups.insert(self.next_number, GroupInHand::new(lease, tokenizer));
     }
 

@@ -3,6 +3,7 @@
 //! A fault (a verifier that is away, out of time, broken) says nothing about an answer: it is never turned into a
 //! score. After enough tries the node is given up, and with it its group.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
@@ -10,13 +11,12 @@ use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
 use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_VERIFY_SECONDS;
+use anytime_service::peer::with_deadline;
 use metrics::histogram;
-use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::transport::Channel;
 use tracing::warn;
 
-use crate::link::within;
 use crate::plan::Grading;
 
 /// Summaries in one call, unless one node alone has more.
@@ -146,7 +146,7 @@ impl Batch {
                 extraction: self.grading.extraction.into(),
                 conventions: Some(self.grading.conventions),
             };
-            match within(CALL_TIMEOUT, client.verify(request)).await {
+            match with_deadline(CALL_TIMEOUT, client.verify(request)).await {
                 Ok(response) if response.verdicts.len() == pending.len() => {
                     let kinds: Vec<VerdictKind> = response.verdicts.iter().map(|verdict| verdict.kind()).collect();
                     fault_tries += 1;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anytime_policy::Tokenizer;
+use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 
 use crate::anytime::{self, NodePlan, ThinkingEnd};
-use crate::engine::{GroupOrder, Installed};
+use crate::engine::{GroupRequest, Installed};
 use crate::plan::{InvalidPlan, Plan};
 
 /// A lease that can be carried out.
@@ -26,7 +26,7 @@ pub(crate) struct Leased {
 
 /// How a lease stands to the weights that are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fit {
+pub(crate) enum WeightsMatch {
     /// It can be generated.
     Ready,
     /// The weights it needs are still to come.
@@ -50,21 +50,21 @@ impl Leased {
         })
     }
 
-    pub(crate) fn fit(&self, installed: Option<&Installed>) -> Fit {
+    pub(crate) fn match_weights(&self, installed: Option<&Installed>) -> WeightsMatch {
         let Some(held) = installed.map(|installed| &installed.id) else {
-            return Fit::Early;
+            return WeightsMatch::Early;
         };
         if held.job_id != self.job_id || held.version < self.min_version {
-            return Fit::Early;
+            return WeightsMatch::Early;
         }
         match &self.manifest_checksum {
-            Some(checksum) if *checksum != held.manifest_checksum => Fit::Late,
-            _ => Fit::Ready,
+            Some(checksum) if *checksum != held.manifest_checksum => WeightsMatch::Late,
+            _ => WeightsMatch::Ready,
         }
     }
 
-    pub(crate) fn order(&self, number: u64) -> GroupOrder {
-        GroupOrder {
+    pub(crate) fn request(&self, number: u64) -> GroupRequest {
+        GroupRequest {
             number,
             job_id: self.job_id.clone(),
             min_version: self.min_version,
@@ -124,7 +124,7 @@ impl GroupInHand {
         let inserted = &self.traces[trace].nodes[node].inserted;
         let mut items = Vec::with_capacity(summaries.len());
         for summary in summaries {
-            let generated = anytime::without_eos(&summary.ids, &self.lease.plan.eos_ids);
+            let generated = without_eos(&summary.ids, &self.lease.plan.eos_ids);
             let response = self.tokenizer.decode(&[inserted.as_slice(), generated].concat())?;
             items.push(VerifyItem {
                 response,

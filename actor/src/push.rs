@@ -9,14 +9,13 @@ use anytime_proto::v1::{AbandonReason, AbandonedGroup, PushRequest, PushStatus, 
 use anytime_proto::{ActorId, GroupId, JobId};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_GROUPS;
+use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
-
-use crate::link::within;
 
 /// Tries to give a lease back; after them it runs out by itself.
 const ABANDON_TRIES: usize = 5;
@@ -129,7 +128,7 @@ impl Pusher {
     /// One push. A call under way is not cut off by the drain, but it then has the drain's deadline.
     async fn call(&mut self, request: PushRequest) -> Result<PushStatus, Status> {
         let shutdown = self.shutdown.clone();
-        let call = within(CALL_TIMEOUT, self.client.push(request));
+        let call = with_deadline(CALL_TIMEOUT, self.client.push(request));
         let drained = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN_CALL_TIMEOUT).await;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupOrder, Model, WeightsId};
+use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest, Model, ModelId};
 use anytime_actor::plan::Plan;
 use anytime_proto::{JobId, WeightsVersion, v1};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -84,7 +84,7 @@ impl TimedEngine {
     pub fn start(model: &LoadedModel, limits: EngineLimits, longest_sequence: usize) -> anyhow::Result<Self> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
         let (handle, thread) = engine::spawn(limits, sender).context("engine thread")?;
-        let id = WeightsId {
+        let id = ModelId {
             job_id: job(),
             version: WeightsVersion(0),
             manifest_checksum: String::new(),
@@ -111,9 +111,9 @@ impl TimedEngine {
     /// The engine refuses a group, or a sequence has another length than the plan forces.
     pub fn run(&mut self, groups: &[GroupShape], until: Until) -> anyhow::Result<RunFigures> {
         let first = self.next_number;
-        let mut orders = Vec::with_capacity(groups.len());
+        let mut requests = Vec::with_capacity(groups.len());
         for group in groups {
-            orders.push(self.order(group)?);
+            requests.push(self.request(group)?);
         }
         let mut thinkings_left: usize = groups.iter().map(|group| group.traces).sum();
         let mut groups_left = groups.len();
@@ -121,8 +121,8 @@ impl TimedEngine {
         let mut ids: BTreeMap<[u64; 4], Vec<u32>> = BTreeMap::new();
 
         let started = Instant::now();
-        for order in orders {
-            self.handle.send(Command::AddGroup(order));
+        for request in requests {
+            self.handle.send(Command::AddGroup(request));
         }
         let goes_on = |thinkings: usize, groups: usize| match until {
             Until::ThinkingEnds => thinkings > 0,
@@ -176,7 +176,7 @@ impl TimedEngine {
         })
     }
 
-    fn order(&mut self, group: &GroupShape) -> anyhow::Result<GroupOrder> {
+    fn request(&mut self, group: &GroupShape) -> anyhow::Result<GroupRequest> {
         let after_prompt = group.tokens() - group.prompt.len();
         let longest_prompt = self.longest_sequence.checked_sub(after_prompt);
         let longest_prompt = longest_prompt.context("a sequence is longer than the cache")?;
@@ -203,7 +203,7 @@ impl TimedEngine {
         };
         let number = self.next_number;
         self.next_number += 1;
-        Ok(GroupOrder {
+        Ok(GroupRequest {
             number,
             job_id: job(),
             min_version: WeightsVersion(0),

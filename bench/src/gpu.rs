@@ -19,7 +19,7 @@ use crate::report::median;
 use crate::rollout::{self, RolloutCase};
 use crate::training::{self, TrainingCase};
 
-/// Largest |Δ log-probability| between the CPU and the device, both in f32. Products are summed in another order.
+/// Largest |Δ log-probability| between the CPU and the device, both in f32. Products are summed in another request.
 pub const PARITY_F32: f64 = 1e-3;
 /// Largest mean |Δ log-probability| between f32 on the CPU and bf16 on the device, whose products have 8 bits.
 pub const PARITY_BF16_MEAN: f64 = 0.05;

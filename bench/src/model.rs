@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use anytime_policy::{Config, Decoder, Tokenizer, Weights, expected_tensors, read_weights};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights, expected_tensors, read_weights};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -50,7 +50,7 @@ impl Shape {
 /// Weights with what belongs to them.
 pub struct LoadedModel {
     /// Of the decoder.
-    pub config: Config,
+    pub config: ModelConfig,
     /// By the checkpoint's names, all of one kind on one device.
     pub weights: Weights,
     /// The engine carries one; the cases decode no text.
@@ -64,7 +64,7 @@ impl LoadedModel {
     /// A file is missing or not what the decoder can run.
     pub fn checkpoint(directory: &Path, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let name = || format!("checkpoint {}", directory.display());
-        let config = Config::load(directory).with_context(name)?;
+        let config = ModelConfig::load(directory).with_context(name)?;
         let weights = read_weights(directory, &config, kind, device).with_context(name)?;
         let tokenizer = Arc::new(Tokenizer::load(directory).with_context(name)?);
         Ok(Self {
@@ -80,7 +80,7 @@ impl LoadedModel {
     /// The temporary folder of the tokenizer cannot be written.
     pub fn random(shape: Shape, seed: i64, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let config_json = shape.config_json().to_string();
-        let config = Config::from_json(&config_json)?;
+        let config = ModelConfig::from_json(&config_json)?;
         tch::manual_seed(seed);
         let mut weights = Weights::new();
         for (name, size) in expected_tensors(&config) {

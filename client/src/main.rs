@@ -5,15 +5,9 @@ use std::process::ExitCode;
 
 use anytime::arguments::Cli;
 use anytime_service::exit::{self, ExitError};
-use clap::Parser;
-use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
-    let result = run(cli);
+    let result = run(exit::parse_or_exit::<Cli>());
     if let Err(error) = &result
         && is_broken_pipe(error)
     {
@@ -31,15 +25,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     // A look-up of a host name may still be running; nothing is left to wait for.
     runtime.shutdown_background();
     result
-}
-
-/// Help and version are answers; anything else clap reports is bad configuration.
-fn usage(error: &clap::Error) -> ExitCode {
-    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if error.print().is_err() || is_answer {
-        return ExitCode::SUCCESS;
-    }
-    ExitCode::from(exit::CONFIGURATION)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

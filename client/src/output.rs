@@ -28,15 +28,12 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print_line(&serde_json::to_string_pretty(value)?)
 }
 
-/// Writes a file aside and renames it, so that a reader never sees half of it.
+/// Writes a file, so that a reader never sees half of it.
 ///
 /// # Errors
 /// If the file cannot be written, with its path.
 pub fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".tmp");
-    std::fs::write(&aside, content).with_context(|| format!("write {}", path.display()))?;
-    std::fs::rename(&aside, path).with_context(|| format!("write {}", path.display()))
+    Ok(anytime_files::write_durably(path, content)?)
 }
 
 /// Locks a directory for one process through the file `name` in it; dropping the file unlocks it. `user` is what the

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Config;
+use crate::config::ModelConfig;
 
 /// Attention masks of a length that is a multiple of this are used in place; others are copied by CUDA's kernels.
 pub(crate) const LENGTH_STEP: usize = 16;
@@ -83,7 +83,7 @@ impl KvCache {
     ///
     /// # Panics
     /// If the device has not enough memory; [`KvCache::slot_bytes`] says beforehand what a slot takes.
-    pub fn new(config: &Config, slots: usize, capacity: usize, kind: Kind, device: Device) -> Self {
+    pub fn new(config: &ModelConfig, slots: usize, capacity: usize, kind: Kind, device: Device) -> Self {
         let prefixes = Slots { count: slots, capacity };
         Self::with_branches(config, prefixes, Slots::default(), kind, device)
     }
@@ -92,7 +92,7 @@ impl KvCache {
     ///
     /// # Panics
     /// As [`KvCache::new`].
-    pub fn with_branches(config: &Config, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
+    pub fn with_branches(config: &ModelConfig, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
         let kv_heads = config.num_key_value_heads as usize;
         let prefixes = Region::new(prefixes, kv_heads, 0);
         let branches = Region::new(branches, kv_heads, prefixes.rows());
@@ -123,7 +123,7 @@ impl KvCache {
     }
 
     /// Bytes that one slot of `capacity` tokens takes over all layers.
-    pub fn slot_bytes(config: &Config, capacity: usize, kind: Kind) -> usize {
+    pub fn slot_bytes(config: &ModelConfig, capacity: usize, kind: Kind) -> usize {
         let width = (config.num_key_value_heads * config.head_dim) as usize;
         2 * config.num_hidden_layers * width * allocated_length(capacity) * kind.elt_size_in_bytes()
     }

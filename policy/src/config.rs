@@ -55,7 +55,7 @@ pub enum RopeScaling {
 ///
 /// The JSON is kept whole, so that an export carries fields this crate knows nothing about.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Config {
+pub struct ModelConfig {
     /// The family.
     pub model_type: ModelType,
     /// Width of the residual stream.
@@ -89,11 +89,11 @@ pub struct Config {
     json: Map<String, Value>,
 }
 
-impl Config {
+impl ModelConfig {
     /// Reads `config.json` in a model directory.
     ///
     /// # Errors
-    /// The file cannot be read, is not JSON, or [`PolicyError::Config`] for a field with a value that is not supported.
+    /// The file cannot be read, is not JSON, or [`PolicyError::ConfigField`] for a field with a value that is not supported.
     pub fn load(dir: &Path) -> Result<Self, PolicyError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| PolicyError::read(&path, source))?;
@@ -103,7 +103,7 @@ impl Config {
     /// Reads the text of a `config.json`; errors call the file `config.json`.
     ///
     /// # Errors
-    /// As for [`Config::load`].
+    /// As for [`ModelConfig::load`].
     pub fn from_json(text: &str) -> Result<Self, PolicyError> {
         Fields::parse(PathBuf::from("config.json"), text)?.config()
     }
@@ -143,7 +143,7 @@ impl Fields {
         }
     }
 
-    fn config(self) -> Result<Config, PolicyError> {
+    fn config(self) -> Result<ModelConfig, PolicyError> {
         let model_type = self.model_type()?;
         self.refuse_what_the_decoder_lacks(model_type)?;
         let hidden_size = self.count("hidden_size", None)?;
@@ -163,7 +163,7 @@ impl Fields {
         }
         let (rope_theta, rope_scaling) = self.rope()?;
         let max_position_embeddings = self.count("max_position_embeddings", None)? as usize;
-        Ok(Config {
+        Ok(ModelConfig {
             model_type,
             hidden_size,
             intermediate_size: self.count("intermediate_size", None)?,
@@ -331,7 +331,7 @@ impl Fields {
     }
 
     fn refuse_value(&self, field: &str, value: impl std::fmt::Display, allowed: &str) -> PolicyError {
-        PolicyError::Config {
+        PolicyError::ConfigField {
             path: self.path.clone(),
             field: field.to_owned(),
             value: value.to_string(),

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::attention::{attend_cache, attend_tree};
 use crate::cache::{KvCache, LayerCache};
-use crate::config::Config;
+use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
 use crate::operators::attention::can_attend_reads;
@@ -26,7 +26,7 @@ use crate::weights::{Weights, expected_tensors};
 /// Parameters are not copied: a change in place shows in the next call, and gradients reach them. Tensor operations
 /// panic where libtorch refuses, which with checked parameters and inputs means that memory ran out.
 pub struct Decoder {
-    config: Config,
+    config: ModelConfig,
     embedding: Tensor,
     layers: Vec<Layer>,
     final_norm: Tensor,
@@ -62,7 +62,7 @@ impl Decoder {
     ///
     /// # Errors
     /// A tensor is missing, unexpected, of the wrong shape, or of another kind or device than the embedding.
-    pub fn new(config: &Config, weights: &Weights) -> Result<Self, PolicyError> {
+    pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self, PolicyError> {
         Self::build(config, weights, None)
     }
 
@@ -73,11 +73,11 @@ impl Decoder {
     ///
     /// # Errors
     /// As for [`Decoder::new`].
-    pub fn with_compute_kind(config: &Config, masters: &Weights, kind: Kind) -> Result<Self, PolicyError> {
+    pub fn with_compute_kind(config: &ModelConfig, masters: &Weights, kind: Kind) -> Result<Self, PolicyError> {
         Self::build(config, masters, Some(kind))
     }
 
-    fn build(config: &Config, weights: &Weights, compute_kind: Option<Kind>) -> Result<Self, PolicyError> {
+    fn build(config: &ModelConfig, weights: &Weights, compute_kind: Option<Kind>) -> Result<Self, PolicyError> {
         check(config, weights)?;
         let take = |name: &str| -> Tensor {
             let tensor = &weights[name];
@@ -175,7 +175,7 @@ impl Decoder {
     }
 
     /// The configuration that this decoder was built for.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
@@ -391,7 +391,7 @@ impl Decoder {
 }
 
 /// Every expected tensor is there, nothing else is, and all are of one kind on one device.
-fn check(config: &Config, weights: &Weights) -> Result<(), PolicyError> {
+fn check(config: &ModelConfig, weights: &Weights) -> Result<(), PolicyError> {
     let origin = || "weights".to_owned();
     let expected = expected_tensors(config);
     for (name, shape) in &expected {

@@ -8,7 +8,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::cache::{KvCache, Region, Slots};
-use crate::config::Config;
+use crate::config::ModelConfig;
 use crate::grouping::{Group, Member, groups};
 use crate::operators::attention::{Read, Strides, can_attend_reads};
 
@@ -86,7 +86,13 @@ struct PackedRow {
 }
 
 impl ExtensionPlan {
-    pub(crate) fn new(config: &Config, cache: &KvCache, rows: &[Extension<'_>], kind: Kind, device: Device) -> Self {
+    pub(crate) fn new(
+        config: &ModelConfig,
+        cache: &KvCache,
+        rows: &[Extension<'_>],
+        kind: Kind,
+        device: Device,
+    ) -> Self {
         check(cache, rows);
         let kv_heads = config.num_key_value_heads;
         let (prefixes, branches) = (cache.prefix_region(), cache.branch_region());

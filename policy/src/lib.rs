@@ -1,6 +1,6 @@
 //! The language model that actor and learner share, so that both compute the same log-probabilities.
 //!
-//! A Hugging Face model directory comes in through [`Config`], [`read_weights`] and [`Tokenizer`]; [`Decoder`] runs
+//! A Hugging Face model directory comes in through [`ModelConfig`], [`read_weights`] and [`Tokenizer`]; [`Decoder`] runs
 //! it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary a
 //! branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what changed
 //! between two versions of a tensor.
@@ -32,11 +32,11 @@ mod weights;
 
 pub use cache::{KvCache, Slots};
 pub use checkpoint::{asset_files, check_weights, read_weights, write_checkpoint};
-pub use config::{Config, ModelType, RopeScaling};
+pub use config::{ModelConfig, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::PolicyError;
 pub use extension::{Extension, Prefix};
 pub use score::{HeadPass, Scores};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, without_eos};
 pub use tree::{Branch, TreeBatch, TreeRow};
 pub use weights::{Weights, expected_tensors, initialise_weights};

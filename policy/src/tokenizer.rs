@@ -109,6 +109,14 @@ impl Tokenizer {
     }
 }
 
+/// Generated ids without the end of sequence that ended them: what is decoded to text and graded.
+pub fn without_eos<'a>(ids: &'a [u32], eos_ids: &[u32]) -> &'a [u32] {
+    match ids.split_last() {
+        Some((last, rest)) if eos_ids.contains(last) => rest,
+        _ => ids,
+    }
+}
+
 fn refuse(problem: String) -> PolicyError {
     PolicyError::Tokenizer { problem }
 }
@@ -155,4 +163,16 @@ fn eos_ids(dir: &Path, settings: &Value, inner: &tokenizers::Tokenizer) -> Resul
 
 fn token_id(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_end_of_sequence_is_left_out() {
+        assert_eq!(without_eos(&[9, 3, 9], &[9]), [9, 3]);
+        assert_eq!(without_eos(&[9, 3], &[9]), [9, 3]);
+        assert!(without_eos(&[], &[9]).is_empty());
+    }
 }

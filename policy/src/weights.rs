@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
 
-use crate::config::Config;
+use crate::config::ModelConfig;
 
 /// Parameters by checkpoint name, for example `model.layers.0.self_attn.q_proj.weight`.
 ///
@@ -16,7 +16,7 @@ pub type Weights = BTreeMap<String, Tensor>;
 /// Names and shapes of all parameters, in the order of computation.
 ///
 /// Projection weights are [outputs, inputs]. With tied embeddings there is no `lm_head.weight`.
-pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<i64>)> {
+pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<i64>)> {
     let hidden = config.hidden_size;
     let query_width = config.num_attention_heads * config.head_dim;
     let key_width = config.num_key_value_heads * config.head_dim;
@@ -57,7 +57,7 @@ pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<i64>)> {
 ///
 /// Each tensor draws from its own ChaCha8 stream (seeded with `seed`, stream number = place in
 /// [`expected_tensors`]), so the result depends on the seed alone and not on libtorch's global generator.
-pub fn initialise_weights(config: &Config, seed: u64, device: Device) -> Weights {
+pub fn initialise_weights(config: &ModelConfig, seed: u64, device: Device) -> Weights {
     let mut weights = Weights::new();
     for (index, (name, shape)) in expected_tensors(config).into_iter().enumerate() {
         let count = shape.iter().product::<i64>() as usize;

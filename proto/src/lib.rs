@@ -8,6 +8,7 @@ pub mod generations;
 mod group;
 mod ids;
 pub mod limits;
+mod manifest;
 pub mod settings;
 mod short_names;
 mod status;
@@ -20,6 +21,7 @@ pub mod v1 {
 
 pub use group::{InvalidGroup, check_group};
 pub use ids::{ActorId, GroupId, JobId, WeightsVersion};
+pub use manifest::{have_same_tensors, manifest_checksum};
 pub use short_names::ShortName;
 pub use status::{invalid_setting_status, setting_of_status};
 

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use clap::Parser;
+
 /// Bad configuration: an argument, a job file, a marker, a data row, a checkpoint.
 pub const CONFIGURATION: u8 = 64;
 /// Bad input: a line that is not what the command reads.
@@ -51,6 +53,23 @@ impl ExitError {
     }
 }
 
+/// The arguments of this process, as the first thing that `main` asks for.
+///
+/// Where they ask for help or the version, the answer goes to standard output and the process ends with success. Where
+/// they are wrong, the reason goes to standard error and the process ends with [`CONFIGURATION`], and not with the 2 that
+/// clap would choose.
+pub fn parse_or_exit<Args: Parser>() -> Args {
+    Args::try_parse().unwrap_or_else(|error| {
+        // With the stream closed there is nobody left to tell.
+        let _ = error.print();
+        std::process::exit(i32::from(code_of_usage(&error)))
+    })
+}
+
+fn code_of_usage(error: &clap::Error) -> u8 {
+    if error.use_stderr() { CONFIGURATION } else { 0 }
+}
+
 /// The exit code that an error asks for; [`FAILED`] where it asks for none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error
@@ -87,5 +106,33 @@ fn code_of(result: anyhow::Result<()>) -> u8 {
             eprintln!("error: {error:#}");
             exit_code(&error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(version = "1")]
+    struct Args {
+        /// Any number
+        #[arg(long)]
+        number: u8,
+    }
+
+    #[test]
+    fn help_is_an_answer_and_a_wrong_argument_is_bad_configuration() {
+        let code = |argument: &str| code_of_usage(&Args::try_parse_from(["test", argument]).unwrap_err());
+        assert_eq!((code("--help"), code("--version")), (0, 0));
+        assert_eq!((code("--number=x"), code("--colour=1")), (CONFIGURATION, CONFIGURATION));
+        assert_eq!(Args::try_parse_from(["test", "--number=3"]).unwrap().number, 3);
+    }
+
+    #[test]
+    fn an_error_asks_for_its_code_from_anywhere_in_the_chain() {
+        let unreachable = anyhow::Error::new(ExitError::unavailable("no learner")).context("submit");
+        assert_eq!(exit_code(&unreachable), UNAVAILABLE);
+        assert_eq!(exit_code(&anyhow::anyhow!("anything else")), FAILED);
     }
 }

@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod exit;
 pub mod metric_names;
+pub mod peer;
 pub mod port_file;
 pub mod seconds;
 pub mod server;

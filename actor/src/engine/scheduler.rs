@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use anytime_proto::v1::{FinishReason, Generated};
 
-use super::sequence::{Opening, Sequence, Task, TraceKey};
-use super::{Event, GroupOrder};
+use super::messages::{Event, GroupRequest};
+use super::sequence::{Sequence, SharedPrompt, Task, TraceKey};
 use crate::anytime::{self, NodePlan};
 
 /// The generation of one group under way.
 struct Group {
-    order: GroupOrder,
-    prompt: Rc<Opening>,
+    request: GroupRequest,
+    prompt: Rc<SharedPrompt>,
     /// By trace; `None` while the trace thinks or waits.
     traces: Vec<Option<FinishedTrace>>,
     /// Summaries and thinkings that have not finished.
@@ -36,7 +36,7 @@ struct FinishedTrace {
 
 struct NodeWork {
     plan: NodePlan,
-    inserted: Rc<Opening>,
+    inserted: Rc<SharedPrompt>,
     summaries: Vec<Option<Generated>>,
     unfinished: usize,
 }
@@ -58,19 +58,19 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn add(&mut self, order: GroupOrder) {
-        let group = order.number;
-        let traces = order.plan.traces;
+    pub(crate) fn add(&mut self, request: GroupRequest) {
+        let group = request.number;
+        let traces = request.plan.traces;
         self.traces.extend((0..traces).map(|trace| Waiting {
             key: TraceKey { group, trace },
             summary: None,
         }));
-        let prompt = Opening::new(order.prompt_ids.clone());
+        let prompt = SharedPrompt::new(request.prompt_ids.clone());
         let finished = (0..traces).map(|_| None).collect();
         self.groups.insert(
             group,
             Group {
-                order,
+                request,
                 prompt,
                 traces: finished,
                 unfinished: traces,
@@ -86,16 +86,16 @@ impl Scheduler {
     }
 
     /// Numbers of the groups for which `matches` holds.
-    pub(crate) fn groups_where(&self, matches: impl Fn(&GroupOrder) -> bool) -> Vec<u64> {
+    pub(crate) fn groups_where(&self, matches: impl Fn(&GroupRequest) -> bool) -> Vec<u64> {
         self.groups
             .values()
-            .filter(|group| matches(&group.order))
-            .map(|group| group.order.number)
+            .filter(|group| matches(&group.request))
+            .map(|group| group.request.number)
             .collect()
     }
 
-    pub(crate) fn order(&self, group: u64) -> Option<&GroupOrder> {
-        self.groups.get(&group).map(|group| &group.order)
+    pub(crate) fn request(&self, group: u64) -> Option<&GroupRequest> {
+        self.groups.get(&group).map(|group| &group.request)
     }
 
     /// Sequences that wait for a slot.
@@ -121,7 +121,7 @@ impl Scheduler {
             None => self.traces.pop_front()?,
         };
         let group = self.groups.get(&waiting.key.group)?;
-        let (task, opening) = match waiting.summary {
+        let (task, prompt) = match waiting.summary {
             None => (Task::Thinking, &group.prompt),
             Some((node, index)) => {
                 let work = &group.traces[waiting.key.trace].as_ref()?.nodes[node];
@@ -129,13 +129,13 @@ impl Scheduler {
                 (Task::Summary { node, index, seen }, &work.inserted)
             }
         };
-        let plan = Arc::clone(&group.order.plan);
+        let plan = Arc::clone(&group.request.plan);
         Some(Sequence::new(
             waiting.key,
             task,
             plan,
-            Rc::clone(opening),
-            group.order.seed,
+            Rc::clone(prompt),
+            group.request.seed,
         ))
     }
 
@@ -200,7 +200,7 @@ impl Scheduler {
 }
 
 fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> FinishedTrace {
-    let plan = &group.order.plan;
+    let plan = &group.request.plan;
     let mut nodes = Vec::new();
     let mut largest_cut = 0;
     for node in anytime::nodes(plan, thinking.len(), finish) {
@@ -208,7 +208,7 @@ fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> Fini
         let summaries = (0..count).map(|_| None).collect();
         largest_cut = largest_cut.max(node.cut);
         nodes.push(NodeWork {
-            inserted: Opening::new(node.inserted.clone()),
+            inserted: SharedPrompt::new(node.inserted.clone()),
             plan: node,
             summaries,
             unfinished: count,

@@ -13,22 +13,22 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
+use super::forced_start::ForcedStart;
 use super::sampler::{Draw, Drawn};
-use super::start::Start;
 use crate::plan::Plan;
 
 /// Counts the weights that the engine has held, so that what was computed under others is recognised. A version number
 /// would not do: a learner that went back to its recovery checkpoint numbers anew.
-pub(crate) type Installation = u64;
+pub(crate) type WeightsEpoch = u64;
 
 /// Tokens that several sequences start with in their slots: the prompt of a group, or the ids that a node inserts.
-pub(crate) struct Opening {
+pub(crate) struct SharedPrompt {
     pub(crate) ids: Vec<u32>,
     /// The hidden state [1, hidden] of the last id: the first token of every sequence is drawn from it.
-    pub(crate) last_hidden: RefCell<Option<(Installation, Tensor)>>,
+    pub(crate) last_hidden: RefCell<Option<(WeightsEpoch, Tensor)>>,
 }
 
-impl Opening {
+impl SharedPrompt {
     pub(crate) fn new(ids: Vec<u32>) -> Rc<Self> {
         Rc::new(Self {
             ids,
@@ -36,11 +36,8 @@ impl Opening {
         })
     }
 
-    pub(crate) fn hidden_is_current(&self, installation: Installation) -> bool {
-        self.last_hidden
-            .borrow()
-            .as_ref()
-            .is_some_and(|(of, _)| *of == installation)
+    pub(crate) fn hidden_is_current(&self, epoch: WeightsEpoch) -> bool {
+        self.last_hidden.borrow().as_ref().is_some_and(|(of, _)| *of == epoch)
     }
 }
 
@@ -68,7 +65,7 @@ pub(crate) struct Sequence {
     pub(crate) key: TraceKey,
     pub(crate) task: Task,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) opening: Rc<Opening>,
+    pub(crate) prompt: Rc<SharedPrompt>,
     /// Of a prefix where it thinks, of a branch where it summarises; given at admission.
     pub(crate) slot: usize,
     /// What a summary continues; given at admission.
@@ -76,23 +73,23 @@ pub(crate) struct Sequence {
     pub(crate) ids: Vec<u32>,
     log_probs: Vec<f32>,
     versions: Vec<u64>,
-    start: Start,
+    start: ForcedStart,
     generator: ChaCha8Rng,
 }
 
 impl Sequence {
-    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, opening: Rc<Opening>, seed: u64) -> Self {
+    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, prompt: Rc<SharedPrompt>, seed: u64) -> Self {
         let generator = generator(seed, key.trace, task);
         let start = match task {
-            Task::Thinking => Start::of_trace(&plan, key.trace),
-            Task::Summary { .. } => Start::Free,
+            Task::Thinking => ForcedStart::of_trace(&plan, key.trace),
+            Task::Summary { .. } => ForcedStart::Free,
         };
         let (ids, log_probs, versions) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             key,
             task,
             plan,
-            opening,
+            prompt,
             slot: 0,
             prefix: None,
             ids,
@@ -105,13 +102,13 @@ impl Sequence {
 
     /// Tokens whose keys and values stand in the slot once the last drawn one has not been fed yet.
     pub(crate) fn cached(&self) -> usize {
-        self.opening.ids.len() + self.ids.len().saturating_sub(1)
+        self.prompt.ids.len() + self.ids.len().saturating_sub(1)
     }
 
     /// All tokens that stand in the slot.
     pub(crate) fn cached_ids(&self) -> Vec<u32> {
         let fed = self.ids.len().saturating_sub(1);
-        [self.opening.ids.as_slice(), &self.ids[..fed]].concat()
+        [self.prompt.ids.as_slice(), &self.ids[..fed]].concat()
     }
 
     pub(crate) fn draw(&mut self) -> Draw {
@@ -130,7 +127,7 @@ impl Sequence {
 
     /// Appends a drawn token; says why the sequence has ended, if it has.
     pub(crate) fn push(&mut self, drawn: Drawn, version: WeightsVersion) -> Option<FinishReason> {
-        let drawn = self.start.obey(&self.plan, self.ids.len(), drawn);
+        let drawn = self.start.apply(&self.plan, self.ids.len(), drawn);
         self.ids.push(drawn.id);
         self.log_probs.push(drawn.log_prob);
         self.versions.push(version.0);

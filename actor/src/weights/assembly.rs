@@ -1,18 +1,25 @@
 //! Puts the entries of one weights version together from chunks, and lets nothing through that does not match its
 //! checksum.
 
-use anytime_proto::v1;
+use anytime_proto::{manifest_checksum, v1};
 use bytes::Bytes;
-use prost::Message as _;
 use thiserror::Error;
+
+use super::checksum;
 
 /// What arrived is not what was announced.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("torn weights: {0}")]
 pub struct TornWeights(String);
 
+impl TornWeights {
+    pub(super) fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
+
 fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {
-    Err(TornWeights(problem.into()))
+    Err(TornWeights::new(problem))
 }
 
 /// The verified bytes of a weights version.
@@ -33,11 +40,6 @@ pub struct Assembly {
     /// Data of the entries that are sent, in order. All before the last are complete and verified.
     entries: Vec<Vec<u8>>,
     hasher: blake3::Hasher,
-}
-
-/// The checksum that an announcement carries: of the encoded manifest, in lower-case hexadecimal.
-pub fn manifest_checksum(manifest: &v1::WeightsManifest) -> String {
-    blake3::hash(&manifest.encode_to_vec()).to_hex().to_string()
 }
 
 impl Assembly {
@@ -101,7 +103,7 @@ impl Assembly {
             return torn(format!("a chunk of {name} does not follow the one before"));
         }
         data.extend_from_slice(&chunk.data);
-        self.hasher.update(&chunk.data);
+        checksum::update(&mut self.hasher, &chunk.data);
         if data.len() as u64 == bytes && self.hasher.finalize().to_hex().as_str() != checksum {
             return torn(format!("{name} has another checksum than its manifest says"));
         }

@@ -5,12 +5,15 @@
 //! changes over between two decoding steps.
 
 mod assembly;
+mod checksum;
 mod fetch;
 mod follow;
+mod loader;
 mod model;
 mod patch;
 
-pub use assembly::{Assembly, Entries, TornWeights, manifest_checksum};
+pub use assembly::{Assembly, Entries, TornWeights};
 pub use follow::follow;
+pub use loader::Loader;
 pub use model::{Assets, load_assets, load_model};
 pub use patch::{BadDelta, Patch};

@@ -4,12 +4,12 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use anytime_policy::{Config, Decoder, Tokenizer, Weights};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights};
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
 
 use super::assembly::Entries;
-use crate::engine::{Model, WeightsId};
+use crate::engine::{Model, ModelId};
 
 /// What stays the same over all versions of a job.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub struct Assets {
     /// The manifest's entries that they were loaded from.
     pub entries: Vec<v1::WeightsEntry>,
     /// The model's configuration.
-    pub config: Arc<Config>,
+    pub config: Arc<ModelConfig>,
     /// For text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
 }
@@ -38,7 +38,7 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
     }
     Ok(Assets {
         entries: entries.manifest.assets.clone(),
-        config: Arc::new(Config::load(folder.path())?),
+        config: Arc::new(ModelConfig::load(folder.path())?),
         tokenizer: Arc::new(Tokenizer::load(folder.path())?),
     })
 }
@@ -47,7 +47,7 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.
-pub fn load_model(id: WeightsId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
+pub fn load_model(id: ModelId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
     let mut weights = Weights::new();
     for (entry, bytes) in entries.manifest.tensors.iter().zip(&entries.tensors) {
         let kind = if entry.dtype == "BF16" {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use anytime_policy::delta::{DeltaDecoder, DeltaError, ElementWidth};
-use anytime_proto::v1;
+use anytime_proto::{have_same_tensors, v1};
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::assembly::Entries;
+use super::checksum::checksum;
 
 /// Why deltas did not lead from the base to the announced weights. The whole has to be fetched.
 #[derive(Debug, Error)]
@@ -83,10 +84,7 @@ impl Patch {
         base: Arc<Entries>,
     ) -> Result<Self, BadDelta> {
         let held = &base.manifest.tensors;
-        let alike = |(held, new): (&v1::WeightsEntry, &v1::WeightsEntry)| {
-            (&held.name, &held.dtype, &held.shape, held.bytes) == (&new.name, &new.dtype, &new.shape, new.bytes)
-        };
-        if held.len() != manifest.tensors.len() || !held.iter().zip(&manifest.tensors).all(alike) {
+        if !have_same_tensors(&base.manifest, &manifest) {
             return Err(BadDelta::OtherTensors);
         }
         Ok(Self {
@@ -158,7 +156,7 @@ impl Patch {
             let expected = &self.manifest.tensors[index];
             // What is held was verified when it came.
             let is_right = match &changed {
-                Some(data) => blake3::hash(data).to_hex().as_str() == expected.checksum,
+                Some(data) => checksum(data) == expected.checksum,
                 None => self.base.manifest.tensors[index].checksum == expected.checksum,
             };
             if !is_right {

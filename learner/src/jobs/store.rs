@@ -10,10 +10,10 @@
 //! Everything else in the directory belongs to the job's thread.
 
 use std::fs::{File, TryLockError};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use anytime_files::{sync_directory, write_durably};
 use anytime_proto::{JobId, v1};
 use prost::Message as _;
 use tracing::{error, warn};
@@ -98,15 +98,15 @@ impl JobStore {
         }
         job.id = job_id;
         std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
-        write_durably(&unfinished.join(REQUEST_FILE), request_id.as_bytes())?;
+        write_durably(&unfinished.join(REQUEST_FILE), request_id)?;
         if let Some(spec) = &job.spec {
             match toml::to_string(spec) {
-                Ok(text) => write_durably(&unfinished.join("job.toml"), text.as_bytes())?,
+                Ok(text) => write_durably(&unfinished.join("job.toml"), text)?,
                 // It is for people only.
                 Err(error) => warn!(job_id = job.id, %error, "the specification cannot be written as a job file"),
             }
         }
-        write_durably(&unfinished.join(JOB_FILE), &job.encode_to_vec())?;
+        write_durably(&unfinished.join(JOB_FILE), job.encode_to_vec())?;
         let directory = self.runs_directory.join(&job.id);
         std::fs::rename(unfinished, &directory).with_context(|| format!("create {}", directory.display()))?;
         sync_directory(&self.runs_directory)?;
@@ -172,7 +172,7 @@ pub fn events_path(directory: &Path) -> PathBuf {
 /// # Errors
 /// If the disk refuses; the old state is then still there.
 pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
-    write_durably(&directory.join(JOB_FILE), &job.encode_to_vec())
+    Ok(write_durably(&directory.join(JOB_FILE), job.encode_to_vec())?)
 }
 
 /// Records that a user has cancelled the job.
@@ -180,27 +180,5 @@ pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
 /// # Errors
 /// If the disk refuses.
 pub fn save_cancellation(directory: &Path) -> anyhow::Result<()> {
-    write_durably(&directory.join(CANCELLED_FILE), b"")
-}
-
-/// Written aside, synced, renamed.
-fn write_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let aside = path.with_extension("tmp");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&aside, path)
-    };
-    write().with_context(|| format!("write {}", path.display()))?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-/// Makes renames in a directory durable.
-///
-/// # Errors
-/// If the disk refuses.
-pub fn sync_directory(directory: &Path) -> anyhow::Result<()> {
-    let sync = || File::open(directory)?.sync_all();
-    sync().with_context(|| format!("sync {}", directory.display()))
+    Ok(write_durably(&directory.join(CANCELLED_FILE), "")?)
 }

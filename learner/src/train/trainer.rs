@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use anytime_objectives::{InvalidState, Objective, objective};
-use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights};
+use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -49,7 +49,7 @@ pub struct StepFigures {
 
 /// The model under training. Lives on the job's thread.
 pub struct Trainer {
-    config: Config,
+    config: ModelConfig,
     /// Ids from here on are never sampled.
     vocabulary: u32,
     masters: Weights,
@@ -70,7 +70,7 @@ pub struct Trainer {
 
 impl Trainer {
     /// `masters`: f32 tensors on `device`, by the checkpoint's keys. `vocabulary`: how many ids the tokenizer has.
-    pub fn new(settings: &JobSettings, config: Config, vocabulary: u32, masters: Weights, device: Device) -> Self {
+    pub fn new(settings: &JobSettings, config: ModelConfig, vocabulary: u32, masters: Weights, device: Device) -> Self {
         let masters: Weights = masters
             .into_iter()
             .map(|(name, tensor)| (name, tensor.detach().set_requires_grad(true)))
@@ -424,7 +424,7 @@ fn compute_kind(dtype: v1::Dtype, device: Device) -> Kind {
 ///
 /// # Errors
 /// What the decoder says of them.
-pub(crate) fn check_model(config: &Config, weights: &Weights) -> anyhow::Result<()> {
+pub(crate) fn check_model(config: &ModelConfig, weights: &Weights) -> anyhow::Result<()> {
     Decoder::new(config, weights)
         .map(|_| ())
         .context("the weights do not fit config.json")

@@ -1,6 +1,6 @@
 //! The trainer on a tiny model: what may not matter (micro-batches, chunks) does not, and steps go the right way.
 
-use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights, initialise_weights};
+use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -15,9 +15,9 @@ const CONFIG: &str = r#"{
     "max_position_embeddings": 256, "tie_word_embeddings": true, "hidden_act": "silu"
 }"#;
 
-fn config() -> Config {
+fn config() -> ModelConfig {
     tch::set_num_threads(1);
-    Config::from_json(CONFIG).expect("a valid configuration")
+    ModelConfig::from_json(CONFIG).expect("a valid configuration")
 }
 
 fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {

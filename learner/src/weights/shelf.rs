@@ -9,7 +9,6 @@ use anytime_proto::{JobId, WeightsVersion, v1};
 use anytime_service::metric_names::LEARNER_WEIGHTS_VERSION;
 use bytes::Bytes;
 use metrics::gauge;
-use prost::Message as _;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -69,7 +68,7 @@ impl HeldVersion {
             assets,
             tensors,
         };
-        let manifest_checksum = blake3::hash(&manifest.encode_to_vec()).to_hex().to_string();
+        let manifest_checksum = anytime_proto::manifest_checksum(&manifest);
         Self {
             job_id,
             version,

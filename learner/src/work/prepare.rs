@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anytime_policy::{Config, Tokenizer};
+use anytime_policy::{ModelConfig, Tokenizer};
 use anytime_proto::settings::{InvalidSetting, JobSettings, Method};
 use anytime_proto::v1;
 use tracing::warn;
@@ -16,7 +16,7 @@ pub struct Prepared {
     /// The model's directory.
     pub model_directory: PathBuf,
     /// Its config.json.
-    pub config: Config,
+    pub config: ModelConfig,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Markers as ids.
@@ -94,7 +94,7 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
     Ok(prepared)
 }
 
-fn open_model(settings: &JobSettings, directory: &Path) -> Result<(Config, Tokenizer), InvalidSetting> {
+fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, Tokenizer), InvalidSetting> {
     let refuse = |error: &dyn std::fmt::Display| {
         let allowed = format!("a Hugging Face checkpoint directory ({error})");
         InvalidSetting::new("model.path", directory.display().to_string(), allowed)
@@ -102,7 +102,7 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(Config, Token
     if !directory.is_dir() {
         return Err(refuse(&"no such directory"));
     }
-    let config = Config::load(directory).map_err(|error| refuse(&error))?;
+    let config = ModelConfig::load(directory).map_err(|error| refuse(&error))?;
     let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
     if !settings.model.initialise {
         anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;

@@ -8,7 +8,7 @@ use std::ffi::c_char;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::checked;
+use super::call::checked;
 
 unsafe extern "C" {
     fn anytime_attend_reads(

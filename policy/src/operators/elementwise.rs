@@ -9,7 +9,7 @@ use std::ptr::null;
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::checked;
+use super::call::checked;
 
 unsafe extern "C" {
     fn anytime_rms_norm(

@@ -11,7 +11,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::time::Duration;
 
-use super::checked;
+use super::call::checked;
 
 unsafe extern "C" {
     fn anytime_profile_begin() -> *mut c_char;

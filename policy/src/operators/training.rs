@@ -9,7 +9,7 @@ use std::ptr::null;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::{checked, owned};
+use super::call::{checked, owned};
 
 unsafe extern "C" {
     fn anytime_adamw(

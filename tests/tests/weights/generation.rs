@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupOrder};
+use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest};
 use anytime_actor::plan::Plan;
 use anytime_actor::weights;
 use anytime_proto::v1::CachePolicy;
@@ -60,7 +60,7 @@ impl Generation {
         tokio::spawn(weights::follow(
             channel,
             ActorId("actor".to_owned()),
-            Device::Cpu,
+            weights::Loader::start(Device::Cpu).unwrap(),
             engine.clone(),
             stop.clone(),
         ));
@@ -148,8 +148,8 @@ fn plan(policy: CachePolicy, vocabulary: u32) -> Arc<Plan> {
     Arc::new(Plan::try_new(&plan).unwrap())
 }
 
-fn order(number: u64, job_id: &JobId, plan: Arc<Plan>) -> GroupOrder {
-    GroupOrder {
+fn order(number: u64, job_id: &JobId, plan: Arc<Plan>) -> GroupRequest {
+    GroupRequest {
         number,
         job_id: job_id.clone(),
         min_version: WeightsVersion(0),

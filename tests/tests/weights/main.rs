@@ -11,7 +11,7 @@ mod trainer;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Config, device, expected_tensors};
+use anytime_policy::{ModelConfig, device, expected_tensors};
 use anytime_proto::v1::CachePolicy;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{JobId, v1};
@@ -149,7 +149,7 @@ async fn weights_to_actors() {
     telemetry::start("weights", &arguments).unwrap();
     let workplace = Workplace::new();
     let (_redis, redis_url) = start_redis(&workplace).await;
-    let config = Config::load(&model).unwrap();
+    let config = ModelConfig::load(&model).unwrap();
     let vocabulary = config.vocab_size as u32;
     let elements: i64 = expected_tensors(&config)
         .iter()

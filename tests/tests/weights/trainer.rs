@@ -8,7 +8,7 @@ use anytime_learner::checkpoint::publishable;
 use anytime_learner::desk::JobContext;
 use anytime_learner::server::{Config as ServerConfig, run};
 use anytime_learner::train::{Trainer, supervised_row};
-use anytime_policy::{Config, Tokenizer, Weights, read_weights};
+use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{WeightsVersion, v1};
@@ -133,7 +133,7 @@ fn spec() -> v1::JobSpec {
 
 /// The job's thread.
 fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
-    let config = Config::load(model).unwrap();
+    let config = ModelConfig::load(model).unwrap();
     let tokenizer = Tokenizer::load(model).unwrap();
     let masters = read_weights(model, &config, Kind::Float, Device::Cpu).unwrap();
     let vocabulary = tokenizer.vocabulary_size();

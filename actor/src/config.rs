@@ -46,7 +46,7 @@ pub struct Args {
 
 /// What an actor runs with.
 #[derive(Clone, Debug)]
-pub struct Configuration {
+pub struct ActorConfig {
     /// Address of the learner.
     pub learner: String,
     /// Address of the verifier.
@@ -63,10 +63,10 @@ pub struct Configuration {
     pub verify_patience: Duration,
 }
 
-/// See [`Configuration::verify_patience`].
+/// See [`ActorConfig::verify_patience`].
 pub const VERIFY_PATIENCE: Duration = Duration::from_secs(60);
 
-impl Configuration {
+impl ActorConfig {
     /// Checks the arguments and looks for the device.
     ///
     /// # Errors

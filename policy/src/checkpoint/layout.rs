@@ -1,15 +1,11 @@
-//! Model directories as Hugging Face lays them out: reading weights, exporting a whole directory.
-
-mod read;
-mod write;
+//! The names of the files in a model directory.
 
 use std::path::{Path, PathBuf};
 
-pub use read::{check_weights, read_weights};
-pub use write::write_checkpoint;
-
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
+/// All weights in one file.
+pub(super) const SINGLE_FILE: &str = "model.safetensors";
+/// Which shard holds which tensor, where there are several.
+pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Files beside the weights that a model directory may have and that a user of it may need.
 const ASSETS: [&str; 12] = [
