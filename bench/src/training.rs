@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use anytime_learner::desk::QueuedGroup;
+use anytime_learner::jobs::context::QueuedGroup;
 use anytime_learner::train::{Trainer, training_rows};
 use anytime_objectives::objective;
 use anytime_policy::TreeBatch;

@@ -2,22 +2,19 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
-pub mod bootstrap;
 pub mod checkpoint;
 pub mod data;
-pub mod desk;
-pub mod evaluate;
-pub mod generations;
-pub mod hall;
+pub mod evaluation;
 pub mod jobs;
-pub mod replay;
-mod reply_stream;
+mod lock;
+pub mod queue;
+pub mod rollouts;
+mod rpc;
+pub mod run;
 pub mod server;
-mod statuses;
-pub mod tally;
+pub mod server_state;
 pub mod train;
 pub mod weights;
-pub mod work;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +22,7 @@ use std::sync::Arc;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
-use crate::desk::JobContext;
+use crate::jobs::context::JobContext;
 
 /// Checks a specification against the files that it names, and fills its defaults in.
 pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<JobSettings, InvalidSetting> + Send + Sync>;

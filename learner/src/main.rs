@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use anytime_learner::args::Args;
-use anytime_learner::{server, work};
+use anytime_learner::{run as work, server};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
 

@@ -17,16 +17,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::hall::Hall;
 use crate::jobs::registry::JobRegistry;
 use crate::jobs::runner;
-use crate::jobs::service::JobDesk;
-use crate::replay::exchange::Exchange;
-use crate::replay::link::RedisLink;
-use crate::replay::monitor;
-use crate::replay::service::Rollouts;
-use crate::weights::service::Weights;
-use crate::weights::shelf::WeightsShelf;
+use crate::queue::redis::RedisLink;
+use crate::rollouts::broker::Exchange;
+use crate::rollouts::monitor;
+use crate::rpc::jobs::JobDesk;
+use crate::rpc::rollouts::Rollouts;
+use crate::rpc::weights::Weights;
+use crate::server_state::Hall;
+use crate::weights::store::WeightsShelf;
 use crate::{RunJob, Validate};
 
 /// What is kept of the time to end for the exit itself.

@@ -13,7 +13,7 @@ use tracing::error;
 use super::events::{EventLog, read_after};
 use super::store::{events_path, save_cancellation, save_job};
 use super::{has_ended, timestamp};
-use crate::replay::lock;
+use crate::lock::lock;
 
 /// Steps follow each other quickly; the job's file is written no more often than this for their sake.
 const SAVE_EVERY: Duration = Duration::from_secs(2);

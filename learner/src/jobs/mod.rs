@@ -1,13 +1,13 @@
 //! Jobs: what was submitted, how far it is, and what happened.
 //!
 //! [`store`] is the disk, [`events`] the log of one job on it, [`entry`] one job in memory, [`registry`] all of them,
-//! [`runner`] the thread that runs them, [`service`] what clients call.
+//! [`runner`] the thread that runs them.
 
+pub mod context;
 pub mod entry;
 pub mod events;
 pub mod registry;
 pub mod runner;
-pub mod service;
 pub mod store;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -17,7 +17,7 @@ use super::entry::JobEntry;
 use super::events::EventLog;
 use super::store::{JobStore, events_path};
 use super::timestamp;
-use crate::replay::lock;
+use crate::lock::lock;
 
 #[derive(Default)]
 struct Jobs {

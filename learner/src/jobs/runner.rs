@@ -10,8 +10,8 @@ use tracing::{error, info};
 
 use super::entry::JobEntry;
 use crate::RunJob;
-use crate::desk::{DeskError, Interrupted, JobContext};
-use crate::hall::Hall;
+use crate::jobs::context::{DeskError, Interrupted, JobContext};
+use crate::server_state::Hall;
 
 /// Starts the thread. It ends when the process is to end and the job under way has let go.
 ///

@@ -13,7 +13,7 @@ use super::micro_batch::micro_batches;
 use super::optimiser::AdamW;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
-use crate::desk::{Interrupted, QueuedGroup};
+use crate::jobs::context::{Interrupted, QueuedGroup};
 
 /// Elements of the logits that exist at a time: 30 MB in f32 on CPU, which stays in the last cache, and which malloc
 /// keeps for the next chunk: blocks above 32 MiB go back to the system, and every page of the next one is a fault.

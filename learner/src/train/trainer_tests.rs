@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::rows::{TrainingRow, supervised_row};
 use super::trainer::Trainer;
-use crate::desk::QueuedGroup;
+use crate::jobs::context::QueuedGroup;
 
 const CONFIG: &str = r#"{
     "model_type": "qwen2", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
@@ -148,7 +148,7 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, trainer: &Trainer) {
     }
 }
 
-fn go_on() -> Result<(), crate::desk::Interrupted> {
+fn go_on() -> Result<(), crate::jobs::context::Interrupted> {
     Ok(())
 }
 
@@ -282,9 +282,9 @@ fn an_interrupted_step_stops() {
     let mut trainer = trainer(&settings);
     let groups = [group(0, 0, &trainer)];
     let error = trainer
-        .policy_step(&groups, 0, &|| Err(crate::desk::Interrupted::Cancelled))
+        .policy_step(&groups, 0, &|| Err(crate::jobs::context::Interrupted::Cancelled))
         .expect_err("interrupted");
-    assert!(error.downcast_ref::<crate::desk::Interrupted>().is_some());
+    assert!(error.downcast_ref::<crate::jobs::context::Interrupted>().is_some());
 }
 
 /// A trainer of AdaptThink and two groups with one forced trace and one that is kept from ending at once.

@@ -1,7 +1,6 @@
-//! The weights as actors get them: [`shelf`] holds the current and the previous version of each job in memory, and the
-//! last `steps` between versions as deltas; [`service`] announces and sends them. A crash costs nothing: the trainer
+//! The weights as actors get them: [`store`] holds the current and the previous version of each job in memory, and the
+//! last [`deltas`] between versions as deltas; `rpc::weights` announces and sends them. A crash costs nothing: the trainer
 //! publishes again when it resumes, and actors fetch the whole once.
 
-pub mod service;
-pub mod shelf;
-mod steps;
+pub(crate) mod deltas;
+pub mod store;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use anytime_learner::desk::{DeskError, Interrupted, JobContext};
+use anytime_learner::jobs::context::{DeskError, Interrupted, JobContext};
 use anytime_proto::generations::{DIRECTORY, KeptProblem, ProblemHead, step_file};
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use tempfile::TempDir;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anytime_learner::replay::link::RedisLink;
-use anytime_learner::replay::reader::GroupReader;
-use anytime_learner::replay::stream::{GroupStream, PushOutcome, Settlement};
+use anytime_learner::queue::reader::GroupReader;
+use anytime_learner::queue::redis::RedisLink;
+use anytime_learner::queue::stream::{GroupStream, PushOutcome, Settlement};
 use anytime_proto::JobId;
 use redis::AsyncCommands as _;
 

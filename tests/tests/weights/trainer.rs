@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use anytime_learner::checkpoint::publishable;
-use anytime_learner::desk::JobContext;
+use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{Config as ServerConfig, run};
 use anytime_learner::train::{Trainer, supervised_row};
 use anytime_policy::{Config, Tokenizer, Weights, read_weights};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anytime_learner::desk::JobContext;
+use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{Config, run};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anytime_learner::desk::{JobContext, PublishedTensor, PublishedWeights, TrainingOpening};
+use anytime_learner::jobs::context::{JobContext, PublishedTensor, PublishedWeights, TrainingOpening};
 use anytime_proto::{WeightsVersion, v1};
 use bytes::Bytes;
 

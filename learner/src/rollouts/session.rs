@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use anytime_proto::{ActorId, GroupId, JobId, v1};
 
-use super::leases::{Inventory, LeaseBook, LeaseRules};
-use super::stream::{GroupStream, Survey};
-use crate::desk::{ProblemSource, TrainingOpening};
+use super::lease_table::{Inventory, LeaseBook, LeaseRules};
+use crate::jobs::context::{ProblemSource, TrainingOpening};
+use crate::queue::stream::{GroupStream, Survey};
 
 /// A job whose problems are all skipped fails after a step's worth of them, but not before this number.
 const FEWEST_SKIPPED_IN_A_ROW: u64 = 16;

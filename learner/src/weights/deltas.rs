@@ -23,10 +23,10 @@ use metrics::{gauge, histogram};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::shelf::HeldVersion;
+use super::store::HeldVersion;
 
 /// Steps in a row that are sent at most: actors further behind are rare, and what they miss approaches the whole.
-pub(super) const MAX_STEPS: usize = 4;
+pub(crate) const MAX_STEPS: usize = 4;
 
 /// How long a fetch waits for a step that is being encoded; the whole is sent after that.
 const ENCODING_PATIENCE: Duration = Duration::from_secs(20);
@@ -35,10 +35,10 @@ const ENCODING_PATIENCE: Duration = Duration::from_secs(20);
 const ENCODING_SHARE: usize = 4;
 
 /// A finished step: every block that changed.
-pub(super) struct EncodedStep {
-    pub(super) blocks: Vec<Block>,
+pub(crate) struct EncodedStep {
+    pub(crate) blocks: Vec<Block>,
     /// Compressed, over all blocks.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone)]
@@ -50,7 +50,7 @@ enum Progress {
 }
 
 /// The way from one version to the next.
-pub(super) struct Step {
+pub(crate) struct Step {
     from: v1::WeightsId,
     to: v1::WeightsId,
     progress: watch::Receiver<Progress>,
@@ -58,7 +58,7 @@ pub(super) struct Step {
 
 impl Step {
     /// Starts to encode. The thread ends by itself; the caller joins it before it starts another one.
-    pub(super) fn start(base: Arc<HeldVersion>, new: Arc<HeldVersion>) -> (Arc<Self>, Option<JoinHandle<()>>) {
+    pub(crate) fn start(base: Arc<HeldVersion>, new: Arc<HeldVersion>) -> (Arc<Self>, Option<JoinHandle<()>>) {
         let (sender, progress) = watch::channel(Progress::Encoding);
         let step = Arc::new(Self {
             from: base.id(),
@@ -101,11 +101,11 @@ impl Step {
 
 /// The last steps of a job, each starting where the one before ends.
 #[derive(Default)]
-pub(super) struct Steps(VecDeque<Arc<Step>>);
+pub(crate) struct Steps(VecDeque<Arc<Step>>);
 
 impl Steps {
     /// Appends a step, and drops what will never be sent: `whole` are the bytes of all tensors.
-    pub(super) fn push(&mut self, step: Arc<Step>, whole: u64) {
+    pub(crate) fn push(&mut self, step: Arc<Step>, whole: u64) {
         self.0.push_back(step);
         let mut total = 0;
         let kept = self.0.iter().rev().take(MAX_STEPS).take_while(|step| {
@@ -117,7 +117,7 @@ impl Steps {
     }
 
     /// The steps that lead from one version to another; empty where none do.
-    pub(super) fn between(&self, from: &v1::WeightsId, to: &v1::WeightsId) -> Vec<Arc<Step>> {
+    pub(crate) fn between(&self, from: &v1::WeightsId, to: &v1::WeightsId) -> Vec<Arc<Step>> {
         // From the back: weights may come back to what they were.
         let Some(end) = self.0.iter().rposition(|step| step.to == *to) else {
             return Vec::new();
@@ -131,7 +131,7 @@ impl Steps {
 
 /// The encoded steps, once all are there; None where one is useless or late, or all together are not smaller than the
 /// whole, of `whole` bytes.
-pub(super) async fn encoded(steps: &[Arc<Step>], whole: u64) -> Option<Vec<Arc<EncodedStep>>> {
+pub(crate) async fn encoded(steps: &[Arc<Step>], whole: u64) -> Option<Vec<Arc<EncodedStep>>> {
     if steps.is_empty() {
         return None;
     }

@@ -3,8 +3,8 @@
 use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 
-use crate::bootstrap;
-use crate::tally::Tally;
+use crate::evaluation::bootstrap;
+use crate::evaluation::counts::Tally;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;

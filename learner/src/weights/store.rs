@@ -13,9 +13,9 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::steps::{Step, Steps};
-use crate::desk::PublishedWeights;
-use crate::replay::lock;
+use super::deltas::{Step, Steps};
+use crate::jobs::context::PublishedWeights;
+use crate::lock::lock;
 
 /// Below this size threads cost more than they bring.
 const HASHED_BY_ONE_THREAD: usize = 16 * 1024 * 1024;
@@ -229,7 +229,7 @@ impl WeightsShelf {
     }
 
     /// The steps that lead from a base to a held version; empty where none do.
-    pub(super) fn steps_between(&self, base: &v1::WeightsId, held: &HeldVersion) -> Vec<Arc<Step>> {
+    pub(crate) fn steps_between(&self, base: &v1::WeightsId, held: &HeldVersion) -> Vec<Arc<Step>> {
         let jobs = lock(&self.jobs);
         let shelf = jobs.get(&held.job_id);
         shelf.map_or_else(Vec::new, |shelf| shelf.steps.between(base, &held.id()))

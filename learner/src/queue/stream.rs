@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use anytime_proto::JobId;
 use redis::Script;
 
-use super::link::{RedisLink, RedisUnavailable};
+use super::redis::{RedisLink, RedisUnavailable};
 
 /// The consumer group of every stream.
 pub(super) const CONSUMER_GROUP: &str = "learner";
@@ -276,7 +276,7 @@ impl GroupStream {
     }
 
     /// Redis came back without its data: makes the monitor put that right.
-    pub(super) fn keys_are_gone(&self) -> RedisUnavailable {
+    pub(crate) fn keys_are_gone(&self) -> RedisUnavailable {
         let error = RedisUnavailable("the keys of the job are gone".to_owned());
         self.link.mark_down(&error);
         error

@@ -4,8 +4,8 @@ use anytime_proto::generations::LookupError;
 use anytime_proto::{JobId, WeightsVersion};
 use tonic::Status;
 
-use crate::replay::exchange::PushError;
-use crate::replay::link::RedisUnavailable;
+use crate::queue::redis::RedisUnavailable;
+use crate::rollouts::broker::PushError;
 
 pub(crate) fn redis_unavailable(error: &RedisUnavailable) -> Status {
     Status::unavailable(error.to_string())

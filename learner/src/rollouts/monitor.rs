@@ -9,10 +9,10 @@ use metrics::gauge;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
-use super::exchange::Exchange;
-use super::link::RedisUnavailable;
-use super::lock;
-use super::stream::GroupStream;
+use super::broker::Exchange;
+use crate::lock::lock;
+use crate::queue::redis::RedisUnavailable;
+use crate::queue::stream::GroupStream;
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use anytime_proto::v1;
 use anytime_service::metric_names as names;
 use metrics::gauge;
 
-use crate::desk::QueuedGroup;
-use crate::tally::Tally;
+use crate::evaluation::counts::Tally;
+use crate::jobs::context::QueuedGroup;
 
 /// Means over the groups of a step.
 pub(super) struct GroupFigures {

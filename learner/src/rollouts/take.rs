@@ -12,15 +12,15 @@ use metrics::counter;
 use prost::Message as _;
 use tracing::{debug, error, info, warn};
 
-use super::evaluation::EvaluationBook;
-use super::exchange::Exchange;
-use super::leases::Judgement;
-use super::link::RedisUnavailable;
-use super::lock;
-use super::reader::{Entry, GroupReader};
-use super::stream::{GroupStream, Settlement};
-use super::training::Training;
-use crate::desk::{QueuedGroup, TrainingOpening};
+use super::broker::Exchange;
+use super::evaluation_leases::EvaluationBook;
+use super::lease_table::Judgement;
+use super::session::Training;
+use crate::jobs::context::{QueuedGroup, TrainingOpening};
+use crate::lock::lock;
+use crate::queue::reader::{Entry, GroupReader};
+use crate::queue::redis::RedisUnavailable;
+use crate::queue::stream::{GroupStream, Settlement};
 
 /// The trainer looks into the queue at least so often, for entries that no push of this process announced.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -289,7 +289,7 @@ impl Exchange {
 async fn open_and_settle(
     stream: &GroupStream,
     opening: &TrainingOpening,
-) -> Result<super::stream::Survey, RedisUnavailable> {
+) -> Result<crate::queue::stream::Survey, RedisUnavailable> {
     let survey = stream.open().await?;
     let is_below = |sequence: &u64| *sequence < opening.next_sequence_from;
     let is_consumed = |sequence: &u64| is_below(sequence) || opening.consumed.contains(sequence);

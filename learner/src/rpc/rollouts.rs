@@ -8,8 +8,8 @@ use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{ActorId, v1};
 use tonic::{Request, Response, Status};
 
-use super::exchange::Exchange;
-use crate::statuses;
+use super::status as statuses;
+use crate::rollouts::broker::Exchange;
 
 /// Leases given by one answer.
 const MOST_LEASES: u32 = 256;

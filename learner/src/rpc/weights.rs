@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::shelf::{HeldVersion, WeightsShelf};
-use super::steps::{self, EncodedStep, Step};
-use crate::replay::exchange::Exchange;
-use crate::reply_stream::{ReplyStream, reply_stream};
-use crate::statuses;
+use super::status as statuses;
+use super::stream::{ReplyStream, reply_stream};
+use crate::rollouts::broker::Exchange;
+use crate::weights::deltas::{self, EncodedStep, Step};
+use crate::weights::store::{HeldVersion, WeightsShelf};
 
 /// Chunks that wait for the connection, in each stream.
 const CHUNKS_AHEAD: usize = 2;
@@ -128,7 +128,7 @@ async fn send_version(
     sender: &mpsc::Sender<v1::FetchWeightsResponse>,
 ) -> Result<(), Status> {
     send_part(Part::Manifest(held.manifest.clone()), sender).await?;
-    match steps::encoded(steps, held.tensor_bytes()).await {
+    match deltas::encoded(steps, held.tensor_bytes()).await {
         Some(steps) => send_steps(base, &steps, sender).await,
         None => send_whole(held, skip_assets, sender).await,
     }

@@ -16,13 +16,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::evaluation::EvaluationBook;
-use super::leases::{GivenBack, PushCheck};
-use super::link::{RedisLink, RedisUnavailable};
-use super::lock;
-use super::presence::Presence;
-use super::stream::{PushOutcome, Settlement};
-use super::training::{Training, training_sequence};
+use super::actors::Presence;
+use super::evaluation_leases::EvaluationBook;
+use super::lease_table::{GivenBack, PushCheck};
+use super::session::{Training, training_sequence};
+use crate::lock::lock;
+use crate::queue::redis::{RedisLink, RedisUnavailable};
+use crate::queue::stream::{PushOutcome, Settlement};
 
 /// Why a push was refused.
 #[derive(Debug, thiserror::Error)]

@@ -10,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::entry::JobEntry;
-use super::registry::JobRegistry;
-use crate::reply_stream::{ReplyStream, reply_stream};
-use crate::{Validate, statuses};
+use super::status as statuses;
+use super::stream::{ReplyStream, reply_stream};
+use crate::Validate;
+use crate::jobs::entry::JobEntry;
+use crate::jobs::registry::JobRegistry;
 
 /// Events read at once for a watcher.
 const EVENTS_PER_READ: usize = 500;

@@ -13,10 +13,10 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::{JobId, WeightsVersion, v1};
 use bytes::Bytes;
 
-use crate::hall::Hall;
 use crate::jobs::entry::JobEntry;
-use crate::replay::lock;
-use crate::replay::reader::GroupReader;
+use crate::lock::lock;
+use crate::queue::reader::GroupReader;
+use crate::server_state::Hall;
 
 /// Progress of an evaluation is an event no more often than this.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::ActorId;
 
-use super::lock;
+use crate::lock::lock;
 
 /// How long an actor may be away: a connection that broke is made again sooner.
 pub const GRACE: Duration = Duration::from_secs(10);

@@ -11,10 +11,10 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tracing::info;
 
-use super::run::RunningJob;
+use super::job::RunningJob;
 use super::{Prepared, training_plan};
-use crate::desk::{DeskError, Interrupted};
-use crate::evaluate::evaluation_leases;
+use crate::evaluation::result::evaluation_leases;
+use crate::jobs::context::{DeskError, Interrupted};
 
 /// Problems measured together.
 const PROBLEMS_AT_A_TIME: usize = 512;

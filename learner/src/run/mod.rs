@@ -1,18 +1,18 @@
 //! What a job does on its thread: prepare, then train, fine-tune or evaluate.
 
-mod group_figures;
+mod figures;
+mod job;
+mod order;
 mod plan;
 mod prepare;
 mod reference;
-mod run;
 mod sft;
-mod training;
-mod training_order;
+mod train;
 
+pub use job::run_job;
+pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, PromptAndCompletion, prepare};
-pub use run::run_job;
-pub use training_order::TrainingOrder;
 
 use std::path::Path;
 

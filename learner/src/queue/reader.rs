@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadReply};
 use redis::{RedisResult, Value};
 
-use super::link::RedisUnavailable;
+use super::redis::RedisUnavailable;
 use super::stream::{CONSUMER_GROUP, GroupStream};
 
 /// Name of the trainer within the consumer group: the same after a restart, so that it gets its entries back.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anytime_learner::replay::MAX_FAILURES;
-use anytime_learner::replay::leases::{GivenBack, Inventory, Judgement, LeaseBook, LeaseRules, PushCheck};
+use anytime_learner::rollouts::MAX_FAILURES;
+use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, Judgement, LeaseBook, LeaseRules, PushCheck};
 use anytime_proto::v1::WaitReason;
 use anytime_proto::{ActorId, WeightsVersion};
 use proptest::prelude::*;

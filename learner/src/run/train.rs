@@ -9,12 +9,12 @@ use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
 
-use super::group_figures::{GroupFigures, show_study_figures};
+use super::figures::{GroupFigures, show_study_figures};
+use super::job::RunningJob;
+use super::order::TrainingOrder;
 use super::reference::measure_references;
-use super::run::RunningJob;
-use super::training_order::TrainingOrder;
 use super::training_plan;
-use crate::desk::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
+use crate::jobs::context::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
 use crate::train::StepFigures;
 
 /// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jobs::entry::JobEntry;
 use crate::jobs::registry::JobRegistry;
-use crate::replay::exchange::Exchange;
-use crate::weights::shelf::WeightsShelf;
+use crate::rollouts::broker::Exchange;
+use crate::weights::store::WeightsShelf;
 
 /// See the module.
 pub struct Hall {

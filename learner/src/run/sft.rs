@@ -7,9 +7,9 @@ use anytime_service::metric_names as names;
 use metrics::{counter, gauge, histogram};
 use tracing::info;
 
-use super::run::RunningJob;
-use super::training_order::TrainingOrder;
-use crate::desk::Interrupted;
+use super::job::RunningJob;
+use super::order::TrainingOrder;
+use crate::jobs::context::Interrupted;
 use crate::train::supervised_row;
 
 /// Steps between two events of an sft job, whose steps are short.
