@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use anytime_learner::jobs::context::QueuedGroup;
 use anytime_learner::train::{Trainer, training_rows};
 use anytime_objectives::objective;
 use anytime_policy::TreeBatch;
@@ -177,7 +176,7 @@ pub fn measure(model: LoadedModel, case: &TrainingCase, kind: Kind, repetitions:
     let mut group = case.group(model.config.vocab_size);
     fill_behaviour(&mut group, &settings, &model)?;
     anytime_proto::check_group(&group)?;
-    let groups = [QueuedGroup { sequence: 0, group }];
+    let groups = [&group];
     let vocabulary = model.config.vocab_size as u32;
     let device = model.decoder()?.device();
     let mut trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device);

@@ -9,7 +9,7 @@ use anytime_service::exit;
 use anytime_service::telemetry::TelemetryArgs;
 use clap::Parser;
 
-use crate::server::Config;
+use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
 #[derive(Clone, Debug, Parser)]
@@ -59,8 +59,8 @@ impl Args {
     }
 
     /// What the learner runs on.
-    pub fn config(&self) -> Config {
-        Config {
+    pub fn config(&self) -> LearnerConfig {
+        LearnerConfig {
             redis: self.redis.clone(),
             root: self.root.clone(),
             runs_directory: self.runs_dir.clone(),

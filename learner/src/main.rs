@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use anytime_learner::args::Args;
-use anytime_learner::{run as work, server};
+use anytime_learner::{run as job, server};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
 
@@ -35,8 +35,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
             args.config(),
             listener,
             token,
-            Arc::new(work::validate),
-            Arc::new(work::run_job),
+            Arc::new(job::validate),
+            Arc::new(job::run_job),
         )
         .await
     });

@@ -5,7 +5,7 @@ use anytime_proto::v1;
 
 /// Sums over all groups added.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct TraceCounts {
     traces: u64,
     finished: u64,
     overthinking: u64,
@@ -15,7 +15,7 @@ pub struct Tally {
     generated_tokens: u64,
 }
 
-impl Tally {
+impl TraceCounts {
     /// Adds a group; `rewards` is r[g][s], the mean score of each of its traces at each budget.
     pub fn add(&mut self, group: &v1::ScoredGroup, rewards: &[Vec<f64>]) {
         self.overthinking += rewards.iter().filter(|row| is_overthinking(row)).count() as u64;

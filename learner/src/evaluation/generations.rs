@@ -5,13 +5,13 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use anytime_objectives::ScoreTable;
 use anytime_policy::Tokenizer;
 use anytime_proto::generations::{DIRECTORY, KeptNode, KeptProblem, KeptSummary, KeptTrace, ProblemHead, step_file};
 use anytime_proto::{ShortName as _, v1};
 
 use crate::data::ProblemRow;
-use crate::jobs::store::sync_directory;
-use anytime_objectives::ScoreTable;
+use crate::durable::sync_directory;
 
 /// What is needed to make texts of tokens.
 pub struct Reading<'a> {

@@ -4,7 +4,7 @@ use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 
 use crate::evaluation::bootstrap;
-use crate::evaluation::counts::Tally;
+use crate::evaluation::counts::TraceCounts;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;
@@ -43,7 +43,7 @@ pub fn evaluation_leases(
 pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::EvaluationResult {
     // One column per budget, and the anytime accuracy behind them.
     let mut columns: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len() + 1];
-    let mut tally = Tally::default();
+    let mut counts = TraceCounts::default();
     for group in groups {
         let rewards = ScoreTable::of_group(group).mean_per_budget();
         let mut of_problem = 0.0;
@@ -53,7 +53,7 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
             of_problem += mean / budgets.len() as f64;
         }
         columns[budgets.len()].push(of_problem);
-        tally.add(group, &rewards);
+        counts.add(group, &rewards);
     }
     let intervals = bootstrap::intervals(&columns);
     let (accuracy_intervals, anytime_interval) = intervals.split_at(budgets.len());
@@ -68,13 +68,13 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
         ci95,
         anytime,
         anytime_ci95,
-        mean_thinking_tokens: tally.mean_thinking_tokens(),
+        mean_thinking_tokens: counts.mean_thinking_tokens(),
         problems: groups.len() as u32,
         samples: groups.first().map_or(0, |group| group.traces.len() as u32),
-        generated_tokens: tally.generated_tokens(),
-        formatted_share: tally.formatted_share(),
-        finished_share: tally.finished_share(),
-        overthinking_share: tally.overthinking_share(),
+        generated_tokens: counts.generated_tokens(),
+        formatted_share: counts.formatted_share(),
+        finished_share: counts.finished_share(),
+        overthinking_share: counts.overthinking_share(),
         accuracy_low: accuracy_intervals.iter().map(|interval| interval.low).collect(),
         accuracy_high: accuracy_intervals.iter().map(|interval| interval.high).collect(),
         anytime_low: anytime_interval.low,

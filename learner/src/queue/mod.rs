@@ -1,4 +1,5 @@
-//! The replay queue in Redis.
+//! The replay queue in Redis: [`redis`](mod@redis) is the connection, [`stream`] the queue of one job, and [`reader`]
+//! reads it for the trainer.
 
 pub mod reader;
 pub mod redis;

@@ -127,7 +127,7 @@ impl GroupReader {
                 .query_async(&mut connection)
                 .await
         };
-        let reply = self.stream.link().run(read).await?.unwrap_or_default();
+        let reply = self.stream.redis().run(read).await?.unwrap_or_default();
         Ok(reply.keys.into_iter().flat_map(|key| key.ids).map(entry_of).collect())
     }
 
@@ -147,7 +147,7 @@ impl GroupReader {
                     .query_async(&mut connection)
                     .await
             };
-            let page = self.stream.link().run(pending).await?;
+            let page = self.stream.redis().run(pending).await?;
             let Some((last, ..)) = page.last() else {
                 break;
             };
@@ -175,7 +175,7 @@ impl GroupReader {
                     .query_async(&mut connection)
                     .await
             };
-            let reply = self.stream.link().run(claim).await?;
+            let reply = self.stream.redis().run(claim).await?;
             for claimed in reply.claimed {
                 let is_new = !self.handed_out.contains(&claimed.id) && !self.recovered.contains(&claimed.id);
                 if is_new {
@@ -198,7 +198,7 @@ impl GroupReader {
                 .query_async(&mut connection)
                 .await
         };
-        let reply = self.stream.link().run(range).await?;
+        let reply = self.stream.redis().run(range).await?;
         Ok(reply.ids.into_iter().next().map(entry_of))
     }
 }

@@ -21,7 +21,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct RedisUnavailable(pub String);
 
 /// See the module.
-pub struct RedisLink {
+pub struct RedisConnection {
     client: Client,
     /// Without user name and password.
     address: String,
@@ -29,7 +29,7 @@ pub struct RedisLink {
     is_up: watch::Sender<bool>,
 }
 
-impl RedisLink {
+impl RedisConnection {
     /// Connects, so that a wrong address ends the process before it serves.
     ///
     /// # Errors
@@ -37,17 +37,18 @@ impl RedisLink {
     pub async fn connect(url: &str) -> Result<Self, ExitError> {
         let client = Client::open(url).map_err(|error| ExitError::configuration(format!("--redis: {error}")))?;
         let address = client.get_connection_info().addr().to_string();
-        let link = Self {
+        let redis_connection = Self {
             client,
             address,
             connection: Mutex::new(None),
             is_up: watch::Sender::new(false),
         };
-        link.ping()
+        redis_connection
+            .ping()
             .await
-            .map_err(|error| ExitError::configuration(format!("--redis {}: {error}", link.address)))?;
-        link.is_up.send_replace(true);
-        Ok(link)
+            .map_err(|error| ExitError::configuration(format!("--redis {}: {error}", redis_connection.address)))?;
+        redis_connection.is_up.send_replace(true);
+        Ok(redis_connection)
     }
 
     /// Whether the last command was answered, and what followed an outage was put right.

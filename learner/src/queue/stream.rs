@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use anytime_proto::JobId;
 use redis::Script;
 
-use super::redis::{RedisLink, RedisUnavailable};
+use super::redis::{RedisConnection, RedisUnavailable};
 
 /// The consumer group of every stream.
 pub(super) const CONSUMER_GROUP: &str = "learner";
@@ -128,7 +128,7 @@ pub struct Survey {
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct GroupStream {
-    link: Arc<RedisLink>,
+    redis: Arc<RedisConnection>,
     groups_key: String,
     seen_key: String,
     owner: String,
@@ -136,19 +136,19 @@ pub struct GroupStream {
 
 impl GroupStream {
     /// The queue of a job; `owner` tells it from an earlier job with the same id.
-    pub fn new(link: Arc<RedisLink>, job_id: &JobId, owner: String) -> Self {
+    pub fn new(redis: Arc<RedisConnection>, job_id: &JobId, owner: String) -> Self {
         let groups_key = format!("anytime:{job_id}:groups");
         let seen_key = format!("anytime:{job_id}:seen");
         Self {
-            link,
+            redis,
             groups_key,
             seen_key,
             owner,
         }
     }
 
-    pub(super) fn link(&self) -> &RedisLink {
-        &self.link
+    pub(super) fn redis(&self) -> &RedisConnection {
+        &self.redis
     }
 
     pub(super) fn groups_key(&self) -> &str {
@@ -163,7 +163,7 @@ impl GroupStream {
         let mut call = OPEN.key(&self.groups_key);
         call.key(&self.seen_key).arg(&self.owner).arg(CONSUMER_GROUP);
         let seen: HashMap<String, String> = self
-            .link
+            .redis
             .run(async |mut connection| call.invoke_async(&mut connection).await)
             .await?;
         let mut survey = Survey::default();
@@ -201,7 +201,7 @@ impl GroupStream {
             .arg(bound)
             .arg(taken);
         let answer: String = self
-            .link
+            .redis
             .run(async |mut connection| call.invoke_async(&mut connection).await)
             .await?;
         match answer.as_str() {
@@ -227,7 +227,7 @@ impl GroupStream {
                 call.arg(*sequence);
             }
             let answer: String = self
-                .link
+                .redis
                 .run(async |mut connection| call.invoke_async(&mut connection).await)
                 .await?;
             if answer != "settled" {
@@ -257,7 +257,7 @@ impl GroupStream {
                 .query_async(&mut connection)
                 .await
         };
-        self.link.run(discard).await
+        self.redis.run(discard).await
     }
 
     /// Deletes the keys, when the job has ended.
@@ -272,13 +272,13 @@ impl GroupStream {
                 .query_async(&mut connection)
                 .await
         };
-        self.link.run(delete).await
+        self.redis.run(delete).await
     }
 
     /// Redis came back without its data: makes the monitor put that right.
     pub(crate) fn keys_are_gone(&self) -> RedisUnavailable {
         let error = RedisUnavailable("the keys of the job are gone".to_owned());
-        self.link.mark_down(&error);
+        self.redis.mark_down(&error);
         error
     }
 }

@@ -20,11 +20,11 @@ struct Streams {
 
 /// Counts open streams by actor.
 #[derive(Default)]
-pub struct Presence {
+pub struct Actors {
     actors: Mutex<HashMap<ActorId, Streams>>,
 }
 
-impl Presence {
+impl Actors {
     /// A stream of that actor has begun.
     pub fn arrived(&self, actor: &ActorId) {
         let mut actors = lock(&self.actors);

@@ -1,4 +1,4 @@
-//! The exchange: leases go out, groups come in. The one place where actors' requests, the trainer and Redis meet; keyed
+//! The broker: leases go out, groups come in. The one place where actors' requests, the trainer and Redis meet; keyed
 //! by job, so that several may run at once.
 //!
 //! The lock is never held across a wait. A group that goes into the queue is judged by the book, then by Redis in one
@@ -16,12 +16,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::actors::Presence;
-use super::evaluation_leases::EvaluationBook;
+use super::actors::Actors;
+use super::evaluation_leases::EvaluationLeases;
 use super::lease_table::{GivenBack, PushCheck};
-use super::session::{Training, training_sequence};
+use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
-use crate::queue::redis::{RedisLink, RedisUnavailable};
+use crate::queue::redis::{RedisConnection, RedisUnavailable};
 use crate::queue::stream::{PushOutcome, Settlement};
 
 /// Why a push was refused.
@@ -35,33 +35,33 @@ pub enum PushError {
     Unavailable(#[from] RedisUnavailable),
 }
 
-/// What one job has at the exchange.
+/// What one job has at the broker.
 #[derive(Default)]
-pub(super) struct Desk {
-    pub(super) training: Option<Training>,
-    pub(super) evaluation: Option<EvaluationBook>,
+pub(super) struct JobRollouts {
+    pub(super) training: Option<TrainingSession>,
+    pub(super) evaluation: Option<EvaluationLeases>,
     pub(super) version: Option<WeightsVersion>,
 }
 
 /// See the module.
-pub struct Exchange {
-    pub(super) link: Arc<RedisLink>,
-    pub(super) desks: Mutex<BTreeMap<JobId, Desk>>,
+pub struct RolloutBroker {
+    pub(super) redis: Arc<RedisConnection>,
+    pub(super) jobs: Mutex<BTreeMap<JobId, JobRollouts>>,
     /// Something may have become possible that was not: a lease, a group to take, an evaluation's end.
     pub(super) changed: Notify,
     /// Which actors are there.
-    pub presence: Presence,
+    pub actors: Actors,
     pub(super) shutdown: CancellationToken,
 }
 
-impl Exchange {
-    /// An exchange without jobs.
-    pub fn new(link: Arc<RedisLink>, shutdown: CancellationToken) -> Self {
+impl RolloutBroker {
+    /// An broker without jobs.
+    pub fn new(redis: Arc<RedisConnection>, shutdown: CancellationToken) -> Self {
         Self {
-            link,
-            desks: Mutex::new(BTreeMap::new()),
+            redis,
+            jobs: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
-            presence: Presence::default(),
+            actors: Actors::default(),
             shutdown,
         }
     }
@@ -111,21 +111,21 @@ impl Exchange {
     /// Leases what is to be had now: evaluations before training, for an evaluation holds its trainer up. No lease and no
     /// reason mean that Redis is unavailable.
     fn try_lease(&self, actor: &ActorId, count: usize, now: Instant) -> (v1::LeaseResponse, Option<Instant>) {
-        let is_up = self.link.is_up();
+        let is_up = self.redis.is_up();
         let mut leases = Vec::new();
         let mut wait_reason = v1::WaitReason::NoJob;
         let mut next_change: Option<Instant> = None;
-        let mut desks = lock(&self.desks);
-        for desk in desks.values_mut() {
-            desk.expire(now);
-            if let Some(evaluation) = &mut desk.evaluation {
+        let mut jobs = lock(&self.jobs);
+        for job in jobs.values_mut() {
+            job.expire(now);
+            if let Some(evaluation) = &mut job.evaluation {
                 while leases.len() < count
                     && let Some(lease) = evaluation.lease(actor, now)
                 {
                     leases.push(lease);
                 }
                 wait_reason = v1::WaitReason::AllLeased;
-            } else if let Some(training) = &mut desk.training {
+            } else if let Some(training) = &mut job.training {
                 if !is_up {
                     wait_reason = v1::WaitReason::Unspecified;
                     continue;
@@ -140,9 +140,9 @@ impl Exchange {
                     }
                 }
             }
-            next_change = [next_change, desk.next_change(now)].into_iter().flatten().min();
+            next_change = [next_change, job.next_change(now)].into_iter().flatten().min();
         }
-        drop(desks);
+        drop(jobs);
         if !leases.is_empty() {
             wait_reason = v1::WaitReason::Unspecified;
         }
@@ -186,49 +186,49 @@ impl Exchange {
         }
 
         let (sequence, stream, bound, taken) = {
-            let mut desks = lock(&self.desks);
-            let Some(desk) = desks.get_mut(&job_id) else {
+            let mut jobs = lock(&self.jobs);
+            let Some(job) = jobs.get_mut(&job_id) else {
                 return Ok(v1::PushStatus::Unwanted);
             };
-            if let Some(evaluation) = desk
+            if let Some(evaluation) = job
                 .evaluation
                 .as_mut()
                 .filter(|evaluation| evaluation.contains(&group_id))
             {
                 return Ok(evaluation.push(group));
             }
-            let (Some(training), Some(sequence)) = (&mut desk.training, training_sequence(&job_id, &group_id)) else {
+            let (Some(training), Some(sequence)) = (&mut job.training, training_sequence(&job_id, &group_id)) else {
                 return Ok(v1::PushStatus::Unwanted);
             };
             if !training.is_of_plan(sequence, &group) {
                 warn!(%job_id, %group_id, actor_id = %actor, "refused a group of another problem or plan");
                 return Ok(v1::PushStatus::Unwanted);
             }
-            match training.book.check_push(sequence, &actor, now) {
+            match training.leases.check_push(sequence, &actor, now) {
                 PushCheck::Duplicate => return Ok(v1::PushStatus::Duplicate),
                 PushCheck::Unwanted => return Ok(v1::PushStatus::Unwanted),
                 PushCheck::Admit => {}
             }
-            let bound = training.book.rules().queue_groups;
-            (sequence, training.stream.clone(), bound, training.book.taken_groups())
+            let bound = training.leases.rules().queue_groups;
+            (sequence, training.stream.clone(), bound, training.leases.taken_groups())
         };
         let outcome = stream.push(sequence, &group.encode_to_vec(), bound, taken).await?;
 
-        let mut desks = lock(&self.desks);
-        let Some(training) = desks.get_mut(&job_id).and_then(|desk| desk.training.as_mut()) else {
+        let mut jobs = lock(&self.jobs);
+        let Some(training) = jobs.get_mut(&job_id).and_then(|job| job.training.as_mut()) else {
             return Ok(v1::PushStatus::Unwanted);
         };
         match outcome {
             PushOutcome::Accepted => {
-                training.book.accepted(sequence);
+                training.leases.accepted(sequence);
                 Ok(v1::PushStatus::Accepted)
             }
             PushOutcome::Duplicate => {
-                training.book.accepted(sequence);
+                training.leases.accepted(sequence);
                 Ok(v1::PushStatus::Duplicate)
             }
             PushOutcome::Full => {
-                training.book.kept_by_actor(sequence, Instant::now());
+                training.leases.kept_by_actor(sequence, Instant::now());
                 Ok(v1::PushStatus::QueueFull)
             }
             PushOutcome::KeysGone => Err(stream.keys_are_gone().into()),
@@ -255,21 +255,21 @@ impl Exchange {
 
     fn give_back(&self, job_id: &JobId, group_id: &GroupId, actor: &ActorId, failure: Option<&str>) -> bool {
         let now = Instant::now();
-        let mut desks = lock(&self.desks);
-        let Some(desk) = desks.get_mut(job_id) else {
+        let mut jobs = lock(&self.jobs);
+        let Some(job) = jobs.get_mut(job_id) else {
             return false;
         };
-        if let Some(evaluation) = desk
+        if let Some(evaluation) = job
             .evaluation
             .as_mut()
             .filter(|evaluation| evaluation.contains(group_id))
         {
             return evaluation.give_back(group_id, actor, failure.is_some(), failure.unwrap_or_default(), now);
         }
-        let (Some(training), Some(sequence)) = (&mut desk.training, training_sequence(job_id, group_id)) else {
+        let (Some(training), Some(sequence)) = (&mut job.training, training_sequence(job_id, group_id)) else {
             return false;
         };
-        match training.book.give_back(sequence, actor, failure.is_some(), now) {
+        match training.leases.give_back(sequence, actor, failure.is_some(), now) {
             GivenBack::NotHeld => false,
             GivenBack::Again => true,
             GivenBack::Skipped => {
@@ -283,29 +283,29 @@ impl Exchange {
 
     /// A version has been published: what may be leased follows from it.
     pub fn set_version(&self, job_id: &JobId, version: WeightsVersion) {
-        let mut desks = lock(&self.desks);
-        let desk = desks.entry(job_id.clone()).or_default();
-        desk.version = Some(version);
-        if let Some(training) = &mut desk.training {
-            training.book.set_version(version);
+        let mut jobs = lock(&self.jobs);
+        let job = jobs.entry(job_id.clone()).or_default();
+        job.version = Some(version);
+        if let Some(training) = &mut job.training {
+            training.leases.set_version(version);
         }
-        drop(desks);
+        drop(jobs);
         self.changed.notify_waiters();
     }
 
     /// Takes back what has run out, and the leases of actors that are gone. Called again and again.
     pub fn tick(&self, now: Instant) {
-        let gone = self.presence.gone(now);
-        let mut desks = lock(&self.desks);
+        let gone = self.actors.gone(now);
+        let mut jobs = lock(&self.jobs);
         let mut count = 0;
-        for desk in desks.values_mut() {
-            count += desk.expire(now);
+        for job in jobs.values_mut() {
+            count += job.expire(now);
             for actor in &gone {
-                let from_training = desk
+                let from_training = job
                     .training
                     .as_mut()
-                    .map_or(0, |it| it.book.take_back_from(actor, now));
-                let from_evaluation = desk.evaluation.as_mut().map_or(0, |it| it.take_back_from(actor, now));
+                    .map_or(0, |it| it.leases.take_back_from(actor, now));
+                let from_evaluation = job.evaluation.as_mut().map_or(0, |it| it.take_back_from(actor, now));
                 let taken_back = from_training + from_evaluation;
                 if taken_back > 0 {
                     warn!(actor_id = %actor, groups = taken_back, "an actor is gone, its groups are leased again");
@@ -314,7 +314,7 @@ impl Exchange {
                 count += taken_back;
             }
         }
-        drop(desks);
+        drop(jobs);
         if count > 0 {
             self.changed.notify_waiters();
         }
@@ -323,8 +323,8 @@ impl Exchange {
     /// Settles in Redis that skipped sequences are not to be tried again after a restart. If that fails they are.
     pub async fn settle_skipped(&self) {
         let skipped: Vec<_> = {
-            let mut desks = lock(&self.desks);
-            let trainings = desks.values_mut().filter_map(|desk| desk.training.as_mut());
+            let mut jobs = lock(&self.jobs);
+            let trainings = jobs.values_mut().filter_map(|job| job.training.as_mut());
             trainings
                 .map(|training| (training.stream.clone(), training.take_skipped()))
                 .collect()
@@ -338,23 +338,23 @@ impl Exchange {
 
     /// Groups leased and groups queued, over all jobs.
     pub fn levels(&self) -> (u64, u64) {
-        let desks = lock(&self.desks);
+        let jobs = lock(&self.jobs);
         let mut leased = 0;
         let mut queued = 0;
-        for desk in desks.values() {
-            leased += desk.evaluation.as_ref().map_or(0, EvaluationBook::leased_groups);
-            if let Some(training) = &desk.training {
-                leased += training.book.leased_groups();
-                queued += training.book.queued_groups();
+        for job in jobs.values() {
+            leased += job.evaluation.as_ref().map_or(0, EvaluationLeases::leased_groups);
+            if let Some(training) = &job.training {
+                leased += training.leases.leased_groups();
+                queued += training.leases.queued_groups();
             }
         }
         (leased, queued)
     }
 }
 
-impl Desk {
+impl JobRollouts {
     fn expire(&mut self, now: Instant) -> u64 {
-        let from_training = self.training.as_mut().map_or(0, |training| training.book.expire(now));
+        let from_training = self.training.as_mut().map_or(0, |training| training.leases.expire(now));
         let from_evaluation = self.evaluation.as_mut().map_or(0, |evaluation| evaluation.expire(now));
         let expired = from_training + from_evaluation;
         if expired > 0 {
@@ -367,7 +367,7 @@ impl Desk {
         let training = self
             .training
             .as_ref()
-            .and_then(|training| training.book.next_change(now));
+            .and_then(|training| training.leases.next_change(now));
         let evaluation = self
             .evaluation
             .as_ref()

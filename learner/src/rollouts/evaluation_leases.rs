@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::{ActorId, GroupId, v1};
 
-use super::{MAX_FAILURES, pause_after};
+use super::retries::{MAX_FAILURES, pause_after};
 
 enum State {
     Waiting { not_before: Instant },
@@ -21,7 +21,7 @@ struct Item {
 }
 
 /// See the module.
-pub struct EvaluationBook {
+pub struct EvaluationLeases {
     items: Vec<Item>,
     by_group: HashMap<GroupId, usize>,
     done: usize,
@@ -29,7 +29,7 @@ pub struct EvaluationBook {
     failure: Option<String>,
 }
 
-impl EvaluationBook {
+impl EvaluationLeases {
     /// A book of leases, to be given out in this order.
     pub fn new(leases: Vec<v1::Lease>, now: Instant) -> Self {
         let by_group = leases

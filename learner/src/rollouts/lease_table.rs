@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anytime_proto::v1::WaitReason;
 use anytime_proto::{ActorId, WeightsVersion};
 
-use super::{MAX_FAILURES, pause_after};
+use super::retries::{MAX_FAILURES, pause_after};
 
 /// What stays the same over the life of a book.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ pub enum Judgement {
 
 /// See the module.
 #[derive(Debug)]
-pub struct LeaseBook {
+pub struct LeaseTable {
     rules: LeaseRules,
     version: Option<WeightsVersion>,
     /// No sequence from here on has been leased by this book.
@@ -122,7 +122,7 @@ pub struct LeaseBook {
     skipped_in_a_row: u64,
 }
 
-impl LeaseBook {
+impl LeaseTable {
     /// A book over what is known of the job's sequences. It leases nothing before a version is published.
     pub fn new(rules: LeaseRules, inventory: Inventory) -> Self {
         let trained_below = inventory.trained_below;

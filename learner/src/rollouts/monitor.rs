@@ -9,7 +9,7 @@ use metrics::gauge;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
-use super::broker::Exchange;
+use super::broker::RolloutBroker;
 use crate::lock::lock;
 use crate::queue::redis::RedisUnavailable;
 use crate::queue::stream::GroupStream;
@@ -24,67 +24,67 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes leases back as time passes, until the process ends.
-pub async fn watch_leases(exchange: Arc<Exchange>) {
+pub async fn watch_leases(broker: Arc<RolloutBroker>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = exchange.shutdown.cancelled() => return,
+            () = broker.shutdown.cancelled() => return,
             _ = interval.tick() => {}
         }
-        exchange.tick(Instant::now());
-        let (leased, queued) = exchange.levels();
+        broker.tick(Instant::now());
+        let (leased, queued) = broker.levels();
         gauge!(LEARNER_LEASED).set(leased as f64);
         gauge!(LEARNER_QUEUE_DEPTH).set(queued as f64);
     }
 }
 
 /// Notices when Redis goes away, and puts the books right when it is back, until the process ends.
-pub async fn watch_redis(exchange: Arc<Exchange>) {
+pub async fn watch_redis(broker: Arc<RolloutBroker>) {
     loop {
-        let is_up = exchange.link.is_up();
+        let is_up = broker.redis.is_up();
         tokio::select! {
-            () = exchange.shutdown.cancelled() => return,
+            () = broker.shutdown.cancelled() => return,
             () = tokio::time::sleep(PING_EVERY), if is_up => {}
-            () = exchange.link.wait_until_down(), if is_up => {}
+            () = broker.redis.wait_until_down(), if is_up => {}
             () = tokio::time::sleep(RETRY_EVERY), if !is_up => {}
         }
-        if !exchange.link.is_up() {
+        if !broker.redis.is_up() {
             // An error has been logged when it went down; it is tried again.
-            let _ = exchange.put_right().await;
+            let _ = broker.put_right().await;
             continue;
         }
-        if exchange.link.ping().await.is_ok() {
-            exchange.settle_skipped().await;
+        if broker.redis.ping().await.is_ok() {
+            broker.settle_skipped().await;
         }
     }
 }
 
-impl Exchange {
+impl RolloutBroker {
     /// Brings every open queue in line with what Redis holds after an outage.
     async fn put_right(&self) -> Result<(), RedisUnavailable> {
-        self.link.ping().await?;
+        self.redis.ping().await?;
         let streams: Vec<(JobId, GroupStream)> = {
-            let desks = lock(&self.desks);
-            let trainings = desks
+            let jobs = lock(&self.jobs);
+            let trainings = jobs
                 .iter()
-                .filter_map(|(job_id, desk)| Some((job_id.clone(), desk.training.as_ref()?)));
+                .filter_map(|(job_id, job)| Some((job_id.clone(), job.training.as_ref()?)));
             trainings
                 .map(|(job_id, training)| (job_id, training.stream.clone()))
                 .collect()
         };
         for (job_id, stream) in streams {
             let survey = stream.open().await?;
-            let mut desks = lock(&self.desks);
-            let Some(training) = desks.get_mut(&job_id).and_then(|desk| desk.training.as_mut()) else {
+            let mut jobs = lock(&self.jobs);
+            let Some(training) = jobs.get_mut(&job_id).and_then(|job| job.training.as_mut()) else {
                 continue;
             };
-            let lost = training.book.reconcile(&survey.queued, Instant::now());
+            let lost = training.leases.reconcile(&survey.queued, Instant::now());
             if lost > 0 {
                 warn!(%job_id, groups = lost, "redis lost groups of the queue, they are leased again");
             }
         }
-        self.link.mark_up();
+        self.redis.mark_up();
         self.changed.notify_waiters();
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! One job's training at the exchange: its lease book with what is needed to make leases of it.
+//! One job's training at the broker: its lease book with what is needed to make leases of it.
 
 use std::time::Instant;
 
 use anytime_proto::{ActorId, GroupId, JobId, v1};
 
-use super::lease_table::{Inventory, LeaseBook, LeaseRules};
-use crate::jobs::context::{ProblemSource, TrainingOpening};
+use super::group::{ProblemSource, TrainingOpening};
+use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use crate::queue::stream::{GroupStream, Survey};
 
 /// A job whose problems are all skipped fails after a step's worth of them, but not before this number.
@@ -40,8 +40,8 @@ fn mix(value: u64) -> u64 {
 }
 
 /// See the module.
-pub(super) struct Training {
-    pub(super) book: LeaseBook,
+pub(super) struct TrainingSession {
+    pub(super) leases: LeaseTable,
     pub(super) stream: GroupStream,
     job_id: JobId,
     problems: Box<dyn ProblemSource>,
@@ -54,7 +54,7 @@ pub(super) struct Training {
     last_failure: String,
 }
 
-impl Training {
+impl TrainingSession {
     pub(super) fn new(job_id: &JobId, opening: TrainingOpening, stream: GroupStream, survey: Survey) -> Self {
         let rules = LeaseRules {
             batch: u64::from(opening.batch),
@@ -71,7 +71,7 @@ impl Training {
             queued: survey.queued,
         };
         Self {
-            book: LeaseBook::new(rules, inventory),
+            leases: LeaseTable::new(rules, inventory),
             stream,
             job_id: job_id.clone(),
             problems: opening.problems,
@@ -84,7 +84,7 @@ impl Training {
     }
 
     pub(super) fn lease(&mut self, actor: &ActorId, now: Instant) -> Result<v1::Lease, v1::WaitReason> {
-        let sequence = self.book.lease(actor, now)?;
+        let sequence = self.leases.lease(actor, now)?;
         Ok(v1::Lease {
             job_id: self.job_id.to_string(),
             group_id: training_group_id(&self.job_id, sequence).to_string(),
@@ -92,7 +92,7 @@ impl Training {
             problem: Some(self.problems.problem(sequence)),
             plan: Some(self.plan.clone()),
             seed: lease_seed(self.seed, sequence),
-            min_weights_version: self.book.min_version(sequence).0,
+            min_weights_version: self.leases.min_version(sequence).0,
             manifest_checksum: String::new(),
             seconds: self.lease_seconds,
         })
@@ -122,8 +122,8 @@ impl Training {
 
     /// Why it makes no sense to go on: every problem is given up.
     pub(super) fn failure(&self) -> Option<String> {
-        let in_a_row = self.book.skipped_in_a_row();
-        let limit = self.book.rules().batch.max(FEWEST_SKIPPED_IN_A_ROW);
+        let in_a_row = self.leases.skipped_in_a_row();
+        let limit = self.leases.rules().batch.max(FEWEST_SKIPPED_IN_A_ROW);
         let last = &self.last_failure;
         (in_a_row >= limit).then(|| format!("the last {in_a_row} problems were given up by the actors, last: {last}"))
     }

@@ -1,4 +1,4 @@
-//! The exchange as the trainer sees it: it opens and closes its queue, takes groups out of it, acknowledges them, and
+//! The broker as the trainer sees it: it opens and closes its queue, takes groups out of it, acknowledges them, and
 //! has groups evaluated. While Redis is unavailable it waits.
 
 use std::collections::BTreeSet;
@@ -12,15 +12,15 @@ use metrics::counter;
 use prost::Message as _;
 use tracing::{debug, error, info, warn};
 
-use super::broker::Exchange;
-use super::evaluation_leases::EvaluationBook;
+use super::broker::RolloutBroker;
+use super::evaluation_leases::EvaluationLeases;
+use super::group::{QueuedGroup, TrainingOpening};
 use super::lease_table::Judgement;
-use super::session::Training;
-use crate::jobs::context::{QueuedGroup, TrainingOpening};
+use super::session::TrainingSession;
 use crate::lock::lock;
 use crate::queue::reader::{Entry, GroupReader};
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::{GroupStream, Settlement};
+use crate::queue::stream::{GroupStream, Settlement, Survey};
 
 /// The trainer looks into the queue at least so often, for entries that no push of this process announced.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the keys of an ended job are tried to be deleted.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(3);
 
-impl Exchange {
+impl RolloutBroker {
     /// Opens a job's training: from now on its problems are leased. `owner` tells the job from an earlier one with the
     /// same id.
     ///
@@ -43,13 +43,10 @@ impl Exchange {
         if opening.batch == 0 || opening.queue_groups == 0 || opening.lease_seconds == 0 {
             bail!("batch, queue_groups and lease_seconds must be above zero");
         }
-        if lock(&self.desks)
-            .get(job_id)
-            .is_some_and(|desk| desk.training.is_some())
-        {
+        if lock(&self.jobs).get(job_id).is_some_and(|job| job.training.is_some()) {
             bail!("training is open already");
         }
-        let stream = GroupStream::new(self.link.clone(), job_id, owner);
+        let stream = GroupStream::new(self.redis.clone(), job_id, owner);
         let mut backoff = Backoff::default();
         let survey = loop {
             match open_and_settle(&stream, &opening).await {
@@ -58,16 +55,16 @@ impl Exchange {
             }
         };
         let reader = GroupReader::new(stream.clone());
-        let mut training = Training::new(job_id, opening, stream, survey);
-        let mut desks = lock(&self.desks);
-        let desk = desks.entry(job_id.clone()).or_default();
-        if let Some(version) = desk.version {
-            training.book.set_version(version);
+        let mut training = TrainingSession::new(job_id, opening, stream, survey);
+        let mut jobs = lock(&self.jobs);
+        let job = jobs.entry(job_id.clone()).or_default();
+        if let Some(version) = job.version {
+            training.leases.set_version(version);
         }
-        let (queued, trained) = (training.book.queued_groups(), training.book.admitted());
+        let (queued, trained) = (training.leases.queued_groups(), training.leases.admitted());
         info!(%job_id, queued, admitted = trained, "training is open");
-        desk.training = Some(training);
-        drop(desks);
+        job.training = Some(training);
+        drop(jobs);
         self.changed.notify_waiters();
         Ok(reader)
     }
@@ -120,10 +117,10 @@ impl Exchange {
     }
 
     fn check_training(&self, job_id: &JobId) -> anyhow::Result<()> {
-        let desks = lock(&self.desks);
-        let training = desks
+        let jobs = lock(&self.jobs);
+        let training = jobs
             .get(job_id)
-            .and_then(|desk| desk.training.as_ref())
+            .and_then(|job| job.training.as_ref())
             .context("training is not open")?;
         training.failure().map_or(Ok(()), |failure| bail!(failure))
     }
@@ -144,15 +141,15 @@ impl Exchange {
             Err(error) => {
                 error!(%job_id, sequence, %error, "a group in the queue cannot be decoded, it is leased again");
                 stream.settle(&[sequence], Settlement::Forgotten).await?;
-                self.with_training(job_id, |training| training.book.lost(sequence, Instant::now()));
+                self.with_training(job_id, |training| training.leases.lost(sequence, Instant::now()));
                 return Ok(None);
             }
         };
         let oldest = oldest_version(&group);
-        let judge_and_take = |training: &mut Training| {
-            let judgement = training.book.judge(sequence, oldest);
+        let judge_and_take = |training: &mut TrainingSession| {
+            let judgement = training.leases.judge(sequence, oldest);
             if judgement == Judgement::Train {
-                training.book.taken(sequence);
+                training.leases.taken(sequence);
             }
             judgement
         };
@@ -171,7 +168,7 @@ impl Exchange {
                 stream.settle(&[sequence], Settlement::Stale).await?;
                 debug!(%job_id, group_id = group.group_id, version = oldest.0, "dropped a group as too old");
                 counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
-                self.with_training(job_id, |training| training.book.dropped_as_stale(sequence));
+                self.with_training(job_id, |training| training.leases.dropped_as_stale(sequence));
                 self.changed.notify_waiters();
             }
         }
@@ -184,7 +181,7 @@ impl Exchange {
         while stream.settle(sequences, Settlement::Trained).await.is_err() {
             self.wait_for_redis(&mut backoff).await;
         }
-        self.with_training(job_id, |training| training.book.acknowledged(sequences));
+        self.with_training(job_id, |training| training.leases.acknowledged(sequences));
         self.changed.notify_waiters();
     }
 
@@ -199,8 +196,8 @@ impl Exchange {
         leases: Vec<v1::Lease>,
         mut progress: impl FnMut(u32, u32),
     ) -> anyhow::Result<Vec<v1::ScoredGroup>> {
-        let book = EvaluationBook::new(leases, Instant::now());
-        lock(&self.desks).entry(job_id.clone()).or_default().evaluation = Some(book);
+        let evaluation = EvaluationLeases::new(leases, Instant::now());
+        lock(&self.jobs).entry(job_id.clone()).or_default().evaluation = Some(evaluation);
         self.changed.notify_waiters();
         loop {
             let changed = self.changed.notified();
@@ -208,20 +205,20 @@ impl Exchange {
             changed.as_mut().enable();
 
             let (done, total) = {
-                let mut desks = lock(&self.desks);
-                let desk = desks.get_mut(job_id).context("the evaluation was closed")?;
-                let book = desk.evaluation.as_ref().context("the evaluation was closed")?;
-                if let Some(failure) = book.failure() {
+                let mut jobs = lock(&self.jobs);
+                let job = jobs.get_mut(job_id).context("the evaluation was closed")?;
+                let evaluation = job.evaluation.as_ref().context("the evaluation was closed")?;
+                if let Some(failure) = evaluation.failure() {
                     bail!("evaluation: {failure}");
                 }
-                let (done, total) = book.progress();
+                let (done, total) = evaluation.progress();
                 if done == total {
-                    let groups = desk
+                    let groups = job
                         .evaluation
                         .take()
-                        .map(EvaluationBook::into_groups)
+                        .map(EvaluationLeases::into_groups)
                         .unwrap_or_default();
-                    drop(desks);
+                    drop(jobs);
                     progress(done, total);
                     self.changed.notify_waiters();
                     return Ok(groups);
@@ -235,29 +232,29 @@ impl Exchange {
 
     /// Ends an evaluation that was not finished.
     pub fn close_evaluation(&self, job_id: &JobId) {
-        if let Some(desk) = lock(&self.desks).get_mut(job_id) {
-            desk.evaluation = None;
+        if let Some(job) = lock(&self.jobs).get_mut(job_id) {
+            job.evaluation = None;
         }
         self.changed.notify_waiters();
     }
 
     /// No training problem of the job is leased any more. What is queued stays in Redis.
     pub fn close_training(&self, job_id: &JobId) {
-        if let Some(desk) = lock(&self.desks).get_mut(job_id) {
-            desk.training = None;
+        if let Some(job) = lock(&self.jobs).get_mut(job_id) {
+            job.training = None;
         }
         self.changed.notify_waiters();
     }
 
-    /// Removes everything the job has at the exchange.
+    /// Removes everything the job has at the broker.
     pub fn remove_job(&self, job_id: &JobId) {
-        lock(&self.desks).remove(job_id);
+        lock(&self.jobs).remove(job_id);
         self.changed.notify_waiters();
     }
 
     /// Deletes the keys of a job that has ended. If Redis is unavailable they stay, which costs memory only.
     pub async fn delete_queue(&self, job_id: &JobId) {
-        let stream = GroupStream::new(self.link.clone(), job_id, String::new());
+        let stream = GroupStream::new(self.redis.clone(), job_id, String::new());
         match tokio::time::timeout(DELETE_TIMEOUT, stream.delete()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%job_id, %error, "the queue of an ended job stays in redis"),
@@ -268,28 +265,25 @@ impl Exchange {
     /// Groups in the queue and groups dropped as too old.
     pub fn queue_figures(&self, job_id: &JobId) -> (u64, u64) {
         self.with_training(job_id, |training| {
-            (training.book.queued_groups(), training.book.stale_groups())
+            (training.leases.queued_groups(), training.leases.stale_groups())
         })
         .unwrap_or_default()
     }
 
-    fn with_training<T>(&self, job_id: &JobId, action: impl FnOnce(&mut Training) -> T) -> Option<T> {
-        let mut desks = lock(&self.desks);
-        desks.get_mut(job_id)?.training.as_mut().map(action)
+    fn with_training<T>(&self, job_id: &JobId, action: impl FnOnce(&mut TrainingSession) -> T) -> Option<T> {
+        let mut jobs = lock(&self.jobs);
+        jobs.get_mut(job_id)?.training.as_mut().map(action)
     }
 
     async fn wait_for_redis(&self, backoff: &mut Backoff) {
         tokio::time::sleep(backoff.pause()).await;
-        self.link.wait_until_up().await;
+        self.redis.wait_until_up().await;
     }
 }
 
 /// Opens the keys and brings them in line with the recovery checkpoint, which is the truth: what it holds leaves the
 /// queue, and what was settled although it does not hold it may come again.
-async fn open_and_settle(
-    stream: &GroupStream,
-    opening: &TrainingOpening,
-) -> Result<crate::queue::stream::Survey, RedisUnavailable> {
+async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Result<Survey, RedisUnavailable> {
     let survey = stream.open().await?;
     let is_below = |sequence: &u64| *sequence < opening.next_sequence_from;
     let is_consumed = |sequence: &u64| is_below(sequence) || opening.consumed.contains(sequence);

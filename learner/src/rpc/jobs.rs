@@ -1,18 +1,18 @@
 //! `JobService`: what clients call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anytime_proto::generations::{Kept, LookupError, ProblemHead};
+use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, invalid_setting_status, v1};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::status as statuses;
+use super::status;
 use super::stream::{ReplyStream, reply_stream};
-use crate::Validate;
 use crate::jobs::entry::JobEntry;
 use crate::jobs::registry::JobRegistry;
 
@@ -22,15 +22,19 @@ const EVENTS_PER_READ: usize = 500;
 /// Events that wait for a watcher's connection.
 const EVENTS_AHEAD: usize = 64;
 
-/// See the module.
-pub struct JobDesk {
+/// Checks a specification against the files that it names (relative paths start at the second argument), and fills its
+/// defaults in.
+pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<JobSettings, InvalidSetting> + Send + Sync>;
+
+/// `JobService` over the registry: it submits, lists, cancels and watches jobs, and reads what evaluations generated.
+pub struct JobsRpc {
     registry: Arc<JobRegistry>,
     validate: Validate,
     root: PathBuf,
     shutdown: CancellationToken,
 }
 
-impl JobDesk {
+impl JobsRpc {
     /// The service over a registry; relative paths of specifications start at `root`.
     pub fn new(registry: Arc<JobRegistry>, validate: Validate, root: PathBuf, shutdown: CancellationToken) -> Self {
         Self {
@@ -43,12 +47,12 @@ impl JobDesk {
 
     fn entry(&self, job_id: String) -> Result<Arc<JobEntry>, Status> {
         let job_id = JobId(job_id);
-        self.registry.get(&job_id).ok_or_else(|| statuses::unknown_job(&job_id))
+        self.registry.get(&job_id).ok_or_else(|| status::unknown_job(&job_id))
     }
 }
 
 #[tonic::async_trait]
-impl JobService for JobDesk {
+impl JobService for JobsRpc {
     type WatchStream = ReplyStream<v1::JobEvent>;
 
     async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
@@ -64,7 +68,7 @@ impl JobService for JobDesk {
         let submit = move || {
             let settings = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
             let entry = registry.create(&request.request_id, &spec, &settings);
-            entry.map_err(|error| statuses::internal(&error))
+            entry.map_err(|error| status::internal(&error))
         };
         let entry = blocking(submit).await??;
         Ok(Response::new(entry.job()))
@@ -83,7 +87,7 @@ impl JobService for JobDesk {
         let entry = self.entry(request.into_inner().job_id)?;
         let registry = self.registry.clone();
         let cancel = move || {
-            entry.cancel().map_err(|error| statuses::internal(&error))?;
+            entry.cancel().map_err(|error| status::internal(&error))?;
             registry.count();
             Ok::<_, Status>(entry.job())
         };
@@ -97,7 +101,7 @@ impl JobService for JobDesk {
         let events = reply_stream(EVENTS_AHEAD, |sender| async move {
             tokio::select! {
                 outcome = send_events(&entry, request.after, &sender) => outcome,
-                () = shutdown.cancelled() => Err(statuses::shutting_down()),
+                () = shutdown.cancelled() => Err(status::shutting_down()),
             }
         });
         Ok(Response::new(events))
@@ -122,7 +126,7 @@ impl JobService for JobDesk {
             Ok::<_, LookupError>(response)
         };
         let response = blocking(read).await?;
-        Ok(Response::new(response.map_err(|error| statuses::lookup(&error))?))
+        Ok(Response::new(response.map_err(|error| status::lookup(&error))?))
     }
 }
 
@@ -135,7 +139,7 @@ async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sende
         while after < seen.last_event {
             let reader = entry.clone();
             let events = blocking(move || reader.events_after(after, EVENTS_PER_READ)).await?;
-            let events = events.map_err(|error| statuses::internal(&error))?;
+            let events = events.map_err(|error| status::internal(&error))?;
             let Some(last) = events.last() else {
                 break;
             };
@@ -161,5 +165,5 @@ async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sende
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| statuses::internal(&anyhow::Error::new(error)))
+        .map_err(|error| status::internal(&anyhow::Error::new(error)))
 }

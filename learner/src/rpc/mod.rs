@@ -1,7 +1,8 @@
-//! The gRPC surface: one file for each service, the errors that become statuses, and streamed answers.
+//! The gRPC surface: [`jobs`] is called by clients, [`rollouts`] and [`weights`] by actors. `status` turns errors into
+//! gRPC statuses, and `stream` makes streamed answers.
 
-pub(crate) mod jobs;
-pub(crate) mod rollouts;
+pub mod jobs;
+pub mod rollouts;
 mod status;
 mod stream;
-pub(crate) mod weights;
+pub mod weights;

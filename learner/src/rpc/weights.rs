@@ -3,7 +3,7 @@
 //! Chunks number the entries that are sent through: the assets, then the tensors; with `skip_assets` number 0 is the
 //! first tensor. The manifest is the same either way, and so is its checksum. An entry without bytes has no chunk.
 //!
-//! To an actor that says what it holds, the steps from there are sent instead, where the shelf has them and they are
+//! To an actor that says what it holds, the deltas from there are sent instead, where the store has them and they are
 //! smaller than the whole.
 
 use std::sync::Arc;
@@ -20,36 +20,37 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::status as statuses;
+use super::status;
 use super::stream::{ReplyStream, reply_stream};
-use crate::rollouts::broker::Exchange;
-use crate::weights::deltas::{self, EncodedStep, Step};
-use crate::weights::store::{HeldVersion, WeightsShelf};
+use crate::rollouts::broker::RolloutBroker;
+use crate::weights::deltas::{self, Delta, EncodedDelta};
+use crate::weights::published::HeldVersion;
+use crate::weights::store::WeightsStore;
 
 /// Chunks that wait for the connection, in each stream.
 const CHUNKS_AHEAD: usize = 2;
 
-/// See the module.
-pub struct Weights {
-    shelf: Arc<WeightsShelf>,
+/// `WeightsService` over the store: it announces every published version, and sends a version as a whole or as deltas.
+pub struct WeightsRpc {
+    store: Arc<WeightsStore>,
     /// Learns from the streams which actors are there.
-    exchange: Arc<Exchange>,
+    broker: Arc<RolloutBroker>,
     shutdown: CancellationToken,
 }
 
-impl Weights {
-    /// The service over a shelf.
-    pub fn new(shelf: Arc<WeightsShelf>, exchange: Arc<Exchange>, shutdown: CancellationToken) -> Self {
+impl WeightsRpc {
+    /// The service over a store.
+    pub fn new(store: Arc<WeightsStore>, broker: Arc<RolloutBroker>, shutdown: CancellationToken) -> Self {
         Self {
-            shelf,
-            exchange,
+            store,
+            broker,
             shutdown,
         }
     }
 }
 
 #[tonic::async_trait]
-impl WeightsService for Weights {
+impl WeightsService for WeightsRpc {
     type WatchStream = ReplyStream<v1::WeightsAnnouncement>;
     type FetchStream = ReplyStream<v1::FetchWeightsResponse>;
 
@@ -60,16 +61,16 @@ impl WeightsService for Weights {
         }
         let actor = ActorId(request.actor_id);
         let job_id = (!request.job_id.is_empty()).then_some(JobId(request.job_id));
-        let (shelf, exchange, shutdown) = (self.shelf.clone(), self.exchange.clone(), self.shutdown.clone());
+        let (store, broker, shutdown) = (self.store.clone(), self.broker.clone(), self.shutdown.clone());
         let announcements = reply_stream(1, |sender| async move {
             info!(actor_id = %actor, "an actor follows the weights");
-            exchange.presence.arrived(&actor);
+            broker.actors.arrived(&actor);
             let outcome = tokio::select! {
-                () = announce(&shelf, job_id.as_ref(), &sender) => Ok(()),
+                () = announce(&store, job_id.as_ref(), &sender) => Ok(()),
                 () = sender.closed() => Ok(()),
-                () = shutdown.cancelled() => Err(statuses::shutting_down()),
+                () = shutdown.cancelled() => Err(status::shutting_down()),
             };
-            exchange.presence.left(&actor, Instant::now());
+            broker.actors.left(&actor, Instant::now());
             info!(actor_id = %actor, "an actor follows the weights no more");
             outcome
         });
@@ -79,33 +80,33 @@ impl WeightsService for Weights {
     async fn fetch(&self, request: Request<v1::FetchWeightsRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let request = request.into_inner();
         let (job_id, version) = (JobId(request.job_id), WeightsVersion(request.version));
-        let Some(held) = self.shelf.held(&job_id, version) else {
-            return Err(statuses::weights_not_held(&job_id, version));
+        let Some(held) = self.store.held(&job_id, version) else {
+            return Err(status::weights_not_held(&job_id, version));
         };
         let skip_assets = request.skip_assets;
         let base = request.base.filter(|_| skip_assets);
-        let steps = base
+        let deltas = base
             .as_ref()
-            .map_or_else(Vec::new, |base| self.shelf.steps_between(base, &held));
+            .map_or_else(Vec::new, |base| self.store.deltas_between(base, &held));
         let shutdown = self.shutdown.clone();
         let parts = reply_stream(CHUNKS_AHEAD, |sender| async move {
             tokio::select! {
-                outcome = send_version(&held, skip_assets, base, &steps, &sender) => outcome,
-                () = shutdown.cancelled() => Err(statuses::shutting_down()),
+                outcome = send_version(&held, skip_assets, base, &deltas, &sender) => outcome,
+                () = shutdown.cancelled() => Err(status::shutting_down()),
             }
         });
         Ok(Response::new(parts))
     }
 }
 
-/// Announces the current version and each that follows, until the stream or the shelf is gone. Of versions that follow
+/// Announces the current version and each that follows, until the stream or the store is gone. Of versions that follow
 /// each other faster than the stream takes them only the newest is announced.
-async fn announce(shelf: &WeightsShelf, job_id: Option<&JobId>, sender: &mpsc::Sender<v1::WeightsAnnouncement>) {
-    let mut changed = shelf.subscribe();
+async fn announce(store: &WeightsStore, job_id: Option<&JobId>, sender: &mpsc::Sender<v1::WeightsAnnouncement>) {
+    let mut changed = store.subscribe();
     let mut announced: Option<v1::WeightsAnnouncement> = None;
     loop {
         changed.mark_unchanged();
-        let current = shelf.current(job_id).map(|held| held.announcement());
+        let current = store.current(job_id).map(|held| held.announcement());
         if let Some(announcement) = current
             && announced.as_ref() != Some(&announcement)
         {
@@ -124,12 +125,12 @@ async fn send_version(
     held: &HeldVersion,
     skip_assets: bool,
     base: Option<v1::WeightsId>,
-    steps: &[Arc<Step>],
+    deltas: &[Arc<Delta>],
     sender: &mpsc::Sender<v1::FetchWeightsResponse>,
 ) -> Result<(), Status> {
     send_part(Part::Manifest(held.manifest.clone()), sender).await?;
-    match deltas::encoded(steps, held.tensor_bytes()).await {
-        Some(steps) => send_steps(base, &steps, sender).await,
+    match deltas::encoded(deltas, held.tensor_bytes()).await {
+        Some(deltas) => send_deltas(base, &deltas, sender).await,
         None => send_whole(held, skip_assets, sender).await,
     }
 }
@@ -157,15 +158,15 @@ async fn send_whole(
     Ok(())
 }
 
-/// Sends all blocks of all steps, many in one message. Without any change there is one message without blocks.
-async fn send_steps(
+/// Sends all blocks of all deltas, many in one message. Without any change there is one message without blocks.
+async fn send_deltas(
     base: Option<v1::WeightsId>,
-    steps: &[Arc<EncodedStep>],
+    deltas: &[Arc<EncodedDelta>],
     sender: &mpsc::Sender<v1::FetchWeightsResponse>,
 ) -> Result<(), Status> {
     let mut waiting = Vec::new();
     let mut waiting_bytes = 0;
-    for block in steps.iter().flat_map(|step| &step.blocks) {
+    for block in deltas.iter().flat_map(|delta| &delta.blocks) {
         waiting_bytes += block.data.len();
         waiting.push(block.clone());
         if waiting_bytes >= WEIGHTS_CHUNK_BYTES {
@@ -173,7 +174,7 @@ async fn send_steps(
             waiting_bytes = 0;
         }
     }
-    let nothing_changed = steps.iter().all(|step| step.blocks.is_empty());
+    let nothing_changed = deltas.iter().all(|delta| delta.blocks.is_empty());
     if !waiting.is_empty() || nothing_changed {
         send_blocks(&base, waiting, sender).await?;
     }
@@ -200,7 +201,7 @@ async fn send_part(part: Part, sender: &mpsc::Sender<v1::FetchWeightsResponse>) 
     let response = v1::FetchWeightsResponse { part: Some(part) };
     match tokio::time::timeout(STREAM_IDLE_TIMEOUT, sender.send(response)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(statuses::peer_is_gone()),
-        Err(_) => Err(statuses::peer_is_stuck()),
+        Ok(Err(_)) => Err(status::peer_is_gone()),
+        Err(_) => Err(status::peer_is_stuck()),
     }
 }

@@ -7,8 +7,8 @@ use anytime_proto::v1;
 use anytime_service::metric_names as names;
 use metrics::gauge;
 
-use crate::evaluation::counts::Tally;
-use crate::jobs::context::QueuedGroup;
+use crate::evaluation::counts::TraceCounts;
+use crate::rollouts::group::QueuedGroup;
 
 /// Means over the groups of a step.
 pub(super) struct GroupFigures {
@@ -24,19 +24,19 @@ pub(super) struct GroupFigures {
 impl GroupFigures {
     pub(super) fn of(groups: &[QueuedGroup], settings: &JobSettings) -> Self {
         let mut statistics = StepStatistics::new(&settings.objective, &settings.rollout.budgets);
-        let mut tally = Tally::default();
+        let mut counts = TraceCounts::default();
         for queued in groups {
             let table = ScoreTable::of_group(&queued.group);
-            tally.add(&queued.group, &table.mean_per_budget());
+            counts.add(&queued.group, &table.mean_per_budget());
             statistics.add(table);
         }
         Self {
             reward_per_budget: statistics.reward_per_budget(),
-            mean_thinking_tokens: tally.mean_thinking_tokens(),
-            generated_tokens: tally.generated_tokens(),
-            formatted_share: tally.formatted_share(),
-            finished_share: tally.finished_share(),
-            overthinking_share: tally.overthinking_share(),
+            mean_thinking_tokens: counts.mean_thinking_tokens(),
+            generated_tokens: counts.generated_tokens(),
+            formatted_share: counts.formatted_share(),
+            finished_share: counts.finished_share(),
+            overthinking_share: counts.overthinking_share(),
             segments: statistics.segments(),
         }
     }

@@ -11,31 +11,13 @@ use metrics::{gauge, histogram};
 use tch::{Device, Kind};
 use tracing::{info, warn};
 
-use super::prepare::{Prepared, prepare};
-use super::{evaluation_plan, sft, train};
+use super::plan::evaluation_plan;
+use super::prepare::Prepared;
 use crate::checkpoint::{self, RecoveryState};
 use crate::evaluation::generations::{self, Reading};
 use crate::evaluation::result::{evaluation_leases, evaluation_result};
 use crate::jobs::context::JobContext;
 use crate::train::{Trainer, check_model};
-
-/// Runs a job to its end on the calling thread. Goes on from the recovery checkpoint where there is one.
-///
-/// # Errors
-/// [`crate::jobs::context::Interrupted`] somewhere in the chain where the job was told to stop; otherwise what made it fail.
-pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
-    let device = anytime_policy::device::choose(context.device())?;
-    let prepared = prepare(context.settings(), context.root())?;
-    let mut job = RunningJob::open(context, prepared, device)?;
-    match context.settings().kind {
-        v1::JobKind::Train => train::train(&mut job),
-        v1::JobKind::Sft => sft::fine_tune(&mut job),
-        v1::JobKind::Evaluate | v1::JobKind::Unspecified => {
-            job.publish()?;
-            job.evaluate()
-        }
-    }
-}
 
 /// A job whose model is loaded.
 pub(super) struct RunningJob<'a> {
@@ -46,7 +28,8 @@ pub(super) struct RunningJob<'a> {
 }
 
 impl<'a> RunningJob<'a> {
-    fn open(context: &'a JobContext, prepared: Prepared, device: Device) -> anyhow::Result<Self> {
+    /// Loads the model, and the recovery checkpoint where there is one.
+    pub(super) fn open(context: &'a JobContext, prepared: Prepared, device: Device) -> anyhow::Result<Self> {
         let settings = context.settings();
         let recovered = checkpoint::load_newest(context.directory(), device)?;
         let (weights, recovered) = match recovered {

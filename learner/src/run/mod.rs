@@ -1,4 +1,9 @@
-//! What a job does on its thread: prepare, then train, fine-tune or evaluate.
+//! What a job does on its thread: it prepares, then trains, fine-tunes or evaluates.
+//!
+//! `start` is where both begin: the check at submission and the run. `prepare` reads everything that the settings name,
+//! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do.
+//! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
+//! starting weights and `figures` sums up a step's groups.
 
 mod figures;
 mod job;
@@ -7,24 +12,10 @@ mod plan;
 mod prepare;
 mod reference;
 mod sft;
+mod start;
 mod train;
 
-pub use job::run_job;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, PromptAndCompletion, prepare};
-
-use std::path::Path;
-
-use anytime_proto::settings::{InvalidSetting, JobSettings};
-use anytime_proto::v1;
-
-/// Checks a specification and everything that it names, before the job exists.
-///
-/// # Errors
-/// The first setting that cannot work.
-pub fn validate(spec: &v1::JobSpec, root: &Path) -> Result<JobSettings, InvalidSetting> {
-    let settings = JobSettings::try_new(spec)?;
-    prepare(&settings, root)?;
-    Ok(settings)
-}
+pub use start::{run_job, validate};

@@ -3,7 +3,7 @@
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 
-use super::Prepared;
+use super::prepare::Prepared;
 
 /// How training groups are generated.
 pub fn training_plan(settings: &JobSettings, prepared: &Prepared) -> v1::RolloutPlan {

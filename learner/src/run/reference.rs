@@ -12,9 +12,11 @@ use anytime_proto::v1;
 use tracing::info;
 
 use super::job::RunningJob;
-use super::{Prepared, training_plan};
+use super::plan::training_plan;
+use super::prepare::Prepared;
 use crate::evaluation::result::evaluation_leases;
-use crate::jobs::context::{DeskError, Interrupted};
+use crate::jobs::context::ContextError;
+use crate::jobs::interrupt::Interrupted;
 
 /// Problems measured together.
 const PROBLEMS_AT_A_TIME: usize = 512;
@@ -52,7 +54,7 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
     for part in missing.chunks(PROBLEMS_AT_A_TIME) {
         match job.context.evaluate(leases(job, &settings, part, &plan)) {
             Ok(groups) => job.trainer.objective_mut().add_references(accuracies(&groups)),
-            Err(DeskError::Interrupted(Interrupted::Shutdown)) => {
+            Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
                 job.save_recovery()?;
                 return Err(Interrupted::Shutdown.into());
             }

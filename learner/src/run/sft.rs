@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::job::RunningJob;
 use super::order::TrainingOrder;
-use crate::jobs::context::Interrupted;
+use crate::jobs::interrupt::Interrupted;
 use crate::train::supervised_row;
 
 /// Steps between two events of an sft job, whose steps are short.
@@ -33,7 +33,9 @@ pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             let (prompt, completion) = &job.prepared.completions[order.row(sequence)];
             supervised_row(prompt, completion)
         });
-        let figures = job.trainer.supervised_step(rows.collect(), &|| job.context.check())?;
+        let figures = job
+            .trainer
+            .supervised_step(rows.collect(), &|| Ok(job.context.check()?))?;
         job.state.step += 1;
         job.write_due()?;
 

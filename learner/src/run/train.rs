@@ -12,9 +12,12 @@ use tracing::{info, warn};
 use super::figures::{GroupFigures, show_study_figures};
 use super::job::RunningJob;
 use super::order::TrainingOrder;
+use super::plan::training_plan;
 use super::reference::measure_references;
-use super::training_plan;
-use crate::jobs::context::{DeskError, Interrupted, JobContext, ProblemSource, QueuedGroup, TrainingOpening};
+use crate::jobs::context::{ContextError, JobContext};
+use crate::jobs::interrupt::Interrupted;
+use crate::lock::lock;
+use crate::rollouts::group::{ProblemSource, QueuedGroup, TrainingOpening};
 use crate::train::StepFigures;
 
 /// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.
@@ -64,7 +67,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let started = Instant::now();
         let groups = match job.context.take_groups(settings.training.batch as usize) {
             Ok(groups) => groups,
-            Err(DeskError::Interrupted(Interrupted::Shutdown)) => {
+            Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
                 // The step boundary is the moment at which a checkpoint loses nothing that was done.
                 job.save_recovery()?;
                 job.context.acknowledge(&unacknowledged).ok();
@@ -75,7 +78,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let waited = started.elapsed();
         waiting.add(waited);
         let version = job.state.step;
-        let figures = job.trainer.policy_step(&groups, version, &|| cancelled(job.context))?;
+        let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
+        let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
         job.state.step += 1;
         job.state.consume(groups.iter().map(|queued| queued.sequence));
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
@@ -117,7 +121,7 @@ struct ShuffledProblems {
 
 impl ProblemSource for ShuffledProblems {
     fn problem(&self, sequence: u64) -> v1::Problem {
-        let mut order = self.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut order = lock(&self.order);
         self.problems[order.row(sequence)].clone()
     }
 }

@@ -1,10 +1,10 @@
 //! The steps between versions that follow each other, as deltas: what an actor needs that holds the version at a step's
-//! start. Steps in a row add up, so that an actor that missed some is served too.
+//! start. DeltaChain in a row add up, so that an actor that missed some is served too.
 //!
 //! A step is encoded on threads of its own while the trainer goes on; the next publication waits for it, which matters
 //! only where a training step is shorter than the encoding.
 //!
-//! Memory: of one job at most [`MAX_STEPS`] steps are kept, and only as many of the newest as take less than the whole
+//! Memory: of one job at most [`MAX_DELTAS`] steps are kept, and only as many of the newest as take less than the whole
 //! weights together, because more would never be sent. The one that is being encoded takes less than another whole; its
 //! two versions are those that the shelf holds anyway. So a job never takes more than four times the published bytes,
 //! and at small rates a little more than the shelf's two.
@@ -23,10 +23,10 @@ use metrics::{gauge, histogram};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::store::HeldVersion;
+use super::published::HeldVersion;
 
-/// Steps in a row that are sent at most: actors further behind are rare, and what they miss approaches the whole.
-pub(crate) const MAX_STEPS: usize = 4;
+/// DeltaChain in a row that are sent at most: actors further behind are rare, and what they miss approaches the whole.
+pub(crate) const MAX_DELTAS: usize = 4;
 
 /// How long a fetch waits for a step that is being encoded; the whole is sent after that.
 const ENCODING_PATIENCE: Duration = Duration::from_secs(20);
@@ -35,7 +35,7 @@ const ENCODING_PATIENCE: Duration = Duration::from_secs(20);
 const ENCODING_SHARE: usize = 4;
 
 /// A finished step: every block that changed.
-pub(crate) struct EncodedStep {
+pub(crate) struct EncodedDelta {
     pub(crate) blocks: Vec<Block>,
     /// Compressed, over all blocks.
     pub(crate) bytes: u64,
@@ -44,19 +44,19 @@ pub(crate) struct EncodedStep {
 #[derive(Clone)]
 enum Progress {
     Encoding,
-    Done(Arc<EncodedStep>),
+    Done(Arc<EncodedDelta>),
     /// The delta would be no smaller than the whole, or the tensors are others.
     Useless,
 }
 
 /// The way from one version to the next.
-pub(crate) struct Step {
+pub(crate) struct Delta {
     from: v1::WeightsId,
     to: v1::WeightsId,
     progress: watch::Receiver<Progress>,
 }
 
-impl Step {
+impl Delta {
     /// Starts to encode. The thread ends by itself; the caller joins it before it starts another one.
     pub(crate) fn start(base: Arc<HeldVersion>, new: Arc<HeldVersion>) -> (Arc<Self>, Option<JoinHandle<()>>) {
         let (sender, progress) = watch::channel(Progress::Encoding);
@@ -78,7 +78,7 @@ impl Step {
     }
 
     /// The encoded step as soon as it is there; None where there will be none.
-    async fn encoded(&self) -> Option<Arc<EncodedStep>> {
+    async fn encoded(&self) -> Option<Arc<EncodedDelta>> {
         let mut progress = self.progress.clone();
         let is_over = |progress: &Progress| !matches!(progress, Progress::Encoding);
         // An encoder that broke off has dropped its end.
@@ -101,14 +101,14 @@ impl Step {
 
 /// The last steps of a job, each starting where the one before ends.
 #[derive(Default)]
-pub(crate) struct Steps(VecDeque<Arc<Step>>);
+pub(crate) struct DeltaChain(VecDeque<Arc<Delta>>);
 
-impl Steps {
+impl DeltaChain {
     /// Appends a step, and drops what will never be sent: `whole` are the bytes of all tensors.
-    pub(crate) fn push(&mut self, step: Arc<Step>, whole: u64) {
+    pub(crate) fn push(&mut self, step: Arc<Delta>, whole: u64) {
         self.0.push_back(step);
         let mut total = 0;
-        let kept = self.0.iter().rev().take(MAX_STEPS).take_while(|step| {
+        let kept = self.0.iter().rev().take(MAX_DELTAS).take_while(|step| {
             total += step.bytes().unwrap_or(whole);
             total < whole
         });
@@ -117,7 +117,7 @@ impl Steps {
     }
 
     /// The steps that lead from one version to another; empty where none do.
-    pub(crate) fn between(&self, from: &v1::WeightsId, to: &v1::WeightsId) -> Vec<Arc<Step>> {
+    pub(crate) fn between(&self, from: &v1::WeightsId, to: &v1::WeightsId) -> Vec<Arc<Delta>> {
         // From the back: weights may come back to what they were.
         let Some(end) = self.0.iter().rposition(|step| step.to == *to) else {
             return Vec::new();
@@ -131,7 +131,7 @@ impl Steps {
 
 /// The encoded steps, once all are there; None where one is useless or late, or all together are not smaller than the
 /// whole, of `whole` bytes.
-pub(crate) async fn encoded(steps: &[Arc<Step>], whole: u64) -> Option<Vec<Arc<EncodedStep>>> {
+pub(crate) async fn encoded(steps: &[Arc<Delta>], whole: u64) -> Option<Vec<Arc<EncodedDelta>>> {
     if steps.is_empty() {
         return None;
     }
@@ -148,7 +148,7 @@ pub(crate) async fn encoded(steps: &[Arc<Step>], whole: u64) -> Option<Vec<Arc<E
 }
 
 /// Encodes all blocks that changed; None where that makes no sense.
-fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedStep> {
+fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     let started = Instant::now();
     let (job_id, version, whole) = (&new.job_id, new.version.0, new.tensor_bytes());
     if !are_alike(base, new) {
@@ -172,7 +172,7 @@ fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedStep> {
     let bytes = blocks.iter().map(|block| block.data.len() as u64).sum();
     gauge!(LEARNER_DELTA_RATIO).set(bytes as f64 / whole.max(1) as f64);
     info!(%job_id, version, bytes, whole, seconds = seconds.as_secs_f64(), "encoded a delta");
-    Some(EncodedStep { blocks, bytes })
+    Some(EncodedDelta { blocks, bytes })
 }
 
 /// Whether the tensors have the same names, kinds and shapes in the same order.

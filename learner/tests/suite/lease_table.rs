@@ -1,10 +1,10 @@
-//! The lease book: its rules one by one, and its invariants under anything that actors, trainer and time may do.
+//! The lease table: its rules one by one, and its invariants under anything that actors, trainer and time may do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anytime_learner::rollouts::MAX_FAILURES;
-use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, Judgement, LeaseBook, LeaseRules, PushCheck};
+use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, Judgement, LeaseRules, LeaseTable, PushCheck};
+use anytime_learner::rollouts::retries::MAX_FAILURES;
 use anytime_proto::v1::WaitReason;
 use anytime_proto::{ActorId, WeightsVersion};
 use proptest::prelude::*;
@@ -25,40 +25,40 @@ fn actor(name: &str) -> ActorId {
     ActorId(name.to_owned())
 }
 
-fn open_book(inventory: Inventory) -> LeaseBook {
-    let mut book = LeaseBook::new(rules(), inventory);
-    book.set_version(WeightsVersion(0));
-    book
+fn open_book(inventory: Inventory) -> LeaseTable {
+    let mut table = LeaseTable::new(rules(), inventory);
+    table.set_version(WeightsVersion(0));
+    table
 }
 
 #[test]
 fn admission_follows_the_published_version() {
     let now = Instant::now();
-    let mut book = LeaseBook::new(rules(), Inventory::default());
-    assert_eq!(book.lease(&actor("a"), now), Err(WaitReason::NoJob));
-    book.set_version(WeightsVersion(0));
-    let leased: Vec<u64> = (0..4).map(|_| book.lease(&actor("a"), now).unwrap()).collect();
+    let mut table = LeaseTable::new(rules(), Inventory::default());
+    assert_eq!(table.lease(&actor("a"), now), Err(WaitReason::NoJob));
+    table.set_version(WeightsVersion(0));
+    let leased: Vec<u64> = (0..4).map(|_| table.lease(&actor("a"), now).unwrap()).collect();
     assert_eq!(leased, [0, 1, 2, 3]);
-    assert_eq!(book.lease(&actor("a"), now), Err(WaitReason::Staleness));
+    assert_eq!(table.lease(&actor("a"), now), Err(WaitReason::Staleness));
     // Pushing and taking makes no room; a new version does.
-    book.accepted(0);
-    book.taken(0);
-    assert_eq!(book.lease(&actor("a"), now), Err(WaitReason::Staleness));
-    book.set_version(WeightsVersion(1));
-    assert_eq!(book.lease(&actor("a"), now), Ok(4));
-    book.set_version(WeightsVersion(100));
-    let rest: Vec<u64> = std::iter::from_fn(|| book.lease(&actor("a"), now).ok()).collect();
+    table.accepted(0);
+    table.taken(0);
+    assert_eq!(table.lease(&actor("a"), now), Err(WaitReason::Staleness));
+    table.set_version(WeightsVersion(1));
+    assert_eq!(table.lease(&actor("a"), now), Ok(4));
+    table.set_version(WeightsVersion(100));
+    let rest: Vec<u64> = std::iter::from_fn(|| table.lease(&actor("a"), now).ok()).collect();
     assert_eq!(rest, [5, 6, 7, 8, 9]);
-    assert_eq!(book.lease(&actor("a"), now), Err(WaitReason::AllLeased));
+    assert_eq!(table.lease(&actor("a"), now), Err(WaitReason::AllLeased));
 }
 
 #[test]
 fn a_lease_asks_for_weights_that_are_fresh_enough_when_it_is_trained() {
     let now = Instant::now();
-    let mut book = open_book(Inventory::default());
-    book.set_version(WeightsVersion(2));
-    let leased: Vec<u64> = std::iter::from_fn(|| book.lease(&actor("a"), now).ok()).collect();
-    let versions: Vec<u64> = leased.iter().map(|sequence| book.min_version(*sequence).0).collect();
+    let mut table = open_book(Inventory::default());
+    table.set_version(WeightsVersion(2));
+    let leased: Vec<u64> = std::iter::from_fn(|| table.lease(&actor("a"), now).ok()).collect();
+    let versions: Vec<u64> = leased.iter().map(|sequence| table.min_version(*sequence).0).collect();
     // Two per step, one version of staleness.
     assert_eq!(versions, [0, 0, 0, 0, 1, 1, 2, 2]);
 }
@@ -66,76 +66,76 @@ fn a_lease_asks_for_weights_that_are_fresh_enough_when_it_is_trained() {
 #[test]
 fn an_expired_lease_goes_to_another_actor_and_the_first_push_counts() {
     let now = Instant::now();
-    let mut book = open_book(Inventory::default());
-    assert_eq!(book.lease(&actor("a"), now), Ok(0));
-    assert_eq!(book.next_change(now), Some(now + LEASE));
-    assert_eq!(book.expire(now + LEASE), 1);
-    assert_eq!(book.lease(&actor("b"), now + LEASE), Ok(0));
-    assert_eq!(book.check_push(0, &actor("a"), now + LEASE), PushCheck::Admit);
-    book.accepted(0);
-    assert_eq!(book.check_push(0, &actor("b"), now + LEASE), PushCheck::Duplicate);
+    let mut table = open_book(Inventory::default());
+    assert_eq!(table.lease(&actor("a"), now), Ok(0));
+    assert_eq!(table.next_change(now), Some(now + LEASE));
+    assert_eq!(table.expire(now + LEASE), 1);
+    assert_eq!(table.lease(&actor("b"), now + LEASE), Ok(0));
+    assert_eq!(table.check_push(0, &actor("a"), now + LEASE), PushCheck::Admit);
+    table.accepted(0);
+    assert_eq!(table.check_push(0, &actor("b"), now + LEASE), PushCheck::Duplicate);
     // The late one no longer holds the lease.
-    assert_eq!(book.give_back(0, &actor("a"), true, now), GivenBack::NotHeld);
+    assert_eq!(table.give_back(0, &actor("a"), true, now), GivenBack::NotHeld);
 }
 
 #[test]
 fn what_is_given_back_is_leased_again_and_skipped_after_too_many_failures() {
     let mut now = Instant::now();
-    let mut book = open_book(Inventory::default());
-    assert_eq!(book.lease(&actor("a"), now), Ok(0));
-    assert_eq!(book.give_back(0, &actor("a"), false, now), GivenBack::Again);
-    assert_eq!(book.lease(&actor("b"), now), Ok(0));
+    let mut table = open_book(Inventory::default());
+    assert_eq!(table.lease(&actor("a"), now), Ok(0));
+    assert_eq!(table.give_back(0, &actor("a"), false, now), GivenBack::Again);
+    assert_eq!(table.lease(&actor("b"), now), Ok(0));
     for failure in 1..MAX_FAILURES {
-        assert_eq!(book.give_back(0, &actor("b"), true, now), GivenBack::Again);
+        assert_eq!(table.give_back(0, &actor("b"), true, now), GivenBack::Again);
         // There is a pause; meanwhile others go on.
-        assert_ne!(book.lease(&actor("c"), now), Ok(0));
+        assert_ne!(table.lease(&actor("c"), now), Ok(0));
         now += Duration::from_secs(1 << failure);
-        assert_eq!(book.lease(&actor("b"), now), Ok(0));
+        assert_eq!(table.lease(&actor("b"), now), Ok(0));
     }
-    let admitted = book.admitted();
-    assert_eq!(book.give_back(0, &actor("b"), true, now), GivenBack::Skipped);
-    assert_eq!((book.skipped_groups(), book.admitted()), (1, admitted - 1));
-    assert_eq!(book.check_push(0, &actor("b"), now), PushCheck::Unwanted);
+    let admitted = table.admitted();
+    assert_eq!(table.give_back(0, &actor("b"), true, now), GivenBack::Skipped);
+    assert_eq!((table.skipped_groups(), table.admitted()), (1, admitted - 1));
+    assert_eq!(table.check_push(0, &actor("b"), now), PushCheck::Unwanted);
 }
 
 #[test]
 fn a_stale_group_leaves_its_place_to_a_new_sequence() {
     let now = Instant::now();
-    let mut book = open_book(Inventory::default());
+    let mut table = open_book(Inventory::default());
     for _ in 0..4 {
-        book.lease(&actor("a"), now).unwrap();
+        table.lease(&actor("a"), now).unwrap();
     }
-    book.accepted(0);
-    book.set_version(WeightsVersion(2));
-    assert_eq!(book.judge(0, WeightsVersion(1)), Judgement::Train);
-    assert_eq!(book.judge(0, WeightsVersion(0)), Judgement::Stale);
-    let room = book.room();
-    book.dropped_as_stale(0);
-    assert_eq!((book.room(), book.stale_groups()), (room + 1, 1));
-    assert_eq!(book.judge(0, WeightsVersion(2)), Judgement::Finished);
-    assert_eq!(book.check_push(0, &actor("a"), now), PushCheck::Unwanted);
-    assert_eq!(book.lease(&actor("a"), now), Ok(4));
+    table.accepted(0);
+    table.set_version(WeightsVersion(2));
+    assert_eq!(table.judge(0, WeightsVersion(1)), Judgement::Train);
+    assert_eq!(table.judge(0, WeightsVersion(0)), Judgement::Stale);
+    let room = table.room();
+    table.dropped_as_stale(0);
+    assert_eq!((table.room(), table.stale_groups()), (room + 1, 1));
+    assert_eq!(table.judge(0, WeightsVersion(2)), Judgement::Finished);
+    assert_eq!(table.check_push(0, &actor("a"), now), PushCheck::Unwanted);
+    assert_eq!(table.lease(&actor("a"), now), Ok(4));
 }
 
 #[test]
 fn a_full_queue_stops_leases_and_keeps_the_actors_lease() {
     let now = Instant::now();
-    let mut book = LeaseBook::new(
+    let mut table = LeaseTable::new(
         LeaseRules {
             queue_groups: 1,
             ..rules()
         },
         Inventory::default(),
     );
-    book.set_version(WeightsVersion(0));
-    book.lease(&actor("a"), now).unwrap();
-    book.lease(&actor("a"), now).unwrap();
-    book.accepted(0);
-    assert_eq!(book.lease(&actor("a"), now), Err(WaitReason::QueueFull));
-    book.kept_by_actor(1, now + LEASE / 2);
-    assert_eq!(book.expire(now + LEASE), 0);
-    book.taken(0);
-    assert_eq!(book.lease(&actor("a"), now), Ok(2));
+    table.set_version(WeightsVersion(0));
+    table.lease(&actor("a"), now).unwrap();
+    table.lease(&actor("a"), now).unwrap();
+    table.accepted(0);
+    assert_eq!(table.lease(&actor("a"), now), Err(WaitReason::QueueFull));
+    table.kept_by_actor(1, now + LEASE / 2);
+    assert_eq!(table.expire(now + LEASE), 0);
+    table.taken(0);
+    assert_eq!(table.lease(&actor("a"), now), Ok(2));
 }
 
 #[test]
@@ -148,38 +148,38 @@ fn a_restarted_book_goes_on_where_the_checkpoint_and_the_queue_say() {
         queued: BTreeSet::from([1, 3, 4, 6]),
         ..Inventory::default()
     };
-    let mut book = LeaseBook::new(rules(), inventory);
-    book.set_version(WeightsVersion(1));
+    let mut table = LeaseTable::new(rules(), inventory);
+    table.set_version(WeightsVersion(1));
     // Trained: 0, 1, 3. Queued: 4, 6.
-    assert_eq!((book.admitted(), book.queued_groups(), book.room()), (5, 2, 1));
+    assert_eq!((table.admitted(), table.queued_groups(), table.room()), (5, 2, 1));
     // Leased before the restart, pushed after it.
-    assert_eq!(book.check_push(7, &actor("a"), now), PushCheck::Admit);
-    assert_eq!(book.check_push(8, &actor("a"), now), PushCheck::Unwanted);
-    assert_eq!(book.check_push(1, &actor("a"), now), PushCheck::Duplicate);
-    assert_eq!(book.room(), 0);
-    book.set_version(WeightsVersion(2));
-    assert_eq!(book.lease(&actor("a"), now), Ok(5));
-    assert_eq!(book.lease(&actor("a"), now), Ok(8));
-    assert_eq!(book.lease(&actor("a"), now), Err(WaitReason::Staleness));
-    assert_eq!(book.check_push(1 << 60, &actor("a"), now), PushCheck::Unwanted);
+    assert_eq!(table.check_push(7, &actor("a"), now), PushCheck::Admit);
+    assert_eq!(table.check_push(8, &actor("a"), now), PushCheck::Unwanted);
+    assert_eq!(table.check_push(1, &actor("a"), now), PushCheck::Duplicate);
+    assert_eq!(table.room(), 0);
+    table.set_version(WeightsVersion(2));
+    assert_eq!(table.lease(&actor("a"), now), Ok(5));
+    assert_eq!(table.lease(&actor("a"), now), Ok(8));
+    assert_eq!(table.lease(&actor("a"), now), Err(WaitReason::Staleness));
+    assert_eq!(table.check_push(1 << 60, &actor("a"), now), PushCheck::Unwanted);
 }
 
 #[test]
 fn what_redis_lost_is_leased_again_and_what_it_got_unnoticed_is_queued() {
     let now = Instant::now();
-    let mut book = open_book(Inventory::default());
+    let mut table = open_book(Inventory::default());
     for _ in 0..4 {
-        book.lease(&actor("a"), now).unwrap();
+        table.lease(&actor("a"), now).unwrap();
     }
-    book.accepted(0);
-    book.accepted(1);
-    book.taken(1);
-    assert_eq!(book.reconcile(&BTreeSet::from([2]), now), 1);
+    table.accepted(0);
+    table.accepted(1);
+    table.taken(1);
+    assert_eq!(table.reconcile(&BTreeSet::from([2]), now), 1);
     assert_eq!(
-        (book.queued_groups(), book.taken_groups(), book.leased_groups()),
+        (table.queued_groups(), table.taken_groups(), table.leased_groups()),
         (1, 1, 1)
     );
-    assert_eq!(book.lease(&actor("b"), now), Ok(0));
+    assert_eq!(table.lease(&actor("b"), now), Ok(0));
 }
 
 #[derive(Clone, Debug)]
@@ -211,9 +211,9 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What the world around the book knows.
+/// What the world around the table knows.
 struct World {
-    book: LeaseBook,
+    table: LeaseTable,
     now: Instant,
     version: u64,
     leased: BTreeSet<u64>,
@@ -227,7 +227,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            book: open_book(Inventory::default()),
+            table: open_book(Inventory::default()),
             now: Instant::now(),
             version: 0,
             leased: BTreeSet::new(),
@@ -248,7 +248,7 @@ impl World {
     }
 
     fn lease(&mut self, who: u8) {
-        if let Ok(sequence) = self.book.lease(&actor(&who.to_string()), self.now) {
+        if let Ok(sequence) = self.table.lease(&actor(&who.to_string()), self.now) {
             assert!(!self.trained.contains(&sequence) && !self.dropped.contains(&sequence));
             assert!(!self.queue.contains_key(&sequence) && !self.taken.contains(&sequence));
             self.leased.insert(sequence);
@@ -258,27 +258,27 @@ impl World {
     fn push(&mut self, sequence: u64, age: u64) {
         let was_there =
             self.queue.contains_key(&sequence) || self.taken.contains(&sequence) || self.trained.contains(&sequence);
-        match self.book.check_push(sequence, &actor("late"), self.now) {
+        match self.table.check_push(sequence, &actor("late"), self.now) {
             PushCheck::Duplicate => assert!(was_there),
             PushCheck::Unwanted => assert!(self.dropped.contains(&sequence)),
             PushCheck::Admit => {
                 assert!(!was_there && !self.dropped.contains(&sequence));
                 self.queue.insert(sequence, self.version.saturating_sub(age));
-                self.book.accepted(sequence);
+                self.table.accepted(sequence);
             }
         }
     }
 
     fn take(&mut self, sequence: u64) {
         let version = self.queue[&sequence];
-        match self.book.judge(sequence, WeightsVersion(version)) {
+        match self.table.judge(sequence, WeightsVersion(version)) {
             Judgement::Train => {
                 assert!(self.version - version <= rules().max_staleness);
-                self.book.taken(sequence);
+                self.table.taken(sequence);
                 self.taken.insert(sequence);
             }
             Judgement::Stale => {
-                self.book.dropped_as_stale(sequence);
+                self.table.dropped_as_stale(sequence);
                 assert!(self.dropped.insert(sequence));
             }
             Judgement::Held | Judgement::Finished => panic!("{sequence} was in the queue twice"),
@@ -291,13 +291,13 @@ impl World {
         let stepped = (self.taken.len() + self.trained.len()) as u64;
         if stepped >= (self.version + 1) * rules().batch {
             self.version += 1;
-            self.book.set_version(WeightsVersion(self.version));
+            self.table.set_version(WeightsVersion(self.version));
         }
     }
 
     fn acknowledge(&mut self) {
         let taken: Vec<u64> = std::mem::take(&mut self.taken).into_iter().collect();
-        self.book.acknowledged(&taken);
+        self.table.acknowledged(&taken);
         self.trained.extend(taken);
     }
 
@@ -312,7 +312,7 @@ impl World {
             Act::GiveBack(which, who, failed) => {
                 if let Some(sequence) = self.pick(*which)
                     && self
-                        .book
+                        .table
                         .give_back(sequence, &actor(&who.to_string()), *failed, self.now)
                         == GivenBack::Skipped
                 {
@@ -321,10 +321,10 @@ impl World {
             }
             Act::Wait(seconds) => {
                 self.now += Duration::from_secs(u64::from(*seconds));
-                self.book.expire(self.now);
+                self.table.expire(self.now);
             }
             Act::Gone(who) => {
-                self.book.take_back_from(&actor(&who.to_string()), self.now);
+                self.table.take_back_from(&actor(&who.to_string()), self.now);
             }
             Act::Take(which) => {
                 let queued: Vec<u64> = self.queue.keys().copied().collect();
@@ -336,20 +336,20 @@ impl World {
             Act::Publish => self.publish(),
             Act::LoseQueue => {
                 let lost = std::mem::take(&mut self.queue).len() as u64;
-                assert_eq!(self.book.reconcile(&BTreeSet::new(), self.now), lost);
+                assert_eq!(self.table.reconcile(&BTreeSet::new(), self.now), lost);
             }
         }
     }
 
     fn check(&self) {
         assert!(
-            self.book.admitted() <= self.bound(),
+            self.table.admitted() <= self.bound(),
             "more is out than admission allows"
         );
-        assert_eq!(self.book.queued_groups(), self.queue.len() as u64);
-        assert_eq!(self.book.taken_groups(), self.taken.len() as u64);
+        assert_eq!(self.table.queued_groups(), self.queue.len() as u64);
+        assert_eq!(self.table.taken_groups(), self.taken.len() as u64);
         assert_eq!(
-            self.book.stale_groups() + self.book.skipped_groups(),
+            self.table.stale_groups() + self.table.skipped_groups(),
             self.dropped.len() as u64
         );
         assert!(self.trained.is_disjoint(&self.dropped));
