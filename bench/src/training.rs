@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use anytime_learner::desk::QueuedGroup;
 use anytime_learner::train::{Trainer, training_rows};
 use anytime_objectives::objective;
 use anytime_policy::TreeBatch;
@@ -170,7 +169,7 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, settings: &JobSettings, model: &L
 /// A trainer with the group that it trains, one update at a time.
 pub(crate) struct Updates {
     trainer: Trainer,
-    groups: [QueuedGroup; 1],
+    group: v1::ScoredGroup,
     device: Device,
     trained_tokens: u64,
 }
@@ -185,13 +184,12 @@ impl Updates {
         let mut group = case.group(model.config.vocab_size);
         fill_behaviour(&mut group, &settings, &model)?;
         anytime_proto::check_group(&group)?;
-        let groups = [QueuedGroup { sequence: 0, group }];
         let vocabulary = model.config.vocab_size as u32;
         let device = model.decoder()?.device();
         let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device);
         Ok(Self {
             trainer,
-            groups,
+            group,
             device,
             trained_tokens: case.trained_tokens() as u64,
         })
@@ -202,7 +200,7 @@ impl Updates {
     /// # Errors
     /// A gradient is not finite, or another number of tokens was trained than the case has.
     pub(crate) fn update(&mut self) -> anyhow::Result<()> {
-        let figures = self.trainer.policy_step(&self.groups, 0, &|| Ok(()))?;
+        let figures = self.trainer.policy_step(&[&self.group], 0, &|| Ok(()))?;
         // Reading the figures has waited for the device; the optimiser's last kernels are waited for here.
         crate::limits::synchronise(self.device);
         let (trained, expected) = (figures.trained_tokens, self.trained_tokens);

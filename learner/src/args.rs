@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anytime_service::telemetry::TelemetryArgs;
 use clap::Parser;
 
-use crate::server::Config;
+use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
 #[derive(Clone, Debug, Parser)]
@@ -40,8 +40,8 @@ pub struct Args {
 
 impl Args {
     /// What the learner runs on.
-    pub fn config(&self) -> Config {
-        Config {
+    pub fn config(&self) -> LearnerConfig {
+        LearnerConfig {
             redis: self.redis.clone(),
             root: self.root.clone(),
             runs_directory: self.runs_dir.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use anytime_learner::args::Args;
-use anytime_learner::{server, work};
+use anytime_learner::{run as job, server};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
 
@@ -31,8 +31,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
             args.config(),
             listener,
             token,
-            Arc::new(work::validate),
-            Arc::new(work::run_job),
+            Arc::new(job::validate),
+            Arc::new(job::run_job),
         )
         .await
     });

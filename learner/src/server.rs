@@ -17,17 +17,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::hall::Hall;
 use crate::jobs::registry::JobRegistry;
-use crate::jobs::runner;
-use crate::jobs::service::JobDesk;
-use crate::replay::exchange::Exchange;
-use crate::replay::link::RedisLink;
-use crate::replay::monitor;
-use crate::replay::service::Rollouts;
-use crate::weights::service::Weights;
-use crate::weights::shelf::WeightsShelf;
-use crate::{RunJob, Validate};
+use crate::jobs::runner::{self, RunJob};
+use crate::queue::redis::RedisConnection;
+use crate::rollouts::broker::RolloutBroker;
+use crate::rollouts::monitor;
+use crate::rpc::jobs::{JobsRpc, Validate};
+use crate::rpc::rollouts::RolloutsRpc;
+use crate::rpc::weights::WeightsRpc;
+use crate::server_state::ServerState;
+use crate::weights::store::WeightsStore;
 
 /// What is kept of the time to end for the exit itself.
 const DRAIN_RESERVE: Duration = Duration::from_secs(1);
@@ -37,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a learner runs on.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct LearnerConfig {
     /// URL of Redis.
     pub redis: String,
     /// Where relative paths of specifications start.
@@ -56,7 +55,7 @@ pub struct Config {
 /// # Errors
 /// [`ExitError`] with the configuration code where Redis, the root or the runs directory cannot be used.
 pub async fn run(
-    config: Config,
+    config: LearnerConfig,
     listener: TcpListener,
     shutdown: CancellationToken,
     validate: Validate,
@@ -64,34 +63,33 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let unusable_root = |error| ExitError::configuration(format!("--root {}: {error}", config.root.display()));
     let root = config.root.canonicalize().map_err(unusable_root)?;
-    let link = Arc::new(RedisLink::connect(&config.redis).await?);
+    let redis = Arc::new(RedisConnection::connect(&config.redis).await?);
     let unusable_runs = |error: anyhow::Error| ExitError::configuration(format!("--runs-dir: {error:#}"));
     let registry = Arc::new(JobRegistry::open(&config.runs_directory).map_err(unusable_runs)?);
-    let exchange = Arc::new(Exchange::new(link, shutdown.clone()));
-    let shelf = Arc::new(WeightsShelf::default());
-    let hall = Arc::new(Hall {
-        registry: registry.clone(),
-        exchange: exchange.clone(),
-        shelf: shelf.clone(),
+    let broker = Arc::new(RolloutBroker::new(redis, shutdown.clone()));
+    let store = Arc::new(WeightsStore::default());
+    let state = Arc::new(ServerState {
+        broker: broker.clone(),
+        weights: store.clone(),
         shutdown: shutdown.clone(),
         runtime: tokio::runtime::Handle::current(),
         root: root.clone(),
         device: config.device,
     });
 
-    let jobs = JobServiceServer::new(JobDesk::new(registry, validate, root, shutdown.clone()))
+    let jobs = JobServiceServer::new(JobsRpc::new(registry.clone(), validate, root, shutdown.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let rollouts = RolloutServiceServer::new(Rollouts::new(exchange.clone()))
+    let rollouts = RolloutServiceServer::new(RolloutsRpc::new(broker.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let weights = WeightsServiceServer::new(Weights::new(shelf, exchange.clone(), shutdown.clone()))
+    let weights = WeightsServiceServer::new(WeightsRpc::new(store, broker.clone(), shutdown.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (router, health) = router()?;
-    health.set_serving::<JobServiceServer<JobDesk>>().await;
-    health.set_serving::<RolloutServiceServer<Rollouts>>().await;
-    health.set_serving::<WeightsServiceServer<Weights>>().await;
+    health.set_serving::<JobServiceServer<JobsRpc>>().await;
+    health.set_serving::<RolloutServiceServer<RolloutsRpc>>().await;
+    health.set_serving::<WeightsServiceServer<WeightsRpc>>().await;
     let router = router.add_service(jobs).add_service(rollouts).add_service(weights);
 
     let address = listener.local_addr().context("address of the listener")?;
@@ -99,9 +97,9 @@ pub async fn run(
         port_file::write(path, address)?;
     }
     info!(%address, "listening");
-    tokio::spawn(monitor::watch_leases(exchange.clone()));
-    tokio::spawn(monitor::watch_redis(exchange));
-    let job_thread = runner::start(hall, run_job)?;
+    tokio::spawn(monitor::watch_leases(broker.clone()));
+    tokio::spawn(monitor::watch_redis(broker));
+    let job_thread = runner::start(registry, state, run_job)?;
 
     let serve_and_drain = async {
         let outcome = tokio::select! {

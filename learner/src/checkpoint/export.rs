@@ -9,7 +9,7 @@ use anytime_proto::WeightsVersion;
 use bytes::Bytes;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::desk::{PublishedTensor, PublishedWeights};
+use crate::weights::published::{PublishedTensor, PublishedWeights};
 
 /// Writes the weights in `kind` as a Hugging Face checkpoint, with tokenizer and templates from the model's directory.
 /// Whatever stood at `target` is replaced in one step.

@@ -1,87 +1,14 @@
 //! Data sets: problems with answers, and prompts with completions; from a JSON array, JSONL or Parquet.
 //!
-//! [`rows`] turns any of the files into JSON values, [`parquet`] is its columnar half, [`problem`] knows the two layouts
-//! of a problem: DeepScaleR's fields and verl's.
+//! `read` reads a whole file, with the help of `rows`, which turns any of the files into JSON values, of `parquet`, its
+//! columnar half, and of `problem`, which knows the two layouts of a problem: DeepScaleR's fields and verl's.
 
 mod parquet;
 mod problem;
+mod read;
 mod rows;
-
-use std::path::Path;
-
-use anytime_proto::settings::InvalidSetting;
-use serde_json::Value;
-use tracing::warn;
-
-use self::rows::{read_rows, row_error};
-
-/// A question and the answers that count as right.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProblemRow {
-    /// The row's own id, else its number from 0.
-    pub id: String,
-    /// The row's number from 0 in the file.
-    pub row: u64,
-    /// The question.
-    pub problem: String,
-    /// At least one.
-    pub answers: Vec<String>,
-}
-
-/// A row of supervised training.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CompletionRow {
-    /// Not trained.
-    pub prompt: String,
-    /// Trained.
-    pub completion: String,
-}
-
-/// Reads problems from a JSON array, JSONL or Parquet, each row in DeepScaleR's fields or in verl's layout. `field` is
-/// the setting that names the file.
-///
-/// # Errors
-/// An unreadable file, a file without rows, and the first row that lacks a problem or an answer, by its line or number.
-pub fn read_problems(field: &str, path: &Path) -> Result<Vec<ProblemRow>, InvalidSetting> {
-    let mut found = Vec::new();
-    let mut ignored_messages = 0_usize;
-    for (place, row) in read_rows(field, path)? {
-        let read = problem::read(&row).map_err(|what| row_error(field, path, &place, &what))?;
-        ignored_messages += read.ignored_messages;
-        found.push(read);
-    }
-    if ignored_messages > 0 {
-        warn!(
-            field,
-            ignored_messages, "left out system messages of prompts: a problem is one user message"
-        );
-    }
-    Ok(problem::with_ids(found))
-}
-
-/// Reads rows of prompt and completion from any of the same files.
-///
-/// # Errors
-/// An unreadable file, a file without rows, and the first row without prompt or completion.
-pub fn read_completions(field: &str, path: &Path) -> Result<Vec<CompletionRow>, InvalidSetting> {
-    let mut completions = Vec::new();
-    for (place, row) in read_rows(field, path)? {
-        let text = |key: &str| match row.get(key) {
-            Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-            _ => Err(row_error(
-                field,
-                path,
-                &place,
-                &format!("has no `{key}` (a string that is not empty)"),
-            )),
-        };
-        completions.push(CompletionRow {
-            prompt: text("prompt")?,
-            completion: text("completion")?,
-        });
-    }
-    Ok(completions)
-}
-
 #[cfg(test)]
 mod tests;
+
+pub use problem::ProblemRow;
+pub use read::{CompletionRow, read_completions, read_problems};

@@ -1,17 +1,13 @@
 //! Rows of a Parquet file, through the record interface: only the columns that a data set can use are read.
 
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
-use anytime_proto::settings::InvalidSetting;
 use parquet::basic::{ConvertedType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::schema::types::Type;
 use serde_json::Value;
-
-use super::rows::row_error;
 
 /// What every Parquet file begins and ends with.
 pub(super) const MAGIC: &[u8] = b"PAR1";
@@ -29,31 +25,50 @@ const COLUMNS: [&str; 8] = [
     "data_source",
 ];
 
-/// The rows as JSON objects with the columns of [`COLUMNS`] that the file has.
+/// What is wrong with a file: where, and what is the matter there.
+pub(super) struct Fault {
+    /// A row by its number from 0, or the file.
+    pub(super) place: String,
+    /// To be read after the place.
+    pub(super) what: String,
+}
+
+impl Fault {
+    fn of_file(what: String) -> Self {
+        let place = "the file".to_owned();
+        Self { place, what }
+    }
+}
+
+/// The rows as JSON objects with the columns of [`COLUMNS`] that the file has, each with its place.
 ///
 /// # Errors
 /// What cannot be read as Parquet, a column of binary values where text is needed, and the first row that cannot be
 /// decoded.
-pub(super) fn read_rows(field: &str, path: &Path, file: File) -> Result<Vec<(String, Value)>, InvalidSetting> {
-    let unreadable =
-        |error: ParquetError| row_error(field, path, "the file", &format!("is no whole Parquet file ({error})"));
+pub(super) fn read_rows(file: File) -> Result<Vec<(String, Value)>, Fault> {
+    let unreadable = |error: ParquetError| Fault::of_file(format!("is no whole Parquet file ({error})"));
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     let schema = reader.metadata().file_metadata().schema();
     let Some(projection) = project(schema, "").map_err(unreadable)? else {
         let columns: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
         let what = format!("has none of the columns problem, answer, prompt, reward_model; it has {columns:?}");
-        return Err(row_error(field, path, "the file", &what));
+        return Err(Fault::of_file(what));
     };
     if let Some(column) = binary_column(&projection, "") {
         let what = format!("has the column `{column}` of binary values, where text is needed");
-        return Err(row_error(field, path, "the file", &what));
+        return Err(Fault::of_file(what));
     }
     let projection = Arc::unwrap_or_clone(projection);
     let mut rows = Vec::new();
     for (number, row) in reader.get_row_iter(Some(projection)).map_err(unreadable)?.enumerate() {
         let place = format!("row {number}");
-        let row = row.map_err(|error| row_error(field, path, &place, &format!("cannot be decoded ({error})")))?;
-        rows.push((place, row.to_json_value()));
+        match row {
+            Ok(row) => rows.push((place, row.to_json_value())),
+            Err(error) => {
+                let what = format!("cannot be decoded ({error})");
+                return Err(Fault { place, what });
+            }
+        }
     }
     Ok(rows)
 }

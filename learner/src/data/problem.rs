@@ -9,7 +9,18 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::ProblemRow;
+/// A question and the answers that count as right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProblemRow {
+    /// The row's own id, else its number from 0.
+    pub id: String,
+    /// The row's number from 0 in the file.
+    pub row: u64,
+    /// The question.
+    pub problem: String,
+    /// At least one.
+    pub answers: Vec<String>,
+}
 
 /// A row that has been understood.
 pub(super) struct ReadProblem {

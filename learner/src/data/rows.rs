@@ -38,7 +38,7 @@ pub(super) fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>
         ));
     }
     let rows = if is_parquet {
-        parquet::read_rows(field, path, file)?
+        parquet::read_rows(file).map_err(|fault| row_error(field, path, &fault.place, &fault.what))?
     } else {
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         read_json(field, path, &text)?

@@ -10,7 +10,10 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 
-use super::*;
+use anytime_proto::settings::InvalidSetting;
+
+use super::problem::ProblemRow;
+use super::read::{read_completions, read_problems};
 
 fn problems_of(text: &str) -> Result<Vec<ProblemRow>, InvalidSetting> {
     let file = tempfile::NamedTempFile::new().expect("temporary file");

@@ -10,10 +10,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::events::{EventLog, read_after};
-use super::store::{events_path, save_cancellation, save_job};
-use super::{has_ended, timestamp};
-use crate::replay::lock;
+use super::events::{EventLog, read_after, timestamp};
+use super::store::{StoredJob, events_path, save_cancellation, save_job};
+use crate::lock::lock;
 
 /// Steps follow each other quickly; the job's file is written no more often than this for their sake.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
@@ -35,7 +34,8 @@ struct Live {
     saved: Instant,
 }
 
-/// See the module.
+/// One job in memory. The thread that runs it reports to it, requests read and cancel it, and watchers wait for its events;
+/// all of them share it.
 pub struct JobEntry {
     id: JobId,
     request_id: String,
@@ -46,8 +46,15 @@ pub struct JobEntry {
 }
 
 impl JobEntry {
-    /// A job with its log.
-    pub fn new(job: v1::Job, request_id: String, directory: PathBuf, log: EventLog, was_cancelled: bool) -> Self {
+    /// A job that is on disk.
+    pub fn new(stored: StoredJob) -> Self {
+        let StoredJob {
+            job,
+            request_id,
+            directory,
+            log,
+            was_cancelled,
+        } = stored;
         let cancelled = CancellationToken::new();
         if was_cancelled {
             cancelled.cancel();
@@ -257,6 +264,11 @@ impl JobEntry {
         drop(live);
         self.progress.send_replace(progress);
     }
+}
+
+/// Whether a job in this state will not change any more.
+fn has_ended(state: JobState) -> bool {
+    matches!(state, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
 }
 
 fn state_event(state: JobState, error: &str) -> Event {

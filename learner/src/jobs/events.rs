@@ -5,16 +5,18 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use anytime_proto::v1::{self, JobEvent};
 use prost::Message as _;
+use prost_types::Timestamp;
 use tracing::warn;
 
 /// Events of one job that are kept in memory; all are on disk.
 pub const KEPT_IN_MEMORY: usize = 10_000;
 
-/// See the module.
+/// The log of one job, open for appending. The newest events are kept in memory too, for those who watch the job.
 pub struct EventLog {
     path: PathBuf,
     file: File,
@@ -68,7 +70,7 @@ impl EventLog {
         let number = self.last_number + 1;
         let event = JobEvent {
             number,
-            time: Some(super::timestamp()),
+            time: Some(timestamp()),
             event: Some(event),
         };
         let bytes = event.encode_length_delimited_to_vec();
@@ -136,6 +138,15 @@ pub fn read_after(path: &Path, after: u64, limit: usize) -> anyhow::Result<Vec<J
         }
     }
     Ok(events)
+}
+
+/// The time of day, for events and jobs.
+pub(super) fn timestamp() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp {
+        seconds: since_epoch.as_secs() as i64,
+        nanos: since_epoch.subsec_nanos() as i32,
+    }
 }
 
 /// The next whole event; the rest then starts behind it.

@@ -14,10 +14,9 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use super::entry::JobEntry;
-use super::events::EventLog;
-use super::store::{JobStore, events_path};
-use super::timestamp;
-use crate::replay::lock;
+use super::events::{EventLog, timestamp};
+use super::store::{JobStore, StoredJob, events_path};
+use crate::lock::lock;
 
 #[derive(Default)]
 struct Jobs {
@@ -27,7 +26,8 @@ struct Jobs {
     waiting: VecDeque<JobId>,
 }
 
-/// See the module.
+/// All jobs of this learner by id, and the queue of those that wait for their turn. Requests submit to it and look jobs
+/// up; the thread that runs jobs takes them from it one by one.
 pub struct JobRegistry {
     store: JobStore,
     jobs: Mutex<Jobs>,
@@ -42,7 +42,11 @@ impl JobRegistry {
     /// If the runs directory cannot be used, or another learner uses it.
     pub fn open(runs_directory: &Path) -> anyhow::Result<Self> {
         let store = JobStore::open(runs_directory)?;
-        let entries: Vec<Arc<JobEntry>> = store.load()?.into_iter().map(Arc::new).collect();
+        let entries: Vec<Arc<JobEntry>> = store
+            .load()?
+            .into_iter()
+            .map(|stored| Arc::new(JobEntry::new(stored)))
+            .collect();
         let mut jobs = Jobs::default();
         for state in [JobState::Running, JobState::Queued] {
             let waiting = entries.iter().filter(|entry| entry.state() == state);
@@ -104,7 +108,13 @@ impl JobRegistry {
             .create(&settings.name, &mut job, request_id)
             .context("create the job")?;
         let log = EventLog::open(&events_path(&directory))?;
-        let entry = Arc::new(JobEntry::new(job, request_id.to_owned(), directory, log, false));
+        let entry = Arc::new(JobEntry::new(StoredJob {
+            job,
+            request_id: request_id.to_owned(),
+            directory,
+            log,
+            was_cancelled: false,
+        }));
         entry.announce();
         jobs.waiting.push_back(entry.id().clone());
         jobs.insert(entry.clone());

@@ -4,24 +4,33 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use anytime_proto::JobId;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::JobState;
 use tracing::{error, info};
 
+use super::context::{ContextError, JobContext};
 use super::entry::JobEntry;
-use crate::RunJob;
-use crate::desk::{DeskError, Interrupted, JobContext};
-use crate::hall::Hall;
+use super::interrupt::Interrupted;
+use super::registry::JobRegistry;
+use crate::server_state::ServerState;
+
+/// Runs one job from its start, or from where a restart found it, to its end.
+pub type RunJob = Arc<dyn Fn(&JobContext) -> anyhow::Result<()> + Send + Sync>;
 
 /// Starts the thread. It ends when the process is to end and the job under way has let go.
 ///
 /// # Errors
 /// If there is no thread to be had.
-pub fn start(hall: Arc<Hall>, run_job: RunJob) -> anyhow::Result<std::thread::JoinHandle<()>> {
+pub fn start(
+    registry: Arc<JobRegistry>,
+    state: Arc<ServerState>,
+    run_job: RunJob,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let work = move || {
-        while let Some(entry) = hall.next_job() {
-            run_one(&hall, &entry, &run_job);
-            hall.registry.count();
+        while let Some(entry) = next_job(&registry, &state) {
+            run_one(&registry, &state, &entry, &run_job);
+            registry.count();
         }
     };
     std::thread::Builder::new()
@@ -30,18 +39,29 @@ pub fn start(hall: Arc<Hall>, run_job: RunJob) -> anyhow::Result<std::thread::Jo
         .context("start the job thread")
 }
 
-fn run_one(hall: &Arc<Hall>, entry: &Arc<JobEntry>, run_job: &RunJob) {
+/// Waits for the next job; none when the process is to end.
+fn next_job(registry: &JobRegistry, state: &ServerState) -> Option<Arc<JobEntry>> {
+    state.runtime.block_on(async {
+        tokio::select! {
+            biased;
+            () = state.shutdown.cancelled() => None,
+            entry = registry.next() => Some(entry),
+        }
+    })
+}
+
+fn run_one(registry: &JobRegistry, state: &Arc<ServerState>, entry: &Arc<JobEntry>, run_job: &RunJob) {
     let job_id = entry.id();
     let is_resumed = entry.state() == JobState::Running;
     if !entry.start() {
         return;
     }
-    hall.registry.count();
+    registry.count();
     info!(%job_id, is_resumed, "a job runs");
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let spec = entry.job().spec.unwrap_or_default();
         let settings = JobSettings::try_new(&spec).context("the specification on disk")?;
-        let context = JobContext::new(hall.clone(), entry.clone(), settings);
+        let context = JobContext::new(state.clone(), entry.clone(), settings);
         context.check()?;
         run_job(&context)
     }));
@@ -54,7 +74,7 @@ fn run_one(hall: &Arc<Hall>, entry: &Arc<JobEntry>, run_job: &RunJob) {
             None => Some((JobState::Failed, without_backtrace(&format!("{failure:#}")))),
         },
     };
-    hall.clear(job_id, ended.is_some());
+    clear(state, job_id, ended.is_some());
     match ended {
         None => {
             info!(%job_id, "a job is suspended until the next start");
@@ -68,6 +88,15 @@ fn run_one(hall: &Arc<Hall>, entry: &Arc<JobEntry>, run_job: &RunJob) {
             info!(%job_id, state = state.as_str_name(), "a job ended");
             entry.finish(state, "");
         }
+    }
+}
+
+/// Removes what a job leaves behind when its thread lets go of it; its queue only if the job has ended.
+fn clear(state: &ServerState, job_id: &JobId, has_ended: bool) {
+    state.broker.remove_job(job_id);
+    state.weights.remove_job(job_id);
+    if has_ended {
+        state.runtime.block_on(state.broker.delete_queue(job_id));
     }
 }
 
@@ -88,8 +117,8 @@ fn interruption(failure: &anyhow::Error) -> Option<Interrupted> {
         if let Some(interrupted) = cause.downcast_ref::<Interrupted>() {
             return Some(*interrupted);
         }
-        match cause.downcast_ref::<DeskError>() {
-            Some(DeskError::Interrupted(interrupted)) => Some(*interrupted),
+        match cause.downcast_ref::<ContextError>() {
+            Some(ContextError::Interrupted(interrupted)) => Some(*interrupted),
             _ => None,
         }
     })

@@ -18,7 +18,6 @@ use anytime_proto::{JobId, v1};
 use prost::Message as _;
 use tracing::{error, warn};
 
-use super::entry::JobEntry;
 use super::events::EventLog;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
@@ -29,7 +28,22 @@ const EVENTS_FILE: &str = "events.pb";
 const REQUEST_FILE: &str = "request_id";
 const CANCELLED_FILE: &str = "cancelled";
 
-/// See the module.
+/// A job as it was found on disk.
+pub struct StoredJob {
+    /// The job as it was saved, with the newest step of its log.
+    pub job: v1::Job,
+    /// The request that submitted it; empty where that is not known.
+    pub request_id: String,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its event log, open for appending.
+    pub log: EventLog,
+    /// Whether a user has cancelled it.
+    pub was_cancelled: bool,
+}
+
+/// The runs directory of one learner. It creates the directories of jobs and finds those of earlier runs; while it
+/// exists no other learner can open the same runs directory.
 pub struct JobStore {
     runs_directory: PathBuf,
     /// Held as long as the store: two learners must not run the same jobs.
@@ -113,12 +127,12 @@ impl JobStore {
         Ok(directory)
     }
 
-    /// All jobs, oldest first. What cannot be read is left where it is and logged.
+    /// All jobs, oldest first. A job that cannot be read is logged and left where it is.
     ///
     /// # Errors
     /// If the runs directory cannot be listed.
-    pub fn load(&self) -> anyhow::Result<Vec<JobEntry>> {
-        let mut entries = Vec::new();
+    pub fn load(&self) -> anyhow::Result<Vec<StoredJob>> {
+        let mut jobs = Vec::new();
         let listing = std::fs::read_dir(&self.runs_directory)
             .with_context(|| format!("list {}", self.runs_directory.display()))?;
         for item in listing {
@@ -134,18 +148,18 @@ impl JobStore {
                 continue;
             }
             match load_job(&directory) {
-                Ok(entry) => entries.push(entry),
+                Ok(job) => jobs.push(job),
                 Err(error) => {
                     error!(directory = %directory.display(), error = format!("{error:#}"), "cannot load a job")
                 }
             }
         }
-        entries.sort_by_key(JobEntry::created);
-        Ok(entries)
+        jobs.sort_by_key(|stored| stored.job.created.map(|time| (time.seconds, time.nanos)));
+        Ok(jobs)
     }
 }
 
-fn load_job(directory: &Path) -> anyhow::Result<JobEntry> {
+fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
     let path = directory.join(JOB_FILE);
     let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let mut job = v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))?;
@@ -159,7 +173,13 @@ fn load_job(directory: &Path) -> anyhow::Result<JobEntry> {
         job.last_step = Some(step.clone());
     }
     let was_cancelled = directory.join(CANCELLED_FILE).exists();
-    Ok(JobEntry::new(job, request_id, directory.to_owned(), log, was_cancelled))
+    Ok(StoredJob {
+        job,
+        request_id,
+        directory: directory.to_owned(),
+        log,
+        was_cancelled,
+    })
 }
 
 /// Where the events of the job in this directory are.

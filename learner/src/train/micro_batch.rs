@@ -28,7 +28,7 @@ pub fn micro_batches(mut rows: Vec<TrainingRow>, max_tokens: usize) -> Vec<Vec<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::supervised_row;
+    use crate::train::rows::supervised_row;
 
     #[test]
     fn batches_hold_all_rows_within_the_bound() {

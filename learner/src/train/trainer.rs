@@ -13,7 +13,6 @@ use super::micro_batch::micro_batches;
 use super::optimiser::AdamW;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
-use crate::desk::{Interrupted, QueuedGroup};
 
 /// Elements of the logits that exist at a time: 30 MB in f32 on CPU, which stays in the last cache, and which malloc
 /// keeps for the next chunk: blocks above 32 MiB go back to the system, and every page of the next one is a fault.
@@ -148,32 +147,31 @@ impl Trainer {
         self.objective.restore(state)
     }
 
-    /// One step of policy gradient over scored groups: `minibatches` optimiser updates. `version` is the one that
-    /// trains; `interrupted` is asked between micro-batches, and an interrupted step leaves a half-trained model behind
-    /// that must not be saved.
+    /// One step of policy gradient over scored groups: `minibatches` optimiser updates. `version` is the number of the
+    /// weights before the step. `check` is called between micro-batches, and an error of it ends the step; the model is
+    /// then half trained and must not be saved.
     ///
     /// # Errors
-    /// [`Interrupted`], or a gradient that is not finite.
+    /// The error of `check`, or a gradient that is not finite.
     pub fn policy_step(
         &mut self,
-        groups: &[QueuedGroup],
+        groups: &[&v1::ScoredGroup],
         version: u64,
-        interrupted: &dyn Fn() -> Result<(), Interrupted>,
+        check: &dyn Fn() -> anyhow::Result<()>,
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
-        let of_step: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
-        self.objective.begin_step(&of_step);
+        self.objective.begin_step(groups);
         let mut prepared = Vec::with_capacity(self.minibatches);
         for minibatch in groups.chunks(groups.len().div_ceil(self.minibatches).max(1)) {
-            let traces: usize = minibatch.iter().map(|queued| queued.group.traces.len()).sum();
+            let traces: usize = minibatch.iter().map(|group| group.traces.len()).sum();
             let mut rows = Vec::with_capacity(traces);
-            for queued in minibatch {
-                rows.extend(training_rows(&queued.group, &self.objective.targets(&queued.group)));
+            for group in minibatch {
+                rows.extend(training_rows(group, &self.objective.targets(group)));
             }
             // The proximal policy is the one at the start of the step, so it is computed before the first update.
             let mut batches = Vec::new();
             for rows in micro_batches(rows, self.micro_batch_tokens) {
-                interrupted()?;
+                check()?;
                 batches.push(self.policy_batch(rows, version));
             }
             prepared.push((traces, batches));
@@ -182,7 +180,7 @@ impl Trainer {
         for (index, (traces, batches)) in prepared.into_iter().enumerate() {
             let scale = 1.0 / (traces as f64 * self.normaliser);
             for batch in batches {
-                interrupted()?;
+                check()?;
                 // Before the first update, and where both sides mean the same distribution.
                 let measure_gap = index == 0 && self.sampling_is_whole;
                 self.accumulate_policy_gradient(&batch, scale, measure_gap, &mut figures);
@@ -193,27 +191,39 @@ impl Trainer {
         Ok(figures)
     }
 
-    /// One step of supervised training: the mean negative log-likelihood of the rows' completion tokens, in one update.
+    /// One step of supervised training: the rows are split into `minibatches` parts of one size, and each part makes one
+    /// optimiser update with the mean negative log-likelihood of its completion tokens. `check` is called between
+    /// micro-batches, and an error of it ends the step; the model is then half trained and must not be saved.
     ///
     /// # Errors
-    /// [`Interrupted`], or a gradient that is not finite.
+    /// The error of `check`, or a gradient that is not finite.
     pub fn supervised_step(
         &mut self,
-        rows: Vec<TrainingRow>,
-        interrupted: &dyn Fn() -> Result<(), Interrupted>,
+        mut rows: Vec<TrainingRow>,
+        check: &dyn Fn() -> anyhow::Result<()>,
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
-        let tokens: usize = rows.iter().map(|row| row.tokens.weights.len()).sum();
-        let scale = 1.0 / tokens.max(1) as f64;
-        for batch in micro_batches(rows, self.micro_batch_tokens) {
-            interrupted()?;
-            let trees: Vec<TreeRow> = batch.into_iter().map(|row| row.tree).collect();
-            let tree = TreeBatch::pack(&trees, self.device);
-            let loss = self.backward_in_chunks(&tree, 1.0, |log_probs, _, _| -log_probs.sum(Kind::Float) * scale);
-            figures.loss += loss;
-            figures.trained_tokens += tree.trained_tokens() as u64;
+        let per_update = rows.len().div_ceil(self.minibatches).max(1);
+        let all_tokens = completion_tokens(&rows).max(1) as f64;
+        let mut updates = 0;
+        while !rows.is_empty() {
+            let later = rows.split_off(per_update.min(rows.len()));
+            let tokens = completion_tokens(&rows).max(1) as f64;
+            let scale = 1.0 / tokens;
+            for batch in micro_batches(rows, self.micro_batch_tokens) {
+                check()?;
+                let trees: Vec<TreeRow> = batch.into_iter().map(|row| row.tree).collect();
+                let tree = TreeBatch::pack(&trees, self.device);
+                let loss = self.backward_in_chunks(&tree, 1.0, |log_probs, _, _| -log_probs.sum(Kind::Float) * scale);
+                // The figure is a mean over the tokens of the step, whichever update trained them.
+                figures.loss += loss * (tokens / all_tokens);
+                figures.trained_tokens += tree.trained_tokens() as u64;
+            }
+            self.update(&mut figures)?;
+            updates += 1;
+            rows = later;
         }
-        self.update(&mut figures)?;
+        figures.gradient_norm /= f64::from(updates.max(1));
         Ok(figures)
     }
 
@@ -370,6 +380,10 @@ impl Trainer {
         }
         chunks
     }
+}
+
+fn completion_tokens(rows: &[TrainingRow]) -> usize {
+    rows.iter().map(|row| row.tokens.weights.len()).sum()
 }
 
 /// Whether each token of a row was generated by this version and so was everything before it: a token that this version

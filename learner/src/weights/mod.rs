@@ -1,7 +1,9 @@
-//! The weights as actors get them: [`shelf`] holds the current and the previous version of each job in memory, and the
-//! last `steps` between versions as deltas; [`service`] announces and sends them. A crash costs nothing: the trainer
-//! publishes again when it resumes, and actors fetch the whole once.
+//! The weights as actors get them. [`published`] is one version with its manifest, [`store`] holds the current and the
+//! previous version of each job in memory, and [`deltas`] the differences between versions that follow each other. The
+//! gRPC service stands in `rpc::weights`.
+//!
+//! A crash costs nothing: the trainer publishes again when it resumes, and actors fetch the whole once.
 
-pub mod service;
-pub mod shelf;
-mod steps;
+pub mod deltas;
+pub mod published;
+pub mod store;

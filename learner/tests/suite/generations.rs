@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anytime_learner::data::ProblemRow;
-use anytime_learner::generations::{Reading, write};
+use anytime_learner::evaluation::generations::{Reading, write};
 use anytime_policy::Tokenizer;
 use anytime_proto::generations::{DIRECTORY, Kept, KeptProblem};
 use anytime_proto::{check_group, v1};

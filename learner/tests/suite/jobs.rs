@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use anytime_learner::desk::{DeskError, Interrupted, JobContext};
+use anytime_learner::jobs::context::{ContextError, JobContext};
+use anytime_learner::jobs::interrupt::Interrupted;
 use anytime_proto::generations::{DIRECTORY, KeptProblem, ProblemHead, step_file};
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use tempfile::TempDir;
@@ -269,7 +270,7 @@ async fn a_stopped_learner_resumes_its_job_and_then_the_waiting_ones() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
         // Wrapped as a trainer may do.
-        let outcome: Result<(), DeskError> = wait_for_the_end(context).map_err(DeskError::Other);
+        let outcome: Result<(), ContextError> = wait_for_the_end(context).map_err(ContextError::Other);
         outcome.context("training")
     })
     .await;
@@ -295,7 +296,7 @@ async fn a_stopped_learner_resumes_its_job_and_then_the_waiting_ones() {
 
 #[test]
 fn an_interruption_is_found_behind_any_context() {
-    let error = anyhow::Error::new(DeskError::from(Interrupted::Cancelled))
+    let error = anyhow::Error::new(ContextError::from(Interrupted::Cancelled))
         .context("step 3")
         .context("training");
     let found = error

@@ -5,7 +5,7 @@
 
 mod generations;
 mod jobs;
-mod lease_book;
+mod lease_table;
 mod outages;
 mod queue;
 mod rollouts;

@@ -62,7 +62,7 @@ async fn a_restarted_learner_loses_nothing_and_trains_nothing_twice() {
     let trainer = slow_trainer();
     let run_job = {
         let trainer = trainer.clone();
-        move |context: &anytime_learner::desk::JobContext| trainer.run(context)
+        move |context: &anytime_learner::jobs::context::JobContext| trainer.run(context)
     };
     let mut learner = TestLearner::start(&redis.url(), runs.path(), run_job.clone()).await;
     let address = learner.address;

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anytime_learner::replay::link::RedisLink;
-use anytime_learner::replay::reader::GroupReader;
-use anytime_learner::replay::stream::{GroupStream, PushOutcome, Settlement};
+use anytime_learner::queue::reader::GroupReader;
+use anytime_learner::queue::redis::RedisConnection;
+use anytime_learner::queue::stream::{GroupStream, PushOutcome, Settlement};
 use anytime_proto::JobId;
 use redis::AsyncCommands as _;
 
 use crate::support::redis_server::RedisServer;
 
 async fn stream_of(server: &RedisServer, owner: &str) -> GroupStream {
-    let link = Arc::new(RedisLink::connect(&server.url()).await.unwrap());
+    let link = Arc::new(RedisConnection::connect(&server.url()).await.unwrap());
     GroupStream::new(link, &JobId("job".to_owned()), owner.to_owned())
 }
 
@@ -195,7 +195,7 @@ async fn an_unreachable_redis_is_one_clear_error() {
     let mut server = RedisServer::start();
     server.kill();
     for url in [server.url(), "nonsense".to_owned()] {
-        let error = RedisLink::connect(&url).await.err().unwrap();
+        let error = RedisConnection::connect(&url).await.err().unwrap();
         assert_eq!(error.code, anytime_service::exit::CONFIGURATION);
         assert!(error.message.starts_with("--redis"), "{}", error.message);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anytime_learner::desk::JobContext;
-use anytime_learner::replay::MAX_FAILURES;
+use anytime_learner::jobs::context::JobContext;
+use anytime_learner::rollouts::retries::MAX_FAILURES;
 use anytime_proto::v1::{self, JobState, PushStatus, WaitReason};
 use redis::AsyncCommands as _;
 use tempfile::TempDir;
@@ -159,8 +159,8 @@ async fn a_full_queue_pushes_back() {
     learner.stop().await;
 }
 
-fn opening(queue_groups: u32, batch: u32) -> anytime_learner::desk::TrainingOpening {
-    anytime_learner::desk::TrainingOpening {
+fn opening(queue_groups: u32, batch: u32) -> anytime_learner::rollouts::group::TrainingOpening {
+    anytime_learner::rollouts::group::TrainingOpening {
         problems: Box::new(CountedProblems),
         plan: plan(),
         batch,
@@ -217,7 +217,7 @@ async fn groups_that_are_too_old_are_dropped_and_replaced() {
     let seen = taken.clone();
     let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
         context.publish(weights(0));
-        context.open_training(anytime_learner::desk::TrainingOpening {
+        context.open_training(anytime_learner::rollouts::group::TrainingOpening {
             total_groups: 4,
             ..opening(10, 4)
         })?;

@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anytime_learner::desk::{JobContext, PublishedWeights};
+use anytime_learner::jobs::context::JobContext;
+use anytime_learner::weights::published::PublishedWeights;
 use anytime_proto::v1;
 use prost::Message as _;
 use tempfile::TempDir;

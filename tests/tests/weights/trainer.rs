@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use anytime_learner::checkpoint::publishable;
-use anytime_learner::desk::JobContext;
-use anytime_learner::server::{Config as ServerConfig, run};
+use anytime_learner::jobs::context::JobContext;
+use anytime_learner::server::{LearnerConfig, run};
 use anytime_learner::train::{Trainer, supervised_row};
 use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
@@ -56,7 +56,7 @@ impl TestTrainer {
     pub(crate) async fn start(redis: &str, directory: &Path, model: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let channel_to_it = grpc_channel(&listener.local_addr().unwrap().to_string());
-        let config = ServerConfig {
+        let config = LearnerConfig {
             redis: redis.to_owned(),
             root: directory.to_owned(),
             runs_directory: directory.join("runs"),

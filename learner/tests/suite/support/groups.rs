@@ -1,6 +1,6 @@
 //! Small but valid leases and groups.
 
-use anytime_learner::desk::ProblemSource;
+use anytime_learner::rollouts::group::ProblemSource;
 use anytime_proto::v1;
 
 pub(crate) fn plan() -> v1::RolloutPlan {

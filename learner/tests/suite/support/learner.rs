@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anytime_learner::desk::JobContext;
-use anytime_learner::server::{Config, run};
+use anytime_learner::jobs::context::JobContext;
+use anytime_learner::server::{LearnerConfig, run};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
@@ -44,7 +44,7 @@ impl TestLearner {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let config = Config {
+        let config = LearnerConfig {
             redis: redis.to_owned(),
             root: ".".into(),
             runs_directory: runs_directory.to_owned(),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anytime_learner::desk::{JobContext, PublishedTensor, PublishedWeights, TrainingOpening};
+use anytime_learner::jobs::context::JobContext;
+use anytime_learner::rollouts::group::TrainingOpening;
+use anytime_learner::weights::published::{PublishedTensor, PublishedWeights};
 use anytime_proto::{WeightsVersion, v1};
 use bytes::Bytes;
 

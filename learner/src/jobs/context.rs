@@ -1,0 +1,224 @@
+//! A job as its thread sees it. This is the one place where tensor code, which runs on a plain thread, meets the
+//! asynchronous side of the process.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use anytime_proto::settings::JobSettings;
+use anytime_proto::{JobId, v1};
+
+use super::entry::JobEntry;
+use super::interrupt::Interrupted;
+use crate::lock::lock;
+use crate::queue::reader::GroupReader;
+use crate::rollouts::group::{QueuedGroup, TrainingOpening};
+use crate::server_state::ServerState;
+use crate::weights::published::PublishedWeights;
+
+/// Progress of an evaluation is an event no more often than this.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a call of the job's thread brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The job is to stop; the call may have waited for actors or for Redis until then.
+    #[error("interrupted")]
+    Interrupted(#[from] Interrupted),
+    /// The job cannot go on.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// How long groups are tried to be acknowledged although the job is to stop.
+const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
+
+/// One job as its thread sees it.
+pub struct JobContext {
+    state: Arc<ServerState>,
+    entry: Arc<JobEntry>,
+    settings: JobSettings,
+    /// There while training is open.
+    reader: Mutex<Option<GroupReader>>,
+    /// Of the published version; empty before the first.
+    manifest_checksum: Mutex<String>,
+}
+
+impl JobContext {
+    pub(crate) fn new(state: Arc<ServerState>, entry: Arc<JobEntry>, settings: JobSettings) -> Self {
+        Self {
+            state,
+            entry,
+            settings,
+            reader: Mutex::new(None),
+            manifest_checksum: Mutex::new(String::new()),
+        }
+    }
+
+    /// The job's id.
+    pub fn job_id(&self) -> &JobId {
+        self.entry.id()
+    }
+
+    /// What the job is to do.
+    pub fn settings(&self) -> &JobSettings {
+        &self.settings
+    }
+
+    /// Where the job keeps its files. The names that [`crate::jobs::store`] lists are taken.
+    pub fn directory(&self) -> &Path {
+        self.entry.directory()
+    }
+
+    /// Where relative paths of the specification start.
+    pub fn root(&self) -> &Path {
+        &self.state.root
+    }
+
+    /// The argument `--device`.
+    pub fn device(&self) -> &str {
+        &self.state.device
+    }
+
+    /// Asked between pieces of long work.
+    ///
+    /// # Errors
+    /// If the job is to stop.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.entry.cancelled().is_cancelled() {
+            return Err(Interrupted::Cancelled);
+        }
+        if self.state.shutdown.is_cancelled() {
+            return Err(Interrupted::Shutdown);
+        }
+        Ok(())
+    }
+
+    /// A step is done.
+    pub fn report_step(&self, metrics: v1::StepMetrics) {
+        self.entry.report_step(metrics);
+    }
+
+    /// An evaluation is done. After a restart it takes the place of the one of the same step.
+    pub fn report_evaluation(&self, result: v1::EvaluationResult) {
+        self.entry.report_evaluation(result);
+    }
+
+    /// An evaluation goes on. [`JobContext::evaluate`] does this by itself.
+    pub fn report_evaluation_progress(&self, done: u32, total: u32) {
+        self.entry.report_evaluation_progress(done, total);
+    }
+
+    /// A Hugging Face export has been written.
+    pub fn report_checkpoint(&self, directory: &Path) {
+        self.entry.report_checkpoint(directory);
+    }
+
+    /// The evaluations that were reported, also before a restart, by step.
+    pub fn evaluations(&self) -> Vec<v1::EvaluationResult> {
+        self.entry.evaluations()
+    }
+
+    /// Makes a version the current one: it is announced, and leases follow it. Takes as long as hashing the bytes.
+    pub fn publish(&self, weights: PublishedWeights) {
+        let held = self.state.weights.publish(self.job_id(), weights);
+        held.manifest_checksum.clone_into(&mut lock(&self.manifest_checksum));
+        self.state.broker.set_version(self.job_id(), held.version);
+    }
+
+    /// The checksum of the published version's manifest, which evaluation leases carry; empty before the first.
+    pub fn manifest_checksum(&self) -> String {
+        lock(&self.manifest_checksum).clone()
+    }
+
+    /// From now on training problems are leased, once a version is published. Waits for Redis.
+    ///
+    /// # Errors
+    /// If the job is to stop, training is open already, or the opening makes no sense.
+    pub fn open_training(&self, opening: TrainingOpening) -> Result<(), ContextError> {
+        let (seconds, nanos) = self.entry.created();
+        let owner = format!("{seconds}.{nanos:09}");
+        let reader = self.wait(self.state.broker.open_training(self.job_id(), owner, opening))??;
+        *lock(&self.reader) = Some(reader);
+        Ok(())
+    }
+
+    /// Takes groups out of the queue that are fresh enough for the published version, waiting until there are `count`.
+    /// They are in the order of their sequences, and stay in Redis until they are acknowledged.
+    ///
+    /// # Errors
+    /// If the job is to stop, training is not open, or actors give every problem up.
+    pub fn take_groups(&self, count: usize) -> Result<Vec<QueuedGroup>, ContextError> {
+        let mut reader = lock(&self.reader);
+        let reader = reader.as_mut().context("training is not open")?;
+        Ok(self.wait(self.state.broker.take(self.job_id(), reader, count))??)
+    }
+
+    /// Removes groups from Redis, after a recovery checkpoint that holds what came of them. Waits for Redis; when the job
+    /// is to stop it is tried all the same, briefly. What stays in Redis is removed when training is opened again.
+    ///
+    /// # Errors
+    /// If the job is to stop, or training is not open.
+    pub fn acknowledge(&self, sequences: &[u64]) -> Result<(), ContextError> {
+        let reader = lock(&self.reader);
+        let stream = reader.as_ref().context("training is not open")?.stream();
+        let broker = &self.state.broker;
+        let first_try = async {
+            let settled = broker.acknowledge(self.job_id(), stream, sequences);
+            tokio::time::timeout(LAST_ACKNOWLEDGEMENT, settled).await.is_ok()
+        };
+        if self.state.runtime.block_on(first_try) {
+            return Ok(());
+        }
+        Ok(self.wait(broker.acknowledge(self.job_id(), stream, sequences))?)
+    }
+
+    /// Scored groups that wait in the queue.
+    pub fn queue_depth(&self) -> u64 {
+        self.state.broker.queue_figures(self.job_id()).0
+    }
+
+    /// Groups dropped as too old since the job started.
+    pub fn dropped_groups(&self) -> u64 {
+        self.state.broker.queue_figures(self.job_id()).1
+    }
+
+    /// No training problem is leased any more. What is queued stays in Redis until the job has ended.
+    pub fn close_training(&self) {
+        self.state.broker.close_training(self.job_id());
+        lock(&self.reader).take();
+    }
+
+    /// Leases groups out for evaluation and collects them, in the order of the leases; progress is reported. Meanwhile
+    /// no training problem of the job is leased.
+    ///
+    /// # Errors
+    /// If the job is to stop, or a group fails too often.
+    pub fn evaluate(&self, leases: Vec<v1::Lease>) -> Result<Vec<v1::ScoredGroup>, ContextError> {
+        let mut reported: Option<(u32, Instant)> = None;
+        let progress = |done: u32, total: u32| {
+            let is_due =
+                reported.is_none_or(|(last, time)| done > last && (done == total || time.elapsed() >= PROGRESS_EVERY));
+            if is_due {
+                reported = Some((done, Instant::now()));
+                self.entry.report_evaluation_progress(done, total);
+            }
+        };
+        let outcome = self.wait(self.state.broker.evaluate(self.job_id(), leases, progress));
+        self.state.broker.close_evaluation(self.job_id());
+        Ok(outcome??)
+    }
+
+    /// Waits for what the asynchronous side brings, or for the end.
+    fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, Interrupted> {
+        self.state.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.entry.cancelled().cancelled() => Err(Interrupted::Cancelled),
+                () = self.state.shutdown.cancelled() => Err(Interrupted::Shutdown),
+                output = future => Ok(output),
+            }
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! The connection to Redis: one multiplexed connection, every wait bounded, made again after every loss.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anytime_service::exit::ExitError;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisResult};
+use tokio::sync::{Mutex, watch};
+use tracing::{info, warn};
+
+/// Deadline for establishing a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Deadline of one command. A group of ten megabytes takes a fraction of it.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Redis did not answer, or answered with an error that only an operator can mend. Nothing is lost: try again.
+#[derive(Debug, thiserror::Error)]
+#[error("redis is unavailable: {0}")]
+pub struct RedisUnavailable(pub String);
+
+/// See the module.
+pub struct RedisConnection {
+    client: Client,
+    /// Without user name and password.
+    address: String,
+    connection: Mutex<Option<MultiplexedConnection>>,
+    is_up: watch::Sender<bool>,
+}
+
+impl RedisConnection {
+    /// Connects, so that a wrong address ends the process before it serves.
+    ///
+    /// # Errors
+    /// [`ExitError`] with the configuration code that names `--redis`.
+    pub async fn connect(url: &str) -> Result<Self, ExitError> {
+        let client = Client::open(url).map_err(|error| ExitError::configuration(format!("--redis: {error}")))?;
+        let address = client.get_connection_info().addr().to_string();
+        let redis_connection = Self {
+            client,
+            address,
+            connection: Mutex::new(None),
+            is_up: watch::Sender::new(false),
+        };
+        redis_connection
+            .ping()
+            .await
+            .map_err(|error| ExitError::configuration(format!("--redis {}: {error}", redis_connection.address)))?;
+        redis_connection.is_up.send_replace(true);
+        Ok(redis_connection)
+    }
+
+    /// Whether the last command was answered, and what followed an outage was put right.
+    pub fn is_up(&self) -> bool {
+        *self.is_up.borrow()
+    }
+
+    /// Waits until commands are answered again.
+    pub async fn wait_until_up(&self) {
+        let mut is_up = self.is_up.subscribe();
+        // The sender lives as long as `self`.
+        let _ = is_up.wait_for(|is_up| *is_up).await;
+    }
+
+    /// Waits until a command fails.
+    pub async fn wait_until_down(&self) {
+        let mut is_up = self.is_up.subscribe();
+        let _ = is_up.wait_for(|is_up| !*is_up).await;
+    }
+
+    /// What Redis holds has been read again after an outage.
+    pub fn mark_up(&self) {
+        if !self.is_up.send_replace(true) {
+            info!(redis = %self.address, "redis is reachable again");
+        }
+    }
+
+    /// Something was not as it should be: what Redis holds is to be read again.
+    pub fn mark_down(&self, error: &dyn std::fmt::Display) {
+        if self.is_up.send_replace(false) {
+            warn!(redis = %self.address, %error, "redis is unavailable");
+        }
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn ping(&self) -> Result<(), RedisUnavailable> {
+        self.run(async |mut connection| redis::cmd("PING").query_async(&mut connection).await)
+            .await
+    }
+
+    /// Runs commands over the connection. After any error the next ones get a new connection.
+    ///
+    /// # Errors
+    /// Whatever Redis or the connection said.
+    pub async fn run<T, F>(&self, commands: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, RedisUnavailable>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let outcome = match self.connection().await {
+            Ok(connection) => commands(connection).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.connection.lock().await.take();
+                self.mark_down(&error);
+                Err(RedisUnavailable(error.to_string()))
+            }
+        }
+    }
+
+    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = held.as_ref() {
+            return Ok(connection.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+}

@@ -1,0 +1,284 @@
+//! The replay queue of one job in Redis. Two keys:
+//!
+//! - `anytime:{job_id}:groups`, a stream with the consumer group `learner`: one entry per scored group, with the fields
+//!   `sequence` and `group` (prost). It is deleted when it is settled.
+//! - `anytime:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
+//!   under `owner`, which job of that name the keys belong to.
+//!
+//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. One Redis database
+//! serves one learner.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock};
+
+use anytime_proto::JobId;
+use redis::Script;
+
+use super::redis::{RedisConnection, RedisUnavailable};
+
+/// The consumer group of every stream.
+pub(super) const CONSUMER_GROUP: &str = "learner";
+
+/// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash.
+static OPEN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
+            redis.call('DEL', KEYS[1], KEYS[2])
+            redis.call('HSET', KEYS[2], 'owner', ARGV[1])
+        end
+        local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[2], '0', 'MKSTREAM')
+        if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP') then
+            return made
+        end
+        return redis.call('HGETALL', KEYS[2])
+        ",
+    )
+});
+
+/// Adds one group. The bound counts entries that the trainer has not taken (ARGV[5] are taken and not settled).
+static PUSH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
+        if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 'duplicate' end
+        if redis.call('XLEN', KEYS[1]) - tonumber(ARGV[5]) >= tonumber(ARGV[4]) then return 'full' end
+        local id = redis.call('XADD', KEYS[1], '*', 'sequence', ARGV[2], 'group', ARGV[3])
+        redis.call('HSET', KEYS[2], ARGV[2], id)
+        return 'accepted'
+        ",
+    )
+});
+
+/// Acknowledges and deletes entries and remembers how; with an empty verdict nothing is remembered.
+static SETTLE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
+        for index = 4, #ARGV do
+            local id = redis.call('HGET', KEYS[2], ARGV[index])
+            if id and string.find(id, '-', 1, true) then
+                redis.call('XACK', KEYS[1], ARGV[2], id)
+                redis.call('XDEL', KEYS[1], id)
+            end
+            if ARGV[3] == '' then
+                redis.call('HDEL', KEYS[2], ARGV[index])
+            else
+                redis.call('HSET', KEYS[2], ARGV[index], ARGV[3])
+            end
+        end
+        return 'settled'
+        ",
+    )
+});
+
+/// Sequences settled by one call: bounds how long a script holds Redis.
+const SETTLED_PER_CALL: usize = 500;
+
+/// What Redis answered to a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// The group is in the queue.
+    Accepted,
+    /// It is there, or was.
+    Duplicate,
+    /// The queue is at its bound.
+    Full,
+    /// The keys of the job are not there: it has ended, or Redis came back without its data.
+    KeysGone,
+}
+
+/// How a sequence leaves the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The recovery checkpoint holds what came of it.
+    Trained,
+    /// Dropped as too old.
+    Stale,
+    /// Given up by actors too often.
+    Skipped,
+    /// As if it had never come: it may come again.
+    Forgotten,
+}
+
+impl Settlement {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Stale => "stale",
+            Self::Skipped => "skipped",
+            Self::Forgotten => "",
+        }
+    }
+}
+
+/// What Redis knows of a job's sequences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// In the stream, taken or not.
+    pub queued: BTreeSet<u64>,
+    /// Settled as trained.
+    pub trained: BTreeSet<u64>,
+    /// Settled as too old.
+    pub stale: BTreeSet<u64>,
+    /// Settled as given up.
+    pub skipped: BTreeSet<u64>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct GroupStream {
+    redis: Arc<RedisConnection>,
+    groups_key: String,
+    seen_key: String,
+    owner: String,
+}
+
+impl GroupStream {
+    /// The queue of a job; `owner` tells it from an earlier job with the same id.
+    pub fn new(redis: Arc<RedisConnection>, job_id: &JobId, owner: String) -> Self {
+        let groups_key = format!("anytime:{job_id}:groups");
+        let seen_key = format!("anytime:{job_id}:seen");
+        Self {
+            redis,
+            groups_key,
+            seen_key,
+            owner,
+        }
+    }
+
+    pub(super) fn redis(&self) -> &RedisConnection {
+        &self.redis
+    }
+
+    pub(super) fn groups_key(&self) -> &str {
+        &self.groups_key
+    }
+
+    /// Makes the keys ready and tells what they hold. Harmless when repeated.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn open(&self) -> Result<Survey, RedisUnavailable> {
+        let mut call = OPEN.key(&self.groups_key);
+        call.key(&self.seen_key).arg(&self.owner).arg(CONSUMER_GROUP);
+        let seen: HashMap<String, String> = self
+            .redis
+            .run(async |mut connection| call.invoke_async(&mut connection).await)
+            .await?;
+        let mut survey = Survey::default();
+        for (name, value) in seen {
+            let Ok(sequence) = name.parse::<u64>() else {
+                continue;
+            };
+            let set = match value.as_str() {
+                "trained" => &mut survey.trained,
+                "stale" => &mut survey.stale,
+                "skipped" => &mut survey.skipped,
+                _ => &mut survey.queued,
+            };
+            set.insert(sequence);
+        }
+        Ok(survey)
+    }
+
+    /// Adds a group unless it was there before or `bound` groups wait, besides `taken` ones that do not count.
+    ///
+    /// # Errors
+    /// If Redis is unavailable: whether the group was added is then unknown, and it is to be pushed again.
+    pub async fn push(
+        &self,
+        sequence: u64,
+        payload: &[u8],
+        bound: u64,
+        taken: u64,
+    ) -> Result<PushOutcome, RedisUnavailable> {
+        let mut call = PUSH.key(&self.groups_key);
+        call.key(&self.seen_key)
+            .arg(&self.owner)
+            .arg(sequence)
+            .arg(payload)
+            .arg(bound)
+            .arg(taken);
+        let answer: String = self
+            .redis
+            .run(async |mut connection| call.invoke_async(&mut connection).await)
+            .await?;
+        match answer.as_str() {
+            "accepted" => Ok(PushOutcome::Accepted),
+            "duplicate" => Ok(PushOutcome::Duplicate),
+            "full" => Ok(PushOutcome::Full),
+            _ => Ok(PushOutcome::KeysGone),
+        }
+    }
+
+    /// Takes sequences out of the queue for good. Harmless when repeated.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn settle(&self, sequences: &[u64], settlement: Settlement) -> Result<(), RedisUnavailable> {
+        for some in sequences.chunks(SETTLED_PER_CALL) {
+            let mut call = SETTLE.key(&self.groups_key);
+            call.key(&self.seen_key)
+                .arg(&self.owner)
+                .arg(CONSUMER_GROUP)
+                .arg(settlement.text());
+            for sequence in some {
+                call.arg(*sequence);
+            }
+            let answer: String = self
+                .redis
+                .run(async |mut connection| call.invoke_async(&mut connection).await)
+                .await?;
+            if answer != "settled" {
+                return Err(self.keys_are_gone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an entry that is not one of ours.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn discard(&self, entry_id: &str) -> Result<(), RedisUnavailable> {
+        let discard = async |mut connection| {
+            redis::pipe()
+                .atomic()
+                .cmd("XACK")
+                .arg(&self.groups_key)
+                .arg(CONSUMER_GROUP)
+                .arg(entry_id)
+                .ignore()
+                .cmd("XDEL")
+                .arg(&self.groups_key)
+                .arg(entry_id)
+                .ignore()
+                .query_async(&mut connection)
+                .await
+        };
+        self.redis.run(discard).await
+    }
+
+    /// Deletes the keys, when the job has ended.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn delete(&self) -> Result<(), RedisUnavailable> {
+        let delete = async |mut connection| {
+            redis::cmd("DEL")
+                .arg(&self.groups_key)
+                .arg(&self.seen_key)
+                .query_async(&mut connection)
+                .await
+        };
+        self.redis.run(delete).await
+    }
+
+    /// Redis came back without its data: makes the monitor put that right.
+    pub(crate) fn keys_are_gone(&self) -> RedisUnavailable {
+        let error = RedisUnavailable("the keys of the job are gone".to_owned());
+        self.redis.mark_down(&error);
+        error
+    }
+}

@@ -1,0 +1,44 @@
+//! What the trainer gives to the broker when it opens training, and what it gets back.
+
+use std::collections::BTreeSet;
+
+use anytime_proto::v1;
+
+/// A scored group out of the replay queue. It stays in Redis until the trainer acknowledges it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueuedGroup {
+    /// Its number in the order of training problems.
+    pub sequence: u64,
+    /// What the actor pushed.
+    pub group: v1::ScoredGroup,
+}
+
+/// Everything that is needed to lease training problems and to queue the groups that come back.
+pub struct TrainingOpening {
+    /// Gives the problem of each sequence number.
+    pub problems: Box<dyn ProblemSource>,
+    /// How every group is generated.
+    pub plan: v1::RolloutPlan,
+    /// Groups per step.
+    pub batch: u32,
+    /// A token may be at most this many versions older than the published one.
+    pub max_staleness: u64,
+    /// At most this many groups wait in the queue.
+    pub queue_groups: u32,
+    /// How long an actor may keep a lease.
+    pub lease_seconds: u32,
+    /// The seed from which every lease's seed is derived.
+    pub seed: u64,
+    /// All sequences below this one have been trained.
+    pub next_sequence_from: u64,
+    /// The sequences from `next_sequence_from` on that have been trained.
+    pub consumed: BTreeSet<u64>,
+    /// Steps × batch. No more groups than this are leased, since no more can be trained.
+    pub total_groups: u64,
+}
+
+/// The order of training problems. It must be a pure function of the number, so that a lease can be given again.
+pub trait ProblemSource: Send {
+    /// The problem with number `sequence`, counted from 0 in the order of training.
+    fn problem(&self, sequence: u64) -> v1::Problem;
+}

@@ -1,0 +1,19 @@
+//! Between actors and the trainer: which problems are leased, which groups came back, and which of them are trained.
+//!
+//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O. [`session`] is one job's training, and
+//! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker stands in [`take`], what happens
+//! beside all requests in [`monitor`]. [`actors`] knows which actors are connected.
+//!
+//! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
+//! took and did not acknowledge (it is still in Redis and is read again), but the leases in memory, whose groups are
+//! leased again under the same group ids. Evaluations are held in memory only and start over.
+
+pub mod actors;
+pub mod broker;
+pub mod evaluation_leases;
+pub mod group;
+pub mod lease_table;
+pub mod monitor;
+pub mod retries;
+pub mod session;
+mod take;

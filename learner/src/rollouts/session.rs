@@ -1,0 +1,132 @@
+//! One job's training at the broker: its lease book with what is needed to make leases of it.
+
+#![deny(clippy::disallowed_methods)]
+
+use std::time::Instant;
+
+use anytime_proto::{ActorId, GroupId, JobId, v1};
+
+use super::group::{ProblemSource, TrainingOpening};
+use super::lease_table::{Inventory, LeaseRules, LeaseTable};
+use crate::queue::stream::{GroupStream, Survey};
+
+/// A job whose problems are all skipped fails after a step's worth of them, but not before this number.
+const FEWEST_SKIPPED_IN_A_ROW: u64 = 16;
+
+/// The group id of a training sequence.
+pub fn training_group_id(job_id: &JobId, sequence: u64) -> GroupId {
+    GroupId(format!("{job_id}/train/{sequence:08}"))
+}
+
+/// The training sequence of a group id; none where it is not one of this job's.
+pub fn training_sequence(job_id: &JobId, group_id: &GroupId) -> Option<u64> {
+    let digits = group_id
+        .as_str()
+        .strip_prefix(job_id.as_str())?
+        .strip_prefix("/train/")?;
+    let sequence = digits.parse().ok()?;
+    (training_group_id(job_id, sequence) == *group_id).then_some(sequence)
+}
+
+/// A lease's seed: well mixed, so that neighbouring sequences share nothing.
+pub fn lease_seed(seed: u64, sequence: u64) -> u64 {
+    mix(mix(seed).wrapping_add(sequence))
+}
+
+/// SplitMix64.
+fn mix(value: u64) -> u64 {
+    let mut mixed = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// See the module.
+pub(super) struct TrainingSession {
+    pub(super) leases: LeaseTable,
+    pub(super) stream: GroupStream,
+    job_id: JobId,
+    problems: Box<dyn ProblemSource>,
+    plan: v1::RolloutPlan,
+    seed: u64,
+    lease_seconds: u32,
+    /// Skipped, and not yet recorded in Redis.
+    skipped: Vec<u64>,
+    /// Why the last one was skipped.
+    last_failure: String,
+}
+
+impl TrainingSession {
+    pub(super) fn new(job_id: &JobId, opening: TrainingOpening, stream: GroupStream, survey: Survey) -> Self {
+        let rules = LeaseRules {
+            batch: u64::from(opening.batch),
+            max_staleness: opening.max_staleness,
+            queue_groups: u64::from(opening.queue_groups),
+            lease: std::time::Duration::from_secs(u64::from(opening.lease_seconds)),
+            total_groups: opening.total_groups,
+        };
+        let inventory = Inventory {
+            trained_below: opening.next_sequence_from,
+            trained: opening.consumed,
+            stale: survey.stale,
+            skipped: survey.skipped,
+            queued: survey.queued,
+        };
+        Self {
+            leases: LeaseTable::new(rules, inventory),
+            stream,
+            job_id: job_id.clone(),
+            problems: opening.problems,
+            plan: opening.plan,
+            seed: opening.seed,
+            lease_seconds: opening.lease_seconds,
+            skipped: Vec::new(),
+            last_failure: String::new(),
+        }
+    }
+
+    pub(super) fn lease(&mut self, actor: &ActorId, now: Instant) -> Result<v1::Lease, v1::WaitReason> {
+        let sequence = self.leases.lease(actor, now)?;
+        Ok(v1::Lease {
+            job_id: self.job_id.to_string(),
+            group_id: training_group_id(&self.job_id, sequence).to_string(),
+            purpose: v1::Purpose::Train.into(),
+            problem: Some(self.problems.problem(sequence)),
+            plan: Some(self.plan.clone()),
+            seed: lease_seed(self.seed, sequence),
+            min_weights_version: self.leases.min_version(sequence).0,
+            manifest_checksum: String::new(),
+            seconds: self.lease_seconds,
+        })
+    }
+
+    /// Whether a pushed group is of the problem that its sequence stands for, generated as the plan says. An actor may
+    /// still hold a lease of an earlier job with the same id.
+    pub(super) fn is_of_plan(&self, sequence: u64, group: &v1::ScoredGroup) -> bool {
+        let problem = self.problems.problem(sequence);
+        group.problem_id == problem.id
+            && group.prompt_ids == problem.prompt_ids
+            && group.budgets == self.plan.budgets
+            && group.summaries_per_budget == self.plan.summaries
+            && group.traces.len() == self.plan.traces as usize
+    }
+
+    /// Actors gave a sequence up too often.
+    pub(super) fn remember_skipped(&mut self, sequence: u64, last_failure: &str) {
+        self.skipped.push(sequence);
+        last_failure.clone_into(&mut self.last_failure);
+    }
+
+    /// The sequences skipped since the last call.
+    pub(super) fn take_skipped(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// Why it makes no sense to go on: every problem is given up.
+    pub(super) fn failure(&self) -> Option<String> {
+        let in_a_row = self.leases.skipped_in_a_row();
+        let limit = self.leases.rules().batch.max(FEWEST_SKIPPED_IN_A_ROW);
+        let last = &self.last_failure;
+        (in_a_row >= limit).then(|| format!("the last {in_a_row} problems were given up by the actors, last: {last}"))
+    }
+}

@@ -1,0 +1,169 @@
+//! `JobService`: what clients call.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anytime_proto::generations::{Kept, LookupError, ProblemHead};
+use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::v1::job_service_server::JobService;
+use anytime_proto::{JobId, invalid_setting_status, v1};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use super::stream::{ReplyStream, reply_stream};
+use crate::jobs::entry::JobEntry;
+use crate::jobs::registry::JobRegistry;
+
+/// Events read at once for a watcher.
+const EVENTS_PER_READ: usize = 500;
+
+/// Events that wait for a watcher's connection.
+const EVENTS_AHEAD: usize = 64;
+
+/// Checks a specification against the files that it names (relative paths start at the second argument), and fills its
+/// defaults in.
+pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<JobSettings, InvalidSetting> + Send + Sync>;
+
+/// `JobService` over the registry: it submits, lists, cancels and watches jobs, and reads what evaluations generated.
+pub struct JobsRpc {
+    registry: Arc<JobRegistry>,
+    validate: Validate,
+    root: PathBuf,
+    shutdown: CancellationToken,
+}
+
+impl JobsRpc {
+    /// The service over a registry; relative paths of specifications start at `root`.
+    pub fn new(registry: Arc<JobRegistry>, validate: Validate, root: PathBuf, shutdown: CancellationToken) -> Self {
+        Self {
+            registry,
+            validate,
+            root,
+            shutdown,
+        }
+    }
+
+    fn entry(&self, job_id: String) -> Result<Arc<JobEntry>, Status> {
+        let job_id = JobId(job_id);
+        self.registry.get(&job_id).ok_or_else(|| status::unknown_job(&job_id))
+    }
+}
+
+#[tonic::async_trait]
+impl JobService for JobsRpc {
+    type WatchStream = ReplyStream<v1::JobEvent>;
+
+    async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let request = request.into_inner();
+        if let Some(entry) = self.registry.of_request(&request.request_id) {
+            return Ok(Response::new(entry.job()));
+        }
+        let spec = request
+            .spec
+            .ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
+        // The checks read the model and the data.
+        let submit = move || {
+            let settings = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
+            let entry = registry.create(&request.request_id, &spec, &settings);
+            entry.map_err(|error| status::internal(&error))
+        };
+        let entry = blocking(submit).await??;
+        Ok(Response::new(entry.job()))
+    }
+
+    async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {
+        Ok(Response::new(self.entry(request.into_inner().job_id)?.job()))
+    }
+
+    async fn list(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let jobs = self.registry.list().iter().map(|entry| entry.job()).collect();
+        Ok(Response::new(v1::ListJobsResponse { jobs }))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let entry = self.entry(request.into_inner().job_id)?;
+        let registry = self.registry.clone();
+        let cancel = move || {
+            entry.cancel().map_err(|error| status::internal(&error))?;
+            registry.count();
+            Ok::<_, Status>(entry.job())
+        };
+        Ok(Response::new(blocking(cancel).await??))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let shutdown = self.shutdown.clone();
+        let events = reply_stream(EVENTS_AHEAD, |sender| async move {
+            tokio::select! {
+                outcome = send_events(&entry, request.after, &sender) => outcome,
+                () = shutdown.cancelled() => Err(status::shutting_down()),
+            }
+        });
+        Ok(Response::new(events))
+    }
+
+    async fn generations(
+        &self,
+        request: Request<v1::GenerationsRequest>,
+    ) -> Result<Response<v1::GenerationsResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let read = move || {
+            let kept = Kept::find(entry.directory(), request.step)?;
+            let mut response = v1::GenerationsResponse {
+                step: kept.step,
+                ..Default::default()
+            };
+            match &request.problem {
+                Some(problem) => response.line = kept.line(problem)?,
+                None => response.problems = kept.problems()?.iter().map(ProblemHead::to_json).collect(),
+            }
+            Ok::<_, LookupError>(response)
+        };
+        let response = blocking(read).await?;
+        Ok(Response::new(response.map_err(|error| status::lookup(&error))?))
+    }
+}
+
+/// Sends the events after a number, then new ones, until the job has ended or the watcher is gone. The watcher's pace
+/// does not matter: what it has not seen is read again, in the end from disk.
+async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sender<v1::JobEvent>) -> Result<(), Status> {
+    let mut progress = entry.subscribe();
+    loop {
+        let seen = *progress.borrow_and_update();
+        while after < seen.last_event {
+            let reader = entry.clone();
+            let events = blocking(move || reader.events_after(after, EVENTS_PER_READ)).await?;
+            let events = events.map_err(|error| status::internal(&error))?;
+            let Some(last) = events.last() else {
+                break;
+            };
+            after = last.number;
+            for event in events {
+                if sender.send(event).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        if seen.ended {
+            return Ok(());
+        }
+        tokio::select! {
+            // The sender lives in the entry.
+            _ = progress.changed() => {}
+            () = sender.closed() => return Ok(()),
+        }
+    }
+}
+
+/// Runs what waits for the disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| status::internal(&anyhow::Error::new(error)))
+}

@@ -1,0 +1,58 @@
+//! `RolloutService`: what actors call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anytime_proto::limits::MAX_LEASE_WAIT;
+use anytime_proto::v1::rollout_service_server::RolloutService;
+use anytime_proto::{ActorId, v1};
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::rollouts::broker::RolloutBroker;
+
+/// Leases given by one answer.
+const MOST_LEASES: u32 = 256;
+
+/// `RolloutService` over the broker: actors lease groups and push or give back what they leased.
+pub struct RolloutsRpc {
+    broker: Arc<RolloutBroker>,
+}
+
+impl RolloutsRpc {
+    /// The service over an broker.
+    pub fn new(broker: Arc<RolloutBroker>) -> Self {
+        Self { broker }
+    }
+}
+
+#[tonic::async_trait]
+impl RolloutService for RolloutsRpc {
+    async fn lease(&self, request: Request<v1::LeaseRequest>) -> Result<Response<v1::LeaseResponse>, Status> {
+        let request = request.into_inner();
+        if request.actor_id.is_empty() {
+            return Err(Status::invalid_argument("actor_id is empty"));
+        }
+        if request.max_groups == 0 {
+            return Err(Status::invalid_argument("max_groups is 0"));
+        }
+        let count = request.max_groups.min(MOST_LEASES) as usize;
+        let wait = Duration::from_millis(u64::from(request.wait_ms)).min(MAX_LEASE_WAIT);
+        let actor = ActorId(request.actor_id);
+        let response = self.broker.lease(&actor, count, Instant::now() + wait).await;
+        response
+            .map(Response::new)
+            .map_err(|error| status::redis_unavailable(&error))
+    }
+
+    async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<v1::PushResponse>, Status> {
+        let status = match request.into_inner().outcome {
+            Some(v1::push_request::Outcome::Group(group)) => {
+                self.broker.push(group).await.map_err(|error| status::push(&error))?
+            }
+            Some(v1::push_request::Outcome::Abandoned(abandoned)) => self.broker.abandon(&abandoned),
+            None => return Err(Status::invalid_argument("neither group nor abandoned is set")),
+        };
+        Ok(Response::new(v1::PushResponse { status: status.into() }))
+    }
+}

@@ -1,0 +1,51 @@
+//! The one place where this process turns its errors into gRPC statuses.
+
+use anytime_proto::generations::LookupError;
+use anytime_proto::{JobId, WeightsVersion};
+use tonic::Status;
+
+use crate::queue::redis::RedisUnavailable;
+use crate::rollouts::broker::PushError;
+
+pub(crate) fn redis_unavailable(error: &RedisUnavailable) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+pub(crate) fn push(error: &PushError) -> Status {
+    match error {
+        PushError::Invalid(invalid) => Status::invalid_argument(invalid.to_string()),
+        PushError::Unavailable(unavailable) => redis_unavailable(unavailable),
+    }
+}
+
+pub(crate) fn unknown_job(job_id: &JobId) -> Status {
+    Status::not_found(format!("job `{job_id}` does not exist"))
+}
+
+pub(crate) fn weights_not_held(job_id: &JobId, version: WeightsVersion) -> Status {
+    Status::not_found(format!("version {version} of job `{job_id}` is not held"))
+}
+
+pub(crate) fn lookup(error: &LookupError) -> Status {
+    if error.is_of_the_disk() {
+        return Status::internal(error.to_string());
+    }
+    Status::not_found(error.to_string())
+}
+
+pub(crate) fn shutting_down() -> Status {
+    Status::unavailable("the learner is shutting down")
+}
+
+pub(crate) fn peer_is_gone() -> Status {
+    Status::cancelled("the peer is gone")
+}
+
+pub(crate) fn peer_is_stuck() -> Status {
+    Status::deadline_exceeded("the peer took nothing for too long")
+}
+
+/// A fault of this process: the whole chain, for people.
+pub(crate) fn internal(error: &anyhow::Error) -> Status {
+    Status::internal(format!("{error:#}"))
+}

@@ -1,0 +1,114 @@
+//! Accuracies of the starting weights on the training problems, for an objective that compares with them: an evaluation
+//! of their own before the first step, in parts, so that never more than one part's groups are held. What a shutdown
+//! interrupts goes on with the problems that are missing.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::ensure;
+use anytime_objectives::ScoreTable;
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1;
+use tracing::info;
+
+use super::job::RunningJob;
+use super::plan::training_plan;
+use super::prepare::Prepared;
+use crate::evaluation::result::evaluation_leases;
+use crate::jobs::context::ContextError;
+use crate::jobs::interrupt::Interrupted;
+
+/// Problems measured together.
+const PROBLEMS_AT_A_TIME: usize = 512;
+
+/// Measures what the objective asks for and does not know yet. The published weights must be the starting weights.
+///
+/// # Errors
+/// If the job is to stop, a group fails too often, or the job is beyond its starting weights.
+pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
+    let settings = job.context.settings().clone();
+    let objective = job.trainer.objective();
+    let Some(samples) = objective.reference_samples() else {
+        return Ok(());
+    };
+    let problems = &job.prepared.problems;
+    let missing: Vec<(usize, v1::Problem)> = problems
+        .iter()
+        .cloned()
+        .enumerate()
+        .filter(|(_, problem)| objective.needs_reference(&problem.id))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    ensure!(
+        job.state.step == 0,
+        "the recovery checkpoint of step {} lacks the reference accuracy of {} of {} problems, which only the starting \
+         weights can give",
+        job.state.step,
+        missing.len(),
+        problems.len()
+    );
+    let started = Instant::now();
+    let plan = reference_plan(&settings, &job.prepared, samples);
+    for part in missing.chunks(PROBLEMS_AT_A_TIME) {
+        match job.context.evaluate(leases(job, &settings, part, &plan)) {
+            Ok(groups) => job.trainer.objective_mut().add_references(accuracies(&groups)),
+            Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
+                job.save_recovery()?;
+                return Err(Interrupted::Shutdown.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    job.save_recovery()?;
+    let (problems, seconds) = (missing.len(), started.elapsed().as_secs_f64());
+    info!(job_id = %job.context.job_id(), problems, samples, seconds, "reference accuracies measured");
+    Ok(())
+}
+
+/// As in training, but at the largest budget alone.
+fn reference_plan(settings: &JobSettings, prepared: &Prepared, samples: u32) -> v1::RolloutPlan {
+    v1::RolloutPlan {
+        budgets: settings.rollout.budgets.last().copied().into_iter().collect(),
+        traces: samples,
+        summaries: 1,
+        ..training_plan(settings, prepared)
+    }
+}
+
+fn leases(
+    job: &RunningJob<'_>,
+    settings: &JobSettings,
+    part: &[(usize, v1::Problem)],
+    plan: &v1::RolloutPlan,
+) -> Vec<v1::Lease> {
+    let problems: Vec<v1::Problem> = part.iter().map(|(_, problem)| problem.clone()).collect();
+    let job_id = job.context.job_id().as_str();
+    let mut leases = evaluation_leases(
+        job_id,
+        job.state.step,
+        &problems,
+        plan,
+        settings.rollout.seed,
+        (job.state.step, job.context.manifest_checksum()),
+        settings.rollout.lease_seconds,
+    );
+    // A group of an earlier part that comes twice must not be taken for one of this part.
+    for (lease, (number, _)) in leases.iter_mut().zip(part) {
+        lease.group_id = format!("{job_id}/reference/{number:08}");
+    }
+    leases
+}
+
+/// Mean score over the samples, by problem id.
+fn accuracies(groups: &[v1::ScoredGroup]) -> BTreeMap<String, f64> {
+    let accuracy = |group: &v1::ScoredGroup| {
+        let scores = ScoreTable::of_group(group).mean_per_budget();
+        scores.iter().map(|row| row[0]).sum::<f64>() / scores.len() as f64
+    };
+    groups
+        .iter()
+        .map(|group| (group.problem_id.clone(), accuracy(group)))
+        .collect()
+}

@@ -1,0 +1,63 @@
+//! An sft job: supervised training on prompt and completion, the warm start of a train job.
+
+use std::time::Instant;
+
+use anytime_proto::v1;
+use anytime_service::metric_names as names;
+use metrics::{counter, gauge, histogram};
+use tracing::info;
+
+use super::job::RunningJob;
+use super::order::TrainingOrder;
+use crate::jobs::interrupt::Interrupted;
+use crate::train::supervised_row;
+
+/// Steps between two events of an sft job, whose steps are short.
+const REPORT_EVERY: u64 = 10;
+
+/// Trains from the state's step to the last one, then exports.
+pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
+    let settings = job.context.settings().clone();
+    let batch = u64::from(settings.training.batch);
+    let mut order = TrainingOrder::new(job.prepared.completions.len(), settings.data.shuffle_seed);
+    while job.state.step < settings.training.steps {
+        if let Err(interrupted) = job.context.check() {
+            if interrupted == Interrupted::Shutdown {
+                job.save_recovery()?;
+            }
+            return Err(interrupted.into());
+        }
+        let started = Instant::now();
+        let first = job.state.step * batch;
+        let rows = (first..first + batch).map(|sequence| {
+            let (prompt, completion) = &job.prepared.completions[order.row(sequence)];
+            supervised_row(prompt, completion)
+        });
+        let figures = job
+            .trainer
+            .supervised_step(rows.collect(), &|| Ok(job.context.check()?))?;
+        job.state.step += 1;
+        job.write_due()?;
+
+        let seconds = started.elapsed().as_secs_f64();
+        let step = job.state.step;
+        counter!(names::LEARNER_TOKENS).increment(figures.trained_tokens);
+        histogram!(names::LEARNER_STEP_SECONDS).record(seconds);
+        gauge!(names::LEARNER_STEP).set(step as f64);
+        gauge!(names::LEARNER_LOSS).set(figures.loss);
+        gauge!(names::LEARNER_GRADIENT_NORM).set(figures.gradient_norm);
+        if step.is_multiple_of(REPORT_EVERY) || step == settings.training.steps {
+            info!(job_id = %job.context.job_id(), step, loss = figures.loss, seconds, "step");
+            job.context.report_step(v1::StepMetrics {
+                step,
+                loss: figures.loss,
+                learning_rate: figures.learning_rate,
+                gradient_norm: figures.gradient_norm,
+                trained_tokens: figures.trained_tokens,
+                step_seconds: seconds,
+                ..v1::StepMetrics::default()
+            });
+        }
+    }
+    job.export(job.final_directory())
+}

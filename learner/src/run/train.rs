@@ -1,0 +1,185 @@
+//! A train job: groups from the queue, one step of policy gradient, new weights to the actors, and again.
+
+use std::time::{Duration, Instant};
+
+use anytime_proto::v1;
+use anytime_service::metric_names as names;
+use anytime_service::seconds::Seconds;
+use metrics::{counter, gauge, histogram};
+use tch::Kind;
+use tracing::{info, warn};
+
+use super::figures::{GroupFigures, show_study_figures};
+use super::job::RunningJob;
+use super::order::TrainingOrder;
+use super::plan::training_plan;
+use super::reference::measure_references;
+use crate::jobs::context::{ContextError, JobContext};
+use crate::jobs::interrupt::Interrupted;
+use crate::lock::lock;
+use crate::rollouts::group::{ProblemSource, QueuedGroup, TrainingOpening};
+use crate::train::StepFigures;
+
+/// Mean |behaviour − recomputed log-probability| on fresh tokens above which one of the two f32 forwards is wrong.
+const LARGEST_GAP: f64 = 1e-4;
+
+/// Trains from the state's step to the last one.
+pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
+    let outcome = train_to_the_end(job);
+    job.context.close_training();
+    outcome
+}
+
+fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
+    let settings = job.context.settings().clone();
+    job.publish()?;
+    if settings.evaluation.before && job.state.step == 0 {
+        job.evaluate()?;
+    }
+    measure_references(job)?;
+    job.context.open_training(TrainingOpening {
+        problems: Box::new(ShuffledProblems {
+            problems: job.prepared.problems.clone(),
+            order: std::sync::Mutex::new(TrainingOrder::new(
+                job.prepared.problems.len(),
+                settings.data.shuffle_seed,
+            )),
+        }),
+        plan: v1::RolloutPlan {
+            no_thinking_traces: job.trainer.objective().no_thinking_traces(settings.rollout.traces),
+            ..training_plan(&settings, &job.prepared)
+        },
+        batch: settings.training.batch,
+        max_staleness: settings.training.max_staleness,
+        queue_groups: settings.training.queue_groups,
+        lease_seconds: settings.rollout.lease_seconds,
+        seed: settings.rollout.seed,
+        next_sequence_from: job.state.consumed_below,
+        consumed: job.state.consumed.clone(),
+        total_groups: settings.training.steps * u64::from(settings.training.batch),
+    })?;
+
+    let mut waiting = Seconds::new(counter!(names::LEARNER_WAIT));
+    let mut training = Seconds::new(counter!(names::LEARNER_TRAIN));
+    // Trained since the last recovery checkpoint: acknowledged only when one holds them.
+    let mut unacknowledged: Vec<u64> = Vec::new();
+    while job.state.step < settings.training.steps {
+        let started = Instant::now();
+        let groups = match job.context.take_groups(settings.training.batch as usize) {
+            Ok(groups) => groups,
+            Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
+                // The step boundary is the moment at which a checkpoint loses nothing that was done.
+                job.save_recovery()?;
+                job.context.acknowledge(&unacknowledged).ok();
+                return Err(Interrupted::Shutdown.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let waited = started.elapsed();
+        waiting.add(waited);
+        let version = job.state.step;
+        let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
+        let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
+        job.state.step += 1;
+        job.state.consume(groups.iter().map(|queued| queued.sequence));
+        unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
+        job.publish()?;
+        if job.write_due()? {
+            job.context.acknowledge(&unacknowledged)?;
+            unacknowledged.clear();
+        }
+        training.add(started.elapsed() - waited);
+        report(job, &groups, &figures, waited, started.elapsed());
+
+        let every = settings.evaluation.every;
+        let is_last = job.state.step == settings.training.steps;
+        if every > 0 && job.state.step.is_multiple_of(every) && !is_last {
+            job.evaluate()?;
+        }
+    }
+    if settings.evaluation.after {
+        job.evaluate()?;
+    }
+    job.export(job.final_directory())
+}
+
+/// A step under way is left only when the job is cancelled: at a shutdown it is worth finishing, and if that takes too
+/// long the recovery checkpoint is still there.
+fn cancelled(context: &JobContext) -> Result<(), Interrupted> {
+    match context.check() {
+        Err(Interrupted::Cancelled) => Err(Interrupted::Cancelled),
+        _ => Ok(()),
+    }
+}
+
+/// Problems in the order of training.
+struct ShuffledProblems {
+    problems: Vec<v1::Problem>,
+    /// Holds the permutation of the epoch that was asked for last.
+    order: std::sync::Mutex<TrainingOrder>,
+}
+
+impl ProblemSource for ShuffledProblems {
+    fn problem(&self, sequence: u64) -> v1::Problem {
+        let mut order = lock(&self.order);
+        self.problems[order.row(sequence)].clone()
+    }
+}
+
+/// The step as an event, as metrics and as a log line.
+fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, waited: Duration, elapsed: Duration) {
+    let (waited, seconds) = (waited.as_secs_f64(), elapsed.as_secs_f64());
+    let settings = job.context.settings();
+    let of_groups = GroupFigures::of(groups, settings);
+    let tokens = figures.trained_tokens.max(1) as f64;
+    let metrics = v1::StepMetrics {
+        step: job.state.step,
+        weights_version: job.state.step,
+        loss: figures.loss,
+        learning_rate: figures.learning_rate,
+        gradient_norm: figures.gradient_norm,
+        anytime: of_groups.anytime(),
+        r#final: of_groups.reward_per_budget.last().copied().unwrap_or(0.0),
+        reward_per_budget: of_groups.reward_per_budget,
+        mean_thinking_tokens: of_groups.mean_thinking_tokens,
+        trained_tokens: figures.trained_tokens,
+        generated_tokens_per_second: of_groups.generated_tokens as f64 / seconds,
+        queue_depth: job.context.queue_depth(),
+        mean_staleness: figures.staleness / tokens,
+        dropped_groups: job.context.dropped_groups(),
+        fresh_log_prob_gap: figures.fresh_gap / figures.fresh_tokens.max(1) as f64,
+        clipped_share: figures.clipped_tokens / tokens,
+        wait_seconds: waited,
+        step_seconds: seconds,
+        formatted_share: of_groups.formatted_share,
+        finished_share: of_groups.finished_share,
+        segments: of_groups.segments,
+        overthinking_share: of_groups.overthinking_share,
+        generated_tokens: of_groups.generated_tokens,
+    };
+    gauge!(names::LEARNER_STEP).set(metrics.step as f64);
+    gauge!(names::LEARNER_LOSS).set(metrics.loss);
+    gauge!(names::LEARNER_GRADIENT_NORM).set(metrics.gradient_norm);
+    gauge!(names::LEARNER_THINKING_TOKENS).set(metrics.mean_thinking_tokens);
+    gauge!(names::LEARNER_STALENESS).set(metrics.mean_staleness);
+    if figures.fresh_tokens > 0 {
+        gauge!(names::LEARNER_LOG_PROB_GAP).set(metrics.fresh_log_prob_gap);
+    }
+    if metrics.fresh_log_prob_gap > LARGEST_GAP && job.trainer.compute_kind() == Kind::Float {
+        let (step, gap) = (metrics.step, metrics.fresh_log_prob_gap);
+        warn!(job_id = %job.context.job_id(), step, gap, "actor and learner disagree about the same weights");
+    }
+    for (budget, reward) in settings.rollout.budgets.iter().zip(&metrics.reward_per_budget) {
+        gauge!(names::LEARNER_REWARD, "budget" => budget.to_string()).set(*reward);
+    }
+    show_study_figures(&metrics);
+    counter!(names::LEARNER_TOKENS).increment(metrics.trained_tokens);
+    histogram!(names::LEARNER_STEP_SECONDS).record(seconds);
+    info!(
+        job_id = %job.context.job_id(), step = metrics.step, loss = metrics.loss, reward = ?metrics.reward_per_budget,
+        thinking_tokens = metrics.mean_thinking_tokens, gradient_norm = metrics.gradient_norm,
+        staleness = metrics.mean_staleness, log_prob_gap = metrics.fresh_log_prob_gap,
+        queue_groups = metrics.queue_depth, waited, seconds, "step"
+    );
+    job.context.report_step(metrics);
+}
