@@ -141,7 +141,7 @@ fn choice<Choice: ShortName>(name: &str) -> Result<Choice, String> {
     chosen.ok_or_else(|| format!("not one of: {}", Choice::allowed().replace('_', "-")))
 }
 
-/// Reads the arguments; an error in them is printed and ends the process as bad configuration.
+/// Reads the arguments; what is wrong with them is printed and ends the process as bad configuration.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     Cli::try_parse_from(arguments).map_err(|error| {
         // With standard error closed there is nobody left to tell.
