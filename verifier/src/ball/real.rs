@@ -428,6 +428,7 @@ impl Ball {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::Steps;
 
     #[test]
     fn numbers_of_very_different_size_meet() {
