@@ -1,5 +1,5 @@
-//! Whole groups through the engine: thinking, then summaries at every budget; and what of it the summaries' own tokens
-//! cost.
+//! Rolls whole groups out through the engine, thinking and then summaries at every budget, and finds out what more than
+//! the summaries' own tokens the summaries cost.
 //!
 //! `summary_overhead` = (rollouts − thinking only) / own tokens.
 //!
@@ -15,7 +15,7 @@ use anytime_actor::engine::EngineLimits;
 use crate::engine::{END_MARKER, GroupShape, SUMMARY_MARKER, TimedEngine, Until};
 use crate::model::{LoadedModel, prompt_ids};
 
-/// What is rolled out. All lengths are forced.
+/// The shape of a rollout case. The length of every sequence is forced.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RolloutCase {
     /// Prompts, each a group
@@ -44,7 +44,7 @@ pub struct RolloutCase {
 /// Seconds of each repetition.
 #[derive(Clone, Debug, Default)]
 pub struct RolloutFigures {
-    /// Everything.
+    /// Of whole rollouts.
     pub rollouts: Vec<f64>,
     /// Up to the last token of the last thinking.
     pub thinking: Vec<f64>,
