@@ -60,8 +60,8 @@ pub struct RunFigures {
     pub thinking_tokens: usize,
     /// Tokens drawn for summaries.
     pub summary_tokens: usize,
-    /// A digest of all ids drawn before the end, by group, trace, node and summary. Two builds have the same one exactly
-    /// when they drew the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
+    /// A digest of all ids drawn before the end, by group, trace, node and summary. Two builds have the same one
+    /// exactly when they drew the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
     pub ids_digest: String,
 }
 

@@ -1,5 +1,5 @@
-//! One report for a CUDA host: do both devices compute the same, and how near do decoding, rollouts and training come to
-//! what the device can do?
+//! One report for a CUDA host: do both devices compute the same, and how near do decoding, rollouts and training come
+//! to what the device can do?
 //!
 //! What the device can do is measured, not looked up: bytes per second of a large copy, and operations per second of a
 //! large matrix product. *Utilisation* is the operations of the model's linear layers for the tokens that the case is

@@ -1,5 +1,6 @@
 //! How long libtorch's matrix products alone take, in the order of a model's pass, so that they find in the processor's
-//! caches what they find in a pass. No code of this project runs here, only plain operations on the checkpoint's tensors.
+//! caches what they find in a pass. No code of this project runs here, only plain operations on the checkpoint's
+//! tensors.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! From the lines that the cases printed to one table and `results.json`.
 //!
 //! Every figure is the median of all repetitions of its case and side; a ratio is one of medians. Beside it stands the
-//! ratio of the fastest repetitions, which other work on the machine disturbs least. What was not measured in the run has
-//! no figure and no ratio.
+//! ratio of the fastest repetitions, which other work on the machine disturbs least. What was not measured in the run
+//! has no figure and no ratio.
 
 use std::collections::BTreeMap;
 

@@ -6,9 +6,10 @@
 //! *Rollouts*: all groups with all summaries. *Thinking only*: the same groups with a single budget, up to the moment
 //! when the last thinking ends, before any summary starts. *Own tokens*: what the engine needs to decode as many tokens
 //! in as many sequences at the same time at the same context lengths, without any prefix to compute. It is a difference
-//! of two runs over one wave of sequences, whose prompts are as long as the summaries' prefixes (every cut as often as in
-//! the rollouts, A sequences to a prompt): each sequence draws 1 + summary_tokens tokens in one run and 1 in the other,
-//! so that prompts cancel. One wave is what runs at the same time; it counts as often as the rollouts have waves.
+//! of two runs over one wave of sequences, whose prompts are as long as the summaries' prefixes (every cut as often as
+//! in the rollouts, A sequences to a prompt): each sequence draws 1 + summary_tokens tokens in one run and 1 in the
+//! other, so that prompts cancel. One wave is what runs at the same time; it counts as often as the rollouts have
+//! waves.
 
 use anytime_actor::engine::EngineLimits;
 

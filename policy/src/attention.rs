@@ -1,10 +1,10 @@
 //! Grouped-query attention over the cache (generation) and over tree rows (training).
 //!
 //! Keys and values are never repeated for the query heads that share them. On the CPU, generation goes through an
-//! operator of this crate (`operators::attention`). Elsewhere, libtorch's masked kernels know nothing of groups, so they
-//! are given the heads in a shape in which each key head has its own queries. Where there are few queries, the group is
-//! folded into them. Where one sequence has many, the key heads become the batch and the group becomes their heads, with
-//! a stride of zero over keys and values.
+//! operator of this crate (`operators::attention`). Elsewhere, libtorch's masked kernels know nothing of groups, so
+//! they are given the heads in a shape in which each key head has its own queries. Where there are few queries, the
+//! group is folded into them. Where one sequence has many, the key heads become the batch and the group becomes their
+//! heads, with a stride of zero over keys and values.
 
 use tch::{Kind, Tensor};
 
@@ -55,8 +55,8 @@ pub(crate) fn attend_tree(
     Tensor::cat(&attended, 0)
 }
 
-/// Attention of one row by itself: its prefix attends causally, then the branches of each cut attend to what they see of
-/// the prefix and to themselves.
+/// Attention of one row by itself: its prefix attends causally, then the branches of each cut attend to what they see
+/// of the prefix and to themselves.
 fn attend_long(
     queries: &Tensor,
     keys: &Tensor,
@@ -95,8 +95,8 @@ fn attend_long(
     }
 }
 
-/// Attention of rows that are padded to one width, under one mask. The heads that share a key head become further queries
-/// of it.
+/// Attention of rows that are padded to one width, under one mask. The heads that share a key head become further
+/// queries of it.
 fn attend_short(queries: &Tensor, keys: &Tensor, values: &Tensor, rows: &ShortRows, mask: Option<&Tensor>) -> Tensor {
     let (_, heads, head_dim) = queries.size3().expect("queries have three axes");
     let kv_heads = keys.size()[1];
@@ -207,7 +207,8 @@ fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tens
     let scores = match &group.visibility {
         Visibility::All => scores,
         Visibility::Mask(mask) if mask.dim() == 2 => {
-            // With one sequence the mask is that of one head, and the queries of the other heads follow those of the first.
+            // With one sequence the mask is that of one head, and the queries of the other heads follow those of the
+            // first.
             let shared = scores.size()[2] / group.queries;
             scores + mask.repeat([shared, 1])
         }

@@ -16,8 +16,8 @@ pub struct Slots {
     pub capacity: usize,
 }
 
-/// Memory for keys and values, allocated once: one tensor of keys and one of values per layer. [`crate::Decoder::extend`]
-/// writes to it and reads from it.
+/// Memory for keys and values, allocated once: one tensor of keys and one of values per layer.
+/// [`crate::Decoder::extend`] writes to it and reads from it.
 ///
 /// A prefix slot holds a sequence from its first token on. A branch slot holds what follows some tokens of a prefix, so
 /// that many branches share the keys and values of one prefix without a copy. A slot has no length of its own: the

@@ -94,7 +94,8 @@ impl ModelConfig {
     /// Reads `config.json` in a model directory.
     ///
     /// # Errors
-    /// The file cannot be read, is not JSON, or [`PolicyError::ConfigField`] for a field with a value that is not supported.
+    /// The file cannot be read, is not JSON, or [`PolicyError::ConfigField`] for a field with a value that is not
+    /// supported.
     pub fn load(dir: &Path) -> Result<Self, PolicyError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| PolicyError::read(&path, source))?;

@@ -134,8 +134,9 @@ impl Decoder {
         })
     }
 
-    /// The same decoder over the first `vocabulary` ids alone; its logits are [n, vocabulary]. An embedding may have more
-    /// rows than the tokenizer has ids, and ids that are never sampled must not take part in the softmax of those that are.
+    /// The same decoder over the first `vocabulary` ids alone; its logits are [n, vocabulary]. An embedding may have
+    /// more rows than the tokenizer has ids, and ids that are never sampled must not take part in the softmax of those
+    /// that are.
     ///
     /// # Panics
     /// If the embedding has fewer rows, or after [`Decoder::for_generation`].
@@ -189,9 +190,9 @@ impl Decoder {
         self.embedding.device()
     }
 
-    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what stands before
-    /// them in the slot and, in a branch, the tokens of the prefix that it continues. Returns the hidden state of the last
-    /// new token of each row after the final normalisation: [rows, hidden].
+    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what stands
+    /// before them in the slot and, in a branch, the tokens of the prefix that it continues. Returns the hidden state
+    /// of the last new token of each row after the final normalisation: [rows, hidden].
     ///
     /// Rows of few and of many tokens may be mixed; nothing is padded outside attention. No gradient graph is built.
     ///

@@ -1,10 +1,10 @@
 //! Encodes what changed between two versions of a tensor, without loss and in few bytes.
 //!
 //! bf16 weights at a small learning rate change in few places, and there by one step up or down. So the elements' bit
-//! patterns are subtracted as integers, which gives small numbers for neighbouring floats of one sign. Zigzag coding puts
-//! the sign into the lowest bit, so that the higher bytes of small differences are zero for both signs. Then all lowest
-//! bytes of a block stand together, all second ones, and so on, so that zeros meet zeros, and zstd compresses them. This
-//! works for elements of any kind; where much changes, the result is merely not smaller than the whole.
+//! patterns are subtracted as integers, which gives small numbers for neighbouring floats of one sign. Zigzag coding
+//! puts the sign into the lowest bit, so that the higher bytes of small differences are zero for both signs. Then all
+//! lowest bytes of a block stand together, all second ones, and so on, so that zeros meet zeros, and zstd compresses
+//! them. This works for elements of any kind; where much changes, the result is merely not smaller than the whole.
 //!
 //! A tensor is cut into blocks of [`BLOCK_ELEMENTS`], each of which can be decoded alone. Differences are added to the
 //! base, so several of them may be applied one after the other, in any order.
@@ -162,8 +162,8 @@ impl DeltaDecoder {
         })
     }
 
-    /// Adds a delta to a block. A delta of a wrong form is refused before anything is changed. A delta that was meant for
-    /// another base is not noticed here: only a checksum of the result can tell.
+    /// Adds a delta to a block. A delta of a wrong form is refused before anything is changed. A delta that was meant
+    /// for another base is not noticed here: only a checksum of the result can tell.
     ///
     /// # Errors
     /// [`DeltaError`] if the delta is no frame of exactly the block's length.

@@ -179,8 +179,8 @@ fn check(cache: &KvCache, rows: &[Extension<'_>]) {
     }
 }
 
-/// The order in which the tokens of the rows stand side by side: rows, branches by their prefix, rows that attend alone; each by slot. For
-/// groups, rows of one class of lengths stand together first.
+/// The order in which the tokens of the rows stand side by side: rows, branches by their prefix, rows that attend
+/// alone; each by slot. For groups, rows of one class of lengths stand together first.
 fn packed_order(rows: &[Extension<'_>], in_groups: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| {

@@ -1,4 +1,5 @@
-//! Groups of sequences that attend in one operation of libtorch, padded to one number of queries and of keys, under a mask.
+//! Groups of sequences that attend in one operation of libtorch, padded to one number of queries and of keys, under a
+//! mask.
 
 use tch::{Device, Kind, Tensor};
 
@@ -52,8 +53,8 @@ pub(crate) enum Visibility {
     Mask(Tensor),
 }
 
-/// Splits members, in the order of their tokens, into groups. Members stay together while their lengths are alike and the
-/// mask is small.
+/// Splits members, in the order of their tokens, into groups. Members stay together while their lengths are alike and
+/// the mask is small.
 pub(crate) fn groups(members: &[Member], allocated: usize, shared: i64) -> impl Iterator<Item = &[Member]> {
     let mut rest = members;
     std::iter::from_fn(move || {

@@ -120,8 +120,8 @@ impl GatedProjection {
         }
     }
 
-    /// The projection arranged for generation. A packed product multiplies by the gate in the same operation; where there
-    /// are none, gate and up become one product instead of two.
+    /// The projection arranged for generation. A packed product multiplies by the gate in the same operation; where
+    /// there are none, gate and up become one product instead of two.
     pub(crate) fn arranged(self) -> Self {
         let GatedProjection::Apart { gate, up } = self else {
             return self;

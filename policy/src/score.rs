@@ -1,7 +1,8 @@
 //! Log-probabilities of trained tokens, with the gradient through the head written out.
 //!
-//! An autograd graph would keep the widest tensors of the model and go over each of them many times. The gradient itself
-//! is short: with p = softmax(logits / T) and g = d loss / d log p[target], that of the logits is g · (one-hot(target) − p) / T.
+//! An autograd graph would keep the widest tensors of the model and go over each of them many times. The gradient
+//! itself is short: with p = softmax(logits / T) and g = d loss / d log p[target], that of the logits is g ·
+//! (one-hot(target) − p) / T.
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,8 +10,8 @@ use crate::decoder::Decoder;
 use crate::operators::training::{backward, product};
 
 /// The head's part in one backward pass. For each chunk of tokens call [`HeadPass::score`], then
-/// [`HeadPass::backward`]; at the end call [`HeadPass::finish`]. Each chunk takes the memory of the one before it, and the
-/// gradient of the head's weight is the sum over all of them.
+/// [`HeadPass::backward`]; at the end call [`HeadPass::finish`]. Each chunk takes the memory of the one before it, and
+/// the gradient of the head's weight is the sum over all of them.
 pub struct HeadPass<'a> {
     decoder: &'a Decoder,
     temperature: f64,

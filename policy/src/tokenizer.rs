@@ -41,8 +41,8 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of a text. No special tokens are added around it; special tokens written in the text become their ids, so a text from
-    /// [`Tokenizer::render_chat`] that starts with a beginning-of-sequence token has it once.
+    /// The ids of a text. No special tokens are added around it; special tokens written in the text become their ids,
+    /// so a text from [`Tokenizer::render_chat`] that starts with a beginning-of-sequence token has it once.
     ///
     /// # Errors
     /// [`PolicyError::Tokenizer`] if the tokenizer cannot represent the text.

@@ -5,8 +5,8 @@
 //! those of each summary in a sequence of its own, while the prefix is computed once per trace.
 //!
 //! Rows are packed one behind the other without padding. Only attention knows where a row ends: a long row attends
-//! alone, its prefix causally and the branches of each cut under a mask. Short neighbours attend together, padded to the
-//! longest of them, because their operations cost more than the padding.
+//! alone, its prefix causally and the branches of each cut under a mask. Short neighbours attend together, padded to
+//! the longest of them, because their operations cost more than the padding.
 
 use tch::{Device, Kind, Tensor};
 

@@ -1,4 +1,5 @@
-//! The parameters of a model by their names in a checkpoint: which ones there are, their shapes, and freshly drawn ones.
+//! The parameters of a model by their names in a checkpoint: which ones there are, their shapes, and freshly drawn
+//! ones.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Linear layers over weights that oneDNN has packed into its own order. Products of few rows are our own (`narrow.cpp`).
+//! Linear layers over weights that oneDNN has packed into its own order. Products of few rows are our own
+//! (`narrow.cpp`).
 
 // FFI: pointers to live tensors.
 #![allow(unsafe_code)]
@@ -70,9 +71,9 @@ pub(crate) struct PackedLinear {
 
 impl PackedLinear {
     /// Copies `weight` [outputs, inputs] into the packed order, and keeps the original beside it. `None` where this
-    /// machine's oneDNN has no such product: on other devices than the CPU, for f64. Where the processor has no products
-    /// of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory: emulated
-    /// products take three times as long as those in f32 do.
+    /// machine's oneDNN has no such product: on other devices than the CPU, for f64. Where the processor has no
+    /// products of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory:
+    /// emulated products take three times as long as those in f32 do.
     pub(crate) fn try_new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
             return None;

@@ -115,9 +115,9 @@ pub fn adamw(parameters: &[AdamWParameter], step: AdamWStep) -> Result<(), Strin
 /// The largest block that [`super::keep_freed_memory`] keeps, in bytes.
 const KEPT_BLOCK: usize = 32 << 20;
 
-/// Clears `gradient`, which is that of `parameter`, for the next update. A small gradient on the CPU is dropped: the next
-/// backward pass then writes into memory that the process has kept, and need not read zeros and add to them. Any other is
-/// set to zero in place, because allocating its memory again would cost more.
+/// Clears `gradient`, which is that of `parameter`, for the next update. A small gradient on the CPU is dropped: the
+/// next backward pass then writes into memory that the process has kept, and need not read zeros and add to them. Any
+/// other is set to zero in place, because allocating its memory again would cost more.
 pub fn clear_gradient(parameter: &Tensor, mut gradient: Tensor) {
     let bytes = gradient.numel() * gradient.kind().elt_size_in_bytes();
     if gradient.device() == Device::Cpu && bytes < KEPT_BLOCK {
