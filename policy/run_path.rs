@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// Writes the libraries of libtorch into the run path of this crate's binaries and tests, so that they start without
-/// `LD_LIBRARY_PATH`. Without `LIBTORCH` there is nothing to write: the build then fails in `tch`, with a better message.
+/// `LD_LIBRARY_PATH`. Without `LIBTORCH` there is nothing to write: the build then fails in `tch`, with a better
+/// message.
 pub(crate) fn add_libtorch_to_run_path() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Ok(libtorch) = std::env::var("LIBTORCH") else {

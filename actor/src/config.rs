@@ -44,26 +44,26 @@ pub struct Args {
     pub telemetry: TelemetryArgs,
 }
 
-/// What an actor runs with.
+/// What an actor runs with, checked: [`ActorConfig::try_new`] makes it of the arguments, [`crate::run`] takes it.
 #[derive(Clone, Debug)]
 pub struct ActorConfig {
-    /// Address of the learner.
+    /// Address of the learner, `http://host:port`.
     pub learner: String,
-    /// Address of the verifier.
+    /// Address of the verifier, `http://host:port`.
     pub verifier: String,
-    /// Name in logs and leases.
+    /// Name of this actor in logs and leases.
     pub actor_id: ActorId,
-    /// Where to generate.
+    /// The device that generates.
     pub device: Device,
     /// Threads of one tensor operation.
     pub threads: usize,
-    /// Bounds of the engine.
+    /// How much the engine may run and remember at the same time.
     pub limits: EngineLimits,
-    /// How long a summary is sent to a verifier that fails before its group is given up.
+    /// How long a verifier may fail before the groups whose summaries wait for it are given up.
     pub verify_patience: Duration,
 }
 
-/// See [`ActorConfig::verify_patience`].
+/// The default of [`ActorConfig::verify_patience`].
 pub const VERIFY_PATIENCE: Duration = Duration::from_secs(60);
 
 impl ActorConfig {

@@ -1,4 +1,5 @@
-//! Owns every leased group: lease → engine → grader → learner. One task, so that no state is shared.
+//! Owns every leased group on its way from lease to engine to grader to learner. It is one task, so that no state is
+//! shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,11 +35,11 @@ const DRAIN: Duration = Duration::from_secs(5);
 struct Parked {
     lease: Leased,
     deadline: Instant,
-    /// Of the weights that were held when it came.
+    /// The job of the weights that were held when the lease came.
     held_job: Option<JobId>,
 }
 
-/// What came of grading a node.
+/// The outcome of grading a node.
 struct Graded {
     number: u64,
     trace: usize,
@@ -108,7 +109,7 @@ impl Coordinator {
                     Ok(graded) => self.take_verdicts(graded),
                     Err(error) => break Err(anyhow!("a grading task failed: {error}")),
                 },
-                // Only to count: a push task has told all there is to tell.
+                // A push task reports by itself; it is joined so that the pushes under way can be counted.
                 Some(_) = self.pushes.join_next() => {}
                 // Weights arrived: parked leases may start. An engine that is gone is noticed by its events.
                 Ok(()) = self.installed.changed() => self.review_parked(),
@@ -152,7 +153,8 @@ impl Coordinator {
 
     fn park(&mut self, lease: Leased, patience: Duration) {
         let deadline = Instant::now() + patience;
-        info!(job_id = %lease.job_id, group_id = %lease.group_id, version = %lease.min_version, "lease waits for weights");
+        let (job_id, group_id, version) = (&lease.job_id, &lease.group_id, lease.min_version);
+        info!(%job_id, %group_id, %version, "lease waits for weights");
         let held_job = self.held_job();
         self.parked.push(Parked {
             lease,

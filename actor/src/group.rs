@@ -11,7 +11,7 @@ use crate::anytime::{self, NodePlan, ThinkingEnd};
 use crate::engine::{GroupRequest, Installed};
 use crate::plan::{InvalidPlan, Plan};
 
-/// A lease that can be carried out.
+/// A lease with a valid plan.
 pub(crate) struct Leased {
     pub(crate) job_id: JobId,
     pub(crate) group_id: GroupId,
@@ -24,14 +24,14 @@ pub(crate) struct Leased {
     pub(crate) leased_at: Instant,
 }
 
-/// How a lease stands to the weights that are held.
+/// Whether the weights that are held may generate a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WeightsMatch {
-    /// It can be generated.
+    /// They may.
     Ready,
-    /// The weights it needs are still to come.
+    /// The weights that it needs are still to come.
     Early,
-    /// The weights it needs may have been replaced by newer ones.
+    /// The weights that it needs may have been replaced by newer ones.
     Late,
 }
 
@@ -80,7 +80,7 @@ impl Leased {
 pub(crate) struct GroupInHand {
     pub(crate) lease: Leased,
     pub(crate) tokenizer: Arc<Tokenizer>,
-    /// The engine is done with it.
+    /// Whether the engine has generated all of it.
     pub(crate) is_generated: bool,
     traces: Vec<TraceInHand>,
 }
@@ -113,8 +113,8 @@ impl GroupInHand {
         };
     }
 
-    /// What the verifier is asked about a node's summaries: the text from the inserted ids to the last token before
-    /// the end of sequence.
+    /// What the verifier is asked about a node's summaries. The text of each goes from the inserted ids to the last
+    /// token before the end of sequence.
     pub(crate) fn verify_items(
         &self,
         trace: usize,

@@ -17,25 +17,25 @@ use tracing::debug;
 
 use crate::engine::EngineHandle;
 
-/// Traces of a group before the first lease has told.
+/// How many traces a group is taken to have until the first lease says it.
 const ASSUMED_TRACES: usize = 8;
 
-/// Groups that may be generated but not yet with the learner: what is beyond the engine is bounded too.
+/// How many groups may be generated and not yet pushed. It bounds the work that waits for verifier and learner.
 const MOST_FINISHED_GROUPS: usize = 32;
 
 /// An answer without leases that comes faster than this was not waited for; asking again at once would be a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Work outside the engine that counts against new leases.
+/// Work outside the engine that counts against new leases. The coordinator writes it, the lease loop reads it.
 #[derive(Default)]
 pub(crate) struct Backlog {
     /// Traces of leases that wait for weights.
     pub(crate) parked_traces: AtomicUsize,
-    /// Groups that are graded or pushed.
+    /// Groups that are being graded or pushed.
     pub(crate) finished_groups: AtomicUsize,
 }
 
-/// Leases until the token is cancelled; every lease goes to `leases`.
+/// Leases work until the token is cancelled, and sends every lease to `leases`.
 pub(crate) async fn lease_work(
     channel: Channel,
     actor_id: ActorId,
@@ -99,7 +99,7 @@ pub(crate) async fn lease_work(
     }
 }
 
-/// Waits until there is room and says for how many groups: so many that half as many sequences wait as can run.
+/// Waits until there is room and says for how many groups. There is room until half as many sequences wait as can run.
 async fn room(engine: &EngineHandle, backlog: &Backlog, traces_per_group: usize) -> u32 {
     let load = engine.load();
     loop {

@@ -1,9 +1,11 @@
 //! The rollout process: it leases problems, thinks about each in G traces, summarises every trace at its budgets, has
 //! the summaries graded and pushes the scored group.
 //!
-//! Follow one group: `lease` asks for it, `coordinator` owns it, [`engine`] generates it ([`anytime`] says at
-//! which points a trace is summarised), [`grade`] has its summaries graded, `push` hands it over. [`weights`] keeps the
-//! engine at the version that the learner announced.
+//! Follow one group: `lease` asks the learner for it, `coordinator` owns it, [`engine`] generates it ([`anytime`] says
+//! at which points a trace is summarised), [`grade`] has its summaries graded, and `push` hands it to the learner.
+//! [`weights`] keeps the engine at the version that the learner announced.
+//!
+//! Async code meets tensor code in two files: `engine/mod.rs` for generation, `weights/loader.rs` for arriving weights.
 #![forbid(unsafe_code)]
 
 pub mod anytime;
@@ -35,7 +37,7 @@ use crate::grade::Grader;
 use crate::lease::Backlog;
 use crate::push::Pusher;
 
-/// How long the engine may take to finish the step that it is at.
+/// How long the engine's thread may take to finish its decoding step when the process ends.
 const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs an actor until the token is cancelled, then gives its leases back.

@@ -13,22 +13,22 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::model::LoadedModel;
 
-/// Ends the thinking: four tokens that a model never draws in a row, so that all lengths are those of the plan. That
-/// they are is checked.
+/// The end marker: four tokens that a model never draws in a row, so that all lengths are those of the plan. Each run
+/// checks that they are.
 pub const END_MARKER: [u32; 4] = [3, 4, 3, 4];
-/// Opens a summary.
+/// The summary marker, which is inserted before each summary.
 pub const SUMMARY_MARKER: [u32; 4] = [5, 6, 5, 6];
 
-/// What every sequence of a group does.
+/// The lengths of all sequences of a group.
 #[derive(Clone, Debug)]
 pub struct GroupShape {
-    /// What all traces follow.
+    /// The prompt that all traces continue.
     pub prompt: Vec<u32>,
-    /// G.
+    /// Traces of the group: G.
     pub traces: usize,
     /// Thinking tokens; the last one is the length of every thinking.
     pub budgets: Vec<u32>,
-    /// A.
+    /// Summaries per budget: A.
     pub summaries: usize,
     /// Tokens of every summary.
     pub summary_tokens: usize,
@@ -51,21 +51,21 @@ pub enum Until {
     AllEnds,
 }
 
-/// What a run took and made.
+/// How long a run took and what it generated.
 #[derive(Clone, Debug)]
 pub struct RunFigures {
-    /// From the first order to the end.
+    /// From the first request to the end.
     pub elapsed: Duration,
     /// Tokens drawn for thinkings.
     pub thinking_tokens: usize,
     /// Tokens drawn for summaries.
     pub summary_tokens: usize,
-    /// Of all ids drawn before the end, by group, trace, node and summary: equal for two builds exactly when they drew
-    /// the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
+    /// A digest of all ids drawn before the end, by group, trace, node and summary. Two builds have the same one
+    /// exactly when they drew the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
     pub ids_digest: String,
 }
 
-/// An engine's thread with a model.
+/// The actor's engine on its own thread, with a model, as the cases use it.
 pub struct TimedEngine {
     handle: EngineHandle,
     events: UnboundedReceiver<Event>,
@@ -105,7 +105,7 @@ impl TimedEngine {
         })
     }
 
-    /// Generates groups, all ordered at once.
+    /// Generates groups that are all requested at once.
     ///
     /// # Errors
     /// The engine refuses a group, or a sequence has another length than the plan forces.
@@ -156,7 +156,7 @@ impl TimedEngine {
                 }
                 Event::GroupFinished { group } if group >= first => groups_left -= 1,
                 Event::GroupFailed { detail, .. } => bail!("the engine gave a group up: {detail}"),
-                // Of a run that was cut off.
+                // An event of a run that was cut off.
                 _ => {}
             }
         }
@@ -195,7 +195,7 @@ impl TimedEngine {
                 cut: Vec::new(),
                 summary: SUMMARY_MARKER.to_vec(),
             }),
-            // Nothing is an end of sequence: lengths are forced.
+            // Without an end of sequence all lengths are forced.
             eos_ids: Vec::new(),
             vocabulary: self.vocabulary as u32,
             max_prompt_tokens: longest_prompt as u32,

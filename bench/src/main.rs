@@ -225,7 +225,7 @@ impl Dtype {
 }
 
 impl Setup {
-    /// For the engine, whose own thread computes.
+    /// Loads the model for a case of the engine, whose own thread computes.
     fn load_for_engine(&self) -> anyhow::Result<LoadedModel> {
         device::set_threads(self.threads);
         device::compute_on_this_thread_alone();

@@ -47,18 +47,18 @@ impl Shape {
     }
 }
 
-/// Weights with what belongs to them.
+/// A model that the cases run on: weights, `config.json` and tokenizer.
 pub struct LoadedModel {
-    /// Of the decoder.
+    /// The model's `config.json`.
     pub config: ModelConfig,
-    /// By the checkpoint's names, all of one kind on one device.
+    /// The parameters by their names in the checkpoint, all of one kind on one device.
     pub weights: Weights,
     /// The engine carries one; the cases decode no text.
     pub tokenizer: Arc<Tokenizer>,
 }
 
 impl LoadedModel {
-    /// A Hugging Face directory, in `kind`.
+    /// Reads a Hugging Face model directory, in `kind`.
     ///
     /// # Errors
     /// A file is missing or not what the decoder can run.
@@ -74,7 +74,7 @@ impl LoadedModel {
         })
     }
 
-    /// Random weights, drawn on the device: a large model takes minutes on one core of the host.
+    /// Draws random weights on the device, because a large model takes minutes on one core of the host.
     ///
     /// # Errors
     /// The temporary folder of the tokenizer cannot be written.

@@ -13,7 +13,7 @@ use tch::{Device, Kind, no_grad};
 use crate::engine::{END_MARKER, SUMMARY_MARKER};
 use crate::model::{LoadedModel, prompt_ids};
 
-/// What is trained: traces that all look the same.
+/// The shape of a training case, whose traces all look the same.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TrainingCase {
     /// Traces in the update

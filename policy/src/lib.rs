@@ -1,9 +1,9 @@
 //! The language model that actor and learner share, so that both compute the same log-probabilities.
 //!
-//! A Hugging Face model directory comes in through [`ModelConfig`], [`read_weights`] and [`Tokenizer`]; [`Decoder`] runs
-//! it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary a
-//! branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what changed
-//! between two versions of a tensor.
+//! A Hugging Face model directory comes in through [`ModelConfig`], [`read_weights`] and [`Tokenizer`]; [`Decoder`]
+//! runs it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary
+//! a branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what
+//! changed between two versions of a tensor.
 //!
 //! Shapes in the documentation name their axes; `n` counts trained tokens, `tokens` counts packed tokens.
 

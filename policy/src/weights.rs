@@ -1,4 +1,5 @@
-//! The parameters of a model by their checkpoint names: which there are, their shapes, and fresh ones.
+//! The parameters of a model by their names in a checkpoint: which ones there are, their shapes, and freshly drawn
+//! ones.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use tch::{Device, Tensor};
 
 use crate::config::ModelConfig;
 
-/// Parameters by checkpoint name, for example `model.layers.0.self_attn.q_proj.weight`.
+/// The parameters of a model by their names in a checkpoint, for example `model.layers.0.self_attn.q_proj.weight`.
 ///
 /// Ordered by name, so that every process walks them in the same order.
 pub type Weights = BTreeMap<String, Tensor>;
@@ -53,7 +54,7 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<i64>)> {
     tensors
 }
 
-/// Fresh f32 parameters: normal with standard deviation `initializer_range`, normalisations 1, biases 0.
+/// Draws fresh f32 parameters: normal with standard deviation `initializer_range`; normalisations are 1, biases 0.
 ///
 /// Each tensor draws from its own ChaCha8 stream (seeded with `seed`, stream number = place in
 /// [`expected_tensors`]), so the result depends on the seed alone and not on libtorch's global generator.
@@ -78,7 +79,7 @@ pub fn initialise_weights(config: &ModelConfig, seed: u64, device: Device) -> We
     weights
 }
 
-/// Normal values with mean 0 by Box and Muller's transform.
+/// Draws normal values with mean 0 by the Box–Muller transform.
 fn normal_values(generator: &mut ChaCha8Rng, count: usize, standard_deviation: f64) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

@@ -16,14 +16,14 @@ pub const FAILED: u8 = 70;
 /// Ended by SIGINT or by cancelling the job.
 pub const INTERRUPTED: u8 = 130;
 
-/// An error that ends the process with a code of its own. Attach it with [`anyhow::Error::context`] or return it bare;
-/// [`exit_code`] finds it anywhere in the chain.
+/// An error that ends the process with a code of its own. Return it as it is or attach it with
+/// [`anyhow::Error::context`]; [`exit_code`] finds it anywhere in the chain.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ExitError {
-    /// One of the codes of this module.
+    /// The exit code, one of the constants of this module.
     pub code: u8,
-    /// What went wrong.
+    /// What went wrong, as a sentence for the user.
     pub message: String,
 }
 
@@ -56,8 +56,8 @@ impl ExitError {
 /// The arguments of this process, as the first thing that `main` asks for.
 ///
 /// Where they ask for help or the version, the answer goes to standard output and the process ends with success. Where
-/// they are wrong, the reason goes to standard error and the process ends with [`CONFIGURATION`], and not with the 2 that
-/// clap would choose.
+/// they are wrong, the reason goes to standard error and the process ends with [`CONFIGURATION`], and not with the 2
+/// that clap would choose.
 pub fn parse_or_exit<Args: Parser>() -> Args {
     Args::try_parse().unwrap_or_else(|error| {
         // With the stream closed there is nobody left to tell.
@@ -94,7 +94,7 @@ pub fn conclude(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code_of(result))
 }
 
-/// As [`conclude`], for a process whose tensor threads may still be at work: it does not wait for them.
+/// As [`conclude`], for a process whose tensor threads may still be at work. It ends without waiting for them.
 pub fn conclude_now(result: anyhow::Result<()>) -> ! {
     leave_now(code_of(result))
 }

@@ -7,8 +7,8 @@ use tracing::{info, warn};
 
 use crate::channel::Backoff;
 
-/// Remembers whether one kind of call to one peer succeeds. It says so in the log once when the peer is lost and once when
-/// it is back, however often the call is tried in between, and it gives the pauses between the tries.
+/// Remembers whether one kind of call to one peer succeeds. It says so in the log once when the peer is lost and once
+/// when it is back, however often the call is tried in between, and it gives the pauses between the tries.
 ///
 /// After each call exactly one of [`PeerLog::is_up`] and [`PeerLog::failed`] is to be told.
 pub struct PeerLog {

@@ -1,8 +1,8 @@
 //! Admission: waiting sequences get slots, and what stands in a slot already is shared or copied instead of computed.
 //!
-//! It cannot come to a deadlock. Summaries come before new thinkings and need a branch slot alone, since the prefix slot
-//! of their trace is kept for them; every running sequence ends, since its tokens are bounded; so branch slots become
-//! free, all summaries of a trace end, and its prefix slot goes to the next thinking.
+//! It cannot come to a deadlock. Summaries come before new thinkings and need a branch slot alone, since the prefix
+//! slot of their trace is kept for them; every running sequence ends, since its tokens are bounded; so branch slots
+//! become free, all summaries of a trace end, and its prefix slot goes to the next thinking.
 
 use std::rc::Rc;
 
@@ -16,15 +16,15 @@ use super::scheduler::Waiting;
 use super::sequence::{Sequence, Task};
 use super::state::{EngineState, Memory};
 
-/// New rows that wait for another new row of the same opening.
+/// A new row that takes over the shared prompt of another new row once that is computed.
 struct Follower {
     leader: usize,
     row: usize,
 }
 
 impl EngineState {
-    /// Gives slots to waiting sequences until there is no room. Afterwards the opening of every new row stands in its
-    /// slot and has the hidden state that its first token is drawn from.
+    /// Gives slots to waiting sequences until there is no room. Afterwards the shared prompt of every new row stands in
+    /// its slot, with the hidden state that the row's first token is drawn from.
     pub(crate) fn admit(&mut self) {
         let earlier = self.rows.len();
         let mut prefills = Vec::new();
@@ -55,7 +55,7 @@ impl EngineState {
         self.copy_to_followers(&followers);
     }
 
-    /// Sees to it that the sequence can have a slot. False: not now.
+    /// Sees to it that the sequence can have a slot. False where it has to wait.
     fn make_room(&mut self, waiting: Waiting) -> bool {
         if !self.fit_cache(waiting) {
             return false;
@@ -95,7 +95,7 @@ impl EngineState {
             self.fail_group(group, AbandonReason::Engine, detail);
             return false;
         };
-        // The old one goes first: both together may be more than there is.
+        // The old cache goes first, because there may not be memory for both.
         self.memory = None;
         let slots = |count, capacity| Slots { count, capacity };
         let cache = KvCache::with_branches(
@@ -156,12 +156,13 @@ impl EngineState {
         }
     }
 
-    /// Copies what another slot has of the new row's prompt, and returns what is left to compute.
+    /// Copies as much of the new row's shared prompt as another slot holds, and returns what is left to compute.
     fn start_row(&mut self, row: usize, earlier: usize) -> Option<Prefill> {
         let new = &self.rows[row];
         let memory = self.memory.as_mut()?;
         let source = match new.task {
-            // Another trace has the prompt in common, but a new thinking should not start on old keys and values.
+            // All traces of the group share the prompt, but a new thinking must not start on keys and values of old
+            // weights.
             Task::Thinking => memory
                 .slots
                 .prefixes()

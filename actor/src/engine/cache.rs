@@ -1,4 +1,4 @@
-//! Which slot of the key-value cache holds what.
+//! Knows which slot of the key-value cache holds what.
 //!
 //! A trace has one prefix slot from the start of its thinking until its last summary has ended: all summaries read the
 //! thinking where it stands. What a summary adds stands in a branch slot of its own. Nothing ever moves.
@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sequence::{TraceKey, WeightsEpoch};
 
-/// The prefix slot of a trace.
+/// The prefix slot of a trace: its prompt and its thinking, which its summaries read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TracePrefix {
     pub(crate) slot: usize,
     /// Tokens that stand in the slot, once its thinking has ended.
     pub(crate) length: usize,
-    /// The weights that computed the prompt's keys and values.
+    /// The epoch of the weights that computed the keys and values of the prompt.
     pub(crate) prompt_epoch: WeightsEpoch,
 }
 
-/// The allocation of all slots, the lowest first: neighbours are read in one go.
+/// Who has which slot. The lowest free slot is given first, because neighbours are read in one operation.
 pub(crate) struct SlotMap {
     total: usize,
     free_prefixes: BTreeSet<usize>,
@@ -37,12 +37,12 @@ impl SlotMap {
         }
     }
 
-    /// Slots of both sorts.
+    /// How many slots of both sorts there are.
     pub(crate) fn total(&self) -> usize {
         self.total
     }
 
-    /// Slots of both sorts that hold something.
+    /// How many slots of both sorts are taken.
     pub(crate) fn used(&self) -> usize {
         self.total - self.free_prefixes.len() - self.free_branches.len()
     }

@@ -1,4 +1,4 @@
-//! Prefill: tokens that are known before anything is drawn, fed in calls of bounded size.
+//! Prefill: feeds tokens that are known before anything is drawn, in calls of bounded size.
 
 use anytime_policy::{Extension, Prefix};
 use tch::Tensor;
@@ -6,12 +6,12 @@ use tch::Tensor;
 use super::sequence::Task;
 use super::state::{EngineState, Memory};
 
-/// Tokens of one prefill call: bounds its activations, which grow with them, and the mask of a piece of a long prompt.
+/// The most tokens of one prefill call. It bounds the call's activations and the mask of a piece of a long prompt.
 const PREFILL_TOKENS: usize = 4096;
 
 /// Tokens that are still to be fed, from position `start` of a slot on.
 pub(crate) struct Prefill {
-    /// Whose opening they are; `None` for a thinking whose row has ended.
+    /// The row whose shared prompt they are; `None` for a thinking whose row has ended.
     pub(crate) row: Option<usize>,
     pub(crate) slot: usize,
     pub(crate) prefix: Option<Prefix>,
@@ -106,7 +106,8 @@ struct Piece {
     tokens: std::ops::Range<usize>,
 }
 
-/// The prefills in calls of at most so many tokens, in request. Of a longer prefill each piece has a call of its own.
+/// Arranges the prefills, in order, in calls of at most `most` tokens. Each piece of a longer prefill has a call of its
+/// own.
 fn prefill_calls(prefills: &[Prefill], most: usize) -> Vec<Vec<Piece>> {
     let mut calls: Vec<Vec<Piece>> = Vec::new();
     let mut room = 0;

@@ -1,4 +1,4 @@
-//! The engine's loop: commands between steps, one decoding step for all rows, the exchange of weights.
+//! The engine's loop: commands between steps, one decoding step for all rows, and the exchange of weights.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::state::{EngineState, Memory};
 /// How long an idle engine sleeps before it books the time it waited.
 const IDLE_TICK: Duration = Duration::from_millis(200);
 
-/// Works until it is told to end, or nobody is left who could tell it.
+/// Generates until a command or the end of all handles ends it.
 pub(crate) fn run(mut state: EngineState, commands: &Receiver<Command>) {
     let _no_grad = tch::no_grad_guard();
     loop {
@@ -94,7 +94,7 @@ impl EngineState {
         self.load.requested.fetch_sub(traces, Ordering::AcqRel);
     }
 
-    /// Why a group cannot be generated.
+    /// Says why a group cannot be generated, where it cannot.
     fn refuse(&self, request: &GroupRequest) -> Option<(AbandonReason, String)> {
         let Some(model) = &self.model else {
             return Some((AbandonReason::Shutdown, "no weights are held".to_owned()));
@@ -233,11 +233,11 @@ impl EngineState {
     }
 }
 
-/// Logits on the CPU at a time, in bytes: as many as the allocator keeps for the next step. Larger blocks are given back
-/// to the system, and every page of them is a fault in the step after.
+/// The most bytes of logits that are computed at a time on the CPU. The allocator keeps blocks of this size for the
+/// next step. Larger ones go back to the system, and each of their pages is a page fault in the next step.
 const LOGITS_AT_A_TIME: usize = 30 << 20;
 
-/// A token for each row of hidden states [rows, hidden], but never the one that is excluded there.
+/// Draws a token for each row of hidden states [rows, hidden], but never the one that is excluded for the row.
 fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[Option<u32>]) -> Vec<Drawn> {
     let pieces = if hidden.device() == Device::Cpu {
         let bytes = draws.len() * decoder.config().vocab_size as usize * 4;
@@ -261,7 +261,7 @@ fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[O
     drawn
 }
 
-/// Gives the memory of a model back on another thread: unmapping gigabytes takes as long as a decoding step.
+/// Frees a model on another thread, because giving gigabytes back takes as long as a decoding step.
 fn free_elsewhere(model: Option<Model>) {
     // Without a thread it is freed here.
     let _ = std::thread::Builder::new()
@@ -269,7 +269,7 @@ fn free_elsewhere(model: Option<Model>) {
         .spawn(move || drop(model));
 }
 
-/// Why a group must not be generated with this model.
+/// Says why a group must not be generated with this model, where it must not.
 fn wrong_weights(request: &GroupRequest, model: &Model) -> Option<String> {
     let held = &model.id;
     if request.job_id != held.job_id {

@@ -1,4 +1,4 @@
-//! What waits and what is under way: groups, their traces, the nodes of finished traces. No tensors.
+//! What waits and what is under way: groups, their traces, and the nodes of finished traces. There are no tensors here.
 //!
 //! Summaries come before new traces, so that groups finish and the slots that hold finished thinkings become free. The
 //! nodes of a trace go from the largest cut down.
@@ -15,22 +15,22 @@ use super::messages::{Event, GroupRequest};
 use super::sequence::{Sequence, SharedPrompt, Task, TraceKey};
 use crate::anytime::{self, NodePlan};
 
-/// The generation of one group under way.
+/// A group that is being generated.
 struct Group {
     request: GroupRequest,
     prompt: Rc<SharedPrompt>,
     /// By trace; `None` while the trace thinks or waits.
     traces: Vec<Option<FinishedTrace>>,
-    /// Summaries and thinkings that have not finished.
+    /// How many of its thinkings and summaries have not ended.
     unfinished: usize,
 }
 
 /// A trace whose thinking has ended.
 struct FinishedTrace {
-    /// Prompt and thinking up to the largest cut: what the summaries see.
+    /// The prompt and the thinking up to the largest cut, which is what the summaries see.
     needed: Vec<u32>,
     nodes: Vec<NodeWork>,
-    /// Summaries that have not ended.
+    /// How many of its summaries have not ended.
     unfinished: usize,
 }
 
@@ -78,7 +78,7 @@ impl Scheduler {
         );
     }
 
-    /// Forgets a group; the caller drops its rows and slots.
+    /// Forgets a group. The caller drops its rows and slots.
     pub(crate) fn remove(&mut self, group: u64) {
         self.groups.remove(&group);
         self.traces.retain(|waiting| waiting.key.group != group);
@@ -108,7 +108,7 @@ impl Scheduler {
         self.summaries.front().or_else(|| self.traces.front()).copied()
     }
 
-    /// Prompt and thinking of a finished trace, as far as its summaries see them.
+    /// The prompt and thinking of a finished trace, as far as its summaries see them.
     pub(crate) fn needed_of(&self, key: TraceKey) -> Option<&[u32]> {
         let trace = self.groups.get(&key.group)?.traces.get(key.trace)?.as_ref()?;
         Some(&trace.needed)
@@ -139,8 +139,8 @@ impl Scheduler {
         ))
     }
 
-    /// Books a finished sequence: a thinking brings forth its summaries, a node's last summary completes it. Also says
-    /// whether it was the last summary of its trace, which then reads its thinking no more.
+    /// Takes a finished sequence. After a thinking its summaries wait; the last summary of a node completes the node.
+    /// Returns the events to report, and whether nothing of the trace is left that reads its thinking.
     pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> (Vec<Event>, bool) {
         let key = sequence.key;
         let Some(group) = self.groups.get_mut(&key.group) else {

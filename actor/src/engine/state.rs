@@ -63,7 +63,8 @@ impl EngineState {
         }
     }
 
-    /// Takes a row out of the batch and frees the branch slot of a summary. A trace's prefix slot stays for its summaries.
+    /// Takes a row out of the batch and frees the branch slot of a summary. A trace's prefix slot stays for its
+    /// summaries.
     pub(crate) fn remove_row(&mut self, row: usize) -> Sequence {
         let sequence = self.rows.swap_remove(row);
         if let (Task::Summary { .. }, Some(memory)) = (sequence.task, &mut self.memory) {

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::checksum;
 
-/// What arrived is not what was announced.
+/// What arrived is not what was announced. The version has to be fetched again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("torn weights: {0}")]
 pub struct TornWeights(String);
@@ -22,22 +22,23 @@ fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {
     Err(TornWeights::new(problem))
 }
 
-/// The verified bytes of a weights version.
+/// The verified bytes of one version, as they were published. The actor keeps them as the base of the next delta.
 #[derive(Debug)]
 pub struct Entries {
     /// The manifest they match.
     pub manifest: v1::WeightsManifest,
-    /// In the manifest's order; empty where they were not asked for.
+    /// The bytes of each asset, in the manifest's order; empty where they were not asked for.
     pub assets: Vec<Vec<u8>>,
-    /// In the manifest's order. What did not change is shared with the version before.
+    /// The bytes of each tensor, in the manifest's order. Tensors that did not change are shared with the version
+    /// before.
     pub tensors: Vec<Bytes>,
 }
 
-/// A weights version on its way in.
+/// Puts one version together from chunks, which come in order. Every entry is checked as soon as it is complete.
 pub struct Assembly {
     manifest: v1::WeightsManifest,
     skip_assets: bool,
-    /// Data of the entries that are sent, in order. All before the last are complete and verified.
+    /// The entries that have come so far, in order. All but the last are complete and verified.
     entries: Vec<Vec<u8>>,
     hasher: blake3::Hasher,
 }
@@ -65,7 +66,7 @@ impl Assembly {
         })
     }
 
-    /// What is assembled.
+    /// The manifest of the version that is put together.
     pub fn manifest(&self) -> &v1::WeightsManifest {
         &self.manifest
     }

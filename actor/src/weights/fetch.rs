@@ -1,4 +1,4 @@
-//! Fetches one announced version, whole or as what changed.
+//! Fetches one announced version, whole or as deltas.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::assembly::{Assembly, Entries};
 use super::loader::{Builder, Building, Loader, Refused};
 use super::patch::Patch;
 
-/// Why a version could not be had.
+/// Why a version could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error("{}", .0.message())]
@@ -27,9 +27,9 @@ pub(crate) enum FetchError {
     Refused(#[from] Refused),
 }
 
-/// The weights that an actor holds: their bytes as they were published, beside the tensors that the engine runs.
+/// The version that an actor holds, as it was published. Deltas of the next one are applied to it.
 pub(crate) struct Base {
-    /// Their announcement.
+    /// How it was announced.
     pub(crate) announced: WeightsAnnouncement,
     pub(crate) entries: Arc<Entries>,
 }
@@ -79,7 +79,8 @@ async fn fetch_whole(
     receive(stream, loader.build(Builder::Whole(Box::new(assembly))), None).await
 }
 
-/// Without assets where they are those of the base; as deltas where a base is named and the learner has them.
+/// Fetches a version without its assets where they are those of the base, and as deltas where `named` names the base
+/// and the learner has some that start from it.
 async fn fetch_onto(
     client: &mut WeightsServiceClient<Channel>,
     loader: &Loader,

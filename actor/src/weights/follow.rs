@@ -1,5 +1,5 @@
-//! Keeps the engine at the announced weights: one task listens, one fetches. Announcements that come during a fetch
-//! are coalesced, the latest wins.
+//! Keeps the engine at the announced weights. One task listens, one fetches. Of the announcements that come during a
+//! fetch, only the latest counts.
 //!
 //! What was fetched last stays in memory as it was published, so that the next version can come as what changed since:
 //! an actor holds these bytes beside the tensors of its engine, and twice while the next version is put together.
@@ -45,7 +45,7 @@ pub async fn follow(
     run_unless_cancelled(async { tokio::join!(listening, fetching) }, &shutdown).await;
 }
 
-/// Passes every announcement on; connects again whenever the stream is lost or silent for long.
+/// Passes every announcement on, and connects again whenever the stream is lost or silent for long.
 async fn listen(mut client: Client, actor_id: ActorId, latest: watch::Sender<Option<WeightsAnnouncement>>) {
     let mut peer = PeerLog::new("weights.watch");
     loop {
@@ -93,7 +93,7 @@ async fn install_latest(
     shutdown: CancellationToken,
 ) {
     let mut held: Option<Held> = None;
-    // There from the start, so that the first one shows in a rate.
+    // The counter exists from the start, so that the first fallback shows in a rate.
     counter!(ACTOR_DELTA_FALLBACKS).absolute(0);
     let mut peer = PeerLog::new("weights.fetch");
     loop {
@@ -126,7 +126,7 @@ async fn install_latest(
     }
 }
 
-/// What the engine was given last.
+/// The version that the engine was given last.
 struct Held {
     base: Base,
     assets: Assets,

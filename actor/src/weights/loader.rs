@@ -1,8 +1,8 @@
 //! The one place where async code meets the tensor code of arriving weights: a thread of its own, with channels to it.
 //!
 //! Async code passes on what comes from the learner, part by part, and waits for replies. The thread holds every byte
-//! against its checksum, adds deltas to their base, and builds the decoder. It computes alone, without a team of threads:
-//! the engine generates meanwhile.
+//! against its checksum, adds deltas to their base, and builds the decoder. It computes alone, without a team of
+//! threads: the engine generates meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,4 +1,4 @@
-//! From verified bytes to a model that runs.
+//! Makes a model that runs out of verified bytes.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use tch::{Device, Kind, Tensor};
 use super::assembly::Entries;
 use crate::engine::{Model, ModelId};
 
-/// What stays the same over all versions of a job.
+/// The files of a model beside its weights, loaded. They stay the same over all versions of a job.
 #[derive(Clone)]
 pub struct Assets {
-    /// The manifest's entries that they were loaded from.
+    /// The entries of the manifest that they were loaded from.
     pub entries: Vec<v1::WeightsEntry>,
-    /// The model's configuration.
+    /// The model's `config.json`.
     pub config: Arc<ModelConfig>,
-    /// For text that leaves the actor.
+    /// Decodes the text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
 }
 
-/// Loads configuration and tokenizer by way of a folder that is gone afterwards.
+/// Loads `config.json` and tokenizer, by way of a temporary folder.
 ///
 /// # Errors
 /// If a file has no plain name, cannot be written, or is not what its name says.
@@ -43,7 +43,7 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
     })
 }
 
-/// Builds the decoder on the device, in the kind that the weights are published in: what the learner computes in.
+/// Builds the decoder on the device, in the kind that the weights are published in, which the learner computes in too.
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.

@@ -1,5 +1,5 @@
-//! Makes a weights version out of the one that is held and what changed since, and lets nothing through that does not
-//! match the checksums of the new manifest.
+//! Applies deltas to the version that is held, and lets nothing through that does not match the checksums of the new
+//! manifest.
 
 use std::sync::Arc;
 
@@ -58,14 +58,14 @@ pub enum BadDelta {
     Nothing,
 }
 
-/// The tensors of a base on their way to a newer version.
+/// Applies deltas to a base, block by block, and verifies the result.
 ///
-/// A tensor takes memory of its own once a block of it comes: at most the base's size in all, as the whole would.
+/// A tensor is copied when its first block comes. So it takes at most as much memory as the whole would.
 pub struct Patch {
     manifest: v1::WeightsManifest,
     base_id: v1::WeightsId,
     base: Arc<Entries>,
-    /// The tensors that changed; None: as in the base.
+    /// The tensors that changed; `None` where a tensor is still that of the base.
     changed: Vec<Option<Vec<u8>>>,
     decoder: DeltaDecoder,
     bytes: u64,
@@ -115,7 +115,8 @@ impl Patch {
     }
 
     fn apply_block(&mut self, block: &v1::weights_delta::Block) -> Result<(), BadDelta> {
-        // Several steps may name a block again and again, but never would they be sent if that took more than the whole.
+        // Several steps may name a block again and again, but never would they be sent if that took more than the
+        // whole.
         self.bytes += block.data.len() as u64;
         if self.bytes >= self.whole {
             return Err(BadDelta::TooLong {

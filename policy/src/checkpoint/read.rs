@@ -14,7 +14,7 @@ use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::weights::{Weights, expected_tensors};
 
-/// Headers above this are damage: 100 MB, safetensors' own limit.
+/// A longer header means a damaged file: 100 MB, the limit of safetensors itself.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 /// Reads the weights of a model directory, from `model.safetensors` or from the shards that
@@ -35,11 +35,11 @@ pub fn read_weights(dir: &Path, config: &ModelConfig, kind: Kind, device: Device
     Ok(weights)
 }
 
-/// Checks by the headers alone that the directory holds every weight of the model in its shape: what can be known
-/// before gigabytes are read.
+/// Checks by the headers alone that the directory holds every weight of the model in its shape, before gigabytes are
+/// read.
 ///
 /// # Errors
-/// Those of [`read_weights`], but for data that cannot be read.
+/// Those of [`read_weights`], except for data that cannot be read.
 pub fn check_weights(dir: &Path, config: &ModelConfig) -> Result<(), PolicyError> {
     open_shards(dir, config).map(|_| ())
 }

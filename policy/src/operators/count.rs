@@ -11,16 +11,16 @@ unsafe extern "C" {
     fn anytime_count(work: extern "C" fn(*mut c_void), argument: *mut c_void, counted: *mut u64) -> *mut c_char;
 }
 
-/// What a piece of work asked of libtorch.
+/// What a piece of work asked of libtorch, as [`counted`] finds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Operators dispatched, those within operators included.
     pub operations: u64,
-    /// Blocks of memory allocated.
+    /// How many blocks of memory were allocated.
     pub allocations: u64,
-    /// Bytes of them.
+    /// How many bytes they had together.
     pub bytes: u64,
-    /// The most bytes of them that were there at a time.
+    /// The most bytes that were allocated at the same time.
     pub most_held: u64,
 }
 

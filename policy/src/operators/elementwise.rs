@@ -1,4 +1,5 @@
-//! What lies between the products of a decoding step on the CPU; `elementwise.cpp` does the arithmetic.
+//! The steps between the products of a decoding step on the CPU: normalising, rotating and storing; `elementwise.cpp`
+//! does the arithmetic.
 
 // FFI: pointers to live tensors; shapes are checked here, kinds and contiguity there.
 #![allow(unsafe_code)]

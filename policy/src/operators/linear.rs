@@ -1,4 +1,5 @@
-//! Linear layers over weights that oneDNN has packed into its own order, and over few rows ones of our own (`narrow.cpp`).
+//! Linear layers over weights that oneDNN has packed into its own order. Products of few rows are our own
+//! (`narrow.cpp`).
 
 // FFI: pointers to live tensors.
 #![allow(unsafe_code)]
@@ -38,14 +39,14 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// The rows that a packed weight is laid out for. oneDNN takes the same order for other row counts too; what is packed
-/// for one row alone is slow with many.
+/// How many rows a weight is packed for. oneDNN uses the same order for other numbers of rows too, but a weight that is
+/// packed for one row is slow with many.
 const PACKED_FOR_ROWS: i64 = 64;
 
-/// Up to so many rows a product is ours, and reads the weight as it came: see `narrow.cpp`.
+/// Up to so many rows a product is our own and reads the weight in its original order: see `narrow.cpp`.
 const NARROW_ROWS: i64 = 4;
 
-/// What follows a product in the same operation.
+/// What follows a product within the same operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Then<'a> {
     Nothing,
@@ -57,21 +58,22 @@ pub(crate) enum Then<'a> {
     Plus(&'a Tensor),
 }
 
-/// A linear layer whose weight is stored in the order that oneDNN's product reads it in, and for few rows as it came.
+/// A linear layer that holds its weight twice: in the order in which oneDNN's product reads it, and for products of few
+/// rows in the original order.
 #[derive(Debug)]
 pub(crate) struct PackedLinear {
     plain: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
-    /// What the product is computed in, which is the kind of the packed weight.
+    /// The kind that the product is computed in, which is that of the packed weight.
     kind: Kind,
 }
 
 impl PackedLinear {
     /// Copies `weight` [outputs, inputs] into the packed order, and keeps the original beside it. `None` where this
-    /// machine's oneDNN has no such product: on other devices than the CPU, for f64. Where the processor has no products
-    /// of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory: emulated
-    /// products take three times as long as those in f32 do.
+    /// machine's oneDNN has no such product: on other devices than the CPU, for f64. Where the processor has no
+    /// products of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory:
+    /// emulated products take three times as long as those in f32 do.
     pub(crate) fn try_new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
             return None;
@@ -91,7 +93,7 @@ impl PackedLinear {
             bias,
             kind,
         };
-        // Packing succeeds where the product does not.
+        // Packing may succeed on a machine where the product fails.
         let probe = Tensor::zeros([NARROW_ROWS + 1, plain.size()[1]], (plain.kind(), Device::Cpu));
         packed.try_apply(&probe, Then::Nothing).is_ok().then_some(packed)
     }
@@ -104,7 +106,7 @@ impl PackedLinear {
         in_kind(&self.apply_as_computed(input, then), input.kind())
     }
 
-    /// As [`PackedLinear::apply`], but the output is in the kind of the product, for a next one to go on with.
+    /// As [`PackedLinear::apply`], but the output stays in the kind of the product, for the next product.
     pub(crate) fn apply_as_computed(&self, input: &Tensor, then: Then<'_>) -> Tensor {
         match self.try_apply(input, then) {
             Ok(output) => output,
@@ -136,7 +138,7 @@ impl PackedLinear {
         }
     }
 
-    /// In f32.
+    /// The product of few rows, in f32.
     fn try_apply_narrow(&self, input: &Tensor, then: Then<'_>) -> Result<Tensor, String> {
         let (after, other) = match then {
             Then::Nothing => (0, null()),
@@ -155,7 +157,7 @@ impl PackedLinear {
 fn multiplies_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx512bf16");
-    // oneDNN knows what other processors have.
+    // On other processors oneDNN finds out by itself.
     #[cfg(not(target_arch = "x86_64"))]
     return true;
 }

@@ -1,5 +1,6 @@
-//! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache, what
-//! lies between products, drawing, the optimiser's update, and a count of what a piece of work dispatches and allocates.
+//! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache,
+//! what lies between products, drawing, the optimiser's update, and a count of what a piece of work dispatches and
+//! allocates.
 //!
 //! The computation is in C++: `operators.cpp` looks operators of libtorch up in its dispatcher, the other files are our
 //! own. On this side there are only calls, each in the file of its subject.
@@ -25,15 +26,16 @@ unsafe extern "C" {
     fn anytime_use_one_thread();
 }
 
-/// Lets this process keep the memory that it frees instead of giving it back to the system: an update or a decoding step
-/// allocates what the last one freed, and each page that comes back is a fault. That was a tenth of the time of either.
-/// For a process that mostly computes, before it starts threads; without glibc it does nothing.
+/// Lets this process keep the memory that it frees instead of giving it back to the system. An update or a decoding
+/// step allocates what the one before has freed, and each page that comes back from the system costs a page fault;
+/// together they took a tenth of the time. Call it in a process that mostly computes, before it starts threads. Without
+/// glibc it does nothing.
 pub fn keep_freed_memory() {
     // SAFETY: sets numbers of the allocator, which may be done at any time.
     unsafe { anytime_keep_freed_memory() };
 }
 
-/// Parallel regions of this thread have no other member from now on.
+/// Makes the parallel regions of this thread run on it alone from now on.
 pub(crate) fn use_one_thread() {
     // SAFETY: changes a number that belongs to this thread.
     unsafe { anytime_use_one_thread() };
