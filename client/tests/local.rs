@@ -367,7 +367,7 @@ async fn an_unreachable_redis_or_a_missing_program_is_refused() {
         .current_dir(stage.directory.path())
         .env("ANYTIME_BIN_DIR", stage.path("bin"));
     let ended = output_of(command).await;
-    assert_eq!(ended.code, 64, "{}", ended.stderr);
+    assert_eq!(ended.code, 69, "{}", ended.stderr);
     assert!(ended.stderr.contains("Redis"), "{}", ended.stderr);
     std::fs::remove_file(stage.path("bin/anytime-actor")).unwrap();
     let ended = stage.run(&[]).await;

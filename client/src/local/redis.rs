@@ -15,8 +15,8 @@ const DEFAULT_PORT: u16 = 6379;
 /// Asks an existing server whether it is there.
 ///
 /// # Errors
-/// [`ExitError`]: bad configuration, both a URL of another form and a server that does not answer; nothing has been
-/// started yet, and the setting is what has to change.
+/// [`ExitError`]: bad configuration for a URL of another form, unavailable where the server does not answer. Nothing has
+/// been started then.
 pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     let (address, is_tls) = address_of(url)?;
     let probed = if is_tls {
@@ -24,8 +24,7 @@ pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     } else {
         probe(&address).await
     };
-    probed
-        .map_err(|error| ExitError::configuration(format!("Redis at {address} (--redis) cannot be reached: {error:#}")))
+    probed.map_err(|error| ExitError::unavailable(format!("Redis at {address} (--redis) cannot be reached: {error:#}")))
 }
 
 /// Asks for a PONG. A server that wants a password first is there too; the learner has it in its URL.
