@@ -53,7 +53,8 @@ pub struct LearnerConfig {
 /// returns, all within the time to drain.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code where Redis, the root or the runs directory cannot be used.
+/// [`ExitError`] with the configuration code where the root or the runs directory cannot be used or Redis refuses the
+/// credentials, and with the code of a peer that cannot be reached where Redis does not answer.
 pub async fn run(
     config: LearnerConfig,
     listener: TcpListener,

@@ -256,13 +256,13 @@ async fn an_unreachable_redis_is_named() {
         let nobody = free_address();
         let redis = format!("redis://{nobody}");
         let arguments = ["local", job_file.to_str().unwrap(), "--redis", &redis];
-        let ended = workplace.anytime(&arguments, 30).await.expect(64);
+        let ended = workplace.anytime(&arguments, 30).await.expect(69);
         assert_one_line("redis", &ended);
         let error = error_of("redis", &ended);
         assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");
         workplace.assert_nothing_runs();
 
-        // The learner by itself says the same; for it the address is a setting like any other.
+        // The learner by itself says the same.
         let mut command = std::process::Command::new(binary("anytime-learner"));
         workplace.mark().put_on(&mut command);
         command
@@ -278,7 +278,7 @@ async fn an_unreachable_redis_is_named() {
         let ended = workplace.run(command, 30).await;
         let error = error_of("the learner's redis", &ended);
         assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");
-        assert_eq!(ended.code, 64, "{error}");
+        assert_eq!(ended.code, 69, "{error}");
         assert!(
             !workplace.path("learner-runs").exists(),
             "refused before anything was made"

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anytime_service::exit::ExitError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
@@ -20,7 +20,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 #[error("redis is unavailable: {0}")]
 pub struct RedisUnavailable(pub String);
 
-/// See the module.
+/// The connection to Redis that all jobs share. Commands go through [`run`](Self::run). A failed command marks it down; the
+/// monitor marks it up again once it has read what Redis holds after the outage.
 pub struct RedisConnection {
     client: Client,
     /// Without user name and password.
@@ -33,22 +34,32 @@ impl RedisConnection {
     /// Connects, so that a wrong address ends the process before it serves.
     ///
     /// # Errors
-    /// [`ExitError`] with the configuration code that names `--redis`.
+    /// [`ExitError`] that names `--redis`: with the configuration code for a bad URL and for credentials that Redis
+    /// refuses, otherwise with the code of a peer that cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, ExitError> {
         let client = Client::open(url).map_err(|error| ExitError::configuration(format!("--redis: {error}")))?;
         let address = client.get_connection_info().addr().to_string();
-        let redis_connection = Self {
+        let redis = Self {
             client,
             address,
             connection: Mutex::new(None),
             is_up: watch::Sender::new(false),
         };
-        redis_connection
-            .ping()
-            .await
-            .map_err(|error| ExitError::configuration(format!("--redis {}: {error}", redis_connection.address)))?;
-        redis_connection.is_up.send_replace(true);
-        Ok(redis_connection)
+        redis.first_ping().await.map_err(|error| {
+            let message = format!("--redis {}: {error}", redis.address);
+            if is_refusal(&error) {
+                ExitError::configuration(message)
+            } else {
+                ExitError::unavailable(message)
+            }
+        })?;
+        redis.is_up.send_replace(true);
+        Ok(redis)
+    }
+
+    async fn first_ping(&self) -> RedisResult<()> {
+        let mut connection = self.connection().await?;
+        redis::cmd("PING").query_async(&mut connection).await
     }
 
     /// Whether the last command was answered, and what followed an outage was put right.
@@ -129,4 +140,13 @@ impl RedisConnection {
         *held = Some(connection.clone());
         Ok(connection)
     }
+}
+
+/// Whether a Redis that is there refused what the URL says: another try would not help.
+fn is_refusal(error: &RedisError) -> bool {
+    let is_refused_kind = matches!(
+        error.kind(),
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::Server(ServerErrorKind::NoPerm)
+    );
+    is_refused_kind || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
 }

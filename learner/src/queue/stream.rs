@@ -1,23 +1,22 @@
 //! The replay queue of one job in Redis. Two keys:
 //!
-//! - `anytime:{job_id}:groups`, a stream with the consumer group `learner`: one entry per scored group, with the fields
-//!   `sequence` and `group` (prost). It is deleted when it is settled.
+//! - `anytime:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost). An
+//!   entry is deleted when its sequence is settled.
 //! - `anytime:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
 //!   under `owner`, which job of that name the keys belong to.
 //!
 //! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. One Redis database
-//! serves one learner.
+//! serves one learner, and the only reader of a stream is that learner's trainer: entries need no consumer group.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use anytime_proto::JobId;
-use redis::Script;
+use redis::streams::{StreamId, StreamRangeReply};
+use redis::{Script, Value};
 
 use super::redis::{RedisConnection, RedisUnavailable};
-
-/// The consumer group of every stream.
-pub(super) const CONSUMER_GROUP: &str = "learner";
 
 /// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash.
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
@@ -26,10 +25,6 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
             redis.call('DEL', KEYS[1], KEYS[2])
             redis.call('HSET', KEYS[2], 'owner', ARGV[1])
-        end
-        local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[2], '0', 'MKSTREAM')
-        if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP') then
-            return made
         end
         return redis.call('HGETALL', KEYS[2])
         ",
@@ -50,21 +45,20 @@ static PUSH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Acknowledges and deletes entries and remembers how; with an empty verdict nothing is remembered.
+/// Deletes the entries of sequences and remembers how they were settled; with an empty verdict nothing is remembered.
 static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
-        for index = 4, #ARGV do
+        for index = 3, #ARGV do
             local id = redis.call('HGET', KEYS[2], ARGV[index])
             if id and string.find(id, '-', 1, true) then
-                redis.call('XACK', KEYS[1], ARGV[2], id)
                 redis.call('XDEL', KEYS[1], id)
             end
-            if ARGV[3] == '' then
+            if ARGV[2] == '' then
                 redis.call('HDEL', KEYS[2], ARGV[index])
             else
-                redis.call('HSET', KEYS[2], ARGV[index], ARGV[3])
+                redis.call('HSET', KEYS[2], ARGV[index], ARGV[2])
             end
         end
         return 'settled'
@@ -125,13 +119,26 @@ pub struct Survey {
     pub skipped: BTreeSet<u64>,
 }
 
-/// See the module. Cheap to clone.
+/// One entry of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id in the stream.
+    pub id: String,
+    /// The group's sequence; none where this learner did not write the entry.
+    pub sequence: Option<u64>,
+    /// The encoded group.
+    pub payload: Vec<u8>,
+}
+
+/// The queue of one job. Pushes add to it, the reader of the trainer lists its entries, and the trainer settles them. It
+/// is cheap to clone; clones share the count of openings.
 #[derive(Clone)]
 pub struct GroupStream {
     redis: Arc<RedisConnection>,
     groups_key: String,
     seen_key: String,
     owner: String,
+    openings: Arc<AtomicU64>,
 }
 
 impl GroupStream {
@@ -144,15 +151,14 @@ impl GroupStream {
             groups_key,
             seen_key,
             owner,
+            openings: Arc::default(),
         }
     }
 
-    pub(super) fn redis(&self) -> &RedisConnection {
-        &self.redis
-    }
-
-    pub(super) fn groups_key(&self) -> &str {
-        &self.groups_key
+    /// How often the keys were opened by this object and its clones. Another count than before means that entries may be
+    /// gone, and that new ones may have lower ids.
+    pub(super) fn openings(&self) -> u64 {
+        self.openings.load(Ordering::SeqCst)
     }
 
     /// Makes the keys ready and tells what they hold. Harmless when repeated.
@@ -161,11 +167,13 @@ impl GroupStream {
     /// If Redis is unavailable.
     pub async fn open(&self) -> Result<Survey, RedisUnavailable> {
         let mut call = OPEN.key(&self.groups_key);
-        call.key(&self.seen_key).arg(&self.owner).arg(CONSUMER_GROUP);
+        call.key(&self.seen_key).arg(&self.owner);
         let seen: HashMap<String, String> = self
             .redis
             .run(async |mut connection| call.invoke_async(&mut connection).await)
             .await?;
+        // Not before the keys are as they will stay: a reader that starts over sooner would miss what follows.
+        self.openings.fetch_add(1, Ordering::SeqCst);
         let mut survey = Survey::default();
         for (name, value) in seen {
             let Ok(sequence) = name.parse::<u64>() else {
@@ -219,10 +227,7 @@ impl GroupStream {
     pub async fn settle(&self, sequences: &[u64], settlement: Settlement) -> Result<(), RedisUnavailable> {
         for some in sequences.chunks(SETTLED_PER_CALL) {
             let mut call = SETTLE.key(&self.groups_key);
-            call.key(&self.seen_key)
-                .arg(&self.owner)
-                .arg(CONSUMER_GROUP)
-                .arg(settlement.text());
+            call.key(&self.seen_key).arg(&self.owner).arg(settlement.text());
             for sequence in some {
                 call.arg(*sequence);
             }
@@ -237,23 +242,40 @@ impl GroupStream {
         Ok(())
     }
 
-    /// Removes an entry that is not one of ours.
+    /// Up to `count` entries behind the one with this id, or from the oldest on. Nothing changes in Redis.
+    ///
+    /// # Errors
+    /// If Redis is unavailable, or the keys of the job are gone, which an empty list would hide.
+    pub(super) async fn entries_after(
+        &self,
+        last_id: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<Entry>, RedisUnavailable> {
+        let start = last_id.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        let read = async |mut connection| {
+            redis::pipe()
+                .atomic()
+                .hget(&self.seen_key, "owner")
+                .xrange_count(&self.groups_key, start, "+", count)
+                .query_async(&mut connection)
+                .await
+        };
+        let (owner, entries): (Option<String>, StreamRangeReply) = self.redis.run(read).await?;
+        if owner.as_deref() != Some(&self.owner) {
+            return Err(self.keys_are_gone());
+        }
+        Ok(entries.ids.into_iter().map(entry_of).collect())
+    }
+
+    /// Removes an entry that this learner did not write.
     ///
     /// # Errors
     /// If Redis is unavailable.
     pub async fn discard(&self, entry_id: &str) -> Result<(), RedisUnavailable> {
         let discard = async |mut connection| {
-            redis::pipe()
-                .atomic()
-                .cmd("XACK")
-                .arg(&self.groups_key)
-                .arg(CONSUMER_GROUP)
-                .arg(entry_id)
-                .ignore()
-                .cmd("XDEL")
+            redis::cmd("XDEL")
                 .arg(&self.groups_key)
                 .arg(entry_id)
-                .ignore()
                 .query_async(&mut connection)
                 .await
         };
@@ -280,5 +302,22 @@ impl GroupStream {
         let error = RedisUnavailable("the keys of the job are gone".to_owned());
         self.redis.mark_down(&error);
         error
+    }
+}
+
+fn entry_of(stream_id: StreamId) -> Entry {
+    let mut fields: HashMap<String, Value> = stream_id.map;
+    let mut bytes_of = |name: &str| match fields.remove(name) {
+        Some(Value::BulkString(bytes)) => bytes,
+        _ => Vec::new(),
+    };
+    let payload = bytes_of("group");
+    let sequence = String::from_utf8(bytes_of("sequence"))
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Entry {
+        id: stream_id.id,
+        sequence,
+        payload,
     }
 }

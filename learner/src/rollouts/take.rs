@@ -18,9 +18,9 @@ use super::group::{QueuedGroup, TrainingOpening};
 use super::lease_table::Judgement;
 use super::session::TrainingSession;
 use crate::lock::lock;
-use crate::queue::reader::{Entry, GroupReader};
+use crate::queue::reader::GroupReader;
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::{GroupStream, Settlement, Survey};
+use crate::queue::stream::{Entry, GroupStream, Settlement, Survey};
 
 /// The trainer looks into the queue at least so often, for entries that no push of this process announced.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

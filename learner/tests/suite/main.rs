@@ -1,4 +1,4 @@
-//! The learner's services: the lease book against a model, the queue against a real Redis, and whole servers with a
+//! The learner's services: the lease table against a model, the queue against a real Redis, and whole servers with a
 //! fake trainer and fake actors.
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used)]
