@@ -42,7 +42,7 @@ const SPEC_ENUMS: [(&str, &str); 17] = [
 const REPORTED_MESSAGES: [&str; 3] = ["StepMetrics", "SegmentStatistics", "EvaluationResult"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["job", "rollout", "weights", "verifier"].map(|name| format!("anytime/v1/{name}.proto"));
+    let files = ["job", "metrics", "objective", "rollout", "spec", "verifier", "weights"].map(|name| format!("anytime/v1/{name}.proto"));
     for file in &files {
         println!("cargo:rerun-if-changed={file}");
     }

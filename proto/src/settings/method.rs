@@ -10,7 +10,7 @@ const NAMES: [&str; 7] = ["brpo", "grpo", "elastic", "adaptthink", "degrpo", "sh
 /// More samples per problem are a typing error.
 const MOST_REFERENCE_SAMPLES: u32 = 4096;
 
-/// An objective with what only it has. See `ObjectiveSpec` in job.proto.
+/// An objective with what only it has. See `ObjectiveSpec` in objective.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Method {

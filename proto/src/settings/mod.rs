@@ -80,7 +80,7 @@ pub struct JobSettings {
     pub grading: v1::Conventions,
 }
 
-/// See `ModelSpec` in job.proto.
+/// See `ModelSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct ModelSettings {
@@ -90,7 +90,7 @@ pub struct ModelSettings {
     pub dtype: v1::Dtype,
 }
 
-/// See `DataSpec` in job.proto.
+/// See `DataSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct DataSettings {
@@ -103,7 +103,7 @@ pub struct DataSettings {
     pub shuffle_seed: u64,
 }
 
-/// See `MarkerSpec` in job.proto.
+/// See `MarkerSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct MarkerSettings {
@@ -113,7 +113,7 @@ pub struct MarkerSettings {
     pub summary: String,
 }
 
-/// See `RolloutSpec` in job.proto.
+/// See `RolloutSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct RolloutSettings {
@@ -127,7 +127,7 @@ pub struct RolloutSettings {
     pub lease_seconds: u32,
 }
 
-/// See `TrainingSpec` in job.proto.
+/// See `TrainingSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct TrainingSettings {
@@ -154,7 +154,7 @@ pub struct TrainingSettings {
     pub activation_checkpointing: bool,
 }
 
-/// See `EvaluationSpec` in job.proto.
+/// See `EvaluationSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct EvaluationSettings {
@@ -171,7 +171,7 @@ pub struct EvaluationSettings {
     pub keep_generations: bool,
 }
 
-/// See `CheckpointSpec` in job.proto.
+/// See `CheckpointSpec` in spec.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct CheckpointSettings {

@@ -7,7 +7,7 @@ use crate::v1;
 /// How far a prior's sum may be from 1: what decimal fractions in a file leave.
 const PRIOR_TOLERANCE: f64 = 1e-6;
 
-/// See `ObjectiveSpec` in job.proto.
+/// See `ObjectiveSpec` in objective.proto.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct ObjectiveSettings {
