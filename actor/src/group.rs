@@ -7,8 +7,8 @@ use anytime_policy::Tokenizer;
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 
-use crate::anytime::{self, NodePlan, ThinkingEnd};
 use crate::engine::{GroupOrder, Installed};
+use crate::nodes::{self, NodePlan, ThinkingEnd};
 use crate::plan::{InvalidPlan, Plan};
 
 /// A lease that can be carried out.
@@ -124,7 +124,7 @@ impl GroupInHand {
         let inserted = &self.traces[trace].nodes[node].inserted;
         let mut items = Vec::with_capacity(summaries.len());
         for summary in summaries {
-            let generated = anytime::without_eos(&summary.ids, &self.lease.plan.eos_ids);
+            let generated = nodes::without_eos(&summary.ids, &self.lease.plan.eos_ids);
             let response = self.tokenizer.decode(&[inserted.as_slice(), generated].concat())?;
             items.push(VerifyItem {
                 response,
@@ -154,8 +154,8 @@ impl GroupInHand {
         let plan = &trace.nodes[node];
         let mut scored = Vec::with_capacity(summaries.len());
         for (generated, &verdict) in summaries.into_iter().zip(verdicts) {
-            let formatted = anytime::is_formatted(end_marker, plan, thinking, &generated.ids);
-            let score = anytime::score(plan, thinking, verdict, formatted);
+            let formatted = nodes::is_formatted(end_marker, plan, thinking, &generated.ids);
+            let score = nodes::score(plan, thinking, verdict, formatted);
             scored.push(v1::Summary {
                 generated: Some(generated),
                 verdict: verdict.into(),

@@ -1,12 +1,11 @@
 //! The rollout process: it leases problems, thinks about each in G traces, summarises every trace at its budgets, has
 //! the summaries graded and pushes the scored group.
 //!
-//! Follow one group: `lease` asks for it, `coordinator` owns it, [`engine`] generates it ([`anytime`] says at
+//! Follow one group: `lease` asks for it, `coordinator` owns it, [`engine`] generates it ([`nodes`] says at
 //! which points a trace is summarised), [`grade`] has its summaries graded, `push` hands it over. [`weights`] keeps the
 //! engine at the version that the learner announced.
 #![forbid(unsafe_code)]
 
-pub mod anytime;
 pub mod configuration;
 mod coordinator;
 pub mod engine;
@@ -14,6 +13,7 @@ pub mod grade;
 mod group;
 mod lease;
 mod link;
+pub mod nodes;
 pub mod plan;
 mod push;
 #[cfg(test)]

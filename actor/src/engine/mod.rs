@@ -24,7 +24,7 @@ use anytime_proto::v1::{AbandonReason, Generated};
 use anytime_proto::{JobId, WeightsVersion};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::anytime::NodePlan;
+use crate::nodes::NodePlan;
 use crate::plan::Plan;
 
 /// Bounds of the engine.

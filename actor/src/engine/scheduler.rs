@@ -11,7 +11,7 @@ use anytime_proto::v1::{FinishReason, Generated};
 
 use super::sequence::{Opening, Sequence, Task, TraceKey};
 use super::{Event, GroupOrder};
-use crate::anytime::{self, NodePlan};
+use crate::nodes::{self, NodePlan};
 
 /// The generation of one group under way.
 struct Group {
@@ -201,7 +201,7 @@ fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> Fini
     let plan = &group.order.plan;
     let mut nodes = Vec::new();
     let mut largest_cut = 0;
-    for node in anytime::nodes(plan, thinking.len(), finish) {
+    for node in nodes::nodes(plan, thinking.len(), finish) {
         let count = node.multiplicity * plan.summaries;
         let summaries = (0..count).map(|_| None).collect();
         largest_cut = largest_cut.max(node.cut);
