@@ -1,8 +1,19 @@
 //! Groups of one budget for the tests of objectives that look at whole responses.
 
+use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
+pub(crate) use anytime_proto::v1::objective_spec::Settings;
 
 use crate::TraceTargets;
+
+/// The settings of an objective over these budgets, defaults filled in.
+pub(crate) fn settings(own: Settings, budgets: &[u32]) -> ObjectiveSettings {
+    let spec = v1::ObjectiveSpec {
+        settings: Some(own),
+        ..Default::default()
+    };
+    ObjectiveSettings::try_new(&spec, budgets).expect("valid")
+}
 
 /// Tokens of the end marker.
 const END_MARKER: usize = 2;
