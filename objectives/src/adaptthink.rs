@@ -35,7 +35,7 @@ pub(crate) struct AdaptThink {
 }
 
 impl AdaptThink {
-    /// Of the settings that all objectives share it takes the summary's weight.
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::AdaptThinkSpec) -> Self {
         Self {
             settings: settings.clone(),

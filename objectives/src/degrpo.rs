@@ -28,7 +28,7 @@ pub(crate) struct DeGrpo {
 }
 
 impl DeGrpo {
-    /// Of the settings that all objectives share it takes `summary_weight`, a factor of the summaries' tokens.
+    /// Reads `summary_weight` from the shared settings, as a factor of the summaries' tokens.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::DeGrpoSpec) -> Self {
         Self {
             settings: settings.clone(),
@@ -89,7 +89,7 @@ fn response_shares(group: &v1::ScoredGroup, trace: &v1::Trace) -> Vec<f64> {
         .map(|summary| tokens_of(&summary.generated))
         .collect();
     let count = group.summaries_per_budget as usize;
-    // Those at the largest budget are the last ones.
+    // The summaries at the largest budget come last.
     let at_the_end = &summaries[summaries.len() - count..];
     let of_thinking = tokens_of(&trace.thinking) - 1;
     at_the_end

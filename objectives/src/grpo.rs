@@ -21,7 +21,7 @@ pub(crate) struct Grpo {
 }
 
 impl Grpo {
-    /// Of the settings that all objectives share it takes the summary's weight.
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::GrpoSpec) -> Self {
         Self {
             length_penalty: LengthPenalty::new(own.length_penalty(), own.length_coefficient()),

@@ -23,7 +23,7 @@ pub(crate) struct Kimi {
 }
 
 impl Kimi {
-    /// Of the settings that all objectives share it takes the summary's weight.
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::KimiSpec) -> Self {
         Self {
             settings: settings.clone(),

@@ -69,7 +69,7 @@ pub trait Objective: Send {
     /// them by hand, and the golden vectors of the papers are compared with it.
     ///
     /// # Errors
-    /// What is missing besides the scores.
+    /// [`NotAnalysed`] says what else is needed.
     fn analyse(&self, _scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
         Err(NotAnalysed::MoreThanScores)
     }
@@ -143,7 +143,7 @@ pub struct Analysis {
     /// A = R − V, which some objectives scale within the group.
     #[serde(rename = "A")]
     pub advantages: Vec<Vec<f64>>,
-    /// Of the summaries, [trace][budget][summary].
+    /// The advantages of the summaries, [trace][budget][summary].
     #[serde(rename = "summary")]
     pub summary_advantages: Vec<Vec<Vec<f64>>>,
 }

@@ -34,7 +34,7 @@ pub(crate) fn rewards(table: &ScoreTable, reward: impl Fn(usize, f64) -> f64) ->
     table.scores().iter().enumerate().map(of_trace).collect()
 }
 
-/// What each trace is compared with: the mean over the group, or over the others. A trace that is alone is compared with
+/// The baseline of each trace: the mean reward over the group, or over the other traces. A trace that is alone is compared with
 /// itself: there is nothing to learn from it.
 pub(crate) fn group_baselines(rewards: &Rewards, leave_one_out: bool) -> Vec<f64> {
     let means: Vec<f64> = rewards.iter().map(|row| mean(row)).collect();
@@ -101,7 +101,7 @@ pub(crate) fn lay_out_responses(
     analysis: &Analysis,
 ) -> Vec<TraceTargets> {
     let last_budget = group.budgets.len() - 1;
-    // Of equation 10's P' all is on the largest budget.
+    // All of equation 10's P' lies on the largest budget, because only that budget is trained.
     let summary_weight = match settings.summary_weighting {
         v1::SummaryWeighting::Equation10 => settings.summary_weight / f64::from(group.summaries_per_budget),
         v1::SummaryWeighting::Code | v1::SummaryWeighting::Unspecified => settings.summary_weight,
@@ -116,8 +116,8 @@ pub(crate) fn lay_out_responses(
     )
 }
 
-/// What advantages are multiplied with where they are measured in deviations of the group: 1/(σ + 1e-6) with the standard
-/// deviation of all rewards as of a sample (n − 1), as in verl; 1 for fewer than two, which have no deviation.
+/// The factor that expresses advantages in standard deviations of the group: 1/(σ + 1e-6) with σ the deviation of all
+/// rewards as of a sample (n − 1), as in verl. It is 1 for fewer than two rewards, which have no deviation.
 pub(crate) fn deviation_scale(rewards: &Rewards) -> f64 {
     let all: Vec<f64> = rewards.iter().flatten().copied().collect();
     if all.len() < 2 {

@@ -11,9 +11,9 @@ use super::statistics::mean;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{place}: {problem}")]
 pub struct InvalidScores {
-    /// Such as `rewards[1][2]`.
+    /// The entry at fault, such as `rewards[1][2]`.
     pub place: String,
-    /// What does not hold there.
+    /// What is wrong with it.
     pub problem: String,
 }
 
@@ -153,7 +153,7 @@ impl ScoreTable {
         &self.lengths
     }
 
-    /// For objectives that look at lengths.
+    /// Called by objectives that look at lengths.
     ///
     /// # Errors
     /// If nobody has said how long the thinkings are.

@@ -22,7 +22,7 @@ use super::{Analysis, NotAnalysed, Objective, StepContext};
 
 const NAME: &str = "short_rl";
 
-/// λ of the shortest response.
+/// The length reward λ of the shortest response.
 const HIGHEST_LENGTH_REWARD: f64 = 0.5;
 
 /// Short-RL: GRPO with a length reward that rests while accuracy is below the best step's.
@@ -41,7 +41,8 @@ struct State {
 }
 
 impl ShortRl {
-    /// Of the settings that all objectives share it takes the summary's weight. The first step is the best so far.
+    /// Reads the weight of summaries from the shared settings, everything else from its own. The first step is taken as the
+    /// best so far.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::ShortRlSpec) -> Self {
         Self {
             settings: settings.clone(),
@@ -94,7 +95,7 @@ impl Objective for ShortRl {
         lay_out_responses(&self.settings, group, &analysis)
     }
 
-    /// As at a step that rewards length.
+    /// Shows a step at which length is rewarded.
     fn analyse(&self, scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
         scores.check_lengths()?;
         let mut rewarding = self.clone();

@@ -1,4 +1,4 @@
-//! What the loss needs of each trained token, and how a group's advantages are laid out over its tokens.
+//! The advantage and the weight of each trained token, and how they follow from the advantages of segments and summaries.
 
 use anytime_proto::v1;
 

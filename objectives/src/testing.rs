@@ -51,7 +51,7 @@ pub(crate) fn group_with_summaries(budget: u32, thinking_tokens: usize, are_righ
     of_traces(budget, are_right.len() as u32, vec![trace(thinking_tokens, are_right)])
 }
 
-/// Of the first token of each trace.
+/// The advantage of the first thinking token of each trace.
 pub(crate) fn thinking_advantages(targets: &[TraceTargets]) -> Vec<f32> {
     targets.iter().map(|trace| trace.advantages[0]).collect()
 }

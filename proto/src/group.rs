@@ -9,9 +9,9 @@ use crate::v1;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("scored group: {place}: {problem}")]
 pub struct InvalidGroup {
-    /// Such as `traces[2].nodes[1]`.
+    /// The part at fault, such as `traces[2].nodes[1]`.
     pub place: String,
-    /// What does not hold there.
+    /// What is wrong with it.
     pub problem: String,
 }
 

@@ -13,7 +13,7 @@ pub struct NodeSpan {
     pub cut: usize,
     /// The first budget (from 0) that the node stands for.
     pub first_budget: usize,
-    /// For how many budgets it stands.
+    /// How many budgets it stands for.
     pub multiplicity: usize,
 }
 

@@ -8,9 +8,9 @@ use std::fmt;
 pub struct InvalidSetting {
     /// Its dotted name in the job file, such as `rollout.budgets`.
     pub field: String,
-    /// What it is, where one value can be shown.
+    /// Its value, where one can be shown.
     pub value: Option<String>,
-    /// Why that cannot work: a clause.
+    /// A clause that says why that cannot work.
     pub reason: String,
 }
 
@@ -33,7 +33,7 @@ impl InvalidSetting {
         }
     }
 
-    /// What the setting names or stands for cannot work; the reason says it all.
+    /// A setting that names something at fault, such as a file; the reason says it all.
     pub fn because(field: &str, reason: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),

@@ -1,4 +1,4 @@
-//! What the table of settings says about one of them, and how that is carried out.
+//! One row of the table of settings: the default and the check of a setting, and how they are carried out.
 
 use prost_reflect::{FieldDescriptor, Kind, Value};
 
@@ -16,7 +16,7 @@ pub(super) struct Row {
     pub(super) check: Check,
 }
 
-/// What a setting is where nobody has written it.
+/// The value of a setting that nobody has written.
 pub(super) enum Default {
     /// It has to be written in jobs of these kinds; the literal is an example.
     Required(Literal, Kinds),
@@ -46,7 +46,7 @@ pub(super) enum Literal {
     List(&'static [u32]),
 }
 
-/// What a setting may be. That an enumeration is one of its variants is always checked.
+/// The values that a setting may have. An enumeration is always checked to be one of its variants.
 pub(super) enum Check {
     Any,
     /// A whole number from … to.
@@ -55,7 +55,7 @@ pub(super) enum Check {
     Number(fn(f64) -> bool, &'static str),
     /// A text that is not empty where it is required; the text continues "it must be".
     Path(&'static str),
-    /// What depends on other settings or needs more words.
+    /// A check that reads other settings or whose reason takes more than a clause.
     Rule(fn(&Job, &str) -> Checked<()>),
 }
 

@@ -27,7 +27,7 @@ const SHARE: Check = Check::Number(|x| x > 0.0 && x <= 1.0, "above 0, up to 1");
 const PROBLEMS: Check = Check::Path("a JSON, JSONL or Parquet file");
 const ANY: Check = Check::Any;
 
-/// In the order in which they are filled in and checked; a computed default may read what stands above it.
+/// All settings in the order in which they are filled in and checked; a computed default may read those above it.
 pub(super) const TABLE: &[Row] = &[
     row("name", Required(Text("reference"), All), Check::Rule(rules::name)),
     row("kind", Required(Text("train"), All), ANY),
