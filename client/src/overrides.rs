@@ -24,14 +24,27 @@ pub struct OverrideArgs {
 /// # Errors [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does
 /// not exist or has another type, by name.
 pub fn parse(text: &str) -> Result<Table, ExitError> {
+    let (key, table) = parse_table(text)?;
+    check_names(key, &table)?;
+    Ok(table)
+}
+
+fn parse_table(text: &str) -> Result<(&str, Table), ExitError> {
     let Some((key, value)) = text.split_once('=') else {
         let message = format!("--set {text} has no `=`: a setting is written KEY=VALUE, such as training.steps=10");
         return Err(ExitError::configuration(message));
     };
     let key = key.trim();
     let table = nested(key, parse_value(value.trim()).map_err(|error| bad(key, &error))?)?;
-    check_names(key, &table)?;
-    Ok(table)
+    Ok((key, table))
+}
+
+/// The same without looking whether the setting exists, for whoever knows only a part of its name.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code: no `=`, an empty name or a broken value.
+pub fn parse_loose(text: &str) -> Result<Table, ExitError> {
+    parse_table(text).map(|(_, table)| table)
 }
 
 /// Turns the settings of a study file, which may have dotted names or stand in sections, into nested tables.
