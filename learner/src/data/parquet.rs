@@ -27,7 +27,7 @@ const COLUMNS: [&str; 8] = [
 
 /// What is wrong with a file: where, and what is the matter there.
 pub(super) struct Fault {
-    /// A row by its number from 0, or the file.
+    /// A row by its number from 0; empty where the whole file is meant.
     pub(super) place: String,
     /// To be read after the place.
     pub(super) what: String,
@@ -35,7 +35,7 @@ pub(super) struct Fault {
 
 impl Fault {
     fn of_file(what: String) -> Self {
-        let place = "the file".to_owned();
+        let place = String::new();
         Self { place, what }
     }
 }
