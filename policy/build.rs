@@ -6,18 +6,21 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 6] = [
+    const SOURCES: [&str; 7] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
         "src/operators/training.cpp",
+        "src/operators/profile.cpp",
     ];
-    for source in SOURCES
-        .iter()
-        .chain(&["src/operators/common.h", "src/operators/exponential.h"])
-    {
+    const HEADERS: [&str; 3] = [
+        "src/operators/common.h",
+        "src/operators/exponential.h",
+        "src/operators/record.h",
+    ];
+    for source in SOURCES.iter().chain(&HEADERS) {
         println!("cargo:rerun-if-changed={source}");
     }
     let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the directory of libtorch; deploy/setup.sh fetches one");

@@ -13,6 +13,9 @@ use tch::{Device, Kind, Tensor};
 pub enum Shape {
     /// Small enough for tests.
     Tiny,
+    /// SmolLM2-135M, as its config.json has it.
+    #[value(name = "smollm2-135m")]
+    SmolLm2,
     /// DeepSeek-R1-Distill-Qwen-1.5B, as its config.json has it.
     #[value(name = "r1-distill-qwen-1.5b")]
     R1DistillQwen,
@@ -26,6 +29,12 @@ impl Shape {
                 "model_type": "qwen2", "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
                 "num_attention_heads": 3, "num_key_value_heads": 1, "vocab_size": 96, "rms_norm_eps": 1e-5,
                 "rope_theta": 10000.0, "max_position_embeddings": 4096, "tie_word_embeddings": true,
+                "eos_token_id": 0,
+            }),
+            Shape::SmolLm2 => json!({
+                "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+                "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49_152, "rms_norm_eps": 1e-5,
+                "rope_theta": 100_000.0, "max_position_embeddings": 8192, "tie_word_embeddings": true,
                 "eos_token_id": 0,
             }),
             Shape::R1DistillQwen => json!({

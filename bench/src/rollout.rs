@@ -80,7 +80,7 @@ impl RolloutCase {
         self.budgets.last().copied().unwrap_or(0)
     }
 
-    fn rollouts(&self, vocabulary: i64) -> Vec<GroupShape> {
+    pub(crate) fn rollouts(&self, vocabulary: i64) -> Vec<GroupShape> {
         let group = |number| GroupShape {
             prompt: prompt_ids(number, self.prompt_tokens, vocabulary),
             traces: self.traces,
@@ -101,7 +101,7 @@ impl RolloutCase {
     }
 
     /// The same groups with little to do.
-    fn warm_up(&self, vocabulary: i64) -> Vec<GroupShape> {
+    pub(crate) fn warm_up(&self, vocabulary: i64) -> Vec<GroupShape> {
         let mut groups = self.rollouts(vocabulary);
         for group in &mut groups {
             group.budgets = vec![2, 4];

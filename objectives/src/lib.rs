@@ -10,6 +10,7 @@
 //! [`Kimi`] those of the related work, `responses` what all but the first have in common, [`lay_out`] the way from advantages to tokens, and [`statistics`]
 //! what a training step shows of its baselines.
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 mod adaptthink;
 pub mod baselines;

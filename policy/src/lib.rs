@@ -9,6 +9,7 @@
 
 // FFI is needed in two places: `device`, which loads CUDA's half of libtorch at run time, and `operators`.
 #![deny(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 mod attention;
 mod cache;

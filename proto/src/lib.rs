@@ -2,6 +2,7 @@
 //! invariants of a scored group, kept generations, message limits, and the one place that turns errors into gRPC
 //! statuses.
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 pub mod generations;
 mod group;

@@ -3,6 +3,8 @@
 //! A trace has one prefix slot from the start of its thinking until its last summary has ended: all summaries read the
 //! thinking where it stands. What a summary adds stands in a branch slot of its own. Nothing ever moves.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sequence::{TraceKey, WeightsEpoch};

@@ -4,6 +4,8 @@
 //! probability n/G and of the other with 1 − n/G, whatever the policy says; the log-probability of its first token
 //! starts from that.
 
+#![deny(clippy::disallowed_methods)]
+
 use super::sampler::Drawn;
 use crate::plan::Plan;
 

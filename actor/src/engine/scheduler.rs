@@ -3,6 +3,8 @@
 //! Summaries come before new traces, so that groups finish and the slots that hold finished thinkings become free. The
 //! nodes of a trace go from the largest cut down.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;

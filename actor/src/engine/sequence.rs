@@ -1,5 +1,7 @@
 //! One running sequence: the thinking of a trace, or one summary of a node.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

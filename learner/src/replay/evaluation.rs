@@ -1,6 +1,8 @@
 //! The book of one evaluation: leases are given out in order, and every one must come back. In memory only: an
 //! evaluation that a crash interrupts starts over.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

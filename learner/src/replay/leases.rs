@@ -14,6 +14,8 @@
 //! (max_staleness + version + 1) · batch, and never more than the job trains. The place of a dropped one is free again
 //! and goes to a new sequence.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
 //! Which actors are there. An actor follows the weights over one long stream; where that stream ends and no other
 //! begins, the process is gone, and its leases need not wait for their time to run out.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

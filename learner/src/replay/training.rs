@@ -1,5 +1,7 @@
 //! One job's training at the exchange: its lease book with what is needed to make leases of it.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::time::Instant;
 
 use anytime_proto::{ActorId, GroupId, JobId, v1};

@@ -14,6 +14,7 @@ mod count;
 pub mod drawing;
 pub(crate) mod elementwise;
 mod linear;
+pub mod profile;
 pub mod training;
 
 pub(crate) use self::call::in_kind;
