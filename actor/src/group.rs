@@ -7,8 +7,8 @@ use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 
-use crate::anytime::{self, NodePlan, ThinkingEnd};
 use crate::engine::{GroupRequest, Installed};
+use crate::nodes::{self, NodePlan, ThinkingEnd};
 use crate::plan::{InvalidPlan, Plan};
 
 /// A lease with a valid plan.
@@ -154,8 +154,8 @@ impl GroupInHand {
         let plan = &trace.nodes[node];
         let mut scored = Vec::with_capacity(summaries.len());
         for (generated, &verdict) in summaries.into_iter().zip(verdicts) {
-            let formatted = anytime::is_formatted(end_marker, plan, thinking, &generated.ids);
-            let score = anytime::score(plan, thinking, verdict, formatted);
+            let formatted = nodes::is_formatted(end_marker, plan, thinking, &generated.ids);
+            let score = nodes::score(plan, thinking, verdict, formatted);
             scored.push(v1::Summary {
                 generated: Some(generated),
                 verdict: verdict.into(),

@@ -7,8 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anytime_actor::anytime::NodePlan;
 use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest};
+use anytime_actor::nodes::NodePlan;
 use anytime_policy::{Branch, Decoder, KvCache, TreeBatch, TreeRow, device};
 use anytime_proto::v1::{self, AbandonReason, FinishReason, Generated};
 use common::{endless_plan, model, plan_message, request};

@@ -25,14 +25,27 @@ pub struct OverrideArgs {
 /// [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does not exist or
 /// has another type, by name.
 pub fn parse(text: &str) -> Result<Table, ExitError> {
+    let (key, table) = parse_table(text)?;
+    check_names(key, &table)?;
+    Ok(table)
+}
+
+fn parse_table(text: &str) -> Result<(&str, Table), ExitError> {
     let Some((key, value)) = text.split_once('=') else {
-        let message = format!("--set {text}: allowed: KEY=VALUE, such as training.steps=10");
+        let message = format!("--set {text}: it must be KEY=VALUE, such as training.steps=10");
         return Err(ExitError::configuration(message));
     };
     let key = key.trim();
     let table = nested(key, parse_value(value.trim()).map_err(|error| bad(key, &error))?)?;
-    check_names(key, &table)?;
-    Ok(table)
+    Ok((key, table))
+}
+
+/// The same without looking whether the setting exists, for whoever knows only a part of its name.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code: no `=`, an empty name or a broken value.
+pub fn parse_loose(text: &str) -> Result<Table, ExitError> {
+    parse_table(text).map(|(_, table)| table)
 }
 
 /// Settings by dotted names or in sections, as a study file has them, as nested tables.
@@ -102,7 +115,7 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     let mut value = value;
     for part in key.rsplit('.') {
         if part.is_empty() {
-            return Err(bad(key, "allowed: a name such as training.steps"));
+            return Err(bad(key, "it must be a name such as training.steps"));
         }
         let mut table = Table::new();
         table.insert(part.to_owned(), value);
@@ -110,7 +123,7 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     }
     match value {
         Value::Table(table) => Ok(table),
-        _ => Err(bad(key, "allowed: a name such as training.steps")),
+        _ => Err(bad(key, "it must be a name such as training.steps")),
     }
 }
 

@@ -170,7 +170,7 @@ impl Method {
 /// [`ExitError`] with the configuration code.
 pub fn split_name(name: &str) -> Result<(&str, &str), ExitError> {
     name.split_once('/').ok_or_else(|| {
-        let message = format!("preset {name}: allowed: BASE/METHOD as `anytime presets` lists them");
+        let message = format!("preset {name}: it must be BASE/METHOD as `anytime presets` lists them");
         ExitError::configuration(message)
     })
 }
@@ -243,7 +243,7 @@ fn find(
     let found = entries.iter().find(|(known, _)| *known == name);
     found.copied().ok_or_else(|| {
         let names: Vec<&str> = entries.iter().map(|(known, _)| *known).collect();
-        ExitError::configuration(format!("preset {what} {name}: allowed: {}", names.join(", ")))
+        ExitError::configuration(format!("preset {what} {name}: it must be one of: {}", names.join(", ")))
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use anytime_proto::v1::objective_spec::Settings;
 use anytime_proto::v1::{self, JobSpec};
 use anytime_tests::ports::free_address;
 use anytime_tests::programs::binary;
@@ -95,8 +96,12 @@ const CASES: [Case; 14] = [
     },
     Case {
         name: "a setting of another objective",
-        spoil: |_, spec| spec.objective.get_or_insert_default().control_weight = Some(0.5),
-        says: &["objective.control_weight", "degrpo"],
+        spoil: |_, spec| {
+            let objective = spec.objective.get_or_insert_default();
+            objective.name = Some("brpo".to_owned());
+            objective.settings = Some(Settings::Degrpo(v1::DeGrpoSpec::default()));
+        },
+        says: &["objective.degrpo", "objective.name \"brpo\""],
     },
     Case {
         name: "budgets that do not hold an end marker that is forced",

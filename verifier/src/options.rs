@@ -77,7 +77,7 @@ fn choice<Choice: ShortName>(field: &str, number: i32) -> Result<Choice, Invalid
     Choice::try_from(number).map_err(|_| {
         let choices = (0..).map_while(|number| Choice::try_from(number).ok());
         let names: Vec<&str> = choices.map(Choice::full_name).collect();
-        InvalidSetting::new(field, number, names.join(", "))
+        InvalidSetting::new(field, number, format!("it must be {}", names.join(", ")))
     })
 }
 
@@ -151,10 +151,13 @@ mod tests {
     #[test]
     fn an_unknown_choice_is_refused_by_name() {
         let error = Options::try_from_request(4, None).unwrap_err();
-        assert_eq!((error.field.as_str(), error.value.as_str()), ("extraction", "4"));
         assert_eq!(
-            error.allowed,
-            "EXTRACTION_UNSPECIFIED, EXTRACTION_ANYTIME, EXTRACTION_BOXED, EXTRACTION_LAST_NUMBER"
+            (error.field.as_str(), error.value.as_deref()),
+            ("extraction", Some("4"))
+        );
+        assert_eq!(
+            error.reason,
+            "it must be EXTRACTION_UNSPECIFIED, EXTRACTION_ANYTIME, EXTRACTION_BOXED, EXTRACTION_LAST_NUMBER"
         );
         type Set = fn(&mut v1::Conventions);
         let fields: [(&str, Set); 6] = [
@@ -172,10 +175,10 @@ mod tests {
             assert_eq!(error.field, format!("conventions.{field}"));
             assert!(
                 error
-                    .allowed
-                    .starts_with(&format!("{}_UNSPECIFIED, ", field.to_uppercase())),
+                    .reason
+                    .starts_with(&format!("it must be {}_UNSPECIFIED, ", field.to_uppercase())),
                 "{}",
-                error.allowed
+                error.reason
             );
         }
     }

@@ -6,7 +6,7 @@ use anytime_policy::{Decoder, ModelConfig, Tokenizer};
 use anytime_proto::v1::{AbandonReason, Generated};
 use anytime_proto::{JobId, WeightsVersion};
 
-use crate::anytime::NodePlan;
+use crate::nodes::NodePlan;
 use crate::plan::Plan;
 
 /// How much the engine may run and remember at the same time. Set once, when the thread starts.

@@ -13,7 +13,7 @@ use anytime_proto::v1::{FinishReason, Generated};
 
 use super::messages::{Event, GroupRequest};
 use super::sequence::{Sequence, SharedPrompt, Task, TraceKey};
-use crate::anytime::{self, NodePlan};
+use crate::nodes::{self, NodePlan};
 
 /// A group that is being generated.
 struct Group {
@@ -203,7 +203,7 @@ fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> Fini
     let plan = &group.request.plan;
     let mut nodes = Vec::new();
     let mut largest_cut = 0;
-    for node in anytime::nodes(plan, thinking.len(), finish) {
+    for node in nodes::nodes(plan, thinking.len(), finish) {
         let count = node.multiplicity * plan.summaries;
         let summaries = (0..count).map(|_| None).collect();
         largest_cut = largest_cut.max(node.cut);

@@ -18,7 +18,7 @@ For example:
 #[derive(Clone, Debug, Args)]
 #[command(after_help = INPUT)]
 pub struct AdvantagesArgs {
-    /// The objective: brpo, grpo, elastic, kimi or short_rl (as at a step that rewards length)
+    /// The objective, by its name in a job file; one that remembers earlier steps is shown as at its first
     #[arg(long, value_name = "NAME", default_value = "brpo")]
     pub objective: String,
     /// The weight of each budget: base, linear, uniform, or one number per budget [default: linear; without --budgets
@@ -49,15 +49,18 @@ pub struct AdvantagesArgs {
     /// Coefficient of the length penalty
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub length_coefficient: Option<f64>,
-    /// elastic: whether advantages are divided by the group's standard deviation
+    /// Whether advantages are divided by the group's standard deviation
     #[arg(long, value_name = "BOOL")]
     pub divide_by_deviation: Option<bool>,
-    /// kimi, short_rl: factor of the length reward
+    /// Factor of the length reward
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub length_weight: Option<f64>,
-    /// short_rl: tokens by which a correct response may be longer than the shortest correct one
+    /// Tokens by which a correct response may be longer than the shortest correct one
     #[arg(long, value_name = "N")]
     pub length_tolerance: Option<u32>,
+    /// Any other setting of the objective's own table, a TOML value; repeatable
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
 }
 
 /// What `--prior` says.
@@ -85,10 +88,10 @@ fn parse_prior(text: &str) -> Result<PriorArgument, String> {
             prior: v1::Prior::Explicit,
             weights,
         }),
-        Err(_) => Err("allowed: base, linear, uniform, or numbers with commas between them".to_owned()),
+        Err(_) => Err("it must be base, linear, uniform, or numbers with commas between them".to_owned()),
     }
 }
 
 fn short_name<E: ShortName>(text: &str) -> Result<E, String> {
-    E::from_short_name(text).ok_or_else(|| format!("allowed: {}", E::allowed()))
+    E::from_short_name(text).ok_or_else(|| format!("it must be one of: {}", E::allowed()))
 }

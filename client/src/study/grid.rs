@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize;
@@ -135,7 +135,7 @@ impl Study {
             let method = study_method(entry)?;
             let is_taken = |known: &StudyMethod| directory_name(&known.name) == directory_name(&method.name);
             if methods.iter().any(is_taken) {
-                return Err(bad("methods", &method.name, "every name once"));
+                return Err(bad("methods", &method.name, "a name that no other method has"));
             }
             methods.push(method);
         }
@@ -144,7 +144,7 @@ impl Study {
         seeds.dedup();
         if methods.is_empty() || seeds.is_empty() || seeds.len() != file.seeds.len() {
             return Err(ExitError::configuration(
-                "allowed: one method or more, one seed or more, every seed once",
+                "methods and seeds: there must be one method or more, one seed or more, and every seed once",
             ));
         }
         let names: Vec<&str> = methods.iter().map(|method| method.name.as_str()).collect();
@@ -276,5 +276,5 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
 }
 
 fn bad(field: &str, value: &str, allowed: &str) -> ExitError {
-    ExitError::configuration(format!("setting `{field}` is {value:?}; allowed: {allowed}"))
+    ExitError::configuration(InvalidSetting::new(field, value, format!("it must be {allowed}")))
 }

@@ -126,7 +126,7 @@ pub fn interpolate(points: &[(f64, f64)], x: f64) -> Option<f64> {
 
 /// The mean; none of no values.
 pub fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    (!values.is_empty()).then(|| anytime_objectives::statistics::mean(values))
 }
 
 /// Of the mean; none of fewer than two values.

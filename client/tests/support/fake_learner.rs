@@ -171,7 +171,7 @@ impl JobService for FakeLearner {
         let spec = request.spec.unwrap_or_default();
         JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
         if spec.model.as_ref().unwrap().path() == "missing" {
-            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "a directory");
+            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "it must be a directory");
             return Err(invalid_setting_status(&error));
         }
         let mut state = self.state.lock().unwrap();

@@ -36,6 +36,9 @@ pub struct RecoveryState {
     /// What the objective remembers of these groups; most remember nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<serde_json::Value>,
+    /// Accuracies of the starting weights by problem id, where the objective asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, f64>,
 }
 
 impl RecoveryState {

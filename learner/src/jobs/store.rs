@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use anytime_files::{sync_directory, write_durably};
-use anytime_proto::{JobId, v1};
+use anytime_proto::{JOB_FORMAT, JobId, v1};
 use prost::Message as _;
 use tracing::{error, warn};
 
 use super::entry::JobEntry;
 use super::events::EventLog;
+use super::timestamp;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
 const UNFINISHED_PREFIX: &str = ".submitting-";
@@ -97,6 +98,7 @@ impl JobStore {
             job_id = format!("{name}-{number}");
         }
         job.id = job_id;
+        job.format = JOB_FORMAT;
         std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
         write_durably(&unfinished.join(REQUEST_FILE), request_id)?;
         if let Some(spec) = &job.spec {
@@ -151,6 +153,7 @@ fn load_job(directory: &Path) -> anyhow::Result<JobEntry> {
     let mut job = v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))?;
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     anyhow::ensure!(job.id == name, "{} is of job `{}`", path.display(), job.id);
+    refuse_other_format(&mut job);
     let request_id = std::fs::read_to_string(directory.join(REQUEST_FILE)).unwrap_or_default();
     let log = EventLog::open(&events_path(directory))?;
     // The log is written at every step, the job now and then.
@@ -160,6 +163,23 @@ fn load_job(directory: &Path) -> anyhow::Result<JobEntry> {
     }
     let was_cancelled = directory.join(CANCELLED_FILE).exists();
     Ok(JobEntry::new(job, request_id, directory.to_owned(), log, was_cancelled))
+}
+
+/// An unfinished job whose specification another version of the learner wrote would be misread, so it does not go on. It
+/// stays on disk as it was, for the version that can read it. Ended jobs are listed all the same.
+fn refuse_other_format(job: &mut v1::Job) {
+    let is_unfinished = matches!(job.state(), v1::JobState::Queued | v1::JobState::Running);
+    if job.format == JOB_FORMAT || !is_unfinished {
+        return;
+    }
+    job.error = format!(
+        "its settings were written by another version of the learner (format {}; this version reads {JOB_FORMAT}); submit \
+         its job file again",
+        job.format
+    );
+    warn!(job_id = job.id, error = job.error, "an unfinished job does not go on");
+    job.set_state(v1::JobState::Failed);
+    job.ended = Some(timestamp());
 }
 
 /// Where the events of the job in this directory are.

@@ -1,7 +1,9 @@
 //! Master weights, the optimiser, and the two updates: policy gradient and supervised.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
-use anytime_objectives::{InvalidState, Objective, objective};
+use anytime_objectives::{InvalidState, Objective, StepContext, objective};
 use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -58,6 +60,10 @@ pub struct Trainer {
     optimiser: AdamW,
     learning_rate: LearningRate,
     objective: Box<dyn Objective>,
+    /// Accuracies of the starting weights by problem id.
+    references: BTreeMap<String, f64>,
+    /// Whether the objective takes the ratio of a whole response.
+    sequence_ratio: bool,
     policy_loss: PolicyLoss,
     temperature: f64,
     /// Whether log-probabilities of the sampling distribution are those of the whole vocabulary.
@@ -76,7 +82,8 @@ impl Trainer {
             .map(|(name, tensor)| (name, tensor.detach().set_requires_grad(true)))
             .collect();
         let training = &settings.training;
-        let sampling = settings.rollout.sampling;
+        let sampling = settings.rollout.sampling();
+        let objective = objective(&settings.objective);
         let by_device = if device.is_cuda() {
             MICRO_BATCH_TOKENS_CUDA
         } else {
@@ -86,7 +93,9 @@ impl Trainer {
             compute_kind: compute_kind(settings.model.dtype, device),
             optimiser: AdamW::new(training.into(), &masters),
             learning_rate: LearningRate::new(training),
-            objective: objective(&settings.objective),
+            sequence_ratio: objective.needs(settings.rollout.traces).sequence_ratio,
+            objective,
+            references: BTreeMap::new(),
             policy_loss: PolicyLoss {
                 clip: training.clip,
                 clip_high: training.clip_high,
@@ -130,9 +139,14 @@ impl Trainer {
         &*self.objective
     }
 
-    /// The same, to be told reference accuracies.
-    pub fn objective_mut(&mut self) -> &mut dyn Objective {
-        &mut *self.objective
+    /// Accuracies of the starting weights by problem id, as far as they have been measured.
+    pub fn references(&self) -> &BTreeMap<String, f64> {
+        &self.references
+    }
+
+    /// Adds such accuracies, which every step shows to the objective.
+    pub fn add_references(&mut self, accuracies: BTreeMap<String, f64>) {
+        self.references.extend(accuracies);
     }
 
     /// What the objective has to find again after a restart.
@@ -162,7 +176,10 @@ impl Trainer {
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
         let of_step: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
-        self.objective.begin_step(&of_step);
+        self.objective.begin_step(&StepContext {
+            groups: &of_step,
+            references: &self.references,
+        });
         let mut prepared = Vec::with_capacity(self.minibatches);
         for minibatch in groups.chunks(groups.len().div_ceil(self.minibatches).max(1)) {
             let traces: usize = minibatch.iter().map(|queued| queued.group.traces.len()).sum();
@@ -244,7 +261,7 @@ impl Trainer {
             .iter()
             .flat_map(|row| fresh_tokens(&row.versions, version))
             .collect();
-        let sequence_ratio = self.objective.sequence_ratio();
+        let sequence_ratio = self.sequence_ratio;
         let all_fresh = fresh.iter().all(|is_fresh| *is_fresh);
         let fresh = Tensor::from_slice(&fresh).to_device(self.device);
         let free: Vec<bool> = tokens.iter().flat_map(RowTokens::are_free).collect();

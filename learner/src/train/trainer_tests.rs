@@ -291,8 +291,10 @@ fn an_interrupted_step_stops() {
 fn forced(sequence_ratio: bool) -> (Trainer, [QueuedGroup; 2]) {
     let settings = settings(|spec| {
         let objective = spec.objective.get_or_insert_default();
-        objective.name = Some("adaptthink".to_owned());
-        objective.sequence_ratio = Some(sequence_ratio);
+        objective.settings = Some(v1::objective_spec::Settings::Adaptthink(v1::AdaptThinkSpec {
+            sequence_ratio: Some(sequence_ratio),
+            ..Default::default()
+        }));
     });
     let mut trainer = trainer(&settings);
     let mut groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
@@ -309,7 +311,7 @@ fn forced(sequence_ratio: bool) -> (Trainer, [QueuedGroup; 2]) {
         queued.group.traces[1].thinking = Some(kept);
     }
     let references = std::collections::BTreeMap::from([("one".to_owned(), 0.5)]);
-    trainer.objective_mut().add_references(references);
+    trainer.add_references(references);
     (trainer, groups)
 }
 

@@ -1,7 +1,6 @@
 //! What the groups of a training step say of the policy and of the baselines, as an event's figures and as metrics.
 
-use anytime_objectives::ScoreTable;
-use anytime_objectives::statistics::StepStatistics;
+use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::metric_names as names;

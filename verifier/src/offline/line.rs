@@ -50,8 +50,9 @@ impl fmt::Display for BadLine {
                 "no JSON object with \"id\", \"response\" and \"ground_truth\": {problem}"
             ),
             Self::Field(error) => {
-                let InvalidSetting { field, value, allowed } = error;
-                write!(formatter, "field \"{field}\" is {value}; allowed: {allowed}")
+                let InvalidSetting { field, value, reason } = error;
+                let value = value.as_deref().unwrap_or("refused");
+                write!(formatter, "field \"{field}\" is {value}; {reason}")
             }
         }
     }
@@ -169,7 +170,7 @@ const GROUND_TRUTH: &str = "a string, a number, or a list of strings and numbers
 const SHOWN_CHARS: usize = 60;
 
 fn required<'a>(name: &str, value: Option<&'a RawValue>, allowed: &str) -> Result<&'a RawValue, BadLine> {
-    value.ok_or_else(|| BadLine::Field(InvalidSetting::missing(name, allowed)))
+    value.ok_or_else(|| BadLine::Field(InvalidSetting::missing(name, format!("it must be {allowed}"))))
 }
 
 fn bad_field(name: &str, value: &RawValue, allowed: &str) -> BadLine {
@@ -180,8 +181,8 @@ fn bad_field(name: &str, value: &RawValue, allowed: &str) -> BadLine {
     };
     BadLine::Field(InvalidSetting {
         field: name.to_owned(),
-        value: shown,
-        allowed: allowed.to_owned(),
+        value: Some(shown),
+        reason: format!("it must be {allowed}"),
     })
 }
 

@@ -1,10 +1,11 @@
 //! From a finished thinking to the points at which it is summarised, and from verdicts to scores.
 //!
-//! Paper 1.2: every budget b_j < |z| cuts the thinking at b_j and is a node of its own; all budgets ≥ |z| collapse into
-//! one node at |z| that stands for `multiplicity` budgets and is summarised multiplicity × A times. Paper 4: a summary
-//! scores 1 where its answer is correct and exactly one end marker stands between the start of the thinking and the end
-//! of the summary; an end of sequence inside the thinking makes the node at |z| score 0.
+//! Which budgets share a node is said in [`anytime_proto::nodes`]; here every node also gets the tokens that are inserted
+//! before its summaries. A summary scores 1 where its answer is correct and exactly one end marker stands between the start
+//! of the thinking and the end of the summary (paper 4); an end of sequence inside the thinking makes the node at its end
+//! score 0.
 
+use anytime_proto::nodes::node_spans;
 use anytime_proto::v1::{FinishReason, VerdictKind};
 
 use crate::plan::{Markers, Plan};
@@ -25,30 +26,18 @@ pub struct NodePlan {
 /// The nodes of a thinking of `length` tokens, by ascending cut.
 pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> {
     let mut nodes = Vec::new();
-    for (index, &budget) in plan.budgets.iter().enumerate() {
-        let cut = budget as usize;
-        if cut < length {
-            let inserted = cut_thinking(&plan.markers);
-            nodes.push(NodePlan {
-                cut,
-                first_budget: index,
-                multiplicity: 1,
-                inserted,
-            });
-            continue;
-        }
+    for span in node_spans(&plan.budgets, length) {
+        let has_ended = span.cut == length;
         let inserted = match finish {
-            FinishReason::EndMarker => plan.markers.summary.clone(),
+            FinishReason::EndMarker if has_ended => plan.markers.summary.clone(),
             _ => cut_thinking(&plan.markers),
         };
-        let multiplicity = plan.budgets.len() - index;
         nodes.push(NodePlan {
-            cut: length,
-            first_budget: index,
-            multiplicity,
+            cut: span.cut,
+            first_budget: span.first_budget,
+            multiplicity: span.multiplicity,
             inserted,
         });
-        break;
     }
     nodes
 }
