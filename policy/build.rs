@@ -23,7 +23,7 @@ fn main() {
     for source in SOURCES.iter().chain(&HEADERS) {
         println!("cargo:rerun-if-changed={source}");
     }
-    let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the folder of libtorch; deploy/setup.sh fetches one");
+    let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the directory of libtorch; deploy/setup.sh fetches one");
     let libtorch = Path::new(&libtorch);
     cc::Build::new()
         .cpp(true)

@@ -1,8 +1,8 @@
 //! The rollout process: it leases problems, thinks about each in G traces, summarises every trace at its budgets, has
 //! the summaries graded and pushes the scored group.
 //!
-//! Follow one group: `lease` asks the learner for it, `coordinator` owns it, [`engine`] generates it ([`nodes`] says at
-//! which points a trace is summarised), [`grade`] has its summaries graded, and `push` hands it to the learner.
+//! Follow one group: `lease` asks the learner for it, `coordinator` owns it, [`engine`] generates it ([`nodes`] says
+//! at which points a trace is summarised), [`grade`] has its summaries graded, and `push` hands it to the learner.
 //! [`weights`] keeps the engine at the version that the learner announced.
 //!
 //! Async code meets tensor code in two files: `engine/mod.rs` for generation, `weights/loader.rs` for arriving weights.

@@ -90,9 +90,9 @@ fn tokens_per_second() {
 /// Seconds that the engine's thread has run.
 fn engine_seconds() -> f64 {
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let folder = task.unwrap().path();
-        if std::fs::read_to_string(folder.join("comm")).unwrap().trim() == "engine" {
-            return nanoseconds(&folder.join("schedstat")) as f64 / 1e9;
+        let directory = task.unwrap().path();
+        if std::fs::read_to_string(directory.join("comm")).unwrap().trim() == "engine" {
+            return nanoseconds(&directory.join("schedstat")) as f64 / 1e9;
         }
     }
     panic!("there is no engine thread");

@@ -86,7 +86,7 @@ fn a_size_has_to_match_its_shape() {
 }
 
 #[test]
-fn an_asset_cannot_leave_its_folder() {
+fn an_asset_cannot_leave_its_directory() {
     let mut version = version();
     version.manifest.assets[0].name = "../config.json".to_owned();
     let entries = assemble(&version, &version.chunks(false), false).unwrap();

@@ -77,7 +77,7 @@ impl LoadedModel {
     /// Draws random weights on the device, because a large model takes minutes on one core of the host.
     ///
     /// # Errors
-    /// The temporary folder of the tokenizer cannot be written.
+    /// The temporary directory of the tokenizer cannot be written.
     pub fn random(shape: Shape, seed: i64, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let config_json = shape.config_json().to_string();
         let config = ModelConfig::from_json(&config_json)?;
@@ -149,15 +149,15 @@ pub fn kind_name(kind: Kind) -> &'static str {
 
 /// A tokenizer over two words: no case decodes text, but a model is not complete without one.
 fn numbers_tokenizer(config_json: &str) -> anyhow::Result<Tokenizer> {
-    let folder = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
         "model": {"type": "WordLevel", "vocab": {"zero": 0, "one": 1}, "unk_token": "zero"},
     });
-    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string())?;
-    std::fs::write(folder.path().join("config.json"), config_json)?;
-    Ok(Tokenizer::load(folder.path())?)
+    std::fs::write(directory.path().join("tokenizer.json"), tokenizer.to_string())?;
+    std::fs::write(directory.path().join("config.json"), config_json)?;
+    Ok(Tokenizer::load(directory.path())?)
 }
 
 /// The prompt with this number, the same ids as in `bench/speed/peers.py`.

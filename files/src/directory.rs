@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::{WriteError, parent_of, part_path};
+use crate::part::{WriteError, parent_of, part_path};
 
 /// Makes renames within a directory durable.
 ///

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use crate::directory::sync_directory;
-use crate::{WriteError, parent_of, part_path};
+use crate::part::{WriteError, parent_of, part_path};
 
 /// Writes bytes to a file, which has the old content or all of the new one at every moment, and syncs it.
 ///

@@ -1,7 +1,7 @@
 //! Devices and threads. One binary serves hosts with and without CUDA.
 //!
 //! The binary links libtorch's CPU half. CUDA's half registers itself when it is loaded, so it is loaded at run time,
-//! from the folder that the CPU half came from, before the first call that names a CUDA device.
+//! from the directory that the CPU half came from, before the first call that names a CUDA device.
 
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
@@ -79,11 +79,11 @@ fn cuda_devices() -> Result<usize, String> {
 
 fn load_cuda() -> Result<(), String> {
     const LIBRARY: &str = "libtorch_cuda.so";
-    let mut candidates = library_folders();
-    candidates.retain(|folder| folder.join(LIBRARY).exists());
+    let mut candidates = library_directories();
+    candidates.retain(|directory| directory.join(LIBRARY).exists());
     let name = candidates
         .first()
-        .map_or(PathBuf::from(LIBRARY), |folder| folder.join(LIBRARY));
+        .map_or(PathBuf::from(LIBRARY), |directory| directory.join(LIBRARY));
     open_for_good(&name).map_err(|error| {
         // The loader's own message is only in the source of libloading's error.
         let reason = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
@@ -91,26 +91,26 @@ fn load_cuda() -> Result<(), String> {
     })
 }
 
-/// Where libtorch may lie: the folder that this process has its CPU half from, and `$LIBTORCH/lib`.
-fn library_folders() -> Vec<PathBuf> {
-    let mut folders = Vec::new();
+/// Where libtorch may lie: the directory that this process has its CPU half from, and `$LIBTORCH/lib`.
+fn library_directories() -> Vec<PathBuf> {
+    let mut directories = Vec::new();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for line in maps.lines().filter(|line| line.ends_with("/libtorch_cpu.so")) {
         if let Some(start) = line.find('/') {
-            folders.extend(PathBuf::from(&line[start..]).parent().map(PathBuf::from));
+            directories.extend(PathBuf::from(&line[start..]).parent().map(PathBuf::from));
         }
     }
     if let Some(libtorch) = std::env::var_os("LIBTORCH") {
-        folders.push(PathBuf::from(libtorch).join("lib"));
+        directories.push(PathBuf::from(libtorch).join("lib"));
     }
-    folders
+    directories
 }
 
 /// Loads a library for the rest of the process.
 #[cfg(unix)]
 fn open_for_good(name: &std::path::Path) -> Result<(), libloading::Error> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: the library is libtorch's own CUDA half from the folder of the libtorch already running, whose
+    // SAFETY: the library is libtorch's own CUDA half from the directory of the libtorch already running, whose
     // constructors are meant to run at load time; it is never unloaded, so nothing registered can dangle.
     #[allow(unsafe_code)]
     let library = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) }?;
@@ -151,7 +151,7 @@ mod tests {
     fn libtorch_is_found_in_this_process() {
         // The first tensor makes sure that the library is mapped.
         let _tensor = tch::Tensor::from(1.0);
-        assert!(!library_folders().is_empty());
+        assert!(!library_directories().is_empty());
     }
 
     #[test]

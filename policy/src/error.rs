@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// An error of this crate. Its text names the file and the field or tensor that caused it.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// A file or folder could not be read.
+    /// A file or directory could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// What was to be read.
@@ -13,7 +13,7 @@ pub enum PolicyError {
         /// The operating system's answer.
         source: std::io::Error,
     },
-    /// A file or folder could not be written.
+    /// A file or directory could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// What was to be written.
@@ -86,7 +86,7 @@ pub enum PolicyError {
     /// A safetensors file is damaged or cut short.
     #[error("{}: {problem}", path.display())]
     Checkpoint {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,

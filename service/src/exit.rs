@@ -58,6 +58,10 @@ impl ExitError {
 /// Where they ask for help or the version, the answer goes to standard output and the process ends with success. Where
 /// they are wrong, the reason goes to standard error and the process ends with [`CONFIGURATION`], and not with the 2
 /// that clap would choose.
+#[expect(
+    clippy::exit,
+    reason = "nothing runs yet that would have to be ended, and each main is spared a branch"
+)]
 pub fn parse_or_exit<Args: Parser>() -> Args {
     Args::try_parse().unwrap_or_else(|error| {
         // With the stream closed there is nobody left to tell.

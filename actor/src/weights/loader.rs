@@ -233,3 +233,56 @@ fn load(id: ModelId, entries: Entries, known_assets: Option<Assets>, device: Dev
     };
     Ok(Loaded { model, entries, assets })
 }
+
+#[cfg(test)]
+mod tests {
+    use anytime_proto::{manifest_checksum, v1};
+
+    use super::*;
+
+    /// A version of one tensor with four bytes.
+    fn version() -> (Builder, Part) {
+        let data = vec![0, 0, 128, 63];
+        let tensor = v1::WeightsEntry {
+            name: "weight".to_owned(),
+            bytes: 4,
+            checksum: blake3::hash(&data).to_hex().to_string(),
+            dtype: "F32".to_owned(),
+            shape: vec![1],
+        };
+        let manifest = v1::WeightsManifest {
+            job_id: "job".to_owned(),
+            version: 1,
+            assets: Vec::new(),
+            tensors: vec![tensor],
+        };
+        let checksum = manifest_checksum(&manifest);
+        let assembly = Assembly::try_new(manifest, &checksum, false).unwrap();
+        let chunk = v1::WeightsChunk {
+            entry: 0,
+            offset: 0,
+            data: data.into(),
+        };
+        (Builder::Whole(Box::new(assembly)), Part::Chunk(chunk))
+    }
+
+    #[tokio::test]
+    async fn the_thread_outlives_versions_that_break_off_or_are_refused() {
+        let loader = Loader::start(Device::Cpu).unwrap();
+        let (builder, part) = version();
+        let broken_off = loader.build(builder);
+        assert!(broken_off.push(part).await);
+        drop(broken_off);
+
+        let refused = loader.build(version().0);
+        refused.push(Part::Delta(v1::WeightsDelta::default())).await;
+        let error = refused.finish().await.unwrap_err();
+        assert_eq!(error.to_string(), "torn weights: something else than a chunk came");
+
+        let (builder, part) = version();
+        let complete = loader.build(builder);
+        assert!(complete.push(part).await);
+        let entries = complete.finish().await.unwrap().unwrap();
+        assert_eq!(entries.tensors[0].as_ref(), [0, 0, 128, 63]);
+    }
+}

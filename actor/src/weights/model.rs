@@ -22,24 +22,24 @@ pub struct Assets {
     pub tokenizer: Arc<Tokenizer>,
 }
 
-/// Loads `config.json` and tokenizer, by way of a temporary folder.
+/// Loads `config.json` and tokenizer, by way of a temporary directory.
 ///
 /// # Errors
 /// If a file has no plain name, cannot be written, or is not what its name says.
 pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
-    let folder = tempfile::tempdir().context("folder for the model's files")?;
+    let directory = tempfile::tempdir().context("directory for the model's files")?;
     for (entry, bytes) in entries.manifest.assets.iter().zip(&entries.assets) {
-        // A name with a folder in it could write anywhere.
+        // A name with a directory in it could write anywhere.
         let mut components = Path::new(&entry.name).components();
         let (Some(Component::Normal(name)), None) = (components.next(), components.next()) else {
             bail!("asset `{}` has no plain file name", entry.name);
         };
-        std::fs::write(folder.path().join(name), bytes).with_context(|| format!("asset {}", entry.name))?;
+        std::fs::write(directory.path().join(name), bytes).with_context(|| format!("asset {}", entry.name))?;
     }
     Ok(Assets {
         entries: entries.manifest.assets.clone(),
-        config: Arc::new(ModelConfig::load(folder.path())?),
-        tokenizer: Arc::new(Tokenizer::load(folder.path())?),
+        config: Arc::new(ModelConfig::load(directory.path())?),
+        tokenizer: Arc::new(Tokenizer::load(directory.path())?),
     })
 }
 

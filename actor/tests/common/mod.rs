@@ -1,4 +1,4 @@
-//! A tiny random model with its folder, and plans and requests for it.
+//! A tiny random model with its directory, and plans and requests for it.
 // Every test binary has its own copy and uses part of it.
 #![allow(dead_code, unreachable_pub)]
 
@@ -42,15 +42,15 @@ pub fn tokenizer_json() -> String {
     .to_string()
 }
 
-pub fn write_model_folder(folder: &Path) {
-    std::fs::write(folder.join("config.json"), config_json(32, 2, VOCABULARY)).unwrap();
-    std::fs::write(folder.join("tokenizer.json"), tokenizer_json()).unwrap();
+pub fn write_model_directory(directory: &Path) {
+    std::fs::write(directory.join("config.json"), config_json(32, 2, VOCABULARY)).unwrap();
+    std::fs::write(directory.join("tokenizer.json"), tokenizer_json()).unwrap();
 }
 
 pub fn tokenizer() -> Tokenizer {
-    let folder = tempfile::tempdir().unwrap();
-    write_model_folder(folder.path());
-    Tokenizer::load(folder.path()).unwrap()
+    let directory = tempfile::tempdir().unwrap();
+    write_model_directory(directory.path());
+    Tokenizer::load(directory.path()).unwrap()
 }
 
 pub fn config() -> ModelConfig {

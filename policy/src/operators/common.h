@@ -1,4 +1,4 @@
-// What the sources of this folder share.
+// What the sources of this directory share.
 
 #pragma once
 
