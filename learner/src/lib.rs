@@ -1,25 +1,26 @@
 //! The training process: it leases problems to actors, queues the scored groups that they push, trains, and hands out
 //! the weights.
 //!
-//! Each folder is a room with one purpose, and imports between rooms run down this list only:
+//! Each room (a folder, or a file by itself) has one purpose. A room imports only rooms that stand below it:
 //!
-//! | room | what lives there | imports |
-//! |---|---|---|
-//! | `main` | start and exit code | `args`, `server`, `run` |
-//! | [`args`] | the command line | `server` |
-//! | [`server`] | the servers and the thread of jobs, from start to drain | `rpc`, `jobs`, `server_state`, `rollouts`, `queue`, `weights` |
-//! | [`rpc`] | the gRPC surface, a file for each service | `jobs`, `rollouts`, `queue`, `weights` |
-//! | [`run`] | what a job does on its thread | `jobs`, `rollouts`, `evaluation`, `checkpoint`, `train`, `data`, `lock` |
-//! | [`jobs`] | what was submitted, how far it is, the thread that runs it, and what that thread may ask for | `server_state`, `rollouts`, `queue`, `weights`, `durable`, `lock` |
-//! | [`server_state`] | what the jobs of one process share | `rollouts`, `weights` |
-//! | [`rollouts`] | between actors and the trainer: leases, pushed groups, evaluations | `queue`, `lock` |
-//! | [`queue`] | the replay queue in Redis | – |
-//! | [`evaluation`] | accuracy at every budget, and the generations that are kept for reading | `data`, `durable` |
-//! | [`checkpoint`] | what a job leaves on disk | `train`, `weights` |
-//! | [`train`] | the update of the weights; knows neither jobs nor queues | – |
-//! | [`weights`] | the versions that actors fetch | `lock` |
-//! | [`data`] | problems and completions | – |
-//! | `durable`, `lock` | files that survive a power failure, mutexes that survive a panic | – |
+//! | room | what lives there |
+//! |---|---|
+//! | `main` | start and exit code |
+//! | [`args`] | the command line |
+//! | [`server`] | the servers and the thread of jobs, from start to drain |
+//! | [`rpc`] | the gRPC surface, a file for each service |
+//! | [`run`] | what a job does on its thread |
+//! | [`jobs`] | what was submitted, how far it is, the thread that runs it, and what that thread may ask for |
+//! | [`server_state`] | what the jobs of one process share |
+//! | [`rollouts`] | between actors and the trainer: leases, pushed groups, evaluations |
+//! | [`queue`] | the replay queue in Redis |
+//! | [`evaluation`] | accuracy at every budget, and the generations that are kept for reading |
+//! | [`checkpoint`] | the model on disk: recovery checkpoints and exports |
+//! | [`train`] | the update of the weights; knows neither jobs nor queues |
+//! | [`weights`] | the versions that actors fetch |
+//! | [`data`] | problems and completions |
+//! | `durable` | files that survive a power failure |
+//! | `lock` | mutexes that survive a panic |
 #![forbid(unsafe_code)]
 
 pub mod args;

@@ -7,7 +7,7 @@
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
 //!
-//! Everything else in the directory belongs to the job's thread.
+//! All other files in the directory belong to the job's thread.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
