@@ -1,8 +1,7 @@
 //! The table of training leases: which problem is leased next, and what has become of the others. Here the age of a
 //! group is judged. The table is a state machine without clock or I/O.
 //!
-//! A sequence number is the place of a problem in the order of training. Each one is, at any time, in exactly one
-//! state:
+//! A sequence number is the place of a problem in the order of training. At any time it is in exactly one state:
 //!
 //! ```text
 //! new ─► leased ─► queued ─► taken ─► trained
@@ -12,8 +11,7 @@
 //! ```
 //!
 //! Admission is AReaL's inequality: of all sequences ever leased and not dropped there are at most
-//! (max_staleness + version + 1) · batch, and never more than the job trains. The place of a dropped one is free again
-//! and goes to a new sequence.
+//! (max_staleness + version + 1) · batch, and never more than the job trains. A dropped one makes room for a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -264,8 +262,7 @@ impl LeaseTable {
         }
     }
 
-    /// An actor gives a lease back. `failed` says that it tried to make the group and could not: the sequence is then
-    /// leased again after a pause, otherwise at once.
+    /// An actor gives a lease back. It is leased again: at once, or after a pause where the actor `failed` to use it.
     pub fn give_back(&mut self, sequence: u64, actor: &ActorId, failed: bool, now: Instant) -> GivenBack {
         let failures = match self.leased.get(&sequence) {
             Some(leased) if leased.actor == *actor => leased.failures + u32::from(failed),
@@ -394,7 +391,7 @@ impl LeaseTable {
     }
 
     /// Brings the table in line with the queue after an outage of Redis: groups that the queue lost are leased again,
-    /// and groups whose push was not answered but is in the queue count as queued. Returns how many were lost.
+    /// and groups that it holds although their push was not answered count as queued. Returns how many were lost.
     pub fn reconcile(&mut self, in_queue: &BTreeSet<u64>, now: Instant) -> u64 {
         let lost: Vec<u64> = self.queued.difference(in_queue).copied().collect();
         for sequence in &lost {
