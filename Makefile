@@ -10,7 +10,11 @@ SHELL := /usr/bin/env bash
 TEST_THREADS ?= 2
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 
-.PHONY: help setup demo test lint build bench-verifier bench bench-gpu images clean-runs
+# What `make profile` measures, and where `make docs SERVE=1` listens.
+WHAT ?= engine
+PORT ?= 8000
+
+.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu images clean-runs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -24,10 +28,15 @@ build: setup ## Build all binaries for use, into target/release
 demo: build ## Train a tiny model end to end on this machine and show that it learns
 	target/release/anytime demo
 
-# Formatting and lints first: they are what fails most often, and fastest.
+# Formatting first: it is what fails most often, and fastest. git looks at what rustfmt does not: trailing blanks, blank
+# lines at the end and conflict markers in any file.
 lint: setup ## Check formatting and lints
 	cargo fmt --all --check
+	@if git rev-parse --git-dir > /dev/null 2>&1; then git diff --check "$$(git hash-object -t tree /dev/null)" --; fi
 	cargo clippy --workspace --all-targets -- -D warnings
+
+check: setup ## Check formatting, lints and unit tests of what changed (BASE=COMMIT), within two minutes once built
+	@env $(TEST_ENVIRONMENT) TEST_THREADS=$(TEST_THREADS) deploy/check.sh
 
 test: ## Check formatting and lints, then run all tests
 	@report() { \
@@ -41,6 +50,21 @@ test: ## Check formatting and lints, then run all tests
 	cargo clippy --workspace --all-targets -- -D warnings; \
 	cargo build --workspace --bins; \
 	env $(TEST_ENVIRONMENT) cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --document-private-items
+	@folder="$${CARGO_TARGET_DIR:-target}/doc"; \
+	if [ -n "$(SERVE)" ]; then \
+	    echo "http://127.0.0.1:$(PORT)/anytime_learner/ (interrupt to end)"; \
+	    python3 -m http.server --bind 127.0.0.1 --directory "$$folder" $(PORT); \
+	else \
+	    echo "$$folder/anytime_learner/index.html"; \
+	fi
+
+profile: setup ## Name the operators that time goes to: WHAT=engine|trainer MODEL=DIR (random weights) ARGS="--json …"
+	cargo build --release -p anytime-bench
+	@"$${CARGO_TARGET_DIR:-target}"/release/anytime-bench profile $(WHAT) \
+	    $(if $(MODEL),--checkpoint "$(MODEL)",--shape smollm2-135m) --repetitions 1 $(ARGS)
 
 bench-verifier: ## Compare the answer grader with its peers: verdicts and speed on the labelled cases
 	@bench/verifier/run.sh

@@ -1,13 +1,9 @@
-//! Lets the binary and the tests find libtorch without variables: its folder becomes their run path.
+//! Lets the binaries and tests of this crate find libtorch.
 
-use std::path::Path;
+#[path = "../policy/run_path.rs"]
+mod run_path;
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
-    let Ok(libtorch) = std::env::var("LIBTORCH") else {
-        return;
-    };
-    let libraries = Path::new(&libtorch).join("lib");
-    let libraries = libraries.canonicalize().unwrap_or(libraries);
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libraries.display());
+    println!("cargo:rerun-if-changed=build.rs");
+    run_path::add_libtorch_to_run_path();
 }

@@ -1,22 +1,26 @@
-//! Compiles the C++ of `src/operators` against libtorch's headers, and writes libtorch's folder into the tests' run
-//! path, so that `cargo test` needs no LD_LIBRARY_PATH.
+//! Compiles the C++ of `src/operators` against libtorch's headers, and lets the tests find libtorch.
+
+#[path = "run_path.rs"]
+mod run_path;
 
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 6] = [
+    const SOURCES: [&str; 7] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
         "src/operators/training.cpp",
+        "src/operators/profile.cpp",
     ];
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
-    for source in SOURCES
-        .iter()
-        .chain(&["src/operators/common.h", "src/operators/exponential.h"])
-    {
+    const HEADERS: [&str; 3] = [
+        "src/operators/common.h",
+        "src/operators/exponential.h",
+        "src/operators/record.h",
+    ];
+    for source in SOURCES.iter().chain(&HEADERS) {
         println!("cargo:rerun-if-changed={source}");
     }
     let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the folder of libtorch; deploy/setup.sh fetches one");
@@ -41,7 +45,5 @@ fn main() {
         .compile("anytime_operators");
     // The library that libtorch brings is the one loaded: both have the same name.
     println!("cargo:rustc-link-lib=gomp");
-    let libraries = libtorch.join("lib");
-    let libraries = libraries.canonicalize().unwrap_or(libraries);
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libraries.display());
+    run_path::add_libtorch_to_run_path();
 }

@@ -1,4 +1,5 @@
-//! Owns every leased group: lease → engine → grader → learner. One task, so that no state is shared.
+//! Owns every leased group on its way from lease to engine to grader to learner. It is one task, so that no state is
+//! shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::engine::{Command, EngineHandle, Event, Installed};
 use crate::grade::Grader;
-use crate::group::{Fit, GroupInHand, Leased};
+use crate::group::{GroupInHand, Leased, WeightsMatch};
 use crate::lease::Backlog;
 use crate::push::{Abandoned, Pusher};
 
@@ -34,11 +35,11 @@ const DRAIN: Duration = Duration::from_secs(5);
 struct Parked {
     lease: Leased,
     deadline: Instant,
-    /// Of the weights that were held when it came.
+    /// The job of the weights that were held when the lease came.
     held_job: Option<JobId>,
 }
 
-/// What came of grading a node.
+/// The outcome of grading a node.
 struct Graded {
     number: u64,
     trace: usize,
@@ -108,7 +109,7 @@ impl Coordinator {
                     Ok(graded) => self.take_verdicts(graded),
                     Err(error) => break Err(anyhow!("a grading task failed: {error}")),
                 },
-                // Only to count: a push task has told all there is to tell.
+                // A push task reports by itself; it is joined so that the pushes under way can be counted.
                 Some(_) = self.pushes.join_next() => {}
                 // Weights arrived: parked leases may start. An engine that is gone is noticed by its events.
                 Ok(()) = self.installed.changed() => self.review_parked(),
@@ -142,17 +143,18 @@ impl Coordinator {
                 return;
             }
         };
-        let fit = lease.fit(self.installed.borrow().as_ref());
-        match fit {
-            Fit::Ready => self.submit(lease),
-            Fit::Early => self.park(lease, patience),
-            Fit::Late => self.park(lease, patience.min(LATE_PATIENCE)),
+        let weights = lease.match_weights(self.installed.borrow().as_ref());
+        match weights {
+            WeightsMatch::Ready => self.submit(lease),
+            WeightsMatch::Early => self.park(lease, patience),
+            WeightsMatch::Late => self.park(lease, patience.min(LATE_PATIENCE)),
         }
     }
 
     fn park(&mut self, lease: Leased, patience: Duration) {
         let deadline = Instant::now() + patience;
-        info!(job_id = %lease.job_id, group_id = %lease.group_id, version = %lease.min_version, "lease waits for weights");
+        let (job_id, group_id, version) = (&lease.job_id, &lease.group_id, lease.min_version);
+        info!(%job_id, %group_id, %version, "lease waits for weights");
         let held_job = self.held_job();
         self.parked.push(Parked {
             lease,
@@ -169,8 +171,8 @@ impl Coordinator {
         let now = Instant::now();
         let held_job = self.held_job();
         for parked in std::mem::take(&mut self.parked) {
-            let fit = parked.lease.fit(self.installed.borrow().as_ref());
-            if fit == Fit::Ready {
+            let weights = parked.lease.match_weights(self.installed.borrow().as_ref());
+            if weights == WeightsMatch::Ready {
                 self.submit(parked.lease);
                 continue;
             }
@@ -181,7 +183,7 @@ impl Coordinator {
                 continue;
             }
             // Late weights are nobody's fault, and another actor may hold them still.
-            let is_late = fit == Fit::Late || is_outlived;
+            let is_late = weights == WeightsMatch::Late || is_outlived;
             let reason = if is_late {
                 AbandonReason::Shutdown
             } else {
@@ -203,7 +205,7 @@ impl Coordinator {
             return;
         };
         self.next_number += 1;
-        self.engine.send(Command::AddGroup(lease.order(self.next_number)));
+        self.engine.send(Command::AddGroup(lease.request(self.next_number)));
         self.groups.insert(self.next_number, GroupInHand::new(lease, tokenizer));
     }
 

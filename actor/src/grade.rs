@@ -1,8 +1,10 @@
-//! The verifier's client: what waits is sent in one batch, several batches at a time, faults are tried again.
+//! The verifier's client. Summaries that wait are sent in one batch, several batches at the same time, and faults are
+//! tried again.
 //!
 //! A fault (a verifier that is away, out of time, broken) says nothing about an answer: it is never turned into a
 //! score. After enough tries the node is given up, and with it its group.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
@@ -10,22 +12,21 @@ use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
 use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_VERIFY_SECONDS;
+use anytime_service::peer::with_deadline;
 use metrics::histogram;
-use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::transport::Channel;
 use tracing::warn;
 
-use crate::link::within;
 use crate::plan::Grading;
 
-/// Summaries in one call, unless one node alone has more.
+/// The most summaries in one call, unless one node alone has more.
 const BATCH_ITEMS: usize = 128;
 
-/// Calls at the same time.
+/// How many calls run at the same time.
 const CONCURRENT_BATCHES: usize = 8;
 
-/// Tries of an item that the verifier answers with a fault.
+/// How often an item is sent to a verifier that answers it with a fault.
 const FAULT_TRIES: usize = 5;
 
 /// One node's summaries on their way to their verdicts.
@@ -35,7 +36,7 @@ struct Ticket {
     reply: oneshot::Sender<Result<Vec<VerdictKind>, String>>,
 }
 
-/// Sends summaries to the verifier. Cheap to clone.
+/// Sends summaries to the verifier and returns their verdicts. Cheap to clone.
 #[derive(Clone)]
 pub struct Grader {
     tickets: mpsc::UnboundedSender<Ticket>,
@@ -47,13 +48,13 @@ impl Grader {
         let client = VerifierServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        // Unbounded is bounded by the groups that may be in hand at all.
+        // The groups that may be in hand bound this channel.
         let (tickets, received) = mpsc::unbounded_channel();
         tokio::spawn(make_batches(client, received, patience));
         Self { tickets }
     }
 
-    /// The verdicts of one node's summaries, none of them a fault.
+    /// Has one node's summaries graded. Returns their verdicts in order, none of them a fault.
     ///
     /// # Errors
     /// The last fault, once the patience or the tries are used up.
@@ -82,7 +83,7 @@ async fn make_batches(
                 None => return,
             },
         };
-        // First the permit: while all calls are busy, the batch grows.
+        // The permit comes first, so that the batch grows while all calls are busy.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
@@ -107,11 +108,11 @@ async fn make_batches(
     }
 }
 
-/// Tickets that are sent together. Each is answered as soon as its own items are decided.
+/// Tickets that are sent together. Each is answered as soon as its own items have verdicts.
 struct Batch {
     grading: Grading,
     tickets: Vec<Option<Ticket>>,
-    /// By ticket and item; `None` while undecided.
+    /// By ticket and item; `None` while there is no verdict.
     verdicts: Vec<Vec<Option<VerdictKind>>>,
     last_problem: String,
 }
@@ -146,7 +147,7 @@ impl Batch {
                 extraction: self.grading.extraction.into(),
                 conventions: Some(self.grading.conventions),
             };
-            match within(CALL_TIMEOUT, client.verify(request)).await {
+            match with_deadline(CALL_TIMEOUT, client.verify(request)).await {
                 Ok(response) if response.verdicts.len() == pending.len() => {
                     let kinds: Vec<VerdictKind> = response.verdicts.iter().map(|verdict| verdict.kind()).collect();
                     fault_tries += 1;

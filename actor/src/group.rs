@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use anytime_policy::Tokenizer;
+use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 
-use crate::anytime::{self, NodePlan, ThinkingEnd};
-use crate::engine::{GroupOrder, Installed};
+use crate::engine::{GroupRequest, Installed};
+use crate::nodes::{self, NodePlan, ThinkingEnd};
 use crate::plan::{InvalidPlan, Plan};
 
-/// A lease that can be carried out.
+/// A lease with a valid plan.
 pub(crate) struct Leased {
     pub(crate) job_id: JobId,
     pub(crate) group_id: GroupId,
@@ -24,14 +24,14 @@ pub(crate) struct Leased {
     pub(crate) leased_at: Instant,
 }
 
-/// How a lease stands to the weights that are held.
+/// Whether the weights that are held may generate a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fit {
-    /// It can be generated.
+pub(crate) enum WeightsMatch {
+    /// They may.
     Ready,
-    /// The weights it needs are still to come.
+    /// The weights that it needs are still to come.
     Early,
-    /// The weights it needs may have been replaced by newer ones.
+    /// The weights that it needs may have been replaced by newer ones.
     Late,
 }
 
@@ -50,21 +50,21 @@ impl Leased {
         })
     }
 
-    pub(crate) fn fit(&self, installed: Option<&Installed>) -> Fit {
+    pub(crate) fn match_weights(&self, installed: Option<&Installed>) -> WeightsMatch {
         let Some(held) = installed.map(|installed| &installed.id) else {
-            return Fit::Early;
+            return WeightsMatch::Early;
         };
         if held.job_id != self.job_id || held.version < self.min_version {
-            return Fit::Early;
+            return WeightsMatch::Early;
         }
         match &self.manifest_checksum {
-            Some(checksum) if *checksum != held.manifest_checksum => Fit::Late,
-            _ => Fit::Ready,
+            Some(checksum) if *checksum != held.manifest_checksum => WeightsMatch::Late,
+            _ => WeightsMatch::Ready,
         }
     }
 
-    pub(crate) fn order(&self, number: u64) -> GroupOrder {
-        GroupOrder {
+    pub(crate) fn request(&self, number: u64) -> GroupRequest {
+        GroupRequest {
             number,
             job_id: self.job_id.clone(),
             min_version: self.min_version,
@@ -80,7 +80,7 @@ impl Leased {
 pub(crate) struct GroupInHand {
     pub(crate) lease: Leased,
     pub(crate) tokenizer: Arc<Tokenizer>,
-    /// The engine is done with it.
+    /// Whether the engine has generated all of it.
     pub(crate) is_generated: bool,
     traces: Vec<TraceInHand>,
 }
@@ -113,8 +113,8 @@ impl GroupInHand {
         };
     }
 
-    /// What the verifier is asked about a node's summaries: the text from the inserted ids to the last token before
-    /// the end of sequence.
+    /// What the verifier is asked about a node's summaries. The text of each goes from the inserted ids to the last
+    /// token before the end of sequence.
     pub(crate) fn verify_items(
         &self,
         trace: usize,
@@ -124,7 +124,7 @@ impl GroupInHand {
         let inserted = &self.traces[trace].nodes[node].inserted;
         let mut items = Vec::with_capacity(summaries.len());
         for summary in summaries {
-            let generated = anytime::without_eos(&summary.ids, &self.lease.plan.eos_ids);
+            let generated = without_eos(&summary.ids, &self.lease.plan.eos_ids);
             let response = self.tokenizer.decode(&[inserted.as_slice(), generated].concat())?;
             items.push(VerifyItem {
                 response,
@@ -154,8 +154,8 @@ impl GroupInHand {
         let plan = &trace.nodes[node];
         let mut scored = Vec::with_capacity(summaries.len());
         for (generated, &verdict) in summaries.into_iter().zip(verdicts) {
-            let formatted = anytime::is_formatted(end_marker, plan, thinking, &generated.ids);
-            let score = anytime::score(plan, thinking, verdict, formatted);
+            let formatted = nodes::is_formatted(end_marker, plan, thinking, &generated.ids);
+            let score = nodes::score(plan, thinking, verdict, formatted);
             scored.push(v1::Summary {
                 generated: Some(generated),
                 verdict: verdict.into(),

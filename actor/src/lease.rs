@@ -8,6 +8,7 @@ use anytime_proto::ActorId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{Lease, LeaseRequest};
+use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,27 +16,26 @@ use tonic::transport::Channel;
 use tracing::debug;
 
 use crate::engine::EngineHandle;
-use crate::link::{Link, within};
 
-/// Traces of a group before the first lease has told.
+/// How many traces a group is taken to have until the first lease says it.
 const ASSUMED_TRACES: usize = 8;
 
-/// Groups that may be generated but not yet with the learner: what is beyond the engine is bounded too.
+/// How many groups may be generated and not yet pushed. It bounds the work that waits for verifier and learner.
 const MOST_FINISHED_GROUPS: usize = 32;
 
 /// An answer without leases that comes faster than this was not waited for; asking again at once would be a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Work outside the engine that counts against new leases.
+/// Work outside the engine that counts against new leases. The coordinator writes it, the lease loop reads it.
 #[derive(Default)]
 pub(crate) struct Backlog {
     /// Traces of leases that wait for weights.
     pub(crate) parked_traces: AtomicUsize,
-    /// Groups that are graded or pushed.
+    /// Groups that are being graded or pushed.
     pub(crate) finished_groups: AtomicUsize,
 }
 
-/// Leases until the token is cancelled; every lease goes to `leases`.
+/// Leases work until the token is cancelled, and sends every lease to `leases`.
 pub(crate) async fn lease_work(
     channel: Channel,
     actor_id: ActorId,
@@ -45,7 +45,7 @@ pub(crate) async fn lease_work(
     shutdown: CancellationToken,
 ) {
     let mut client = RolloutServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut link = Link::new("rollout.lease");
+    let mut peer = PeerLog::new("rollout.lease");
     let mut traces_per_group = ASSUMED_TRACES;
     let mut installed = engine.installed();
     // Without weights a lease would only run out.
@@ -64,13 +64,13 @@ pub(crate) async fn lease_work(
             wait_ms,
         };
         let asked_at = Instant::now();
-        let call = within(MAX_LEASE_WAIT + CALL_TIMEOUT, client.lease(request));
+        let call = with_deadline(MAX_LEASE_WAIT + CALL_TIMEOUT, client.lease(request));
         let Some(result) = run_unless_cancelled(call, &shutdown).await else {
             return;
         };
         let pause = match result {
             Ok(response) => {
-                link.is_up();
+                peer.is_up();
                 let pause = SHORTEST_WAIT.saturating_sub(asked_at.elapsed());
                 let pause = if response.leases.is_empty() {
                     pause
@@ -91,7 +91,7 @@ pub(crate) async fn lease_work(
                 }
                 pause
             }
-            Err(status) => link.failed(&status),
+            Err(status) => peer.failed(&status),
         };
         if !sleep_unless_cancelled(pause, &shutdown).await {
             return;
@@ -99,7 +99,7 @@ pub(crate) async fn lease_work(
     }
 }
 
-/// Waits until there is room and says for how many groups: so many that half as many sequences wait as can run.
+/// Waits until there is room and says for how many groups. There is room until half as many sequences wait as can run.
 async fn room(engine: &EngineHandle, backlog: &Backlog, traces_per_group: usize) -> u32 {
     let load = engine.load();
     loop {

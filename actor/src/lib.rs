@@ -1,19 +1,20 @@
 //! The rollout process: it leases problems, thinks about each in G traces, summarises every trace at its budgets, has
 //! the summaries graded and pushes the scored group.
 //!
-//! Follow one group: `lease` asks for it, `coordinator` owns it, [`engine`] generates it ([`anytime`] says at
-//! which points a trace is summarised), [`grade`] has its summaries graded, `push` hands it over. [`weights`] keeps the
-//! engine at the version that the learner announced.
+//! Follow one group: `lease` asks the learner for it, `coordinator` owns it, [`engine`] generates it ([`nodes`] says at
+//! which points a trace is summarised), [`grade`] has its summaries graded, and `push` hands it to the learner.
+//! [`weights`] keeps the engine at the version that the learner announced.
+//!
+//! Async code meets tensor code in two files: `engine/mod.rs` for generation, `weights/loader.rs` for arriving weights.
 #![forbid(unsafe_code)]
 
-pub mod anytime;
-pub mod configuration;
+pub mod config;
 mod coordinator;
 pub mod engine;
 pub mod grade;
 mod group;
 mod lease;
-mod link;
+pub mod nodes;
 pub mod plan;
 mod push;
 #[cfg(test)]
@@ -30,13 +31,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::configuration::Configuration;
+use crate::config::ActorConfig;
 use crate::coordinator::Coordinator;
 use crate::grade::Grader;
 use crate::lease::Backlog;
 use crate::push::Pusher;
 
-/// How long the engine may take to finish the step that it is at.
+/// How long the engine's thread may take to finish its decoding step when the process ends.
 const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs an actor until the token is cancelled, then gives its leases back.
@@ -44,11 +45,11 @@ const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 /// # Errors
 /// If an address is no address, or the engine's thread cannot start or ends by itself. Peers that are away are waited
 /// for.
-pub async fn run(configuration: Configuration, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let learner = lazy_channel("learner", &configuration.learner)?;
-    let verifier = lazy_channel("verifier", &configuration.verifier)?;
-    let actor_id = configuration.actor_id;
-    let (limits, device) = (configuration.limits, configuration.device);
+pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let learner = lazy_channel("learner", &config.learner)?;
+    let verifier = lazy_channel("verifier", &config.verifier)?;
+    let actor_id = config.actor_id;
+    let (limits, device) = (config.limits, config.device);
     info!(%actor_id, ?device, slots = limits.slots, cache_bytes = limits.cache_bytes, "actor starts");
 
     let (event_sender, events) = mpsc::unbounded_channel();
@@ -58,10 +59,11 @@ pub async fn run(configuration: Configuration, shutdown: CancellationToken) -> a
     // Ends the tasks below also where the coordinator fails.
     let tasks = shutdown.child_token();
     let _end_tasks = tasks.clone().drop_guard();
+    let loader = weights::Loader::start(device).context("weights loader thread")?;
     tokio::spawn(weights::follow(
         learner.clone(),
         actor_id.clone(),
-        device,
+        loader,
         engine.clone(),
         tasks.clone(),
     ));
@@ -73,7 +75,7 @@ pub async fn run(configuration: Configuration, shutdown: CancellationToken) -> a
         lease_sender,
         tasks,
     ));
-    let grader = Grader::start(verifier, configuration.verify_patience);
+    let grader = Grader::start(verifier, config.verify_patience);
     let pusher = Pusher::new(learner, actor_id.clone(), shutdown.clone());
     let coordinator = Coordinator::new(actor_id, engine, grader, pusher, backlog);
     coordinator.run(leases, events, shutdown).await?;

@@ -1,29 +1,13 @@
 //! The actor's process.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
-
-use anytime_actor::configuration::{Args, Configuration};
+use anytime_actor::config::{ActorConfig, Args};
 use anytime_policy::device;
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
-use clap::Parser as _;
-use clap::error::ErrorKind;
 
-fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // Nothing is left to do where the terminal is gone.
-            let _ = error.print();
-            let asked_for_text = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if asked_for_text {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(exit::CONFIGURATION)
-            };
-        }
-    };
+fn main() {
+    let args = exit::parse_or_exit::<Args>();
     // A thread that loads weights may still be inside libtorch.
     exit::conclude_now(start(&args))
 }
@@ -42,8 +26,8 @@ fn start(args: &Args) -> anyhow::Result<()> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     telemetry::start("actor", &args.telemetry)?;
-    let configuration = Configuration::try_new(args)?;
-    device::set_threads(configuration.threads);
+    let config = ActorConfig::try_new(args)?;
+    device::set_threads(config.threads);
     let token = shutdown::on_signal().map_err(|error| ExitError::configuration(format!("signal handlers: {error}")))?;
-    anytime_actor::run(configuration, token).await
+    anytime_actor::run(config, token).await
 }

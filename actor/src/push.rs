@@ -1,4 +1,5 @@
-//! Hands outcomes to the learner. Pushes are idempotent by group id, so what may have been lost is sent again.
+//! Hands the outcomes of leases to the learner. A push may be repeated, because the learner knows groups by their id;
+//! so whatever may have been lost is sent again.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use anytime_proto::v1::{AbandonReason, AbandonedGroup, PushRequest, PushStatus, 
 use anytime_proto::{ActorId, GroupId, JobId};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_GROUPS;
+use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
@@ -16,15 +18,13 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
-use crate::link::within;
-
-/// Tries to give a lease back; after them it runs out by itself.
+/// How often giving a lease back is tried. After that the lease runs out by itself.
 const ABANDON_TRIES: usize = 5;
 
 /// Deadline of each last call once the process drains.
 const DRAIN_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A lease to give back.
+/// A lease that is given back without a group.
 #[derive(Clone, Debug)]
 pub(crate) struct Abandoned {
     pub(crate) job_id: JobId,
@@ -33,7 +33,7 @@ pub(crate) struct Abandoned {
     pub(crate) detail: String,
 }
 
-/// The learner's end of the rollouts. Cheap to clone; every outcome is pushed by a task of its own.
+/// Pushes outcomes to the learner. Cheap to clone; every outcome is pushed by a task of its own.
 #[derive(Clone)]
 pub(crate) struct Pusher {
     client: RolloutServiceClient<Channel>,
@@ -126,10 +126,10 @@ impl Pusher {
         }
     }
 
-    /// One push. A call under way is not cut off by the drain, but it then has the drain's deadline.
+    /// Makes one call. When the process drains, a call under way goes on, but with the drain's deadline.
     async fn call(&mut self, request: PushRequest) -> Result<PushStatus, Status> {
         let shutdown = self.shutdown.clone();
-        let call = within(CALL_TIMEOUT, self.client.push(request));
+        let call = with_deadline(CALL_TIMEOUT, self.client.push(request));
         let drained = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN_CALL_TIMEOUT).await;
@@ -147,7 +147,7 @@ fn conclude(outcome: &'static str, job_id: &JobId, group_id: &GroupId) {
     counter!(ACTOR_GROUPS, "outcome" => outcome).increment(1);
 }
 
-/// The learner has understood and said no: sending it again would change nothing.
+/// Whether the learner has understood and refused, so that sending it again would change nothing.
 fn is_final(status: &Status) -> bool {
     matches!(
         status.code(),

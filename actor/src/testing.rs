@@ -1,4 +1,4 @@
-//! What unit tests share.
+//! A plan that the unit tests share.
 
 use anytime_proto::v1;
 

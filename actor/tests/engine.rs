@@ -7,11 +7,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anytime_actor::anytime::NodePlan;
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupOrder};
+use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest};
+use anytime_actor::nodes::NodePlan;
 use anytime_policy::{Branch, Decoder, KvCache, TreeBatch, TreeRow, device};
 use anytime_proto::v1::{self, AbandonReason, FinishReason, Generated};
-use common::{endless_plan, model, order, plan_message};
+use common::{endless_plan, model, plan_message, request};
 use tch::{Device, Kind, Tensor};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -81,11 +81,11 @@ fn collect(events: &mut UnboundedReceiver<Event>, groups: usize) -> Outcomes {
     outcomes
 }
 
-fn generate(slots: usize, cache_bytes: usize, orders: Vec<GroupOrder>) -> Outcomes {
+fn generate(slots: usize, cache_bytes: usize, requests: Vec<GroupRequest>) -> Outcomes {
     let (engine, mut events) = start(EngineLimits { slots, cache_bytes });
-    let groups = orders.len();
-    for order in orders {
-        engine.send(Command::AddGroup(order));
+    let groups = requests.len();
+    for request in requests {
+        engine.send(Command::AddGroup(request));
     }
     collect(&mut events, groups)
 }
@@ -114,9 +114,9 @@ fn assert_complete(outcomes: &Outcomes, plan: &v1::RolloutPlan, groups: usize) {
 #[test]
 fn a_group_is_the_same_alone_and_in_company_in_few_slots_and_in_many() {
     let plan = plan_message();
-    let alone = generate(64, PLENTY, vec![order(7, &plan)]);
+    let alone = generate(64, PLENTY, vec![request(7, &plan)]);
     assert_complete(&alone, &plan, 1);
-    let company: Vec<GroupOrder> = (1..12).map(|number| order(number, &plan)).collect();
+    let company: Vec<GroupRequest> = (1..12).map(|number| request(number, &plan)).collect();
     for slots in [64, 5, 1] {
         let mut together = generate(slots, PLENTY, company.clone());
         assert_complete(&together, &plan, company.len());
@@ -126,9 +126,9 @@ fn a_group_is_the_same_alone_and_in_company_in_few_slots_and_in_many() {
 }
 
 /// Bytes of a prefix slot and a branch slot.
-fn slot_pair(order: &GroupOrder) -> usize {
+fn slot_pair(request: &GroupRequest) -> usize {
     let bytes = |capacity| KvCache::slot_bytes(&common::config(), capacity, Kind::Float);
-    bytes(order.plan.longest_prefix()) + bytes(order.plan.longest_branch())
+    bytes(request.plan.longest_prefix()) + bytes(request.plan.longest_branch())
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn large_groups_finish_in_one_and_two_slots_of_memory() {
     let mut plan = endless_plan(24);
     (plan.traces, plan.summaries) = (10, 5);
     plan.budgets = vec![6, 12, 18, 24];
-    let order = order(1, &plan);
-    let many = generate(64, PLENTY, vec![order.clone()]);
+    let request = request(1, &plan);
+    let many = generate(64, PLENTY, vec![request.clone()]);
     assert_complete(&many, &plan, 1);
     for slots in [1, 2, 3, 4] {
         let few = generate(
             64,
-            slots * slot_pair(&order),
-            vec![order.clone(), common::order(2, &plan)],
+            slots * slot_pair(&request),
+            vec![request.clone(), common::request(2, &plan)],
         );
         assert_complete(&few, &plan, 2);
         let mut first = few;
@@ -157,10 +157,10 @@ fn a_sequence_that_does_not_fit_fails_its_group_only() {
     let small = plan_message();
     let (engine, mut events) = start(EngineLimits {
         slots: 4,
-        cache_bytes: 3 * slot_pair(&order(1, &small)),
+        cache_bytes: 3 * slot_pair(&request(1, &small)),
     });
-    engine.send(Command::AddGroup(order(1, &endless_plan(2000))));
-    engine.send(Command::AddGroup(order(2, &small)));
+    engine.send(Command::AddGroup(request(1, &endless_plan(2000))));
+    engine.send(Command::AddGroup(request(2, &small)));
     match next(&mut events) {
         Event::GroupFailed { group: 1, reason, .. } => assert_eq!(reason, AbandonReason::Engine),
         other => panic!("{other:?}"),
@@ -171,7 +171,11 @@ fn a_sequence_that_does_not_fit_fails_its_group_only() {
 #[test]
 fn the_cache_grows_for_a_longer_plan() {
     let (short, long) = (plan_message(), endless_plan(60));
-    let outcomes = generate(4, PLENTY, vec![order(1, &short), order(2, &long), order(3, &short)]);
+    let outcomes = generate(
+        4,
+        PLENTY,
+        vec![request(1, &short), request(2, &long), request(3, &short)],
+    );
     assert_eq!(outcomes.len(), 9);
     assert_eq!(outcomes[&(2, 0)].thinking.ids.len(), 60);
 }
@@ -191,7 +195,11 @@ fn thinking_ends_at_the_marker_the_budget_or_the_end_of_sequence() {
         top_p: 1.0,
         top_k: 0,
     });
-    let outcomes = generate(64, PLENTY, vec![order(1, &plan), order(2, &plan), order(3, &plan)]);
+    let outcomes = generate(
+        64,
+        PLENTY,
+        vec![request(1, &plan), request(2, &plan), request(3, &plan)],
+    );
     let mut seen = BTreeMap::new();
     for outcome in outcomes.values() {
         let ids = &outcome.thinking.ids;
@@ -231,7 +239,7 @@ fn an_end_marker_of_several_tokens_is_found_at_the_tail() {
         top_p: 1.0,
         top_k: 0,
     });
-    let outcomes = generate(64, PLENTY, vec![order(1, &plan)]);
+    let outcomes = generate(64, PLENTY, vec![request(1, &plan)]);
     let mut marked = 0;
     for outcome in outcomes.values() {
         let ids = &outcome.thinking.ids;
@@ -261,9 +269,9 @@ fn half_without_thinking(end: &[u32]) -> v1::RolloutPlan {
 fn half_of_the_traces_end_at_once_and_half_do_not() {
     for end in [&[9][..], &[9, 10]] {
         let plan = half_without_thinking(end);
-        let orders: Vec<GroupOrder> = (1..9).map(|number| order(number, &plan)).collect();
-        let outcomes = generate(64, PLENTY, orders.clone());
-        assert_complete(&outcomes, &plan, orders.len());
+        let requests: Vec<GroupRequest> = (1..9).map(|number| request(number, &plan)).collect();
+        let outcomes = generate(64, PLENTY, requests.clone());
+        assert_complete(&outcomes, &plan, requests.len());
         for (&(group, trace), outcome) in &outcomes {
             let thinking = &outcome.thinking;
             if trace < 3 {
@@ -278,7 +286,7 @@ fn half_of_the_traces_end_at_once_and_half_do_not() {
             }
             assert_ne!(thinking.ids[0], end[0]);
             // Half of the policy's probability among what is not the end marker's first token.
-            let first = first_log_probs(&orders[group as usize - 1]);
+            let first = first_log_probs(&requests[group as usize - 1]);
             let of_token = first.double_value(&[i64::from(thinking.ids[0])]);
             let of_end = first.double_value(&[i64::from(end[0])]).exp();
             let expected = of_token - (1.0 - of_end).ln() + 0.5_f64.ln();
@@ -296,10 +304,10 @@ fn a_likely_end_is_not_drawn_where_traces_must_think() {
         plan
     };
     // The end marker is the likeliest first token.
-    let likeliest = |order: &GroupOrder| first_log_probs(order).argmax(0, false).int64_value(&[]) as u32;
-    let end = likeliest(&order(1, &free));
+    let likeliest = |request: &GroupRequest| first_log_probs(request).argmax(0, false).int64_value(&[]) as u32;
+    let end = likeliest(&request(1, &free));
     let plan = half_without_thinking(&[end]);
-    let outcomes = generate(64, PLENTY, vec![order(1, &plan)]);
+    let outcomes = generate(64, PLENTY, vec![request(1, &plan)]);
     assert!(
         outcomes
             .iter()
@@ -308,26 +316,26 @@ fn a_likely_end_is_not_drawn_where_traces_must_think() {
 }
 
 /// Log-probabilities of the first token of a thinking, [vocabulary].
-fn first_log_probs(order: &GroupOrder) -> Tensor {
+fn first_log_probs(request: &GroupRequest) -> Tensor {
     let _guard = tch::no_grad_guard();
     let decoder = model(0).decoder;
     let row = TreeRow {
-        prompt: order.prompt_ids.len(),
-        prefix: [order.prompt_ids.as_slice(), &[0]].concat(),
+        prompt: request.prompt_ids.len(),
+        prefix: [request.prompt_ids.as_slice(), &[0]].concat(),
         branches: Vec::new(),
     };
     let batch = TreeBatch::pack(&[row], Device::Cpu);
     let logits = decoder.logits(&decoder.tree(&batch));
     logits
-        .narrow(-1, 0, order.plan.sampling.vocabulary as i64)
+        .narrow(-1, 0, request.plan.sampling.vocabulary as i64)
         .log_softmax(-1, None)
         .view(-1)
 }
 
 /// Largest difference between what was reported and the log-probabilities of a forward over whole sequences.
-fn largest_gap(decoder: &Decoder, order: &GroupOrder, outcome: &Outcome, version: u64) -> f64 {
+fn largest_gap(decoder: &Decoder, request: &GroupRequest, outcome: &Outcome, version: u64) -> f64 {
     let _guard = tch::no_grad_guard();
-    let prefix = [order.prompt_ids.as_slice(), &outcome.thinking.ids].concat();
+    let prefix = [request.prompt_ids.as_slice(), &outcome.thinking.ids].concat();
     let mut branches = Vec::new();
     let mut reported = outcome.thinking.log_probs.clone();
     let mut versions = outcome.thinking.versions.clone();
@@ -344,7 +352,7 @@ fn largest_gap(decoder: &Decoder, order: &GroupOrder, outcome: &Outcome, version
         }
     }
     let row = TreeRow {
-        prompt: order.prompt_ids.len(),
+        prompt: request.prompt_ids.len(),
         prefix,
         branches,
     };
@@ -352,7 +360,7 @@ fn largest_gap(decoder: &Decoder, order: &GroupOrder, outcome: &Outcome, version
     // The sampler leaves out the ids beyond the tokenizer's, so the reference does too.
     let logits = decoder
         .logits(&decoder.tree(&batch))
-        .narrow(-1, 0, order.plan.sampling.vocabulary as i64);
+        .narrow(-1, 0, request.plan.sampling.vocabulary as i64);
     let expected = logits
         .log_softmax(-1, None)
         .gather(-1, &batch.targets().unsqueeze(-1), false)
@@ -367,34 +375,34 @@ fn largest_gap(decoder: &Decoder, order: &GroupOrder, outcome: &Outcome, version
 #[test]
 fn log_probs_equal_those_of_whole_sequences() {
     let plan = plan_message();
-    let orders: Vec<GroupOrder> = (1..8).map(|number| order(number, &plan)).collect();
+    let requests: Vec<GroupRequest> = (1..8).map(|number| request(number, &plan)).collect();
     let decoder = model(0).decoder;
     for slots in [64, 3] {
-        let outcomes = generate(slots, PLENTY, orders.clone());
+        let outcomes = generate(slots, PLENTY, requests.clone());
         for (&(group, _), outcome) in &outcomes {
-            let gap = largest_gap(&decoder, &orders[group as usize - 1], outcome, 0);
+            let gap = largest_gap(&decoder, &requests[group as usize - 1], outcome, 0);
             assert!(gap < 1e-4, "{slots} slots: {gap}");
         }
     }
 }
 
 /// Generates one group and exchanges the weights while it thinks.
-fn across_an_exchange(policy: v1::CachePolicy) -> (GroupOrder, Outcomes) {
+fn across_an_exchange(policy: v1::CachePolicy) -> (GroupRequest, Outcomes) {
     let mut plan = endless_plan(400);
     plan.cache_policy = policy.into();
-    let order = order(1, &plan);
+    let request = request(1, &plan);
     let (engine, mut events) = start(EngineLimits {
         slots: 64,
         cache_bytes: PLENTY,
     });
-    engine.send(Command::AddGroup(order.clone()));
+    engine.send(Command::AddGroup(request.clone()));
     while engine.load().outstanding() == 0 {
         std::thread::yield_now();
     }
     // Long enough for some tokens, much shorter than 400 steps.
     std::thread::sleep(Duration::from_millis(25));
     engine.send(Command::SwapWeights(Box::new(model(1))));
-    (order, collect(&mut events, 1))
+    (request, collect(&mut events, 1))
 }
 
 fn assert_both_versions(outcomes: &Outcomes) {
@@ -416,19 +424,19 @@ fn assert_both_versions(outcomes: &Outcomes) {
 
 #[test]
 fn traces_go_on_with_the_old_cache() {
-    let (order, outcomes) = across_an_exchange(v1::CachePolicy::Keep);
+    let (request, outcomes) = across_an_exchange(v1::CachePolicy::Keep);
     assert_both_versions(&outcomes);
     let outcome = &outcomes[&(1, 0)];
-    let gap = largest_gap(&model(1).decoder, &order, outcome, 1);
+    let gap = largest_gap(&model(1).decoder, &request, outcome, 1);
     assert!(gap > 1e-3, "the cache was computed again: {gap}");
 }
 
 #[test]
 fn traces_go_on_with_a_recomputed_cache() {
-    let (order, outcomes) = across_an_exchange(v1::CachePolicy::Recompute);
+    let (request, outcomes) = across_an_exchange(v1::CachePolicy::Recompute);
     assert_both_versions(&outcomes);
     for outcome in outcomes.values() {
-        let gap = largest_gap(&model(1).decoder, &order, outcome, 1);
+        let gap = largest_gap(&model(1).decoder, &request, outcome, 1);
         assert!(gap < 1e-4, "{gap}");
     }
 }
@@ -439,14 +447,14 @@ fn a_group_of_given_weights_fails_when_they_change() {
         slots: 8,
         cache_bytes: PLENTY,
     });
-    let mut pinned = order(1, &endless_plan(3000));
+    let mut pinned = request(1, &endless_plan(3000));
     pinned.manifest_checksum = Some("checksum-0".to_owned());
     engine.send(Command::AddGroup(pinned.clone()));
     engine.send(Command::SwapWeights(Box::new(model(1))));
     pinned.number = 2;
     engine.send(Command::AddGroup(pinned));
     let free = plan_message();
-    engine.send(Command::AddGroup(order(3, &free)));
+    engine.send(Command::AddGroup(request(3, &free)));
     for expected in [1, 2] {
         match next(&mut events) {
             Event::GroupFailed {
@@ -466,7 +474,7 @@ fn another_jobs_weights_end_the_groups_of_the_old_one() {
         slots: 8,
         cache_bytes: PLENTY,
     });
-    engine.send(Command::AddGroup(order(1, &endless_plan(3000))));
+    engine.send(Command::AddGroup(request(1, &endless_plan(3000))));
     let mut other = model(5);
     other.id.job_id.0 = "other".to_owned();
     engine.send(Command::SwapWeights(Box::new(other)));
@@ -479,7 +487,7 @@ fn another_jobs_weights_end_the_groups_of_the_old_one() {
         }
     ));
     let plan = plan_message();
-    let mut of_other = order(2, &plan);
+    let mut of_other = request(2, &plan);
     of_other.job_id.0 = "other".to_owned();
     engine.send(Command::AddGroup(of_other));
     assert_complete(&collect(&mut events, 1), &plan, 1);
@@ -491,10 +499,10 @@ fn a_cancelled_group_makes_room() {
         slots: 2,
         cache_bytes: PLENTY,
     });
-    engine.send(Command::AddGroup(order(1, &endless_plan(3000))));
+    engine.send(Command::AddGroup(request(1, &endless_plan(3000))));
     engine.send(Command::CancelGroup(1));
     let plan = plan_message();
-    engine.send(Command::AddGroup(order(2, &plan)));
+    engine.send(Command::AddGroup(request(2, &plan)));
     assert_complete(&collect(&mut events, 1), &plan, 1);
     // The load is told after the events.
     let deadline = Instant::now() + Duration::from_secs(10);

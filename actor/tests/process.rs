@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use anytime_actor::configuration::Configuration;
+use anytime_actor::config::ActorConfig;
 use anytime_actor::engine::EngineLimits;
 use anytime_policy::{Weights, device};
 use anytime_proto::v1::{AbandonReason, FinishReason, Lease, Problem, Purpose, RolloutPlan, ScoredGroup, VerdictKind};
@@ -26,8 +26,8 @@ struct Scene {
     actor: JoinHandle<anyhow::Result<()>>,
 }
 
-fn configuration(learner: String, verifier: String) -> Configuration {
-    Configuration {
+fn actor_config(learner: String, verifier: String) -> ActorConfig {
+    ActorConfig {
         learner,
         verifier,
         actor_id: ActorId("actor-1".to_owned()),
@@ -47,8 +47,8 @@ async fn scene(mood: Mood) -> Scene {
     let (learner, learner_address) = FakeLearner::start(ANY_PORT.into(), stop.clone()).await;
     let (verifier, verifier_address) = FakeVerifier::start(mood, stop).await;
     let shutdown = CancellationToken::new();
-    let configuration = configuration(learner_address, verifier_address);
-    let actor = tokio::spawn(anytime_actor::run(configuration, shutdown.clone()));
+    let config = actor_config(learner_address, verifier_address);
+    let actor = tokio::spawn(anytime_actor::run(config, shutdown.clone()));
     Scene {
         learner,
         verifier,
@@ -433,8 +433,8 @@ async fn a_learner_that_restarts_is_waited_for() {
     let (learner, address) = FakeLearner::start(ANY_PORT.into(), first_stop.clone()).await;
     let (_verifier, verifier_address) = FakeVerifier::start(Mood::Works, stop).await;
     let shutdown = CancellationToken::new();
-    let configuration = configuration(address.clone(), verifier_address);
-    let actor = tokio::spawn(anytime_actor::run(configuration, shutdown.clone()));
+    let config = actor_config(address.clone(), verifier_address);
+    let actor = tokio::spawn(anytime_actor::run(config, shutdown.clone()));
     learner.publish(Version::new("job", 0, &weights(0)));
     learner.state().leases.push_back(lease("job", "before", plan_message()));
     until("the first group", || learner.state().groups.len() == 1).await;

@@ -12,15 +12,15 @@ use std::time::Instant;
 use anytime_actor::engine::sampler::{Draw, sample};
 use anytime_actor::engine::{self, Command, EngineLimits, Event};
 use anytime_actor::plan::Plan;
-use anytime_policy::{Config, Extension, KvCache, device};
+use anytime_policy::{Extension, KvCache, ModelConfig, device};
 use anytime_proto::v1;
-use common::{config_json, endless_plan, model_of, order, plan_message};
+use common::{config_json, endless_plan, model_of, plan_message, request};
 use tch::Device;
 
 /// Tokens per second of 64 rows over `groups` groups of the plan.
 fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1::RolloutPlan, groups: u64) {
     device::set_threads(1);
-    let config = Config::from_json(&config_json(hidden, layers, vocabulary)).unwrap();
+    let config = ModelConfig::from_json(&config_json(hidden, layers, vocabulary)).unwrap();
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
     let (engine, thread) = engine::spawn(
         EngineLimits {
@@ -33,7 +33,7 @@ fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1:
     engine.send(Command::SwapWeights(Box::new(model_of(config, 0))));
     let started = Instant::now();
     for number in 0..groups {
-        engine.send(Command::AddGroup(order(number, plan)));
+        engine.send(Command::AddGroup(request(number, plan)));
     }
     let (mut thinking_tokens, mut summary_tokens, mut finished) = (0, 0, 0);
     while finished < groups {
@@ -114,7 +114,7 @@ fn parts_of_a_step() {
     device::set_threads(1);
     let _guard = tch::no_grad_guard();
     for (hidden, vocabulary) in [(64, 30), (128, 30), (128, 1024)] {
-        let config = Config::from_json(&config_json(hidden, 2, vocabulary)).unwrap();
+        let config = ModelConfig::from_json(&config_json(hidden, 2, vocabulary)).unwrap();
         let model = model_of(config, 0);
         let decoder = &model.decoder;
         let mut cache = KvCache::new(&model.config, 129, 600, decoder.kind(), Device::Cpu);

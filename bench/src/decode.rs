@@ -5,7 +5,7 @@ use anytime_actor::engine::EngineLimits;
 use crate::engine::{GroupShape, TimedEngine, Until};
 use crate::model::{LoadedModel, prompt_ids};
 
-/// What is decoded. All lengths are forced.
+/// The shape of a decoding case. The length of every sequence is forced.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct DecodeCase {
     /// Different prompts
@@ -37,13 +37,13 @@ impl DecodeCase {
 /// What [`measure`] finds.
 #[derive(Clone, Debug, Default)]
 pub struct DecodeFigures {
-    /// Of each repetition, prompts included.
+    /// Seconds of each repetition, prompts included.
     pub seconds: Vec<f64>,
     /// [`RunFigures::ids_digest`](crate::engine::RunFigures::ids_digest) of the first repetition.
     pub ids_digest: String,
 }
 
-/// Decodes so many times, after a small run that is not counted.
+/// Decodes `repetitions` times, after a small run that is not counted.
 ///
 /// # Errors
 /// As for [`TimedEngine::run`].
@@ -62,7 +62,7 @@ pub fn measure(
             prompt: prompt_ids(number, case.prompt_tokens, model.config.vocab_size),
             traces: case.traces,
             budgets: vec![case.new_tokens as u32],
-            // The least that a plan permits; the run is over before they start.
+            // A plan needs at least one; the run is over before it starts.
             summaries: 1,
             summary_tokens: 1,
         })

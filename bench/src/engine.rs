@@ -6,29 +6,29 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupOrder, Model, WeightsId};
+use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest, Model, ModelId};
 use anytime_actor::plan::Plan;
 use anytime_proto::{JobId, WeightsVersion, v1};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::model::LoadedModel;
 
-/// Ends the thinking: four tokens that a model never draws in a row, so that all lengths are those of the plan. That
-/// they are is checked.
+/// The end marker: four tokens that a model never draws in a row, so that all lengths are those of the plan. Each run
+/// checks that they are.
 pub const END_MARKER: [u32; 4] = [3, 4, 3, 4];
-/// Opens a summary.
+/// The summary marker, which is inserted before each summary.
 pub const SUMMARY_MARKER: [u32; 4] = [5, 6, 5, 6];
 
-/// What every sequence of a group does.
+/// The lengths of all sequences of a group.
 #[derive(Clone, Debug)]
 pub struct GroupShape {
-    /// What all traces follow.
+    /// The prompt that all traces continue.
     pub prompt: Vec<u32>,
-    /// G.
+    /// Traces of the group: G.
     pub traces: usize,
     /// Thinking tokens; the last one is the length of every thinking.
     pub budgets: Vec<u32>,
-    /// A.
+    /// Summaries per budget: A.
     pub summaries: usize,
     /// Tokens of every summary.
     pub summary_tokens: usize,
@@ -51,21 +51,21 @@ pub enum Until {
     AllEnds,
 }
 
-/// What a run took and made.
+/// How long a run took and what it generated.
 #[derive(Clone, Debug)]
 pub struct RunFigures {
-    /// From the first order to the end.
+    /// From the first request to the end.
     pub elapsed: Duration,
     /// Tokens drawn for thinkings.
     pub thinking_tokens: usize,
     /// Tokens drawn for summaries.
     pub summary_tokens: usize,
-    /// Of all ids drawn before the end, by group, trace, node and summary: equal for two builds exactly when they drew
-    /// the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
+    /// A digest of all ids drawn before the end, by group, trace, node and summary. Two builds have the same one
+    /// exactly when they drew the same tokens. A run until [`Until::ThinkingEnds`] counts thinkings alone.
     pub ids_digest: String,
 }
 
-/// An engine's thread with a model.
+/// The actor's engine on its own thread, with a model, as the cases use it.
 pub struct TimedEngine {
     handle: EngineHandle,
     events: UnboundedReceiver<Event>,
@@ -84,7 +84,7 @@ impl TimedEngine {
     pub fn start(model: &LoadedModel, limits: EngineLimits, longest_sequence: usize) -> anyhow::Result<Self> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
         let (handle, thread) = engine::spawn(limits, sender).context("engine thread")?;
-        let id = WeightsId {
+        let id = ModelId {
             job_id: job(),
             version: WeightsVersion(0),
             manifest_checksum: String::new(),
@@ -105,15 +105,15 @@ impl TimedEngine {
         })
     }
 
-    /// Generates groups, all ordered at once.
+    /// Generates groups that are all requested at once.
     ///
     /// # Errors
     /// The engine refuses a group, or a sequence has another length than the plan forces.
     pub fn run(&mut self, groups: &[GroupShape], until: Until) -> anyhow::Result<RunFigures> {
         let first = self.next_number;
-        let mut orders = Vec::with_capacity(groups.len());
+        let mut requests = Vec::with_capacity(groups.len());
         for group in groups {
-            orders.push(self.order(group)?);
+            requests.push(self.request(group)?);
         }
         let mut thinkings_left: usize = groups.iter().map(|group| group.traces).sum();
         let mut groups_left = groups.len();
@@ -121,8 +121,8 @@ impl TimedEngine {
         let mut ids: BTreeMap<[u64; 4], Vec<u32>> = BTreeMap::new();
 
         let started = Instant::now();
-        for order in orders {
-            self.handle.send(Command::AddGroup(order));
+        for request in requests {
+            self.handle.send(Command::AddGroup(request));
         }
         let goes_on = |thinkings: usize, groups: usize| match until {
             Until::ThinkingEnds => thinkings > 0,
@@ -156,7 +156,7 @@ impl TimedEngine {
                 }
                 Event::GroupFinished { group } if group >= first => groups_left -= 1,
                 Event::GroupFailed { detail, .. } => bail!("the engine gave a group up: {detail}"),
-                // Of a run that was cut off.
+                // An event of a run that was cut off.
                 _ => {}
             }
         }
@@ -176,7 +176,7 @@ impl TimedEngine {
         })
     }
 
-    fn order(&mut self, group: &GroupShape) -> anyhow::Result<GroupOrder> {
+    fn request(&mut self, group: &GroupShape) -> anyhow::Result<GroupRequest> {
         let after_prompt = group.tokens() - group.prompt.len();
         let longest_prompt = self.longest_sequence.checked_sub(after_prompt);
         let longest_prompt = longest_prompt.context("a sequence is longer than the cache")?;
@@ -195,7 +195,7 @@ impl TimedEngine {
                 cut: Vec::new(),
                 summary: SUMMARY_MARKER.to_vec(),
             }),
-            // Nothing is an end of sequence: lengths are forced.
+            // Without an end of sequence all lengths are forced.
             eos_ids: Vec::new(),
             vocabulary: self.vocabulary as u32,
             max_prompt_tokens: longest_prompt as u32,
@@ -203,7 +203,7 @@ impl TimedEngine {
         };
         let number = self.next_number;
         self.next_number += 1;
-        Ok(GroupOrder {
+        Ok(GroupRequest {
             number,
             job_id: job(),
             min_version: WeightsVersion(0),

@@ -1,9 +1,9 @@
-//! One report for a CUDA host: do both devices compute the same, and how near do decoding, rollouts and training come to
-//! what the device can do?
+//! One report for a CUDA host: do both devices compute the same, and how near do decoding, rollouts and training come
+//! to what the device can do?
 //!
 //! What the device can do is measured, not looked up: bytes per second of a large copy, and operations per second of a
 //! large matrix product. *Utilisation* is the operations of the model's linear layers for the tokens that the case is
-//! about over that peak; attention and what is computed twice count for nothing. *Of the bandwidth limit* is the least
+//! about, over that peak; attention and repeated computation count for nothing. *Of the bandwidth limit* is the least
 //! time that the bytes which have to move take, over the time that it took: for a decoding step all weights once and
 //! the keys and values of every sequence, for an update the optimiser's state.
 
@@ -53,14 +53,14 @@ pub struct GpuCases {
     pub repetitions: usize,
 }
 
-/// What the device can do at most.
+/// The measured peaks of the device.
 #[derive(Clone, Copy, Debug)]
 struct Peaks {
     flop_per_second: f64,
     bytes_per_second: f64,
 }
 
-/// Everything, as one document.
+/// Runs everything and returns one JSON document.
 ///
 /// # Errors
 /// Both devices disagree beyond the tolerance, or a case fails.
@@ -96,7 +96,7 @@ pub fn report(shape: Shape, kind: Kind, device: Device, cases: &GpuCases) -> any
     }))
 }
 
-/// Progress; the document goes to standard output.
+/// Tells the progress on standard error, because the document goes to standard output.
 fn say(line: &str) {
     eprintln!("{line}");
 }
@@ -172,7 +172,7 @@ fn cache_log_probs(decoder: &Decoder, model: &LoadedModel) -> anyhow::Result<Ten
             .iter()
             .enumerate()
             .map(|(slot, ids)| {
-                // All but the last three as the prompt, those one by one.
+                // All ids but the last three are the prompt; those are fed one by one.
                 let fed = ids.len() - 3 + step;
                 let start = if step == 0 { 0 } else { fed - 1 };
                 Extension {
@@ -209,7 +209,7 @@ fn measure_peaks(kind: Kind, device: Device) -> Peaks {
     let copy = fastest(limits::repeat(5, device, || target.copy_(&source)));
     Peaks {
         flop_per_second: 2.0 * (side as f64).powi(3) / matmul,
-        // Read and written.
+        // Every byte is read and written.
         bytes_per_second: 2.0 * bytes as f64 / copy,
     }
 }

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod gpu;
 pub mod limits;
 pub mod model;
+pub mod profile;
 pub mod report;
 pub mod rollout;
 pub mod training;

@@ -1,5 +1,6 @@
-//! What libtorch's matrix products alone take, in the order of a model's pass, so that caches see what they see there.
-//! Nothing of this project runs here: plain operations on the checkpoint's own tensors.
+//! How long libtorch's matrix products alone take, in the order of a model's pass, so that they find in the processor's
+//! caches what they find in a pass. No code of this project runs here, only plain operations on the checkpoint's
+//! tensors.
 
 use std::time::Instant;
 
@@ -58,7 +59,7 @@ impl LinearLayers {
     fn backward(&self, inputs: &Inputs, gradients: &mut Vec<(Vec<i64>, Tensor)>) {
         let mut products = |weight: &Tensor, input: &Tensor, gradient: &Tensor| {
             let _ = gradient.matmul(weight);
-            // Into memory that is there: fresh pages would cost more than they do in training, where they are kept.
+            // Gradients go into memory that is there already, as in training; fresh pages would cost more.
             let place = gradients.iter().position(|(size, _)| *size == weight.size());
             let place = place.unwrap_or_else(|| {
                 gradients.push((weight.size(), weight.zeros_like()));

@@ -9,6 +9,7 @@ use anytime_bench::decode::{self, DecodeCase};
 use anytime_bench::gpu::{self, GpuCases};
 use anytime_bench::limits;
 use anytime_bench::model::{LoadedModel, Shape, kind_name};
+use anytime_bench::profile;
 use anytime_bench::report::{self, Measurements};
 use anytime_bench::rollout::{self, RolloutCase};
 use anytime_bench::training::{self, TrainingCase};
@@ -67,10 +68,47 @@ enum Case {
         #[command(flatten)]
         case: TrainingCase,
     },
+    /// Measures which operators the time of the engine or of the trainer goes to
+    Profile {
+        #[command(subcommand)]
+        what: Profiled,
+    },
     /// Checks a device against the CPU and measures everything on it
     Gpu(GpuArguments),
     /// Puts what the other cases printed into a table and a JSON document
     Summary(SummaryArguments),
+}
+
+#[derive(Subcommand)]
+enum Profiled {
+    /// Rollouts of whole groups, as the actor generates them
+    Engine {
+        #[command(flatten)]
+        setup: Setup,
+        #[command(flatten)]
+        output: ProfileOutput,
+        #[command(flatten)]
+        case: RolloutCase,
+    },
+    /// Updates, as the learner trains
+    Trainer {
+        #[command(flatten)]
+        setup: Setup,
+        #[command(flatten)]
+        output: ProfileOutput,
+        #[command(flatten)]
+        case: TrainingCase,
+    },
+}
+
+#[derive(Args)]
+struct ProfileOutput {
+    /// Print one JSON object with all operators instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Operators in the table; the others share a line
+    #[arg(long, default_value_t = 25)]
+    rows: usize,
 }
 
 #[derive(Args)]
@@ -141,6 +179,13 @@ struct Common {
     /// Name of the case in the output
     #[arg(long)]
     name: String,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// What runs, and how.
+#[derive(Args)]
+struct Setup {
     /// A Hugging Face model directory
     #[arg(long)]
     checkpoint: Option<PathBuf>,
@@ -179,8 +224,8 @@ impl Dtype {
     }
 }
 
-impl Common {
-    /// For the engine, whose own thread computes.
+impl Setup {
+    /// Loads the model for a case of the engine, whose own thread computes.
     fn load_for_engine(&self) -> anyhow::Result<LoadedModel> {
         device::set_threads(self.threads);
         device::compute_on_this_thread_alone();
@@ -205,6 +250,13 @@ impl Common {
         self.cache_gib << 30
     }
 
+    fn describe(&self, figures: &mut Value) {
+        figures["dtype"] = json!(kind_name(self.dtype.kind()));
+        figures["threads"] = json!(self.threads);
+    }
+}
+
+impl Common {
     /// Prints the figures of a case with what every case has.
     fn print(&self, side: &str, figures: Value) {
         self.print_as(&self.name, side, figures);
@@ -214,8 +266,7 @@ impl Common {
     fn print_as(&self, name: &str, side: &str, mut figures: Value) {
         figures["case"] = json!(name);
         figures["side"] = json!(side);
-        figures["dtype"] = json!(kind_name(self.dtype.kind()));
-        figures["threads"] = json!(self.threads);
+        self.setup.describe(&mut figures);
         println!("{figures}");
     }
 }
@@ -236,8 +287,8 @@ fn run(case: Case) -> anyhow::Result<()> {
     anytime_policy::operators::keep_freed_memory();
     match case {
         Case::Decode { common, case } => {
-            let model = common.load_for_engine()?;
-            let figures = decode::measure(&model, &case, common.cache_bytes(), common.repetitions)?;
+            let model = common.setup.load_for_engine()?;
+            let figures = decode::measure(&model, &case, common.setup.cache_bytes(), common.setup.repetitions)?;
             common.print(
                 "anytime",
                 json!({"seconds": figures.seconds, "tokens": case.tokens(), "ids_digest": figures.ids_digest}),
@@ -245,8 +296,8 @@ fn run(case: Case) -> anyhow::Result<()> {
         }
         Case::Rollout { common, case } => run_rollout(&common, &case)?,
         Case::Training { common, case } => {
-            let masters = common.load(Kind::Float)?;
-            let seconds = training::measure(masters, &case, common.dtype.kind(), common.repetitions)?;
+            let masters = common.setup.load(Kind::Float)?;
+            let seconds = training::measure(masters, &case, common.setup.dtype.kind(), common.setup.repetitions)?;
             let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
             common.print(
                 "anytime",
@@ -254,22 +305,23 @@ fn run(case: Case) -> anyhow::Result<()> {
             );
         }
         Case::Limits { common, rows } => {
-            let model = common.load(common.dtype.kind())?;
+            let model = common.setup.load(common.setup.dtype.kind())?;
             for rows in rows {
-                let seconds = limits::forward(&model, rows, common.repetitions);
+                let seconds = limits::forward(&model, rows, common.setup.repetitions);
                 let flop = rows as f64 * model.flop_per_token();
                 let figures = json!({"seconds": seconds, "tokens": rows, "flop": flop});
                 common.print_as(&format!("{}_{rows}", common.name), "libtorch", figures);
             }
         }
         Case::TrainLimit { common, case } => {
-            let model = common.load(common.dtype.kind())?;
+            let model = common.setup.load(common.setup.dtype.kind())?;
             let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
-            let seconds = limits::update(&model, packed, trained, common.repetitions);
+            let seconds = limits::update(&model, packed, trained, common.setup.repetitions);
             let head = model.config.vocab_size * model.config.hidden_size;
             let products = model.layer_parameters() * packed as i64 + head * trained as i64;
             common.print("libtorch", json!({"seconds": seconds, "flop": 6.0 * products as f64}));
         }
+        Case::Profile { what } => run_profile(&what)?,
         Case::Gpu(arguments) => run_gpu(&arguments)?,
         Case::Summary(arguments) => {
             let lines = std::fs::read_to_string(&arguments.lines)
@@ -284,9 +336,9 @@ fn run(case: Case) -> anyhow::Result<()> {
 }
 
 fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
-    let model = common.load_for_engine()?;
-    let figures = rollout::measure(&model, case, common.cache_bytes(), common.repetitions)?;
-    let dtype = kind_name(common.dtype.kind());
+    let model = common.setup.load_for_engine()?;
+    let figures = rollout::measure(&model, case, common.setup.cache_bytes(), common.setup.repetitions)?;
+    let dtype = kind_name(common.setup.dtype.kind());
     let (thinking, summary) = (case.thinking_tokens(), case.summary_tokens_in_all());
     common.print(
         "anytime",
@@ -303,6 +355,31 @@ fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
     for (part, seconds, tokens) in parts {
         let name = format!("rollout_{part}_{dtype}");
         common.print_as(&name, "anytime", json!({"seconds": seconds, "tokens": tokens}));
+    }
+    Ok(())
+}
+
+fn run_profile(what: &Profiled) -> anyhow::Result<()> {
+    let (profile, name, setup, output) = match what {
+        Profiled::Engine { setup, output, case } => {
+            let model = setup.load_for_engine()?;
+            let profile = profile::engine(&model, case, setup.cache_bytes(), setup.repetitions)?;
+            (profile, "engine", setup, output)
+        }
+        Profiled::Trainer { setup, output, case } => {
+            let masters = setup.load(Kind::Float)?;
+            let profile = profile::trainer(masters, case, setup.dtype.kind(), setup.repetitions)?;
+            (profile, "trainer", setup, output)
+        }
+    };
+    if output.json {
+        let mut document = profile.document();
+        document["profile"] = json!(name);
+        document["device"] = json!(setup.device);
+        setup.describe(&mut document);
+        println!("{document}");
+    } else {
+        print!("{}", profile.table(output.rows));
     }
     Ok(())
 }

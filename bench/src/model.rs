@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use anytime_policy::{Config, Decoder, Tokenizer, Weights, expected_tensors, read_weights};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights, expected_tensors, read_weights};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -13,6 +13,9 @@ use tch::{Device, Kind, Tensor};
 pub enum Shape {
     /// Small enough for tests.
     Tiny,
+    /// SmolLM2-135M, as its config.json has it.
+    #[value(name = "smollm2-135m")]
+    SmolLm2,
     /// DeepSeek-R1-Distill-Qwen-1.5B, as its config.json has it.
     #[value(name = "r1-distill-qwen-1.5b")]
     R1DistillQwen,
@@ -28,6 +31,12 @@ impl Shape {
                 "rope_theta": 10000.0, "max_position_embeddings": 4096, "tie_word_embeddings": true,
                 "eos_token_id": 0,
             }),
+            Shape::SmolLm2 => json!({
+                "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+                "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49_152, "rms_norm_eps": 1e-5,
+                "rope_theta": 100_000.0, "max_position_embeddings": 8192, "tie_word_embeddings": true,
+                "eos_token_id": 0,
+            }),
             Shape::R1DistillQwen => json!({
                 "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
                 "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151_936, "rms_norm_eps": 1e-6,
@@ -38,24 +47,24 @@ impl Shape {
     }
 }
 
-/// Weights with what belongs to them.
+/// A model that the cases run on: weights, `config.json` and tokenizer.
 pub struct LoadedModel {
-    /// Of the decoder.
-    pub config: Config,
-    /// By the checkpoint's names, all of one kind on one device.
+    /// The model's `config.json`.
+    pub config: ModelConfig,
+    /// The parameters by their names in the checkpoint, all of one kind on one device.
     pub weights: Weights,
     /// The engine carries one; the cases decode no text.
     pub tokenizer: Arc<Tokenizer>,
 }
 
 impl LoadedModel {
-    /// A Hugging Face directory, in `kind`.
+    /// Reads a Hugging Face model directory, in `kind`.
     ///
     /// # Errors
     /// A file is missing or not what the decoder can run.
     pub fn checkpoint(directory: &Path, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let name = || format!("checkpoint {}", directory.display());
-        let config = Config::load(directory).with_context(name)?;
+        let config = ModelConfig::load(directory).with_context(name)?;
         let weights = read_weights(directory, &config, kind, device).with_context(name)?;
         let tokenizer = Arc::new(Tokenizer::load(directory).with_context(name)?);
         Ok(Self {
@@ -65,13 +74,13 @@ impl LoadedModel {
         })
     }
 
-    /// Random weights, drawn on the device: a large model takes minutes on one core of the host.
+    /// Draws random weights on the device, because a large model takes minutes on one core of the host.
     ///
     /// # Errors
     /// The temporary folder of the tokenizer cannot be written.
     pub fn random(shape: Shape, seed: i64, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let config_json = shape.config_json().to_string();
-        let config = Config::from_json(&config_json)?;
+        let config = ModelConfig::from_json(&config_json)?;
         tch::manual_seed(seed);
         let mut weights = Weights::new();
         for (name, size) in expected_tensors(&config) {

@@ -1,8 +1,8 @@
 //! From the lines that the cases printed to one table and `results.json`.
 //!
 //! Every figure is the median of all repetitions of its case and side; a ratio is one of medians. Beside it stands the
-//! ratio of the fastest repetitions, which other work on the machine disturbs least. What was not measured in the run has
-//! no figure and no ratio.
+//! ratio of the fastest repetitions, which other work on the machine disturbs least. What was not measured in the run
+//! has no figure and no ratio.
 
 use std::collections::BTreeMap;
 
@@ -279,7 +279,7 @@ impl Measurements {
         text.push_str("\n| figure | value | of the fastest | goal | what |\n|---|---|---|---|---|\n");
         let number = |value: Option<f64>| match value {
             None => "not measured".to_owned(),
-            // Bytes.
+            // A count of bytes needs no decimals.
             Some(large) if large >= 1e5 => format!("{large:.0}"),
             Some(small) => format!("{small:.3}"),
         };
@@ -321,7 +321,7 @@ impl View<'_> {
         self.figures(case, OWN)?.other.get(name)?.as_f64()
     }
 
-    /// See [`crate::rollout`].
+    /// The summaries' overhead, as [`crate::rollout`] defines it.
     fn summary_overhead(&self) -> Option<f64> {
         let rollouts = self.seconds("anytime_rollout_f32", OWN)?;
         let thinking = self.seconds("rollout_thinking_f32", OWN)?;
@@ -338,7 +338,7 @@ fn row(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The middle value, or the mean of the two middle ones; nothing of nothing.
+/// The middle value, or the mean of the two middle ones; `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -379,7 +379,7 @@ pub fn hardware() -> Value {
     })
 }
 
-/// Those that decide how fast matrix products are.
+/// The vector instructions that decide how fast matrix products are.
 fn instructions(flags: &str) -> Vec<&str> {
     const TELLING: [&str; 6] = ["avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile"];
     flags.split_whitespace().filter(|flag| TELLING.contains(flag)).collect()

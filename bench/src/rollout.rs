@@ -1,21 +1,22 @@
-//! Whole groups through the engine: thinking, then summaries at every budget; and what of it the summaries' own tokens
-//! cost.
+//! Rolls whole groups out through the engine, thinking and then summaries at every budget, and finds out what more than
+//! the summaries' own tokens the summaries cost.
 //!
 //! `summary_overhead` = (rollouts − thinking only) / own tokens.
 //!
 //! *Rollouts*: all groups with all summaries. *Thinking only*: the same groups with a single budget, up to the moment
 //! when the last thinking ends, before any summary starts. *Own tokens*: what the engine needs to decode as many tokens
 //! in as many sequences at the same time at the same context lengths, without any prefix to compute. It is a difference
-//! of two runs over one wave of sequences, whose prompts are as long as the summaries' prefixes (every cut as often as in
-//! the rollouts, A sequences to a prompt): each sequence draws 1 + summary_tokens tokens in one run and 1 in the other,
-//! so that prompts cancel. One wave is what runs at the same time; it counts as often as the rollouts have waves.
+//! of two runs over one wave of sequences, whose prompts are as long as the summaries' prefixes (every cut as often as
+//! in the rollouts, A sequences to a prompt): each sequence draws 1 + summary_tokens tokens in one run and 1 in the
+//! other, so that prompts cancel. One wave is what runs at the same time; it counts as often as the rollouts have
+//! waves.
 
 use anytime_actor::engine::EngineLimits;
 
 use crate::engine::{END_MARKER, GroupShape, SUMMARY_MARKER, TimedEngine, Until};
 use crate::model::{LoadedModel, prompt_ids};
 
-/// What is rolled out. All lengths are forced.
+/// The shape of a rollout case. The length of every sequence is forced.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RolloutCase {
     /// Prompts, each a group
@@ -44,7 +45,7 @@ pub struct RolloutCase {
 /// Seconds of each repetition.
 #[derive(Clone, Debug, Default)]
 pub struct RolloutFigures {
-    /// Everything.
+    /// Of whole rollouts.
     pub rollouts: Vec<f64>,
     /// Up to the last token of the last thinking.
     pub thinking: Vec<f64>,
@@ -79,7 +80,7 @@ impl RolloutCase {
         self.budgets.last().copied().unwrap_or(0)
     }
 
-    fn rollouts(&self, vocabulary: i64) -> Vec<GroupShape> {
+    pub(crate) fn rollouts(&self, vocabulary: i64) -> Vec<GroupShape> {
         let group = |number| GroupShape {
             prompt: prompt_ids(number, self.prompt_tokens, vocabulary),
             traces: self.traces,
@@ -100,7 +101,7 @@ impl RolloutCase {
     }
 
     /// The same groups with little to do.
-    fn warm_up(&self, vocabulary: i64) -> Vec<GroupShape> {
+    pub(crate) fn warm_up(&self, vocabulary: i64) -> Vec<GroupShape> {
         let mut groups = self.rollouts(vocabulary);
         for group in &mut groups {
             group.budgets = vec![2, 4];

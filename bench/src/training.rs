@@ -13,7 +13,7 @@ use tch::{Device, Kind, no_grad};
 use crate::engine::{END_MARKER, SUMMARY_MARKER};
 use crate::model::{LoadedModel, prompt_ids};
 
-/// What is trained: traces that all look the same.
+/// The shape of a training case, whose traces all look the same.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TrainingCase {
     /// Traces in the update
@@ -166,34 +166,66 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, settings: &JobSettings, model: &L
     Ok(())
 }
 
+/// A trainer with the group that it trains, one update at a time.
+pub(crate) struct Updates {
+    trainer: Trainer,
+    group: v1::ScoredGroup,
+    device: Device,
+    trained_tokens: u64,
+}
+
+impl Updates {
+    /// `model` holds the f32 masters; `kind` is what forward and backward passes compute in.
+    ///
+    /// # Errors
+    /// The settings are refused.
+    pub(crate) fn try_new(model: LoadedModel, case: &TrainingCase, kind: Kind) -> anyhow::Result<Self> {
+        let settings = case.settings(kind)?;
+        let mut group = case.group(model.config.vocab_size);
+        fill_behaviour(&mut group, &settings, &model)?;
+        anytime_proto::check_group(&group)?;
+        let vocabulary = model.config.vocab_size as u32;
+        let device = model.decoder()?.device();
+        let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device);
+        Ok(Self {
+            trainer,
+            group,
+            device,
+            trained_tokens: case.trained_tokens() as u64,
+        })
+    }
+
+    /// One update, until the device has done it.
+    ///
+    /// # Errors
+    /// A gradient is not finite, or another number of tokens was trained than the case has.
+    pub(crate) fn update(&mut self) -> anyhow::Result<()> {
+        let figures = self.trainer.policy_step(&[&self.group], 0, &|| Ok(()))?;
+        // Reading the figures has waited for the device; the optimiser's last kernels are waited for here.
+        crate::limits::synchronise(self.device);
+        let (trained, expected) = (figures.trained_tokens, self.trained_tokens);
+        ensure!(
+            trained == expected,
+            "{trained} tokens were trained, the case has {expected}"
+        );
+        Ok(())
+    }
+}
+
 /// Seconds of each update, after one that is not counted. `model` holds the f32 masters; `kind` is what forward and
 /// backward passes compute in.
 ///
 /// # Errors
 /// The settings are refused, a gradient is not finite, or another number of tokens was trained than the case has.
 pub fn measure(model: LoadedModel, case: &TrainingCase, kind: Kind, repetitions: usize) -> anyhow::Result<Vec<f64>> {
-    let settings = case.settings(kind)?;
-    let mut group = case.group(model.config.vocab_size);
-    fill_behaviour(&mut group, &settings, &model)?;
-    anytime_proto::check_group(&group)?;
-    let groups = [&group];
-    let vocabulary = model.config.vocab_size as u32;
-    let device = model.decoder()?.device();
-    let mut trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device);
+    let mut updates = Updates::try_new(model, case, kind)?;
     let mut seconds = Vec::with_capacity(repetitions);
     for repetition in 0..=repetitions {
         let started = Instant::now();
-        let figures = trainer.policy_step(&groups, 0, &|| Ok(()))?;
-        // Reading the figures has waited for the device; the optimiser's last kernels are waited for here.
-        crate::limits::synchronise(device);
+        updates.update()?;
         if repetition > 0 {
             seconds.push(started.elapsed().as_secs_f64());
         }
-        let (trained, expected) = (figures.trained_tokens, case.trained_tokens());
-        ensure!(
-            trained == expected as u64,
-            "{trained} tokens were trained, the case has {expected}"
-        );
     }
     Ok(seconds)
 }

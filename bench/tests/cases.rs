@@ -109,6 +109,107 @@ fn an_update_and_its_products() {
     assert_eq!(limit["side"], "libtorch");
 }
 
+/// The object that a profile prints.
+fn profile(what: &str, more: &[&str]) -> Value {
+    let common = [
+        "profile",
+        what,
+        "--shape",
+        "tiny",
+        "--threads",
+        "1",
+        "--repetitions",
+        "2",
+        "--budgets",
+        "8,16",
+        "--summaries",
+        "2",
+        "--summary-tokens",
+        "3",
+    ];
+    let output = bench(&[&common, more].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Names of operators with an own time, after a look at all figures.
+fn operators(profile: &Value) -> Vec<&str> {
+    let operators = profile["operators"].as_array().unwrap();
+    let own_seconds = |of: &Value| of["own_seconds"].as_f64().unwrap();
+    let mut shares = 0.0;
+    for operator in operators {
+        assert!(operator["calls"].as_u64().unwrap() > 0, "{operator}");
+        assert!(
+            own_seconds(operator) <= operator["total_seconds"].as_f64().unwrap(),
+            "{operator}"
+        );
+        shares += operator["share"].as_f64().unwrap();
+    }
+    assert!(operators.is_sorted_by(|one, next| own_seconds(one) >= own_seconds(next)));
+    // Own times do not overlap.
+    assert!(shares > 0.0 && shares <= 1.0, "shares add up to {shares}");
+    assert!((profile["accounted_share"].as_f64().unwrap() - shares).abs() < 1e-9);
+    operators.iter().map(|of| of["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_profile_of_the_engine_names_its_operators() {
+    let profile = profile("engine", &["--traces", "4", "--slots", "16", "--json"]);
+    let names = operators(&profile);
+    for expected in [
+        "anytime::attend_reads",
+        "anytime::rotate_and_store",
+        "anytime::rms_norm",
+        "anytime::draw",
+    ] {
+        assert!(names.contains(&expected), "{expected} is not among {names:?}");
+    }
+    let products = ["mkldnn::_linear_pointwise", "anytime::narrow_linear", "aten::linear"];
+    assert!(
+        products.iter().any(|product| names.contains(product)),
+        "no product among {names:?}"
+    );
+}
+
+#[test]
+fn a_profile_of_the_trainer_names_its_operators() {
+    let profile = profile("trainer", &["--json"]);
+    let names = operators(&profile);
+    for expected in [
+        "anytime::linear",
+        "anytime::linear_backward",
+        "anytime::embedding_backward",
+        "anytime::backward",
+        "anytime::adamw",
+        "aten::mm",
+    ] {
+        assert!(names.contains(&expected), "{expected} is not among {names:?}");
+    }
+}
+
+#[test]
+fn a_profile_is_a_table_for_people() {
+    let output = bench(&[
+        "profile",
+        "trainer",
+        "--shape",
+        "tiny",
+        "--threads",
+        "1",
+        "--repetitions",
+        "1",
+        "--rows",
+        "2",
+    ]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let starts = ["operator ", "all operators ", "outside of operators ", "wall time "];
+    for start in starts {
+        assert!(table.lines().any(|line| line.starts_with(start)), "{start}: {table}");
+    }
+    // Two operators, the others, and the four lines above.
+    assert_eq!(table.lines().count(), 7, "{table}");
+}
+
 #[test]
 fn limits_of_every_number_of_rows() {
     let limits = lines("limits", &["--rows", "1,3"]);

@@ -1,4 +1,4 @@
-//! Every argument of the command line.
+//! Every argument of the command line; clap makes the parser and `--help` from these structures.
 
 mod advantages;
 
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::demo::TaskName;
 use crate::overrides::OverrideArgs;
+use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
 
 const EXIT_CODES: &str = "\
@@ -18,7 +18,7 @@ Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a serv
 #[derive(Clone, Debug, Parser)]
 #[command(name = "anytime", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
     /// Print one JSON document on standard output (`watch`: one line per event); all else goes to standard error
@@ -26,7 +26,7 @@ pub struct Cli {
     pub json: bool,
 }
 
-/// What to do.
+/// The commands of `anytime`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Submit a job file to the learner
@@ -61,7 +61,7 @@ pub enum Command {
     Study(StudyArgs),
 }
 
-/// Where the learner is.
+/// The address of the learner, for every command that calls it.
 #[derive(Clone, Debug, Args)]
 pub struct LearnerArgs {
     /// Address of the learner
@@ -74,7 +74,7 @@ pub struct LearnerArgs {
     pub learner: String,
 }
 
-/// One job of a learner.
+/// One job of a learner, for the commands that take a job id.
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
     /// Id of the job
@@ -84,7 +84,7 @@ pub struct JobArgs {
     pub learner: LearnerArgs,
 }
 
-/// `anytime submit`
+/// The arguments of `anytime submit`.
 #[derive(Clone, Debug, Args)]
 pub struct SubmitArgs {
     /// The job file (TOML)
@@ -104,7 +104,7 @@ pub struct SubmitArgs {
     pub learner: LearnerArgs,
 }
 
-/// `anytime evaluate`
+/// The arguments of `anytime evaluate`.
 #[derive(Clone, Debug, Args)]
 pub struct EvaluateArgs {
     /// A job file with `kind = "evaluate"`; instead of --model and --problems
@@ -116,10 +116,11 @@ pub struct EvaluateArgs {
     /// Checkpoint directory, as the learner sees it
     #[arg(long, value_name = "DIR", requires = "problems")]
     pub model: Option<String>,
-    /// JSON, JSONL or Parquet file of problems with their answers (DeepScaleR's fields or verl's), as the learner sees it
+    /// JSON, JSONL or Parquet file of problems with their answers (DeepScaleR's fields or verl's), as the learner sees
+    /// it
     #[arg(long, value_name = "FILE", requires = "model")]
     pub problems: Option<String>,
-    /// Everything that the job file would say.
+    /// The settings that a job file would have otherwise.
     #[command(flatten)]
     pub settings: EvaluateSettings,
     #[command(flatten)]
@@ -127,7 +128,7 @@ pub struct EvaluateArgs {
     pub learner: LearnerArgs,
 }
 
-/// Settings of an evaluation on the command line. What is not given keeps the default of a job file.
+/// Settings of an evaluation on the command line. An option that is not given keeps the default of a job file.
 #[derive(Clone, Debug, Default, Args)]
 #[group(conflicts_with = "job_file", multiple = true)]
 pub struct EvaluateSettings {
@@ -184,7 +185,7 @@ pub struct EvaluateSettings {
     pub markers_summary: Option<String>,
 }
 
-/// `anytime report`
+/// The arguments of `anytime report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
     #[command(flatten)]
@@ -195,7 +196,7 @@ pub struct ReportArgs {
     pub out: PathBuf,
 }
 
-/// `anytime show`
+/// The arguments of `anytime show`.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
     /// A job's directory, the --out directory of `anytime local` or `anytime demo`, or else a job id at the learner
@@ -217,7 +218,7 @@ pub struct ShowArgs {
     pub learner: LearnerArgs,
 }
 
-/// `anytime check`
+/// The arguments of `anytime check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
     /// The job files (TOML)
@@ -228,7 +229,7 @@ pub struct CheckArgs {
     pub overrides: OverrideArgs,
 }
 
-/// `anytime local`
+/// The arguments of `anytime local`.
 #[derive(Clone, Debug, Args)]
 pub struct LocalArgs {
     /// The job files (TOML), run one after another; relative paths in them start at the current directory
@@ -265,7 +266,7 @@ pub struct ProcessArgs {
     pub device: String,
 }
 
-/// `anytime demo`
+/// The arguments of `anytime demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
     /// What is learned [default: chains]
@@ -285,7 +286,7 @@ pub struct DemoArgs {
     pub processes: ProcessArgs,
 }
 
-/// `anytime presets`
+/// The arguments of `anytime presets`.
 #[derive(Clone, Debug, Args)]
 pub struct PresetsArgs {
     /// Print this preset as a job file
@@ -293,7 +294,7 @@ pub struct PresetsArgs {
     pub name: Option<String>,
 }
 
-/// `anytime data`
+/// The arguments of `anytime data`.
 #[derive(Clone, Debug, Args)]
 pub struct DataArgs {
     /// Which problems
@@ -316,11 +317,11 @@ pub struct DataArgs {
     pub sft: Option<usize>,
 }
 
-/// `anytime study`
+/// The arguments of `anytime study`.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct StudyArgs {
-    /// What else than running a study.
+    /// What `anytime study` does instead of running a study.
     #[command(subcommand)]
     pub action: Option<StudyAction>,
     /// The study file (TOML)
@@ -335,7 +336,7 @@ pub struct StudyArgs {
     pub processes: ProcessArgs,
 }
 
-/// What else than running a study.
+/// What `anytime study` does instead of running a study.
 #[derive(Clone, Debug, Subcommand)]
 pub enum StudyAction {
     /// Write report.html and its figures from the results.json of a directory

@@ -1,4 +1,5 @@
-//! `curves.svg`: accuracy against thinking budget, before and after, with 95 % bands.
+//! `curves.svg`: accuracy against thinking budget, before and after, with 95 % bands. It is made to stand in a README:
+//! 800 pixels wide on a light card of its own, so that it is read on a dark page as well.
 
 use std::ops::Range;
 
@@ -6,23 +7,36 @@ use anyhow::anyhow;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::report::{Accuracy, Report, with_interval};
+use crate::accuracy::{Accuracy, with_interval};
 
-const WIDTH: u32 = 760;
+const WIDTH: u32 = 800;
 const HEIGHT: u32 = 480;
 
 /// Title and legend have a strip of their own above the plot, where no curve can run into them.
-const HEAD_HEIGHT: u32 = 64;
+const HEAD_HEIGHT: u32 = 84;
 
-/// More ticks than this would run into each other.
+/// Where the text of the head begins: above the axis of the plot.
+const LEFT: i32 = 78;
+
+/// The legend's distance from one curve's name to the next.
+const LEGEND_STEP: i32 = 350;
+
+/// Room at the right of the plot, where every curve has its name.
+const NAME_WIDTH: u32 = 76;
+
+/// Names of two curves at least so far apart can be read one above the other.
+const NAME_HEIGHT: i32 = 20;
+
+/// With more ticks than this their labels would run into each other.
 const MOST_TICKS: usize = 8;
 
-/// Two colours that colour-blind people tell apart, and in print by their lightness (Okabe and Ito).
-const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+/// Two colours of Okabe and Ito, which colour-blind people tell apart, and everybody by their lightness in grey print.
+const ORANGE: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
-const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 const BAND_OPACITY: f64 = 0.18;
 
 struct Curve<'a> {
@@ -35,19 +49,19 @@ struct Curve<'a> {
 ///
 /// # Errors
 /// If the drawing library fails.
-pub fn draw(report: &Report) -> anyhow::Result<Option<String>> {
+pub fn draw(name: &str, before: Option<&Accuracy>, after: Option<&Accuracy>) -> anyhow::Result<Option<String>> {
     let mut curves = Vec::new();
-    if let Some(accuracy) = &report.before {
+    if let Some(accuracy) = before {
         curves.push(Curve {
             name: "before",
             colour: ORANGE,
             accuracy,
         });
     }
-    if let Some(accuracy) = &report.after {
-        let name = if curves.is_empty() { "accuracy" } else { "after" };
+    if let Some(accuracy) = after {
+        let label = if curves.is_empty() { "accuracy" } else { "after" };
         curves.push(Curve {
-            name,
+            name: label,
             colour: BLUE,
             accuracy,
         });
@@ -57,25 +71,26 @@ pub fn draw(report: &Report) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let mut svg = String::new();
-    draw_into(&mut svg, report, &curves).map_err(|error| anyhow!("draw curves: {error}"))?;
+    draw_into(&mut svg, name, &curves).map_err(|error| anyhow!("draw curves: {error}"))?;
     Ok(Some(svg))
 }
 
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-fn draw_into(svg: &mut String, report: &Report, curves: &[Curve<'_>]) -> Drawn {
+fn draw_into(svg: &mut String, job_name: &str, curves: &[Curve<'_>]) -> Drawn {
     let root = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
     root.fill(&WHITE)?;
     let (head, body) = root.split_vertically(HEAD_HEIGHT);
-    draw_head(&head, report, curves)?;
+    draw_head(&head, job_name, curves)?;
     draw_plot(&body, curves)?;
     root.present()
 }
 
-fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report, curves: &[Curve<'_>]) -> Drawn {
-    let title = format!("Accuracy at every thinking budget: {}", report.name);
-    head.draw(&Text::new(title, (64, 14), ("sans-serif", 18).into_font().color(&INK)))?;
-    let mut x = 64;
+fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, job_name: &str, curves: &[Curve<'_>]) -> Drawn {
+    let title = format!("Accuracy at every thinking budget: {job_name}");
+    let font = ("sans-serif", 20).into_font().style(FontStyle::Bold).color(&INK);
+    head.draw(&Text::new(title, (LEFT, 16), font))?;
+    let mut x = LEFT;
     for curve in curves {
         let accuracy = curve.accuracy;
         let label = format!(
@@ -84,16 +99,13 @@ fn draw_head(head: &DrawingArea<SVGBackend<'_>, Shift>, report: &Report, curves:
             with_interval(accuracy.anytime, (accuracy.anytime_low, accuracy.anytime_high))
         );
         head.draw(&Rectangle::new(
-            [(x, 43), (x + 22, 55)],
+            [(x, 51), (x + 24, 65)],
             curve.colour.mix(BAND_OPACITY).filled(),
         ))?;
-        head.draw(&PathElement::new([(x, 49), (x + 22, 49)], curve.colour.stroke_width(3)))?;
-        head.draw(&Text::new(
-            label,
-            (x + 30, 42),
-            ("sans-serif", 14).into_font().color(&INK),
-        ))?;
-        x += 320;
+        head.draw(&PathElement::new([(x, 58), (x + 24, 58)], curve.colour.stroke_width(3)))?;
+        let font = ("sans-serif", 16).into_font().color(&INK);
+        head.draw(&Text::new(label, (x + 32, 49), font))?;
+        x += LEGEND_STEP;
     }
     Ok(())
 }
@@ -104,12 +116,12 @@ fn draw_plot(body: &DrawingArea<SVGBackend<'_>, Shift>, curves: &[Curve<'_>]) ->
     let ticks = ticks(&curves[0].accuracy.budgets);
     let mut chart = ChartBuilder::on(body)
         .margin(12)
-        .margin_right(28)
-        .x_label_area_size(48)
-        .y_label_area_size(56)
+        .margin_right(NAME_WIDTH)
+        .x_label_area_size(54)
+        .y_label_area_size(64)
         .build_cartesian_2d(
             BudgetAxis {
-                end: largest_budget * 1.04,
+                end: largest_budget * 1.02,
                 ticks,
             },
             0.0..1.0,
@@ -124,8 +136,8 @@ fn draw_plot(body: &DrawingArea<SVGBackend<'_>, Shift>, curves: &[Curve<'_>]) ->
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .axis_style(INK)
-        .label_style(("sans-serif", 14).into_font().color(&INK))
-        .axis_desc_style(("sans-serif", 15).into_font().color(&INK))
+        .label_style(("sans-serif", 16).into_font().color(&INK))
+        .axis_desc_style(("sans-serif", 17).into_font().color(&INK))
         .draw()?;
     for curve in curves {
         let points = points(curve.accuracy);
@@ -148,6 +160,37 @@ fn draw_plot(body: &DrawingArea<SVGBackend<'_>, Shift>, curves: &[Curve<'_>]) ->
             .collect();
         chart.draw_series(LineSeries::new(line, curve.colour.stroke_width(3)))?;
         chart.draw_series(dots)?;
+    }
+    if curves.len() > 1 {
+        draw_names(body, curves, |point| chart.plotting_area().map_coordinate(point))?;
+    }
+    Ok(())
+}
+
+/// Writes every curve's name at its end, in its colour. Where two curves end close to each other, the names move apart.
+fn draw_names(
+    body: &DrawingArea<SVGBackend<'_>, Shift>,
+    curves: &[Curve<'_>],
+    place: impl Fn(&(f64, f64)) -> (i32, i32),
+) -> Drawn {
+    let (left, top) = body.get_base_pixel();
+    let mut names: Vec<(i32, i32, &Curve<'_>)> = Vec::new();
+    for curve in curves {
+        if let Some(end) = points(curve.accuracy).last() {
+            let (x, y) = place(&(end.budget, end.accuracy));
+            names.push((x - left + 10, y - top, curve));
+        }
+    }
+    names.sort_by_key(|(_, y, _)| *y);
+    if let [(_, upper, _), (_, lower, _)] = names.as_mut_slice() {
+        let missing = (NAME_HEIGHT - (*lower - *upper)).max(0);
+        *upper -= missing / 2;
+        *lower += missing - missing / 2;
+    }
+    for (x, y, curve) in names {
+        let font = ("sans-serif", 17).into_font().style(FontStyle::Bold);
+        let style = font.color(&curve.colour).pos(Pos::new(HPos::Left, VPos::Center));
+        body.draw(&Text::new(curve.name, (x, y), style))?;
     }
     Ok(())
 }
@@ -201,7 +244,7 @@ fn points(accuracy: &Accuracy) -> Vec<Point> {
     points
 }
 
-/// Budgets to write at the axis: all, or as many as fit, the largest always among them.
+/// The budgets that are written at the axis: all, or as many as fit, always with the largest.
 fn ticks(budgets: &[u32]) -> Vec<f64> {
     let stride = budgets.len().div_ceil(MOST_TICKS).max(1);
     let mut ticks: Vec<f64> = budgets

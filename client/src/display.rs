@@ -15,10 +15,10 @@ use crate::report::push_step;
 /// A plain line per step would drown a log where steps take milliseconds; the last step is always shown.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the figures go.
+/// Where a display writes to, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// A progress bar on standard error, what stays above it.
+    /// A progress bar on standard error, with the lines that stay above it.
     Bar,
     /// Plain lines on standard output.
     Lines,

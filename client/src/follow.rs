@@ -9,24 +9,24 @@ use tonic::Status;
 use crate::job_view::has_ended;
 use crate::learner::{Learner, is_unreachable};
 
-/// After so long without an event the job is asked for: a long step is silent, and so is a learner that hangs.
+/// Without an event for so long we ask for the job itself: a long step is silent, and so is a learner that hangs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the last events of a job that has ended are waited for after a break.
+/// After a break, how long we wait for the last events of a job that has ended.
 const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long `anytime watch` waits for a learner that went away.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Takes what happens to a job.
+/// Receives what happens to a job.
 pub trait EventSink {
     /// A new event, each once and in order.
     ///
     /// # Errors
-    /// If it cannot be shown; that ends the following.
+    /// If the event cannot be shown; then the job is followed no further.
     fn event(&mut self, event: &v1::JobEvent) -> anyhow::Result<()>;
 
-    /// Something about the connection, for people.
+    /// A notice about the connection, for people.
     fn notice(&mut self, text: &str);
 }
 

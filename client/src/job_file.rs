@@ -81,7 +81,7 @@ pub fn read_one(file: Option<&PathBuf>, changes: &OverrideArgs) -> Result<v1::Jo
     let files: Vec<PathBuf> = file.cloned().into_iter().collect();
     let last = read_all(&files, changes)?.pop();
     last.map(|job| job.spec)
-        .ok_or_else(|| ExitError::configuration("allowed: a job file or --preset"))
+        .ok_or_else(|| ExitError::configuration("there is no job to take: give a job file or --preset"))
 }
 
 /// Checks the text of a job file; `name` is what messages call it.

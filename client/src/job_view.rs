@@ -6,9 +6,9 @@ use anytime_proto::v1::job_event::Event;
 use anytime_service::exit::{ExitError, FAILED, INTERRUPTED};
 use serde_json::{Value, json};
 
-use crate::report::{anytime_interval, intervals, with_interval};
+use crate::accuracy::{anytime_interval, intervals, with_interval};
 
-/// Whether nothing more will happen to the job.
+/// Whether the job has ended, in whatever way.
 pub fn has_ended(job: &v1::Job) -> bool {
     matches!(
         job.state(),
@@ -16,7 +16,7 @@ pub fn has_ended(job: &v1::Job) -> bool {
     )
 }
 
-/// How the client ends when the job it followed has ended so.
+/// Turns the end of a job that was followed into the end of the client.
 ///
 /// # Errors
 /// [`ExitError`] of a job that failed or was cancelled.
@@ -34,12 +34,12 @@ pub fn conclude(job: &v1::Job) -> Result<(), ExitError> {
     }
 }
 
-/// What the job does; unspecified where the learner said nothing.
+/// The kind of a job; unspecified if the learner did not say.
 pub fn kind(job: &v1::Job) -> v1::JobKind {
     job.spec.as_ref().map(v1::JobSpec::kind).unwrap_or_default()
 }
 
-/// The steps it will have done.
+/// The number of steps that the job will have done at its end.
 pub fn total_steps(job: &v1::Job) -> u64 {
     if job.total_steps > 0 {
         return job.total_steps;
@@ -96,7 +96,7 @@ pub fn event_json(event: &v1::JobEvent) -> Value {
     object
 }
 
-/// One step's figures in a line. What a kind of job does not have is left out.
+/// One step's figures in a line, without those that this kind of job does not have.
 pub fn step_line(step: &v1::StepMetrics) -> String {
     let mut parts = Vec::new();
     if !step.reward_per_budget.is_empty() {

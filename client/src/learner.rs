@@ -1,4 +1,4 @@
-//! The learner's job service with a deadline on every call and exit codes for its errors.
+//! Calls the learner's job service: every call has a deadline, and every error an exit code.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_service::channel::{Backoff, lazy_channel};
 use anytime_service::exit::{self, ExitError};
+use anytime_service::peer::with_deadline;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
@@ -54,8 +55,8 @@ impl Learner {
                 request_id: request_id.to_owned(),
                 spec: Some(spec.clone()),
             };
-            match within(SUBMIT_TIMEOUT, self.client.submit(request)).await {
-                Ok(response) => return Ok(response.into_inner()),
+            match with_deadline(SUBMIT_TIMEOUT, self.client.submit(request)).await {
+                Ok(response) => return Ok(response),
                 Err(status) if is_unavailable(&status) && tries < SUBMIT_TRIES => {
                     tries += 1;
                     tokio::time::sleep(backoff.pause()).await;
@@ -73,10 +74,8 @@ impl Learner {
         let request = v1::GetJobRequest {
             job_id: job_id.to_owned(),
         };
-        let response = within(CALL_TIMEOUT, self.client.get(request)).await;
-        response
-            .map(tonic::Response::into_inner)
-            .map_err(|status| self.explain(&status))
+        let response = with_deadline(CALL_TIMEOUT, self.client.get(request)).await;
+        response.map_err(|status| self.explain(&status))
     }
 
     /// All jobs, newest first.
@@ -84,9 +83,9 @@ impl Learner {
     /// # Errors
     /// If the learner does not answer.
     pub async fn list(&mut self) -> anyhow::Result<Vec<v1::Job>> {
-        let response = within(CALL_TIMEOUT, self.client.list(v1::ListJobsRequest {})).await;
+        let response = with_deadline(CALL_TIMEOUT, self.client.list(v1::ListJobsRequest {})).await;
         response
-            .map(|response| response.into_inner().jobs)
+            .map(|response| response.jobs)
             .map_err(|status| self.explain(&status))
     }
 
@@ -98,13 +97,11 @@ impl Learner {
         let request = v1::CancelJobRequest {
             job_id: job_id.to_owned(),
         };
-        let response = within(CALL_TIMEOUT, self.client.cancel(request)).await;
-        response
-            .map(tonic::Response::into_inner)
-            .map_err(|status| self.explain(&status))
+        let response = with_deadline(CALL_TIMEOUT, self.client.cancel(request)).await;
+        response.map_err(|status| self.explain(&status))
     }
 
-    /// What an evaluation of the job generated: the line of one problem, or the list of all.
+    /// Looks up what an evaluation of the job generated: the line of one problem, or the list of all problems.
     ///
     /// # Errors
     /// A job, step or problem that is not there has the configuration code.
@@ -119,20 +116,18 @@ impl Learner {
             step,
             problem: problem.map(str::to_owned),
         };
-        let response = within(GENERATIONS_TIMEOUT, self.client.generations(request)).await;
-        response
-            .map(tonic::Response::into_inner)
-            .map_err(|status| self.explain(&status))
+        let response = with_deadline(GENERATIONS_TIMEOUT, self.client.generations(request)).await;
+        response.map_err(|status| self.explain(&status))
     }
 
-    /// Opens the stream of a job's events. The bare status: the caller decides which errors it survives.
+    /// Opens the stream of a job's events. It returns the bare status, because the caller decides which errors it
+    /// survives.
     pub(crate) async fn watch(&mut self, job_id: &str, after: u64) -> Result<Streaming<v1::JobEvent>, Status> {
         let request = v1::WatchJobRequest {
             job_id: job_id.to_owned(),
             after,
         };
-        let response = within(CALL_TIMEOUT, self.client.watch(request)).await?;
-        Ok(response.into_inner())
+        with_deadline(CALL_TIMEOUT, self.client.watch(request)).await
     }
 
     fn explain(&self, status: &Status) -> anyhow::Error {
@@ -161,7 +156,7 @@ fn is_unavailable(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || is_transport
 }
 
-/// The innermost cause: "connection refused" says more than "transport error".
+/// The innermost cause of an error, because "connection refused" says more than "transport error".
 fn root_cause(status: &Status) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
     let mut text = status.message().to_owned();
@@ -170,14 +165,4 @@ fn root_cause(status: &Status) -> String {
         cause = error.source();
     }
     text
-}
-
-async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(result) => result,
-        Err(_) => Err(Status::deadline_exceeded(format!(
-            "no answer within {} s",
-            limit.as_secs()
-        ))),
-    }
 }

@@ -1,10 +1,11 @@
 //! The command line: submits and watches jobs over gRPC, and runs whole jobs on this machine with every process as a
 //! child. Follow a job file: [`job_file`] checks it, [`learner`] submits it, [`follow`] watches it, [`display`] shows
-//! it, [`report`] and [`curves`] say what came of it, [`show`] what was generated. [`local`] starts the processes that it
-//! needs, [`demo`] makes a job out of nothing; [`presets`] are jobs of the paper, [`overrides`] changes single settings,
-//! and [`study`] compares methods over seeds.
+//! it, [`report`] and [`curves`] say what came of it, and [`show`] prints what was generated. [`local`] starts the
+//! processes that a job needs, [`tasks`] makes problems and a small model, and [`demo`] trains it on them. [`presets`]
+//! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds.
 #![deny(unsafe_code)]
 
+pub mod accuracy;
 pub mod arguments;
 mod commands;
 pub mod curves;
@@ -22,5 +23,6 @@ pub mod presets;
 pub mod report;
 pub mod show;
 pub mod study;
+pub mod tasks;
 
 pub use commands::run;

@@ -5,41 +5,26 @@ use std::process::ExitCode;
 
 use anytime::arguments::Cli;
 use anytime_service::exit::{self, ExitError};
-use clap::Parser;
-use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
-    let result = run(cli);
+    let result = run(exit::parse_or_exit::<Cli>());
     if let Err(error) = &result
         && is_broken_pipe(error)
     {
-        // The reader of our output has seen enough (`anytime list | head`): no error of ours.
+        // The reader of our output has seen enough (`anytime list | head`), which is no error.
         return ExitCode::SUCCESS;
     }
     exit::conclude(result)
 }
 
-/// One thread: the client only waits for others. It also has to be one, because the kernel ties a child's death signal
-/// to the thread that started the child.
+/// One thread is enough, because the client only waits for others. It also must be one: the kernel ties a child's death
+/// signal to the thread that started the child.
 fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(anytime::run(cli));
     // A look-up of a host name may still be running; nothing is left to wait for.
     runtime.shutdown_background();
     result
-}
-
-/// Help and version are answers; anything else clap reports is bad configuration.
-fn usage(error: &clap::Error) -> ExitCode {
-    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if error.print().is_err() || is_answer {
-        return ExitCode::SUCCESS;
-    }
-    ExitCode::from(exit::CONFIGURATION)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,5 +1,5 @@
-//! `--preset` and `--set`: what changes a job before it is checked. A later layer replaces single settings of an earlier
-//! one (lists as a whole): preset → job file → `--set`, in this order.
+//! `--preset` and `--set`, which change a job before it is checked. The layers are preset, job file and `--set`; a
+//! later layer replaces single settings of the earlier ones, and lists as a whole.
 
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
@@ -18,24 +18,36 @@ pub struct OverrideArgs {
     pub set: Vec<String>,
 }
 
-/// Reads one `KEY=VALUE` into nested tables. A value that is no TOML and does not begin like a list, a table or a quoted
-/// text is a text.
+/// Reads one `KEY=VALUE` into nested tables. A value that is no TOML and does not begin like a list, a table or a
+/// quoted text is a text.
 ///
-/// # Errors
-/// [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does not exist or
-/// has another type, by name.
+/// # Errors [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does
+/// not exist or has another type, by name.
 pub fn parse(text: &str) -> Result<Table, ExitError> {
-    let Some((key, value)) = text.split_once('=') else {
-        let message = format!("--set {text}: allowed: KEY=VALUE, such as training.steps=10");
-        return Err(ExitError::configuration(message));
-    };
-    let key = key.trim();
-    let table = nested(key, parse_value(value.trim()).map_err(|error| bad(key, &error))?)?;
+    let (key, table) = parse_table(text)?;
     check_names(key, &table)?;
     Ok(table)
 }
 
-/// Settings by dotted names or in sections, as a study file has them, as nested tables.
+fn parse_table(text: &str) -> Result<(&str, Table), ExitError> {
+    let Some((key, value)) = text.split_once('=') else {
+        let message = format!("--set {text} has no `=`: a setting is written KEY=VALUE, such as training.steps=10");
+        return Err(ExitError::configuration(message));
+    };
+    let key = key.trim();
+    let table = nested(key, parse_value(value.trim()).map_err(|error| bad(key, &error))?)?;
+    Ok((key, table))
+}
+
+/// The same without looking whether the setting exists, for whoever knows only a part of its name.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code: no `=`, an empty name or a broken value.
+pub fn parse_loose(text: &str) -> Result<Table, ExitError> {
+    parse_table(text).map(|(_, table)| table)
+}
+
+/// Turns the settings of a study file, which may have dotted names or stand in sections, into nested tables.
 ///
 /// # Errors
 /// As [`parse`].
@@ -45,7 +57,7 @@ pub fn from_dotted(settings: &Table) -> Result<Table, ExitError> {
     Ok(all)
 }
 
-/// One setting at a time, so that an error has its whole name.
+/// Adds one setting at a time, so that an error can name it in full.
 fn add_settings(all: &mut Table, prefix: &str, settings: &Table) -> Result<(), ExitError> {
     for (name, value) in settings {
         let key = format!("{prefix}{name}");
@@ -102,7 +114,7 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     let mut value = value;
     for part in key.rsplit('.') {
         if part.is_empty() {
-            return Err(bad(key, "allowed: a name such as training.steps"));
+            return Err(bad(key, "this is no name of a setting such as training.steps"));
         }
         let mut table = Table::new();
         table.insert(part.to_owned(), value);
@@ -110,11 +122,11 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     }
     match value {
         Value::Table(table) => Ok(table),
-        _ => Err(bad(key, "allowed: a name such as training.steps")),
+        _ => Err(bad(key, "this is no name of a setting such as training.steps")),
     }
 }
 
-/// A job of this one setting finds what does not exist without a word about the others.
+/// Reads the one setting as a whole job, so that the error about a name that does not exist says nothing of others.
 fn check_names(key: &str, table: &Table) -> Result<(), ExitError> {
     match v1::JobSpec::deserialize(table.clone()) {
         Ok(_) => Ok(()),

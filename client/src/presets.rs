@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::demo::{JobFiles, TaskName};
 use crate::overrides::merge;
+use crate::tasks::{JobFiles, TaskName};
 
 macro_rules! embedded {
     ($directory:literal, $($name:literal),+ $(,)?) => {
@@ -21,7 +21,7 @@ macro_rules! embedded {
     };
 }
 
-/// (name, text), in the order of `anytime presets`.
+/// The name and the text of every base, in the order of `anytime presets`.
 const BASES: [(&str, &str); 5] = embedded!(
     "bases",
     "r1-distill-1.5b-8k",
@@ -31,7 +31,8 @@ const BASES: [(&str, &str); 5] = embedded!(
     "smollm2-sums",
 );
 
-/// (name, text), in the order of the paper's script; then its baselines alone, and the related work.
+/// The name and the text of every method: first those of the paper's script in its order, then the paper's baselines
+/// alone, then the related work.
 const METHODS: [(&str, &str); 16] = embedded!(
     "methods",
     "grpo",
@@ -56,9 +57,9 @@ const METHODS: [(&str, &str); 16] = embedded!(
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum BudgetChoice {
-    /// All of the base.
+    /// All budgets of the base.
     All,
-    /// The largest of the base (`n_budget_support=1` in the reference).
+    /// Only the largest budget of the base (`n_budget_support=1` in the reference).
     Last,
 }
 
@@ -68,7 +69,7 @@ struct BaseFile {
     description: String,
     /// A base whose settings lie under these.
     like: Option<String>,
-    /// Whose data, and warm start where it has one.
+    /// The task that makes the data, and the warm start where it has one.
     task: Option<TaskName>,
     #[serde(default)]
     job: Table,
@@ -86,11 +87,11 @@ struct MethodFile {
 /// A model, a task and their hyper-parameters.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// As presets name it.
+    /// Its part of a preset's name.
     pub name: &'static str,
-    /// One line.
+    /// One line for the list of presets.
     pub description: String,
-    /// Whose data it trains on, where the project makes them.
+    /// The task whose data it trains on; none if the data are not made by this project.
     pub task: Option<TaskName>,
     job: Table,
 }
@@ -98,9 +99,9 @@ pub struct Base {
 /// A row of the paper's experiments.
 #[derive(Clone, Debug)]
 pub struct Method {
-    /// As presets name it.
+    /// Its part of a preset's name.
     pub name: &'static str,
-    /// One line.
+    /// One line for the list of presets.
     pub description: String,
     budgets: BudgetChoice,
     job: Table,
@@ -164,19 +165,19 @@ impl Method {
     }
 }
 
-/// `BASE/METHOD` in its two parts.
+/// Splits `BASE/METHOD` into its two parts.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code.
 pub fn split_name(name: &str) -> Result<(&str, &str), ExitError> {
     name.split_once('/').ok_or_else(|| {
-        let message = format!("preset {name}: allowed: BASE/METHOD as `anytime presets` lists them");
+        let message = format!("preset `{name}` has no `/`: a preset is BASE/METHOD, and `anytime presets` lists them");
         ExitError::configuration(message)
     })
 }
 
-/// The job of a base and a method. `for_all` are settings over the base and under the method, `for_method` over all; the
-/// paths of files are not looked at.
+/// Makes the job of a base and a method. The settings `for_all` replace those of the base and give way to the method;
+/// those `for_method` replace all others. Whether the files of the job exist is not checked.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code and the setting that cannot work.
@@ -243,7 +244,10 @@ fn find(
     let found = entries.iter().find(|(known, _)| *known == name);
     found.copied().ok_or_else(|| {
         let names: Vec<&str> = entries.iter().map(|(known, _)| *known).collect();
-        ExitError::configuration(format!("preset {what} {name}: allowed: {}", names.join(", ")))
+        ExitError::configuration(format!(
+            "there is no preset {what} `{name}`; there are {}",
+            names.join(", ")
+        ))
     })
 }
 

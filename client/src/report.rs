@@ -7,11 +7,12 @@ use anytime_proto::v1;
 use anytime_proto::{ShortName, v1::JobKind};
 use serde::Serialize;
 
+use crate::accuracy::{Accuracy, rate, with_interval};
 use crate::curves;
 use crate::job_view::kind;
 use crate::output::{make_directory, write_whole};
 
-/// `report.json`.
+/// The report of a job, as `report.json` holds it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The learner's id of the job.
@@ -20,7 +21,7 @@ pub struct Report {
     pub name: String,
     /// train, sft or evaluate.
     pub kind: String,
-    /// How the job ended, or what it does.
+    /// The state of the job: how it ended, or how far it is.
     pub state: String,
     /// Accuracy of the weights the job started from; null where they were not evaluated.
     pub before: Option<Accuracy>,
@@ -28,7 +29,7 @@ pub struct Report {
     pub after: Option<Accuracy>,
     /// The last finished step.
     pub steps: u64,
-    /// Wall time spent running.
+    /// Wall time that the job spent running, in seconds.
     pub seconds: f64,
     /// Generated tokens per second over all steps that were seen (sft: trained tokens); null before the first.
     pub tokens_per_second: Option<f64>,
@@ -40,114 +41,8 @@ pub struct Report {
     pub series: Vec<v1::StepMetrics>,
 }
 
-/// Accuracy of one set of weights.
-#[derive(Clone, Debug, Serialize)]
-pub struct Accuracy {
-    /// Thinking budgets in tokens, ascending.
-    pub budgets: Vec<u32>,
-    /// Mean score at each.
-    pub accuracy: Vec<f64>,
-    /// Half width of the 95 % interval of each, over problems, by the normal approximation.
-    pub ci95: Vec<f64>,
-    /// Lower end of the 95 % bootstrap interval of each, over problems.
-    pub accuracy_low: Vec<f64>,
-    /// Upper end.
-    pub accuracy_high: Vec<f64>,
-    /// Unweighted mean over the budgets.
-    pub anytime: f64,
-    /// Half width of its 95 % interval, by the normal approximation.
-    pub anytime_ci95: f64,
-    /// Lower end of its 95 % bootstrap interval.
-    pub anytime_low: f64,
-    /// Upper end.
-    pub anytime_high: f64,
-    /// At the largest budget.
-    #[serde(rename = "final")]
-    pub final_accuracy: f64,
-    /// How long the thinking was.
-    pub mean_thinking_tokens: f64,
-    /// Share of summaries in the form asked for.
-    pub formatted_share: f64,
-    /// Share of traces that ended their thinking themselves.
-    pub finished_share: f64,
-    /// Share of traces that were right at an earlier budget and are not at the largest.
-    pub overthinking_share: f64,
-    /// How many problems.
-    pub problems: u32,
-    /// Traces per problem.
-    pub samples: u32,
-    /// After which training step.
-    pub step: u64,
-    /// Wall time of the evaluation.
-    pub seconds: f64,
-    /// Generated tokens per second; null where nothing was timed.
-    pub tokens_per_second: Option<f64>,
-    /// File of what was generated, on the learner's file system; empty where none was kept.
-    pub generations: String,
-}
-
-impl From<&v1::EvaluationResult> for Accuracy {
-    fn from(result: &v1::EvaluationResult) -> Self {
-        let (accuracy_low, accuracy_high) = intervals(result).into_iter().unzip();
-        let (anytime_low, anytime_high) = anytime_interval(result);
-        Self {
-            budgets: result.budgets.clone(),
-            accuracy: result.accuracy.clone(),
-            ci95: result.ci95.clone(),
-            accuracy_low,
-            accuracy_high,
-            anytime: result.anytime,
-            anytime_ci95: result.anytime_ci95,
-            anytime_low,
-            anytime_high,
-            final_accuracy: result.r#final,
-            mean_thinking_tokens: result.mean_thinking_tokens,
-            formatted_share: result.formatted_share,
-            finished_share: result.finished_share,
-            overthinking_share: result.overthinking_share,
-            problems: result.problems,
-            samples: result.samples,
-            step: result.step,
-            seconds: result.seconds,
-            tokens_per_second: rate(result.generated_tokens as f64, result.seconds),
-            generations: result.generations.clone(),
-        }
-    }
-}
-
-/// The ends of each budget's interval. Jobs from before there was a bootstrap have half widths only.
-pub(crate) fn intervals(result: &v1::EvaluationResult) -> Vec<(f64, f64)> {
-    let is_whole = [&result.accuracy_low, &result.accuracy_high]
-        .iter()
-        .all(|ends| ends.len() == result.accuracy.len());
-    if is_whole {
-        let ends = result.accuracy_low.iter().zip(&result.accuracy_high);
-        return ends.map(|(low, high)| (*low, *high)).collect();
-    }
-    let half_widths = result.ci95.iter().chain(std::iter::repeat(&0.0));
-    let means = result.accuracy.iter().zip(half_widths);
-    means.map(|(mean, half_width)| around(*mean, *half_width)).collect()
-}
-
-/// The ends of the interval of the anytime accuracy.
-pub(crate) fn anytime_interval(result: &v1::EvaluationResult) -> (f64, f64) {
-    if result.accuracy_low.is_empty() {
-        return around(result.anytime, result.anytime_ci95);
-    }
-    (result.anytime_low, result.anytime_high)
-}
-
-fn around(mean: f64, half_width: f64) -> (f64, f64) {
-    ((mean - half_width).max(0.0), (mean + half_width).min(1.0))
-}
-
-/// A share with the ends of its interval.
-pub(crate) fn with_interval(mean: f64, (low, high): (f64, f64)) -> String {
-    format!("{mean:.3} [{low:.3}, {high:.3}]")
-}
-
 impl Report {
-    /// The report of a job; `series` is what was seen of its steps, in order.
+    /// Makes the report of a job; `series` are the steps of it that were seen, in order.
     pub fn new(job: &v1::Job, series: Vec<v1::StepMetrics>) -> Self {
         let (before, after) = before_and_after(job);
         let seen: &[v1::StepMetrics] = if series.is_empty() {
@@ -180,7 +75,7 @@ pub fn push_step(series: &mut Vec<v1::StepMetrics>, step: &v1::StepMetrics) {
     series.push(step.clone());
 }
 
-/// A train job's step 0 is what it started from. The weights of an evaluate job are nobody's beginning.
+/// A train job starts from the weights of step 0. An evaluate job has no before: its weights are not trained on.
 fn before_and_after(job: &v1::Job) -> (Option<Accuracy>, Option<Accuracy>) {
     if kind(job) == JobKind::Evaluate {
         return (None, job.evaluations.last().map(Accuracy::from));
@@ -190,7 +85,7 @@ fn before_and_after(job: &v1::Job) -> (Option<Accuracy>, Option<Accuracy>) {
     (before.map(Accuracy::from), after.map(Accuracy::from))
 }
 
-/// Steps weigh by their time, so that the figure is all tokens over all seconds.
+/// All tokens over all seconds: each step has the weight of its time.
 fn tokens_per_second(kind: JobKind, steps: &[v1::StepMetrics]) -> Option<f64> {
     let mut tokens = 0.0;
     let mut seconds = 0.0;
@@ -202,10 +97,6 @@ fn tokens_per_second(kind: JobKind, steps: &[v1::StepMetrics]) -> Option<f64> {
         };
     }
     rate(tokens, seconds)
-}
-
-fn rate(tokens: f64, seconds: f64) -> Option<f64> {
-    (seconds > 0.0 && tokens > 0.0).then(|| tokens / seconds)
 }
 
 /// The files of a report.
@@ -227,7 +118,7 @@ pub fn write(report: &Report, directory: &Path) -> anyhow::Result<ReportFiles> {
     let mut text = serde_json::to_string_pretty(report).context("report")?;
     text.push('\n');
     write_whole(&report_path, text)?;
-    let curves = match curves::draw(report)? {
+    let curves = match curves::draw(&report.name, report.before.as_ref(), report.after.as_ref())? {
         None => None,
         Some(svg) => {
             let curves_path = directory.join("curves.svg");

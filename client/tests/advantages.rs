@@ -243,7 +243,7 @@ async fn bad_input_is_refused_with_its_place() {
     let cases: [(&[&str], &str, &str); 23] = [
         (uniform, "", "standard input"),
         (uniform, "[]", "rewards"),
-        (uniform, "{}", "rewards: missing"),
+        (uniform, "{}", "no field `rewards`"),
         (uniform, r#"{"reward": []}"#, "reward"),
         (uniform, r#"{"rewards": []}"#, "rewards"),
         (uniform, r#"{"rewards": 3}"#, "rewards"),

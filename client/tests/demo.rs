@@ -4,10 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anytime::demo::{
-    CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, TaskName, job_specs, prepare, write_data, write_jobs, write_model,
-};
+use anytime::demo::{job_specs, prepare, write_jobs};
 use anytime::overrides::OverrideArgs;
+use anytime::tasks::{CUT_MARKER, END_MARKER, SUMMARY_MARKER, Sizes, TaskName, write_data, write_model};
 use anytime_proto::settings::{JobSettings, parse_job_file};
 use anytime_proto::v1;
 use serde_json::Value;
@@ -27,7 +26,7 @@ fn rows(path: &Path) -> Vec<HashMap<String, String>> {
         .collect()
 }
 
-/// Left to right and modulo 10, by another way than the generator's.
+/// Computes the chain from left to right modulo 10, in another way than the generator.
 fn evaluate(problem: &str) -> u32 {
     let characters: Vec<char> = problem.strip_suffix('=').unwrap().chars().collect();
     let mut value = characters[0].to_digit(10).unwrap() as i32;

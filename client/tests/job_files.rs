@@ -1,18 +1,10 @@
-//! Job files: what is refused, and that the reference says everything.
+//! Job files: what is refused, and that those of the repository and its README are valid.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use std::collections::BTreeSet;
-
-use anytime_proto::settings::{parse_job_file, with_defaults};
 use anytime_proto::v1;
-use prost::Message as _;
 use support::{anytime, repository, train_job, write};
-
-fn reference() -> String {
-    std::fs::read_to_string(repository().join("deploy/jobs/reference.toml")).unwrap()
-}
 
 #[tokio::test]
 async fn bad_settings_are_refused_by_name_before_anything_is_contacted() {
@@ -80,79 +72,30 @@ async fn every_job_file_of_the_repository_is_valid() {
     }
 }
 
-#[test]
-fn the_reference_holds_the_defaults() {
-    let written = parse_job_file(&reference()).unwrap();
-    let required = v1::JobSpec {
-        name: written.name.clone(),
-        kind: written.kind,
-        model: Some(v1::ModelSpec {
-            path: written.model.clone().unwrap().path,
-            ..Default::default()
-        }),
-        data: Some(v1::DataSpec {
-            path: written.data.clone().unwrap().path,
-            ..Default::default()
-        }),
-        training: Some(v1::TrainingSpec {
-            steps: written.training.unwrap().steps,
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    assert_eq!(written, with_defaults(&required));
-}
-
-/// The settings of every section, from the descriptors of the messages themselves.
-fn settings_in_proto() -> BTreeSet<String> {
-    let files = prost_types::FileDescriptorSet::decode(anytime_proto::FILE_DESCRIPTORS).unwrap();
-    let messages: Vec<_> = files.file.iter().flat_map(|file| &file.message_type).collect();
-    let fields = |name: &str| {
-        messages
-            .iter()
-            .find(|message| message.name() == name)
-            .unwrap()
-            .field
-            .clone()
-    };
-    let mut settings = BTreeSet::new();
-    for field in fields("JobSpec") {
-        let Some(message) = field
-            .type_name()
-            .strip_prefix(".anytime.v1.")
-            .filter(|name| name.ends_with("Spec"))
-        else {
-            settings.insert(field.name().to_owned());
-            continue;
-        };
-        settings.extend(
-            fields(message)
-                .iter()
-                .map(|inner| format!("{}.{}", field.name(), inner.name())),
-        );
-    }
-    settings
-}
-
-#[test]
-fn the_reference_names_every_setting_and_says_something_about_each_section() {
-    let mut section = String::new();
-    let mut named = BTreeSet::new();
-    for line in reference().lines() {
-        if let Some(name) = line.strip_prefix('[') {
-            section = format!("{}.", name.trim_end_matches(']'));
-            continue;
-        }
-        let line = line.strip_prefix("# ").unwrap_or(line);
-        let Some((name, _)) = line.split_once(" = ") else {
-            continue;
-        };
-        if name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        {
-            named.insert(format!("{section}{name}"));
+/// The TOML blocks of a page.
+fn toml_blocks(page: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
+    for line in page.lines() {
+        match &mut block {
+            Some(_) if line.trim_start().starts_with("```") => blocks.extend(block.take()),
+            Some(text) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            None if line.trim() == "```toml" => block = Some(String::new()),
+            None => {}
         }
     }
-    assert_eq!(named, settings_in_proto());
+    blocks
+}
+
+/// Deserialising refuses sections and settings that do not exist.
+#[test]
+fn what_the_readme_shows_of_job_files_exists() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    for block in toml_blocks(&readme) {
+        let read = toml::from_str::<v1::JobSpec>(&block);
+        assert!(read.is_ok(), "{}\n{block}", read.unwrap_err());
+    }
 }

@@ -1,4 +1,5 @@
-//! `anytime local` with programs that only pretend: what is started, what is mended, and that nothing is left behind.
+//! `anytime local` with programs that only pretend: which processes are started and started again, and that none is
+//! left behind.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -369,6 +370,7 @@ async fn an_unreachable_redis_or_a_missing_program_is_refused() {
     let ended = output_of(command).await;
     assert_eq!(ended.code, 69, "{}", ended.stderr);
     assert!(ended.stderr.contains("Redis"), "{}", ended.stderr);
+    assert!(!stage.path("runs").exists());
     std::fs::remove_file(stage.path("bin/anytime-actor")).unwrap();
     let ended = stage.run(&[]).await;
     assert!(

@@ -51,6 +51,10 @@ fn job(kind: v1::JobKind, evaluations: Vec<v1::EvaluationResult>) -> v1::Job {
     }
 }
 
+fn picture(report: &Report) -> Option<String> {
+    curves::draw(&report.name, report.before.as_ref(), report.after.as_ref()).unwrap()
+}
+
 fn trained() -> v1::Job {
     let budgets = [6, 12, 18, 24];
     let evaluations = vec![
@@ -124,7 +128,7 @@ fn what_was_not_measured_is_null() {
     let nothing = Report::new(&job(v1::JobKind::Sft, Vec::new()), Vec::new());
     let document: Value = serde_json::to_value(&nothing).unwrap();
     assert!(document["before"].is_null() && document["tokens_per_second"].is_null());
-    assert!(curves::draw(&nothing).unwrap().is_none());
+    assert!(picture(&nothing).is_none());
 }
 
 #[test]
@@ -181,19 +185,25 @@ fn the_table_has_a_row_per_budget() {
 
 #[test]
 fn the_picture_shows_both_curves_with_their_bands() {
-    let svg = curves::draw(&Report::new(&trained(), Vec::new())).unwrap().unwrap();
+    let svg = picture(&Report::new(&trained(), Vec::new())).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     for text in [
         "before: anytime 0.570",
         "after: anytime 0.865",
         "thinking budget (tokens)",
-        "#E69F00",
+        "#D55E00",
         "#0072B2",
     ] {
         assert!(svg.contains(text), "{text}");
     }
     assert_eq!(svg.matches("<polygon").count(), 2, "a band each");
     assert_eq!(svg.matches("<circle").count(), 8, "a point per budget each");
+    for name in ["before", "after"] {
+        assert!(
+            svg.lines().any(|line| line.trim() == name),
+            "{name} stands at its curve"
+        );
+    }
     for budget in ["6", "12", "18", "24"] {
         assert!(
             svg.lines().any(|line| line.trim() == budget),
@@ -210,7 +220,7 @@ fn many_budgets_do_not_crowd_the_axis() {
         &job(v1::JobKind::Evaluate, vec![evaluation(0, &budgets, &accuracy)]),
         Vec::new(),
     );
-    let svg = curves::draw(&report).unwrap().unwrap();
+    let svg = picture(&report).unwrap();
     let at_axis = budgets
         .iter()
         .filter(|budget| svg.lines().any(|line| line.trim() == budget.to_string()))

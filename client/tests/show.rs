@@ -1,4 +1,4 @@
-//! `anytime show` through the binary: directories on disk, a learner, and what is said where nothing is found.
+//! `anytime show` through the binary: from directories on disk, from a learner, and its errors where nothing is found.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Studies: what is refused, what the repository's studies stand for, and what a report says.
+//! Studies: which are refused, which runs the repository's studies stand for, and what a report says.
 #![allow(clippy::unwrap_used)]
 
 mod support;

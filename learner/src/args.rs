@@ -1,11 +1,8 @@
 //! The command line of `anytime-learner`.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use anytime_service::exit;
 use anytime_service::telemetry::TelemetryArgs;
 use clap::Parser;
 
@@ -42,22 +39,6 @@ pub struct Args {
 }
 
 impl Args {
-    /// Parses a command line. Help and errors are printed; the exit code says which it was.
-    ///
-    /// # Errors
-    /// The code to exit with.
-    pub fn parse_or_exit_code(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
-        Self::try_parse_from(arguments).map_err(|error| {
-            // With standard error closed there is nobody left to tell.
-            let _ = error.print();
-            if error.use_stderr() {
-                ExitCode::from(exit::CONFIGURATION)
-            } else {
-                ExitCode::SUCCESS
-            }
-        })
-    }
-
     /// The part of the command line that the server needs.
     pub fn config(&self) -> LearnerConfig {
         LearnerConfig {

@@ -1,7 +1,6 @@
 //! The process `anytime-learner`.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,11 +9,8 @@ use anytime_learner::{run as job, server};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
 
-fn main() -> ExitCode {
-    let args = match Args::parse_or_exit_code(std::env::args_os()) {
-        Ok(args) => args,
-        Err(exit_code) => return exit_code,
-    };
+fn main() {
+    let args = exit::parse_or_exit::<Args>();
     exit::conclude_now(run(&args))
 }
 

@@ -5,7 +5,7 @@
 //! are drawn from π_IS: half of a group's end their thinking with the first token, half go on, each first token having
 //! probability 0.5 (importance sampling), and all later tokens are the policy's.
 //!
-//! R̄_ref is state. δ = 0.05, K = 16 and 16 traces per problem are the paper's. A response without thinking consists of
+//! The learner measures and keeps R̄_ref. δ = 0.05, K = 16 and 16 traces per problem are the paper's. A response without thinking consists of
 //! the end marker and the summary. Where this differs: the paper's thinking half starts with one given word; here its
 //! first token is drawn from the policy without the end marker's first token, with log-probability log 0.5 plus that of
 //! the draw. An end marker of several tokens has log 0.5 at its first and 0 at the others.
@@ -19,113 +19,89 @@ use std::collections::BTreeMap;
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::Objective;
 use super::responses::{self, lay_out_responses};
 use super::scores::ScoreTable;
-use super::state::{InvalidState, named, read_named};
 use super::targets::TraceTargets;
+use super::{Objective, RolloutNeeds, StepContext};
 
-const NAME: &str = "adaptthink";
-
-/// See the module. Its numbers are those of the job's settings.
+/// AdaptThink: accuracy and a bonus for leaving the thinking out, against the accuracy of the starting weights.
 #[derive(Clone, Debug)]
-pub struct AdaptThink {
+pub(crate) struct AdaptThink {
     settings: ObjectiveSettings,
-    no_thinking_bonus: f64,
-    reference_samples: u32,
-    sequence_ratio: bool,
-    state: State,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct State {
-    /// R̄_ref by problem id.
-    reference: BTreeMap<String, f64>,
+    own: v1::AdaptThinkSpec,
+    /// R̄_ref of this step's problems, by problem id.
+    references: BTreeMap<String, f64>,
 }
 
 impl AdaptThink {
-    /// Of the settings it takes the summary's weight.
-    pub fn new(
-        settings: &ObjectiveSettings,
-        no_thinking_bonus: f64,
-        reference_samples: u32,
-        sequence_ratio: bool,
-    ) -> Self {
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::AdaptThinkSpec) -> Self {
         Self {
             settings: settings.clone(),
-            no_thinking_bonus,
-            reference_samples,
-            sequence_ratio,
-            state: State::default(),
+            own: *own,
+            references: BTreeMap::new(),
         }
     }
 }
 
 impl Objective for AdaptThink {
-    /// A group whose problem has no reference accuracy teaches nothing; [`Objective::needs_reference`] says which these
-    /// are.
+    fn needs(&self, traces: u32) -> RolloutNeeds {
+        RolloutNeeds {
+            no_thinking_traces: traces / 2,
+            reference_samples: Some(self.own.reference_samples()),
+            sequence_ratio: self.own.sequence_ratio(),
+        }
+    }
+
+    fn begin_step(&mut self, step: &StepContext<'_>) {
+        let of_group = |group: &&v1::ScoredGroup| {
+            let reference = step.references.get(&group.problem_id)?;
+            Some((group.problem_id.clone(), *reference))
+        };
+        self.references = step.groups.iter().filter_map(of_group).collect();
+    }
+
+    /// A group whose problem has no reference accuracy teaches nothing.
     fn targets(&mut self, group: &v1::ScoredGroup) -> Vec<TraceTargets> {
         let table = ScoreTable::of_group(group);
         let rewards = responses::rewards(&table, |trace, score| {
             let bonus = if table.is_without_thinking(trace) {
-                self.no_thinking_bonus
+                self.own.no_thinking_bonus()
             } else {
                 0.0
             };
             score + bonus
         });
-        let reference = self.state.reference.get(&group.problem_id).copied();
+        let reference = self.references.get(&group.problem_id).copied();
         let baselines = vec![reference.unwrap_or(0.0); rewards.len()];
         let scale = if reference.is_some() { 1.0 } else { 0.0 };
         let analysis = responses::analyse(&self.settings, &table, &rewards, &baselines, scale);
         lay_out_responses(&self.settings, group, &analysis)
-    }
-
-    fn no_thinking_traces(&self, traces: u32) -> u32 {
-        traces / 2
-    }
-
-    fn sequence_ratio(&self) -> bool {
-        self.sequence_ratio
-    }
-
-    fn reference_samples(&self) -> Option<u32> {
-        Some(self.reference_samples)
-    }
-
-    fn needs_reference(&self, problem_id: &str) -> bool {
-        !self.state.reference.contains_key(problem_id)
-    }
-
-    fn add_references(&mut self, accuracies: BTreeMap<String, f64>) {
-        self.state.reference.extend(accuracies);
-    }
-
-    fn state(&self) -> Option<Value> {
-        Some(named(NAME, &self.state))
-    }
-
-    fn restore(&mut self, state: Value) -> Result<(), InvalidState> {
-        self.state = read_named(NAME, state)?;
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Response, group, thinking_advantages};
+    use crate::testing::{Response, Settings, group, settings, thinking_advantages};
 
     fn objective() -> Box<dyn Objective> {
-        let spec = v1::ObjectiveSpec {
-            name: Some(NAME.to_owned()),
+        let own = v1::AdaptThinkSpec {
             no_thinking_bonus: Some(0.25),
             ..Default::default()
         };
-        crate::objective(&ObjectiveSettings::try_new(&spec, &[20]).expect("valid"))
+        crate::objective(&settings(Settings::Adaptthink(own), &[20]))
+    }
+
+    fn targets(objective: &mut dyn Objective, references: &[(&str, f64)]) -> Vec<TraceTargets> {
+        let group = responses();
+        let references = references.iter().map(|(id, accuracy)| ((*id).to_owned(), *accuracy));
+        objective.begin_step(&StepContext {
+            groups: &[&group],
+            references: &references.collect(),
+        });
+        objective.targets(&group)
     }
 
     fn responses() -> v1::ScoredGroup {
@@ -144,9 +120,7 @@ mod tests {
 
     #[test]
     fn accuracy_and_bonus_stand_against_the_reference() {
-        let mut objective = objective();
-        objective.add_references(BTreeMap::from([("seven".to_owned(), 0.75)]));
-        let targets = objective.targets(&responses());
+        let targets = targets(&mut *objective(), &[("seven", 0.75), ("eight", 0.0)]);
         // 1 + δ − 0.75, δ − 0.75, 1 − 0.75, −0.75.
         assert_eq!(thinking_advantages(&targets), [0.5, -0.5, 0.25, -0.75]);
         // The end marker and the summary, all of one response.
@@ -154,38 +128,30 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_group_does_not_think_and_problems_need_a_reference_once() {
-        let mut objective = objective();
-        assert_eq!(
-            (objective.no_thinking_traces(16), objective.reference_samples()),
-            (8, Some(16))
-        );
-        assert!(objective.needs_reference("seven"));
-        assert!(
-            objective
-                .targets(&responses())
-                .iter()
-                .all(|trace| trace.advantages.iter().all(|a| *a == 0.0))
-        );
-        objective.add_references(BTreeMap::from([("seven".to_owned(), 0.75)]));
-        assert!(!objective.needs_reference("seven"));
+    fn half_of_a_group_does_not_think() {
+        let needs = objective().needs(16);
+        let expected = RolloutNeeds {
+            no_thinking_traces: 8,
+            reference_samples: Some(16),
+            sequence_ratio: true,
+        };
+        assert_eq!(needs, expected);
     }
 
     #[test]
-    fn references_outlive_a_restart_and_no_other_state_is_taken() {
-        let mut before = objective();
-        before.add_references(BTreeMap::from([
-            ("seven".to_owned(), 0.75),
-            ("8".to_owned(), 1.0 / 3.0),
-        ]));
-        let mut after = objective();
-        let text = before.state().expect("it remembers").to_string();
-        after
-            .restore(serde_json::from_str(&text).expect("JSON"))
-            .expect("its own");
-        assert_eq!(after.state(), before.state());
-        assert_eq!(after.targets(&responses()), before.targets(&responses()));
+    fn a_problem_without_reference_teaches_nothing() {
+        let mut objective = objective();
+        targets(&mut *objective, &[("seven", 0.75)]);
+        let without = targets(&mut *objective, &[("eight", 0.75)]);
+        let mut advantages = without.iter().flat_map(|trace| &trace.advantages);
+        assert!(advantages.all(|advantage| *advantage == 0.0));
+    }
+
+    #[test]
+    fn it_keeps_no_state_and_takes_none() {
+        let mut objective = objective();
+        assert_eq!(objective.state(), None);
         let foreign = serde_json::json!({"name": "short_rl", "best_accuracy": 0.5});
-        assert!(after.restore(foreign).is_err());
+        assert!(objective.restore(foreign).is_err());
     }
 }

@@ -4,32 +4,39 @@
 //! The summary policy is trained on its own, each summary against the others of its node (equation 10). As in Dr.GRPO
 //! nothing is divided by a standard deviation or by a length.
 
-use anytime_proto::settings::ObjectiveSettings;
+use anytime_proto::settings::{ObjectiveSettings, spell_out_prior};
 use anytime_proto::v1;
 
 use super::baselines::{mean_over_group, mean_over_others, previous_budgets_value, reward_to_go, share_of_previous};
-use super::length::penalised;
+use super::length::LengthPenalty;
 use super::scores::ScoreTable;
 use super::targets::{TraceTargets, lay_out};
-use super::{Analysis, Objective};
+use super::{Analysis, NotAnalysed, Objective};
 
 /// BRPO with its ablations (which baseline, which summaries).
 #[derive(Clone, Debug)]
-pub struct Brpo {
+pub(crate) struct Brpo {
     settings: ObjectiveSettings,
+    own: v1::BrpoSpec,
+    /// P'_1 … P'_S.
+    summary_prior: Vec<f64>,
+    length_penalty: LengthPenalty,
 }
 
 impl Brpo {
-    /// The priors of the settings have one weight per budget of the groups to come.
-    pub fn new(settings: &ObjectiveSettings) -> Self {
+    /// BRPO over groups with the budgets of the settings.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::BrpoSpec) -> Self {
         Self {
+            summary_prior: spell_out_prior(own.summary_prior(), &own.summary_prior_weights, &settings.budgets),
+            length_penalty: LengthPenalty::new(own.length_penalty(), own.length_coefficient()),
             settings: settings.clone(),
+            own: own.clone(),
         }
     }
 
     /// V of trace and segment: equation 9, or what the ablation takes instead.
     fn baseline(&self, budgets: &[u32], segment: usize, own_value: f64, group_value: f64) -> f64 {
-        match self.settings.variance_reduction {
+        match self.own.variance_reduction() {
             v1::VarianceReduction::V1 => own_value,
             v1::VarianceReduction::V2 => group_value,
             v1::VarianceReduction::None => 0.0,
@@ -57,7 +64,7 @@ impl Brpo {
                 };
                 let advantage = |(summary, score): (usize, &f64)| {
                     let is_last = budget == last_budget && summary == last_summary;
-                    if self.settings.summary_method == v1::SummaryMethod::Grpo && !is_last {
+                    if self.own.summary_method() == v1::SummaryMethod::Grpo && !is_last {
                         return 0.0;
                     }
                     score - baseline
@@ -71,7 +78,7 @@ impl Brpo {
 
     /// The weight of a summary's tokens at a budget: S·P'_j in the code, P'_j/A in equation 10, times the job's number.
     fn summary_weight(&self, budget: usize, summaries_per_budget: usize) -> f64 {
-        let prior = &self.settings.summary_prior;
+        let prior = &self.summary_prior;
         let weight = match self.settings.summary_weighting {
             v1::SummaryWeighting::Equation10 => prior[budget] / summaries_per_budget as f64,
             v1::SummaryWeighting::Code | v1::SummaryWeighting::Unspecified => prior[budget] * prior.len() as f64,
@@ -81,7 +88,7 @@ impl Brpo {
 
     /// R, the three values, and all advantages.
     pub(crate) fn values(&self, scores: ScoreTable) -> Analysis {
-        let table = penalised(&self.settings, scores);
+        let table = self.length_penalty.penalised(scores);
         let rewards = table.mean_per_budget();
         let prior = &self.settings.prior;
         let reward_to_go: Vec<Vec<f64>> = rewards.iter().map(|row| reward_to_go(row, prior)).collect();
@@ -89,7 +96,7 @@ impl Brpo {
             .iter()
             .map(|row| previous_budgets_value(row, prior, self.settings.lambda))
             .collect();
-        let group_values = if self.settings.leave_one_out {
+        let group_values = if self.own.leave_one_out() {
             mean_over_others(&reward_to_go)
         } else {
             mean_over_group(&reward_to_go)
@@ -134,8 +141,9 @@ impl Objective for Brpo {
         )
     }
 
-    fn analyse(&self, scores: ScoreTable) -> Option<Analysis> {
-        Some(self.values(scores))
+    fn analyse(&self, scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
+        self.length_penalty.check(&scores)?;
+        Ok(self.values(scores))
     }
 }
 

@@ -20,21 +20,19 @@ use super::targets::{TraceTargets, lay_out_tokens};
 /// What a wrong response earns.
 const WRONG: f64 = -1.0;
 
-/// See the module. Its numbers are those of the job's settings.
+/// DeGRPO: the group's mean as baseline, and weights that normalise the control token and the rest of a response apart.
 #[derive(Clone, Debug)]
-pub struct DeGrpo {
+pub(crate) struct DeGrpo {
     settings: ObjectiveSettings,
-    control_weight: f64,
-    thinking_cost: f64,
+    own: v1::DeGrpoSpec,
 }
 
 impl DeGrpo {
-    /// Of the settings it takes `leave_one_out`, and `summary_weight` as a factor of the summaries' tokens.
-    pub fn new(settings: &ObjectiveSettings, control_weight: f64, thinking_cost: f64) -> Self {
+    /// Reads `summary_weight` from the shared settings, as a factor of the summaries' tokens.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::DeGrpoSpec) -> Self {
         Self {
             settings: settings.clone(),
-            control_weight,
-            thinking_cost,
+            own: *own,
         }
     }
 }
@@ -48,10 +46,10 @@ impl Objective for DeGrpo {
             } else if table.is_without_thinking(trace) {
                 1.0
             } else {
-                1.0 - self.thinking_cost
+                1.0 - self.own.thinking_cost()
             }
         });
-        let baselines = group_baselines(&rewards, self.settings.leave_one_out);
+        let baselines = group_baselines(&rewards, self.own.leave_one_out());
         let analysis = responses::analyse(&self.settings, &table, &rewards, &baselines, 1.0);
         let last_budget = group.budgets.len() - 1;
         let shares: Vec<Vec<f64>> = group.traces.iter().map(|trace| response_shares(group, trace)).collect();
@@ -67,7 +65,7 @@ impl Objective for DeGrpo {
         lay_out_tokens(
             group,
             |trace, token| match token {
-                0 => (analysis.advantages[trace][last_budget], self.control_weight),
+                0 => (analysis.advantages[trace][last_budget], self.own.control_weight()),
                 _ => of_thinking(trace),
             },
             |trace, budget, summary| {
@@ -91,7 +89,7 @@ fn response_shares(group: &v1::ScoredGroup, trace: &v1::Trace) -> Vec<f64> {
         .map(|summary| tokens_of(&summary.generated))
         .collect();
     let count = group.summaries_per_budget as usize;
-    // Those at the largest budget are the last ones.
+    // The summaries at the largest budget come last.
     let at_the_end = &summaries[summaries.len() - count..];
     let of_thinking = tokens_of(&trace.thinking) - 1;
     at_the_end
@@ -103,16 +101,15 @@ fn response_shares(group: &v1::ScoredGroup, trace: &v1::Trace) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Response, group, group_with_summaries};
+    use crate::testing::{Response, Settings, group, group_with_summaries, settings};
 
     fn objective() -> Box<dyn Objective> {
-        let spec = v1::ObjectiveSpec {
-            name: Some("degrpo".to_owned()),
+        let own = v1::DeGrpoSpec {
             control_weight: Some(0.125),
             thinking_cost: Some(0.5),
             ..Default::default()
         };
-        crate::objective(&ObjectiveSettings::try_new(&spec, &[20]).expect("valid"))
+        crate::objective(&settings(Settings::Degrpo(own), &[20]))
     }
 
     #[test]

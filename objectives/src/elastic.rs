@@ -10,35 +10,35 @@
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
 
-use super::responses::{self, group_baselines, lay_out_responses, sample_deviation};
+use super::responses::{self, deviation_scale, group_baselines, lay_out_responses};
 use super::scores::ScoreTable;
 use super::targets::TraceTargets;
-use super::{Analysis, Objective};
-
-/// Added to the deviation, as in verl.
-const EPSILON: f64 = 1e-6;
+use super::{Analysis, NotAnalysed, Objective};
 
 /// GRPO over thinking and solution.
 #[derive(Clone, Debug)]
-pub struct Elastic {
+pub(crate) struct Elastic {
     settings: ObjectiveSettings,
-    divide_by_deviation: bool,
+    own: v1::ElasticSpec,
 }
 
 impl Elastic {
-    /// Of the settings it takes `leave_one_out` and the summary's weight.
-    pub fn new(settings: &ObjectiveSettings, divide_by_deviation: bool) -> Self {
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::ElasticSpec) -> Self {
         Self {
             settings: settings.clone(),
-            divide_by_deviation,
+            own: *own,
         }
     }
 
     fn values(&self, table: &ScoreTable) -> Analysis {
         let rewards = responses::rewards(table, |_, score| score);
-        let baselines = group_baselines(&rewards, self.settings.leave_one_out);
-        let deviation = sample_deviation(&rewards).filter(|_| self.divide_by_deviation);
-        let scale = deviation.map_or(1.0, |deviation| 1.0 / (deviation + EPSILON));
+        let baselines = group_baselines(&rewards, self.own.leave_one_out());
+        let scale = if self.own.divide_by_deviation() {
+            deviation_scale(&rewards)
+        } else {
+            1.0
+        };
         responses::analyse(&self.settings, table, &rewards, &baselines, scale)
     }
 }
@@ -49,22 +49,22 @@ impl Objective for Elastic {
         lay_out_responses(&self.settings, group, &analysis)
     }
 
-    fn analyse(&self, scores: ScoreTable) -> Option<Analysis> {
-        Some(self.values(&scores))
+    fn analyse(&self, scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
+        Ok(self.values(&scores))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Settings, settings};
 
     fn advantages(divide_by_deviation: Option<bool>, scores: [f64; 4]) -> Vec<f64> {
-        let spec = v1::ObjectiveSpec {
-            name: Some("elastic".to_owned()),
+        let own = v1::ElasticSpec {
             divide_by_deviation,
             ..Default::default()
         };
-        let settings = ObjectiveSettings::try_new(&spec, &[4, 10]).expect("valid");
+        let settings = settings(Settings::Elastic(own), &[4, 10]);
         let scores = scores.map(|score| vec![vec![0.0], vec![score]]).to_vec();
         let table = ScoreTable::try_new(vec![4, 10], scores, None, None).expect("valid");
         let analysis = crate::objective(&settings).analyse(table).expect("scores decide it");

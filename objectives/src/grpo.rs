@@ -6,30 +6,34 @@
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
 
-use super::length::penalised;
+use super::length::LengthPenalty;
 use super::responses::{self, group_baselines, lay_out_responses};
 use super::scores::ScoreTable;
 use super::targets::TraceTargets;
-use super::{Analysis, Objective};
+use super::{Analysis, NotAnalysed, Objective};
 
 /// GRPO over whole responses (thinking and final summary).
 #[derive(Clone, Debug)]
-pub struct Grpo {
+pub(crate) struct Grpo {
     settings: ObjectiveSettings,
+    own: v1::GrpoSpec,
+    length_penalty: LengthPenalty,
 }
 
 impl Grpo {
-    /// Of the settings it takes the summary's weight, `leave_one_out` and the length penalty.
-    pub fn new(settings: &ObjectiveSettings) -> Self {
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::GrpoSpec) -> Self {
         Self {
+            length_penalty: LengthPenalty::new(own.length_penalty(), own.length_coefficient()),
             settings: settings.clone(),
+            own: *own,
         }
     }
 
     fn values(&self, scores: ScoreTable) -> Analysis {
-        let table = penalised(&self.settings, scores);
+        let table = self.length_penalty.penalised(scores);
         let rewards = responses::rewards(&table, |_, score| score);
-        let baselines = group_baselines(&rewards, self.settings.leave_one_out);
+        let baselines = group_baselines(&rewards, self.own.leave_one_out());
         responses::analyse(&self.settings, &table, &rewards, &baselines, 1.0)
     }
 }
@@ -40,7 +44,8 @@ impl Objective for Grpo {
         lay_out_responses(&self.settings, group, &analysis)
     }
 
-    fn analyse(&self, scores: ScoreTable) -> Option<Analysis> {
-        Some(self.values(scores))
+    fn analyse(&self, scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
+        self.length_penalty.check(&scores)?;
+        Ok(self.values(scores))
     }
 }

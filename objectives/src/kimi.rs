@@ -13,21 +13,21 @@ use anytime_proto::v1;
 use super::responses::{self, group_baselines, is_right, lay_out_responses};
 use super::scores::ScoreTable;
 use super::targets::TraceTargets;
-use super::{Analysis, Objective};
+use super::{Analysis, NotAnalysed, Objective};
 
 /// GRPO with Kimi k1.5's length reward.
 #[derive(Clone, Debug)]
-pub struct Kimi {
+pub(crate) struct Kimi {
     settings: ObjectiveSettings,
-    length_weight: f64,
+    own: v1::KimiSpec,
 }
 
 impl Kimi {
-    /// Of the settings it takes `leave_one_out` and the summary's weight.
-    pub fn new(settings: &ObjectiveSettings, length_weight: f64) -> Self {
+    /// Reads the weight of summaries from the shared settings, everything else from its own.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::KimiSpec) -> Self {
         Self {
             settings: settings.clone(),
-            length_weight,
+            own: *own,
         }
     }
 
@@ -36,9 +36,9 @@ impl Kimi {
         let rewards = responses::rewards(table, |trace, score| {
             let lambda = relative_length_reward(lengths[trace], lengths);
             let earned = if is_right(score) { lambda } else { lambda.min(0.0) };
-            score + self.length_weight * earned
+            score + self.own.length_weight() * earned
         });
-        let baselines = group_baselines(&rewards, self.settings.leave_one_out);
+        let baselines = group_baselines(&rewards, self.own.leave_one_out());
         responses::analyse(&self.settings, table, &rewards, &baselines, 1.0)
     }
 }
@@ -59,25 +59,23 @@ impl Objective for Kimi {
         lay_out_responses(&self.settings, group, &analysis)
     }
 
-    fn analyse(&self, scores: ScoreTable) -> Option<Analysis> {
-        Some(self.values(&scores))
+    fn analyse(&self, scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
+        scores.check_lengths()?;
+        Ok(self.values(&scores))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Settings, settings};
 
     #[test]
     fn short_and_right_earns_long_costs_and_short_and_wrong_earns_nothing() {
-        let spec = v1::ObjectiveSpec {
-            name: Some("kimi".to_owned()),
-            ..Default::default()
-        };
-        let settings = ObjectiveSettings::try_new(&spec, &[4, 10]).expect("valid");
+        let settings = settings(Settings::Kimi(v1::KimiSpec::default()), &[4, 10]);
         let scores = [1.0, 1.0, 0.0, 0.0].map(|score| vec![vec![0.0], vec![score]]).to_vec();
         let table = ScoreTable::try_new(vec![4, 10], scores, Some(vec![2, 10, 2, 8]), None).expect("valid");
-        let analysis = Kimi::new(&settings, 1.0)
+        let analysis = crate::objective(&settings)
             .analyse(table)
             .expect("scores and lengths decide it");
         // λ: 0.5, −0.5, 0.5, 0.5 − 6/8 = −0.25; rewards: 1.5, 0.5, 0 + min(0, 0.5) = 0, −0.25; mean 1.75/4.
@@ -90,11 +88,7 @@ mod tests {
 
     #[test]
     fn what_remembers_nothing_takes_no_state() {
-        let spec = v1::ObjectiveSpec {
-            name: Some("kimi".to_owned()),
-            ..Default::default()
-        };
-        let mut kimi = crate::objective(&ObjectiveSettings::try_new(&spec, &[4]).expect("valid"));
+        let mut kimi = crate::objective(&settings(Settings::Kimi(v1::KimiSpec::default()), &[4]));
         assert_eq!(kimi.state(), None);
         let foreign = serde_json::json!({"name": "short_rl", "best_accuracy": 0.5});
         let error = kimi.restore(foreign).expect_err("another objective's").to_string();

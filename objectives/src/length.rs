@@ -1,21 +1,39 @@
-//! The two length penalties that Figure 5 of the paper compares with: a step of its own between scores and rewards, the
-//! same for every objective.
+//! The two length penalties that Figure 5 of the paper compares with: a step of its own between scores and rewards.
 //!
 //! The length of a summary's response is that of the thinking that it sees, so that a score at a budget depends on
 //! nothing after it, and V1 stays a function of what came before.
 
-use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
 
-use super::ScoreTable;
+use super::{NotAnalysed, ScoreTable};
 
-/// The scores that the objective is to see.
-pub(crate) fn penalised(settings: &ObjectiveSettings, scores: ScoreTable) -> ScoreTable {
-    let coefficient = settings.length_coefficient;
-    match settings.length_penalty {
-        v1::LengthPenalty::None | v1::LengthPenalty::Unspecified => scores,
-        v1::LengthPenalty::Linear => linear(&scores, coefficient),
-        v1::LengthPenalty::Sigmoid => sigmoid(&scores, coefficient),
+/// A length penalty with its coefficient c.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LengthPenalty {
+    kind: v1::LengthPenalty,
+    coefficient: f64,
+}
+
+impl LengthPenalty {
+    pub(crate) fn new(kind: v1::LengthPenalty, coefficient: f64) -> Self {
+        Self { kind, coefficient }
+    }
+
+    /// The scores that the objective is to see.
+    pub(crate) fn penalised(&self, scores: ScoreTable) -> ScoreTable {
+        match self.kind {
+            v1::LengthPenalty::None | v1::LengthPenalty::Unspecified => scores,
+            v1::LengthPenalty::Linear => linear(&scores, self.coefficient),
+            v1::LengthPenalty::Sigmoid => sigmoid(&scores, self.coefficient),
+        }
+    }
+
+    /// A penalty measures lengths, so they have to be known.
+    pub(crate) fn check(&self, scores: &ScoreTable) -> Result<(), NotAnalysed> {
+        match self.kind {
+            v1::LengthPenalty::None | v1::LengthPenalty::Unspecified => Ok(()),
+            v1::LengthPenalty::Linear | v1::LengthPenalty::Sigmoid => scores.check_lengths(),
+        }
     }
 }
 
@@ -70,10 +88,8 @@ fn correct_lengths(scores: &ScoreTable, budget: usize) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
 
-    fn settings(penalty: v1::LengthPenalty) -> ObjectiveSettings {
-        let mut spec = v1::ObjectiveSpec::default();
-        spec.set_length_penalty(penalty);
-        ObjectiveSettings::try_new(&spec, &[4, 8]).expect("valid")
+    fn penalised(kind: v1::LengthPenalty, scores: ScoreTable) -> ScoreTable {
+        LengthPenalty::new(kind, 0.2).penalised(scores)
     }
 
     /// Three traces of 8, 6 and 3 tokens over the budgets 4 and 8.
@@ -88,7 +104,7 @@ mod tests {
 
     #[test]
     fn linear_takes_a_share_of_what_was_thought() {
-        let penalised = penalised(&settings(v1::LengthPenalty::Linear), table());
+        let penalised = penalised(v1::LengthPenalty::Linear, table());
         // Factors: 1 − 0.2·4/8 and 1 − 0.2·8/8; 1 − 0.2·6/8; 1 − 0.2·3/8.
         let expected = [
             [[0.0, 0.9], [0.8, 0.8]],
@@ -100,7 +116,7 @@ mod tests {
 
     #[test]
     fn sigmoid_compares_with_the_correct_ones_of_the_group() {
-        let penalised = penalised(&settings(v1::LengthPenalty::Sigmoid), table());
+        let penalised = penalised(v1::LengthPenalty::Sigmoid, table());
         let factor = |relative: f64| 1.0 - 0.2 / (1.0 + (-relative).exp());
         // At 4: correct lengths 4, 3, 3, mean 10/3, variance 2/9. At 8: correct lengths 8, 8, 6, 6, mean 7, deviation 1.
         let deviation = (2.0_f64 / 9.0).sqrt();
@@ -117,7 +133,7 @@ mod tests {
     fn one_length_costs_half_the_coefficient_and_nobody_right_nothing() {
         let scores = vec![vec![vec![1.0], vec![0.0]], vec![vec![1.0], vec![0.0]]];
         let table = ScoreTable::try_new(vec![4, 8], scores, None, None).expect("valid");
-        let penalised = penalised(&settings(v1::LengthPenalty::Sigmoid), table);
+        let penalised = penalised(v1::LengthPenalty::Sigmoid, table);
         assert_scores(&penalised, &[[[0.9], [0.0]], [[0.9], [0.0]]]);
     }
 

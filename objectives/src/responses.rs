@@ -1,4 +1,4 @@
-//! What GRPO and the objectives of the related work have in common. A response is a thinking with one of its A summaries
+//! Rewards, baselines and advantages of whole responses, for GRPO and the objectives of the related work. A response is a thinking with one of its A summaries
 //! at the largest budget. A summary has the advantage of its own response; the thinking, which all A share, has their
 //! mean. Summaries at smaller budgets are measured, not trained.
 
@@ -8,12 +8,16 @@ use anytime_proto::v1;
 use super::Analysis;
 use super::baselines::previous_budgets_value;
 use super::scores::ScoreTable;
+use super::statistics::mean;
 use super::targets::{TraceTargets, lay_out};
+
+/// Added to a deviation, as in verl.
+const EPSILON: f64 = 1e-6;
 
 /// A score above this counts as right.
 const RIGHT: f64 = 0.5;
 
-/// Of every response, [trace][summary].
+/// The reward of every response, [trace][summary].
 pub(crate) type Rewards = Vec<Vec<f64>>;
 
 pub(crate) fn is_right(score: f64) -> bool {
@@ -30,7 +34,7 @@ pub(crate) fn rewards(table: &ScoreTable, reward: impl Fn(usize, f64) -> f64) ->
     table.scores().iter().enumerate().map(of_trace).collect()
 }
 
-/// What each trace is compared with: the mean over the group, or over the others. A trace that is alone is compared with
+/// The baseline of each trace: the mean reward over the group, or over the other traces. A trace that is alone is compared with
 /// itself: there is nothing to learn from it.
 pub(crate) fn group_baselines(rewards: &Rewards, leave_one_out: bool) -> Vec<f64> {
     let means: Vec<f64> = rewards.iter().map(|row| mean(row)).collect();
@@ -97,7 +101,7 @@ pub(crate) fn lay_out_responses(
     analysis: &Analysis,
 ) -> Vec<TraceTargets> {
     let last_budget = group.budgets.len() - 1;
-    // Of equation 10's P' all is on the largest budget.
+    // All of equation 10's P' lies on the largest budget, because only that budget is trained.
     let summary_weight = match settings.summary_weighting {
         v1::SummaryWeighting::Equation10 => settings.summary_weight / f64::from(group.summaries_per_budget),
         v1::SummaryWeighting::Code | v1::SummaryWeighting::Unspecified => settings.summary_weight,
@@ -112,17 +116,15 @@ pub(crate) fn lay_out_responses(
     )
 }
 
-pub(crate) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Over a sample (n − 1); None for fewer than two.
-pub(crate) fn sample_deviation(rewards: &Rewards) -> Option<f64> {
+/// The factor that expresses advantages in standard deviations of the group: 1/(σ + 1e-6) with σ the deviation of all
+/// rewards as of a sample (n − 1), as in verl. It is 1 for fewer than two rewards, which have no deviation.
+pub(crate) fn deviation_scale(rewards: &Rewards) -> f64 {
     let all: Vec<f64> = rewards.iter().flatten().copied().collect();
     if all.len() < 2 {
-        return None;
+        return 1.0;
     }
     let center = mean(&all);
     let squares: f64 = all.iter().map(|value| (value - center) * (value - center)).sum();
-    Some((squares / (all.len() - 1) as f64).sqrt())
+    let deviation = (squares / (all.len() - 1) as f64).sqrt();
+    1.0 / (deviation + EPSILON)
 }

@@ -1,26 +1,33 @@
-//! The scores of a group laid out by trace, budget and summary, with what else of a group an advantage depends on.
+//! The scores of a group by trace, budget and summary, and what else an advantage depends on: nodes and lengths.
 
+use anytime_proto::nodes::node_of_budget;
 use anytime_proto::v1;
 use thiserror::Error;
+
+use super::NotAnalysed;
+use super::statistics::mean;
 
 /// Scores that do not make a group.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{place}: {problem}")]
 pub struct InvalidScores {
-    /// Such as `rewards[1][2]`.
+    /// The entry at fault, such as `rewards[1][2]`.
     pub place: String,
-    /// What does not hold there.
+    /// What is wrong with it.
     pub problem: String,
 }
 
-/// What of a scored group advantages are made from: G traces, S budgets, A summaries per budget. All traces have S
-/// budgets, all budgets A summaries.
+/// The scores of a group of G traces at S budgets with A summaries each, together with the nodes that the summaries belong
+/// to and the lengths of the thinkings: everything that an advantage may depend on, without tokens. Made of a group by
+/// [`ScoreTable::of_group`], or of plain numbers by [`ScoreTable::try_new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreTable {
     budgets: Vec<u32>,
     scores: Vec<Vec<Vec<f64>>>,
     nodes: Vec<Vec<usize>>,
     lengths: Vec<u32>,
+    /// Whether the lengths are those of real thinkings, or assumed.
+    has_lengths: bool,
     without_thinking: Vec<bool>,
 }
 
@@ -55,12 +62,13 @@ impl ScoreTable {
             scores,
             nodes,
             lengths,
+            has_lengths: true,
             without_thinking,
         }
     }
 
-    /// A table of scores that nobody generated; all of its traces think. `scores` is [trace][budget][summary]. `lengths` are the thinking tokens
-    /// of each trace; without them every trace has used all its budgets. `nodes` is [trace][budget]: columns with the
+    /// A table of scores that nobody generated; all of its traces think. `scores` is [trace][budget][summary]. `lengths` are
+    /// the thinking tokens of each trace; without them every trace has used all its budgets. `nodes` is [trace][budget]: columns with the
     /// same id are summaries of the same thinking; without it the lengths say which.
     ///
     /// # Errors
@@ -79,6 +87,7 @@ impl ScoreTable {
             );
         }
         let largest = budgets[budgets.len() - 1];
+        let has_lengths = lengths.is_some();
         let lengths = lengths.unwrap_or_else(|| vec![largest; scores.len()]);
         check_count("lengths", lengths.len(), scores.len(), "one per trace")?;
         for (trace, length) in lengths.iter().enumerate() {
@@ -93,7 +102,7 @@ impl ScoreTable {
             Some(nodes) => nodes,
             None => lengths
                 .iter()
-                .map(|length| nodes_of_length(&budgets, *length))
+                .map(|length| node_of_budget(&budgets, *length as usize))
                 .collect(),
         };
         check_count("nodes", nodes.len(), scores.len(), "one list per trace")?;
@@ -102,17 +111,26 @@ impl ScoreTable {
             check_count(&place, ids.len(), budgets.len(), "one per budget")?;
             check_nodes(&place, ids)?;
             let ended_early = lengths[trace] < largest;
-            if ended_early && *ids != nodes_of_length(&budgets, lengths[trace]) {
+            if ended_early && *ids != node_of_budget(&budgets, lengths[trace] as usize) {
                 return fail(place, format!("do not fit a thinking of {} tokens", lengths[trace]));
             }
         }
         Ok(Self {
             without_thinking: vec![false; scores.len()],
+            has_lengths,
             budgets,
             scores,
             nodes,
             lengths,
         })
+    }
+
+    /// The same scores, nodes and lengths under other budgets, as many as before: what does not depend on budgets stays.
+    pub fn with_budgets(&self, budgets: &[u32]) -> Self {
+        Self {
+            budgets: budgets.to_vec(),
+            ..self.clone()
+        }
     }
 
     /// b_1 … b_S, ascending.
@@ -135,6 +153,18 @@ impl ScoreTable {
         &self.lengths
     }
 
+    /// Called by objectives that look at lengths.
+    ///
+    /// # Errors
+    /// If nobody has said how long the thinkings are.
+    pub(crate) fn check_lengths(&self) -> Result<(), NotAnalysed> {
+        if self.has_lengths {
+            Ok(())
+        } else {
+            Err(NotAnalysed::Lengths)
+        }
+    }
+
     /// Whether the thinking of a trace is the end marker and nothing else.
     pub fn is_without_thinking(&self, trace: usize) -> bool {
         self.without_thinking[trace]
@@ -152,10 +182,9 @@ impl ScoreTable {
 
     /// r[g][s]: the mean of the A scores.
     pub fn mean_per_budget(&self) -> Vec<Vec<f64>> {
-        let mean = |scores: &Vec<f64>| scores.iter().sum::<f64>() / scores.len() as f64;
         self.scores
             .iter()
-            .map(|columns| columns.iter().map(mean).collect())
+            .map(|columns| columns.iter().map(|scores| mean(scores)).collect())
             .collect()
     }
 
@@ -177,12 +206,6 @@ impl ScoreTable {
 /// (equation 6).
 pub fn segment_of_token(budgets: &[u32], token: usize) -> usize {
     budgets.partition_point(|budget| (*budget as usize) < token + 1)
-}
-
-/// Budgets at or beyond the length of the thinking share one node.
-fn nodes_of_length(budgets: &[u32], length: u32) -> Vec<usize> {
-    let last = segment_of_token(budgets, length as usize - 1);
-    (0..budgets.len()).map(|budget| budget.min(last)).collect()
 }
 
 fn fail<T>(place: String, problem: impl Into<String>) -> Result<T, InvalidScores> {

@@ -13,24 +13,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kimi::relative_length_reward;
-use super::responses::{self, group_baselines, is_right, lay_out_responses, mean};
+use super::responses::{self, group_baselines, is_right, lay_out_responses};
 use super::scores::ScoreTable;
 use super::state::{InvalidState, named, read_named};
+use super::statistics::mean;
 use super::targets::TraceTargets;
-use super::{Analysis, Objective};
+use super::{Analysis, NotAnalysed, Objective, StepContext};
 
 const NAME: &str = "short_rl";
 
-/// λ of the shortest response.
+/// The length reward λ of the shortest response.
 const HIGHEST_LENGTH_REWARD: f64 = 0.5;
 
-/// See the module. Its numbers are those of the job's settings.
+/// Short-RL: GRPO with a length reward that rests while accuracy is below the best step's.
 #[derive(Clone, Debug)]
-pub struct ShortRl {
+pub(crate) struct ShortRl {
     settings: ObjectiveSettings,
-    length_tolerance: u32,
-    accuracy_tolerance: f64,
-    length_weight: f64,
+    own: v1::ShortRlSpec,
     state: State,
     /// Whether length is rewarded at this step.
     rewards_length: bool,
@@ -42,18 +41,12 @@ struct State {
 }
 
 impl ShortRl {
-    /// Of the settings it takes `leave_one_out` and the summary's weight. The first step is the best so far.
-    pub fn new(
-        settings: &ObjectiveSettings,
-        length_tolerance: u32,
-        accuracy_tolerance: f64,
-        length_weight: f64,
-    ) -> Self {
+    /// Reads the weight of summaries from the shared settings, everything else from its own. The first step is taken as the
+    /// best so far.
+    pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::ShortRlSpec) -> Self {
         Self {
             settings: settings.clone(),
-            length_tolerance,
-            accuracy_tolerance,
-            length_weight,
+            own: *own,
             state: State::default(),
             rewards_length: true,
         }
@@ -72,28 +65,28 @@ impl ShortRl {
             if !self.rewards_length || !is_right(score) {
                 return score;
             }
-            let is_tolerated = lengths[trace] <= shortest.saturating_add(self.length_tolerance);
+            let is_tolerated = lengths[trace] <= shortest.saturating_add(self.own.length_tolerance());
             let earned = if is_tolerated {
                 HIGHEST_LENGTH_REWARD
             } else {
                 relative_length_reward(lengths[trace], &right)
             };
-            score + self.length_weight * earned
+            score + self.own.length_weight() * earned
         });
-        let baselines = group_baselines(&rewards, self.settings.leave_one_out);
+        let baselines = group_baselines(&rewards, self.own.leave_one_out());
         responses::analyse(&self.settings, table, &rewards, &baselines, 1.0)
     }
 }
 
 impl Objective for ShortRl {
-    fn begin_step(&mut self, groups: &[&v1::ScoredGroup]) {
+    fn begin_step(&mut self, step: &StepContext<'_>) {
         let of_group = |group: &&v1::ScoredGroup| responses::rewards(&ScoreTable::of_group(group), |_, score| score);
-        let scores: Vec<f64> = groups.iter().flat_map(of_group).flatten().collect();
+        let scores: Vec<f64> = step.groups.iter().flat_map(of_group).flatten().collect();
         if scores.is_empty() {
             return;
         }
         let accuracy = mean(&scores);
-        self.rewards_length = accuracy >= self.state.best_accuracy - self.accuracy_tolerance;
+        self.rewards_length = accuracy >= self.state.best_accuracy - self.own.accuracy_tolerance();
         self.state.best_accuracy = self.state.best_accuracy.max(accuracy);
     }
 
@@ -102,11 +95,12 @@ impl Objective for ShortRl {
         lay_out_responses(&self.settings, group, &analysis)
     }
 
-    /// As at a step that rewards length.
-    fn analyse(&self, scores: ScoreTable) -> Option<Analysis> {
+    /// Shows a step at which length is rewarded.
+    fn analyse(&self, scores: ScoreTable) -> Result<Analysis, NotAnalysed> {
+        scores.check_lengths()?;
         let mut rewarding = self.clone();
         rewarding.rewards_length = true;
-        Some(rewarding.values(&scores))
+        Ok(rewarding.values(&scores))
     }
 
     fn state(&self) -> Option<Value> {
@@ -122,22 +116,24 @@ impl Objective for ShortRl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Response, group, thinking_advantages};
+    use crate::testing::{Response, Settings, group, settings, thinking_advantages};
 
-    fn objective(change: impl Fn(&mut v1::ObjectiveSpec)) -> Box<dyn Objective> {
-        let mut spec = v1::ObjectiveSpec {
-            name: Some(NAME.to_owned()),
+    fn objective(change: impl Fn(&mut v1::ShortRlSpec)) -> Box<dyn Objective> {
+        let mut own = v1::ShortRlSpec {
             length_tolerance: Some(2),
             accuracy_tolerance: Some(0.1),
             ..Default::default()
         };
-        change(&mut spec);
-        crate::objective(&ObjectiveSettings::try_new(&spec, &[20]).expect("valid"))
+        change(&mut own);
+        crate::objective(&settings(Settings::ShortRl(own), &[20]))
     }
 
     fn one_step(objective: &mut dyn Objective, responses: &[Response]) -> Vec<f32> {
         let group = group(20, responses);
-        objective.begin_step(&[&group]);
+        objective.begin_step(&StepContext {
+            groups: &[&group],
+            references: &std::collections::BTreeMap::new(),
+        });
         thinking_advantages(&objective.targets(&group))
     }
 

@@ -1,4 +1,5 @@
-//! What an objective remembers, under the name of the objective, so that another one does not take it for its own.
+//! The state that an objective keeps between steps carries the name of the objective, so that another objective does not
+//! take it for its own.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ pub(crate) fn named<T: Serialize>(name: &str, state: &T) -> Value {
     value
 }
 
-/// What [`named`] was given under this name.
+/// Reads back a state that [`named`] made under this name.
 pub(crate) fn read_named<T: DeserializeOwned>(name: &str, state: Value) -> Result<T, InvalidState> {
     if state["name"] != name {
         let problem = format!("is that of {}, and the job trains with \"{name}\"", state["name"]);

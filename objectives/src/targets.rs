@@ -1,4 +1,4 @@
-//! What the loss needs of each trained token, and how a group's advantages are laid out over its tokens.
+//! The advantage and the weight of each trained token, and how they follow from the advantages of segments and summaries.
 
 use anytime_proto::v1;
 
@@ -34,7 +34,7 @@ pub fn lay_out(
     lay_out_tokens(group, of_token, summary)
 }
 
-/// The same with `thinking(trace, token)` for each token of the thinking.
+/// [`lay_out`] for an objective that tells the tokens of a segment apart: `thinking(trace, token)` is asked for each.
 pub fn lay_out_tokens(
     group: &v1::ScoredGroup,
     thinking: impl Fn(usize, usize) -> (f64, f64),

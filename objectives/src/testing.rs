@@ -1,8 +1,19 @@
 //! Groups of one budget for the tests of objectives that look at whole responses.
 
+use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
+pub(crate) use anytime_proto::v1::objective_spec::Settings;
 
 use crate::TraceTargets;
+
+/// The settings of an objective over these budgets, defaults filled in.
+pub(crate) fn settings(own: Settings, budgets: &[u32]) -> ObjectiveSettings {
+    let spec = v1::ObjectiveSpec {
+        settings: Some(own),
+        ..Default::default()
+    };
+    ObjectiveSettings::try_new(&spec, budgets).expect("valid")
+}
 
 /// Tokens of the end marker.
 const END_MARKER: usize = 2;
@@ -40,7 +51,7 @@ pub(crate) fn group_with_summaries(budget: u32, thinking_tokens: usize, are_righ
     of_traces(budget, are_right.len() as u32, vec![trace(thinking_tokens, are_right)])
 }
 
-/// Of the first token of each trace.
+/// The advantage of the first thinking token of each trace.
 pub(crate) fn thinking_advantages(targets: &[TraceTargets]) -> Vec<f32> {
     targets.iter().map(|trace| trace.advantages[0]).collect()
 }

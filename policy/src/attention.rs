@@ -1,10 +1,10 @@
 //! Grouped-query attention over the cache (generation) and over tree rows (training).
 //!
 //! Keys and values are never repeated for the query heads that share them. On the CPU, generation goes through an
-//! operator of this crate (`operators::attention`). libtorch's masked kernels know nothing of
-//! groups, so the heads are presented to them in a shape in which each key head has its own queries: either the group
-//! is folded into the queries (few queries), or the key heads become the batch and the group their heads, with a
-//! stride of zero over keys and values (many queries of one sequence).
+//! operator of this crate (`operators::attention`). Elsewhere, libtorch's masked kernels know nothing of groups, so
+//! they are given the heads in a shape in which each key head has its own queries. Where there are few queries, the
+//! group is folded into them. Where one sequence has many, the key heads become the batch and the group becomes their
+//! heads, with a stride of zero over keys and values.
 
 use tch::{Kind, Tensor};
 
@@ -55,7 +55,8 @@ pub(crate) fn attend_tree(
     Tensor::cat(&attended, 0)
 }
 
-/// A row by itself: the prefix causally, then the branches of each cut over their part of the prefix and themselves.
+/// Attention of one row by itself: its prefix attends causally, then the branches of each cut attend to what they see
+/// of the prefix and to themselves.
 fn attend_long(
     queries: &Tensor,
     keys: &Tensor,
@@ -94,7 +95,8 @@ fn attend_long(
     }
 }
 
-/// Rows padded to one width under one mask; the heads that share a key head become further queries of it.
+/// Attention of rows that are padded to one width, under one mask. The heads that share a key head become further
+/// queries of it.
 fn attend_short(queries: &Tensor, keys: &Tensor, values: &Tensor, rows: &ShortRows, mask: Option<&Tensor>) -> Tensor {
     let (_, heads, head_dim) = queries.size3().expect("queries have three axes");
     let kv_heads = keys.size()[1];
@@ -174,8 +176,8 @@ fn attend_group(queries: &Tensor, cache: &LayerCache, group: &Group) -> Tensor {
     group.unfold(&attended).flatten(1, 2)
 }
 
-/// Branches over their prefixes and over themselves. Each part is a softmax of its own; the logarithms of their sums
-/// say what share of the whole softmax each of them is.
+/// Attention of branches. Each branch attends to its prefix and to itself in two separate softmaxes; the logarithms of
+/// their sums say what share of the whole softmax each of them is.
 fn attend_branches(queries: &Tensor, cache: &LayerCache, branches: &BranchGroups) -> Tensor {
     let mut parts = Vec::with_capacity(branches.over_prefixes.len());
     let mut start = 0;
@@ -190,8 +192,8 @@ fn attend_branches(queries: &Tensor, cache: &LayerCache, branches: &BranchGroups
     merged.to_kind(queries.kind()).flatten(1, 2)
 }
 
-/// [tokens, heads, head_dim] attended and, [tokens, heads, 1], the logarithm of the sum of the exponentials of its
-/// scores, both at least f32.
+/// Returns the attention [tokens, heads, head_dim] and the logarithms of the sums of the exponentials of its scores
+/// [tokens, heads, 1], both at least in f32.
 fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tensor, Tensor) {
     let (keys, values) = (group.read(&cache.keys), group.read(&cache.values));
     let head_dim = queries.size()[2];
@@ -205,7 +207,8 @@ fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tens
     let scores = match &group.visibility {
         Visibility::All => scores,
         Visibility::Mask(mask) if mask.dim() == 2 => {
-            // One sequence: the mask is that of one head, the queries of the others follow.
+            // With one sequence the mask is that of one head, and the queries of the other heads follow those of the
+            // first.
             let shared = scores.size()[2] / group.queries;
             scores + mask.repeat([shared, 1])
         }

@@ -2,26 +2,27 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Config;
+use crate::config::ModelConfig;
 
-/// Attention masks of a length that is a multiple of this are used in place; others are copied by CUDA's kernels.
+/// CUDA's kernels use an attention mask in place where its length is a multiple of this, and copy it otherwise.
 pub(crate) const LENGTH_STEP: usize = 16;
 
-/// So many slots of so many tokens each.
+/// The size of one sort of slots in a [`KvCache`]: `count` sequences of at most `capacity` tokens each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Slots {
-    /// Sequences that fit.
+    /// How many sequences fit.
     pub count: usize,
-    /// Tokens of each.
+    /// How many tokens each of them may have.
     pub capacity: usize,
 }
 
-/// Preallocated keys and values, one tensor each per layer.
+/// Memory for keys and values, allocated once: one tensor of keys and one of values per layer.
+/// [`crate::Decoder::extend`] writes to it and reads from it.
 ///
 /// A prefix slot holds a sequence from its first token on. A branch slot holds what follows some tokens of a prefix, so
 /// that many branches share the keys and values of one prefix without a copy. A slot has no length of its own: the
 /// caller says at each [`crate::Decoder::extend`] where it continues, so going back to an earlier position costs
-/// nothing. Positions of a head lie next to each other, which is the order in which decoding reads them.
+/// nothing. The positions of a head lie next to each other, because decoding reads them in that order.
 pub struct KvCache {
     pub(crate) layers: Vec<LayerCache>,
     prefixes: Region,
@@ -39,7 +40,7 @@ pub(crate) struct LayerCache {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Region {
     pub(crate) slots: Slots,
-    /// Positions that exist in memory; those beyond the capacity are only ever masked.
+    /// How many positions exist in memory. Those beyond the capacity are always masked.
     pub(crate) allocated: usize,
     kv_heads: usize,
     first_row: usize,
@@ -79,27 +80,27 @@ impl Region {
 }
 
 impl KvCache {
-    /// Room for `slots` prefixes of `capacity` tokens each and for no branches, all zeros.
+    /// Allocates room for `slots` prefixes of `capacity` tokens each and for no branches, all zeros.
     ///
     /// # Panics
     /// If the device has not enough memory; [`KvCache::slot_bytes`] says beforehand what a slot takes.
-    pub fn new(config: &Config, slots: usize, capacity: usize, kind: Kind, device: Device) -> Self {
+    pub fn new(config: &ModelConfig, slots: usize, capacity: usize, kind: Kind, device: Device) -> Self {
         let prefixes = Slots { count: slots, capacity };
         Self::with_branches(config, prefixes, Slots::default(), kind, device)
     }
 
-    /// Room for prefixes and for branches, all zeros.
+    /// Allocates room for prefixes and for branches, all zeros.
     ///
     /// # Panics
     /// As [`KvCache::new`].
-    pub fn with_branches(config: &Config, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
+    pub fn with_branches(config: &ModelConfig, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
         let kv_heads = config.num_key_value_heads as usize;
         let prefixes = Region::new(prefixes, kv_heads, 0);
         let branches = Region::new(branches, kv_heads, prefixes.rows());
         let shape = [(prefixes.rows() + branches.rows()) as i64, config.head_dim];
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for _ in 0..config.num_hidden_layers {
-            // Zeros rather than whatever lay there: a masked NaN is still a NaN after the multiplication by zero.
+            // Memory that is not cleared may hold NaN, and a masked NaN is still one after the multiplication by zero.
             layers.push(LayerCache {
                 keys: Tensor::zeros(shape, (kind, device)),
                 values: Tensor::zeros(shape, (kind, device)),
@@ -112,18 +113,18 @@ impl KvCache {
         }
     }
 
-    /// The slots for prefixes.
+    /// Number and capacity of the slots for prefixes.
     pub fn prefixes(&self) -> Slots {
         self.prefixes.slots
     }
 
-    /// The slots for branches.
+    /// Number and capacity of the slots for branches.
     pub fn branches(&self) -> Slots {
         self.branches.slots
     }
 
     /// Bytes that one slot of `capacity` tokens takes over all layers.
-    pub fn slot_bytes(config: &Config, capacity: usize, kind: Kind) -> usize {
+    pub fn slot_bytes(config: &ModelConfig, capacity: usize, kind: Kind) -> usize {
         let width = (config.num_key_value_heads * config.head_dim) as usize;
         2 * config.num_hidden_layers * width * allocated_length(capacity) * kind.elt_size_in_bytes()
     }
@@ -163,7 +164,7 @@ impl KvCache {
             for tensor in [&layer.keys, &layer.values] {
                 let slots = region.of(tensor).narrow(2, 0, length as i64);
                 let source = slots.narrow(0, from as i64, 1);
-                // Neighbouring slots in one operation.
+                // Neighbouring slots take one operation together.
                 for run in targets.chunk_by(|one, next| one + 1 == *next) {
                     slots.narrow(0, run[0] as i64, run.len() as i64).copy_(&source);
                 }

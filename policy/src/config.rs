@@ -31,14 +31,14 @@ impl ModelType {
 /// How rotary positions are stretched beyond the length of pre-training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// Positions are not stretched.
     None,
     /// All frequencies divided by `factor`.
     Linear {
         /// The divisor, at least 1.
         factor: f64,
     },
-    /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, a ramp between.
+    /// As in Llama 3.1: low frequencies are divided by `factor`, high ones are kept, and those between follow a ramp.
     Llama3 {
         /// The divisor of low frequencies, at least 1.
         factor: f64,
@@ -51,11 +51,12 @@ pub enum RopeScaling {
     },
 }
 
-/// A model's configuration: what the decoder needs, checked, beside the JSON it came from.
+/// The `config.json` of a Hugging Face model directory: the checked fields that [`crate::Decoder`] needs, under their
+/// names in the file, and the whole JSON that they were read from.
 ///
-/// The JSON is kept whole, so that an export carries fields this crate knows nothing about.
+/// The JSON is kept, so that an export carries fields that this crate knows nothing about.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Config {
+pub struct ModelConfig {
     /// The family.
     pub model_type: ModelType,
     /// Width of the residual stream.
@@ -82,18 +83,19 @@ pub struct Config {
     pub rope_scaling: RopeScaling,
     /// Whether the output head is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether all four attention projections have biases (never so for qwen2, whose biases are its family's).
+    /// Whether all four attention projections have biases. False for qwen2, where three of them always have.
     pub attention_bias: bool,
     /// Standard deviation of freshly drawn weights.
     pub initializer_range: f64,
     json: Map<String, Value>,
 }
 
-impl Config {
+impl ModelConfig {
     /// Reads `config.json` in a model directory.
     ///
     /// # Errors
-    /// The file cannot be read, is not JSON, or [`PolicyError::Config`] for a field with a value that is not supported.
+    /// The file cannot be read, is not JSON, or [`PolicyError::ConfigField`] for a field with a value that is not
+    /// supported.
     pub fn load(dir: &Path) -> Result<Self, PolicyError> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| PolicyError::read(&path, source))?;
@@ -103,7 +105,7 @@ impl Config {
     /// Reads the text of a `config.json`; errors call the file `config.json`.
     ///
     /// # Errors
-    /// As for [`Config::load`].
+    /// As for [`ModelConfig::load`].
     pub fn from_json(text: &str) -> Result<Self, PolicyError> {
         Fields::parse(PathBuf::from("config.json"), text)?.config()
     }
@@ -143,7 +145,7 @@ impl Fields {
         }
     }
 
-    fn config(self) -> Result<Config, PolicyError> {
+    fn config(self) -> Result<ModelConfig, PolicyError> {
         let model_type = self.model_type()?;
         self.refuse_what_the_decoder_lacks(model_type)?;
         let hidden_size = self.count("hidden_size", None)?;
@@ -163,7 +165,7 @@ impl Fields {
         }
         let (rope_theta, rope_scaling) = self.rope()?;
         let max_position_embeddings = self.count("max_position_embeddings", None)? as usize;
-        Ok(Config {
+        Ok(ModelConfig {
             model_type,
             hidden_size,
             intermediate_size: self.count("intermediate_size", None)?,
@@ -331,7 +333,7 @@ impl Fields {
     }
 
     fn refuse_value(&self, field: &str, value: impl std::fmt::Display, allowed: &str) -> PolicyError {
-        PolicyError::Config {
+        PolicyError::ConfigField {
             path: self.path.clone(),
             field: field.to_owned(),
             value: value.to_string(),

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::attention::{attend_cache, attend_tree};
 use crate::cache::{KvCache, LayerCache};
-use crate::config::Config;
+use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
 use crate::operators::attention::can_attend_reads;
@@ -21,25 +21,26 @@ use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
 use crate::weights::{Weights, expected_tensors};
 
-/// A decoder over parameters that it shares with whoever made it.
+/// The transformer, over parameters that it shares with whoever made it. It runs over a [`KvCache`] to generate
+/// ([`Decoder::extend`]) or over a [`TreeBatch`] to train ([`Decoder::tree`]).
 ///
 /// Parameters are not copied: a change in place shows in the next call, and gradients reach them. Tensor operations
 /// panic where libtorch refuses, which with checked parameters and inputs means that memory ran out.
 pub struct Decoder {
-    config: Config,
+    config: ModelConfig,
     embedding: Tensor,
     layers: Vec<Layer>,
     final_norm: Tensor,
     head: Projection,
     rope: Rope,
-    /// Whether what lies between products goes through operators of this crate that know no gradients.
+    /// Whether the steps between products go through this crate's operators, which have no gradients.
     is_fused: bool,
 }
 
 struct Layer {
     input_norm: Tensor,
     heads: HeadProjection,
-    /// Normalisation of queries and of keys, each [head_dim].
+    /// The weights that normalise queries and keys, each [head_dim].
     query_key_norm: Option<(Tensor, Tensor)>,
     output: Projection,
     post_attention_norm: Tensor,
@@ -47,7 +48,7 @@ struct Layer {
     down: Projection,
 }
 
-/// What all layers of one pass over a [`TreeBatch`] share: rotations and masks.
+/// The rotations and masks that all layers of one pass over a [`TreeBatch`] share.
 ///
 /// With it a caller can run [`Decoder::tree`] layer by layer, for example to recompute activations in the backward
 /// pass instead of keeping them.
@@ -58,26 +59,26 @@ pub struct TreePass<'a> {
 }
 
 impl Decoder {
-    /// A decoder that computes in the kind of its parameters.
+    /// Makes a decoder that computes in the kind of its parameters.
     ///
     /// # Errors
     /// A tensor is missing, unexpected, of the wrong shape, or of another kind or device than the embedding.
-    pub fn new(config: &Config, weights: &Weights) -> Result<Self, PolicyError> {
+    pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self, PolicyError> {
         Self::build(config, weights, None)
     }
 
-    /// A decoder that computes in `kind` and whose gradients reach `masters` in the masters' own kind.
+    /// Makes a decoder that computes in `kind` and whose gradients reach `masters` in the masters' own kind.
     ///
     /// The casts are part of the gradient graph and hold the masters' values of this moment: make a new decoder after
     /// each optimiser step. Several backward passes may go through one decoder.
     ///
     /// # Errors
     /// As for [`Decoder::new`].
-    pub fn with_compute_kind(config: &Config, masters: &Weights, kind: Kind) -> Result<Self, PolicyError> {
+    pub fn with_compute_kind(config: &ModelConfig, masters: &Weights, kind: Kind) -> Result<Self, PolicyError> {
         Self::build(config, masters, Some(kind))
     }
 
-    fn build(config: &Config, weights: &Weights, compute_kind: Option<Kind>) -> Result<Self, PolicyError> {
+    fn build(config: &ModelConfig, weights: &Weights, compute_kind: Option<Kind>) -> Result<Self, PolicyError> {
         check(config, weights)?;
         let take = |name: &str| -> Tensor {
             let tensor = &weights[name];
@@ -133,9 +134,9 @@ impl Decoder {
         })
     }
 
-    /// The same decoder over the first `vocabulary` ids alone: an embedding may have more rows than the tokenizer has
-    /// ids, and what is never sampled must not take part in the normalisation of what is. Logits are then
-    /// [n, vocabulary].
+    /// The same decoder over the first `vocabulary` ids alone; its logits are [n, vocabulary]. An embedding may have
+    /// more rows than the tokenizer has ids, and ids that are never sampled must not take part in the softmax of those
+    /// that are.
     ///
     /// # Panics
     /// If the embedding has fewer rows, or after [`Decoder::for_generation`].
@@ -148,15 +149,15 @@ impl Decoder {
             i64::from(vocabulary) <= rows,
             "a vocabulary of {vocabulary} in an embedding of {rows}"
         );
-        // A narrowed leaf is no leaf, and its gradient takes further passes over it.
+        // A narrowed leaf is no leaf: its gradient would go over the whole tensor once more.
         if i64::from(vocabulary) < rows {
             *weight = weight.narrow(0, 0, i64::from(vocabulary));
         }
         self
     }
 
-    /// The same decoder for generation alone: weights arranged for few and large products (see
-    /// `projection`), copies beside the originals. The parameters must not change any more, and no gradient reaches them.
+    /// The same decoder for generation alone. It holds copies of the weights, arranged for few and large products (see
+    /// `projection`), beside the originals. The parameters must not change any more, and no gradient reaches them.
     pub fn for_generation(self) -> Self {
         let _guard = tch::no_grad_guard();
         let arrange = |layer: Layer| Layer {
@@ -175,7 +176,7 @@ impl Decoder {
     }
 
     /// The configuration that this decoder was built for.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
@@ -189,8 +190,9 @@ impl Decoder {
         self.embedding.device()
     }
 
-    /// Feeds new tokens: a row's tokens are written to its slot from position `start` on and see what stands before
-    /// them there, and the tokens of the prefix that a branch continues. Returns the final-normed hidden state of the last new token of each row: [rows, hidden].
+    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what stands
+    /// before them in the slot and, in a branch, the tokens of the prefix that it continues. Returns the hidden state
+    /// of the last new token of each row after the final normalisation: [rows, hidden].
     ///
     /// Rows of few and of many tokens may be mixed; nothing is padded outside attention. No gradient graph is built.
     ///
@@ -223,7 +225,8 @@ impl Decoder {
         self.normalise(&last, &self.final_norm)
     }
 
-    /// Final-normed hidden states at the positions that predict the trained tokens of the batch: [n, hidden].
+    /// Runs a batch and returns the hidden states, after the final normalisation, at the positions that predict its
+    /// trained tokens: [n, hidden].
     pub fn tree(&self, batch: &TreeBatch) -> Tensor {
         let (mut hidden, pass) = self.start_tree(batch);
         for layer in 0..self.layers.len() {
@@ -337,7 +340,7 @@ impl Decoder {
                     queries = self.normalise(&queries, query_norm);
                     keys = self.normalise(&keys, key_norm);
                 }
-                // Rotated as one tensor: decoding a token is bound by the number of operations, not by their size.
+                // They are rotated as one tensor, because a decoding step is bound by the number of its operations.
                 (Tensor::cat(&[queries, keys], 1), of_heads(value.apply(&input)))
             }
             HeadProjection::Joined(all) => {
@@ -390,8 +393,8 @@ impl Decoder {
     }
 }
 
-/// Every expected tensor is there, nothing else is, and all are of one kind on one device.
-fn check(config: &Config, weights: &Weights) -> Result<(), PolicyError> {
+/// Checks that every expected tensor is there and nothing else, all of one kind on one device.
+fn check(config: &ModelConfig, weights: &Weights) -> Result<(), PolicyError> {
     let origin = || "weights".to_owned();
     let expected = expected_tensors(config);
     for (name, shape) in &expected {

@@ -1,13 +1,13 @@
-//! What changed between two versions of a tensor, without loss and small.
+//! Encodes what changed between two versions of a tensor, without loss and in few bytes.
 //!
-//! bf16 weights at a small learning rate change in few places, and there by one step up or down. So the difference is
-//! that of the elements' bit patterns as integers, which neighbouring floats of one sign keep small; zigzag coding puts
-//! the sign into the lowest bit, so that the higher bytes of small differences are zero either way; the bytes of equal
-//! rank stand together, so that zeros meet zeros; and zstd does the rest. The code works for elements of any kind: what
-//! changes a lot is merely not smaller than the whole.
+//! bf16 weights at a small learning rate change in few places, and there by one step up or down. So the elements' bit
+//! patterns are subtracted as integers, which gives small numbers for neighbouring floats of one sign. Zigzag coding
+//! puts the sign into the lowest bit, so that the higher bytes of small differences are zero for both signs. Then all
+//! lowest bytes of a block stand together, all second ones, and so on, so that zeros meet zeros, and zstd compresses
+//! them. This works for elements of any kind; where much changes, the result is merely not smaller than the whole.
 //!
-//! A tensor is taken apart into blocks of [`BLOCK_ELEMENTS`], each of which stands alone. A difference is added to what
-//! stands in the base: several differences may be added one after the other, in any order.
+//! A tensor is cut into blocks of [`BLOCK_ELEMENTS`], each of which can be decoded alone. Differences are added to the
+//! base, so several of them may be applied one after the other, in any order.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ use zstd::bulk::{Compressor, Decompressor};
 /// Elements of a block. A plane of a block is then exactly one block of zstd, with statistics of its own.
 pub const BLOCK_ELEMENTS: usize = 128 * 1024;
 
-/// The fastest level whose result counts: higher ones take several times as long for a few per cent.
+/// Higher levels of zstd take several times as long and save a few per cent.
 const LEVEL: i32 = 1;
 
-/// Bytes of an element: those that are subtracted as one integer.
+/// How many bytes of a tensor are subtracted as one integer: the width of its elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementWidth {
     /// Eight-bit kinds, and bytes of which nothing is known.
@@ -32,8 +32,8 @@ pub enum ElementWidth {
 }
 
 impl ElementWidth {
-    /// Of a safetensors element type: `F32`, `BF16`, `F16`; anything else is taken as single bytes, which is always
-    /// right but finds less.
+    /// The width of a safetensors element type: `F32`, `BF16` or `F16`. Any other is taken as single bytes, which is
+    /// always correct but compresses less.
     pub fn of_dtype(dtype: &str) -> Self {
         match dtype {
             "F32" | "I32" | "U32" => Self::Four,
@@ -42,7 +42,7 @@ impl ElementWidth {
         }
     }
 
-    /// In bytes.
+    /// The width in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::One => 1,
@@ -102,13 +102,15 @@ pub enum DeltaError {
     Zstd(#[from] std::io::Error),
 }
 
-/// Makes deltas; keeps its scratch memory, about 2 MiB, between blocks.
+/// Encodes blocks one after the other, on the learner's side. It keeps its scratch memory, about 2 MiB, between them.
 pub struct DeltaEncoder {
     compressor: Compressor<'static>,
     planes: Vec<u8>,
 }
 
 impl DeltaEncoder {
+    /// Allocates the scratch memory.
+    ///
     /// # Errors
     /// If zstd gets no memory.
     pub fn try_new() -> Result<Self, DeltaError> {
@@ -143,7 +145,8 @@ impl DeltaEncoder {
     }
 }
 
-/// Uses deltas; keeps its scratch memory, at most one block, between them.
+/// Applies encoded blocks one after the other, on the actor's side. It keeps its scratch memory, at most one block,
+/// between them.
 pub struct DeltaDecoder {
     decompressor: Decompressor<'static>,
     planes: Vec<u8>,
@@ -159,8 +162,8 @@ impl DeltaDecoder {
         })
     }
 
-    /// Adds a delta to a block. What is wrong with the delta's form is found before anything is changed; whether it was
-    /// meant for this base only a checksum of the result can tell.
+    /// Adds a delta to a block. A delta of a wrong form is refused before anything is changed. A delta that was meant
+    /// for another base is not noticed here: only a checksum of the result can tell.
     ///
     /// # Errors
     /// [`DeltaError`] if the delta is no frame of exactly the block's length.
@@ -197,7 +200,7 @@ fn check_block(width: ElementWidth, bytes: usize) -> Result<(), DeltaError> {
     Ok(())
 }
 
-/// An element in the highest bytes of the integer, so that wrapping and sign are those of the element.
+/// Reads an element into the highest bytes of the integer, so that wrapping and sign are those of the element.
 #[inline(always)]
 fn load<const W: usize>(element: &[u8; W]) -> u32 {
     let mut bytes = [0; 4];

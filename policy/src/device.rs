@@ -44,7 +44,7 @@ pub fn choose(text: &str) -> Result<Device, PolicyError> {
     }
 }
 
-/// The kind to compute in where nothing else is asked for: bf16 on CUDA, f32 on the CPU (f16 is very slow there).
+/// The kind to compute in by default: bf16 on CUDA, f32 on the CPU (f16 is very slow there).
 pub fn default_kind(device: Device) -> Kind {
     match device {
         Device::Cuda(_) => Kind::BFloat16,
@@ -52,20 +52,20 @@ pub fn default_kind(device: Device) -> Kind {
     }
 }
 
-/// Sets the threads of one tensor operation to `threads` (at least 1), and operations never run side by side.
+/// Sets the threads of one tensor operation to `threads` (at least 1), and keeps operations from running side by side.
 ///
-/// Call it at the start of the process: libtorch fixes the second number at its first use.
+/// Call it at the start of the process: libtorch fixes the number of operations side by side at its first use.
 pub fn set_threads(threads: usize) {
     static INTER_OP: Once = Once::new();
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// Tensor operations called from this thread run on it alone from now on.
+/// Makes the tensor operations of this thread run on it alone from now on.
 ///
-/// For threads beside the one that computes all the time. OpenMP gives every thread that calls it a team of its own, and
-/// once all teams together have more members than there are cores, none of them waits actively any more: each product of
-/// the main thread then begins with the waking of a sleeping thread.
+/// Call it on every thread that computes beside the main one. OpenMP gives each thread that calls it a team of threads.
+/// Once all teams together have more members than there are cores, their members sleep instead of waiting actively, and
+/// each product of the main thread then begins with waking its team up.
 pub fn compute_on_this_thread_alone() {
     operators::use_one_thread();
 }
@@ -85,7 +85,7 @@ fn load_cuda() -> Result<(), String> {
         .first()
         .map_or(PathBuf::from(LIBRARY), |folder| folder.join(LIBRARY));
     open_for_good(&name).map_err(|error| {
-        // libloading keeps what the loader said apart from its own words.
+        // The loader's own message is only in the source of libloading's error.
         let reason = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
         format!("cannot load {}: {reason}", name.display())
     })

@@ -31,7 +31,7 @@ pub enum PolicyError {
     },
     /// A field of config.json is missing or has a value that this crate does not support.
     #[error("{}: {field} is {value}; allowed: {allowed}", path.display())]
-    Config {
+    ConfigField {
         /// The file.
         path: PathBuf,
         /// The field's name, dotted where it is nested.
@@ -120,6 +120,12 @@ pub enum PolicyError {
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+}
+
+impl From<anytime_files::WriteError> for PolicyError {
+    fn from(error: anytime_files::WriteError) -> Self {
+        Self::write(&error.path, error.source)
+    }
 }
 
 impl PolicyError {

@@ -8,29 +8,29 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::cache::{KvCache, Region, Slots};
-use crate::config::Config;
+use crate::config::ModelConfig;
 use crate::grouping::{Group, Member, groups};
 use crate::operators::attention::{Read, Strides, can_attend_reads};
 
-/// New tokens of one sequence.
+/// The new tokens of one sequence in a call of [`crate::Decoder::extend`].
 #[derive(Debug, Clone, Copy)]
 pub struct Extension<'a> {
-    /// The sequence's slot in the cache: of a branch where there is a prefix, otherwise of a prefix.
+    /// The sequence's slot in the cache: a branch slot where `prefix` is given, otherwise a prefix slot.
     pub slot: usize,
-    /// Tokens of the slot that stand already; the new ones follow them.
+    /// How many tokens stand in the slot already; the new ones follow them.
     pub start: usize,
     /// The new tokens, at least one.
     pub ids: &'a [u32],
-    /// What a branch continues.
+    /// What the sequence continues, where it is a branch.
     pub prefix: Option<Prefix>,
 }
 
-/// The beginning of a branch. Its keys and values may be written by the same call that extends the branch.
+/// The tokens that a branch continues. The call that extends the branch may write their keys and values too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
     /// A prefix slot of the cache.
     pub slot: usize,
-    /// Its first tokens, which the branch sees; the branch's positions follow them.
+    /// How many of its first tokens the branch sees; the branch's positions follow them.
     pub length: usize,
 }
 
@@ -86,7 +86,13 @@ struct PackedRow {
 }
 
 impl ExtensionPlan {
-    pub(crate) fn new(config: &Config, cache: &KvCache, rows: &[Extension<'_>], kind: Kind, device: Device) -> Self {
+    pub(crate) fn new(
+        config: &ModelConfig,
+        cache: &KvCache,
+        rows: &[Extension<'_>],
+        kind: Kind,
+        device: Device,
+    ) -> Self {
         check(cache, rows);
         let kv_heads = config.num_key_value_heads;
         let (prefixes, branches) = (cache.prefix_region(), cache.branch_region());
@@ -115,7 +121,7 @@ impl ExtensionPlan {
             }
             last[row] = ids.len() as i64 - 1;
         }
-        // One transfer for all index vectors: on CUDA each costs more than the kernels it feeds.
+        // All index vectors go over in one transfer, because on CUDA each costs more than the kernels that it feeds.
         let tokens = ids.len() as i64;
         let last_is_identity = last.iter().enumerate().all(|(row, &index)| row as i64 == index);
         let all: Vec<i64> = ids.into_iter().chain(positions).chain(last).chain(writes).collect();
@@ -173,9 +179,8 @@ fn check(cache: &KvCache, rows: &[Extension<'_>]) {
     }
 }
 
-/// What each token reads, tokens of one prefix together.
-/// The rows as their tokens stand side by side: rows, branches by their prefix, rows that attend alone; each by slot. For
-/// groups, rows of one class of lengths stand together first.
+/// The order in which the tokens of the rows stand side by side: rows, branches by their prefix, rows that attend
+/// alone; each by slot. For groups, rows of one class of lengths stand together first.
 fn packed_order(rows: &[Extension<'_>], in_groups: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| {
@@ -190,8 +195,8 @@ fn packed_order(rows: &[Extension<'_>], in_groups: bool) -> Vec<usize> {
     order
 }
 
-/// Lengths of one class differ by less than a factor of two, so that padding one to another is worth an operation less.
-/// Short ones are one class: their padding is small whatever it is.
+/// Lengths of one class differ by less than a factor of two, so that padding them costs less than another operation.
+/// All short lengths are one class, because their padding is always small.
 fn length_class(length: usize) -> u32 {
     const SHORT: usize = 1024;
     (length / SHORT).max(1).ilog2()

@@ -1,4 +1,5 @@
-//! Sequences that attend in one operation of libtorch: padded to one number of queries and of keys, under a mask.
+//! Groups of sequences that attend in one operation of libtorch, padded to one number of queries and of keys, under a
+//! mask.
 
 use tch::{Device, Kind, Tensor};
 
@@ -52,7 +53,8 @@ pub(crate) enum Visibility {
     Mask(Tensor),
 }
 
-/// Splits members, in the order of their tokens, into groups: together while lengths are alike and the mask is small.
+/// Splits members, in the order of their tokens, into groups. Members stay together while their lengths are alike and
+/// the mask is small.
 pub(crate) fn groups(members: &[Member], allocated: usize, shared: i64) -> impl Iterator<Item = &[Member]> {
     let mut rest = members;
     std::iter::from_fn(move || {
@@ -65,7 +67,7 @@ pub(crate) fn groups(members: &[Member], allocated: usize, shared: i64) -> impl 
             keys = keys.max(member.longest());
             seen += member.longest();
             let is_mask_too_large = (size + 1) * queries * shared as usize * allocated > MASK_ELEMENTS;
-            // Padding that costs more than an operation of its own.
+            // So much padding costs more than another operation.
             let padding = (size as i64 + 1) * keys - seen;
             if is_mask_too_large || padding > seen.max(MOST_PADDING) {
                 break;
@@ -78,7 +80,7 @@ pub(crate) fn groups(members: &[Member], allocated: usize, shared: i64) -> impl 
     })
 }
 
-/// Keys that are read for nothing before a group is split.
+/// How many keys may be read for nothing before a group is split.
 const MOST_PADDING: i64 = 4096;
 
 impl Member {

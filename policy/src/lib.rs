@@ -1,14 +1,15 @@
 //! The language model that actor and learner share, so that both compute the same log-probabilities.
 //!
-//! A Hugging Face model directory comes in through [`Config`], [`read_weights`] and [`Tokenizer`]; [`Decoder`] runs
-//! it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary a
-//! branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what changed
-//! between two versions of a tensor.
+//! A Hugging Face model directory comes in through [`ModelConfig`], [`read_weights`] and [`Tokenizer`]; [`Decoder`]
+//! runs it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary
+//! a branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what
+//! changed between two versions of a tensor.
 //!
 //! Shapes in the documentation name their axes; `n` counts trained tokens, `tokens` counts packed tokens.
 
 // FFI is needed in two places: `device`, which loads CUDA's half of libtorch at run time, and `operators`.
 #![deny(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 mod attention;
 mod cache;
@@ -31,11 +32,11 @@ mod weights;
 
 pub use cache::{KvCache, Slots};
 pub use checkpoint::{asset_files, check_weights, read_weights, write_checkpoint};
-pub use config::{Config, ModelType, RopeScaling};
+pub use config::{ModelConfig, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::PolicyError;
 pub use extension::{Extension, Prefix};
 pub use score::{HeadPass, Scores};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, without_eos};
 pub use tree::{Branch, TreeBatch, TreeRow};
 pub use weights::{Weights, expected_tensors, initialise_weights};

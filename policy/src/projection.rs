@@ -1,4 +1,4 @@
-//! Linear layers, as they come in a checkpoint and as generation wants them.
+//! Linear layers, in two forms: as a checkpoint has them, for training, and arranged anew, for generation.
 //!
 //! Training needs each parameter by itself: gradients reach it, and changes in place show. Generation runs millions of
 //! steps over weights that stand still, so it may arrange them anew once: layers with one input joined into one
@@ -38,7 +38,7 @@ impl Projection {
         }
     }
 
-    /// Packed where this machine can, otherwise as it was.
+    /// The layer with packed weights where this machine has products for them, otherwise as it was.
     pub(crate) fn packed(self) -> Self {
         match self {
             Projection::Plain { weight, bias } => match PackedLinear::try_new(&weight, bias.as_ref()) {
@@ -49,7 +49,7 @@ impl Projection {
         }
     }
 
-    /// Layers of one input as a single one, whose outputs stand side by side.
+    /// Joins layers that have one input into a single layer, whose outputs stand side by side.
     fn joined(parts: &[&Projection]) -> Option<Self> {
         let mut weights = Vec::with_capacity(parts.len());
         let mut biases = Vec::with_capacity(parts.len());
@@ -67,7 +67,7 @@ impl Projection {
     }
 }
 
-/// Queries, keys and values.
+/// The projections to queries, keys and values.
 pub(crate) enum HeadProjection {
     Apart {
         query: Projection,
@@ -79,7 +79,7 @@ pub(crate) enum HeadProjection {
 }
 
 impl HeadProjection {
-    /// For generation.
+    /// The projections arranged for generation.
     pub(crate) fn arranged(self) -> Self {
         match &self {
             HeadProjection::Apart { query, key, value } => match Projection::joined(&[query, key, value]) {
@@ -91,7 +91,7 @@ impl HeadProjection {
     }
 }
 
-/// silu(gate) · up.
+/// The gated half of a feed-forward layer: silu(gate) · up.
 pub(crate) enum GatedProjection {
     Apart {
         gate: Projection,
@@ -120,8 +120,8 @@ impl GatedProjection {
         }
     }
 
-    /// For generation. Packed products multiply by themselves; where there are none, one product is launched instead
-    /// of two.
+    /// The projection arranged for generation. A packed product multiplies by the gate in the same operation; where
+    /// there are none, gate and up become one product instead of two.
     pub(crate) fn arranged(self) -> Self {
         let GatedProjection::Apart { gate, up } = self else {
             return self;

@@ -6,7 +6,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{Config, RopeScaling};
+use crate::config::{ModelConfig, RopeScaling};
 
 /// The angle per position of each pair of channels: [head_dim / 2].
 pub(crate) struct Rope {
@@ -23,7 +23,7 @@ pub(crate) struct Rotation {
 
 impl Rope {
     /// `kind` is the kind of the weights.
-    pub(crate) fn new(config: &Config, kind: Kind, device: Device) -> Self {
+    pub(crate) fn new(config: &ModelConfig, kind: Kind, device: Device) -> Self {
         let kind = if kind == Kind::Double {
             Kind::Double
         } else {

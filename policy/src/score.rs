@@ -1,15 +1,17 @@
 //! Log-probabilities of trained tokens, with the gradient through the head written out.
 //!
-//! A graph would keep the widest tensors of the model, and go over each of them many times. The gradient is short:
-//! with p = softmax(logits / T) and g = d loss / d log p[target], that of the logits is g · (one-hot(target) − p) / T.
+//! An autograd graph would keep the widest tensors of the model and go over each of them many times. The gradient
+//! itself is short: with p = softmax(logits / T) and g = d loss / d log p[target], that of the logits is g ·
+//! (one-hot(target) − p) / T.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::decoder::Decoder;
 use crate::operators::training::{backward, product};
 
-/// The head's part in one backward pass: runs of tokens are scored and sent back one after the other, each in the
-/// memory of the run before it, and the gradient of the head's weight is the sum over all.
+/// The head's part in one backward pass. For each chunk of tokens call [`HeadPass::score`], then
+/// [`HeadPass::backward`]; at the end call [`HeadPass::finish`]. Each chunk takes the memory of the one before it, and
+/// the gradient of the head's weight is the sum over all of them.
 pub struct HeadPass<'a> {
     decoder: &'a Decoder,
     temperature: f64,
@@ -18,7 +20,7 @@ pub struct HeadPass<'a> {
     is_in_place: bool,
 }
 
-/// Scored tokens on their way back.
+/// A chunk of scored tokens, between [`HeadPass::score`] and [`HeadPass::backward`].
 pub struct Scores {
     hidden: Tensor,
     targets: Tensor,
@@ -35,6 +37,8 @@ impl Scores {
 }
 
 impl<'a> HeadPass<'a> {
+    /// Starts a pass over the decoder's head, whose logits are divided by `temperature`.
+    ///
     /// # Panics
     /// If the decoder was made for generation.
     pub fn new(decoder: &'a Decoder, temperature: f64) -> Self {
@@ -101,7 +105,7 @@ impl<'a> HeadPass<'a> {
         }
     }
 
-    /// Hands the gradient of the head on to the parameter.
+    /// Adds the gradient of the head to the parameter's own.
     pub fn finish(self) {
         if !self.is_in_place {
             let weight = self.decoder.head_weight();

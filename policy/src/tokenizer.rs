@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::chat::{ChatTemplate, special_token};
 use crate::error::PolicyError;
 
-/// A model directory's tokenizer.
+/// The tokenizer of a model directory: text to token ids and back, the ids that end a sequence, and the chat template.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary_size: u32,
@@ -26,7 +26,7 @@ impl Tokenizer {
         let bytes = std::fs::read(&path).map_err(|source| PolicyError::read(&path, source))?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refuse(format!("{}: {error}", path.display())))?;
-        // Both may be left in the file by whoever trained the tokenizer, and would change texts unasked.
+        // The file may ask for truncation and padding, which would change texts.
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
         inner.with_padding(None);
         let vocabulary_size = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
@@ -41,8 +41,8 @@ impl Tokenizer {
         })
     }
 
-    /// Ids of a text. None are added around it; special tokens written in the text become their ids, so a text from
-    /// [`Tokenizer::render_chat`] that starts with a beginning-of-sequence token has it once.
+    /// The ids of a text. No special tokens are added around it; special tokens written in the text become their ids,
+    /// so a text from [`Tokenizer::render_chat`] that starts with a beginning-of-sequence token has it once.
     ///
     /// # Errors
     /// [`PolicyError::Tokenizer`] if the tokenizer cannot represent the text.
@@ -109,6 +109,14 @@ impl Tokenizer {
     }
 }
 
+/// Generated ids without the end of sequence that ended them: what is decoded to text and graded.
+pub fn without_eos<'a>(ids: &'a [u32], eos_ids: &[u32]) -> &'a [u32] {
+    match ids.split_last() {
+        Some((last, rest)) if eos_ids.contains(last) => rest,
+        _ => ids,
+    }
+}
+
 fn refuse(problem: String) -> PolicyError {
     PolicyError::Tokenizer { problem }
 }
@@ -155,4 +163,16 @@ fn eos_ids(dir: &Path, settings: &Value, inner: &tokenizers::Tokenizer) -> Resul
 
 fn token_id(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_end_of_sequence_is_left_out() {
+        assert_eq!(without_eos(&[9, 3, 9], &[9]), [9, 3]);
+        assert_eq!(without_eos(&[9, 3], &[9]), [9, 3]);
+        assert!(without_eos(&[], &[9]).is_empty());
+    }
 }

@@ -5,15 +5,15 @@
 //! those of each summary in a sequence of its own, while the prefix is computed once per trace.
 //!
 //! Rows are packed one behind the other without padding. Only attention knows where a row ends: a long row attends
-//! alone, its prefix causally and the branches of each cut under a mask; short neighbours attend together, padded to the longest,
-//! because there the number of operations costs more than the padding.
+//! alone, its prefix causally and the branches of each cut under a mask. Short neighbours attend together, padded to
+//! the longest of them, because their operations cost more than the padding.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::cache::LENGTH_STEP;
 use crate::error::PolicyError;
 
-/// One trace with its summaries.
+/// One trace with its summaries, as the trainer gives it to [`TreeBatch::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeRow {
     /// Tokens of `prefix` that are the prompt; at least 1. The rest is thinking, which is trained.
@@ -36,7 +36,7 @@ pub struct Branch {
 }
 
 impl TreeRow {
-    /// Whether the lengths of this row agree with each other and every id is below `vocab_size`.
+    /// Checks that the lengths of this row agree with each other and that every id is below `vocab_size`.
     ///
     /// # Errors
     /// [`PolicyError::Row`] with the first contradiction.
@@ -87,12 +87,12 @@ impl TreeRow {
 
 /// Rows up to this length attend together with their neighbours.
 const LONGEST_TOGETHER: usize = 256;
-/// Places in a block, padding included, per token in it: beyond it a new block starts.
+/// A new block starts where a block would have more places per token than this, padding included.
 const MOST_PLACES_PER_TOKEN: f64 = 1.5;
 /// Elements of a block's mask, per query head of a key head: 4 Mi, 16 MiB in f32.
 const MASK_ELEMENTS: usize = 1 << 22;
 
-/// Rows ready for [`crate::Decoder::tree`], on a device.
+/// Packed rows on a device, ready for [`crate::Decoder::tree`].
 #[derive(Debug)]
 pub struct TreeBatch {
     /// Input ids, [tokens] int64.
@@ -113,7 +113,7 @@ pub(crate) enum Block {
     Short(ShortRows),
 }
 
-/// One row, its prefix and its branches apart, so that no mask is as large as the square of the prefix.
+/// One long row. Prefix and branches attend separately, so that no mask is as large as the square of the prefix.
 #[derive(Debug)]
 pub(crate) struct LongRow {
     pub(crate) prefix: i64,
@@ -121,8 +121,8 @@ pub(crate) struct LongRow {
     pub(crate) groups: Vec<BranchGroup>,
 }
 
-/// Consecutive branches with one cut: together they attend to what they see of the prefix and to themselves, and
-/// nobody computes scores for the rest of the row.
+/// Consecutive branches with one cut. They attend together to what they see of the prefix and to themselves, so that no
+/// scores are computed for the rest of the row.
 #[derive(Debug)]
 pub(crate) struct BranchGroup {
     /// Tokens of the prefix that all of them see.
@@ -157,7 +157,7 @@ impl Visible {
         Visible(Tensor::from_slice(&limits.concat()).view([3, -1]).to_device(device))
     }
 
-    /// To be added to the scores, [queries, width] of 0 and -∞.
+    /// The mask [queries, width] of 0 and -∞, to be added to the scores.
     fn mask(&self, width: i64, kind: Kind) -> Tensor {
         let keys = Tensor::arange(width, (Kind::Int64, self.0.device())).unsqueeze(0);
         let limit = |row: i64| self.0.get(row).unsqueeze(1);

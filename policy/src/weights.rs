@@ -1,4 +1,5 @@
-//! The parameters of a model by their checkpoint names: which there are, their shapes, and fresh ones.
+//! The parameters of a model by their names in a checkpoint: which ones there are, their shapes, and freshly drawn
+//! ones.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
 
-use crate::config::Config;
+use crate::config::ModelConfig;
 
-/// Parameters by checkpoint name, for example `model.layers.0.self_attn.q_proj.weight`.
+/// The parameters of a model by their names in a checkpoint, for example `model.layers.0.self_attn.q_proj.weight`.
 ///
 /// Ordered by name, so that every process walks them in the same order.
 pub type Weights = BTreeMap<String, Tensor>;
@@ -16,7 +17,7 @@ pub type Weights = BTreeMap<String, Tensor>;
 /// Names and shapes of all parameters, in the order of computation.
 ///
 /// Projection weights are [outputs, inputs]. With tied embeddings there is no `lm_head.weight`.
-pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<i64>)> {
+pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<i64>)> {
     let hidden = config.hidden_size;
     let query_width = config.num_attention_heads * config.head_dim;
     let key_width = config.num_key_value_heads * config.head_dim;
@@ -53,11 +54,11 @@ pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<i64>)> {
     tensors
 }
 
-/// Fresh f32 parameters: normal with standard deviation `initializer_range`, normalisations 1, biases 0.
+/// Draws fresh f32 parameters: normal with standard deviation `initializer_range`; normalisations are 1, biases 0.
 ///
 /// Each tensor draws from its own ChaCha8 stream (seeded with `seed`, stream number = place in
 /// [`expected_tensors`]), so the result depends on the seed alone and not on libtorch's global generator.
-pub fn initialise_weights(config: &Config, seed: u64, device: Device) -> Weights {
+pub fn initialise_weights(config: &ModelConfig, seed: u64, device: Device) -> Weights {
     let mut weights = Weights::new();
     for (index, (name, shape)) in expected_tensors(config).into_iter().enumerate() {
         let count = shape.iter().product::<i64>() as usize;
@@ -78,7 +79,7 @@ pub fn initialise_weights(config: &Config, seed: u64, device: Device) -> Weights
     weights
 }
 
-/// Normal values with mean 0 by Box and Muller's transform.
+/// Draws normal values with mean 0 by the Box–Muller transform.
 fn normal_values(generator: &mut ChaCha8Rng, count: usize, standard_deviation: f64) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

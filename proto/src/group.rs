@@ -2,15 +2,16 @@
 
 use thiserror::Error;
 
+use crate::nodes::{NodeSpan, node_spans};
 use crate::v1;
 
 /// What is wrong with a scored group.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("scored group: {place}: {problem}")]
 pub struct InvalidGroup {
-    /// Such as `traces[2].nodes[1]`.
+    /// The part at fault, such as `traces[2].nodes[1]`.
     pub place: String,
-    /// What does not hold there.
+    /// What is wrong with it.
     pub problem: String,
 }
 
@@ -21,8 +22,8 @@ fn fail<T>(place: String, problem: impl Into<String>) -> Result<T, InvalidGroup>
     })
 }
 
-/// Checks that budgets ascend, lists are of one length, nodes lie at their cuts, multiplicities add up to the number of
-/// budgets and every node has multiplicity × A summaries (paper 1.2).
+/// Checks that budgets ascend, lists are of one length, nodes follow the rule of [`crate::nodes`] and every node has
+/// multiplicity × A summaries (paper 1.2).
 ///
 /// # Errors
 /// The first place where that does not hold.
@@ -45,30 +46,20 @@ pub fn check_group(group: &v1::ScoredGroup) -> Result<(), InvalidGroup> {
 
 fn check_trace(group: &v1::ScoredGroup, trace: &v1::Trace, place: &str) -> Result<(), InvalidGroup> {
     let thinking = check_generated(trace.thinking.as_ref(), format!("{place}.thinking"))?;
-    let length = thinking.ids.len() as u32;
-    let mut next_budget = 0_u32;
+    let length = thinking.ids.len();
+    let spans = node_spans(&group.budgets, length);
     for (index, node) in trace.nodes.iter().enumerate() {
         let place = format!("{place}.nodes[{index}]");
-        if node.first_budget != next_budget || node.multiplicity == 0 {
-            return fail(
-                place,
-                format!("stands for budgets from {} instead of {next_budget}", node.first_budget),
-            );
-        }
-        next_budget += node.multiplicity;
-        let Some(budget) = group.budgets.get(node.first_budget as usize) else {
-            return fail(place, "stands for a budget that does not exist");
+        let Some(span) = spans.get(index) else {
+            return fail(place, "stands for a budget that another node stands for");
         };
-        let is_end = next_budget as usize == group.budgets.len();
-        let expected_cut = if is_end { length.min(*budget) } else { *budget };
-        if node.cut != expected_cut || node.cut > length {
-            return fail(
-                place,
-                format!("is cut at {} instead of {expected_cut} (thinking: {length})", node.cut),
-            );
-        }
-        if node.multiplicity > 1 && length > *budget {
-            return fail(place, "stands for several budgets although the thinking went on");
+        let actual = NodeSpan {
+            cut: node.cut as usize,
+            first_budget: node.first_budget as usize,
+            multiplicity: node.multiplicity as usize,
+        };
+        if actual != *span {
+            return fail(place, format!("is {actual:?} instead of {span:?} (thinking: {length})"));
         }
         let expected = node.multiplicity * group.summaries_per_budget;
         if node.summaries.len() as u32 != expected {
@@ -84,8 +75,9 @@ fn check_trace(group: &v1::ScoredGroup, trace: &v1::Trace, place: &str) -> Resul
             check_generated(summary.generated.as_ref(), format!("{place}.summaries[{number}]"))?;
         }
     }
-    if next_budget as usize != group.budgets.len() {
-        return fail(place.to_owned(), format!("its nodes stand for {next_budget} budgets"));
+    if trace.nodes.len() != spans.len() {
+        let (nodes, expected) = (trace.nodes.len(), spans.len());
+        return fail(place.to_owned(), format!("has {nodes} nodes instead of {expected}"));
     }
     Ok(())
 }

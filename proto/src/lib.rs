@@ -1,12 +1,15 @@
-//! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification and its validation, the
-//! invariants of a scored group, kept generations, message limits, and the one place that turns errors into gRPC
-//! statuses.
+//! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification with its defaults and checks,
+//! the rule of nodes, the invariants of a scored group, kept generations, message limits, and the one place that turns
+//! errors into gRPC statuses.
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 pub mod generations;
 mod group;
 mod ids;
 pub mod limits;
+mod manifest;
+pub mod nodes;
 pub mod settings;
 mod short_names;
 mod status;
@@ -19,8 +22,13 @@ pub mod v1 {
 
 pub use group::{InvalidGroup, check_group};
 pub use ids::{ActorId, GroupId, JobId, WeightsVersion};
+pub use manifest::{have_same_tensors, manifest_checksum};
 pub use short_names::ShortName;
 pub use status::{invalid_setting_status, setting_of_status};
 
-/// The encoded file descriptors, for the reflection service.
+/// The form of the specification in a stored [`v1::Job`]. It goes up where a newer learner would misread what an older one
+/// wrote: 1 since the settings of each objective have a table of their own.
+pub const JOB_FORMAT: u32 = 1;
+
+/// The encoded file descriptors, with comments, for the reflection service and for the table of settings.
 pub const FILE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

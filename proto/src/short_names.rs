@@ -1,11 +1,13 @@
 //! Enumerations by their short names: `JOB_KIND_TRAIN` is `train` in a job file and on the command line.
 
+use std::marker::PhantomData;
+
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::v1;
 
-/// An enumeration whose variants share the prefix of its name and start with `UNSPECIFIED`.
+/// An enumeration of the proto files: its variants share the prefix of its name, and the first is `UNSPECIFIED`.
 pub trait ShortName: Sized + Copy + TryFrom<i32> + Into<i32> {
     /// What every variant's name starts with, the last underscore included.
     const PREFIX: &'static str;
@@ -42,48 +44,7 @@ pub trait ShortName: Sized + Copy + TryFrom<i32> + Into<i32> {
     }
 }
 
-macro_rules! short_name {
-    ($($name:ident $prefix:literal),* $(,)?) => {
-        $(impl ShortName for v1::$name {
-            const PREFIX: &'static str = $prefix;
-
-            fn full_name(self) -> &'static str {
-                self.as_str_name()
-            }
-
-            fn from_full_name(name: &str) -> Option<Self> {
-                Self::from_str_name(name)
-            }
-        })*
-    };
-}
-
-short_name!(
-    JobKind "JOB_KIND_",
-    JobState "JOB_STATE_",
-    Dtype "DTYPE_",
-    CacheChoice "CACHE_CHOICE_",
-    Prior "PRIOR_",
-    VarianceReduction "VARIANCE_REDUCTION_",
-    SummaryMethod "SUMMARY_METHOD_",
-    Mix "MIX_",
-    SummaryWeighting "SUMMARY_WEIGHTING_",
-    LengthPenalty "LENGTH_PENALTY_",
-    Schedule "SCHEDULE_",
-    VerdictKind "VERDICT_KIND_",
-    Purpose "PURPOSE_",
-    WaitReason "WAIT_REASON_",
-    AbandonReason "ABANDON_REASON_",
-    FinishReason "FINISH_REASON_",
-    PushStatus "PUSH_STATUS_",
-    Extraction "EXTRACTION_",
-    Percents "PERCENTS_",
-    Fractions "FRACTIONS_",
-    Rounding "ROUNDING_",
-    Units "UNITS_",
-    Lists "LISTS_",
-    Brackets "BRACKETS_",
-);
+include!(concat!(env!("OUT_DIR"), "/short_names.rs"));
 
 pub(crate) fn serialize<E: ShortName, S: Serializer>(value: &Option<i32>, serializer: S) -> Result<S::Ok, S::Error> {
     match value.and_then(|number| E::try_from(number).ok()) {
@@ -99,5 +60,32 @@ pub(crate) fn deserialize<'de, E: ShortName, D: Deserializer<'de>>(deserializer:
     match E::from_short_name(&name) {
         Some(variant) => Ok(Some(variant.into())),
         None => Err(D::Error::custom(format!("`{name}` is not one of: {}", E::allowed()))),
+    }
+}
+
+/// An enumeration's number that is read and written by its short name.
+pub(crate) struct Named<E> {
+    pub(crate) number: Option<i32>,
+    kind: PhantomData<E>,
+}
+
+impl<E> Named<E> {
+    pub(crate) fn new(number: Option<i32>) -> Self {
+        Self {
+            number,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<E: ShortName> Serialize for Named<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize::<E, S>(&self.number, serializer)
+    }
+}
+
+impl<'de, E: ShortName> Deserialize<'de> for Named<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize::<E, D>(deserializer).map(Self::new)
     }
 }

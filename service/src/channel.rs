@@ -1,4 +1,4 @@
-//! Client connections: lazy, kept alive, every wait bounded.
+//! Client connections that are made on first use, kept alive, and never waited for without a bound.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
         .connect_lazy())
 }
 
-/// Doubling pauses between tries, bounded.
+/// The pauses between the tries of a failing call: each is twice as long as the one before, up to a bound.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -46,14 +46,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause before the next try.
+    /// Returns the pause before the next try, and doubles the one after it.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_BACKOFF);
         pause
     }
 
-    /// Starts over, after a success.
+    /// Starts over with the shortest pause, after a success.
     pub fn reset(&mut self) {
         self.next = FIRST_BACKOFF;
     }

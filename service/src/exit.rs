@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use clap::Parser;
+
 /// Bad configuration: an argument, a job file, a marker, a data row, a checkpoint.
 pub const CONFIGURATION: u8 = 64;
 /// Bad input: a line that is not what the command reads.
@@ -14,14 +16,14 @@ pub const FAILED: u8 = 70;
 /// Ended by SIGINT or by cancelling the job.
 pub const INTERRUPTED: u8 = 130;
 
-/// An error that ends the process with a code of its own. Attach it with [`anyhow::Error::context`] or return it bare;
-/// [`exit_code`] finds it anywhere in the chain.
+/// An error that ends the process with a code of its own. Return it as it is or attach it with
+/// [`anyhow::Error::context`]; [`exit_code`] finds it anywhere in the chain.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ExitError {
-    /// One of the codes of this module.
+    /// The exit code, one of the constants of this module.
     pub code: u8,
-    /// What went wrong.
+    /// What went wrong, as a sentence for the user.
     pub message: String,
 }
 
@@ -51,6 +53,23 @@ impl ExitError {
     }
 }
 
+/// The arguments of this process, as the first thing that `main` asks for.
+///
+/// Where they ask for help or the version, the answer goes to standard output and the process ends with success. Where
+/// they are wrong, the reason goes to standard error and the process ends with [`CONFIGURATION`], and not with the 2
+/// that clap would choose.
+pub fn parse_or_exit<Args: Parser>() -> Args {
+    Args::try_parse().unwrap_or_else(|error| {
+        // With the stream closed there is nobody left to tell.
+        let _ = error.print();
+        std::process::exit(i32::from(code_of_usage(&error)))
+    })
+}
+
+fn code_of_usage(error: &clap::Error) -> u8 {
+    if error.use_stderr() { CONFIGURATION } else { 0 }
+}
+
 /// The exit code that an error asks for; [`FAILED`] where it asks for none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error
@@ -75,7 +94,7 @@ pub fn conclude(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code_of(result))
 }
 
-/// As [`conclude`], for a process whose tensor threads may still be at work: it does not wait for them.
+/// As [`conclude`], for a process whose tensor threads may still be at work. It ends without waiting for them.
 pub fn conclude_now(result: anyhow::Result<()>) -> ! {
     leave_now(code_of(result))
 }
@@ -87,5 +106,33 @@ fn code_of(result: anyhow::Result<()>) -> u8 {
             eprintln!("error: {error:#}");
             exit_code(&error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(version = "1")]
+    struct Args {
+        /// Any number
+        #[arg(long)]
+        number: u8,
+    }
+
+    #[test]
+    fn help_is_an_answer_and_a_wrong_argument_is_bad_configuration() {
+        let code = |argument: &str| code_of_usage(&Args::try_parse_from(["test", argument]).unwrap_err());
+        assert_eq!((code("--help"), code("--version")), (0, 0));
+        assert_eq!((code("--number=x"), code("--colour=1")), (CONFIGURATION, CONFIGURATION));
+        assert_eq!(Args::try_parse_from(["test", "--number=3"]).unwrap().number, 3);
+    }
+
+    #[test]
+    fn an_error_asks_for_its_code_from_anywhere_in_the_chain() {
+        let unreachable = anyhow::Error::new(ExitError::unavailable("no learner")).context("submit");
+        assert_eq!(exit_code(&unreachable), UNAVAILABLE);
+        assert_eq!(exit_code(&anyhow::anyhow!("anything else")), FAILED);
     }
 }

@@ -1,17 +1,17 @@
-//! Seconds as a counter: Prometheus counters of this process count whole numbers.
+//! Seconds as a counter. The counters of the `metrics` crate count whole numbers only.
 
 use std::time::Duration;
 
 use metrics::Counter;
 
-/// Adds durations to a counter of seconds; what is below one second waits for the next addition.
+/// A counter of seconds that durations are added to. The part below one second waits for the next addition.
 pub struct Seconds {
     counter: Counter,
     rest: Duration,
 }
 
 impl Seconds {
-    /// The counter is there, at its value, from now on.
+    /// Takes the counter and makes it appear at once, with the value that it has.
     pub fn new(counter: Counter) -> Self {
         counter.increment(0);
         Self {

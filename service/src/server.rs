@@ -13,7 +13,8 @@ use tonic_health::server::HealthReporter;
 
 use crate::exit::ExitError;
 
-/// A router that answers grpc.health.v1 and reflection; services are added to it. The reporter says what is serving.
+/// Makes a router that answers grpc.health.v1 and reflection. The caller adds its services to it, and tells the
+/// reporter which of them serve.
 ///
 /// # Errors
 /// If the embedded file descriptors do not decode.

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT become one cancelled token; what is then left to do has a bound.
+//! Turns SIGTERM and SIGINT into one cancelled token, and bounds the time that a process has after it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -43,14 +43,14 @@ fn spawn_watchdog(limit: Duration) {
     }
 }
 
-/// Sleeps, but no longer than until the token is cancelled. Returns whether the time passed.
+/// Sleeps until the time has passed or the token is cancelled. Returns whether the time has passed.
 pub async fn sleep_unless_cancelled(duration: Duration, token: &CancellationToken) -> bool {
     run_unless_cancelled(tokio::time::sleep(duration), token)
         .await
         .is_some()
 }
 
-/// Runs a future until the token is cancelled.
+/// Runs a future until the token is cancelled. Returns its output, or `None` where it was cancelled.
 pub async fn run_unless_cancelled<T>(future: impl Future<Output = T>, token: &CancellationToken) -> Option<T> {
     tokio::select! {
         () = token.cancelled() => None,

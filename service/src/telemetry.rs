@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::ExitError;
 use crate::metric_names;
 
-/// Log lines: for people on a terminal, JSON anywhere else unless it says otherwise.
+/// The form of log lines, an argument of every server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, else JSON.
@@ -20,7 +20,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Arguments that every server process takes.
+/// The arguments for logs and metrics, which every server process takes. [`start`] obeys them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TelemetryArgs {
     /// Where Prometheus metrics are served, at `/metrics`; not served without it

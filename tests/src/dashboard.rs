@@ -11,7 +11,7 @@ use crate::programs;
 pub struct PanelQuery {
     /// Title of the panel.
     pub panel: String,
-    /// As Grafana would send it.
+    /// The query as Grafana would send it.
     pub expression: String,
 }
 
@@ -63,7 +63,7 @@ fn base_name(series: &str) -> &str {
     series
 }
 
-/// A file of deploy/prometheus.
+/// Path of a file in deploy/prometheus.
 pub fn prometheus_file(name: &str) -> PathBuf {
     programs::repository().join("deploy/prometheus").join(name)
 }

@@ -1,4 +1,4 @@
-//! What happened to a job, as its events tell it.
+//! The history of a job, read from its events.
 
 use anytime_proto::v1::job_event::Event;
 use anytime_proto::v1::{JobEvent, JobState, StepMetrics};
@@ -6,7 +6,7 @@ use anytime_proto::v1::{JobEvent, JobState, StepMetrics};
 /// All events of one job.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// In the order of their numbers.
+    /// The events in the order of their numbers.
     pub events: Vec<JobEvent>,
 }
 
@@ -20,12 +20,13 @@ impl History {
         self.events.iter().filter_map(step).collect()
     }
 
-    /// Their numbers.
+    /// The numbers of the steps.
     pub fn step_numbers(&self) -> Vec<u64> {
         self.steps().iter().map(|step| step.step).collect()
     }
 
-    /// The steps that the final weights come from: one that a restarted learner did again counts as it was done last.
+    /// The steps that led to the final weights. Of a step that a restarted learner did again, only the last time
+    /// counts.
     pub fn final_step_numbers(&self) -> Vec<u64> {
         let mut numbers: Vec<u64> = Vec::new();
         for number in self.step_numbers() {
@@ -35,7 +36,7 @@ impl History {
         numbers
     }
 
-    /// The steps after which the job went on further back: (the last before, the first after).
+    /// The places where the job went back: the last step before, and the first step after.
     pub fn breaks(&self) -> Vec<(u64, u64)> {
         let numbers = self.step_numbers();
         let pairs = numbers.windows(2).map(|pair| (pair[0], pair[1]));

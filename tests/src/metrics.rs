@@ -5,13 +5,13 @@ use std::time::Duration;
 /// One line of an exposition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Name and labels as they stand there.
+    /// Name and labels as the process wrote them.
     pub series: String,
     /// Its value.
     pub value: f64,
 }
 
-/// Scrapes `host:port`; None where nobody answers.
+/// Scrapes `host:port`; None if nobody answers.
 pub async fn scrape(address: &str) -> Option<Vec<Sample>> {
     let request = reqwest::Client::new()
         .get(format!("http://{address}/metrics"))

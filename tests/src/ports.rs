@@ -1,4 +1,4 @@
-//! Ports for processes that must have the same one again, or cannot tell which one they took.
+//! Ports for processes that need the same one after a restart, or cannot tell which one they took.
 
 use std::net::TcpListener;
 use std::sync::OnceLock;

@@ -17,13 +17,13 @@ const MARK_VARIABLE: &str = "ANYTIME_TEST_MARK";
 /// Lines of a log that are shown when something went wrong.
 const TAIL_LINES: usize = 30;
 
-/// Marks processes as a test's own. Children inherit it, so that what a command left behind is found, and when the mark
-/// is dropped it is ended.
+/// Marks processes as a test's own. Children inherit the mark, so that processes that a command left behind are found;
+/// dropping the mark ends them.
 #[derive(Clone, Debug)]
 pub struct Mark(String);
 
 impl Mark {
-    /// The mark of whatever works in this directory.
+    /// The mark of all processes that work in this directory.
     pub fn new(directory: &Path) -> Self {
         Self(directory.display().to_string())
     }
@@ -66,7 +66,7 @@ impl Mark {
         found
     }
 
-    /// Ends whatever carries the mark.
+    /// Ends all processes that carry the mark.
     pub fn kill_all(&self) {
         for (pid, _) in self.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -108,13 +108,13 @@ impl Process {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
     }
 
-    /// SIGKILL.
+    /// Ends the process with SIGKILL.
     pub fn kill(&mut self) {
         let _ = killpg(self.pid(), Signal::SIGKILL);
         let _ = self.child.wait();
     }
 
-    /// How it ended; None while it runs.
+    /// The exit status; None while the process runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("own child")
     }
@@ -129,7 +129,7 @@ impl Process {
             .unwrap_or_else(|| panic!("{} was ended by signal {ended_by:?}", self.name))
     }
 
-    /// SIGTERM, and the exit code; the end must come within the ten seconds that every process has.
+    /// Sends SIGTERM and returns the exit code; the process must end within the ten seconds that every process has.
     pub async fn terminate(&mut self) -> i32 {
         self.signal(Signal::SIGTERM);
         self.exit_code(END_LIMIT.as_secs()).await

@@ -15,7 +15,7 @@ use crate::workplace::Workplace;
 
 const START_SECONDS: u64 = 30;
 
-/// See the module.
+/// A running Prometheus that scrapes every second and answers queries; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Prometheus {
     _process: Process,
@@ -23,7 +23,7 @@ pub struct Prometheus {
     client: reqwest::Client,
 }
 
-/// What a query gave: the value of every series.
+/// The answer to a query: the value of every series.
 pub type Values = Vec<f64>;
 
 impl Prometheus {
@@ -95,7 +95,7 @@ impl Prometheus {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
-    /// The body of an answer, whatever its status, as long as somebody is ready to answer.
+    /// The body of the answer, whatever its status; None while Prometheus is not ready.
     async fn get(&self, path: &str) -> Option<String> {
         let url = format!("http://{}{path}", self.address);
         let response = self

@@ -31,10 +31,11 @@ pub struct Server {
     pub metrics_address: String,
 }
 
-/// See the module. Fields are dropped in this order: servers before the Redis that they use, the directory last.
+/// Real processes that a test submits jobs to, and may kill and start again. Fields are dropped in this order: servers
+/// before the Redis that they use, the directory last.
 #[derive(Debug)]
 pub struct Stack {
-    /// By the order in which they were started.
+    /// The actors in the order in which they were started.
     pub actors: Vec<Server>,
     /// The learner.
     pub learner: Server,
@@ -42,7 +43,7 @@ pub struct Stack {
     pub verifier: Server,
     redis_url: String,
     _redis: Process,
-    /// Where everything is.
+    /// The directory of everything.
     pub workplace: Workplace,
 }
 
@@ -116,7 +117,7 @@ impl Stack {
             .into_inner()
     }
 
-    /// The job as the learner has it; None while there is no learner.
+    /// The job as the learner has it; None while no learner answers.
     pub async fn job(&self, job_id: &str) -> Option<v1::Job> {
         let request = v1::GetJobRequest {
             job_id: job_id.to_owned(),
@@ -166,8 +167,8 @@ impl Stack {
         History { events }
     }
 
-    /// Panics unless the steps of the final history trained as many different groups as groups: none of them twice. What
-    /// the recovery checkpoint has consumed is a set.
+    /// Panics if a group was trained twice: the steps of the final history must have trained as many groups as the
+    /// recovery checkpoint has consumed, which it keeps as a set.
     pub async fn assert_trained_once_each(&self, job_id: &str) {
         let job = self.job(job_id).await.expect("the learner answers");
         let training = job.spec.and_then(|spec| spec.training).expect("a train job");
@@ -178,7 +179,7 @@ impl Stack {
         assert_eq!(consumed, training.steps() * u64::from(training.batch()));
     }
 
-    /// What the learner's counters say.
+    /// All metrics of the learner as it serves them now.
     pub async fn learner_metrics(&self) -> Vec<Sample> {
         crate::metrics::scrape(&self.learner.metrics_address)
             .await
@@ -204,7 +205,7 @@ pub fn channel(address: &str) -> Channel {
     Channel::from_shared(uri).expect("an address").connect_lazy()
 }
 
-/// Starts a Redis of its own in the workplace; its URL comes second.
+/// Starts a Redis in the workplace, and returns its process and its URL.
 pub async fn start_redis(workplace: &Workplace) -> (Process, String) {
     let directory = workplace.path("redis");
     std::fs::create_dir_all(&directory).expect("directory of redis");

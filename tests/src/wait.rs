@@ -1,11 +1,11 @@
-//! Deadlines: every test has one of its own, and so has everything that it waits for.
+//! Deadlines for whole tests and for everything that they wait for.
 
 use std::time::{Duration, Instant};
 
 /// How often a condition is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs a whole test, but no longer than this.
+/// Runs a whole test, and fails it after `seconds`.
 pub async fn within<T>(seconds: u64, test: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(seconds);
     match tokio::time::timeout(limit, test).await {
@@ -14,7 +14,7 @@ pub async fn within<T>(seconds: u64, test: impl Future<Output = T>) -> T {
     }
 }
 
-/// Polls until there is something, and returns it.
+/// Polls until `look` gives a value, and returns it.
 pub async fn eventually<T>(what: &str, seconds: u64, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anytime::demo::{self, Sizes, TaskName};
+use anytime::demo;
+use anytime::tasks::{self, Sizes, TaskName};
 use anytime_proto::v1::{self, JobSpec};
 use tempfile::TempDir;
 
@@ -20,7 +21,8 @@ const SIZES: Sizes = Sizes {
 
 const DATA_SEED: u64 = 11;
 
-/// See the module.
+/// A temporary directory that holds the demo's `data/` and `model/`. It makes jobs on them and runs `anytime` in it;
+/// when it is dropped, every process started here ends before the directory is removed.
 #[derive(Debug)]
 pub struct Workplace {
     // Dropped by hand, after the processes that write into it.
@@ -35,14 +37,14 @@ impl Default for Workplace {
     }
 }
 
-/// What a command did.
+/// A command that has ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit code.
     pub code: i32,
     /// What it printed.
     pub stdout: String,
-    /// What it said aside.
+    /// What it wrote to standard error.
     pub stderr: String,
 }
 
@@ -53,7 +55,7 @@ impl Ended {
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, tail(&self.stderr)))
     }
 
-    /// Panics with what it said unless it ended so.
+    /// Panics with its output unless it ended with this code.
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(
             self.code,
@@ -71,8 +73,8 @@ impl Workplace {
     pub fn new() -> Self {
         let directory = TempDir::new().expect("temporary directory");
         let path = directory.path().canonicalize().expect("temporary directory");
-        demo::write_data(TaskName::Chains, &path.join("data"), DATA_SEED, &SIZES).expect("data");
-        demo::write_model(&path.join("model")).expect("model");
+        tasks::write_data(TaskName::Chains, &path.join("data"), DATA_SEED, &SIZES).expect("data");
+        tasks::write_model(&path.join("model")).expect("model");
         let mark = Mark::new(&path);
         Self {
             directory: Some(directory),
@@ -100,8 +102,8 @@ impl Workplace {
         spec
     }
 
-    /// A small train job on weights that are drawn at its start: nothing is learned, but everything happens. Not
-    /// evaluated; its lost leases come back soon.
+    /// A small train job on weights that are drawn at its start. It learns nothing, but passes through everything
+    /// except an evaluation; its leases run out soon.
     pub fn train(&self, name: &str, steps: u64) -> JobSpec {
         let mut spec = self.demo_job(v1::JobKind::Train);
         spec.name = Some(name.to_owned());

@@ -1,4 +1,4 @@
-//! Actors come and go: the job does not notice, but for the work that was in flight.
+//! Actors come and go, and the job loses nothing but their work in flight.
 #![allow(clippy::unwrap_used)]
 
 use anytime_proto::v1::JobState;
@@ -14,7 +14,7 @@ async fn one_of_four_actors_is_killed_and_nothing_is_lost_but_its_work() {
         let job = stack.submit("one", stack.workplace.train("four", steps)).await;
         stack.wait_for_step(&job.id, 3, 60).await;
 
-        // One that is in the middle of a group: what it has leased must come back.
+        // This actor is in the middle of a group, whose lease must come back.
         let victim = eventually("an actor at work", 20, async || {
             for (index, actor) in stack.actors.iter().enumerate() {
                 let samples = scrape(&actor.metrics_address).await?;

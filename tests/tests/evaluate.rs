@@ -43,7 +43,7 @@ fn write_parquet(rows: &Path, target: &Path) {
     writer.close().unwrap();
 }
 
-/// What was generated can be read from the runs directory and from the learner, and it is what was measured.
+/// The generations can be read from the runs directory and from the learner, and they agree with the accuracies.
 async fn assert_generations_are_shown(stack: &Stack, job_id: &str, measured: &Value) {
     let runs = stack.workplace.path("runs").display().to_string();
     let job_directory = stack.workplace.path("runs").join(job_id);
@@ -158,8 +158,8 @@ async fn a_checkpoint_is_measured_at_other_budgets() {
         let job_id = report["job_id"].as_str().unwrap();
         assert_generations_are_shown(&stack, job_id, measured).await;
 
-        // For people: a line per budget. The same seed and the same weights measure the same, and the same problems in a
-        // Parquet file are the same problems.
+        // For people: a line per budget. The same seed and the same weights measure the same, and the same problems in
+        // a Parquet file are the same problems.
         let parquet = stack.workplace.path("data/test.parquet");
         write_parquet(&stack.workplace.path("data/test.jsonl"), &parquet);
         let parquet = parquet.display().to_string();

@@ -57,7 +57,7 @@ async fn jobs_are_submitted_once_listed_and_cancelled() {
             "{running}"
         );
 
-        // One that waits ends at once, one that runs after the step under way.
+        // A job that waits ends at once, a job that runs ends after the step under way.
         let cancelled = stack
             .anytime(&["cancel", "second", "--json"], 30)
             .await
@@ -74,7 +74,7 @@ async fn jobs_are_submitted_once_listed_and_cancelled() {
         assert!(stack.job("first").await.unwrap().step < 500);
         assert_eq!(stack.job("second").await.unwrap().step, 0);
 
-        // Following one that was cancelled says so; one that does not exist is an error of whoever asks.
+        // Following a cancelled job says that it was cancelled; an unknown job is bad configuration.
         stack.anytime(&["watch", "first", "--json"], 30).await.expect(130);
         let unknown = stack.anytime(&["get", "third", "--json"], 30).await.expect(64);
         assert!(
@@ -177,7 +177,7 @@ async fn reflected_services(address: &str) -> Vec<String> {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut client = ServerReflectionClient::new(channel(address));
-    // Open for as long as the answer takes: the server ends its stream with ours.
+    // Our stream stays open until the answer is there, because the server ends its own with it.
     let requests = tokio_stream::iter([request]);
     let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap();

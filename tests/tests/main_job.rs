@@ -101,7 +101,7 @@ fn targets(state: &Value) -> Vec<(&'static str, Vec<String>)> {
 
 /// Asks every query of the dashboard again and again until it has had data; all must have had some when the job ends.
 async fn watch_dashboard(prometheus: &Prometheus, local: &mut Process) {
-    // The yardstick itself: no data is noticed, and so is some.
+    // First the test of the test: a query without data is noticed, and so is one with data.
     assert!(prometheus.query("anytime_no_such_metric").await.is_empty());
     assert_eq!(prometheus.query("vector(1)").await, [1.0]);
     let mut open: Vec<PanelQuery> = dashboard::queries();
@@ -130,7 +130,7 @@ async fn assert_all_metrics_scraped(prometheus: &Prometheus) {
         .filter(|name| !scraped.contains(**name))
         .collect();
     assert!(missing.is_empty(), "never scraped: {missing:?}");
-    // The reverse: nothing is served that is not in the list, and so on no dashboard's mind.
+    // And the reverse: no metric is served that is not in the list.
     let strangers: Vec<_> = scraped
         .iter()
         .filter(|name| !metric_names::ALL.contains(&name.as_str()))

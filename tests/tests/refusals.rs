@@ -1,8 +1,10 @@
-//! What cannot work is refused: one clear line that names the setting, exit code 64, and nothing half-started is left.
+//! Jobs that cannot work are refused with one clear line that names the setting and exit code 64, and leave nothing
+//! half-started behind.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
+use anytime_proto::v1::objective_spec::Settings;
 use anytime_proto::v1::{self, JobSpec};
 use anytime_tests::ports::free_address;
 use anytime_tests::programs::binary;
@@ -15,7 +17,7 @@ struct Case {
     name: &'static str,
     /// Makes the job wrong; may write files into the workplace.
     spoil: fn(&Workplace, &mut JobSpec),
-    /// What the error has to say.
+    /// The texts that the error must contain.
     says: &'static [&'static str],
 }
 
@@ -95,8 +97,12 @@ const CASES: [Case; 14] = [
     },
     Case {
         name: "a setting of another objective",
-        spoil: |_, spec| spec.objective.get_or_insert_default().control_weight = Some(0.5),
-        says: &["objective.control_weight", "degrpo"],
+        spoil: |_, spec| {
+            let objective = spec.objective.get_or_insert_default();
+            objective.name = Some("brpo".to_owned());
+            objective.settings = Some(Settings::Degrpo(v1::DeGrpoSpec::default()));
+        },
+        says: &["objective.degrpo", "objective.name \"brpo\""],
     },
     Case {
         name: "budgets that do not hold an end marker that is forced",
@@ -139,7 +145,7 @@ fn copy_model(workplace: &Workplace, name: &str) {
     }
 }
 
-/// The one error that was said; what follows it is the excerpt of a job file.
+/// The error that was printed; an excerpt of a job file may follow it.
 fn error_of(name: &str, ended: &Ended) -> String {
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let starts: Vec<usize> = (0..lines.len())
@@ -149,7 +155,7 @@ fn error_of(name: &str, ended: &Ended) -> String {
     lines[starts[0]..].join("\n")
 }
 
-/// As a rule the error is one line.
+/// Panics unless the error is one line, as it is unless it quotes a job file.
 fn assert_one_line(name: &str, ended: &Ended) {
     let error = error_of(name, ended);
     assert_eq!(error.lines().count(), 1, "{name}: {error}");
@@ -165,7 +171,7 @@ fn assert_refused(name: &str, ended: Ended, says: &[&str]) {
     assert!(ended.stdout.is_empty(), "{name}: {}", ended.stdout);
 }
 
-/// Nothing that looks like a job, finished or not.
+/// Panics if anything in the runs directory looks like a job, finished or not.
 fn assert_no_job(name: &str, runs: &Path) {
     for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
         assert!(

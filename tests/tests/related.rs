@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use anytime_proto::v1::AdaptThinkSpec;
+use anytime_proto::v1::objective_spec::Settings;
 use anytime_tests::stack::Stack;
 use anytime_tests::wait::within;
 use serde_json::Value;
@@ -11,14 +13,14 @@ use serde_json::Value;
 /// Samples per training problem.
 const SAMPLES: u32 = 2;
 
-/// The objective's state in the newest recovery checkpoint.
+/// The reference accuracies in the newest recovery checkpoint.
 fn remembered(job_directory: &Path) -> Value {
     let checkpoints = std::fs::read_dir(job_directory.join("recovery")).unwrap();
     let complete = checkpoints
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_none());
     let text = std::fs::read_to_string(complete.max().unwrap().join("state.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["objective"].clone()
+    serde_json::from_str::<Value>(&text).unwrap()["references"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,8 +31,10 @@ async fn reference_accuracies_are_measured_once_and_outlive_a_killed_learner() {
         let mut spec = stack.workplace.train("adapt", steps);
         let objective = spec.objective.get_or_insert_default();
         *objective = anytime_proto::v1::ObjectiveSpec {
-            name: Some("adaptthink".to_owned()),
-            reference_samples: Some(SAMPLES),
+            settings: Some(Settings::Adaptthink(AdaptThinkSpec {
+                reference_samples: Some(SAMPLES),
+                ..Default::default()
+            })),
             ..Default::default()
         };
         let job = stack.submit("one", spec).await;
@@ -41,8 +45,7 @@ async fn reference_accuracies_are_measured_once_and_outlive_a_killed_learner() {
         stack.wait_for_success(&job.id, 90).await;
 
         let problems = std::fs::read_to_string(stack.workplace.path("data/train.jsonl")).unwrap();
-        assert_eq!(before["name"], "adaptthink");
-        assert_eq!(before["reference"].as_object().unwrap().len(), problems.lines().count());
+        assert_eq!(before.as_object().unwrap().len(), problems.lines().count());
         assert_eq!(remembered(&stack.job_directory(&job.id)), before);
         // The log is that of both learners.
         let log = stack.learner.process.log();

@@ -1,4 +1,4 @@
-//! Every process ends within ten seconds of a SIGTERM in the middle of a job, and what it leaves is gone on with.
+//! Every process ends within ten seconds of a SIGTERM in the middle of a job, and the job goes on from what it left.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ async fn a_learner_that_is_killed_goes_on_from_its_recovery_checkpoint() {
     .await;
 }
 
-/// The job ran once through its states, did not begin anew, has all its steps and trained no group twice.
+/// Panics unless the job ran once through its states, never began anew, has all its steps and trained no group twice.
 async fn assert_resumed(stack: &Stack, job_id: &str, steps: u64) {
     let history = stack.history(job_id).await;
     history.assert_numbered();

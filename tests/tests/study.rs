@@ -1,4 +1,4 @@
-//! A study with every process real: killed in the middle of a run, gone on with, and never run twice.
+//! A study with every process real: it is killed in the middle of a run, goes on, and does no run twice.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;

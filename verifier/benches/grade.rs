@@ -1,9 +1,9 @@
 //! The speed of the grader on the labelled cases, on one core and without a cache.
 //!
-//! `cargo bench -p anytime-verifier --bench grade [-- FILE]` prints the figures as JSON, and writes them to the file. Other
-//! cases of the same format can be named by the environment: `CASES=FILE`.
-//! Every pair is graded many times over; a figure of a single pair is its fastest time, because what is added to it
-//! comes from the machine, and the pairs per second are given for the fastest and for the median pass.
+//! `cargo bench -p anytime-verifier --bench grade [-- FILE]` prints the figures as JSON, and writes them to the file.
+//! Other cases of the same format can be named by the environment: `CASES=FILE`. Every pair is graded many times over;
+//! a figure of a single pair is its fastest time, because what is added to it comes from the machine, and the pairs per
+//! second are given for the fastest and for the median pass.
 #![allow(
     clippy::unwrap_used,
     reason = "a benchmark that cannot read its cases has nothing to go on with"

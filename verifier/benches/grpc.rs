@@ -1,8 +1,8 @@
 //! The speed of the grader through gRPC on loopback: one server with one grading thread, one client with one thread.
 //!
-//! `cargo bench -p anytime-verifier --bench grpc [-- FILE]` prints pairs per second as JSON, and writes them to the file:
-//! the labelled cases without the adversarial ones, in batches of 256, as calls of their own (four under way) and as one
-//! stream, without a cache and with the default one. Each figure is the median of several rounds.
+//! `cargo bench -p anytime-verifier --bench grpc [-- FILE]` prints pairs per second as JSON, and writes them to the
+//! file: the labelled cases without the adversarial ones, in batches of 256, as calls of their own (four under way) and
+//! as one stream, without a cache and with the default one. Each figure is the median of several rounds.
 #![allow(
     clippy::unwrap_used,
     reason = "a benchmark that cannot reach its own server has nothing to go on with"

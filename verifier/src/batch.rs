@@ -1,4 +1,5 @@
-//! Grades batches off the async threads: in parallel, in order, within a time, and with a fault of one item kept to it.
+//! Grades batches off the async threads, in parallel, with the verdicts in order, within a time. A fault of one item
+//! does not touch the others.
 
 use std::any::Any;
 use std::num::NonZeroUsize;
@@ -18,10 +19,10 @@ use crate::limits::ServerLimits;
 use crate::meters::{Counted, Meters};
 use crate::options::Options;
 
-/// Grades one item. A parameter, so that a test can put in one that fails.
+/// Grades one item. It is a parameter, so that a test can put in a function that fails.
 pub(crate) type GradeItem = Arc<dyn Fn(&VerifyItem, &Options) -> Verdict + Send + Sync>;
 
-/// Items below which a further thread costs more than it saves.
+/// With fewer items than this, a further thread costs more than it saves.
 const ITEMS_PER_WORKER: usize = 16;
 
 /// The threads that grade, shared by all requests.
@@ -50,7 +51,7 @@ struct Batch {
     next: AtomicUsize,
     /// Cancelled when nobody waits for the verdicts any more.
     unwanted: CancellationToken,
-    /// Until the batch has a thread.
+    /// The place in the queue, until the batch has a thread.
     place: Mutex<Option<Place>>,
 }
 
@@ -73,7 +74,7 @@ impl GradingPool {
         Some(self.place(Some(permit)))
     }
 
-    /// A place for a batch as soon as there is one. Past the deadline none is needed: nothing of the batch is graded.
+    /// Waits for a place for a batch. Past the deadline it needs none, because nothing of the batch is graded then.
     pub(crate) async fn admit(&self, deadline: Instant) -> Place {
         let acquired = timeout_at(deadline, self.places.clone().acquire_owned()).await;
         // The semaphore is never closed, so only the time can run out.
@@ -88,7 +89,8 @@ impl GradingPool {
         }
     }
 
-    /// The verdicts in the order of the items. What is not reached by the deadline is [`VerdictKind::OutOfTime`].
+    /// Grades a batch and returns the verdicts in the order of the items. An item that is not reached by the deadline
+    /// is [`VerdictKind::OutOfTime`].
     pub(crate) async fn grade_batch(
         &self,
         items: Vec<VerifyItem>,
@@ -162,10 +164,10 @@ async fn run_worker(pool: GradingPool, batch: Arc<Batch>) -> Result<Vec<(usize, 
     tokio::task::spawn_blocking(work).await
 }
 
-/// Takes items until none is left or the time is up. Holds the thread's permit meanwhile.
+/// Takes items until none is left or the time is up, and holds the thread's permit meanwhile.
 fn grade_items(batch: &Batch, pool: &GradingPool, _permit: OwnedSemaphorePermit) -> Vec<(usize, Verdict)> {
     let mut graded = Vec::new();
-    // One look at the clock an item says both whether there is time for the next and how long this one took.
+    // One look at the clock for each item tells both how long it took and whether there is time for the next.
     let mut now = Instant::now();
     while now < batch.deadline && !batch.unwanted.is_cancelled() {
         let index = batch.next.fetch_add(1, Ordering::Relaxed);

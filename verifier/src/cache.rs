@@ -1,8 +1,8 @@
-//! Verdicts by what they follow from, so that an answer which many responses give is graded once.
+//! Keeps verdicts, so that an answer which many responses give is graded once.
 //!
-//! The key is the conventions, the extracted answer and the ground truths as they stand: exact strings, compared in
-//! full, for a verdict that belongs to another pair with the same hash would be a false one. What a response says
-//! around its answer does not count. Faults say nothing about a pair and are not kept.
+//! The key is the conventions, the extracted answer and the ground truths, as exact strings that are compared in full:
+//! a verdict of another pair with the same hash would be a false one. What a response says around its answer is not
+//! part of the key. Faults say nothing about a pair and are not kept.
 
 use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem};
 use metrics::{Counter, Gauge};
@@ -15,16 +15,17 @@ use crate::limits::MAX_RESPONSE_BYTES;
 use crate::meters::Meters;
 use crate::options::{Conventions, Options};
 
-/// What an entry takes beside its strings: the key and the verdict, their place in the table and in the queue.
+/// Bytes that an entry takes beside its strings: the key and the verdict, their place in the table and in the queue.
 const ENTRY_BYTES: usize = 256;
-/// What a string takes beside its characters: its place in a list and the allocator's rounding.
+/// Bytes that a string takes beside its characters: its place in a list and the allocator's rounding.
 const STRING_BYTES: usize = 40;
-/// Larger entries are not kept: one such answer is no more likely to come again than a hundred short ones.
+/// Larger entries are not kept: such an answer is no more likely to come again than a short one, and takes the room of
+/// a hundred.
 const LARGEST_ENTRY_BYTES: usize = 32 * 1024;
 
-/// A bounded cache of verdicts, shared by all threads. Bounded in bytes, and because no entry is free, in entries.
+/// A cache of verdicts that all threads share. It is bounded in bytes, and, because no entry is free, in entries.
 pub(crate) struct VerdictCache {
-    /// Nothing if the cache is off.
+    /// None if the cache is off.
     entries: Option<Cache<Key, Verdict, ByBytes>>,
     hits: Counter,
     misses: Counter,
@@ -122,7 +123,8 @@ impl VerdictCache {
             return verdict;
         }
         self.misses.increment(1);
-        // Another thread may grade the same meanwhile: cheaper than waiting for it, and both come to the same.
+        // Another thread may grade the same pair meanwhile. That is cheaper than waiting, and both reach the same
+        // verdict.
         let verdict = grade();
         if !is_fault(verdict.kind()) && wanted.entry_bytes(&verdict) <= LARGEST_ENTRY_BYTES {
             entries.insert(wanted.to_key(), verdict.clone());
@@ -130,7 +132,7 @@ impl VerdictCache {
         verdict
     }
 
-    /// Shows the size to those who watch.
+    /// Puts the size into the metrics.
     pub(crate) fn show_size(&self) {
         if let Some(entries) = &self.entries {
             self.bytes.set(entries.weight() as f64);
@@ -144,7 +146,7 @@ pub(crate) fn grade_item(cache: &VerdictCache, item: &VerifyItem, options: &Opti
         response,
         ground_truths,
     } = item;
-    // Before the search for an answer, as the grading does it.
+    // This comes before the search for an answer, as it does in grading.
     if response.len() > MAX_RESPONSE_BYTES {
         return grade(response, ground_truths, options);
     }

@@ -1,16 +1,13 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use anytime_proto::ShortName;
 use anytime_proto::settings::InvalidSetting;
 use anytime_proto::v1;
-use anytime_service::exit;
 use anytime_service::telemetry::TelemetryArgs;
 use anytime_verifier::limits::{DEFAULT_CACHE_MIB, ServerLimits};
 use anytime_verifier::options::Options;
@@ -121,7 +118,7 @@ impl GradeArgs {
         self.threads.count()
     }
 
-    /// What is asked of the grading.
+    /// The choices that the arguments make.
     pub(crate) fn options(&self) -> Result<Options, InvalidSetting> {
         let conventions = v1::Conventions {
             percents: self.percents.into(),
@@ -139,19 +136,6 @@ impl GradeArgs {
 fn choice<Choice: ShortName>(name: &str) -> Result<Choice, String> {
     let chosen = Choice::from_short_name(&name.replace('-', "_"));
     chosen.ok_or_else(|| format!("not one of: {}", Choice::allowed().replace('_', "-")))
-}
-
-/// Reads the arguments; what is wrong with them is printed and ends the process as bad configuration.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    Cli::try_parse_from(arguments).map_err(|error| {
-        // With standard error closed there is nobody left to tell.
-        let _ = error.print();
-        if error.use_stderr() {
-            ExitCode::from(exit::CONFIGURATION)
-        } else {
-            ExitCode::SUCCESS
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How long a batch may take: the bound of the server or, where the client sets a tighter one, what that leaves.
+//! How long a batch may take: the bound of the server, or less where the client sets a tighter deadline.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tonic::metadata::MetadataMap;
 
 /// The header in which a gRPC client says how long it will wait.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
-/// Longest time kept back from the client's deadline, so that the verdicts reached by then still arrive.
+/// Most of the client's time that is kept back, so that the verdicts which were reached still arrive.
 const LONGEST_MARGIN: Duration = Duration::from_millis(500);
 /// The share of a short deadline that is kept back.
 const MARGIN_DIVISOR: u32 = 10;
@@ -16,7 +16,7 @@ pub(crate) fn work_time(metadata: &MetadataMap, server_bound: Duration) -> Durat
     call_time(metadata).map_or(server_bound, |call_time| server_bound.min(call_time))
 }
 
-/// What the client's deadline leaves for the work of the whole call, if it sets one.
+/// The time that the client's deadline leaves for the work of the whole call; none if it sets no deadline.
 pub(crate) fn call_time(metadata: &MetadataMap) -> Option<Duration> {
     let header = metadata.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok());
     let client_bound = header.and_then(parse_timeout)?;

@@ -1,7 +1,8 @@
-//! What deciding whether two expressions are equal comes to. The deciders are tried in order of cost: canonical forms
-//! ([`crate::normal`]), random points of finite fields ([`crate::field`]), ball arithmetic ([`crate::ball`]).
+//! The result of deciding whether two expressions are equal. The deciders are tried in the order of their cost:
+//! canonical forms ([`crate::normal`]), random points of finite fields ([`crate::field`]), ball arithmetic
+//! ([`crate::ball`]).
 
-/// What is known of two expressions.
+/// What a decider knows about two expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// They are equal: proven, or with an error probability below 1e-12.

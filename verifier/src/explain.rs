@@ -1,4 +1,4 @@
-//! What the grader made of a pair, for people.
+//! Explains to people what the grader compared in a pair, and what decided.
 
 use std::fmt::Write as _;
 
@@ -14,14 +14,14 @@ use crate::parse::token::Bracket;
 use crate::parse::{Answer, Body, ParseError, Quantity, Unit, parse};
 use crate::steps::{STEPS, Steps};
 
-/// A verdict and what it follows from.
+/// A verdict with the forms and the rule that led to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// As [`grade`] gives it; its detail is the rule that decided.
+    /// The verdict that [`grade`] gives; its detail is the rule that decided.
     pub verdict: Verdict,
-    /// The normalised form of the answer; nothing if none was found.
+    /// The normalised form of the answer; none if no answer was found.
     pub answer_form: Option<String>,
-    /// The normalised forms of the ground truths, in order; nothing for one that says nothing.
+    /// The normalised forms of the ground truths, in order; none for a ground truth that says nothing.
     pub ground_truth_forms: Vec<Option<String>>,
 }
 
@@ -101,7 +101,7 @@ fn show_items(items: &[Answer], brackets: (&str, &str), separator: &str, steps: 
     out.push_str(brackets.1);
 }
 
-/// Values with a separator between them: one for each place, or the same everywhere.
+/// Values with separators between them: either one separator for each place, or the same everywhere.
 fn show_quantities(parts: &[Quantity], separators: &[String], separator: &str, steps: &mut Steps, out: &mut String) {
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {

@@ -2,17 +2,17 @@
 
 use anytime_proto::v1::Extraction;
 
-/// What the block of the answer starts with.
+/// The start of the block that holds the answer.
 const FINAL_ANSWER: &str = "**Final Answer**\n";
-/// What the answer starts with; it ends at the brace that closes it.
+/// The start of the answer, which ends at the brace that closes this one.
 const BOX: &str = "\\boxed{";
 
 /// The answer as it stands in the response, or nothing if there is none in the form asked for.
 ///
-/// `anytime`: blocks are what stands between blank lines (`\n\n`). Only the first block that starts with `**Final Answer**` and a
-/// line break counts, and in it only the last `\boxed{…}` whose braces balance: an answer after a further blank line is
-/// none, neither is `\boxed 8` or `\fbox{8}`. `boxed`: the last such box of the whole response. `last_number`: the last
-/// numeral of the response with its sign, or the last fraction of numerals.
+/// `anytime`: blank lines (`\n\n`) divide the response into blocks. Only the first block that starts with `**Final
+/// Answer**` and a line break counts, and in it only the last `\boxed{…}` whose braces balance. An answer after a
+/// further blank line does not count, and neither does `\boxed 8` or `\fbox{8}`. `boxed`: the last such box of the
+/// whole response. `last_number`: the last numeral of the response with its sign, or the last fraction of numerals.
 pub fn extract(response: &str, extraction: Extraction) -> Option<&str> {
     match extraction {
         Extraction::Unspecified | Extraction::Anytime => {
@@ -79,7 +79,7 @@ fn is_fraction(inside: &str) -> bool {
         .is_some_and(|(upper, lower)| is_integer(upper) && is_integer(lower))
 }
 
-/// The content of the last `\boxed{…}` with balanced braces. One pass, however many boxes never close.
+/// The content of the last `\boxed{…}` with balanced braces, found in one pass however many boxes never close.
 pub(crate) fn last_box(text: &str) -> Option<&str> {
     last_opened_by(text, |rest| rest.starts_with(BOX).then_some(BOX.len()))
 }
@@ -98,7 +98,7 @@ fn last_spaced_box(text: &str) -> Option<&str> {
 /// The content of the last group with balanced braces that is opened by what `opening` measures.
 fn last_opened_by(text: &str, opening: impl Fn(&str) -> Option<usize>) -> Option<&str> {
     let bytes = text.as_bytes();
-    // Every open brace; for that of a box, where its content starts.
+    // One entry for every open brace; if it is the brace of a box, the entry says where the content starts.
     let mut open: Vec<Option<usize>> = Vec::new();
     let mut last: Option<(usize, usize)> = None;
     let mut position = 0;

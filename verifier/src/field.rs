@@ -19,15 +19,14 @@
 //! opaque atoms get random values: expressions that agree for all values of these are equal, while a difference leaves
 //! the pair undecided.
 
-pub(crate) mod modulus;
 mod point;
 
 use std::hash::{Hash as _, Hasher as _};
 
-use self::modulus::Residue;
 use self::point::{Field, NoValue, Point, Random, Value};
 use crate::equality::Decision;
 use crate::expression::Expression;
+use crate::modulus::Residue;
 use crate::normal::Digest;
 use crate::steps::{Steps, Stop};
 

@@ -10,11 +10,11 @@ use crate::parse::lexer::Commas;
 use crate::parse::{ParseError, Parsed, parse};
 use crate::steps::Steps;
 
-/// Grades one response against the answers that count as right. Pure, and bounded by [`crate::limits`] and the step
-/// budget of [`crate::steps`].
+/// Grades one response against the answers that count as right. It is a pure function, bounded by [`crate::limits`] and
+/// the step budget of [`crate::steps`].
 ///
-/// Ground truths that nothing can be made of match nothing; without any ground truth the verdict is a fault, because
-/// nothing can be said about the answer.
+/// A ground truth that cannot be read matches nothing. Without any ground truth the verdict is a fault, because nothing
+/// can be said about the answer.
 pub fn grade(response: &str, ground_truths: &[String], options: &Options) -> Verdict {
     if response.len() > MAX_RESPONSE_BYTES {
         return verdict(
@@ -44,15 +44,15 @@ pub fn grade_extracted(answer: &str, ground_truths: &[String], conventions: &Con
     }
 }
 
-/// What came of the comparisons.
+/// The result of the comparisons.
 enum Outcome {
     Right(Rule),
     Wrong,
-    /// Not found right, but something was beyond the limits.
+    /// Not found right, but a comparison was beyond the limits.
     Exceeded,
 }
 
-/// Whether the answer is right, and by which rule; what cannot be compared is a verdict at once.
+/// Compares the answer with the ground truths. An answer that cannot be compared gets its verdict at once.
 fn decide(
     answer: &str,
     ground_truths: &[String],
@@ -116,7 +116,7 @@ fn decide(
     Ok(if exceeded { Outcome::Exceeded } else { Outcome::Wrong })
 }
 
-/// What a byte of the costliest texts takes to read: a large matrix of small numbers.
+/// Steps that a byte takes to read in the costliest texts, which are large matrices of small numbers.
 const STEPS_PER_BYTE: u64 = 24;
 
 /// Steps that reading a text costs, whatever it says.

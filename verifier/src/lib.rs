@@ -20,6 +20,7 @@ pub mod field;
 mod grade;
 pub mod limits;
 mod meters;
+mod modulus;
 pub mod normal;
 pub mod offline;
 pub mod options;
@@ -29,6 +30,8 @@ mod rpc;
 pub mod serve;
 pub mod steps;
 mod stream;
+#[cfg(test)]
+mod testing;
 
 pub use explain::{Explanation, explain};
 pub use extract::extract;

@@ -1,4 +1,4 @@
-//! The sizes and times that bound the grader. What exceeds them gets a verdict that says so, never a guess.
+//! The sizes and times that bound the grader. Whatever exceeds them gets a verdict that says so, never a guess.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub const MAX_BATCH_ITEMS: usize = 65_536;
 pub struct ServerLimits {
     /// Batches and parts of batches that are graded at once, over all requests.
     pub threads: NonZeroUsize,
-    /// Longest that a batch is worked on; a client that sets a deadline may ask for less. Well below the time that a
-    /// process has to end after SIGTERM, so that a batch which has just begun is still answered.
+    /// Longest time that a batch is worked on; a client that sets a deadline may ask for less. It is well below the
+    /// time that a process has to end after SIGTERM, so that a batch which has just begun is still answered.
     pub batch_time: Duration,
     /// Longest wait for requests under way after the shutdown began.
     pub drain_time: Duration,
@@ -46,8 +46,8 @@ pub struct ServerLimits {
 
 const DEFAULT_WAITING_BATCHES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 const DEFAULT_STREAM_BATCHES: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
-/// The cache that a server has unless told otherwise: answers and ground truths are short, so that this is some hundred
-/// thousand verdicts.
+/// The size of a server's cache by default. Answers and ground truths are short, so that it holds some hundred thousand
+/// verdicts.
 pub const DEFAULT_CACHE_MIB: u64 = 64;
 
 impl ServerLimits {

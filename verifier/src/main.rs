@@ -13,13 +13,10 @@ use anytime_verifier::offline::{GradeSettings, grade_lines};
 use anytime_verifier::serve::run;
 use tracing::info;
 
-use crate::cli::{Command, GradeArgs, ServeArgs};
+use crate::cli::{Cli, Command, GradeArgs, ServeArgs};
 
 fn main() -> ExitCode {
-    let cli = match cli::parse(std::env::args_os()) {
-        Ok(cli) => cli,
-        Err(exit_code) => return exit_code,
-    };
+    let cli = exit::parse_or_exit::<Cli>();
     let result = match cli.command {
         Command::Serve(args) => serve(&args),
         Command::Grade(args) => grade(&args),

@@ -1,4 +1,4 @@
-//! What the server counts. Handles are made once, where looking a metric up would cost as much as grading an item.
+//! The server's metrics. Their handles are made once, because looking a metric up costs as much as grading an item.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) struct Meters {
     pub(crate) streams: Gauge,
     /// Verdicts that were in the cache.
     pub(crate) cache_hits: Counter,
-    /// Verdicts that were not.
+    /// Verdicts that were not in the cache.
     pub(crate) cache_misses: Counter,
     /// Size of the cache.
     pub(crate) cache_bytes: Gauge,
@@ -56,12 +56,12 @@ impl Meters {
         meters
     }
 
-    /// One item was graded.
+    /// Counts an item that was graded.
     pub(crate) fn record_pair(&self, verdict: &Verdict, time: Duration) {
         self.pair_seconds[number_of(verdict)].record(time);
     }
 
-    /// A batch was answered.
+    /// Counts a batch that was answered.
     pub(crate) fn record_batch(&self, verdicts: &[Verdict], time: Duration) {
         self.batch_seconds.record(time);
         self.items.increment(verdicts.len() as u64);
@@ -69,7 +69,8 @@ impl Meters {
         for verdict in verdicts {
             counts[number_of(verdict)] += 1;
         }
-        // Looked up here and not registered at the start: an alert takes the first appearance of a fault for a fault.
+        // The metric is looked up here and not registered at the start, because an alert takes its first appearance for
+        // a fault.
         for (number, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             counter!(names::VERIFIER_VERDICTS, "kind" => kind_of(number).short_name()).increment(count);
         }

@@ -1,8 +1,9 @@
-//! `anytime-verifier grade`: lines in, lines out, in order, on several threads and in constant memory.
+//! `anytime-verifier grade` reads lines and writes one for each, in order, on several threads and in constant memory.
 //!
-//! One thread reads and cuts the input into chunks of lines, the workers grade chunks, and the caller writes them in the
-//! order in which they were read. Both queues between them are bounded, so that a slow reader of the output slows the
-//! reading of the input. A chunk ends early when no more input is there yet: a line that is typed is answered at once.
+//! One thread reads and cuts the input into chunks of lines, the workers grade chunks, and the caller writes them in
+//! the order in which they were read. Both queues between them are bounded, so that a slow reader of the output slows
+//! the reading of the input. A chunk ends early when no more input is there yet: a line that is typed is answered at
+//! once.
 
 mod line;
 mod progress;
@@ -21,22 +22,22 @@ use crate::offline::line::{Grader, Tally};
 use crate::offline::progress::Progress;
 use crate::options::Options;
 
-/// Lines of one chunk: enough that handing it over costs little beside the grading.
+/// Lines of one chunk, so many that handing it over costs little beside the grading.
 const CHUNK_LINES: usize = 64;
-/// Bytes after which a chunk takes no further line.
+/// A chunk with so many bytes takes no further line.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks in each queue, per worker.
 const CHUNKS_PER_WORKER: usize = 4;
-/// Longest line: a response and ground truths at their limits, every character of them escaped, and as much again for
-/// other fields. More is an error and not read into memory.
+/// Longest line: a response and ground truths at their limits with every character escaped, and as much again for other
+/// fields. A longer line is an error, and is not read into memory.
 const MAX_LINE_BYTES: usize = 2 * 6 * (MAX_RESPONSE_BYTES + MAX_GROUND_TRUTHS * MAX_ANSWER_CHARS);
 
 /// How lines are graded.
 #[derive(Clone, Copy, Debug)]
 pub struct GradeSettings {
-    /// What is asked of the grading.
+    /// The choices of the grading.
     pub options: Options,
-    /// Whether each line says what was compared and what decided.
+    /// Whether each line explains what was compared and what decided.
     pub explain: bool,
     /// Threads that grade.
     pub threads: NonZeroUsize,
@@ -52,19 +53,19 @@ struct Chunk {
     graded: SyncSender<Graded>,
 }
 
-/// What came of a chunk.
+/// A chunk that was graded.
 struct Graded {
     output: Vec<u8>,
     tally: Tally,
-    /// Why the input ends here, after the output.
+    /// If a line cannot be graded, the reason why the input ends there, after the output of the lines before it.
     problem: Option<anyhow::Error>,
 }
 
 /// Grades every line of the input. An output that nobody reads any more ends it without an error.
 ///
 /// # Errors
-/// [`ExitError`] with the data code at the first line that is not what is read, after everything before it was written;
-/// what reading or writing fails with.
+/// [`ExitError`] with the data code at the first line that cannot be read, after everything before it was written; and
+/// any error of reading or writing.
 pub fn grade_lines(
     input: impl Read + Send + 'static,
     mut output: impl Write,
@@ -149,7 +150,7 @@ fn count_lines(text: &[u8]) -> u64 {
     text.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
-/// Reads lines until the chunk is full or the next one would have to be waited for. Returns how many; none at the end.
+/// Reads lines until the chunk is full or the next line has not arrived yet. Returns how many; 0 at the end.
 fn read_chunk(input: &mut impl BufReadNow, text: &mut Vec<u8>) -> anyhow::Result<u64> {
     let mut lines = 0;
     while lines < CHUNK_LINES as u64 && text.len() < CHUNK_BYTES {

@@ -1,4 +1,4 @@
-//! What a request may choose: how the answer is found, and what mathematics leaves to convention.
+//! The choices of a request: how the answer is found, and the conventions that mathematics leaves open.
 
 use anytime_proto::settings::InvalidSetting;
 use anytime_proto::{ShortName, v1};
@@ -8,7 +8,7 @@ use anytime_proto::{ShortName, v1};
 pub struct Options {
     /// How the answer is found in the response.
     pub extraction: v1::Extraction,
-    /// What the answer is held to.
+    /// The conventions for comparing it.
     pub conventions: Conventions,
 }
 
@@ -16,8 +16,8 @@ impl Options {
     /// The choices of a request, checked.
     ///
     /// # Errors
-    /// [`InvalidSetting`] with the field's name if a number stands for none of its choices: it may come from a newer
-    /// client, and what it asks for is not what it would get.
+    /// [`InvalidSetting`] with the field's name if a number stands for none of its choices. It may come from a newer
+    /// client, which would not get what it asks for.
     pub fn try_from_request(extraction: i32, conventions: Option<&v1::Conventions>) -> Result<Self, InvalidSetting> {
         let extraction = choice::<v1::Extraction>("extraction", extraction)?;
         let conventions = match conventions {
@@ -31,7 +31,7 @@ impl Options {
     }
 }
 
-/// What mathematics leaves to convention; see `anytime.v1.Conventions` for what each means. The defaults follow the
+/// The conventions that mathematics leaves open; `anytime.v1.Conventions` says what each means. The defaults follow the
 /// labels of the public cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Conventions {
@@ -41,7 +41,7 @@ pub struct Conventions {
     pub reduced_fractions: bool,
     /// `ROUNDING_TO_GROUND_TRUTH`: 1.547 is 1.55.
     pub rounding: bool,
-    /// What a unit is worth.
+    /// How units count.
     pub units: Units,
     /// `LISTS_ORDERED`: `1, 2` is not `2, 1`.
     pub ordered_lists: bool,
@@ -77,11 +77,11 @@ fn choice<Choice: ShortName>(field: &str, number: i32) -> Result<Choice, Invalid
     Choice::try_from(number).map_err(|_| {
         let choices = (0..).map_while(|number| Choice::try_from(number).ok());
         let names: Vec<&str> = choices.map(Choice::full_name).collect();
-        InvalidSetting::new(field, number, names.join(", "))
+        InvalidSetting::new(field, number, format!("it must be {}", names.join(", ")))
     })
 }
 
-/// What a unit of measurement is worth.
+/// How a unit of measurement counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Units {
     /// It may be left out or added, but not be another one.
@@ -89,7 +89,7 @@ pub enum Units {
     Optional,
     /// It must be there exactly if the ground truth has one.
     Required,
-    /// It counts for nothing.
+    /// It is ignored.
     Ignored,
 }
 
@@ -151,10 +151,13 @@ mod tests {
     #[test]
     fn an_unknown_choice_is_refused_by_name() {
         let error = Options::try_from_request(4, None).unwrap_err();
-        assert_eq!((error.field.as_str(), error.value.as_str()), ("extraction", "4"));
         assert_eq!(
-            error.allowed,
-            "EXTRACTION_UNSPECIFIED, EXTRACTION_ANYTIME, EXTRACTION_BOXED, EXTRACTION_LAST_NUMBER"
+            (error.field.as_str(), error.value.as_deref()),
+            ("extraction", Some("4"))
+        );
+        assert_eq!(
+            error.reason,
+            "it must be EXTRACTION_UNSPECIFIED, EXTRACTION_ANYTIME, EXTRACTION_BOXED, EXTRACTION_LAST_NUMBER"
         );
         type Set = fn(&mut v1::Conventions);
         let fields: [(&str, Set); 6] = [
@@ -172,10 +175,10 @@ mod tests {
             assert_eq!(error.field, format!("conventions.{field}"));
             assert!(
                 error
-                    .allowed
-                    .starts_with(&format!("{}_UNSPECIFIED, ", field.to_uppercase())),
+                    .reason
+                    .starts_with(&format!("it must be {}_UNSPECIFIED, ", field.to_uppercase())),
                 "{}",
-                error.allowed
+                error.reason
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The gRPC face: checks a request, has it graded, counts.
+//! The gRPC service: checks a request, has it graded and counts it.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) struct Verifier {
     cache: Arc<VerdictCache>,
     meters: Arc<Meters>,
     limits: ServerLimits,
-    /// Ends the streams.
+    /// Its cancellation ends the streams.
     shutdown: CancellationToken,
 }
 

@@ -31,7 +31,7 @@ pub async fn run(listener: TcpListener, shutdown: CancellationToken, limits: Ser
     run_with(listener, shutdown, limits, meters, cache, through_cache).await
 }
 
-/// [`run`] with what grades an item, so that a test can put in one that takes its time.
+/// [`run`] with the function that grades an item, so that a test can put in a slow one.
 async fn run_with(
     listener: TcpListener,
     shutdown: CancellationToken,
@@ -69,7 +69,8 @@ async fn run_with(
     }
 }
 
-/// Tells those who watch, and ends their streams once the last batch is graded: an open stream would hold up the drain.
+/// Tells those who watch the health, and ends their streams once the last batch is graded, because an open stream would
+/// hold up the drain.
 async fn end_health(mut health: HealthReporter, pool: &GradingPool) {
     let names = [VerifierServiceServer::<Verifier>::NAME, ""];
     for name in names {

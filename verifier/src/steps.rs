@@ -25,7 +25,7 @@ pub enum Stop {
     Unsupported,
 }
 
-/// What is left of the step budget.
+/// The rest of the step budget.
 #[derive(Clone, Debug)]
 pub struct Steps {
     left: u64,
@@ -54,7 +54,7 @@ impl Steps {
         }
     }
 
-    /// Takes off the cost of one multiplication, division or reduction of numbers with this many bits each.
+    /// Takes off the budget the cost of one multiplication, division or reduction of numbers with this many bits each.
     ///
     /// # Errors
     /// As [`Self::spend`].

@@ -1,8 +1,8 @@
-//! A stream of batches: answered in order, several at a time, and never more of them than the bound.
+//! Answers a stream of batches in order, with several batches in work at a time, but never more than the bound.
 //!
-//! Nothing here runs by itself. The transport asks for the next response once the client has room for it, only that
-//! reads further requests, and so a client that does not read its responses is not read from: the flow control of
-//! HTTP/2 holds it back.
+//! Nothing here runs by itself. The transport asks for the next response once the client has room for it, and only then
+//! are further requests read. So a client that does not read its responses is not read from either: the flow control
+//! of HTTP/2 holds it back.
 
 use std::future::Future;
 
@@ -15,8 +15,8 @@ use tonic::Status;
 use crate::options::Options;
 use crate::request::check_request;
 
-/// The responses to these requests. An error, the shutdown included, is the last of them and comes after the responses
-/// to what was read before.
+/// The responses to these requests. An error, which a shutdown is too, comes last, after the responses to all requests
+/// that were read before it.
 pub(crate) fn answer_stream<Requests, Answer, Answered>(
     requests: Requests,
     shutdown: CancellationToken,
@@ -53,7 +53,7 @@ where
 {
     let mut requests = requests?;
     let read = tokio::select! {
-        // First, or a client that always has more to send would hold up the shutdown.
+        // The shutdown is looked at first, or a client that always has more to send would hold it up.
         biased;
         () = shutdown.cancelled() => Err(Status::unavailable("the server shuts down; send the rest to another one")),
         request = requests.next() => request?.and_then(check),

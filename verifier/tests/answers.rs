@@ -1,8 +1,8 @@
-//! The ground truths of the data sets, against themselves and against each other.
+//! Compares the ground truths of the data sets with themselves and with each other.
 //!
 //! `cases/equal_answers.jsonl` lists the pairs of different spellings that are judged equal. A person has read it; when
-//! the grader learns something new, `UPDATE_CASES=1 cargo test --release -p anytime-verifier --test answers -- --ignored`
-//! writes it anew, and what changed is to be read again.
+//! the grader learns something new, `UPDATE_CASES=1 cargo test --release -p anytime-verifier --test answers --
+//! --ignored` writes it anew; then read again whatever changed in it.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use support::{answers, cases_file, in_parallel, is_correct, read_rows, write_rows};
 
-/// How many others each answer is compared with in the short run.
+/// In the short run each answer is compared with so many others.
 const SAMPLE: usize = 6;
 
 /// Two spellings, in the order of the corpus.
@@ -46,7 +46,7 @@ fn a_sample_of_the_other_pairs_is_different() {
     let reviewed = reviewed();
     for (index, left) in answers.iter().enumerate() {
         for step in 0..SAMPLE {
-            // The sorted corpus has the likeliest confusions beside each other, and a few far apart.
+            // In the sorted corpus most of the likely confusions stand beside each other, and a few far apart.
             let distance = if step < SAMPLE / 2 { step + 1 } else { 97 * step * step };
             let Some(right) = answers.get(index + distance) else {
                 break;
@@ -58,10 +58,10 @@ fn a_sample_of_the_other_pairs_is_different() {
     }
 }
 
-/// Who gives the same value twice gives one answer; where two were asked for, one is not enough.
+/// The same value twice is one answer, and not enough where two are asked for.
 const ONE_SIDED: [&str; 1] = ["75^\\circ, 75^\\circ"];
 
-/// Every pair in both orders: nine million grades.
+/// Compares every pair in both orders, which takes nine million grades.
 #[test]
 #[ignore = "minutes; run in release"]
 fn exactly_the_reviewed_pairs_are_equal() {

@@ -1,5 +1,5 @@
 //! Canonical forms and finite fields on random expressions: rewritten by exact identities they stay equal, and after a
-//! near miss they are never equal.
+//! near miss they are never equal. Longer than 500 lines because random and worst cases are made by the same builders.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 use std::hint::black_box;
@@ -117,7 +117,7 @@ fn random_expression(choices: &mut Choices, depth: u32) -> Expression {
     }
 }
 
-/// The same value in other words; the rewriting goes down the tree.
+/// The same value in another form; the rewriting goes down the tree.
 fn rewrite(expression: &Expression, choices: &mut Choices) -> Expression {
     let rewritten = match expression {
         Expression::Sum(parts) => {
@@ -198,7 +198,7 @@ fn rewrite(expression: &Expression, choices: &mut Choices) -> Expression {
     }
 }
 
-/// What makes one term of a sum: no two of these with different values of the last four make the same term.
+/// The parts of one term of a sum: no two of these with different values of the last four make the same term.
 #[derive(Clone, PartialEq)]
 struct Term {
     coefficient: i64,

@@ -1,4 +1,4 @@
-//! The service over the wire: batches, order, faults, health, drain.
+//! The service over gRPC: batches, order, faults, health and drain.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 mod common;

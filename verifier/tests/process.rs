@@ -1,4 +1,4 @@
-//! The process: exit codes, the port file, SIGTERM.
+//! The verifier as a process: exit codes, the port file and SIGTERM.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 use std::io::{Read as _, Write as _};
@@ -21,7 +21,7 @@ fn verifier() -> Command {
     command
 }
 
-/// Ends the process when a test fails before it does.
+/// Ends the process if a test fails before the process has ended.
 struct Process(Child);
 
 impl Drop for Process {

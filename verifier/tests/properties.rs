@@ -1,4 +1,4 @@
-//! What holds for every response, however odd.
+//! Properties that hold for every response, however odd.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 use std::time::{Duration, Instant};

@@ -99,7 +99,7 @@ fn equal_here_only() {
     }
 }
 
-/// Beside a value, the reference drops whatever stands there; here it must not contradict.
+/// The reference drops whatever stands beside a value; here it must not contradict the value.
 #[test]
 fn different_here_only() {
     for (ground_truth, answer) in [

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-/// Ends the process when a test fails before it does.
+/// Ends the process if a test fails before the process has ended.
 struct Replica {
     process: Child,
     address: SocketAddr,
@@ -87,7 +87,7 @@ async fn balance(servers: [SocketAddr; 2]) -> (SocketAddr, Arc<[AtomicUsize; 2]>
     (address, taken)
 }
 
-/// A batch that can be told by its answers: every third is right.
+/// A batch that is recognised by its answers: every third one is right.
 fn batch(number: usize) -> VerifyRequest {
     let items = (0..50).map(|index| VerifyItem {
         response: format!("**Final Answer**\n\\boxed{{{}}}", number * 50 + index),
@@ -115,7 +115,8 @@ fn assert_answers(kinds: &[(VerdictKind, String)], number: usize) {
 const BATCHES: usize = 300;
 const CONNECTIONS: usize = 4;
 
-/// Sends every fourth batch, one after the other; a new connection after each refusal. Returns how many there were.
+/// Sends every fourth batch, one after the other, and makes a new connection after each refusal. Returns the number of
+/// refusals.
 async fn send_single_batches(address: SocketAddr, first: usize, done: Arc<AtomicUsize>) -> usize {
     let mut refusals = 0;
     let mut client = None;
@@ -147,13 +148,13 @@ async fn send_single_batches(address: SocketAddr, first: usize, done: Arc<Atomic
             }
         }
         done.fetch_add(1, Ordering::SeqCst);
-        // Long enough that the work is not over before the signal.
+        // So much work that it is not over before the signal.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     refusals
 }
 
-/// What a connection that ends under a call may be reported as.
+/// Whether an error is one of those that report a connection which ended during a call.
 fn is_retried(code: Code) -> bool {
     matches!(
         code,

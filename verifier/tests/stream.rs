@@ -1,4 +1,4 @@
-//! Batches as a stream: order, back-pressure, what ends it.
+//! A stream of batches: its order, its back-pressure, and what ends it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 mod common;
@@ -15,7 +15,7 @@ use common::{TestServer, item, limits, request};
 use futures::{StreamExt as _, stream};
 use tonic::{Code, Request};
 
-/// A batch that can be told by its answers.
+/// A batch that is recognised by its answers.
 fn numbered(number: usize) -> VerifyRequest {
     request(
         (0..number % 40)
@@ -155,7 +155,8 @@ async fn the_deadline_of_the_call_holds_for_its_batches() {
         tokio::time::sleep(Duration::from_millis(950)).await;
         request(vec![item(1, 1)])
     });
-    // What a client does that wants the last verdicts at 1 s: the server keeps a tenth of it for their way back.
+    // A client that wants the last verdicts after 1 s does this: the server keeps a tenth of the time for their way
+    // back.
     let mut call = Request::new(late);
     call.metadata_mut().insert("grpc-timeout", "1000m".parse().unwrap());
     let mut responses = client.verify_stream(call).await.unwrap().into_inner();

@@ -1,8 +1,8 @@
 //! Admission: waiting sequences get slots, and what stands in a slot already is shared or copied instead of computed.
 //!
-//! It cannot come to a deadlock. Summaries come before new thinkings and need a branch slot alone, since the prefix slot
-//! of their trace is kept for them; every running sequence ends, since its tokens are bounded; so branch slots become
-//! free, all summaries of a trace end, and its prefix slot goes to the next thinking.
+//! It cannot come to a deadlock. Summaries come before new thinkings and need a branch slot alone, since the prefix
+//! slot of their trace is kept for them; every running sequence ends, since its tokens are bounded; so branch slots
+//! become free, all summaries of a trace end, and its prefix slot goes to the next thinking.
 
 use std::rc::Rc;
 
@@ -12,19 +12,19 @@ use tracing::info;
 
 use super::cache::{SlotMap, affordable_slots};
 use super::prefill::Prefill;
-use super::runner::{Memory, Runner};
 use super::scheduler::Waiting;
 use super::sequence::{Sequence, Task};
+use super::state::{EngineState, Memory};
 
-/// New rows that wait for another new row of the same opening.
+/// A new row that takes over the shared prompt of another new row once that is computed.
 struct Follower {
     leader: usize,
     row: usize,
 }
 
-impl Runner {
-    /// Gives slots to waiting sequences until there is no room. Afterwards the opening of every new row stands in its
-    /// slot and has the hidden state that its first token is drawn from.
+impl EngineState {
+    /// Gives slots to waiting sequences until there is no room. Afterwards the shared prompt of every new row stands in
+    /// its slot, with the hidden state that the row's first token is drawn from.
     pub(crate) fn admit(&mut self) {
         let earlier = self.rows.len();
         let mut prefills = Vec::new();
@@ -38,7 +38,7 @@ impl Runner {
             };
             self.give_slot(&mut sequence, &mut prefills);
             let row = self.rows.len();
-            let leader = (earlier..row).find(|&other| Rc::ptr_eq(&self.rows[other].opening, &sequence.opening));
+            let leader = (earlier..row).find(|&other| Rc::ptr_eq(&self.rows[other].prompt, &sequence.prompt));
             self.rows.push(sequence);
             match leader {
                 Some(leader) => followers.push(Follower { leader, row }),
@@ -49,13 +49,13 @@ impl Runner {
         let hidden = self.prefill(&prefills);
         for (prefill, hidden) in prefills.iter().zip(hidden) {
             if let Some(row) = prefill.row {
-                *self.rows[row].opening.last_hidden.borrow_mut() = Some((self.installation, hidden));
+                *self.rows[row].prompt.last_hidden.borrow_mut() = Some((self.epoch, hidden));
             }
         }
         self.copy_to_followers(&followers);
     }
 
-    /// Sees to it that the sequence can have a slot. False: not now.
+    /// Sees to it that the sequence can have a slot. False where it has to wait.
     fn make_room(&mut self, waiting: Waiting) -> bool {
         if !self.fit_cache(waiting) {
             return false;
@@ -73,10 +73,10 @@ impl Runner {
     /// Sees to it that the cache is long enough for the sequence. A cache only grows while nothing runs.
     fn fit_cache(&mut self, waiting: Waiting) -> bool {
         let group = waiting.key.group;
-        let (Some(order), Some(model)) = (self.scheduler.order(group), &self.model) else {
+        let (Some(request), Some(model)) = (self.scheduler.request(group), &self.model) else {
             return false;
         };
-        let (prefix, branch) = (order.plan.longest_prefix(), order.plan.longest_branch());
+        let (prefix, branch) = (request.plan.longest_prefix(), request.plan.longest_branch());
         let is_long_enough =
             |memory: &Memory| memory.cache.prefixes().capacity >= prefix && memory.cache.branches().capacity >= branch;
         if self.memory.as_ref().is_some_and(is_long_enough) {
@@ -95,7 +95,7 @@ impl Runner {
             self.fail_group(group, AbandonReason::Engine, detail);
             return false;
         };
-        // The old one goes first: both together may be more than there is.
+        // The old cache goes first, because there may not be memory for both.
         self.memory = None;
         let slots = |count, capacity| Slots { count, capacity };
         let cache = KvCache::with_branches(
@@ -132,54 +132,55 @@ impl Runner {
         };
         let key = sequence.key;
         let Task::Summary { seen, .. } = sequence.task else {
-            sequence.slot = slots.take_prefix(key, self.installation).expect("room was made");
+            sequence.slot = slots.take_prefix(key, self.epoch).expect("room was made");
             return;
         };
         sequence.slot = slots.take_branch().expect("room was made");
-        let trunk = slots
-            .trunk_mut(key)
+        let prefix = slots
+            .prefix_mut(key)
             .expect("a trace keeps its prefix for its summaries");
         sequence.prefix = Some(Prefix {
-            slot: trunk.slot,
+            slot: prefix.slot,
             length: seen,
         });
         let needed = self.scheduler.needed_of(key).unwrap_or_default();
-        if trunk.length < needed.len() {
+        if prefix.length < needed.len() {
             prefills.push(Prefill {
                 row: None,
-                slot: trunk.slot,
+                slot: prefix.slot,
                 prefix: None,
-                start: trunk.length,
-                ids: needed[trunk.length..].to_vec(),
+                start: prefix.length,
+                ids: needed[prefix.length..].to_vec(),
             });
-            trunk.length = needed.len();
+            prefix.length = needed.len();
         }
     }
 
-    /// Copies what another slot has of the new row's opening, and returns what is left to compute.
+    /// Copies as much of the new row's shared prompt as another slot holds, and returns what is left to compute.
     fn start_row(&mut self, row: usize, earlier: usize) -> Option<Prefill> {
         let new = &self.rows[row];
         let memory = self.memory.as_mut()?;
         let source = match new.task {
-            // Another trace has the prompt in common, but a new thinking should not start on old keys and values.
+            // All traces of the group share the prompt, but a new thinking must not start on keys and values of old
+            // weights.
             Task::Thinking => memory
                 .slots
-                .trunks()
-                .find(|(key, trunk)| {
+                .prefixes()
+                .find(|(key, prefix)| {
                     let is_other = key.group == new.key.group && *key != new.key;
                     // Those admitted together with this one follow it instead.
-                    let is_computed = trunk.length > 0 || self.rows[..earlier].iter().any(|row| row.key == *key);
-                    is_other && is_computed && trunk.prompt_of == self.installation
+                    let is_computed = prefix.length > 0 || self.rows[..earlier].iter().any(|row| row.key == *key);
+                    is_other && is_computed && prefix.prompt_epoch == self.epoch
                 })
-                .map(|(_, trunk)| trunk.slot),
+                .map(|(_, prefix)| prefix.slot),
             Task::Summary { .. } => self.rows[..earlier]
                 .iter()
-                .find(|other| Rc::ptr_eq(&new.opening, &other.opening))
+                .find(|other| Rc::ptr_eq(&new.prompt, &other.prompt))
                 .map(|other| other.slot),
         };
         // The last token has to be fed for its hidden state, even where its keys and values stand already.
-        let length = new.opening.ids.len();
-        let most = if new.opening.hidden_is_current(self.installation) {
+        let length = new.prompt.ids.len();
+        let most = if new.prompt.hidden_is_current(self.epoch) {
             length
         } else {
             length - 1
@@ -196,7 +197,7 @@ impl Runner {
             slot: new.slot,
             prefix: new.prefix,
             start,
-            ids: new.opening.ids[start..].to_vec(),
+            ids: new.prompt.ids[start..].to_vec(),
         })
     }
 
@@ -206,7 +207,7 @@ impl Runner {
         };
         for group in followers.chunk_by(|one, next| one.leader == next.leader) {
             let leader = &self.rows[group[0].leader];
-            let length = leader.opening.ids.len();
+            let length = leader.prompt.ids.len();
             let targets: Vec<usize> = group.iter().map(|follower| self.rows[follower.row].slot).collect();
             match leader.task {
                 Task::Thinking => memory.cache.copy_prefix(leader.slot, &targets, length),

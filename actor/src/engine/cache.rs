@@ -1,28 +1,30 @@
-//! Which slot of the key-value cache holds what.
+//! Knows which slot of the key-value cache holds what.
 //!
 //! A trace has one prefix slot from the start of its thinking until its last summary has ended: all summaries read the
 //! thinking where it stands. What a summary adds stands in a branch slot of its own. Nothing ever moves.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sequence::{Installation, TraceKey};
+use super::sequence::{TraceKey, WeightsEpoch};
 
-/// The prefix slot of a trace.
+/// The prefix slot of a trace: its prompt and its thinking, which its summaries read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Trunk {
+pub(crate) struct TracePrefix {
     pub(crate) slot: usize,
     /// Tokens that stand in the slot, once its thinking has ended.
     pub(crate) length: usize,
-    /// The weights that computed the prompt's keys and values.
-    pub(crate) prompt_of: Installation,
+    /// The epoch of the weights that computed the keys and values of the prompt.
+    pub(crate) prompt_epoch: WeightsEpoch,
 }
 
-/// The allocation of all slots, the lowest first: neighbours are read in one go.
+/// Who has which slot. The lowest free slot is given first, because neighbours are read in one operation.
 pub(crate) struct SlotMap {
     total: usize,
     free_prefixes: BTreeSet<usize>,
     free_branches: BTreeSet<usize>,
-    trunks: BTreeMap<TraceKey, Trunk>,
+    prefixes: BTreeMap<TraceKey, TracePrefix>,
 }
 
 impl SlotMap {
@@ -31,16 +33,16 @@ impl SlotMap {
             total: prefixes + branches,
             free_prefixes: (0..prefixes).collect(),
             free_branches: (0..branches).collect(),
-            trunks: BTreeMap::new(),
+            prefixes: BTreeMap::new(),
         }
     }
 
-    /// Slots of both sorts.
+    /// How many slots of both sorts there are.
     pub(crate) fn total(&self) -> usize {
         self.total
     }
 
-    /// Slots of both sorts that hold something.
+    /// How many slots of both sorts are taken.
     pub(crate) fn used(&self) -> usize {
         self.total - self.free_prefixes.len() - self.free_branches.len()
     }
@@ -54,16 +56,16 @@ impl SlotMap {
     }
 
     /// Gives a trace its prefix slot, if one is free.
-    pub(crate) fn take_prefix(&mut self, key: TraceKey, prompt_of: Installation) -> Option<usize> {
-        debug_assert!(!self.trunks.contains_key(&key), "a trace has one prefix slot");
+    pub(crate) fn take_prefix(&mut self, key: TraceKey, prompt_epoch: WeightsEpoch) -> Option<usize> {
+        debug_assert!(!self.prefixes.contains_key(&key), "a trace has one prefix slot");
         let slot = self.free_prefixes.pop_first()?;
         let length = 0;
-        self.trunks.insert(
+        self.prefixes.insert(
             key,
-            Trunk {
+            TracePrefix {
                 slot,
                 length,
-                prompt_of,
+                prompt_epoch,
             },
         );
         Some(slot)
@@ -77,22 +79,22 @@ impl SlotMap {
         self.free_branches.insert(slot);
     }
 
-    pub(crate) fn trunk_mut(&mut self, key: TraceKey) -> Option<&mut Trunk> {
-        self.trunks.get_mut(&key)
+    pub(crate) fn prefix_mut(&mut self, key: TraceKey) -> Option<&mut TracePrefix> {
+        self.prefixes.get_mut(&key)
     }
 
-    pub(crate) fn trunks(&self) -> impl Iterator<Item = (TraceKey, Trunk)> + '_ {
-        self.trunks.iter().map(|(key, trunk)| (*key, *trunk))
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (TraceKey, TracePrefix)> + '_ {
+        self.prefixes.iter().map(|(key, prefix)| (*key, *prefix))
     }
 
     pub(crate) fn release_trace(&mut self, key: TraceKey) {
-        if let Some(trunk) = self.trunks.remove(&key) {
-            self.free_prefixes.insert(trunk.slot);
+        if let Some(prefix) = self.prefixes.remove(&key) {
+            self.free_prefixes.insert(prefix.slot);
         }
     }
 
     pub(crate) fn release_group(&mut self, group: u64) {
-        let of_group: Vec<TraceKey> = self.trunks.keys().copied().filter(|key| key.group == group).collect();
+        let of_group: Vec<TraceKey> = self.prefixes.keys().copied().filter(|key| key.group == group).collect();
         for key in of_group {
             self.release_trace(key);
         }
@@ -143,7 +145,7 @@ mod tests {
         slots.release_trace(key(1, 0));
         slots.release_branch(0);
         assert_eq!(slots.used(), 1);
-        assert_eq!(slots.trunk_mut(key(1, 0)), None);
+        assert_eq!(slots.prefix_mut(key(1, 0)), None);
         assert_eq!(slots.take_prefix(key(3, 5), 2), Some(0));
     }
 
@@ -155,7 +157,7 @@ mod tests {
         }
         slots.take_prefix(key(8, 0), 1);
         slots.release_group(7);
-        assert_eq!(slots.trunks().map(|(key, _)| key.group).collect::<Vec<_>>(), [8]);
+        assert_eq!(slots.prefixes().map(|(key, _)| key.group).collect::<Vec<_>>(), [8]);
         assert_eq!(slots.used(), 1);
     }
 

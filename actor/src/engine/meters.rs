@@ -1,4 +1,4 @@
-//! The engine's metrics, looked up once: a decoding step should not search a registry.
+//! The engine's metrics. They are looked up once, because a decoding step should not search a registry.
 
 use anytime_service::metric_names::{
     ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_WEIGHTS_PAUSE,
@@ -7,7 +7,7 @@ use anytime_service::metric_names::{
 use anytime_service::seconds::Seconds;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-/// Handles of every metric that the engine keeps.
+/// A handle of every metric that the engine reports.
 pub(crate) struct Meters {
     pub(crate) thinking_tokens: Counter,
     pub(crate) summary_tokens: Counter,

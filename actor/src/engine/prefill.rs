@@ -1,17 +1,17 @@
-//! Prefill: tokens that are known before anything is drawn, fed in calls of bounded size.
+//! Prefill: feeds tokens that are known before anything is drawn, in calls of bounded size.
 
 use anytime_policy::{Extension, Prefix};
 use tch::Tensor;
 
-use super::runner::{Memory, Runner};
 use super::sequence::Task;
+use super::state::{EngineState, Memory};
 
-/// Tokens of one prefill call: bounds its activations, which grow with them, and the mask of a piece of a long prompt.
+/// The most tokens of one prefill call. It bounds the call's activations and the mask of a piece of a long prompt.
 const PREFILL_TOKENS: usize = 4096;
 
 /// Tokens that are still to be fed, from position `start` of a slot on.
 pub(crate) struct Prefill {
-    /// Whose opening they are; `None` for a thinking whose row has ended.
+    /// The row whose shared prompt they are; `None` for a thinking whose row has ended.
     pub(crate) row: Option<usize>,
     pub(crate) slot: usize,
     pub(crate) prefix: Option<Prefix>,
@@ -19,7 +19,7 @@ pub(crate) struct Prefill {
     pub(crate) ids: Vec<u32>,
 }
 
-impl Runner {
+impl EngineState {
     /// Feeds tokens and returns the hidden state of each one's last token, [1, hidden]. A thinking comes before the
     /// summaries that read it.
     pub(crate) fn prefill(&mut self, prefills: &[Prefill]) -> Vec<Tensor> {
@@ -53,7 +53,7 @@ impl Runner {
     /// Computes the keys and values of the running rows, and of the thinkings that are kept for summaries, again where
     /// their plan says so.
     pub(super) fn recompute_caches(&mut self) -> usize {
-        let installation = self.installation;
+        let epoch = self.epoch;
         let mut thinkings = Vec::new();
         let mut summaries = Vec::new();
         for sequence in self.rows.iter().filter(|sequence| sequence.plan.recompute) {
@@ -72,21 +72,25 @@ impl Runner {
         let scheduler = &self.scheduler;
         if let Some(Memory { slots, .. }) = &mut self.memory {
             let recomputed: Vec<_> = slots
-                .trunks()
-                .filter(|(key, _)| scheduler.order(key.group).is_some_and(|order| order.plan.recompute))
+                .prefixes()
+                .filter(|(key, _)| {
+                    scheduler
+                        .request(key.group)
+                        .is_some_and(|request| request.plan.recompute)
+                })
                 .collect();
-            for (key, trunk) in recomputed {
+            for (key, prefix) in recomputed {
                 if let Some(needed) = scheduler.needed_of(key) {
                     thinkings.push(Prefill {
                         row: None,
-                        slot: trunk.slot,
+                        slot: prefix.slot,
                         prefix: None,
                         start: 0,
-                        ids: needed[..trunk.length.min(needed.len())].to_vec(),
+                        ids: needed[..prefix.length.min(needed.len())].to_vec(),
                     });
                 }
-                if let Some(trunk) = slots.trunk_mut(key) {
-                    trunk.prompt_of = installation;
+                if let Some(prefix) = slots.prefix_mut(key) {
+                    prefix.prompt_epoch = epoch;
                 }
             }
         }
@@ -102,7 +106,8 @@ struct Piece {
     tokens: std::ops::Range<usize>,
 }
 
-/// The prefills in calls of at most so many tokens, in order. Of a longer prefill each piece has a call of its own.
+/// Arranges the prefills, in order, in calls of at most `most` tokens. Each piece of a longer prefill has a call of its
+/// own.
 fn prefill_calls(prefills: &[Prefill], most: usize) -> Vec<Vec<Piece>> {
     let mut calls: Vec<Vec<Piece>> = Vec::new();
     let mut room = 0;

@@ -1,4 +1,4 @@
-//! The engine's loop: commands between steps, one decoding step for all rows, the exchange of weights.
+//! The engine's loop: commands between steps, one decoding step for all rows, and the exchange of weights.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -6,85 +6,40 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Decoder, Extension, KvCache};
+use anytime_policy::{Decoder, Extension};
 use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::{Device, IndexOp as _, Tensor};
-use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::cache::SlotMap;
-use super::meters::Meters;
+use super::messages::{Command, Event, GroupRequest, Installed, Model};
 use super::sampler::{Draw, Drawn, sample};
-use super::scheduler::Scheduler;
-use super::sequence::{Installation, Sequence, Task};
-use super::{Command, EngineLimits, Event, GroupOrder, Installed, Load, Model};
+use super::sequence::{Sequence, Task};
+use super::state::{EngineState, Memory};
 
 /// How long an idle engine sleeps before it books the time it waited.
 const IDLE_TICK: Duration = Duration::from_millis(200);
 
-/// The key-value cache and who has which slot of it.
-pub(crate) struct Memory {
-    pub(crate) cache: KvCache,
-    pub(crate) slots: SlotMap,
-    /// Rows that may run.
-    pub(crate) row_limit: usize,
-}
-
-/// Everything the engine's thread owns.
-pub(crate) struct Runner {
-    pub(crate) limits: EngineLimits,
-    events: mpsc::UnboundedSender<Event>,
-    installed: watch::Sender<Option<Installed>>,
-    load: Arc<Load>,
-    pub(crate) meters: Meters,
-    pub(crate) model: Option<Model>,
-    pub(crate) installation: Installation,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) rows: Vec<Sequence>,
-    pub(crate) scheduler: Scheduler,
-}
-
-impl Runner {
-    pub(crate) fn new(
-        limits: EngineLimits,
-        events: mpsc::UnboundedSender<Event>,
-        installed: watch::Sender<Option<Installed>>,
-        load: Arc<Load>,
-    ) -> Self {
-        Self {
-            limits,
-            events,
-            installed,
-            load,
-            meters: Meters::new(),
-            model: None,
-            installation: 0,
-            memory: None,
-            rows: Vec::new(),
-            scheduler: Scheduler::default(),
+/// Generates until a command or the end of all handles ends it.
+pub(crate) fn run(mut state: EngineState, commands: &Receiver<Command>) {
+    let _no_grad = tch::no_grad_guard();
+    loop {
+        if state.apply_waiting(commands).is_break() {
+            return;
         }
-    }
-
-    /// Works until it is told to end, or nobody is left who could tell it.
-    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
-        let _no_grad = tch::no_grad_guard();
-        loop {
-            if self.apply_waiting(commands).is_break() {
+        if state.rows.is_empty() && state.scheduler.waiting() == 0 {
+            if state.wait(commands).is_break() {
                 return;
             }
-            if self.rows.is_empty() && self.scheduler.waiting() == 0 {
-                if self.wait(commands).is_break() {
-                    return;
-                }
-                continue;
-            }
-            let started = Instant::now();
-            self.step();
-            self.meters.busy.add(started.elapsed());
-            self.publish_load();
+            continue;
         }
+        let started = Instant::now();
+        state.step();
+        state.meters.busy.add(started.elapsed());
+        state.publish_load();
     }
+}
 
+impl EngineState {
     fn apply_waiting(&mut self, commands: &Receiver<Command>) -> ControlFlow<()> {
         loop {
             match commands.try_recv() {
@@ -114,7 +69,7 @@ impl Runner {
 
     fn apply(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::AddGroup(order) => self.add_group(order),
+            Command::AddGroup(request) => self.add_group(request),
             Command::CancelGroup(group) => self.drop_group(group),
             Command::SwapWeights(model) => self.swap_weights(*model),
             Command::Shutdown => return ControlFlow::Break(()),
@@ -123,40 +78,40 @@ impl Runner {
         ControlFlow::Continue(())
     }
 
-    fn add_group(&mut self, order: GroupOrder) {
-        let traces = order.plan.traces;
-        match self.refuse(&order) {
+    fn add_group(&mut self, request: GroupRequest) {
+        let traces = request.plan.traces;
+        match self.refuse(&request) {
             Some((reason, detail)) => self.emit(Event::GroupFailed {
-                group: order.number,
+                group: request.number,
                 reason,
                 detail,
             }),
-            None => self.scheduler.add(order),
+            None => self.scheduler.add(request),
         }
         self.load
             .sequences
             .store(self.rows.len() + self.scheduler.waiting(), Ordering::Release);
-        self.load.ordered.fetch_sub(traces, Ordering::AcqRel);
+        self.load.requested.fetch_sub(traces, Ordering::AcqRel);
     }
 
-    /// Why a group cannot be generated.
-    fn refuse(&self, order: &GroupOrder) -> Option<(AbandonReason, String)> {
+    /// Says why a group cannot be generated, where it cannot.
+    fn refuse(&self, request: &GroupRequest) -> Option<(AbandonReason, String)> {
         let Some(model) = &self.model else {
             return Some((AbandonReason::Shutdown, "no weights are held".to_owned()));
         };
-        if let Some(problem) = wrong_weights(order, model) {
+        if let Some(problem) = wrong_weights(request, model) {
             return Some((AbandonReason::Shutdown, problem));
         }
-        let length = order.prompt_ids.len();
-        let longest = order.plan.max_prompt_tokens;
+        let length = request.prompt_ids.len();
+        let longest = request.plan.max_prompt_tokens;
         if length == 0 || length > longest {
             return Some((
                 AbandonReason::Engine,
                 format!("the prompt has {length} tokens, allowed are 1 to {longest}"),
             ));
         }
-        let markers = &order.plan.markers;
-        let given = [&order.prompt_ids, &markers.end, &markers.cut, &markers.summary];
+        let markers = &request.plan.markers;
+        let given = [&request.prompt_ids, &markers.end, &markers.cut, &markers.summary];
         let size = model.config.vocab_size;
         if let Some(id) = given.into_iter().flatten().find(|&&id| i64::from(id) >= size) {
             return Some((
@@ -228,21 +183,13 @@ impl Runner {
         if let Some(Memory { slots, .. }) = &mut self.memory {
             if was_last {
                 slots.release_trace(key);
-            } else if is_thinking && let Some(trunk) = slots.trunk_mut(key) {
-                trunk.length = cached;
+            } else if is_thinking && let Some(prefix) = slots.prefix_mut(key) {
+                prefix.length = cached;
             }
         }
         for event in events {
             self.emit(event);
         }
-    }
-
-    fn remove_row(&mut self, row: usize) -> Sequence {
-        let sequence = self.rows.swap_remove(row);
-        if let (Task::Summary { .. }, Some(memory)) = (sequence.task, &mut self.memory) {
-            memory.slots.release_branch(sequence.slot);
-        }
-        sequence
     }
 
     fn swap_weights(&mut self, model: Model) {
@@ -253,7 +200,7 @@ impl Runner {
             .is_some_and(|held| held.id.job_id == model.id.job_id && held.config == model.config);
         let unfit = self
             .scheduler
-            .groups_where(|order| !goes_on || wrong_weights(order, &model).is_some());
+            .groups_where(|request| !goes_on || wrong_weights(request, &model).is_some());
         for group in unfit {
             let detail = format!(
                 "the weights changed to version {} of job {}",
@@ -268,7 +215,7 @@ impl Runner {
             id: model.id.clone(),
             tokenizer: Arc::clone(&model.tokenizer),
         };
-        self.installation += 1;
+        self.epoch += 1;
         let outdated = self.model.replace(model);
         let is_exchange = outdated.is_some();
         free_elsewhere(outdated);
@@ -284,52 +231,13 @@ impl Runner {
             self.meters.weights_pause.record(pause);
         }
     }
-
-    pub(crate) fn fail_group(&mut self, group: u64, reason: AbandonReason, detail: String) {
-        self.drop_group(group);
-        self.emit(Event::GroupFailed { group, reason, detail });
-    }
-
-    fn drop_group(&mut self, group: u64) {
-        self.scheduler.remove(group);
-        for row in (0..self.rows.len()).rev() {
-            if self.rows[row].key.group == group {
-                self.remove_row(row);
-            }
-        }
-        if let Some(memory) = &mut self.memory {
-            memory.slots.release_group(group);
-        }
-    }
-
-    fn emit(&self, event: Event) {
-        // Without a receiver the process is ending; there is nobody left to tell.
-        let _ = self.events.send(event);
-    }
-
-    fn publish_load(&mut self) {
-        let (running, waiting) = (self.rows.len(), self.scheduler.waiting());
-        let before = self.load.sequences.swap(running + waiting, Ordering::AcqRel);
-        let used = self.memory.as_ref().map_or(0, |memory| memory.slots.used());
-        self.meters.running.set(running as f64);
-        self.meters.waiting.set(waiting as f64);
-        self.meters.slots_used.set(used as f64);
-        if before != running + waiting {
-            self.load.changed.notify_one();
-        }
-    }
-
-    pub(crate) fn publish_slots(&self, rows: usize, total: usize) {
-        self.meters.slots_total.set(total as f64);
-        self.load.slots.store(rows, Ordering::Release);
-    }
 }
 
-/// Logits on the CPU at a time, in bytes: as many as the allocator keeps for the next step. Larger blocks are given back
-/// to the system, and every page of them is a fault in the step after.
+/// The most bytes of logits that are computed at a time on the CPU. The allocator keeps blocks of this size for the
+/// next step. Larger ones go back to the system, and each of their pages is a page fault in the next step.
 const LOGITS_AT_A_TIME: usize = 30 << 20;
 
-/// A token for each row of hidden states [rows, hidden], but never the one that is excluded there.
+/// Draws a token for each row of hidden states [rows, hidden], but never the one that is excluded for the row.
 fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[Option<u32>]) -> Vec<Drawn> {
     let pieces = if hidden.device() == Device::Cpu {
         let bytes = draws.len() * decoder.config().vocab_size as usize * 4;
@@ -353,7 +261,7 @@ fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[O
     drawn
 }
 
-/// Gives the memory of a model back on another thread: unmapping gigabytes takes as long as a decoding step.
+/// Frees a model on another thread, because giving gigabytes back takes as long as a decoding step.
 fn free_elsewhere(model: Option<Model>) {
     // Without a thread it is freed here.
     let _ = std::thread::Builder::new()
@@ -361,19 +269,19 @@ fn free_elsewhere(model: Option<Model>) {
         .spawn(move || drop(model));
 }
 
-/// Why a group must not be generated with this model.
-fn wrong_weights(order: &GroupOrder, model: &Model) -> Option<String> {
+/// Says why a group must not be generated with this model, where it must not.
+fn wrong_weights(request: &GroupRequest, model: &Model) -> Option<String> {
     let held = &model.id;
-    if order.job_id != held.job_id {
+    if request.job_id != held.job_id {
         return Some(format!("the weights are of job {}", held.job_id));
     }
-    if held.version < order.min_version {
+    if held.version < request.min_version {
         return Some(format!(
             "the weights have version {}, needed is {}",
-            held.version, order.min_version
+            held.version, request.min_version
         ));
     }
-    let pinned = order.manifest_checksum.as_ref()?;
+    let pinned = request.manifest_checksum.as_ref()?;
     (*pinned != held.manifest_checksum).then(|| format!("the weights are those of version {}", held.version))
 }
 
@@ -382,10 +290,10 @@ fn first_hidden(rows: &[Sequence]) -> Tensor {
     let states: Vec<Tensor> = rows
         .iter()
         .map(|row| {
-            let state = row.opening.last_hidden.borrow();
+            let state = row.prompt.last_hidden.borrow();
             let (_, hidden) = state
                 .as_ref()
-                .expect("admission leaves every opening with its hidden state");
+                .expect("admission computes the hidden state of every shared prompt");
             hidden.shallow_clone()
         })
         .collect();

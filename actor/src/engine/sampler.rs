@@ -1,5 +1,5 @@
-//! Draws one token per row: temperature, then top-k, then top-p, in a handful of tensor operations for the whole batch
-//! and one transfer from the device.
+//! Draws one token per row, by temperature, then top-k, then top-p, with a handful of tensor operations for the whole
+//! batch and one transfer from the device.
 //!
 //! The log-probability of a token is the logarithm of exactly the distribution it was drawn from. A draw is the inverse
 //! of the cumulative distribution at a uniform number that the row brings along, so that it depends on nothing else.
@@ -9,16 +9,16 @@ use tch::{Device, IndexOp, Kind, Tensor};
 
 use crate::plan::Sampling;
 
-/// What one row asks for.
+/// The distribution of one row, and the uniform number that chooses a token from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     /// The row's distribution.
     pub sampling: Sampling,
-    /// In (0, 1).
+    /// A number in (0, 1). The drawn token is the one at which the cumulative distribution passes it.
     pub uniform: f64,
 }
 
-/// One drawn token.
+/// A drawn token and how likely it was.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drawn {
     /// Its id.
@@ -75,7 +75,7 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
         .collect()
 }
 
-/// Places of a stretch of the vocabulary that is summed before the places in it are.
+/// How many neighbouring places of the vocabulary are summed first, as one stretch.
 const STRETCH: i64 = 256;
 
 /// The place at which the cumulative distribution of softmax(logits) passes the uniform number, and its
@@ -135,7 +135,7 @@ fn passed(ends: &Tensor, targets: &Tensor) -> Tensor {
     passed.minimum(&last)
 }
 
-/// Without truncation on the CPU: each row by itself, in two passes over its logits.
+/// Draws without truncation on the CPU, row by row, in two passes over a row's logits.
 fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
     let rows: Vec<RowDraw> = draws
         .iter()
@@ -154,7 +154,7 @@ fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
         .collect()
 }
 
-/// The logits up to the largest vocabulary, with -∞ where a row's own is smaller.
+/// The logits up to the largest vocabulary of all rows, with -∞ beyond a row's own.
 fn restrict_vocabulary(logits: &Tensor, width: i64, draws: &[Draw]) -> Tensor {
     let of = |draw: &Draw| (draw.sampling.vocabulary as i64).min(width);
     let largest = draws.iter().map(of).max().unwrap_or(width);
@@ -168,7 +168,7 @@ fn restrict_vocabulary(logits: &Tensor, width: i64, draws: &[Draw]) -> Tensor {
     restricted.masked_fill(&ids.ge_tensor(&limits), f64::NEG_INFINITY)
 }
 
-/// Sets to -∞ what top-k and then top-p leave out of logits sorted in descending order. The first always stays.
+/// Sets to -∞ what top-k and then top-p leave out of logits sorted in descending request. The first always stays.
 fn truncate(mut sorted: Tensor, draws: &[Draw], device: Device) -> Tensor {
     let width = sorted.size()[1];
     if draws.iter().any(|draw| draw.sampling.top_k > 0) {

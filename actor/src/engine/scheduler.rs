@@ -1,7 +1,9 @@
-//! What waits and what is under way: groups, their traces, the nodes of finished traces. No tensors.
+//! What waits and what is under way: groups, their traces, and the nodes of finished traces. There are no tensors here.
 //!
 //! Summaries come before new traces, so that groups finish and the slots that hold finished thinkings become free. The
 //! nodes of a trace go from the largest cut down.
+
+#![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -9,32 +11,32 @@ use std::sync::Arc;
 
 use anytime_proto::v1::{FinishReason, Generated};
 
-use super::sequence::{Opening, Sequence, Task, TraceKey};
-use super::{Event, GroupOrder};
-use crate::anytime::{self, NodePlan};
+use super::messages::{Event, GroupRequest};
+use super::sequence::{Sequence, SharedPrompt, Task, TraceKey};
+use crate::nodes::{self, NodePlan};
 
-/// The generation of one group under way.
+/// A group that is being generated.
 struct Group {
-    order: GroupOrder,
-    prompt: Rc<Opening>,
+    request: GroupRequest,
+    prompt: Rc<SharedPrompt>,
     /// By trace; `None` while the trace thinks or waits.
     traces: Vec<Option<FinishedTrace>>,
-    /// Summaries and thinkings that have not finished.
+    /// How many of its thinkings and summaries have not ended.
     unfinished: usize,
 }
 
 /// A trace whose thinking has ended.
 struct FinishedTrace {
-    /// Prompt and thinking up to the largest cut: what the summaries see.
+    /// The prompt and the thinking up to the largest cut, which is what the summaries see.
     needed: Vec<u32>,
     nodes: Vec<NodeWork>,
-    /// Summaries that have not ended.
+    /// How many of its summaries have not ended.
     unfinished: usize,
 }
 
 struct NodeWork {
     plan: NodePlan,
-    inserted: Rc<Opening>,
+    inserted: Rc<SharedPrompt>,
     summaries: Vec<Option<Generated>>,
     unfinished: usize,
 }
@@ -56,19 +58,19 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn add(&mut self, order: GroupOrder) {
-        let group = order.number;
-        let traces = order.plan.traces;
+    pub(crate) fn add(&mut self, request: GroupRequest) {
+        let group = request.number;
+        let traces = request.plan.traces;
         self.traces.extend((0..traces).map(|trace| Waiting {
             key: TraceKey { group, trace },
             summary: None,
         }));
-        let prompt = Opening::new(order.prompt_ids.clone());
+        let prompt = SharedPrompt::new(request.prompt_ids.clone());
         let finished = (0..traces).map(|_| None).collect();
         self.groups.insert(
             group,
             Group {
-                order,
+                request,
                 prompt,
                 traces: finished,
                 unfinished: traces,
@@ -76,7 +78,7 @@ impl Scheduler {
         );
     }
 
-    /// Forgets a group; the caller drops its rows and slots.
+    /// Forgets a group. The caller drops its rows and slots.
     pub(crate) fn remove(&mut self, group: u64) {
         self.groups.remove(&group);
         self.traces.retain(|waiting| waiting.key.group != group);
@@ -84,16 +86,16 @@ impl Scheduler {
     }
 
     /// Numbers of the groups for which `matches` holds.
-    pub(crate) fn groups_where(&self, matches: impl Fn(&GroupOrder) -> bool) -> Vec<u64> {
+    pub(crate) fn groups_where(&self, matches: impl Fn(&GroupRequest) -> bool) -> Vec<u64> {
         self.groups
             .values()
-            .filter(|group| matches(&group.order))
-            .map(|group| group.order.number)
+            .filter(|group| matches(&group.request))
+            .map(|group| group.request.number)
             .collect()
     }
 
-    pub(crate) fn order(&self, group: u64) -> Option<&GroupOrder> {
-        self.groups.get(&group).map(|group| &group.order)
+    pub(crate) fn request(&self, group: u64) -> Option<&GroupRequest> {
+        self.groups.get(&group).map(|group| &group.request)
     }
 
     /// Sequences that wait for a slot.
@@ -106,7 +108,7 @@ impl Scheduler {
         self.summaries.front().or_else(|| self.traces.front()).copied()
     }
 
-    /// Prompt and thinking of a finished trace, as far as its summaries see them.
+    /// The prompt and thinking of a finished trace, as far as its summaries see them.
     pub(crate) fn needed_of(&self, key: TraceKey) -> Option<&[u32]> {
         let trace = self.groups.get(&key.group)?.traces.get(key.trace)?.as_ref()?;
         Some(&trace.needed)
@@ -119,7 +121,7 @@ impl Scheduler {
             None => self.traces.pop_front()?,
         };
         let group = self.groups.get(&waiting.key.group)?;
-        let (task, opening) = match waiting.summary {
+        let (task, prompt) = match waiting.summary {
             None => (Task::Thinking, &group.prompt),
             Some((node, index)) => {
                 let work = &group.traces[waiting.key.trace].as_ref()?.nodes[node];
@@ -127,18 +129,18 @@ impl Scheduler {
                 (Task::Summary { node, index, seen }, &work.inserted)
             }
         };
-        let plan = Arc::clone(&group.order.plan);
+        let plan = Arc::clone(&group.request.plan);
         Some(Sequence::new(
             waiting.key,
             task,
             plan,
-            Rc::clone(opening),
-            group.order.seed,
+            Rc::clone(prompt),
+            group.request.seed,
         ))
     }
 
-    /// Books a finished sequence: a thinking brings forth its summaries, a node's last summary completes it. Also says
-    /// whether it was the last summary of its trace, which then reads its thinking no more.
+    /// Takes a finished sequence. After a thinking its summaries wait; the last summary of a node completes the node.
+    /// Returns the events to report, and whether nothing of the trace is left that reads its thinking.
     pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> (Vec<Event>, bool) {
         let key = sequence.key;
         let Some(group) = self.groups.get_mut(&key.group) else {
@@ -198,15 +200,15 @@ impl Scheduler {
 }
 
 fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> FinishedTrace {
-    let plan = &group.order.plan;
+    let plan = &group.request.plan;
     let mut nodes = Vec::new();
     let mut largest_cut = 0;
-    for node in anytime::nodes(plan, thinking.len(), finish) {
+    for node in nodes::nodes(plan, thinking.len(), finish) {
         let count = node.multiplicity * plan.summaries;
         let summaries = (0..count).map(|_| None).collect();
         largest_cut = largest_cut.max(node.cut);
         nodes.push(NodeWork {
-            inserted: Opening::new(node.inserted.clone()),
+            inserted: SharedPrompt::new(node.inserted.clone()),
             plan: node,
             summaries,
             unfinished: count,

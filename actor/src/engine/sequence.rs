@@ -1,5 +1,7 @@
 //! One running sequence: the thinking of a trace, or one summary of a node.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,22 +13,23 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
+use super::forced_start::ForcedStart;
 use super::sampler::{Draw, Drawn};
-use super::start::Start;
 use crate::plan::Plan;
 
-/// Counts the weights that the engine has held, so that what was computed under others is recognised. A version number
-/// would not do: a learner that went back to its recovery checkpoint numbers anew.
-pub(crate) type Installation = u64;
+/// Counts the exchanges of weights. What was computed in another epoch was computed with other weights. The version
+/// number would not do: a learner that went back to its recovery checkpoint numbers anew.
+pub(crate) type WeightsEpoch = u64;
 
-/// Tokens that several sequences start with in their slots: the prompt of a group, or the ids that a node inserts.
-pub(crate) struct Opening {
+/// The tokens that several sequences start with in their slots: the prompt of a group, or the ids that a node inserts
+/// before each of its summaries.
+pub(crate) struct SharedPrompt {
     pub(crate) ids: Vec<u32>,
-    /// The hidden state [1, hidden] of the last id: the first token of every sequence is drawn from it.
-    pub(crate) last_hidden: RefCell<Option<(Installation, Tensor)>>,
+    /// The hidden state [1, hidden] of the last id, from which the first token of every sequence is drawn.
+    pub(crate) last_hidden: RefCell<Option<(WeightsEpoch, Tensor)>>,
 }
 
-impl Opening {
+impl SharedPrompt {
     pub(crate) fn new(ids: Vec<u32>) -> Rc<Self> {
         Rc::new(Self {
             ids,
@@ -34,22 +37,19 @@ impl Opening {
         })
     }
 
-    pub(crate) fn hidden_is_current(&self, installation: Installation) -> bool {
-        self.last_hidden
-            .borrow()
-            .as_ref()
-            .is_some_and(|(of, _)| *of == installation)
+    pub(crate) fn hidden_is_current(&self, epoch: WeightsEpoch) -> bool {
+        self.last_hidden.borrow().as_ref().is_some_and(|(of, _)| *of == epoch)
     }
 }
 
-/// A trace within the engine: the engine's own number of its group, and its index there.
+/// Names a trace within the engine: the engine's number of its group, and its index in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TraceKey {
     pub(crate) group: u64,
     pub(crate) trace: usize,
 }
 
-/// What a sequence generates.
+/// Whether a sequence is a thinking or a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Thinking,
@@ -61,36 +61,36 @@ pub(crate) enum Task {
     },
 }
 
-/// A sequence and everything generated so far.
+/// A running sequence and everything that it has generated so far.
 pub(crate) struct Sequence {
     pub(crate) key: TraceKey,
     pub(crate) task: Task,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) opening: Rc<Opening>,
-    /// Of a prefix where it thinks, of a branch where it summarises; given at admission.
+    pub(crate) prompt: Rc<SharedPrompt>,
+    /// A prefix slot where it is a thinking, a branch slot where it is a summary; given at admission.
     pub(crate) slot: usize,
-    /// What a summary continues; given at admission.
+    /// The thinking that a summary continues; given at admission.
     pub(crate) prefix: Option<Prefix>,
     pub(crate) ids: Vec<u32>,
     log_probs: Vec<f32>,
     versions: Vec<u64>,
-    start: Start,
+    start: ForcedStart,
     generator: ChaCha8Rng,
 }
 
 impl Sequence {
-    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, opening: Rc<Opening>, seed: u64) -> Self {
+    pub(crate) fn new(key: TraceKey, task: Task, plan: Arc<Plan>, prompt: Rc<SharedPrompt>, seed: u64) -> Self {
         let generator = generator(seed, key.trace, task);
         let start = match task {
-            Task::Thinking => Start::of_trace(&plan, key.trace),
-            Task::Summary { .. } => Start::Free,
+            Task::Thinking => ForcedStart::of_trace(&plan, key.trace),
+            Task::Summary { .. } => ForcedStart::Free,
         };
         let (ids, log_probs, versions) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             key,
             task,
             plan,
-            opening,
+            prompt,
             slot: 0,
             prefix: None,
             ids,
@@ -101,15 +101,15 @@ impl Sequence {
         }
     }
 
-    /// Tokens whose keys and values stand in the slot once the last drawn one has not been fed yet.
+    /// How many tokens stand in the slot while the token drawn last has not been fed.
     pub(crate) fn cached(&self) -> usize {
-        self.opening.ids.len() + self.ids.len().saturating_sub(1)
+        self.prompt.ids.len() + self.ids.len().saturating_sub(1)
     }
 
-    /// All tokens that stand in the slot.
+    /// The tokens that stand in the slot.
     pub(crate) fn cached_ids(&self) -> Vec<u32> {
         let fed = self.ids.len().saturating_sub(1);
-        [self.opening.ids.as_slice(), &self.ids[..fed]].concat()
+        [self.prompt.ids.as_slice(), &self.ids[..fed]].concat()
     }
 
     pub(crate) fn draw(&mut self) -> Draw {
@@ -126,9 +126,9 @@ impl Sequence {
         self.start.excluded(&self.plan, self.ids.len())
     }
 
-    /// Appends a drawn token; says why the sequence has ended, if it has.
+    /// Appends a drawn token. Says why the sequence has ended, where it has.
     pub(crate) fn push(&mut self, drawn: Drawn, version: WeightsVersion) -> Option<FinishReason> {
-        let drawn = self.start.obey(&self.plan, self.ids.len(), drawn);
+        let drawn = self.start.apply(&self.plan, self.ids.len(), drawn);
         self.ids.push(drawn.id);
         self.log_probs.push(drawn.log_prob);
         self.versions.push(version.0);
@@ -155,7 +155,7 @@ impl Sequence {
     }
 }
 
-/// A generator of the sequence's own: its draws depend on the lease and on its place in the group, on nothing else.
+/// A generator for one sequence. Its draws depend on the lease's seed and on the sequence's place in the group alone.
 fn generator(seed: u64, trace: usize, task: Task) -> ChaCha8Rng {
     let (node, index) = match task {
         Task::Thinking => (u64::MAX, 0),

@@ -1,43 +1,46 @@
 //! Puts the entries of one weights version together from chunks, and lets nothing through that does not match its
 //! checksum.
 
-use anytime_proto::v1;
+use anytime_proto::{manifest_checksum, v1};
 use bytes::Bytes;
-use prost::Message as _;
 use thiserror::Error;
 
-/// What arrived is not what was announced.
+use super::checksum;
+
+/// What arrived is not what was announced. The version has to be fetched again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("torn weights: {0}")]
 pub struct TornWeights(String);
 
-fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {
-    Err(TornWeights(problem.into()))
+impl TornWeights {
+    pub(super) fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
 }
 
-/// The verified bytes of a weights version.
+fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {
+    Err(TornWeights::new(problem))
+}
+
+/// The verified bytes of one version, as they were published. The actor keeps them as the base of the next delta.
 #[derive(Debug)]
 pub struct Entries {
     /// The manifest they match.
     pub manifest: v1::WeightsManifest,
-    /// In the manifest's order; empty where they were not asked for.
+    /// The bytes of each asset, in the manifest's order; empty where they were not asked for.
     pub assets: Vec<Vec<u8>>,
-    /// In the manifest's order. What did not change is shared with the version before.
+    /// The bytes of each tensor, in the manifest's order. Tensors that did not change are shared with the version
+    /// before.
     pub tensors: Vec<Bytes>,
 }
 
-/// A weights version on its way in.
+/// Puts one version together from chunks, which come in order. Every entry is checked as soon as it is complete.
 pub struct Assembly {
     manifest: v1::WeightsManifest,
     skip_assets: bool,
-    /// Data of the entries that are sent, in order. All before the last are complete and verified.
+    /// The entries that have come so far, in order. All but the last are complete and verified.
     entries: Vec<Vec<u8>>,
     hasher: blake3::Hasher,
-}
-
-/// The checksum that an announcement carries: of the encoded manifest, in lower-case hexadecimal.
-pub fn manifest_checksum(manifest: &v1::WeightsManifest) -> String {
-    blake3::hash(&manifest.encode_to_vec()).to_hex().to_string()
 }
 
 impl Assembly {
@@ -63,7 +66,7 @@ impl Assembly {
         })
     }
 
-    /// What is assembled.
+    /// The manifest of the version that is put together.
     pub fn manifest(&self) -> &v1::WeightsManifest {
         &self.manifest
     }
@@ -101,7 +104,7 @@ impl Assembly {
             return torn(format!("a chunk of {name} does not follow the one before"));
         }
         data.extend_from_slice(&chunk.data);
-        self.hasher.update(&chunk.data);
+        checksum::update(&mut self.hasher, &chunk.data);
         if data.len() as u64 == bytes && self.hasher.finalize().to_hex().as_str() != checksum {
             return torn(format!("{name} has another checksum than its manifest says"));
         }

@@ -1,4 +1,4 @@
-//! Fetches one announced version, whole or as what changed.
+//! Fetches one announced version, whole or as deltas.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,36 +6,30 @@ use std::time::{Duration, Instant};
 use anytime_proto::limits::{CALL_TIMEOUT, STREAM_IDLE_TIMEOUT};
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
-use anytime_proto::v1::{FetchWeightsRequest, FetchWeightsResponse, WeightsAnnouncement, WeightsDelta, WeightsId};
-use anytime_service::metric_names::{
-    ACTOR_DELTA_FALLBACKS, ACTOR_DELTA_SECONDS, ACTOR_WEIGHTS_BYTES, ACTOR_WEIGHTS_FETCH_SECONDS,
-};
+use anytime_proto::v1::{FetchWeightsRequest, FetchWeightsResponse, WeightsAnnouncement, WeightsId};
+use anytime_service::metric_names::{ACTOR_DELTA_FALLBACKS, ACTOR_WEIGHTS_BYTES, ACTOR_WEIGHTS_FETCH_SECONDS};
+use anytime_service::peer::with_deadline;
 use metrics::{counter, histogram};
-use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tracing::warn;
 
-use super::assembly::{Assembly, Entries, TornWeights};
-use super::patch::{BadDelta, Patch};
+use super::assembly::{Assembly, Entries};
+use super::loader::{Builder, Building, Loader, Refused};
+use super::patch::Patch;
 
-/// Deltas that wait for the thread that applies them.
-const DELTAS_AHEAD: usize = 2;
-
-/// Why a version could not be had.
+/// Why a version could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error("{}", .0.message())]
     Call(Status),
     #[error(transparent)]
-    Torn(#[from] TornWeights),
-    #[error(transparent)]
-    Delta(#[from] BadDelta),
+    Refused(#[from] Refused),
 }
 
-/// The weights that an actor holds: their bytes as they were published, beside the tensors that the engine runs.
+/// The version that an actor holds, as it was published. Deltas of the next one are applied to it.
 pub(crate) struct Base {
-    /// Their announcement.
+    /// How it was announced.
     pub(crate) announced: WeightsAnnouncement,
     pub(crate) entries: Arc<Entries>,
 }
@@ -53,19 +47,20 @@ impl Base {
 /// has those of the base; otherwise they come along. Deltas that lead nowhere cost a second fetch, of the whole.
 pub(crate) async fn fetch(
     client: &mut WeightsServiceClient<Channel>,
+    loader: &Loader,
     announced: &WeightsAnnouncement,
     base: Option<&Base>,
 ) -> Result<Entries, FetchError> {
     let started = Instant::now();
     let base = base.filter(|base| base.announced.job_id == announced.job_id);
     let entries = match base {
-        None => fetch_whole(client, announced).await?,
-        Some(base) => match fetch_onto(client, announced, base, Some(base.id())).await {
-            Err(FetchError::Delta(error)) => {
+        None => fetch_whole(client, loader, announced).await?,
+        Some(base) => match fetch_onto(client, loader, announced, base, Some(base.id())).await {
+            Err(FetchError::Refused(Refused::Delta(error))) => {
                 let (job_id, version, held) = (&announced.job_id, announced.version, base.announced.version);
                 warn!(job_id, version, held, %error, "a delta of weights leads nowhere, fetching the whole");
                 counter!(ACTOR_DELTA_FALLBACKS).increment(1);
-                fetch_onto(client, announced, base, None).await?
+                fetch_onto(client, loader, announced, base, None).await?
             }
             other => other?,
         },
@@ -76,16 +71,19 @@ pub(crate) async fn fetch(
 
 async fn fetch_whole(
     client: &mut WeightsServiceClient<Channel>,
+    loader: &Loader,
     announced: &WeightsAnnouncement,
 ) -> Result<Entries, FetchError> {
     let mut stream = open(client, announced, false, None).await?;
     let assembly = start(&mut stream, announced, false).await?;
-    assemble(stream, assembly, None).await
+    receive(stream, loader.build(Builder::Whole(Box::new(assembly))), None).await
 }
 
-/// Without assets where they are those of the base; as deltas where a base is named and the learner has them.
+/// Fetches a version without its assets where they are those of the base, and as deltas where `named` names the base
+/// and the learner has some that start from it.
 async fn fetch_onto(
     client: &mut WeightsServiceClient<Channel>,
+    loader: &Loader,
     announced: &WeightsAnnouncement,
     base: &Base,
     named: Option<WeightsId>,
@@ -94,94 +92,51 @@ async fn fetch_onto(
     let assembly = start(&mut stream, announced, true).await?;
     if base.entries.manifest.assets != assembly.manifest().assets {
         drop(stream);
-        return fetch_whole(client, announced).await;
+        return fetch_whole(client, loader, announced).await;
     }
-    match (next(&mut stream).await?.and_then(|response| response.part), named) {
-        (Some(Part::Delta(first)), Some(id)) => {
-            let patch = Patch::try_new(assembly.into_manifest(), id, Arc::clone(&base.entries))?;
-            patch_from(stream, patch, first).await
+    let first = next(&mut stream).await?.and_then(|response| response.part);
+    let builder = match (&first, named) {
+        (Some(Part::Delta(_)), Some(id)) => {
+            let patch = Patch::try_new(assembly.into_manifest(), id, Arc::clone(&base.entries));
+            Builder::Onto(Box::new(patch.map_err(Refused::from)?))
         }
-        (first, _) => assemble(stream, assembly, first).await,
-    }
+        _ => Builder::Whole(Box::new(assembly)),
+    };
+    receive(stream, loader.build(builder), first).await
 }
 
-/// Puts the whole together from chunks.
-async fn assemble(
+/// Passes the parts on to the loader as they come.
+async fn receive(
     mut stream: Streaming<FetchWeightsResponse>,
-    mut assembly: Assembly,
+    building: Building,
     first: Option<Part>,
 ) -> Result<Entries, FetchError> {
-    let bytes = counter!(ACTOR_WEIGHTS_BYTES, "form" => "whole");
     let mut part = first;
     loop {
-        match part {
-            Some(Part::Chunk(chunk)) => {
-                bytes.increment(chunk.data.len() as u64);
-                assembly.push(&chunk)?;
+        if let Some(part) = part {
+            count_bytes(&part);
+            // What the loader refuses makes the rest useless.
+            if !building.push(part).await {
+                break;
             }
-            Some(Part::Manifest(_) | Part::Delta(_)) => return Err(unexpected("something else than a chunk came")),
-            None => {}
         }
         match next(&mut stream).await? {
             Some(response) => part = response.part,
-            None => return Ok(assembly.finish()?),
+            None => break,
         }
     }
+    let entries = building.finish().await?;
+    entries.ok_or_else(|| unexpected("the thread that loads weights gave up"))
 }
 
-/// Applies deltas on a thread of its own while the next ones come.
-async fn patch_from(
-    mut stream: Streaming<FetchWeightsResponse>,
-    mut patch: Patch,
-    first: WeightsDelta,
-) -> Result<Entries, FetchError> {
-    let (sender, mut deltas) = mpsc::channel::<WeightsDelta>(DELTAS_AHEAD);
-    let (complete, is_complete) = tokio::sync::oneshot::channel();
-    let applying = tokio::task::spawn_blocking(move || -> Result<Option<Entries>, BadDelta> {
-        anytime_policy::device::compute_on_this_thread_alone();
-        let mut busy = Duration::ZERO;
-        while let Some(delta) = deltas.blocking_recv() {
-            let started = Instant::now();
-            patch.apply(&delta)?;
-            busy += started.elapsed();
+fn count_bytes(part: &Part) {
+    match part {
+        Part::Chunk(chunk) => counter!(ACTOR_WEIGHTS_BYTES, "form" => "whole").increment(chunk.data.len() as u64),
+        Part::Delta(delta) => {
+            let bytes: usize = delta.blocks.iter().map(|block| block.data.len()).sum();
+            counter!(ACTOR_WEIGHTS_BYTES, "form" => "delta").increment(bytes as u64);
         }
-        // A stream that broke off is no bad delta.
-        if is_complete.blocking_recv().is_err() {
-            return Ok(None);
-        }
-        let started = Instant::now();
-        let entries = patch.finish()?;
-        histogram!(ACTOR_DELTA_SECONDS).record(busy + started.elapsed());
-        Ok(Some(entries))
-    });
-    let bytes = counter!(ACTOR_WEIGHTS_BYTES, "form" => "delta");
-    let receiving = async move {
-        let mut delta = first;
-        loop {
-            let received: usize = delta.blocks.iter().map(|block| block.data.len()).sum();
-            bytes.increment(received as u64);
-            // The thread lets go early only with an error of its own.
-            if sender.send(delta).await.is_err() {
-                return Ok(());
-            }
-            delta = match next(&mut stream).await?.map(|response| response.part) {
-                Some(Some(Part::Delta(delta))) => delta,
-                Some(_) => return Err(unexpected("something else than a delta came")),
-                None => {
-                    let _ = complete.send(());
-                    return Ok(());
-                }
-            };
-        }
-    };
-    let received = receiving.await;
-    let applied = applying
-        .await
-        .map_err(|error| FetchError::Call(Status::internal(error.to_string())))?;
-    match (received, applied?) {
-        (Ok(()), Some(entries)) => Ok(entries),
-        (Err(error), _) => Err(error),
-        (Ok(()), None) => Err(unexpected("the deltas broke off")),
+        Part::Manifest(_) => {}
     }
 }
 
@@ -201,7 +156,7 @@ async fn open(
         skip_assets,
         base,
     };
-    crate::link::within(CALL_TIMEOUT, client.fetch(request))
+    with_deadline(CALL_TIMEOUT, client.fetch(request))
         .await
         .map_err(FetchError::Call)
 }
@@ -212,7 +167,8 @@ async fn start(
     skip_assets: bool,
 ) -> Result<Assembly, FetchError> {
     match next(stream).await?.and_then(|response| response.part) {
-        Some(Part::Manifest(manifest)) => Ok(Assembly::try_new(manifest, &announced.manifest_checksum, skip_assets)?),
+        Some(Part::Manifest(manifest)) => Assembly::try_new(manifest, &announced.manifest_checksum, skip_assets)
+            .map_err(|error| Refused::from(error).into()),
         _ => Err(unexpected("the stream does not start with a manifest")),
     }
 }

@@ -1,5 +1,5 @@
-//! Keeps the engine at the announced weights: one task listens, one fetches. Announcements that come during a fetch
-//! are coalesced, the latest wins.
+//! Keeps the engine at the announced weights. One task listens, one fetches. Of the announcements that come during a
+//! fetch, only the latest counts.
 //!
 //! What was fetched last stays in memory as it was published, so that the next version can come as what changed since:
 //! an actor holds these bytes beside the tensors of its engine, and twice while the next version is put together.
@@ -12,20 +12,19 @@ use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
 use anytime_proto::{ActorId, JobId, WeightsVersion};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
+use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use metrics::counter;
-use tch::Device;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
-use super::assembly::Entries;
 use super::fetch::{Base, FetchError, fetch};
-use super::model::{Assets, load_assets, load_model};
-use crate::engine::{Command, EngineHandle, Model, WeightsId};
-use crate::link::{Link, within};
+use super::loader::{Loaded, Loader};
+use super::model::Assets;
+use crate::engine::{Command, EngineHandle, Model, ModelId};
 
 type Client = WeightsServiceClient<Channel>;
 
@@ -33,7 +32,7 @@ type Client = WeightsServiceClient<Channel>;
 pub async fn follow(
     channel: Channel,
     actor_id: ActorId,
-    device: Device,
+    loader: Loader,
     engine: EngineHandle,
     shutdown: CancellationToken,
 ) {
@@ -42,18 +41,18 @@ pub async fn follow(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (sender, receiver) = watch::channel(None);
     let listening = listen(client.clone(), actor_id, sender);
-    let fetching = install_latest(client, device, engine, receiver, shutdown.clone());
+    let fetching = install_latest(client, loader, engine, receiver, shutdown.clone());
     run_unless_cancelled(async { tokio::join!(listening, fetching) }, &shutdown).await;
 }
 
-/// Passes every announcement on; connects again whenever the stream is lost or silent for long.
+/// Passes every announcement on, and connects again whenever the stream is lost or silent for long.
 async fn listen(mut client: Client, actor_id: ActorId, latest: watch::Sender<Option<WeightsAnnouncement>>) {
-    let mut link = Link::new("weights.watch");
+    let mut peer = PeerLog::new("weights.watch");
     loop {
-        match listen_once(&mut client, &actor_id, &latest, &mut link).await {
+        match listen_once(&mut client, &actor_id, &latest, &mut peer).await {
             // Silence is no failure: the version may stay for long. The new stream tells the current one again.
             Ok(()) => tokio::time::sleep(Backoff::default().pause()).await,
-            Err(status) => tokio::time::sleep(link.failed(&status)).await,
+            Err(status) => tokio::time::sleep(peer.failed(&status)).await,
         }
     }
 }
@@ -62,14 +61,14 @@ async fn listen_once(
     client: &mut Client,
     actor_id: &ActorId,
     latest: &watch::Sender<Option<WeightsAnnouncement>>,
-    link: &mut Link,
+    peer: &mut PeerLog,
 ) -> Result<(), Status> {
     let request = WatchWeightsRequest {
         actor_id: actor_id.0.clone(),
         job_id: String::new(),
     };
-    let mut stream = within(CALL_TIMEOUT, client.watch(request)).await?;
-    link.is_up();
+    let mut stream = with_deadline(CALL_TIMEOUT, client.watch(request)).await?;
+    peer.is_up();
     loop {
         let Ok(message) = tokio::time::timeout(STREAM_IDLE_TIMEOUT, stream.message()).await else {
             return Ok(());
@@ -88,15 +87,15 @@ async fn listen_once(
 /// Fetches the latest announced version again and again, and hands each complete set to the engine.
 async fn install_latest(
     mut client: Client,
-    device: Device,
+    loader: Loader,
     engine: EngineHandle,
     mut latest: watch::Receiver<Option<WeightsAnnouncement>>,
     shutdown: CancellationToken,
 ) {
     let mut held: Option<Held> = None;
-    // There from the start, so that the first one shows in a rate.
+    // The counter exists from the start, so that the first fallback shows in a rate.
     counter!(ACTOR_DELTA_FALLBACKS).absolute(0);
-    let mut link = Link::new("weights.fetch");
+    let mut peer = PeerLog::new("weights.fetch");
     loop {
         let announced = latest.borrow_and_update().clone();
         let installed = held.as_ref().map(|held| &held.base.announced);
@@ -106,18 +105,18 @@ async fn install_latest(
             }
             continue;
         };
-        let pause = match fetch_model(&mut client, &announced, held.as_ref(), device).await {
+        let pause = match fetch_model(&mut client, &loader, &announced, held.as_ref()).await {
             Ok((model, fetched)) => {
-                link.is_up();
+                peer.is_up();
                 engine.send(Command::SwapWeights(Box::new(model)));
                 held = Some(fetched);
                 continue;
             }
-            Err(Failure::Lost(status)) => link.failed(&status),
+            Err(Failure::Lost(status)) => peer.failed(&status),
             Err(Failure::Bad(problem)) => {
                 let (job_id, version) = (&announced.job_id, announced.version);
                 warn!(job_id, version, problem, "weights refused, fetching again");
-                link.failed(&Status::data_loss(problem))
+                peer.failed(&Status::data_loss(problem))
             }
         };
         // Whatever is newest after the pause is tried next.
@@ -127,7 +126,7 @@ async fn install_latest(
     }
 }
 
-/// What the engine was given last.
+/// The version that the engine was given last.
 struct Held {
     base: Base,
     assets: Assets,
@@ -151,12 +150,12 @@ impl From<FetchError> for Failure {
 
 async fn fetch_model(
     client: &mut Client,
+    loader: &Loader,
     announced: &WeightsAnnouncement,
     held: Option<&Held>,
-    device: Device,
 ) -> Result<(Model, Held), Failure> {
-    let entries = fetch(client, announced, held.map(|held| &held.base)).await?;
-    let id = WeightsId {
+    let entries = fetch(client, loader, announced, held.map(|held| &held.base)).await?;
+    let id = ModelId {
         job_id: JobId(announced.job_id.clone()),
         version: WeightsVersion(announced.version),
         manifest_checksum: announced.manifest_checksum.clone(),
@@ -166,26 +165,8 @@ async fn fetch_model(
     let known_assets = held
         .map(|held| held.assets.clone())
         .filter(|_| entries.assets.is_empty());
-    // Copies of gigabytes and files: not for the threads that move messages.
-    let load = move || {
-        // The engine generates meanwhile.
-        anytime_policy::device::compute_on_this_thread_alone();
-        let assets = match known_assets {
-            Some(assets) => assets,
-            None => load_assets(&entries)?,
-        };
-        let model = load_model(id, &entries, &assets, device)?;
-        // Their bytes are in the assets now.
-        let entries = Entries {
-            assets: Vec::new(),
-            ..entries
-        };
-        anyhow::Ok((model, entries, assets))
-    };
-    let loaded = tokio::task::spawn_blocking(load)
-        .await
-        .map_err(|error| Failure::Bad(error.to_string()))?;
-    let (model, entries, assets) = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
+    let loaded = loader.load(id, entries, known_assets).await;
+    let Loaded { model, entries, assets } = loaded.map_err(|error| Failure::Bad(format!("{error:#}")))?;
     let base = Base {
         announced: announced.clone(),
         entries: Arc::new(entries),

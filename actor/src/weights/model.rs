@@ -1,28 +1,28 @@
-//! From verified bytes to a model that runs.
+//! Makes a model that runs out of verified bytes.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use anytime_policy::{Config, Decoder, Tokenizer, Weights};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights};
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
 
 use super::assembly::Entries;
-use crate::engine::{Model, WeightsId};
+use crate::engine::{Model, ModelId};
 
-/// What stays the same over all versions of a job.
+/// The files of a model beside its weights, loaded. They stay the same over all versions of a job.
 #[derive(Clone)]
 pub struct Assets {
-    /// The manifest's entries that they were loaded from.
+    /// The entries of the manifest that they were loaded from.
     pub entries: Vec<v1::WeightsEntry>,
-    /// The model's configuration.
-    pub config: Arc<Config>,
-    /// For text that leaves the actor.
+    /// The model's `config.json`.
+    pub config: Arc<ModelConfig>,
+    /// Decodes the text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
 }
 
-/// Loads configuration and tokenizer by way of a folder that is gone afterwards.
+/// Loads `config.json` and tokenizer, by way of a temporary folder.
 ///
 /// # Errors
 /// If a file has no plain name, cannot be written, or is not what its name says.
@@ -38,16 +38,16 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
     }
     Ok(Assets {
         entries: entries.manifest.assets.clone(),
-        config: Arc::new(Config::load(folder.path())?),
+        config: Arc::new(ModelConfig::load(folder.path())?),
         tokenizer: Arc::new(Tokenizer::load(folder.path())?),
     })
 }
 
-/// Builds the decoder on the device, in the kind that the weights are published in: what the learner computes in.
+/// Builds the decoder on the device, in the kind that the weights are published in, which the learner computes in too.
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.
-pub fn load_model(id: WeightsId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
+pub fn load_model(id: ModelId, entries: &Entries, assets: &Assets, device: Device) -> anyhow::Result<Model> {
     let mut weights = Weights::new();
     for (entry, bytes) in entries.manifest.tensors.iter().zip(&entries.tensors) {
         let kind = if entry.dtype == "BF16" {

@@ -1,14 +1,15 @@
-//! Makes a weights version out of the one that is held and what changed since, and lets nothing through that does not
-//! match the checksums of the new manifest.
+//! Applies deltas to the version that is held, and lets nothing through that does not match the checksums of the new
+//! manifest.
 
 use std::sync::Arc;
 
 use anytime_policy::delta::{DeltaDecoder, DeltaError, ElementWidth};
-use anytime_proto::v1;
+use anytime_proto::{have_same_tensors, v1};
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::assembly::Entries;
+use super::checksum::checksum;
 
 /// Why deltas did not lead from the base to the announced weights. The whole has to be fetched.
 #[derive(Debug, Error)]
@@ -57,14 +58,14 @@ pub enum BadDelta {
     Nothing,
 }
 
-/// The tensors of a base on their way to a newer version.
+/// Applies deltas to a base, block by block, and verifies the result.
 ///
-/// A tensor takes memory of its own once a block of it comes: at most the base's size in all, as the whole would.
+/// A tensor is copied when its first block comes. So it takes at most as much memory as the whole would.
 pub struct Patch {
     manifest: v1::WeightsManifest,
     base_id: v1::WeightsId,
     base: Arc<Entries>,
-    /// The tensors that changed; None: as in the base.
+    /// The tensors that changed; `None` where a tensor is still that of the base.
     changed: Vec<Option<Vec<u8>>>,
     decoder: DeltaDecoder,
     bytes: u64,
@@ -83,10 +84,7 @@ impl Patch {
         base: Arc<Entries>,
     ) -> Result<Self, BadDelta> {
         let held = &base.manifest.tensors;
-        let alike = |(held, new): (&v1::WeightsEntry, &v1::WeightsEntry)| {
-            (&held.name, &held.dtype, &held.shape, held.bytes) == (&new.name, &new.dtype, &new.shape, new.bytes)
-        };
-        if held.len() != manifest.tensors.len() || !held.iter().zip(&manifest.tensors).all(alike) {
+        if !have_same_tensors(&base.manifest, &manifest) {
             return Err(BadDelta::OtherTensors);
         }
         Ok(Self {
@@ -117,7 +115,8 @@ impl Patch {
     }
 
     fn apply_block(&mut self, block: &v1::weights_delta::Block) -> Result<(), BadDelta> {
-        // Several steps may name a block again and again, but never would they be sent if that took more than the whole.
+        // Several steps may name a block again and again, but never would they be sent if that took more than the
+        // whole.
         self.bytes += block.data.len() as u64;
         if self.bytes >= self.whole {
             return Err(BadDelta::TooLong {
@@ -158,7 +157,7 @@ impl Patch {
             let expected = &self.manifest.tensors[index];
             // What is held was verified when it came.
             let is_right = match &changed {
-                Some(data) => blake3::hash(data).to_hex().as_str() == expected.checksum,
+                Some(data) => checksum(data) == expected.checksum,
                 None => self.base.manifest.tensors[index].checksum == expected.checksum,
             };
             if !is_right {

@@ -77,7 +77,7 @@ impl Version {
         WeightsAnnouncement {
             job_id: self.manifest.job_id.clone(),
             version: self.manifest.version,
-            manifest_checksum: anytime_actor::weights::manifest_checksum(&self.manifest),
+            manifest_checksum: anytime_proto::manifest_checksum(&self.manifest),
         }
     }
 

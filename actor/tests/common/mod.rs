@@ -1,4 +1,4 @@
-//! A tiny random model with its folder, and plans and orders for it.
+//! A tiny random model with its folder, and plans and requests for it.
 // Every test binary has its own copy and uses part of it.
 #![allow(dead_code, unreachable_pub)]
 
@@ -7,9 +7,9 @@ pub mod fakes;
 use std::path::Path;
 use std::sync::Arc;
 
-use anytime_actor::engine::{GroupOrder, Model, WeightsId};
+use anytime_actor::engine::{GroupRequest, Model, ModelId};
 use anytime_actor::plan::Plan;
-use anytime_policy::{Config, Decoder, Tokenizer, Weights, initialise_weights};
+use anytime_policy::{Decoder, ModelConfig, Tokenizer, Weights, initialise_weights};
 use anytime_proto::{JobId, WeightsVersion, v1};
 use tch::Device;
 
@@ -53,8 +53,8 @@ pub fn tokenizer() -> Tokenizer {
     Tokenizer::load(folder.path()).unwrap()
 }
 
-pub fn config() -> Config {
-    Config::from_json(&config_json(32, 2, VOCABULARY)).unwrap()
+pub fn config() -> ModelConfig {
+    ModelConfig::from_json(&config_json(32, 2, VOCABULARY)).unwrap()
 }
 
 pub fn weights(seed: u64) -> Weights {
@@ -71,11 +71,11 @@ pub fn model(version: u64) -> Model {
 }
 
 /// The same for another configuration.
-pub fn model_of(config: Config, version: u64) -> Model {
+pub fn model_of(config: ModelConfig, version: u64) -> Model {
     let decoder = Decoder::new(&config, &initialise_weights(&config, version, Device::Cpu)).unwrap();
     let config = Arc::new(config);
     let manifest_checksum = format!("checksum-{version}");
-    let id = WeightsId {
+    let id = ModelId {
         job_id: job(),
         version: WeightsVersion(version),
         manifest_checksum,
@@ -128,8 +128,8 @@ pub fn endless_plan(tokens: u32) -> v1::RolloutPlan {
     }
 }
 
-pub fn order(number: u64, plan: &v1::RolloutPlan) -> GroupOrder {
-    GroupOrder {
+pub fn request(number: u64, plan: &v1::RolloutPlan) -> GroupRequest {
+    GroupRequest {
         number,
         job_id: job(),
         min_version: WeightsVersion(0),

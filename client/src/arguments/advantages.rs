@@ -14,11 +14,11 @@ Standard input is a JSON object:
 For example:
   echo '{\"rewards\": [[[0], [1]], [[0], [0]]]}' | anytime advantages --prior 0.3,0.7 --json";
 
-/// `anytime advantages`
+/// The arguments of `anytime advantages`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = INPUT)]
 pub struct AdvantagesArgs {
-    /// The objective: brpo, grpo, elastic, kimi or short_rl (as at a step that rewards length)
+    /// The objective, by its name in a job file; one that remembers earlier steps is shown as at its first
     #[arg(long, value_name = "NAME", default_value = "brpo")]
     pub objective: String,
     /// The weight of each budget: base, linear, uniform, or one number per budget [default: linear; without --budgets
@@ -49,23 +49,26 @@ pub struct AdvantagesArgs {
     /// Coefficient of the length penalty
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub length_coefficient: Option<f64>,
-    /// elastic: whether advantages are divided by the group's standard deviation
+    /// Whether advantages are divided by the group's standard deviation
     #[arg(long, value_name = "BOOL")]
     pub divide_by_deviation: Option<bool>,
-    /// kimi, short_rl: factor of the length reward
+    /// Factor of the length reward
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub length_weight: Option<f64>,
-    /// short_rl: tokens by which a correct response may be longer than the shortest correct one
+    /// Tokens by which a correct response may be longer than the shortest correct one
     #[arg(long, value_name = "N")]
     pub length_tolerance: Option<u32>,
+    /// Any other setting of the objective's own table, a TOML value; repeatable
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
 }
 
-/// What `--prior` says.
+/// The value of `--prior`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriorArgument {
-    /// Which prior.
+    /// The kind of prior.
     pub prior: v1::Prior,
-    /// The weights of an explicit one.
+    /// The weight of every budget, if the prior is explicit; else empty.
     pub weights: Vec<f64>,
 }
 
@@ -85,10 +88,10 @@ fn parse_prior(text: &str) -> Result<PriorArgument, String> {
             prior: v1::Prior::Explicit,
             weights,
         }),
-        Err(_) => Err("allowed: base, linear, uniform, or numbers with commas between them".to_owned()),
+        Err(_) => Err("a prior is base, linear, uniform, or numbers with commas between them".to_owned()),
     }
 }
 
 fn short_name<E: ShortName>(text: &str) -> Result<E, String> {
-    E::from_short_name(text).ok_or_else(|| format!("allowed: {}", E::allowed()))
+    E::from_short_name(text).ok_or_else(|| format!("there is no such choice; there are {}", E::allowed()))
 }

@@ -1,13 +1,16 @@
 //! `anytime advantages`: what an objective makes of the scores of one group, so that anyone can check it by hand.
 
-use anytime_objectives::{Analysis, InvalidScores, ScoreTable, objective};
-use anytime_proto::settings::{Method, ObjectiveSettings};
-use anytime_proto::v1;
+use anytime_objectives::{Analysis, InvalidScores, NotAnalysed, ScoreTable, objective};
+use anytime_proto::settings::ObjectiveSettings;
+use anytime_proto::{ShortName as _, v1};
 use anytime_service::exit::ExitError;
+use serde::Deserialize as _;
 use serde_json::Value;
+use toml::Table;
 
 use crate::arguments::AdvantagesArgs;
 use crate::output::{print_json, print_line};
+use crate::overrides;
 
 pub(super) fn run(arguments: &AdvantagesArgs, json: bool) -> anyhow::Result<()> {
     let text = std::io::read_to_string(std::io::stdin())
@@ -36,18 +39,33 @@ fn analyse(arguments: &AdvantagesArgs, text: &str) -> Result<Analysis, String> {
         format!("{origin}{error}")
     })?;
     let settings = settings(arguments, table.budgets())?;
-    let needs_lengths = match settings.method {
-        Method::Kimi { .. } | Method::ShortRl { .. } => Some("this objective"),
-        _ => (settings.length_penalty != v1::LengthPenalty::None).then_some("--length-penalty"),
-    };
-    if let Some(what) = needs_lengths.filter(|_| !has_lengths) {
-        let problem = format!("missing; {what} needs the thinking tokens of each trace");
-        return Err(format!("standard input: lengths: {problem}"));
+    let analysis = analyse_as(&settings, &table)?;
+    if arguments.budgets.is_empty() {
+        check_budgets_do_not_count(arguments, &table, &analysis)?;
     }
-    let name = &settings.name;
-    objective(&settings)
-        .analyse(table)
-        .ok_or_else(|| format!("--objective: the advantages of `{name}` do not follow from scores alone"))
+    Ok(analysis)
+}
+
+fn analyse_as(settings: &ObjectiveSettings, table: &ScoreTable) -> Result<Analysis, String> {
+    objective(settings).analyse(table.clone()).map_err(|error| match error {
+        NotAnalysed::Lengths => format!("standard input: lengths: missing; objective {}: {error}", settings.name),
+        NotAnalysed::MoreThanScores => format!("--objective {}: {error}", settings.name),
+    })
+}
+
+/// Budgets that nobody gave may not decide anything: with others the result has to be the same.
+fn check_budgets_do_not_count(
+    arguments: &AdvantagesArgs,
+    table: &ScoreTable,
+    analysis: &Analysis,
+) -> Result<(), String> {
+    let uneven: Vec<u32> = table.budgets().iter().map(|budget| budget * budget + 1).collect();
+    let other = table.with_budgets(&uneven);
+    let settings = settings(arguments, &uneven)?;
+    if analyse_as(&settings, &other)? == *analysis {
+        return Ok(());
+    }
+    Err("--budgets: missing; the prior `linear` and the mix `budget` are in proportion to them".to_owned())
 }
 
 /// The budgets that were given, or, where nothing depends on them, some that are even.
@@ -59,44 +77,73 @@ fn budgets(arguments: &AdvantagesArgs, input: &Input) -> Result<Vec<u32>, String
     let given = arguments.budgets.len();
     if given != found && found > 0 {
         return Err(format!(
-            "--budgets: has {given} entries; rewards[0] has {found} budgets"
+            "--budgets has {given} entries, but rewards[0] has {found} budgets"
         ));
     }
     Ok(arguments.budgets.clone())
 }
 
+/// As a job file would have them. What belongs to one objective stands in the table of the objective that was chosen: one
+/// that it does not have is refused with its name.
 fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSettings, String> {
-    let mut spec = v1::ObjectiveSpec {
-        name: Some(arguments.objective.clone()),
-        lambda: arguments.lambda,
-        variance_reduction: arguments.variance_reduction.map(Into::into),
-        mix: arguments.mix.map(Into::into),
-        leave_one_out: Some(arguments.leave_one_out),
-        summary_method: arguments.summary_method.map(Into::into),
-        length_penalty: arguments.length_penalty.map(Into::into),
-        length_coefficient: arguments.length_coefficient,
-        divide_by_deviation: arguments.divide_by_deviation,
-        length_weight: arguments.length_weight,
-        length_tolerance: arguments.length_tolerance,
-        ..Default::default()
-    };
+    let name = &arguments.objective;
+    let mut own = Table::new();
+    for (setting, value) in own_settings(arguments) {
+        own.insert(setting.to_owned(), value);
+    }
+    for setting in &arguments.set {
+        overrides::merge(
+            &mut own,
+            &overrides::parse_loose(setting).map_err(|error| error.message)?,
+        );
+    }
+    let mut section = Table::new();
+    section.insert("name".to_owned(), name.as_str().into());
+    if let Some(lambda) = arguments.lambda {
+        section.insert("lambda".to_owned(), lambda.into());
+    }
+    if let Some(mix) = arguments.mix {
+        section.insert("mix".to_owned(), mix.short_name().into());
+    }
     if let Some(prior) = &arguments.prior {
-        spec.set_prior(prior.prior);
-        spec.prior_weights = prior.weights.clone();
+        section.insert("prior".to_owned(), prior.prior.short_name().into());
+        let weights = prior.weights.iter().map(|weight| (*weight).into());
+        section.insert("prior_weights".to_owned(), toml::Value::Array(weights.collect()));
     }
-    if arguments.budgets.is_empty() {
-        let is_linear = arguments
-            .prior
-            .as_ref()
-            .is_none_or(|prior| prior.prior == v1::Prior::Linear);
-        if is_linear && arguments.objective == "brpo" {
-            return Err("--budgets: missing; the prior `linear` is in proportion to them".to_owned());
-        }
-        if arguments.mix == Some(v1::Mix::Budget) {
-            return Err("--budgets: missing; the mix `budget` is in proportion to them".to_owned());
-        }
+    if !own.is_empty() {
+        section.insert(name.clone(), own.into());
     }
+    let spec = v1::ObjectiveSpec::deserialize(section)
+        .map_err(|error| format!("--objective {name}: {}", error.to_string().trim_end()))?;
     ObjectiveSettings::try_new(&spec, budgets).map_err(|error| error.to_string())
+}
+
+/// The options that belong to the table of an objective, as far as they were given.
+fn own_settings(arguments: &AdvantagesArgs) -> impl Iterator<Item = (&'static str, toml::Value)> + '_ {
+    let number = |value: f64| toml::Value::Float(value);
+    let given: [(&'static str, Option<toml::Value>); 8] = [
+        (
+            "variance_reduction",
+            arguments.variance_reduction.map(|choice| choice.short_name().into()),
+        ),
+        (
+            "summary_method",
+            arguments.summary_method.map(|choice| choice.short_name().into()),
+        ),
+        (
+            "length_penalty",
+            arguments.length_penalty.map(|choice| choice.short_name().into()),
+        ),
+        ("length_coefficient", arguments.length_coefficient.map(number)),
+        ("leave_one_out", arguments.leave_one_out.then_some(true.into())),
+        ("divide_by_deviation", arguments.divide_by_deviation.map(Into::into)),
+        ("length_weight", arguments.length_weight.map(number)),
+        (
+            "length_tolerance",
+            arguments.length_tolerance.map(|tokens| i64::from(tokens).into()),
+        ),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// What stands on standard input.
@@ -114,9 +161,12 @@ impl Input {
         };
         let known = ["rewards", "lengths", "nodes"];
         if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(format!("{name}: unknown; allowed: {}", known.join(", ")));
+            return Err(format!(
+                "has a field `{name}`, which is unknown; the fields are {}",
+                known.join(", ")
+            ));
         }
-        let rewards = fields.get("rewards").ok_or("rewards: missing")?;
+        let rewards = fields.get("rewards").ok_or("has no field `rewards`")?;
         let invalid = |error: InvalidScores| error.to_string();
         let input = Self {
             rewards: list("rewards", rewards, &|place, trace| {

@@ -66,7 +66,11 @@ fn read_evaluate_job(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError>
         spec.kind = Some(v1::JobKind::Evaluate.into());
     }
     if spec.kind() != v1::JobKind::Evaluate {
-        let error = InvalidSetting::new("kind", spec.kind().short_name(), "evaluate, for this command");
+        let error = InvalidSetting::new(
+            "kind",
+            spec.kind().short_name(),
+            "it must be evaluate, for this command",
+        );
         let name = arguments.job_file.as_ref().map(|path| path.display().to_string());
         return Err(ExitError::configuration(format!(
             "{}: {error}",

@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: &ShowArgs, json: bool) -> anyhow::Result<()> 
     let problem: KeptProblem = serde_json::from_str(&line)?;
     if let Some(trace) = arguments.trace.filter(|trace| *trace >= problem.traces.len()) {
         let message = format!(
-            "--trace {trace}: the problem has {} traces, from 0",
+            "--trace {trace} is not there: the problem has {} traces, counted from 0",
             problem.traces.len()
         );
         return Err(ExitError::configuration(message).into());
@@ -71,10 +71,11 @@ fn from_disk(run: &Path, arguments: &ShowArgs) -> anyhow::Result<Found> {
 async fn from_learner(arguments: &ShowArgs) -> anyhow::Result<Found> {
     let run = &arguments.run;
     if run.contains('/') {
-        return Err(ExitError::configuration(format!("{run}: there is no such directory")).into());
+        return Err(ExitError::configuration(format!("there is no such directory: {run}")).into());
     }
     if let Some(job) = &arguments.job {
-        let message = format!("--job {job}: `{run}` is no directory, so it is a job id itself");
+        let message =
+            format!("--job {job} chooses a job of a directory, but `{run}` is none and is read as a job id itself");
         return Err(ExitError::configuration(message).into());
     }
     let mut learner = Learner::try_new(&arguments.learner.learner)?;
@@ -82,7 +83,7 @@ async fn from_learner(arguments: &ShowArgs) -> anyhow::Result<Found> {
     let answer = learner.generations(run, arguments.step, problem).await;
     let answer = answer.map_err(|error| ExitError {
         code: exit_code(&error),
-        message: format!("`{run}` is no directory here; as a job id: {error:#}"),
+        message: format!("`{run}` is no directory here, and as a job id: {error:#}"),
     })?;
     let mut heads = Vec::with_capacity(answer.problems.len());
     for head in &answer.problems {

@@ -1,13 +1,7 @@
-//! The demo: problems that the project makes itself, a model of a few hundred thousand parameters, and two jobs on them
-//! through the same processes as any other run. The binary carries everything it needs.
+//! The demo trains a model of a few hundred thousand parameters on problems that the project makes itself: a warm start
+//! and a train job, run by the same processes as any other job. The binary carries everything that this needs.
 
-mod chain;
-mod data;
-mod files;
-mod product;
-mod rows;
-mod sum;
-mod task;
+mod jobs;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -21,26 +15,21 @@ use crate::local::{self, LocalRun};
 use crate::output::print_line;
 use crate::overrides::{self, OverrideArgs};
 use crate::presets;
+use crate::tasks::{JobFiles, Sizes, TaskName, write_data, write_model};
 
-pub use chain::Chain;
-pub use data::{Sizes, write_data};
-pub use files::{JobFiles, job_specs, move_paths, set_seeds, write_jobs, write_model};
-pub use product::ProductSum;
-pub use rows::{CUT_MARKER, END_MARKER, SUMMARY_MARKER, SftRow, cut_row, full_row};
-pub use sum::Sum;
-pub use task::{Problem, Reasoned, TaskName};
+pub use jobs::{job_specs, move_paths, set_seeds, write_jobs};
 
-/// Seed of the data where none is given.
+/// The seed of the data if none is given.
 const DATA_SEED: u64 = 2505;
 
-/// `anytime demo`
+/// Runs `anytime demo`: writes data, model and jobs, and runs the jobs.
 pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     let task = task_of(&arguments)?;
     if JobFiles::of(task).is_none() {
         let message = format!(
-            "--task {}: allowed: chains, products ({} trains a published checkpoint: see `anytime presets`)",
-            task.name(),
+            "--task {} has no demo, because it trains a published checkpoint (see `anytime presets`); chains and products \
+             have one",
             task.name()
         );
         return Err(ExitError::configuration(message).into());
@@ -60,7 +49,7 @@ pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A preset names the task through its base.
+/// The task of `--task`, or of the base that a preset names.
 fn task_of(arguments: &DemoArgs) -> anyhow::Result<TaskName> {
     let Some(preset) = &arguments.overrides.preset else {
         return Ok(arguments.task.unwrap_or(TaskName::Chains));
@@ -68,7 +57,8 @@ fn task_of(arguments: &DemoArgs) -> anyhow::Result<TaskName> {
     let (base, _) = presets::split_name(preset)?;
     let base = presets::Base::find(base)?;
     base.task.ok_or_else(|| {
-        let message = format!("--preset {preset}: allowed here: a preset of demo or products");
+        let message =
+            format!("--preset {preset} has no task that the demo can make; those of demo and products have one");
         ExitError::configuration(message).into()
     })
 }
@@ -108,7 +98,7 @@ pub fn prepare(
     Ok(specs)
 }
 
-/// `anytime data`
+/// Runs `anytime data`: writes the problems of a task.
 pub(crate) fn write_task(arguments: &DataArgs) -> anyhow::Result<()> {
     let defaults = Sizes::of(arguments.task);
     let sizes = Sizes {

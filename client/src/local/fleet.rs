@@ -32,7 +32,7 @@ const DEATH_WINDOW: Duration = Duration::from_secs(60);
 /// Pause before a process is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long the servers may drain after SIGTERM; they bound themselves at 8 s. With Redis after them it stays below 10 s.
+/// How long the servers may drain after SIGTERM; they bound themselves at 8 s. With Redis it all stays below 10 s.
 const DRAIN_LIMIT: Duration = Duration::from_millis(8500);
 const REDIS_DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -76,10 +76,7 @@ impl Fleet {
     /// Starts everything in order; returns the learner's address. On an error some processes may run: call `stop`.
     pub(super) async fn start(&mut self) -> anyhow::Result<String> {
         self.redis_url = match self.options.redis.clone() {
-            Some(url) => {
-                redis::check_existing(&url).await?;
-                url
-            }
+            Some(url) => url,
             None => self.start_redis().await?,
         };
         let verifier = self.start_process(self.verifier_plan()?)?;

@@ -8,7 +8,7 @@ use anytime_proto::settings::with_defaults;
 use anytime_proto::v1;
 use anytime_service::channel::Backoff;
 
-use super::LocalRun;
+use super::request::LocalRun;
 use crate::display::{Display, Style};
 use crate::follow::follow;
 use crate::job_view::{conclude, has_ended, kind};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) struct Finished {
     pub(crate) job: v1::Job,
     pub(crate) report: Report,
-    /// Of train and evaluate jobs.
+    /// The files of its report; only train and evaluate jobs have one.
     pub(crate) files: Option<ReportFiles>,
 }
 
@@ -115,8 +115,9 @@ async fn list_when_ready(learner: &mut Learner) -> anyhow::Result<Vec<v1::Job>> 
     }
 }
 
-/// For each specification the earlier job (newest first) that it goes on with, if any: one that succeeded or has not
-/// ended, and only until the first that has to be submitted, because what follows builds on it.
+/// For each specification, the newest earlier job that can be used instead of a new one: it has the same settings, and
+/// has succeeded or not yet ended. From the first specification without such a job on, none is used, because a later
+/// job builds on the earlier ones.
 fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Option<String>> {
     let mut reused = Vec::new();
     let mut is_unbroken = resume;
@@ -137,8 +138,8 @@ fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Opt
     reused
 }
 
-/// The learner also fills in what depends on the model, the device and the job's directory; what the file leaves open
-/// there says nothing.
+/// Compares the settings that the job file gives. The learner fills in some that depend on the model, the device and
+/// the job's directory; those are not compared where the file leaves them open.
 pub(crate) fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
     let mut found = with_defaults(found);
     if let (Some(wanted), Some(found)) = (&wanted.data, &mut found.data)

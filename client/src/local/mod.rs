@@ -11,37 +11,25 @@ mod preflight;
 mod process;
 mod programs;
 mod redis;
+mod request;
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use anytime_proto::v1;
-use anytime_service::exit::{CONFIGURATION, ExitError, exit_code};
+use anytime_service::exit::{CONFIGURATION, exit_code};
 use serde_json::json;
 
 use self::fleet::Fleet;
 pub(crate) use self::jobs::{Finished, is_same_job};
 use self::programs::Programs;
-use crate::arguments::{LocalArgs, ProcessArgs};
+pub use self::request::LocalRun;
+use crate::arguments::LocalArgs;
 use crate::display::Style;
 use crate::interrupt::{Interrupt, interrupted};
 use crate::job_view::{job_json, kind};
-use crate::output::{make_directory, print_json, print_line};
+use crate::output::{lock_directory, make_directory, print_json, print_line};
 use crate::{job_file, report};
-
-/// What is run where.
-#[derive(Clone, Debug)]
-pub struct LocalRun {
-    /// Checked specifications, in order.
-    pub specs: Vec<v1::JobSpec>,
-    /// Directory of jobs, logs and the report.
-    pub out: PathBuf,
-    /// Whether to go on where an earlier run in the same directory was interrupted.
-    pub resume: bool,
-    /// Which processes are started.
-    pub processes: ProcessArgs,
-}
 
 /// `anytime local`
 pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> {
@@ -79,13 +67,17 @@ pub(crate) async fn run_to_end(
     let root = std::env::current_dir().context("current directory")?;
     preflight::check(&run.specs, &root)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
+    if let Some(url) = &run.processes.redis {
+        redis::check_existing(url).await?;
+    }
     let is_new = !run.out.exists();
     make_directory(&run.out)?;
     let out = run
         .out
         .canonicalize()
         .with_context(|| format!("directory {}", run.out.display()))?;
-    let _lock = lock(&out)?;
+    // Two learners on the same jobs would overwrite each other.
+    let _lock = lock_directory(&out, "local.lock", "run")?;
 
     let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone())?;
     let result = tokio::select! {
@@ -128,20 +120,6 @@ fn holds_a_job(out: &Path) -> anyhow::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// The directory belongs to one run at a time: two learners on the same jobs would overwrite each other.
-fn lock(out: &Path) -> anyhow::Result<File> {
-    let path = out.join("local.lock");
-    let file = File::create(&path).with_context(|| format!("lock {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("--out {}: another run is using this directory", out.display());
-            Err(ExitError::configuration(message).into())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
-    }
 }
 
 /// Says what came of the jobs: their tables as they ended are out already; here is where everything lies.

@@ -12,7 +12,7 @@ use rand::RngExt as _;
 const FIRST: u16 = 15_000;
 const COUNT: u16 = 15_000;
 
-/// Where the search goes on, so that no port is given twice; it starts anywhere, so that two runs do not meet.
+/// Where the search goes on, so that no port is given twice. It starts at random, so that two runs try different ports.
 static NEXT: OnceLock<AtomicU16> = OnceLock::new();
 
 /// An address that is free now. Somebody else could take it before the child does: then the child says so and the run

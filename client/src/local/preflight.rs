@@ -1,4 +1,4 @@
-//! What can be known of a job before any process runs: whether its files are there.
+//! Checks before any process runs whether the files of the jobs are there.
 
 use std::path::Path;
 
@@ -29,12 +29,16 @@ fn check_model(path: &str, root: &Path) -> Result<(), InvalidSetting> {
     if root.join(path).join("config.json").is_file() {
         return Ok(());
     }
-    Err(InvalidSetting::new("model.path", path, "a directory with config.json"))
+    Err(InvalidSetting::new(
+        "model.path",
+        path,
+        "it must be a directory with config.json",
+    ))
 }
 
 fn check_file(field: &str, path: &str, root: &Path) -> Result<(), InvalidSetting> {
     if path.is_empty() || root.join(path).is_file() {
         return Ok(());
     }
-    Err(InvalidSetting::new(field, path, "a file that exists"))
+    Err(InvalidSetting::new(field, path, "it must be a file that exists"))
 }

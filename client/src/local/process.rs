@@ -19,16 +19,16 @@ use super::parent_death::die_with_parent;
 /// Lines of a child's log that are shown when it fails.
 const TAIL_LINES: usize = 15;
 
-/// Bytes of the log in which they are looked for.
+/// The last bytes of the log, in which these lines are looked for.
 const TAIL_BYTES: u64 = 16 * 1024;
 
-/// How a process is started; the same again when it is restarted.
+/// How a process is started, and started again.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// Such as `actor-1`; also the name of its log.
     pub(super) name: String,
     pub(super) program: PathBuf,
-    /// What stands before all options.
+    /// The subcommand, which stands before all options.
     pub(super) subcommand: Option<&'static str>,
     /// Value of `--listen`. Port 0 until the process has told its port; then that one, so that its peers find it again.
     pub(super) listen: Option<String>,
@@ -45,9 +45,9 @@ pub(super) struct Process {
     pub(super) plan: Plan,
     /// `host:port`, once known.
     pub(super) address: Option<String>,
-    /// When it died unexpectedly, lately.
+    /// The moments of its latest unexpected deaths.
     pub(super) deaths: Vec<Instant>,
-    /// When it is to be started again.
+    /// The moment at which it has to be started again.
     pub(super) restart_at: Option<Instant>,
     child: Option<Child>,
 }
@@ -101,7 +101,7 @@ impl Process {
         Ok(())
     }
 
-    /// How the child ended, once: from then on there is no child.
+    /// Returns once how the child ended; from then on there is no child.
     pub(super) fn take_exit(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         match child.try_wait() {

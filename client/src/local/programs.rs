@@ -8,10 +8,10 @@ use anytime_service::exit::ExitError;
 /// Overrides the directory in which the server binaries are looked for.
 const BIN_DIR_VARIABLE: &str = "ANYTIME_BIN_DIR";
 
-/// Names of a Redis server, the first that is found is taken.
+/// The programs that serve as Redis; the first one that is found is taken.
 const REDIS_NAMES: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// Where set-up leaves a server when the machine has none.
+/// Where `deploy/setup.sh` puts a server if the machine has none.
 const REDIS_IN_CHECKOUT: &str = ".deps/bin/valkey-server";
 
 /// The programs of a local run.
@@ -20,7 +20,7 @@ pub(super) struct Programs {
     pub(super) verifier: PathBuf,
     pub(super) learner: PathBuf,
     pub(super) actor: PathBuf,
-    /// None where an existing server is used.
+    /// None if an existing server is used.
     pub(super) redis: Option<PathBuf>,
 }
 

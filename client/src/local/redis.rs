@@ -55,8 +55,8 @@ async fn connect(address: &str) -> anyhow::Result<TcpStream> {
 /// `host:port` of a URL, and whether it asks for TLS.
 fn address_of(url: &str) -> Result<(String, bool), ExitError> {
     let bad = || {
-        let allowed = "redis://[user:password@]host[:port][/database] or rediss://…";
-        ExitError::configuration(format!("--redis {url}: allowed: {allowed}"))
+        let form = "redis://[user:password@]host[:port][/database], or rediss:// for TLS";
+        ExitError::configuration(format!("--redis {url} is no address of a Redis: write {form}"))
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
     let is_tls = match scheme {
@@ -97,10 +97,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_port_is_bad_configuration() {
+    async fn a_silent_port_is_unavailable() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         drop(listener);
-        assert_eq!(check_existing(&url).await.unwrap_err().code, 64);
+        assert_eq!(check_existing(&url).await.unwrap_err().code, 69);
     }
 }

@@ -1,5 +1,5 @@
-//! What an evaluation generated, for reading: where it lies ([`job_directory`]), its problems ([`problem_list`]) and one
-//! problem's traces ([`problem_page`]).
+//! What an evaluation generated, for reading: where it lies ([`job_directory`]), its problems ([`problem_list`]) and
+//! one problem's traces ([`problem_page`]).
 
 mod page;
 mod place;

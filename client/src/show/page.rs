@@ -13,7 +13,7 @@ const PROBLEM_WIDTH: usize = 60;
 /// Characters of a problem's id in the list.
 const ID_WIDTH: usize = 24;
 
-/// Where a budget cuts the thinking.
+/// The mark at the place where a budget cuts the thinking.
 const CUT: char = '▎';
 
 /// All problems with their accuracy per budget, worst first.
@@ -46,8 +46,8 @@ pub fn problem_list(job: &str, step: u64, heads: &[ProblemHead]) -> String {
     lines.join("\n")
 }
 
-/// One problem: what was asked, all traces in a table, and one of them with its cuts, summaries and verdicts. Where no
-/// trace is named it is the first.
+/// One problem: its prompt, all traces in a table, and one of them with its cuts, summaries and verdicts. Unless a
+/// trace is named, that is the first one.
 pub fn problem_page(job: &str, step: u64, problem: &KeptProblem, trace: Option<usize>) -> String {
     let head = &problem.head;
     let truths: Vec<String> = head.ground_truths.iter().map(|truth| plain(truth)).collect();

@@ -1,4 +1,4 @@
-//! The job directory that a path means.
+//! Finds the job directory that a path stands for.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,8 +9,8 @@ use anytime_service::exit::ExitError;
 /// What every job directory holds.
 const JOB_FILE: &str = "job.pb";
 
-/// The directory of a job with kept generations: `run` itself, or the job in it that was evaluated last, or the one with
-/// the id `job`.
+/// The directory of a job with kept generations: `run` itself, or the job in it that was evaluated last, or the one
+/// with the id `job`.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code that names the jobs that there are.
@@ -18,7 +18,11 @@ pub fn job_directory(run: &Path, job: Option<&str>) -> Result<PathBuf, ExitError
     if is_job(run) {
         let is_other = job.is_some_and(|job| run.file_name().is_none_or(|name| name.to_str() != Some(job)));
         if is_other {
-            let message = format!("--job {}: {} is one job", job.unwrap_or_default(), run.display());
+            let message = format!(
+                "--job {} is not there: {} is one job itself",
+                job.unwrap_or_default(),
+                run.display()
+            );
             return Err(ExitError::configuration(message));
         }
         return Ok(run.to_owned());
@@ -29,14 +33,14 @@ pub fn job_directory(run: &Path, job: Option<&str>) -> Result<PathBuf, ExitError
         if jobs.contains(&wanted) {
             return Ok(wanted);
         }
-        let message = format!("--job {job}: {}", what_there_is(run, &jobs));
+        let message = format!("--job {job} is not there: {}", what_there_is(run, &jobs));
         return Err(ExitError::configuration(message));
     }
     let newest = jobs.iter().filter_map(|job| Some((evaluated(job)?, job))).max();
     match newest {
         Some((_, job)) => Ok(job.clone()),
         None => {
-            let message = format!("no kept generations: {}", what_there_is(run, &jobs));
+            let message = format!("there are no kept generations: {}", what_there_is(run, &jobs));
             Err(ExitError::configuration(message))
         }
     }

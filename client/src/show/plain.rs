@@ -1,6 +1,6 @@
-//! Generated texts as a terminal may show them.
+//! Makes generated texts safe to print on a terminal.
 
-/// The text with what steers a terminal made visible: a model can generate escape sequences too.
+/// Makes the characters visible that steer a terminal, because a model can generate escape sequences.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|character| match character {
@@ -24,7 +24,7 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     short
 }
 
-/// Every line of the text behind so many blanks.
+/// Indents every line of the text by so many blanks.
 pub(super) fn indented(text: &str, blanks: usize) -> String {
     let indent = " ".repeat(blanks);
     let lines: Vec<String> = plain(text).split('\n').map(|line| format!("{indent}{line}")).collect();

@@ -2,18 +2,22 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize;
 use toml::Table;
 
 use super::results::RunName;
-use crate::demo::{self, JobFiles, Sizes};
+use crate::demo;
 use crate::overrides;
 use crate::presets::{Base, Method, compose};
+use crate::tasks::{JobFiles, Sizes};
 
-/// The reference unless the study names one: what the paper compares with.
+/// Copy of the study file in the study's directory; the report takes title and comparisons from it.
+pub(super) const STUDY_FILE: &str = "study.toml";
+
+/// The reference if the study names none: the method that the paper compares with.
 const REFERENCE: &str = "grpo";
 
 /// A study file as it is written; docs/study has commented ones.
@@ -21,11 +25,11 @@ const REFERENCE: &str = "grpo";
 #[serde(deny_unknown_fields)]
 struct StudyFile {
     title: String,
-    /// Of the presets.
+    /// The base of the presets.
     base: String,
-    /// Presets' methods by name, or with settings of their own.
+    /// Methods of presets, by name alone or with settings of their own.
     methods: Vec<MethodEntry>,
-    /// Each seeds data, first weights, warm start and all sampling of one run per method.
+    /// Each of them seeds the data, first weights, warm start and all sampling of one run per method.
     seeds: Vec<u64>,
     /// The method that all others are compared with.
     reference: Option<String>,
@@ -35,7 +39,7 @@ struct StudyFile {
     /// Rows of the data that each seed draws.
     #[serde(default)]
     data: DataSizes,
-    /// Settings of all methods: over the base, under the method.
+    /// Settings for all methods; they replace those of the base and give way to those of the method.
     #[serde(default)]
     set: Table,
     /// Settings of the warm start.
@@ -81,13 +85,13 @@ pub struct StudyMethod {
 pub struct Study {
     /// Heading of the report.
     pub title: String,
-    /// What all runs have in common.
+    /// The base, which all runs have in common.
     pub base: Base,
-    /// In the order of the report.
+    /// The methods in the order of the report.
     pub methods: Vec<StudyMethod>,
-    /// In the order of the runs.
+    /// The seeds in the order of the runs.
     pub seeds: Vec<u64>,
-    /// (better, other) by name.
+    /// The names of every two methods that are compared: the one that is expected to be better, and the other.
     pub comparisons: Vec<(String, String)>,
     /// Rows of the data of a seed.
     pub sizes: Option<Sizes>,
@@ -98,7 +102,7 @@ pub struct Study {
 /// One run to do.
 #[derive(Clone, Debug)]
 pub struct RunPlan {
-    /// Where it belongs.
+    /// Its place in the study.
     pub name: RunName,
     /// The job.
     pub spec: v1::JobSpec,
@@ -135,7 +139,7 @@ impl Study {
             let method = study_method(entry)?;
             let is_taken = |known: &StudyMethod| directory_name(&known.name) == directory_name(&method.name);
             if methods.iter().any(is_taken) {
-                return Err(bad("methods", &method.name, "every name once"));
+                return Err(bad("methods", &method.name, "another method has this name"));
             }
             methods.push(method);
         }
@@ -144,7 +148,7 @@ impl Study {
         seeds.dedup();
         if methods.is_empty() || seeds.is_empty() || seeds.len() != file.seeds.len() {
             return Err(ExitError::configuration(
-                "allowed: one method or more, one seed or more, every seed once",
+                "a study has one method or more and one seed or more, and every seed once",
             ));
         }
         let names: Vec<&str> = methods.iter().map(|method| method.name.as_str()).collect();
@@ -186,7 +190,7 @@ impl Study {
             return Err(bad(
                 "evaluation.path",
                 &settings.evaluation.path,
-                "a file, and `evaluation.after`",
+                "every run of a study is evaluated after its last step: this takes a file, and `evaluation.after = true`",
             )
             .into());
         }
@@ -217,12 +221,12 @@ impl Study {
     }
 }
 
-/// Directory of what belongs to a seed, from the study's.
+/// The directory of a seed, relative to the study's.
 pub fn seed_directory(seed: u64) -> String {
     format!("seed-{seed}")
 }
 
-/// A method's name where `+` would be a nuisance.
+/// A method's name as a part of a path, without `+`.
 fn directory_name(method: &str) -> String {
     method.replace('+', "-")
 }
@@ -237,7 +241,7 @@ fn study_method(entry: &MethodEntry) -> Result<StudyMethod, ExitError> {
         return Err(bad(
             "methods.name",
             name,
-            "up to 40 letters, digits, `+`, `-`, `_` and `.`",
+            "a name has up to 40 letters, digits, `+`, `-`, `_` and `.`, and begins with a letter or digit",
         ));
     }
     Ok(StudyMethod {
@@ -247,7 +251,7 @@ fn study_method(entry: &MethodEntry) -> Result<StudyMethod, ExitError> {
     })
 }
 
-/// Every method against the reference, then what the study asks for besides.
+/// Compares every method with the reference, and then whatever else the study asks for.
 fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>, ExitError> {
     let reference = match &file.reference {
         Some(reference) => reference.as_str(),
@@ -256,7 +260,7 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
     };
     let mut pairs: Vec<(String, String)> = Vec::new();
     if !names.contains(&reference) {
-        return Err(bad("reference", reference, &names.join(", ")));
+        return Err(bad("reference", reference, &no_method(names)));
     }
     for name in names.iter().filter(|name| **name != reference) {
         pairs.push(((*name).to_owned(), reference.to_owned()));
@@ -264,7 +268,7 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
     for [better, other] in &file.comparisons {
         for name in [better, other] {
             if !names.contains(&name.as_str()) {
-                return Err(bad("comparisons", name, &names.join(", ")));
+                return Err(bad("comparisons", name, &no_method(names)));
             }
         }
         let pair = (better.clone(), other.clone());
@@ -275,6 +279,10 @@ fn comparisons(file: &StudyFile, names: &[&str]) -> Result<Vec<(String, String)>
     Ok(pairs)
 }
 
-fn bad(field: &str, value: &str, allowed: &str) -> ExitError {
-    ExitError::configuration(format!("setting `{field}` is {value:?}; allowed: {allowed}"))
+fn no_method(names: &[&str]) -> String {
+    format!("the study has no such method; it has {}", names.join(", "))
+}
+
+fn bad(field: &str, value: &str, reason: &str) -> ExitError {
+    ExitError::configuration(format!("setting `{field}` is {value:?}: {reason}"))
 }

@@ -1,6 +1,6 @@
-//! `anytime study`: methods times seeds, run to the end on this machine through the same processes as any other run, and
-//! a report of what holds. [`grid`] says what is run, [`run`] runs what is missing, [`results`] keeps what came of it,
-//! [`report`] makes pictures and tables of that alone.
+//! `anytime study`: methods times seeds, run to the end on this machine through the same processes as any other run,
+//! and a report of what holds. [`grid`] says what is run, [`run`] runs what is missing, [`results`] keeps what came of
+//! it, [`report`] makes pictures and tables of that alone.
 
 pub mod claims;
 pub mod figures;
@@ -18,17 +18,14 @@ use anyhow::Context as _;
 use anytime_service::exit::{ExitError, FAILED};
 use serde_json::json;
 
-use self::grid::Study;
+use self::grid::{STUDY_FILE, Study};
 use self::run::Runner;
 use self::summary::Summary;
 use crate::arguments::{StudyAction, StudyArgs};
 use crate::interrupt::Interrupt;
 use crate::output::{make_directory, print_json, print_line};
 
-/// Copy of the study file in the study's directory; the report takes title and comparisons from it.
-const STUDY_FILE: &str = "study.toml";
-
-/// `anytime study`
+/// Runs `anytime study`: every run that has no result yet, then the report.
 pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> {
     if let Some(StudyAction::Report { directory }) = &arguments.action {
         return report(directory, json);
@@ -63,11 +60,11 @@ pub(crate) async fn run(arguments: StudyArgs, json: bool) -> anyhow::Result<()> 
     Err(ExitError { code: FAILED, message }.into())
 }
 
-/// `anytime study report`
+/// Runs `anytime study report`: makes the report of the results in a directory.
 fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
     let Some(mut results) = results::load(directory)? else {
         let message = format!(
-            "{}: allowed: a directory with {}",
+            "{} has no {}: a report is made from the directory of a study",
             directory.display(),
             results::RESULTS_FILE
         );
@@ -96,8 +93,7 @@ fn report(directory: &Path, json: bool) -> anyhow::Result<()> {
     print_line(&format!("report: {}", files.report.display()))
 }
 
-/// The study whose results these are. Results alone are enough for a report: then every method is compared with the
-/// first.
+/// The study whose results a directory holds. A report can do without it; then every method is compared with the first.
 fn study_of(directory: &Path) -> anyhow::Result<Option<Study>> {
     let path = directory.join(STUDY_FILE);
     match std::fs::read_to_string(&path) {

@@ -21,11 +21,11 @@ pub struct RunResult {
     pub preset: String,
     /// What the study calls it; another name than the preset's where the study changes its settings.
     pub method: String,
-    /// Of data, first weights, warm start and all sampling; runs of one seed share all but the method.
+    /// The seed of data, first weights, warm start and all sampling; runs of one seed differ in the method alone.
     pub seed: u64,
     /// Budgets of the evaluation in tokens, ascending, the same for every method.
     pub budgets: Vec<u32>,
-    /// After the last step, at each budget.
+    /// Accuracy at each budget after the last step.
     pub accuracy: Vec<f64>,
     /// Unweighted mean over the budgets.
     pub anytime: f64,
@@ -48,9 +48,10 @@ pub struct RunResult {
     pub samples: u32,
     /// Every evaluation, by step; step 0 is what training started from.
     pub evaluations: Vec<EvaluationPoint>,
-    /// The baselines by segment, pooled over the first tenth of the steps; empty where the learner did not measure them.
+    /// The baselines by segment, pooled over the first tenth of the steps; empty where the learner did not measure
+    /// them.
     pub segments: Vec<SegmentPool>,
-    /// Directory of the run, from the study's directory; its report.json is the learner's account.
+    /// Directory of the run, relative to the study's; its report.json is the learner's account.
     pub run: String,
     /// The learner's id of the job.
     pub job_id: String,
@@ -69,9 +70,9 @@ pub struct EvaluationPoint {
     pub generated_tokens: u64,
     /// Wall time of the training steps so far, evaluations left out.
     pub seconds: f64,
-    /// At each budget.
+    /// Accuracy at each budget.
     pub accuracy: Vec<f64>,
-    /// Half width of the 95 % interval over problems of each.
+    /// Half width of the 95 % interval over problems of each accuracy.
     pub ci95: Vec<f64>,
     /// Unweighted mean over the budgets.
     pub anytime: f64,
@@ -94,7 +95,7 @@ pub struct EvaluationPoint {
 pub struct SegmentPool {
     /// The budget at which the segment ends.
     pub budget: u32,
-    /// Traces of all steps.
+    /// Number of traces in all pooled steps.
     pub traces: u64,
     /// Corr[V1, R], Corr[V2, R], Corr[V, R]; none where no step had a value.
     pub correlation: [Option<f64>; 3],
@@ -105,13 +106,13 @@ pub struct SegmentPool {
 /// Where a run belongs in the study.
 #[derive(Clone, Debug)]
 pub struct RunName {
-    /// `BASE/METHOD`
+    /// The preset, `BASE/METHOD`.
     pub preset: String,
     /// What the study calls it.
     pub method: String,
-    /// Its seed.
+    /// The seed of the run.
     pub seed: u64,
-    /// Directory, from the study's.
+    /// Directory of the run, relative to the study's.
     pub run: String,
 }
 
@@ -152,7 +153,7 @@ impl RunResult {
         })
     }
 
-    /// Whether the run had these settings; what the learner fills in says nothing.
+    /// Whether the run had these settings; those that the learner fills in are not compared.
     pub fn has_settings(&self, wanted: &v1::JobSpec) -> bool {
         let Ok(found) = serde_json::from_value::<v1::JobSpec>(self.settings.clone()) else {
             return false;
@@ -178,7 +179,7 @@ fn point(evaluation: &v1::EvaluationResult, series: &[v1::StepMetrics]) -> Evalu
     }
 }
 
-/// A learner that does not count the tokens still says their rate.
+/// A learner that does not count the tokens still tells their rate.
 fn generated_tokens(step: &v1::StepMetrics) -> u64 {
     if step.generated_tokens > 0 {
         return step.generated_tokens;
@@ -186,8 +187,8 @@ fn generated_tokens(step: &v1::StepMetrics) -> u64 {
     (step.generated_tokens_per_second * step.step_seconds).round().max(0.0) as u64
 }
 
-/// The paper measures its baselines on the model that training starts from. Towards the end nearly every trace is right:
-/// what little R then varies by makes ratios of variances as large as one likes.
+/// The paper measures its baselines on the model that training starts from. Towards the end nearly every trace is
+/// right: what little R then varies by makes ratios of variances as large as one likes.
 const POOLED_SHARE: f64 = 0.1;
 
 fn pool(series: &[v1::StepMetrics]) -> Vec<SegmentPool> {

@@ -1,6 +1,5 @@
 //! Runs what a study still lacks, seed by seed, so that a study that was interrupted has whole pairs.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,18 +8,18 @@ use anytime_proto::v1;
 use anytime_service::exit::{ExitError, FAILED, exit_code};
 use serde::{Deserialize, Serialize};
 
-use super::grid::{RunPlan, Study, seed_directory};
+use super::grid::{RunPlan, STUDY_FILE, Study, seed_directory};
 use super::results::{self, RunResult};
 use crate::arguments::ProcessArgs;
-use crate::demo::{self, JobFiles};
 use crate::interrupt::Interrupt;
 use crate::local::{self, LocalRun};
-use crate::output::{make_directory, write_whole};
+use crate::output::{lock_directory, make_directory, write_whole};
+use crate::tasks::{self, JobFiles};
 
 /// Marks the directory of a seed whose warm start is done.
 const WARM_START_FILE: &str = "warm-start.json";
 
-/// Its warm start as it was done.
+/// The warm start of a seed, as it was run.
 #[derive(Debug, Deserialize, Serialize)]
 struct WarmStart {
     settings: v1::JobSpec,
@@ -31,7 +30,7 @@ struct WarmStart {
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     pub(super) study: &'a Study,
-    /// Of the study file, for the copy beside the results.
+    /// The text of the study file, for the copy beside the results.
     pub(super) text: &'a str,
     pub(super) out: &'a Path,
     pub(super) processes: &'a ProcessArgs,
@@ -45,9 +44,9 @@ impl Runner<'_> {
     /// # Errors
     /// A signal, bad configuration, or results of other settings.
     pub(super) async fn run(&mut self) -> anyhow::Result<Vec<String>> {
-        let _lock = lock(self.out)?;
+        let _lock = lock_directory(self.out, "study.lock", "study")?;
         let plans = self.plans()?;
-        write_whole(&self.out.join(super::STUDY_FILE), self.text)?;
+        write_whole(&self.out.join(STUDY_FILE), self.text)?;
         let total = plans.len();
         let mut failed = Vec::new();
         for (index, plan) in plans.iter().enumerate() {
@@ -116,7 +115,7 @@ impl Runner<'_> {
         results::save(self.out, &self.results)
     }
 
-    /// Data, model and warm start of a seed, once.
+    /// Makes data, model and warm start of a seed, unless they are there.
     async fn prepare_seed(&mut self, seed: u64) -> anyhow::Result<()> {
         let directory = self.out.join(seed_directory(seed));
         let (Some(task), Some(sizes)) = (self.study.base.task, &self.study.sizes) else {
@@ -127,9 +126,9 @@ impl Runner<'_> {
             return Ok(());
         }
         // The same seed gives the same files, so that writing them again does no harm.
-        demo::write_data(task, &directory.join("data"), seed, sizes)?;
+        tasks::write_data(task, &directory.join("data"), seed, sizes)?;
         if JobFiles::of(task).is_some() {
-            demo::write_model(&directory.join("model"))?;
+            tasks::write_model(&directory.join("model"))?;
         }
         let Some(spec) = warm_start else {
             return Ok(());
@@ -171,18 +170,4 @@ fn is_warm(directory: &Path, wanted: Option<&v1::JobSpec>) -> anyhow::Result<boo
         return Err(ExitError::configuration(message).into());
     }
     Ok(true)
-}
-
-/// The directory belongs to one study at a time.
-fn lock(out: &Path) -> anyhow::Result<File> {
-    let path = out.join("study.lock");
-    let file = File::create(&path).with_context(|| format!("lock {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let message = format!("--out {}: another study is using this directory", out.display());
-            Err(ExitError::configuration(message).into())
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
-    }
 }

@@ -16,7 +16,7 @@ const ROUNDING: f64 = 1e-12;
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// Half width of the interval; none of a single value.
+    /// Half width of the interval; none for a single value.
     pub half_width: Option<f64>,
     /// How many values.
     pub count: usize,
@@ -29,7 +29,7 @@ impl Estimate {
     }
 }
 
-/// Mean and t-interval of independent values; none of no values.
+/// Mean and t-interval of independent values; none if there are no values.
 pub fn estimate(values: &[f64]) -> Option<Estimate> {
     let mean = mean(values)?;
     let half_width = standard_error(values).and_then(|error| {
@@ -124,12 +124,12 @@ pub fn interpolate(points: &[(f64, f64)], x: f64) -> Option<f64> {
     Some(left.1 + share * (right.1 - left.1))
 }
 
-/// The mean; none of no values.
+/// The mean; none if there are no values.
 pub fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    (!values.is_empty()).then(|| anytime_objectives::statistics::mean(values))
 }
 
-/// Of the mean; none of fewer than two values.
+/// The standard error of the mean; none for fewer than two values.
 fn standard_error(values: &[f64]) -> Option<f64> {
     let mean = mean(values)?;
     let count = values.len() as f64;

@@ -7,7 +7,7 @@ use anytime_service::exit::ExitError;
 use super::results::{EvaluationPoint, RunResult};
 use super::statistics::{Estimate, PairedTest, estimate, paired_test};
 
-/// What a comparison holds equal.
+/// The cost at which two methods are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
     /// Training steps.
@@ -47,9 +47,9 @@ impl Cost {
 pub struct MethodRuns<'a> {
     /// What the study calls it.
     pub name: String,
-    /// The preset it was made of.
+    /// The preset that it was made from.
     pub preset: String,
-    /// By seed.
+    /// Its runs in the order of their seeds.
     pub runs: Vec<&'a RunResult>,
 }
 
@@ -61,16 +61,16 @@ impl MethodRuns<'_> {
     }
 }
 
-/// See the module.
+/// What a report is made of: the results grouped by method and seed, and the pairs of methods that are compared.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
-    /// Heading.
+    /// Heading of the report.
     pub title: String,
-    /// In the order of the study.
+    /// The methods in the order of the study.
     pub methods: Vec<MethodRuns<'a>>,
-    /// (better, other) by number.
+    /// The comparisons, as numbers of two methods: the one that is expected to be better, and the other.
     pub comparisons: Vec<(usize, usize)>,
-    /// Of every evaluation, ascending, in tokens.
+    /// The budgets of every evaluation in tokens, ascending.
     pub budgets: Vec<u32>,
 }
 
@@ -87,7 +87,9 @@ impl<'a> Summary<'a> {
         comparisons: Option<&[(String, String)]>,
     ) -> Result<Self, ExitError> {
         let Some(first) = results.first() else {
-            return Err(ExitError::configuration("results: allowed: one run or more"));
+            return Err(ExitError::configuration(
+                "there are no results: a report takes one run or more",
+            ));
         };
         let mut names: Vec<&str> = order.iter().map(String::as_str).collect();
         for result in results {
@@ -100,10 +102,16 @@ impl<'a> Summary<'a> {
             let mut by_seed = BTreeMap::new();
             for run in results.iter().filter(|run| run.method == name) {
                 if run.budgets != first.budgets {
-                    return Err(refused(run, "the budgets of all other runs"));
+                    return Err(refused(
+                        run,
+                        "all runs of a report have the same budgets, and another run has other ones",
+                    ));
                 }
                 if by_seed.insert(run.seed, run).is_some() {
-                    return Err(refused(run, "every method once for a seed"));
+                    return Err(refused(
+                        run,
+                        "a method has one run for a seed, and this is the second: each may stand in the results only once",
+                    ));
                 }
             }
             let runs: Vec<&RunResult> = by_seed.into_values().collect();
@@ -131,7 +139,7 @@ impl<'a> Summary<'a> {
         })
     }
 
-    /// A pair of methods by the differences of runs of the same seed; none where they have no seed in common.
+    /// Tests the differences between runs of the same seed of two methods; none if they have no seed in common.
     pub fn paired(&self, pair: (usize, usize), value: impl Fn(&RunResult) -> Option<f64>) -> Option<PairedTest> {
         let (better, other) = (&self.methods[pair.0], &self.methods[pair.1]);
         let mut differences = Vec::new();
@@ -146,8 +154,8 @@ impl<'a> Summary<'a> {
         paired_test(&differences)
     }
 
-    /// The least that any run spent: how far all of them can be compared. None where a run would have to be read off
-    /// between its first and its last evaluation with no other one between them.
+    /// The least cost at which any run ended; up to there all runs can be compared. None if that would take a value
+    /// between the first and the last evaluation of a run that has no evaluation between them.
     pub fn common_total(&self, cost: Cost) -> Option<f64> {
         let runs = self.methods.iter().flat_map(|method| &method.runs);
         let totals: Vec<f64> = runs.map(|run| cost.total(run)).collect::<Option<_>>()?;
@@ -156,16 +164,17 @@ impl<'a> Summary<'a> {
         (is_end_of_all || self.has_evaluations_between()).then_some(least)
     }
 
-    /// Whether every run was evaluated between its first and its last evaluation, so that a line through them is measured.
+    /// Whether every run was evaluated between its first and last evaluation too, so that a line through them is
+    /// measured.
     pub fn has_evaluations_between(&self) -> bool {
         let mut runs = self.methods.iter().flat_map(|method| &method.runs);
         runs.all(|run| run.evaluations.len() > 2)
     }
 }
 
-fn refused(run: &RunResult, allowed: &str) -> ExitError {
+fn refused(run: &RunResult, reason: &str) -> ExitError {
     ExitError::configuration(format!(
-        "results: {} with seed {} has budgets {:?}; allowed: {allowed}",
+        "the result of {} with seed {} and budgets {:?} does not fit: {reason}",
         run.method, run.seed, run.budgets
     ))
 }

@@ -18,11 +18,11 @@ use tonic::{Request, Response, Status};
 /// What the fake does with every job it gets.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// Sent by every watch, from the number asked for.
+    /// The events that every watch sends, from the number asked for.
     pub(crate) events: Vec<v1::JobEvent>,
     /// Evaluations of the job once it has ended.
     pub(crate) evaluations: Vec<v1::EvaluationResult>,
-    /// How it ends; running means that it never does unless it is cancelled.
+    /// The state in which the job ends; a job that is running never ends unless it is cancelled.
     pub(crate) end: v1::JobState,
     /// The first watches break after so many events.
     pub(crate) breaks: VecDeque<usize>,
@@ -133,7 +133,7 @@ impl FakeLearner {
         self.state.lock().unwrap().jobs.push(job);
     }
 
-    /// The `after` of every watch so far.
+    /// The `after` of every watch request so far.
     pub(crate) fn watched_after(&self) -> Vec<u64> {
         self.state.lock().unwrap().watched_after.clone()
     }
@@ -171,7 +171,7 @@ impl JobService for FakeLearner {
         let spec = request.spec.unwrap_or_default();
         JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
         if spec.model.as_ref().unwrap().path() == "missing" {
-            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "a directory");
+            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "it must be a directory");
             return Err(invalid_setting_status(&error));
         }
         let mut state = self.state.lock().unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use anytime_policy::{Config, Weights};
+use anytime_policy::{ModelConfig, Weights};
 use anytime_proto::WeightsVersion;
 use bytes::Bytes;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -16,7 +16,13 @@ use crate::weights::published::{PublishedTensor, PublishedWeights};
 ///
 /// # Errors
 /// If the disk does not take it.
-pub fn export(target: &Path, config: &Config, weights: &Weights, kind: Kind, assets_from: &Path) -> anyhow::Result<()> {
+pub fn export(
+    target: &Path,
+    config: &ModelConfig,
+    weights: &Weights,
+    kind: Kind,
+    assets_from: &Path,
+) -> anyhow::Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     }

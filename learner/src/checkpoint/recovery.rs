@@ -5,10 +5,11 @@
 //! costs the work since the newest one: groups trained since then are still in the replay queue, unacknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use anytime_files::{PART_SUFFIX, replace_directory};
 use anytime_policy::Weights;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
@@ -35,6 +36,9 @@ pub struct RecoveryState {
     /// The state of the objective; most objectives have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<serde_json::Value>,
+    /// Accuracies of the starting weights by problem id, where the objective asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, f64>,
 }
 
 impl RecoveryState {
@@ -63,32 +67,17 @@ pub struct Recovered {
 /// If the disk does not take it; the previous checkpoint is still there then.
 pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> anyhow::Result<()> {
     let parent = job_directory.join(DIRECTORY);
-    let name = format!("step-{:08}", state.step);
-    let (aside, target) = (parent.join(format!("{name}.part")), parent.join(&name));
-    let write = || -> anyhow::Result<()> {
-        if aside.exists() {
-            fs::remove_dir_all(&aside)?;
-        }
-        fs::create_dir_all(&aside)?;
-        write_tensors(&aside.join(WEIGHTS_FILE), trainer.masters().iter())?;
+    let target = parent.join(format!("step-{:08}", state.step));
+    let write = |part: &Path| -> anyhow::Result<()> {
+        write_tensors(&part.join(WEIGHTS_FILE), trainer.masters().iter())?;
         let optimiser = trainer.optimiser().state();
         write_tensors(
-            &aside.join(OPTIMISER_FILE),
+            &part.join(OPTIMISER_FILE),
             optimiser.iter().map(|(name, tensor)| (name, tensor)),
         )?;
-        fs::write(aside.join(STATE_FILE), serde_json::to_vec_pretty(state)?)?;
-        for file in [WEIGHTS_FILE, OPTIMISER_FILE, STATE_FILE] {
-            File::open(aside.join(file))?.sync_all()?;
-        }
-        File::open(&aside)?.sync_all()?;
-        if target.exists() {
-            fs::remove_dir_all(&target)?;
-        }
-        fs::rename(&aside, &target)?;
-        File::open(&parent)?.sync_all()?;
-        Ok(())
+        Ok(fs::write(part.join(STATE_FILE), serde_json::to_vec_pretty(state)?)?)
     };
-    write().with_context(|| format!("recovery checkpoint {}", target.display()))?;
+    replace_directory(&target, write).with_context(|| format!("recovery checkpoint {}", target.display()))?;
     for (step, directory) in list(&parent)? {
         if step != state.step {
             fs::remove_dir_all(&directory).with_context(|| format!("old checkpoint {}", directory.display()))?;
@@ -131,7 +120,7 @@ fn list(parent: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     for entry in fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.ends_with(".part") {
+        if name.ends_with(PART_SUFFIX) {
             warn!(path = %path.display(), "removing a checkpoint that was never finished");
             fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
         } else if let Some(step) = name.strip_prefix("step-").and_then(|digits| digits.parse().ok()) {

@@ -46,16 +46,16 @@ impl Fault {
 /// What cannot be read as Parquet, a column of binary values where text is needed, and the first row that cannot be
 /// decoded.
 pub(super) fn read_rows(file: File) -> Result<Vec<(String, Value)>, Fault> {
-    let unreadable = |error: ParquetError| Fault::of_file(format!("is no whole Parquet file ({error})"));
+    let unreadable = |error: ParquetError| Fault::of_file(format!("it is no whole Parquet file ({error})"));
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     let schema = reader.metadata().file_metadata().schema();
     let Some(projection) = project(schema, "").map_err(unreadable)? else {
         let columns: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
-        let what = format!("has none of the columns problem, answer, prompt, reward_model; it has {columns:?}");
+        let what = format!("it has none of the columns problem, answer, prompt, reward_model; it has {columns:?}");
         return Err(Fault::of_file(what));
     };
     if let Some(column) = binary_column(&projection, "") {
-        let what = format!("has the column `{column}` of binary values, where text is needed");
+        let what = format!("it has the column `{column}` of binary values, where text is needed");
         return Err(Fault::of_file(what));
     }
     let projection = Arc::unwrap_or_clone(projection);
@@ -65,7 +65,7 @@ pub(super) fn read_rows(file: File) -> Result<Vec<(String, Value)>, Fault> {
         match row {
             Ok(row) => rows.push((place, row.to_json_value())),
             Err(error) => {
-                let what = format!("cannot be decoded ({error})");
+                let what = format!("it cannot be decoded ({error})");
                 return Err(Fault { place, what });
             }
         }

@@ -37,7 +37,7 @@ pub(super) struct ReadProblem {
 /// Reads one row.
 ///
 /// # Errors
-/// What the row lacks, to be read after the row's place.
+/// What is wrong with the row, to be read after its place and a colon.
 pub(super) fn read(row: &Value) -> Result<ReadProblem, String> {
     match (row.get("problem"), row.get("prompt")) {
         (Some(Value::Null) | None, Some(Value::Array(messages))) => read_verl(row, messages),
@@ -48,11 +48,11 @@ pub(super) fn read(row: &Value) -> Result<ReadProblem, String> {
 fn read_deepscaler(row: &Value, problem: Option<&Value>) -> Result<ReadProblem, String> {
     let problem = match problem {
         Some(Value::String(text)) if !text.trim().is_empty() => text.clone(),
-        _ => return Err("has no `problem` (a string that is not empty), nor a `prompt` of messages".to_owned()),
+        _ => return Err("no field \"problem\" (a string that is not empty), nor a \"prompt\" of messages".to_owned()),
     };
     let answers = row.get("answer").map(answer_texts).unwrap_or_default();
     if answers.is_empty() {
-        return Err("has no `answer` (a string, a number or a list of them, not empty)".to_owned());
+        return Err("no field \"answer\" (a string, a number or a list of them, not empty)".to_owned());
     }
     Ok(ReadProblem {
         problem,
@@ -73,17 +73,17 @@ fn read_verl(row: &Value, messages: &[Value]) -> Result<ReadProblem, String> {
             role => {
                 let role = role.unwrap_or("none");
                 return Err(format!(
-                    "has a message in `prompt` with the `role` {role} (user and system are allowed)"
+                    "a message in \"prompt\" has the role {role} (user and system are allowed)"
                 ));
             }
         }
     }
     let problem = match questions.as_slice() {
         [Some(Value::String(text))] if !text.trim().is_empty() => text.clone(),
-        [_] => return Err("has a user message in `prompt` without `content` (a string that is not empty)".to_owned()),
+        [_] => return Err("a user message in \"prompt\" has no \"content\" (a string that is not empty)".to_owned()),
         _ => {
             return Err(format!(
-                "has {} user messages in `prompt` instead of one",
+                "{} user messages in \"prompt\" instead of one",
                 questions.len()
             ));
         }
@@ -91,7 +91,9 @@ fn read_verl(row: &Value, messages: &[Value]) -> Result<ReadProblem, String> {
     let ground_truth = row.get("reward_model").and_then(|model| model.get("ground_truth"));
     let answers = ground_truth.map(answer_texts).unwrap_or_default();
     if answers.is_empty() {
-        return Err("has no `reward_model.ground_truth` (a string, a number or a list of them, not empty)".to_owned());
+        return Err(
+            "no field \"reward_model.ground_truth\" (a string, a number or a list of them, not empty)".to_owned(),
+        );
     }
     let index = row.get("extra_info").and_then(|extra| extra.get("index"));
     Ok(ReadProblem {
@@ -108,7 +110,7 @@ fn id_text(id: Option<&Value>, name: &str) -> Result<Option<String>, String> {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(format!("has an `{name}` that is neither string nor number")),
+        Some(_) => Err(format!("field {name:?} is neither string nor number")),
     }
 }
 

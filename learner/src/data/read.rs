@@ -53,7 +53,7 @@ pub fn read_completions(field: &str, path: &Path) -> Result<Vec<CompletionRow>, 
                 field,
                 path,
                 &place,
-                &format!("has no `{key}` (a string that is not empty)"),
+                &format!("no field {key:?} (a string that is not empty)"),
             )),
         };
         completions.push(CompletionRow {

@@ -16,11 +16,8 @@ use super::parquet;
 /// An unreadable file, a file without rows, and the first row that cannot be read.
 pub(super) fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>, InvalidSetting> {
     let unreadable = |error: std::io::Error| {
-        InvalidSetting::new(
-            field,
-            path.display().to_string(),
-            format!("a readable JSON, JSONL or Parquet file ({error})"),
-        )
+        let reason = format!("it must be a readable JSON, JSONL or Parquet file: {error}");
+        InvalidSetting::new(field, path.display().to_string(), reason)
     };
     let mut file = File::open(path).map_err(unreadable)?;
     let mut start = Vec::new();
@@ -34,7 +31,7 @@ pub(super) fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>
             field,
             path,
             "the file",
-            "does not begin as Parquet does (PAR1)",
+            "it does not begin as Parquet does (PAR1)",
         ));
     }
     let rows = if is_parquet {
@@ -44,7 +41,7 @@ pub(super) fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>
         read_json(field, path, &text)?
     };
     if rows.is_empty() {
-        return Err(row_error(field, path, "the file", "has no rows"));
+        return Err(row_error(field, path, "the file", "it has no rows"));
     }
     Ok(rows)
 }
@@ -70,11 +67,7 @@ fn read_json(field: &str, path: &Path, text: &str) -> Result<Vec<(String, Value)
     Ok(rows)
 }
 
-/// An error about one place in the file that a setting names.
+/// An error about one place in the file that a setting names: `data.path: data.jsonl line 3: no field "answer"`.
 pub(super) fn row_error(field: &str, path: &Path, place: &str, what: &str) -> InvalidSetting {
-    InvalidSetting::new(
-        field,
-        path.display().to_string(),
-        format!("a file without faults, but {place} {what}"),
-    )
+    InvalidSetting::because(field, format!("{} {place}: {what}", path.display()))
 }

@@ -23,7 +23,7 @@ fn problems_of(text: &str) -> Result<Vec<ProblemRow>, InvalidSetting> {
 
 /// What is said about the first fault of a file.
 fn fault_of(text: &str) -> String {
-    problems_of(text).expect_err(text).allowed
+    problems_of(text).expect_err(text).reason
 }
 
 fn row(row: u64, id: &str, problem: &str, answers: &[&str]) -> ProblemRow {
@@ -49,7 +49,7 @@ fn a_row_without_answer_is_named() {
     let error = problems_of("{\"problem\": \"a\", \"answer\": \"1\"}\n{\"problem\": \"b\"}").expect_err("refused");
     assert_eq!(error.field, "data.path");
     assert!(
-        error.allowed.contains("line 2") && error.allowed.contains("answer"),
+        error.reason.contains("line 2") && error.reason.contains("answer"),
         "{error}"
     );
     for empty in ["\"\"", "null", "[]", "[\"1\", \"\"]", "{}"] {
@@ -99,7 +99,7 @@ fn faults_of_verls_layout_are_named() {
         (
             r#"[{"role": "user"}]"#.to_owned(),
             r#"{"ground_truth": "4"}"#,
-            "`content`",
+            "\"content\"",
         ),
         (
             r#"[{"role": "assistant", "content": "4"}]"#.to_owned(),
@@ -113,7 +113,7 @@ fn faults_of_verls_layout_are_named() {
     }
     let neither = fault_of("{\"question\": \"2+2?\"}");
     assert!(
-        neither.contains("`problem`") && neither.contains("`prompt`"),
+        neither.contains("\"problem\"") && neither.contains("\"prompt\""),
         "{neither}"
     );
 }
@@ -226,12 +226,12 @@ fn faults_of_parquet_are_named() {
     }
     let whole = std::fs::read(&path).expect("read");
     std::fs::write(&path, &whole[..whole.len() / 2]).expect("cut");
-    let fault = read_problems("data.path", &path).expect_err("cut").allowed;
+    let fault = read_problems("data.path", &path).expect_err("cut").reason;
     assert!(fault.contains("no whole Parquet file"), "{fault}");
     std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\n").expect("written");
-    let fault = read_problems("data.path", &path).expect_err("a pointer").allowed;
+    let fault = read_problems("data.path", &path).expect_err("a pointer").reason;
     assert!(fault.contains("PAR1"), "{fault}");
-    let completions = read_completions("data.path", &path).expect_err("a pointer").allowed;
+    let completions = read_completions("data.path", &path).expect_err("a pointer").reason;
     assert!(completions.contains("PAR1"), "{completions}");
 }
 
@@ -244,7 +244,7 @@ fn columns_that_are_no_text_or_no_problem_are_named() {
         let file = File::create(&path).expect("created");
         let writer = SerializedFileWriter::new(file, schema, Arc::default()).expect("a writer");
         writer.close().expect("closed");
-        read_problems("data.path", &path).expect_err(name).allowed
+        read_problems("data.path", &path).expect_err(name).reason
     };
     let strangers = write(
         "strangers",
@@ -260,4 +260,84 @@ fn columns_that_are_no_text_or_no_problem_are_named() {
     );
     let empty = write("empty", "message schema { REQUIRED BYTE_ARRAY problem (UTF8); }");
     assert!(empty.contains("no rows"), "{empty}");
+}
+
+/// What is wrong with a file of problems: its name, its text, what is wrong.
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("empty.jsonl", "", "a file without rows"),
+    (
+        "cut.jsonl",
+        "{\"problem\": \"1+2=\", \"answer\": 3}\n{\"problem\": \"2",
+        "a line that is no JSON",
+    ),
+    (
+        "unanswered.jsonl",
+        "{\"problem\": \"1+2=\", \"answer\": 3}\n{\"problem\": \"2+2=\"}\n",
+        "a problem without answer",
+    ),
+    ("unasked.json", "[{\"answer\": 3}]", "a row without problem"),
+    (
+        "id.jsonl",
+        "{\"problem\": \"1+2=\", \"answer\": 3, \"id\": []}",
+        "an id that is a list",
+    ),
+    (
+        "role.jsonl",
+        "{\"prompt\": [{\"role\": \"tool\"}], \"reward_model\": {\"ground_truth\": 3}}",
+        "verl's layout with a message of somebody else",
+    ),
+    (
+        "questions.jsonl",
+        "{\"prompt\": [], \"reward_model\": {\"ground_truth\": 3}}",
+        "verl's layout without a question",
+    ),
+    (
+        "truth.jsonl",
+        "{\"prompt\": [{\"role\": \"user\", \"content\": \"1+2=\"}]}",
+        "verl's layout without a ground truth",
+    ),
+    (
+        "text.parquet",
+        "problem,answer",
+        "a file that is called Parquet and is none",
+    ),
+    ("torn.parquet", "PAR1", "a Parquet file that is cut short"),
+];
+
+const FILES_HEAD: &str = "\n## Files\n\nWhat is wrong with a file that `data.path` names, and what is said. Written by\n\n    \
+                          UPDATE=1 cargo test -p anytime-learner refusals\n";
+
+#[test]
+fn the_page_of_refusals_has_those_of_data_files() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut text = FILES_HEAD.to_owned();
+    for (name, content, wrong) in FAULTS {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        let error = read_problems("data.path", &path).expect_err(name).to_string();
+        let said = error.replace(&format!("{}/", directory.path().display()), "data/");
+        text.push_str(&format!("\n- {wrong}\n\n      {said}\n"));
+    }
+    let rows = directory.path().join("completions.jsonl");
+    std::fs::write(&rows, "{\"prompt\": \"1+2=\"}").expect("written");
+    let error = read_completions("data.path", &rows)
+        .expect_err("no completion")
+        .to_string();
+    let said = error.replace(&format!("{}/", directory.path().display()), "data/");
+    text.push_str(&format!("\n- sft: a row without completion\n\n      {said}\n"));
+
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/refusals.md");
+    let current = std::fs::read_to_string(&page).unwrap_or_default();
+    let kept = current
+        .find("\n## Files")
+        .map_or(current.as_str(), |end| &current[..end]);
+    let expected = format!("{kept}{text}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, expected).expect("writable");
+        return;
+    }
+    assert!(
+        current == expected,
+        "docs/refusals.md lags behind: UPDATE=1 cargo test -p anytime-learner refusals"
+    );
 }

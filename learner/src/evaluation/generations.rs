@@ -1,19 +1,18 @@
 //! Writes what an evaluation generated as `anytime_proto::generations` names it: one problem a line, decoded for
 //! reading.
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use anytime_files::{sync_directory, write_durably_with};
 use anytime_objectives::ScoreTable;
-use anytime_policy::Tokenizer;
+use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::generations::{DIRECTORY, KeptNode, KeptProblem, KeptSummary, KeptTrace, ProblemHead, step_file};
 use anytime_proto::{ShortName as _, v1};
 
 use super::mean::mean;
 use crate::data::ProblemRow;
-use crate::durable::sync_directory;
 
 /// Turns tokens into the texts and answers that people read.
 pub struct Reading<'a> {
@@ -40,25 +39,16 @@ pub fn write(
     let directory = job_directory.join(DIRECTORY);
     std::fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
     let path = directory.join(step_file(step));
-    let aside = path.with_extension("jsonl.tmp");
-    let write = || -> anyhow::Result<()> {
-        let mut file = BufWriter::new(File::create(&aside)?);
+    write_durably_with(&path, |file| -> anyhow::Result<()> {
         for (group, row) in groups.iter().zip(rows) {
             check()?;
-            serde_json::to_writer(&mut file, &reading.problem(group, row)?)?;
+            serde_json::to_writer(&mut *file, &reading.problem(group, row)?)?;
             file.write_all(b"\n")?;
         }
-        file.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-        std::fs::rename(&aside, &path)?;
-        sync_directory(&directory)?;
-        sync_directory(job_directory)
-    };
-    let outcome = write();
-    if outcome.is_err() {
-        // What cannot be removed is overwritten by the next evaluation of this step.
-        let _ = std::fs::remove_file(&aside);
-    }
-    outcome.with_context(|| format!("write {}", path.display()))?;
+        Ok(())
+    })
+    .with_context(|| format!("write {}", path.display()))?;
+    sync_directory(job_directory)?;
     Ok(path)
 }
 
@@ -112,10 +102,7 @@ impl Reading<'_> {
         let mut kept = Vec::with_capacity(node.summaries.len());
         for summary in &node.summaries {
             let generated = summary.generated.as_ref().context("a summary without tokens")?;
-            let ids = match generated.ids.split_last() {
-                Some((last, rest)) if self.tokenizer.eos_ids().contains(last) => rest,
-                _ => generated.ids.as_slice(),
-            };
+            let ids = without_eos(&generated.ids, self.tokenizer.eos_ids());
             // The verifier was given the inserted and the generated tokens as one text.
             let response = self.tokenizer.decode(&[node.inserted_ids.as_slice(), ids].concat())?;
             let text = match response.strip_prefix(&inserted) {

@@ -13,12 +13,12 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use anytime_proto::{JobId, v1};
+use anytime_files::{sync_directory, write_durably};
+use anytime_proto::{JOB_FORMAT, JobId, v1};
 use prost::Message as _;
 use tracing::{error, warn};
 
-use super::events::EventLog;
-use crate::durable::{sync_directory, write_durably};
+use super::events::{EventLog, timestamp};
 
 /// Directories of jobs that are being created; a crash leaves them behind.
 const UNFINISHED_PREFIX: &str = ".submitting-";
@@ -111,16 +111,17 @@ impl JobStore {
             job_id = format!("{name}-{number}");
         }
         job.id = job_id;
+        job.format = JOB_FORMAT;
         std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
-        write_durably(&unfinished.join(REQUEST_FILE), request_id.as_bytes())?;
+        write_durably(&unfinished.join(REQUEST_FILE), request_id)?;
         if let Some(spec) = &job.spec {
             match toml::to_string(spec) {
-                Ok(text) => write_durably(&unfinished.join("job.toml"), text.as_bytes())?,
+                Ok(text) => write_durably(&unfinished.join("job.toml"), text)?,
                 // It is for people only.
                 Err(error) => warn!(job_id = job.id, %error, "the specification cannot be written as a job file"),
             }
         }
-        write_durably(&unfinished.join(JOB_FILE), &job.encode_to_vec())?;
+        write_durably(&unfinished.join(JOB_FILE), job.encode_to_vec())?;
         let directory = self.runs_directory.join(&job.id);
         std::fs::rename(unfinished, &directory).with_context(|| format!("create {}", directory.display()))?;
         sync_directory(&self.runs_directory)?;
@@ -165,6 +166,7 @@ fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
     let mut job = v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))?;
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     anyhow::ensure!(job.id == name, "{} is of job `{}`", path.display(), job.id);
+    refuse_other_format(&mut job);
     let request_id = std::fs::read_to_string(directory.join(REQUEST_FILE)).unwrap_or_default();
     let log = EventLog::open(&events_path(directory))?;
     // The log is written at every step, the job now and then.
@@ -182,6 +184,23 @@ fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
     })
 }
 
+/// An unfinished job whose specification another version of the learner wrote would be misread, so it does not go on. It
+/// stays on disk as it was, for the version that can read it. Ended jobs are listed all the same.
+fn refuse_other_format(job: &mut v1::Job) {
+    let is_unfinished = matches!(job.state(), v1::JobState::Queued | v1::JobState::Running);
+    if job.format == JOB_FORMAT || !is_unfinished {
+        return;
+    }
+    job.error = format!(
+        "its settings were written by another version of the learner (format {}; this version reads {JOB_FORMAT}); submit \
+         its job file again",
+        job.format
+    );
+    warn!(job_id = job.id, error = job.error, "an unfinished job does not go on");
+    job.set_state(v1::JobState::Failed);
+    job.ended = Some(timestamp());
+}
+
 /// Where the events of the job in this directory are.
 pub fn events_path(directory: &Path) -> PathBuf {
     directory.join(EVENTS_FILE)
@@ -192,7 +211,7 @@ pub fn events_path(directory: &Path) -> PathBuf {
 /// # Errors
 /// If the disk refuses; the old state is then still there.
 pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
-    write_durably(&directory.join(JOB_FILE), &job.encode_to_vec())
+    Ok(write_durably(&directory.join(JOB_FILE), job.encode_to_vec())?)
 }
 
 /// Records that a user has cancelled the job.
@@ -200,5 +219,5 @@ pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
 /// # Errors
 /// If the disk refuses.
 pub fn save_cancellation(directory: &Path) -> anyhow::Result<()> {
-    write_durably(&directory.join(CANCELLED_FILE), b"")
+    Ok(write_durably(&directory.join(CANCELLED_FILE), "")?)
 }

@@ -1,6 +1,8 @@
 //! Which actors are connected. An actor follows the weights over one long stream. Where that stream ends and no other
 //! begins, its process is gone, and its leases can be given to others before their time runs out.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

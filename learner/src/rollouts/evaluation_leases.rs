@@ -1,6 +1,8 @@
 //! The leases of one evaluation: they are given out in order, and a group must come back for each. They are held in
 //! memory only, so that an evaluation that a crash interrupts starts over.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The table of training leases: which problem is leased next, and what has become of the others. Here the age of a
-//! group is judged. The table is a state machine without clock or I/O.
+//! The table of training leases. It decides which problem is leased next, and judges the age of a group. It is a state
+//! machine without clock or I/O.
 //!
 //! A sequence number is the place of a problem in the order of training. At any time it is in exactly one state:
 //!
@@ -12,6 +12,8 @@
 //!
 //! Admission is AReaL's inequality: of all sequences ever leased and not dropped there are at most
 //! (max_staleness + version + 1) · batch, and never more than the job trains. A dropped one makes room for a new one.
+
+#![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -99,8 +101,7 @@ pub enum Judgement {
     Finished,
 }
 
-/// The state of every training sequence of one job. The broker leases from it, checks and enters pushed groups, and
-/// judges the groups that the trainer takes; the time is passed in.
+/// The state of every training sequence of one job. The broker leases from it and asks it about every group.
 #[derive(Debug)]
 pub struct LeaseTable {
     rules: LeaseRules,

@@ -1,5 +1,7 @@
 //! One job's training at the broker: its lease table, its queue, and what makes a lease out of a sequence number.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::time::Instant;
 
 use anytime_proto::{ActorId, GroupId, JobId, v1};

@@ -1,7 +1,6 @@
 //! Figures of the groups of a training step, about the policy and the baselines: for the step's event and for metrics.
 
-use anytime_objectives::ScoreTable;
-use anytime_objectives::statistics::StepStatistics;
+use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::metric_names as names;

@@ -48,6 +48,7 @@ impl<'a> RunningJob<'a> {
         let mut state = RecoveryState::default();
         if let Some((saved, optimiser)) = recovered {
             trainer.optimiser_mut().restore(saved.updates, optimiser)?;
+            trainer.add_references(saved.references.clone());
             if let Some(objective) = saved.objective.clone() {
                 trainer.restore_objective(objective)?;
             }
@@ -150,6 +151,7 @@ impl<'a> RunningJob<'a> {
     pub(super) fn save_recovery(&mut self) -> anyhow::Result<()> {
         self.state.updates = self.trainer.optimiser().updates();
         self.state.objective = self.trainer.objective_state();
+        self.state.references = self.trainer.references().clone();
         checkpoint::save(self.context.directory(), &self.state, &self.trainer)
     }
 

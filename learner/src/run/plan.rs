@@ -12,7 +12,7 @@ pub fn training_plan(settings: &JobSettings, prepared: &Prepared) -> v1::Rollout
         budgets: rollout.budgets.clone(),
         traces: rollout.traces,
         summaries: rollout.summaries,
-        sampling: Some(rollout.sampling),
+        sampling: Some(rollout.sampling()),
         ..common_plan(settings, prepared, &prepared.problems)
     }
 }
@@ -24,7 +24,7 @@ pub fn evaluation_plan(settings: &JobSettings, prepared: &Prepared) -> v1::Rollo
         budgets: evaluation.budgets.clone(),
         traces: evaluation.samples,
         summaries: evaluation.summaries,
-        sampling: Some(evaluation.sampling),
+        sampling: Some(evaluation.sampling()),
         ..common_plan(settings, prepared, &prepared.evaluation_problems)
     }
 }
@@ -40,9 +40,9 @@ fn common_plan(settings: &JobSettings, prepared: &Prepared, problems: &[v1::Prob
         markers: Some(prepared.markers.clone()),
         eos_ids: prepared.tokenizer.eos_ids().to_vec(),
         vocabulary: prepared.tokenizer.vocabulary_size(),
-        cache_policy: settings.rollout.cache_policy.into(),
+        cache_policy: settings.rollout.plan_cache_policy().into(),
         extraction: v1::Extraction::Anytime.into(),
-        conventions: Some(settings.grading),
+        conventions: Some(settings.grading.conventions()),
         max_prompt_tokens: longest_prompt as u32,
         ..v1::RolloutPlan::default()
     }

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anytime_policy::{Config, Tokenizer};
-use anytime_proto::settings::{InvalidSetting, JobSettings, Method};
+use anytime_objectives::objective;
+use anytime_policy::{ModelConfig, Tokenizer};
+use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use tracing::warn;
 
@@ -17,7 +18,7 @@ pub struct Prepared {
     /// The model's directory.
     pub model_directory: PathBuf,
     /// Its config.json.
-    pub config: Config,
+    pub config: ModelConfig,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Markers as ids.
@@ -89,21 +90,21 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
     if settings.kind != v1::JobKind::Sft {
         check_length(settings, &prepared)?;
     }
-    if settings.kind == v1::JobKind::Train && matches!(settings.objective.method, Method::AdaptThink { .. }) {
-        check_references(settings, &prepared)?;
+    if settings.kind == v1::JobKind::Train {
+        check_needs(settings, &prepared)?;
     }
     Ok(prepared)
 }
 
-fn open_model(settings: &JobSettings, directory: &Path) -> Result<(Config, Tokenizer), InvalidSetting> {
+fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, Tokenizer), InvalidSetting> {
     let refuse = |error: &dyn std::fmt::Display| {
-        let allowed = format!("a Hugging Face checkpoint directory ({error})");
-        InvalidSetting::new("model.path", directory.display().to_string(), allowed)
+        let reason = format!("it must be a Hugging Face checkpoint directory: {error}");
+        InvalidSetting::new("model.path", directory.display().to_string(), reason)
     };
     if !directory.is_dir() {
         return Err(refuse(&"no such directory"));
     }
-    let config = Config::load(directory).map_err(|error| refuse(&error))?;
+    let config = ModelConfig::load(directory).map_err(|error| refuse(&error))?;
     let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
     if !settings.model.initialise {
         anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
@@ -129,7 +130,7 @@ fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>
         return Ok(Vec::new());
     }
     let refuse =
-        |what: &str| InvalidSetting::new(field, text, format!("a string with tokens in this vocabulary ({what})"));
+        |what: &str| InvalidSetting::new(field, text, format!("the model's vocabulary cannot hold it: {what}"));
     let ids = tokenizer.encode(text).map_err(|error| refuse(&error.to_string()))?;
     if ids.is_empty() {
         Err(refuse("it tokenises to nothing"))
@@ -150,9 +151,8 @@ fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerId
         for (other_field, _, other) in named {
             let contains = !other.is_empty() && ids.windows(other.len()).any(|window| window == other);
             if field != other_field && contains {
-                let allowed =
-                    format!("a string whose tokens do not contain those of `{other_field}` ({ids:?}, {other:?})");
-                return Err(InvalidSetting::new(field, text, allowed));
+                let reason = format!("its tokens {ids:?} must not contain those of {other_field}, {other:?}");
+                return Err(InvalidSetting::new(field, text, reason));
             }
         }
     }
@@ -172,11 +172,8 @@ impl Prompts<'_> {
     fn prompt_ids(&self, field: &str, problem: &str) -> Result<Vec<u32>, InvalidSetting> {
         let data = &self.settings.data;
         let refuse = |error: &dyn std::fmt::Display| {
-            InvalidSetting::new(
-                field,
-                problem,
-                format!("text that the tokenizer and its chat template take ({error})"),
-            )
+            let reason = format!("the tokenizer or its chat template does not take {problem:?}: {error}");
+            InvalidSetting::because(field, reason)
         };
         let user = with_instruction(problem, &data.instruction);
         let use_template = match data.chat_template {
@@ -184,7 +181,7 @@ impl Prompts<'_> {
                 return Err(InvalidSetting::new(
                     "data.chat_template",
                     true,
-                    "false: the model has no chat template",
+                    "it must be false, because the model has no chat template",
                 ));
             }
             Some(choice) => choice,
@@ -226,8 +223,8 @@ impl Prompts<'_> {
         }
         let left_out = total - problems.len();
         if problems.is_empty() {
-            let allowed = format!("large enough for some prompt of `{field}`");
-            return Err(InvalidSetting::new("data.max_prompt_tokens", most, allowed));
+            let reason = format!("it must be large enough for some prompt of {field}");
+            return Err(InvalidSetting::new("data.max_prompt_tokens", most, reason));
         }
         if left_out > 0 {
             warn!(
@@ -246,11 +243,8 @@ impl Prompts<'_> {
         for row in rows {
             let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
             let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
-                InvalidSetting::new(
-                    "data.path",
-                    &row.completion,
-                    format!("text that the tokenizer takes ({error})"),
-                )
+                let reason = format!("the tokenizer does not take {:?}: {error}", row.completion);
+                InvalidSetting::because("data.path", reason)
             })?;
             completion_ids.extend(self.tokenizer.eos_ids().first());
             completions.push((prompt_ids, completion_ids));
@@ -260,20 +254,28 @@ impl Prompts<'_> {
 }
 
 /// Traces that are made to end at once need room for the end marker, and accuracies are kept by problem id.
-fn check_references(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
+fn check_needs(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
+    let needs = objective(&settings.objective).needs(settings.rollout.traces);
+    let name = &settings.objective.name;
     let (budgets, end) = (&settings.rollout.budgets, prepared.markers.end.len());
-    if (budgets[0] as usize) < end {
-        let allowed = format!("budgets that hold the end marker ({end} tokens) with `objective.name` \"adaptthink\"");
-        return Err(InvalidSetting::new("rollout.budgets", budgets, allowed));
+    if needs.no_thinking_traces > 0 && (budgets[0] as usize) < end {
+        let reason = format!(
+            "with objective.name {name:?}, which makes traces end at once, they must hold the end marker ({end} tokens)"
+        );
+        return Err(InvalidSetting::new("rollout.budgets", budgets, reason));
+    }
+    if needs.reference_samples.is_none() {
+        return Ok(());
     }
     let mut ids = BTreeSet::new();
     for problem in &prepared.problems {
         if !ids.insert(&problem.id) {
-            let allowed = format!(
-                "problems with different ids with `objective.name` \"adaptthink\" ({:?} comes twice)",
+            let reason = format!(
+                "with objective.name {name:?}, which measures every problem, its problems must have different ids, and \
+                 {:?} comes twice",
                 problem.id
             );
-            return Err(InvalidSetting::new("data.path", &settings.data.path, allowed));
+            return Err(InvalidSetting::new("data.path", &settings.data.path, reason));
         }
     }
     Ok(())
@@ -311,12 +313,12 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
         let largest = budgets.last().copied().unwrap_or(0) as usize;
         let length = prompt + largest + inserted + settings.rollout.max_summary_tokens as usize;
         if length > prepared.config.max_position_embeddings {
-            let allowed = format!(
-                "budgets that leave room for the longest prompt ({prompt}), the markers ({inserted}) and a summary ({}) \
+            let reason = format!(
+                "they must leave room for the longest prompt ({prompt}), the markers ({inserted}) and a summary ({}) \
                  within the model's max_position_embeddings ({})",
                 settings.rollout.max_summary_tokens, prepared.config.max_position_embeddings
             );
-            return Err(InvalidSetting::new(field, budgets, allowed));
+            return Err(InvalidSetting::new(field, budgets, reason));
         }
     }
     Ok(())

@@ -29,8 +29,8 @@ const PROBLEMS_AT_A_TIME: usize = 512;
 /// If the job is to stop, a group fails too often, or the job is beyond its starting weights.
 pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let settings = job.context.settings().clone();
-    let objective = job.trainer.objective();
-    let Some(samples) = objective.reference_samples() else {
+    let needs = job.trainer.objective().needs(settings.rollout.traces);
+    let Some(samples) = needs.reference_samples else {
         return Ok(());
     };
     let problems = &job.prepared.problems;
@@ -38,7 +38,7 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
         .iter()
         .cloned()
         .enumerate()
-        .filter(|(_, problem)| objective.needs_reference(&problem.id))
+        .filter(|(_, problem)| !job.trainer.references().contains_key(&problem.id))
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
     let plan = reference_plan(&settings, &job.prepared, samples);
     for part in missing.chunks(PROBLEMS_AT_A_TIME) {
         match job.context.evaluate(leases(job, &settings, part, &plan)) {
-            Ok(groups) => job.trainer.objective_mut().add_references(accuracies(&groups)),
+            Ok(groups) => job.trainer.add_references(accuracies(&groups)),
             Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
                 job.save_recovery()?;
                 return Err(Interrupted::Shutdown.into());

@@ -47,7 +47,11 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             )),
         }),
         plan: v1::RolloutPlan {
-            no_thinking_traces: job.trainer.objective().no_thinking_traces(settings.rollout.traces),
+            no_thinking_traces: job
+                .trainer
+                .objective()
+                .needs(settings.rollout.traces)
+                .no_thinking_traces,
             ..training_plan(&settings, &job.prepared)
         },
         batch: settings.training.batch,

@@ -2,22 +2,22 @@
 //! depend on the lengths of its rows.
 
 use anytime_policy::operators::counted;
-use anytime_policy::{Branch, Config, Decoder, TreeBatch, TreeRow, Weights, initialise_weights};
+use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};
 use tch::{Device, Kind, Tensor};
 
 use super::gradient::GradientPass;
 
-fn config() -> Config {
+fn config() -> ModelConfig {
     tch::set_num_threads(1);
     let json = r#"{
         "model_type": "qwen2", "hidden_size": 16, "intermediate_size": 48, "num_hidden_layers": 6,
         "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 24, "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0, "max_position_embeddings": 1024, "tie_word_embeddings": true, "hidden_act": "silu"
     }"#;
-    Config::from_json(json).expect("a valid configuration")
+    ModelConfig::from_json(json).expect("a valid configuration")
 }
 
-fn masters(config: &Config) -> Weights {
+fn masters(config: &ModelConfig) -> Weights {
     let weights = initialise_weights(config, 3, Device::Cpu).into_iter();
     weights
         .map(|(name, tensor)| (name, tensor.set_requires_grad(true)))

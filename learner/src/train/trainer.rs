@@ -1,8 +1,10 @@
 //! Master weights, the optimiser, and the two updates: policy gradient and supervised.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
-use anytime_objectives::{InvalidState, Objective, objective};
-use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights};
+use anytime_objectives::{InvalidState, Objective, StepContext, objective};
+use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -50,7 +52,7 @@ pub struct StepFigures {
 /// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the thread
 /// of its job.
 pub struct Trainer {
-    config: Config,
+    config: ModelConfig,
     /// Ids from here on are never sampled.
     vocabulary: u32,
     masters: Weights,
@@ -59,6 +61,10 @@ pub struct Trainer {
     optimiser: AdamW,
     learning_rate: LearningRate,
     objective: Box<dyn Objective>,
+    /// Accuracies of the starting weights by problem id.
+    references: BTreeMap<String, f64>,
+    /// Whether the objective takes the ratio of a whole response.
+    sequence_ratio: bool,
     policy_loss: PolicyLoss,
     temperature: f64,
     /// Whether actors sample from the whole vocabulary: then their log-probabilities are those of the policy itself.
@@ -71,13 +77,14 @@ pub struct Trainer {
 
 impl Trainer {
     /// `masters`: f32 tensors on `device`, by the checkpoint's keys. `vocabulary`: how many ids the tokenizer has.
-    pub fn new(settings: &JobSettings, config: Config, vocabulary: u32, masters: Weights, device: Device) -> Self {
+    pub fn new(settings: &JobSettings, config: ModelConfig, vocabulary: u32, masters: Weights, device: Device) -> Self {
         let masters: Weights = masters
             .into_iter()
             .map(|(name, tensor)| (name, tensor.detach().set_requires_grad(true)))
             .collect();
         let training = &settings.training;
-        let sampling = settings.rollout.sampling;
+        let sampling = settings.rollout.sampling();
+        let objective = objective(&settings.objective);
         let by_device = if device.is_cuda() {
             MICRO_BATCH_TOKENS_CUDA
         } else {
@@ -87,7 +94,9 @@ impl Trainer {
             compute_kind: compute_kind(settings.model.dtype, device),
             optimiser: AdamW::new(training.into(), &masters),
             learning_rate: LearningRate::new(training),
-            objective: objective(&settings.objective),
+            sequence_ratio: objective.needs(settings.rollout.traces).sequence_ratio,
+            objective,
+            references: BTreeMap::new(),
             policy_loss: PolicyLoss {
                 clip: training.clip,
                 clip_high: training.clip_high,
@@ -131,9 +140,14 @@ impl Trainer {
         &*self.objective
     }
 
-    /// The same, to be told reference accuracies.
-    pub fn objective_mut(&mut self) -> &mut dyn Objective {
-        &mut *self.objective
+    /// Accuracies of the starting weights by problem id, as far as they have been measured.
+    pub fn references(&self) -> &BTreeMap<String, f64> {
+        &self.references
+    }
+
+    /// Adds such accuracies, which every step shows to the objective.
+    pub fn add_references(&mut self, accuracies: BTreeMap<String, f64>) {
+        self.references.extend(accuracies);
     }
 
     /// The state that the objective must find again after a restart.
@@ -162,7 +176,10 @@ impl Trainer {
         check: &dyn Fn() -> anyhow::Result<()>,
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
-        self.objective.begin_step(groups);
+        self.objective.begin_step(&StepContext {
+            groups,
+            references: &self.references,
+        });
         let mut prepared = Vec::with_capacity(self.minibatches);
         for minibatch in groups.chunks(groups.len().div_ceil(self.minibatches).max(1)) {
             let traces: usize = minibatch.iter().map(|group| group.traces.len()).sum();
@@ -256,7 +273,7 @@ impl Trainer {
             .iter()
             .flat_map(|row| fresh_tokens(&row.versions, version))
             .collect();
-        let sequence_ratio = self.objective.sequence_ratio();
+        let sequence_ratio = self.sequence_ratio;
         let all_fresh = fresh.iter().all(|is_fresh| *is_fresh);
         let fresh = Tensor::from_slice(&fresh).to_device(self.device);
         let free: Vec<bool> = tokens.iter().flat_map(RowTokens::are_free).collect();
@@ -440,7 +457,7 @@ fn compute_kind(dtype: v1::Dtype, device: Device) -> Kind {
 ///
 /// # Errors
 /// What the decoder says of them.
-pub(crate) fn check_model(config: &Config, weights: &Weights) -> anyhow::Result<()> {
+pub(crate) fn check_model(config: &ModelConfig, weights: &Weights) -> anyhow::Result<()> {
     Decoder::new(config, weights)
         .map(|_| ())
         .context("the weights do not fit config.json")

@@ -1,6 +1,6 @@
 //! The trainer on a tiny model: micro-batches and chunks do not change a step, and steps go in the right direction.
 
-use anytime_policy::{Config, Decoder, TreeBatch, TreeRow, Weights, initialise_weights};
+use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -14,9 +14,9 @@ const CONFIG: &str = r#"{
     "max_position_embeddings": 256, "tie_word_embeddings": true, "hidden_act": "silu"
 }"#;
 
-fn config() -> Config {
+fn config() -> ModelConfig {
     tch::set_num_threads(1);
-    Config::from_json(CONFIG).expect("a valid configuration")
+    ModelConfig::from_json(CONFIG).expect("a valid configuration")
 }
 
 fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
@@ -343,8 +343,10 @@ fn an_interrupted_step_stops() {
 fn forced(sequence_ratio: bool) -> (Trainer, [v1::ScoredGroup; 2]) {
     let settings = settings(|spec| {
         let objective = spec.objective.get_or_insert_default();
-        objective.name = Some("adaptthink".to_owned());
-        objective.sequence_ratio = Some(sequence_ratio);
+        objective.settings = Some(v1::objective_spec::Settings::Adaptthink(v1::AdaptThinkSpec {
+            sequence_ratio: Some(sequence_ratio),
+            ..Default::default()
+        }));
     });
     let mut trainer = trainer(&settings);
     let mut groups = [group(0, 0, &trainer), group(1, 0, &trainer)];
@@ -361,7 +363,7 @@ fn forced(sequence_ratio: bool) -> (Trainer, [v1::ScoredGroup; 2]) {
         group.traces[1].thinking = Some(kept);
     }
     let references = std::collections::BTreeMap::from([("one".to_owned(), 0.5)]);
-    trainer.objective_mut().add_references(references);
+    trainer.add_references(references);
     (trainer, groups)
 }
 

@@ -152,7 +152,7 @@ pub(crate) async fn encoded(deltas: &[Arc<Delta>], whole: u64) -> Option<Vec<Arc
 fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     let started = Instant::now();
     let (job_id, version, whole) = (&new.job_id, new.version.0, new.tensor_bytes());
-    if !are_alike(base, new) {
+    if !anytime_proto::have_same_tensors(&base.manifest, &new.manifest) {
         info!(%job_id, version, "the tensors are not those of the version before, no delta");
         return None;
     }
@@ -174,15 +174,6 @@ fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     gauge!(LEARNER_DELTA_RATIO).set(bytes as f64 / whole.max(1) as f64);
     info!(%job_id, version, bytes, whole, seconds = seconds.as_secs_f64(), "encoded a delta");
     Some(EncodedDelta { blocks, bytes })
-}
-
-/// Whether the tensors have the same names, kinds and shapes in the same order.
-fn are_alike(base: &HeldVersion, new: &HeldVersion) -> bool {
-    let (base, new) = (&base.manifest.tensors, &new.manifest.tensors);
-    let alike = |(base, new): (&v1::WeightsEntry, &v1::WeightsEntry)| {
-        (&base.name, &base.dtype, &base.shape, base.bytes) == (&new.name, &new.dtype, &new.shape, new.bytes)
-    };
-    base.len() == new.len() && base.iter().zip(new).all(alike)
 }
 
 /// None as soon as the blocks reach the size of the whole.

@@ -2,7 +2,6 @@
 
 use anytime_proto::{JobId, WeightsVersion, v1};
 use bytes::Bytes;
-use prost::Message as _;
 
 /// Below this size threads cost more than they bring, as blake3's documentation says.
 const HASHED_BY_ONE_THREAD: usize = 128 * 1024;
@@ -76,7 +75,7 @@ impl HeldVersion {
             assets,
             tensors,
         };
-        let manifest_checksum = blake3::hash(&manifest.encode_to_vec()).to_hex().to_string();
+        let manifest_checksum = anytime_proto::manifest_checksum(&manifest);
         Self {
             job_id,
             version,

@@ -3,7 +3,7 @@
 use anytime_objectives::{Analysis, ScoreTable, objective};
 use anytime_proto::v1;
 
-use crate::support::{assert_close, group, settings};
+use crate::support::{assert_close, brpo, group, settings};
 
 const BUDGETS: [u32; 4] = [2, 4, 6, 8];
 
@@ -25,7 +25,7 @@ fn analyse(group: &v1::ScoredGroup, change: impl FnOnce(&mut v1::ObjectiveSpec))
 fn golden(prior: v1::Prior, variance_reduction: v1::VarianceReduction) -> Analysis {
     analyse(&golden_group(), |spec| {
         spec.set_prior(prior);
-        spec.set_variance_reduction(variance_reduction);
+        brpo(spec).set_variance_reduction(variance_reduction);
     })
 }
 
@@ -131,8 +131,8 @@ fn summary_advantages_and_tokens() {
 /// GRPO as the paper's scripts run it: one budget, one summary, prior base, V2 alone.
 fn grpo_through_brpo(spec: &mut v1::ObjectiveSpec) {
     spec.set_prior(v1::Prior::Base);
-    spec.set_variance_reduction(v1::VarianceReduction::V2);
-    spec.set_summary_method(v1::SummaryMethod::Grpo);
+    brpo(spec).set_variance_reduction(v1::VarianceReduction::V2);
+    brpo(spec).set_summary_method(v1::SummaryMethod::Grpo);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_group_of_one() {
     // There are no others to take the mean of.
     let left_out = analyse(&group, |spec| {
         uniform(spec);
-        spec.leave_one_out = Some(true);
+        brpo(spec).leave_one_out = Some(true);
     });
     assert_eq!(left_out.group_value, [[0.0; 4]]);
 }
@@ -200,11 +200,11 @@ fn weights_of_summaries() {
     assert_eq!(weights(|spec| spec.set_summary_weighting(Equation10)), [0.125; 8]);
     let linear = weights(|spec| {
         spec.set_summary_weighting(Equation10);
-        spec.set_summary_prior(v1::Prior::Linear);
+        brpo(spec).set_summary_prior(v1::Prior::Linear);
         spec.summary_weight = Some(2.0);
     });
     assert_eq!(linear, [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]);
-    let base = weights(|spec| spec.set_summary_prior(v1::Prior::Base));
+    let base = weights(|spec| brpo(spec).set_summary_prior(v1::Prior::Base));
     assert_eq!(base, [0., 0., 0., 0., 0., 0., 4., 4.]);
 }
 

@@ -2,11 +2,11 @@
 //! the objectives on random groups.
 
 use anytime_objectives::{TraceTargets, objective};
-use anytime_proto::settings::ObjectiveSettings;
+use anytime_proto::settings::{ObjectiveSettings, spell_out_prior};
 use anytime_proto::v1;
 use proptest::prelude::*;
 
-use crate::support::{group, settings};
+use crate::support::{brpo, brpo_settings, group, settings};
 
 /// What the oracle knows of a group: x is fixed, z_i are the traces.
 struct Oracle<'a> {
@@ -32,6 +32,12 @@ impl Oracle<'_> {
     /// P_j, j from 1.
     fn p(&self, j: usize) -> f64 {
         self.settings.prior[j - 1]
+    }
+
+    /// P'_1 … P'_m.
+    fn summary_prior(&self) -> Vec<f64> {
+        let own = brpo_settings(self.settings);
+        spell_out_prior(own.summary_prior(), &own.summary_prior_weights, &self.group.budgets)
     }
 
     /// The node that summarises trace i at budget j: the one whose range of budgets holds it.
@@ -93,7 +99,7 @@ impl Oracle<'_> {
         }
         let counted = all
             .iter()
-            .filter(|other| !(self.settings.leave_one_out && **other == i));
+            .filter(|other| !(brpo_settings(self.settings).leave_one_out() && **other == i));
         let rewards: Vec<f64> = counted.map(|other| self.reward_to_go(*other, jt)).collect();
         rewards.iter().sum::<f64>() / rewards.len() as f64
     }
@@ -101,7 +107,7 @@ impl Oracle<'_> {
     /// Equation 9 or Figure 1, or an ablation.
     fn v(&self, i: usize, jt: usize) -> f64 {
         let (v1, v2, m) = (self.v1(i, jt), self.v2(i, jt), self.m() as f64);
-        match self.settings.variance_reduction {
+        match brpo_settings(self.settings).variance_reduction() {
             v1::VarianceReduction::None => 0.0,
             v1::VarianceReduction::V1 => v1,
             v1::VarianceReduction::V2 => v2,
@@ -118,7 +124,7 @@ impl Oracle<'_> {
     /// Paper 2: the advantage of summary k of trace i at budget j.
     fn summary_advantage(&self, i: usize, j: usize, k: usize) -> f64 {
         let a = self.group.summaries_per_budget as usize;
-        if self.settings.summary_method == v1::SummaryMethod::Grpo && (j, k) != (self.m(), a - 1) {
+        if brpo_settings(self.settings).summary_method() == v1::SummaryMethod::Grpo && (j, k) != (self.m(), a - 1) {
             return 0.0;
         }
         let compared: Vec<f64> = if a > 1 {
@@ -138,7 +144,7 @@ impl Oracle<'_> {
     /// Relative to a thinking token.
     fn summary_weight(&self, j: usize) -> f64 {
         let a = f64::from(self.group.summaries_per_budget);
-        let equation10 = self.settings.summary_weight * self.settings.summary_prior[j - 1] / a;
+        let equation10 = self.settings.summary_weight * self.summary_prior()[j - 1] / a;
         match self.settings.summary_weighting {
             v1::SummaryWeighting::Equation10 => equation10,
             _ => equation10 * a * self.m() as f64,
@@ -227,14 +233,14 @@ fn cases() -> impl Strategy<Value = (v1::ScoredGroup, ObjectiveSettings)> {
                 let settings = settings(&budgets, |spec| {
                     spec.prior = Some(prior.into());
                     spec.prior_weights = weights;
-                    spec.summary_prior = Some(summary_prior.into());
-                    spec.summary_prior_weights = summary_weights;
+                    brpo(spec).summary_prior = Some(summary_prior.into());
+                    brpo(spec).summary_prior_weights = summary_weights;
                     spec.lambda = Some(lambda);
-                    spec.variance_reduction = Some(variance_reduction);
+                    brpo(spec).variance_reduction = Some(variance_reduction);
                     spec.mix = Some(mix);
-                    spec.summary_method = Some(method);
+                    brpo(spec).summary_method = Some(method);
                     spec.summary_weighting = Some(weighting);
-                    spec.leave_one_out = Some(leave_one_out);
+                    brpo(spec).leave_one_out = Some(leave_one_out);
                     spec.summary_weight = Some(weight);
                 });
                 (group, settings)
@@ -269,8 +275,8 @@ proptest! {
         let grpo = settings(&budgets, |spec| spec.name = Some("grpo".to_owned()));
         let brpo = settings(&budgets, |spec| {
             spec.set_prior(v1::Prior::Base);
-            spec.set_variance_reduction(v1::VarianceReduction::V2);
-            spec.set_summary_method(v1::SummaryMethod::Grpo);
+            brpo(spec).set_variance_reduction(v1::VarianceReduction::V2);
+            brpo(spec).set_summary_method(v1::SummaryMethod::Grpo);
         });
         let pairs = objective(&grpo).targets(&group).into_iter().zip(objective(&brpo).targets(&group));
         for (grpo, brpo) in pairs {

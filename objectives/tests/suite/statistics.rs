@@ -1,10 +1,10 @@
 //! The live figures of a step against a calculation by hand.
 
-use anytime_objectives::ScoreTable;
-use anytime_objectives::statistics::{StepStatistics, correlation, is_overthinking, variance_ratio};
+use anytime_objectives::statistics::{correlation, is_overthinking, variance_ratio};
+use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::v1;
 
-use crate::support::{assert_close, group, settings};
+use crate::support::{assert_close, brpo, group, settings};
 
 #[test]
 fn correlations_and_variances_are_those_of_numpy() {
@@ -49,9 +49,9 @@ fn a_step_is_pooled_over_its_groups() {
     // Trained without a baseline and with a length penalty: the figures are the paper's all the same.
     let settings = settings(&budgets, |spec| {
         spec.set_prior(v1::Prior::Uniform);
-        spec.set_variance_reduction(v1::VarianceReduction::None);
-        spec.set_length_penalty(v1::LengthPenalty::Linear);
-        spec.leave_one_out = Some(true);
+        brpo(spec).set_variance_reduction(v1::VarianceReduction::None);
+        brpo(spec).set_length_penalty(v1::LengthPenalty::Linear);
+        brpo(spec).leave_one_out = Some(true);
     });
     let mut step = StepStatistics::new(&settings, &budgets);
     step.add(ScoreTable::of_group(&group(

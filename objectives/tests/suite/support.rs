@@ -1,8 +1,9 @@
 //! Groups with scores that a test chooses.
 
-use anytime_objectives::segment_of_token;
+use anytime_proto::nodes::node_spans;
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
+use anytime_proto::v1::objective_spec::Settings;
 
 /// A group with given scores as [trace][S·A]; traces of `lengths` thinking tokens, summaries of one token.
 pub(crate) fn group(
@@ -28,16 +29,10 @@ pub(crate) fn group(
 }
 
 fn trace(scores: &[f32], length: u32, budgets: &[u32], summaries_per_budget: u32) -> v1::Trace {
-    let last_node = segment_of_token(budgets, length as usize - 1);
     let mut left = scores.iter();
     let mut nodes = Vec::new();
-    for first_budget in 0..=last_node {
-        let multiplicity = if first_budget == last_node {
-            budgets.len() - last_node
-        } else {
-            1
-        };
-        let count = multiplicity * summaries_per_budget as usize;
+    for span in node_spans(budgets, length as usize) {
+        let count = span.multiplicity * summaries_per_budget as usize;
         let summaries = left.by_ref().take(count).map(|score| v1::Summary {
             generated: generated(1),
             verdict: v1::VerdictKind::Wrong.into(),
@@ -45,9 +40,9 @@ fn trace(scores: &[f32], length: u32, budgets: &[u32], summaries_per_budget: u32
             score: *score,
         });
         nodes.push(v1::Node {
-            cut: length.min(budgets[first_budget]),
-            first_budget: first_budget as u32,
-            multiplicity: multiplicity as u32,
+            cut: span.cut as u32,
+            first_budget: span.first_budget as u32,
+            multiplicity: span.multiplicity as u32,
             inserted_ids: vec![2],
             summaries: summaries.collect(),
         });
@@ -65,6 +60,23 @@ fn generated(length: usize) -> Option<v1::Generated> {
         versions: vec![0; length],
         finish: v1::FinishReason::EndMarker.into(),
     })
+}
+
+/// The table of brpo, opened where it is not there.
+pub(crate) fn brpo(spec: &mut v1::ObjectiveSpec) -> &mut v1::BrpoSpec {
+    let own = spec.settings.get_or_insert_with(|| Settings::Brpo(Default::default()));
+    match own {
+        Settings::Brpo(own) => own,
+        other => panic!("the table of {} is open", other.name()),
+    }
+}
+
+/// The own settings of an objective that is brpo.
+pub(crate) fn brpo_settings(settings: &ObjectiveSettings) -> &v1::BrpoSpec {
+    match &settings.own {
+        Settings::Brpo(own) => own,
+        other => panic!("{} was chosen", other.name()),
+    }
 }
 
 /// Settings of an objective over these budgets: the defaults, changed.

@@ -7,7 +7,7 @@ use anytime_proto::v1::{self, VarianceReduction};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::settings;
+use crate::support::{brpo, settings};
 use crate::toy::{Toy, Trace, draw};
 
 /// Advantages as [trace][segment] of a group, from its scores.
@@ -40,10 +40,10 @@ pub(crate) fn variant(toy: &Toy, reduction: VarianceReduction, leave_one_out: bo
     settings(&toy.budgets, |spec| {
         spec.set_prior(v1::Prior::Explicit);
         spec.prior_weights = toy.prior.clone();
-        spec.set_variance_reduction(reduction);
+        brpo(spec).set_variance_reduction(reduction);
         spec.set_mix(mix);
         spec.lambda = Some(0.7);
-        spec.leave_one_out = Some(leave_one_out);
+        brpo(spec).leave_one_out = Some(leave_one_out);
     })
 }
 

@@ -9,12 +9,12 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Kind, Tensor};
 
-use super::{INDEX_FILE, SINGLE_FILE};
-use crate::config::Config;
+use super::layout::{INDEX_FILE, SINGLE_FILE};
+use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::weights::{Weights, expected_tensors};
 
-/// Headers above this are damage: 100 MB, safetensors' own limit.
+/// A longer header means a damaged file: 100 MB, the limit of safetensors itself.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 /// Reads the weights of a model directory, from `model.safetensors` or from the shards that
@@ -24,7 +24,7 @@ const LONGEST_HEADER: u64 = 100_000_000;
 ///
 /// # Errors
 /// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16.
-pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
+pub fn read_weights(dir: &Path, config: &ModelConfig, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
     let mut weights = Weights::new();
     for (mut shard, tensors) in open_shards(dir, config)? {
         for (name, info) in tensors {
@@ -35,12 +35,12 @@ pub fn read_weights(dir: &Path, config: &Config, kind: Kind, device: Device) -> 
     Ok(weights)
 }
 
-/// Checks by the headers alone that the directory holds every weight of the model in its shape: what can be known
-/// before gigabytes are read.
+/// Checks by the headers alone that the directory holds every weight of the model in its shape, before gigabytes are
+/// read.
 ///
 /// # Errors
-/// Those of [`read_weights`], but for data that cannot be read.
-pub fn check_weights(dir: &Path, config: &Config) -> Result<(), PolicyError> {
+/// Those of [`read_weights`], except for data that cannot be read.
+pub fn check_weights(dir: &Path, config: &ModelConfig) -> Result<(), PolicyError> {
     open_shards(dir, config).map(|_| ())
 }
 
@@ -48,7 +48,7 @@ pub fn check_weights(dir: &Path, config: &Config) -> Result<(), PolicyError> {
 type ShardTensors = (Shard, Vec<(String, TensorInfo)>);
 
 /// The files with the model's tensors in each; together they hold every expected tensor once.
-fn open_shards(dir: &Path, config: &Config) -> Result<Vec<ShardTensors>, PolicyError> {
+fn open_shards(dir: &Path, config: &ModelConfig) -> Result<Vec<ShardTensors>, PolicyError> {
     let expected: HashMap<String, Vec<i64>> = expected_tensors(config).into_iter().collect();
     let mut missing: BTreeSet<&String> = expected.keys().collect();
     let Listing {
@@ -91,7 +91,7 @@ fn open_shards(dir: &Path, config: &Config) -> Result<Vec<ShardTensors>, PolicyE
     Ok(opened)
 }
 
-fn is_ignored(config: &Config, name: &str) -> bool {
+fn is_ignored(config: &ModelConfig, name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")
 }
 

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, Permissions};
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::path::Path;
 
+use anytime_files::replace_directory;
 use safetensors::{Dtype, View};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use super::{INDEX_FILE, SINGLE_FILE, asset_files};
-use crate::config::Config;
+use super::layout::{INDEX_FILE, SINGLE_FILE, asset_files};
+use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::weights::{Weights, expected_tensors};
 
@@ -28,7 +29,7 @@ const LARGEST_SHARD: usize = 5_000_000_000;
 /// is then as it was.
 pub fn write_checkpoint(
     dir: &Path,
-    config: &Config,
+    config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
     assets_from: &Path,
@@ -38,40 +39,20 @@ pub fn write_checkpoint(
 
 fn write_sharded(
     dir: &Path,
-    config: &Config,
+    config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
     assets_from: &Path,
     largest_shard: usize,
 ) -> Result<(), PolicyError> {
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
-        return Err(PolicyError::checkpoint(
-            dir,
-            "is not the path of a folder in another one",
-        ));
-    };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
-    std::fs::create_dir_all(parent).map_err(|source| PolicyError::write(parent, source))?;
-    // The process's number keeps two writers apart; what an earlier process of that number left is rubbish.
-    let draft = parent.join(format!(".{}.draft-{}", name.to_string_lossy(), std::process::id()));
-    remove_folder(&draft)?;
-    std::fs::create_dir(&draft).map_err(|source| PolicyError::write(&draft, source))?;
-    let written = write_files(&draft, config, weights, kind, assets_from, largest_shard)
-        .and_then(|()| sync_folder(&draft))
-        .and_then(|()| put_in_place(&draft, dir))
-        .and_then(|()| sync(parent));
-    // What is left of the draft now is the folder that was replaced, or a failed attempt.
-    let removed = remove_folder(&draft);
-    written.and(removed)
+    replace_directory(dir, |draft| {
+        write_files(draft, config, weights, kind, assets_from, largest_shard)
+    })
 }
 
 fn write_files(
     dir: &Path,
-    config: &Config,
+    config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
     assets_from: &Path,
@@ -141,7 +122,7 @@ fn write_files(
 }
 
 /// The original configuration with the number type under the name that it already has there.
-fn config_with_dtype(config: &Config, dtype_name: &str) -> Value {
+fn config_with_dtype(config: &ModelConfig, dtype_name: &str) -> Value {
     let mut fields = config.json().clone();
     // Newer files say `dtype`; older readers know `torch_dtype` alone, and newer ones still understand it.
     let old_name = fields.contains_key("torch_dtype") || !fields.contains_key("dtype");
@@ -229,66 +210,14 @@ fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
     std::fs::write(path, text).map_err(|source| PolicyError::write(path, source))
 }
 
-fn sync(path: &Path) -> Result<(), PolicyError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| PolicyError::write(path, source))
-}
-
-fn sync_folder(dir: &Path) -> Result<(), PolicyError> {
-    let entries = std::fs::read_dir(dir).map_err(|source| PolicyError::read(dir, source))?;
-    for entry in entries {
-        sync(&entry.map_err(|source| PolicyError::read(dir, source))?.path())?;
-    }
-    sync(dir)
-}
-
-/// Makes `draft` stand at `dir`. A folder that stood there is afterwards at `draft`.
-fn put_in_place(draft: &Path, dir: &Path) -> Result<(), PolicyError> {
-    if !dir.exists() {
-        return std::fs::rename(draft, dir).map_err(|source| PolicyError::write(dir, source));
-    }
-    if exchange(draft, dir) {
-        return Ok(());
-    }
-    let mut aside = draft.as_os_str().to_owned();
-    aside.push("-replaced");
-    let aside = PathBuf::from(aside);
-    std::fs::rename(dir, &aside).map_err(|source| PolicyError::write(dir, source))?;
-    if let Err(source) = std::fs::rename(draft, dir) {
-        // Back to how it was; if this fails too, the first error is still the one to report.
-        let _ = std::fs::rename(&aside, dir);
-        return Err(PolicyError::write(dir, source));
-    }
-    remove_folder(&aside)
-}
-
-/// Exchanges two folders in one step; false where the system or the file system cannot.
-#[cfg(target_os = "linux")]
-fn exchange(one: &Path, other: &Path) -> bool {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange(_one: &Path, _other: &Path) -> bool {
-    false
-}
-
-fn remove_folder(dir: &Path) -> Result<(), PolicyError> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(PolicyError::write(dir, error)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{initialise_weights, read_weights};
+    use crate::checkpoint::read::read_weights;
+    use crate::weights::initialise_weights;
 
-    fn small() -> (Config, Weights) {
-        let config = Config::from_json(
+    fn small() -> (ModelConfig, Weights) {
+        let config = ModelConfig::from_json(
             r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
                 "num_attention_heads": 2, "vocab_size": 20, "max_position_embeddings": 64}"#,
         )
@@ -315,7 +244,7 @@ mod tests {
         assert!(first.starts_with("model-00001-of-000"), "{first}");
         assert!(!dir.join(SINGLE_FILE).exists());
         // Without a dtype of its own, the configuration says it under the name that all readers know.
-        assert_eq!(Config::load(&dir).unwrap().json()["torch_dtype"], "float32");
+        assert_eq!(ModelConfig::load(&dir).unwrap().json()["torch_dtype"], "float32");
 
         let again = read_weights(&dir, &config, Kind::Float, Device::Cpu).unwrap();
         assert!(weights.iter().all(|(name, tensor)| tensor.equal(&again[name])));

@@ -18,6 +18,7 @@
 
 #include "common.h"
 #include "exponential.h"
+#include "record.h"
 
 namespace {
 
@@ -246,6 +247,7 @@ char* anytime_attend_reads(
     const at::Tensor* queries, const at::Tensor* keys, const at::Tensor* values, const int64_t* read_values,
     int64_t read_count, int64_t prefix_stride, int64_t branch_stride, int64_t kv_heads, at::Tensor* output) {
   return guarded([&] {
+    const Recorded recorded("anytime::attend_reads");
     const auto* reads = reinterpret_cast<const Read*>(read_values);
     const Heads heads{queries->size(1), kv_heads, queries->size(2), prefix_stride, branch_stride};
     for (const at::Tensor* tensor : {queries, keys, values, static_cast<const at::Tensor*>(output)}) {

@@ -8,7 +8,7 @@ use std::ffi::c_char;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::checked;
+use super::call::checked;
 
 unsafe extern "C" {
     fn anytime_attend_reads(
@@ -24,9 +24,9 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// What one token sees. Rows count those of the cache seen as [rows, head_dim], for key head 0.
+/// What one token sees, in rows of a layer's cache seen as [rows, head_dim], for key head 0.
 ///
-/// Its memory is what `attention.cpp` reads: five numbers in this order.
+/// `attention.cpp` reads this memory as five numbers in this order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
@@ -49,7 +49,7 @@ pub(crate) struct Strides {
     pub(crate) branch: i64,
 }
 
-/// Whether [`attend_reads`] takes these.
+/// Whether [`attend_reads`] works with tensors of this kind, device and head width.
 pub(crate) fn can_attend_reads(kind: Kind, device: Device) -> bool {
     device == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16)
 }

@@ -15,6 +15,7 @@
 
 #include "common.h"
 #include "exponential.h"
+#include "record.h"
 
 namespace {
 
@@ -136,6 +137,7 @@ char* anytime_draw(
     const at::Tensor* logits, const float* temperatures, const int64_t* widths, const double* uniforms, int64_t* ids,
     double* log_probs) {
   return guarded([&] {
+    const Recorded recorded("anytime::draw");
     if (!logits->is_contiguous() || logits->dim() != 2) {
       throw std::invalid_argument("drawing takes contiguous logits of two axes");
     }

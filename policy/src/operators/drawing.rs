@@ -8,7 +8,7 @@ use std::ffi::c_char;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::checked;
+use super::call::checked;
 
 unsafe extern "C" {
     fn anytime_draw(
@@ -21,14 +21,14 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// What one row asks for.
+/// The distribution of one row, and where in it the token is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct RowDraw {
     /// Logits are divided by it; above 0.
     pub temperature: f32,
     /// Ids from here on are never drawn; more than there are logits means all of them.
     pub vocabulary: usize,
-    /// In (0, 1): the token is the one at which the cumulative distribution passes it.
+    /// A number in (0, 1). The token is the one at which the cumulative distribution passes it.
     pub uniform: f64,
 }
 

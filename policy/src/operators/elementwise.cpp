@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common.h"
+#include "record.h"
 
 namespace {
 
@@ -160,6 +161,7 @@ extern "C" {
 // `input` and `output` [rows, width], `weight` [width], contiguous and of one kind.
 char* anytime_rms_norm(const at::Tensor* input, const at::Tensor* weight, double epsilon, at::Tensor* output) {
   return guarded([&] {
+    const Recorded recorded("anytime::rms_norm");
     const int64_t width = weight->numel();
     const int64_t rows = width == 0 ? 0 : input->numel() / width;
     for (const at::Tensor* tensor : {input, weight, static_cast<const at::Tensor*>(output)}) {
@@ -193,6 +195,7 @@ char* anytime_rotate_and_store(
     const at::Tensor* cosine, const at::Tensor* sine, const at::Tensor* rows, const at::Tensor* keys,
     const at::Tensor* values, const at::Tensor* queries) {
   return guarded([&] {
+    const Recorded recorded("anytime::rotate_and_store");
     for (const at::Tensor* tensor : {projected, cosine, sine, rows, keys, values, queries}) {
       require(tensor->is_contiguous(), "a rotation takes contiguous tensors");
     }

@@ -1,4 +1,5 @@
-//! What lies between the products of a decoding step on the CPU; `elementwise.cpp` does the arithmetic.
+//! The steps between the products of a decoding step on the CPU: normalising, rotating and storing; `elementwise.cpp`
+//! does the arithmetic.
 
 // FFI: pointers to live tensors; shapes are checked here, kinds and contiguity there.
 #![allow(unsafe_code)]
@@ -9,7 +10,7 @@ use std::ptr::null;
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::checked;
+use super::call::checked;
 
 unsafe extern "C" {
     fn anytime_rms_norm(

@@ -1,321 +1,42 @@
-//! Operators of libtorch that the `tch` crate has no function for: linear layers over weights in oneDNN's own order,
-//! and a count of what a piece of work dispatches and allocates.
+//! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache,
+//! what lies between products, drawing, the optimiser's update, and a count of what a piece of work dispatches and
+//! allocates.
 //!
-//! `operators.cpp` looks them up in libtorch's dispatcher; nothing is computed on this side of it.
+//! The computation is in C++: `operators.cpp` looks operators of libtorch up in its dispatcher, the other files are our
+//! own. On this side there are only calls, each in the file of its subject.
 
-// FFI. Each call hands over pointers to live tensors and takes back either a tensor that it then owns or a text.
+// FFI: functions that take no pointers.
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+mod call;
+mod count;
 pub mod drawing;
 pub(crate) mod elementwise;
+mod linear;
+pub mod profile;
 pub mod training;
 
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr::{null, null_mut};
-
-use tch::{Device, Kind, Tensor};
-use torch_sys::C_tensor;
+pub(crate) use self::call::in_kind;
+pub use self::count::{Counted, counted};
+pub(crate) use self::linear::{PackedLinear, Then};
 
 unsafe extern "C" {
-    fn anytime_pack_linear(weight: *const C_tensor, rows: i64, packed: *mut *mut C_tensor) -> *mut c_char;
-    fn anytime_packed_linear(
-        input: *const C_tensor,
-        packed: *const C_tensor,
-        bias: *const C_tensor,
-        after: *const c_char,
-        output: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn anytime_packed_linear_with(
-        input: *const C_tensor,
-        other: *const C_tensor,
-        packed: *const C_tensor,
-        bias: *const C_tensor,
-        after: *const c_char,
-        output: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn anytime_narrow_linear(
-        input: *const C_tensor,
-        weight: *const C_tensor,
-        bias: *const C_tensor,
-        other: *const C_tensor,
-        after: i64,
-        output: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn anytime_count(work: extern "C" fn(*mut c_void), argument: *mut c_void, counted: *mut u64) -> *mut c_char;
-    fn anytime_free(text: *mut c_char);
     fn anytime_keep_freed_memory();
     fn anytime_use_one_thread();
 }
 
-/// The rows that a packed weight is laid out for. oneDNN takes the same order for other row counts too; what is packed
-/// for one row alone is slow with many.
-const PACKED_FOR_ROWS: i64 = 64;
-
-/// Up to so many rows a product is ours, and reads the weight as it came: see `narrow.cpp`.
-const NARROW_ROWS: i64 = 4;
-
-/// What follows a product in the same operation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Then<'a> {
-    Nothing,
-    /// x · sigmoid(x).
-    Silu,
-    /// Times a tensor of the output's shape.
-    Times(&'a Tensor),
-    /// Plus a tensor of the output's shape.
-    Plus(&'a Tensor),
-}
-
-/// A linear layer whose weight is stored in the order that oneDNN's product reads it in, and for few rows as it came.
-#[derive(Debug)]
-pub(crate) struct PackedLinear {
-    plain: Tensor,
-    weight: Tensor,
-    bias: Option<Tensor>,
-    /// What the product is computed in, which is the kind of the packed weight.
-    kind: Kind,
-}
-
-impl PackedLinear {
-    /// Copies `weight` [outputs, inputs] into the packed order, and keeps the original beside it. `None` where this
-    /// machine's oneDNN has no such product: on other devices than the CPU, for f64. Where the processor has no products
-    /// of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory: emulated
-    /// products take three times as long as those in f32 do.
-    pub(crate) fn try_new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
-        if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
-            return None;
-        }
-        let kind = match weight.kind() {
-            Kind::BFloat16 if !multiplies_bf16() => Kind::Float,
-            given => given,
-        };
-        let original = weight.detach().contiguous();
-        let plain = in_kind(&original, kind);
-        // SAFETY: the weight lives through the call, and the result is a tensor of its own.
-        let weight = unsafe { owned(|output| anytime_pack_linear(plain.as_ptr(), PACKED_FOR_ROWS, output)) }.ok()?;
-        let bias = bias.map(|bias| bias.detach().to_kind(kind).copy());
-        let packed = Self {
-            plain: original,
-            weight,
-            bias,
-            kind,
-        };
-        // Packing succeeds where the product does not.
-        let probe = Tensor::zeros([NARROW_ROWS + 1, plain.size()[1]], (plain.kind(), Device::Cpu));
-        packed.try_apply(&probe, Then::Nothing).is_ok().then_some(packed)
-    }
-
-    /// [rows, inputs] to [rows, outputs], in the input's kind. No gradient reaches the weight.
-    ///
-    /// # Panics
-    /// As tensor operations do, where shapes do not fit or memory is short.
-    pub(crate) fn apply(&self, input: &Tensor, then: Then<'_>) -> Tensor {
-        in_kind(&self.apply_as_computed(input, then), input.kind())
-    }
-
-    /// As [`PackedLinear::apply`], but the output is in the kind of the product, for a next one to go on with.
-    pub(crate) fn apply_as_computed(&self, input: &Tensor, then: Then<'_>) -> Tensor {
-        match self.try_apply(input, then) {
-            Ok(output) => output,
-            Err(problem) => panic!("libtorch: {problem}"),
-        }
-    }
-
-    fn try_apply(&self, input: &Tensor, then: Then<'_>) -> Result<Tensor, String> {
-        if input.size()[0] <= NARROW_ROWS {
-            return Ok(in_kind(&self.try_apply_narrow(input, then)?, self.kind));
-        }
-        let input = in_kind(input, self.kind).contiguous();
-        let bias = self.bias.as_ref().map_or(null(), Tensor::as_ptr);
-        let (text, other) = match then {
-            Then::Nothing => (c"none", None),
-            Then::Silu => (c"swish", None),
-            Then::Times(other) => (c"mul", Some(other)),
-            Then::Plus(other) => (c"add", Some(other)),
-        };
-        let (input, weight, text) = (input.as_ptr(), self.weight.as_ptr(), text.as_ptr());
-        match other {
-            // SAFETY: all tensors live through the call, and the result is a tensor of its own.
-            None => unsafe { owned(|output| anytime_packed_linear(input, weight, bias, text, output)) },
-            Some(other) => {
-                let other = in_kind(other, self.kind).contiguous();
-                // SAFETY: as above.
-                unsafe { owned(|output| anytime_packed_linear_with(input, other.as_ptr(), weight, bias, text, output)) }
-            }
-        }
-    }
-
-    /// In f32.
-    fn try_apply_narrow(&self, input: &Tensor, then: Then<'_>) -> Result<Tensor, String> {
-        let (after, other) = match then {
-            Then::Nothing => (0, null()),
-            Then::Silu => (1, null()),
-            Then::Times(other) => (2, other.as_ptr()),
-            Then::Plus(other) => (3, other.as_ptr()),
-        };
-        let bias = self.bias.as_ref().map_or(null(), Tensor::as_ptr);
-        let (input, weight) = (input.as_ptr(), self.plain.as_ptr());
-        // SAFETY: all tensors live through the call, and the result is a tensor of its own.
-        unsafe { owned(|output| anytime_narrow_linear(input, weight, bias, other, after, output)) }
-    }
-}
-
-/// The tensor itself where it is of this kind: libtorch would go through its dispatcher to find that out.
-pub(crate) fn in_kind(tensor: &Tensor, kind: Kind) -> Tensor {
-    if tensor.kind() == kind {
-        tensor.shallow_clone()
-    } else {
-        tensor.to_kind(kind)
-    }
-}
-
-/// Whether the processor has instructions for products of bf16.
-fn multiplies_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512bf16");
-    // oneDNN knows what other processors have.
-    #[cfg(not(target_arch = "x86_64"))]
-    return true;
-}
-
-/// Takes over the tensor that `call` stores.
-///
-/// # Safety
-/// `call` stores a tensor that nobody else owns, or returns a text.
-unsafe fn owned(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor, String> {
-    let mut output = null_mut();
-    let error = call(&mut output);
-    // SAFETY: what a call returns is null or a text for us to free, and without a text there is a tensor.
-    unsafe {
-        checked(error)?;
-        Ok(Tensor::from_ptr(output))
-    }
-}
-
-/// # Safety
-/// `error` is null or a text of `operators.cpp`'s, which this frees.
-unsafe fn checked(error: *mut c_char) -> Result<(), String> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a text that ends with a zero, freed once.
-    let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
-    unsafe { anytime_free(error) };
-    Err(text)
-}
-
-/// Lets this process keep the memory that it frees instead of giving it back to the system: an update or a decoding step
-/// allocates what the last one freed, and each page that comes back is a fault. That was a tenth of the time of either.
-/// For a process that mostly computes, before it starts threads; without glibc it does nothing.
+/// Lets this process keep the memory that it frees instead of giving it back to the system. An update or a decoding
+/// step allocates what the one before has freed, and each page that comes back from the system costs a page fault;
+/// together they took a tenth of the time. Call it in a process that mostly computes, before it starts threads. Without
+/// glibc it does nothing.
 pub fn keep_freed_memory() {
     // SAFETY: sets numbers of the allocator, which may be done at any time.
     unsafe { anytime_keep_freed_memory() };
 }
 
-/// Parallel regions of this thread have no other member from now on.
+/// Makes the parallel regions of this thread run on it alone from now on.
 pub(crate) fn use_one_thread() {
     // SAFETY: changes a number that belongs to this thread.
     unsafe { anytime_use_one_thread() };
-}
-
-/// What a piece of work asked of libtorch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Operators dispatched, those within operators included.
-    pub operations: u64,
-    /// Blocks of memory allocated.
-    pub allocations: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// The most bytes of them that were there at a time.
-    pub most_held: u64,
-}
-
-/// Does the work on this thread and counts what it dispatches and allocates: a measure of overhead that depends on
-/// neither the machine nor its load.
-pub fn counted<R>(work: impl FnOnce() -> R) -> (R, Counted) {
-    struct Call<W, R> {
-        work: Option<W>,
-        result: Option<std::thread::Result<R>>,
-    }
-    extern "C" fn run<W: FnOnce() -> R, R>(argument: *mut c_void) {
-        // SAFETY: the argument is the `Call` below, which nobody else touches meanwhile.
-        let call = unsafe { &mut *argument.cast::<Call<W, R>>() };
-        if let Some(work) = call.work.take() {
-            // A panic must not cross the frames of C++ in between.
-            call.result = Some(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)));
-        }
-    }
-    fn runner<W: FnOnce() -> R, R>(_: &Call<W, R>) -> extern "C" fn(*mut c_void) {
-        run::<W, R>
-    }
-    let mut call = Call {
-        work: Some(work),
-        result: None,
-    };
-    let run = runner(&call);
-    let mut counts = [0; 4];
-    // SAFETY: `call` and `counts` live through the call, which runs on this thread and keeps neither.
-    if let Err(problem) = unsafe { checked(anytime_count(run, (&raw mut call).cast(), counts.as_mut_ptr())) } {
-        panic!("libtorch: {problem}");
-    }
-    let [operations, allocations, bytes, most_held] = counts;
-    let counted = Counted {
-        operations,
-        allocations,
-        bytes,
-        most_held,
-    };
-    match call.result.expect("the work was run") {
-        Ok(result) => (result, counted),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packed_weights_give_the_same_products() {
-        let _guard = tch::no_grad_guard();
-        let weight = Tensor::randn([40, 24], (Kind::Float, Device::Cpu));
-        let bias = Tensor::randn([40], (Kind::Float, Device::Cpu));
-        let packed = PackedLinear::try_new(&weight, Some(&bias)).unwrap();
-        for rows in [1, 4, 5, 64, 130] {
-            let input = Tensor::randn([rows, 24], (Kind::Float, Device::Cpu));
-            let other = Tensor::randn([rows, 40], (Kind::Float, Device::Cpu));
-            let product = input.linear(&weight, Some(&bias));
-            for (expected, then) in [
-                (product.shallow_clone(), Then::Nothing),
-                (product.silu(), Then::Silu),
-                (&product * &other, Then::Times(&other)),
-                (&product + &other, Then::Plus(&other)),
-            ] {
-                let difference = (packed.apply(&input, then) - expected).abs().max();
-                assert!(difference.double_value(&[]) < 1e-5, "{rows} rows, {then:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn work_is_counted() {
-        let input = Tensor::ones([10, 10], (Kind::Float, Device::Cpu));
-        let (sum, counts) = counted(|| (&input + 1.0).sum(Kind::Float).double_value(&[]));
-        assert_eq!(sum, 200.0);
-        assert!(counts.operations >= 2, "{counts:?}");
-        assert!(counts.bytes >= 400, "{counts:?}");
-        assert!((400..=counts.bytes).contains(&counts.most_held), "{counts:?}");
-        let (_, nothing) = counted(|| ());
-        assert_eq!(nothing, Counted::default());
-    }
-
-    #[test]
-    #[should_panic(expected = "libtorch")]
-    fn a_refusal_is_a_panic_with_its_reason() {
-        let packed = PackedLinear::try_new(&Tensor::ones([4, 4], (Kind::Float, Device::Cpu)), None).unwrap();
-        let _ = packed.apply(&Tensor::ones([2, 5], (Kind::Float, Device::Cpu)), Then::Nothing);
-    }
 }

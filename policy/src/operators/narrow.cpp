@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common.h"
+#include "record.h"
 
 namespace {
 
@@ -111,6 +112,7 @@ char* anytime_narrow_linear(
     const at::Tensor* input, const at::Tensor* weight, const at::Tensor* bias, const at::Tensor* other, int64_t after,
     at::Tensor** output) {
   return guarded([&] {
+    const Recorded recorded("anytime::narrow_linear");
     require(input->dim() == 2 && weight->dim() == 2, "a product takes matrices");
     require(input->size(1) == weight->size(1), "a product's inputs fit its weight");
     require(weight->is_contiguous(), "a product takes a contiguous weight");

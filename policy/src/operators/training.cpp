@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "common.h"
+#include "record.h"
 
 namespace {
 
@@ -93,12 +94,14 @@ struct Linear : torch::autograd::Function<Linear> {
       const at::Tensor& input,
       const at::Tensor& weight,
       const std::optional<at::Tensor>& bias) {
+    const Recorded recorded("anytime::linear");
     context->save_for_backward({input, weight});
     context->saved_data["has_bias"] = bias.has_value();
     return product(input, weight, bias);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const Recorded recorded("anytime::linear_backward");
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &input = saved[0], &weight = saved[1];
     const at::Tensor gradient = gradients[0].contiguous();
@@ -125,11 +128,13 @@ struct Linear : torch::autograd::Function<Linear> {
 // weight [rows, width], ids [tokens]: [tokens, width].
 struct Embedding : torch::autograd::Function<Embedding> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& weight, const at::Tensor& ids) {
+    const Recorded recorded("anytime::embedding");
     context->save_for_backward({weight, ids});
     return at::embedding(weight, ids);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const Recorded recorded("anytime::embedding_backward");
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &weight = saved[0], &ids = saved[1];
     at::Tensor kept = kept_gradient(weight);
@@ -161,6 +166,7 @@ char* anytime_adamw(
     double weight_decay,
     double epsilon) {
   return guarded([&] {
+    const Recorded recorded("anytime::adamw");
     const c10::NoGradGuard no_graph;
     const std::vector<at::Tensor> steps(count, *step);
     at::_fused_adamw_(
@@ -187,12 +193,16 @@ void anytime_drop_gradient(const at::Tensor* parameter) {
 }
 
 char* anytime_backward(const at::Tensor* output, const at::Tensor* gradient) {
-  return guarded([&] { torch::autograd::backward({*output}, {*gradient}); });
+  return guarded([&] {
+    const Recorded recorded("anytime::backward");
+    torch::autograd::backward({*output}, {*gradient});
+  });
 }
 
 // Without a graph.
 char* anytime_product(const at::Tensor* input, const at::Tensor* weight, at::Tensor** output) {
   return guarded([&] {
+    const Recorded recorded("anytime::product");
     const c10::NoGradGuard no_graph;
     *output = new at::Tensor(product(*input, *weight, std::nullopt));
   });

@@ -1,4 +1,4 @@
-//! What a training update needs of libtorch and tch does not reach; `training.cpp` calls it.
+//! Functions of libtorch that a training update needs and tch has no binding for; `training.cpp` calls them.
 
 // FFI: pointers to live tensors.
 #![allow(unsafe_code)]
@@ -9,7 +9,7 @@ use std::ptr::null;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::{checked, owned};
+use super::call::{checked, owned};
 
 unsafe extern "C" {
     fn anytime_adamw(
@@ -42,7 +42,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// One parameter of an optimiser step with what belongs to it, all of one shape, kind and device.
+/// One parameter of an optimiser step with its gradient and moments, all of one shape, kind and device.
 #[derive(Debug)]
 pub struct AdamWParameter {
     /// Changed in place.
@@ -55,20 +55,20 @@ pub struct AdamWParameter {
     pub second: Tensor,
 }
 
-/// The numbers of an optimiser step.
+/// The settings of one AdamW step, the same for all parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWStep {
     /// Which step this is, from 1.
     pub step: u64,
     /// By which gradients are divided first; 1 leaves them as they are.
     pub gradient_divisor: f64,
-    /// Factor of the whole step, the weight decay included.
+    /// The learning rate, which the weight decay is multiplied by too.
     pub learning_rate: f64,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Decoupled from the gradient.
+    /// The weight decay, decoupled from the gradient.
     pub weight_decay: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
@@ -115,9 +115,9 @@ pub fn adamw(parameters: &[AdamWParameter], step: AdamWStep) -> Result<(), Strin
 /// The largest block that [`super::keep_freed_memory`] keeps, in bytes.
 const KEPT_BLOCK: usize = 32 << 20;
 
-/// Clears `gradient`, which is that of `parameter`, for the next update. Small ones on the CPU are dropped: the next
-/// backward pass then writes into memory that is at hand, without having to read zeros and to add to them. Others are
-/// set to zero in place, because getting their memory anew would cost more.
+/// Clears `gradient`, which is that of `parameter`, for the next update. A small gradient on the CPU is dropped: the
+/// next backward pass then writes into memory that the process has kept, and need not read zeros and add to them. Any
+/// other is set to zero in place, because allocating its memory again would cost more.
 pub fn clear_gradient(parameter: &Tensor, mut gradient: Tensor) {
     let bytes = gradient.numel() * gradient.kind().elt_size_in_bytes();
     if gradient.device() == Device::Cpu && bytes < KEPT_BLOCK {
@@ -140,8 +140,8 @@ pub fn backward(output: &Tensor, gradient: &Tensor) {
     }
 }
 
-/// Whether gradients of `weight` may be added in place, and products take the fastest way: on the CPU in f32. Elsewhere
-/// libtorch's own layers are as good.
+/// Whether layers over `weight` go through the functions of this file: on the CPU in f32, where they are faster.
+/// Elsewhere libtorch's own layers are as good.
 fn takes_own_layers(weight: &Tensor) -> bool {
     weight.device() == Device::Cpu && weight.kind() == Kind::Float
 }

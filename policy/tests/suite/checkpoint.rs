@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anytime_policy::{
-    Config, Decoder, PolicyError, Weights, asset_files, check_weights, initialise_weights, read_weights,
+    Decoder, ModelConfig, PolicyError, Weights, asset_files, check_weights, initialise_weights, read_weights,
     write_checkpoint,
 };
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::common::{difference, fixture, fixture_model, single_thread};
 
 /// Reads a directory's weights. The check of the headers alone has to come to the same verdict.
 fn read(dir: &Path) -> Result<Weights, PolicyError> {
-    let config = Config::load(dir)?;
+    let config = ModelConfig::load(dir)?;
     let checked = check_weights(dir, &config).map_err(|error| error.to_string());
     let weights = read_weights(dir, &config, Kind::Float, Device::Cpu);
     assert_eq!(checked.err(), weights.as_ref().err().map(ToString::to_string));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anytime_policy::{Config, Decoder, Extension, KvCache, Weights, initialise_weights, read_weights};
+use anytime_policy::{Decoder, Extension, KvCache, ModelConfig, Weights, initialise_weights, read_weights};
 use tch::{Device, Kind, Tensor};
 
 /// A directory that `fixtures/make.py` made.
@@ -18,16 +18,16 @@ pub(crate) fn single_thread() {
 }
 
 /// A fixture's configuration and weights.
-pub(crate) fn fixture_model(name: &str, kind: Kind) -> (Config, Weights) {
+pub(crate) fn fixture_model(name: &str, kind: Kind) -> (ModelConfig, Weights) {
     single_thread();
     let dir = fixture(name);
-    let config = Config::load(&dir).unwrap();
+    let config = ModelConfig::load(&dir).unwrap();
     let weights = read_weights(&dir, &config, kind, Device::Cpu).unwrap();
     (config, weights)
 }
 
 /// Fresh weights of a fixture's configuration in another kind, taking part in a gradient graph.
-pub(crate) fn trainable(name: &str, kind: Kind) -> (Config, Weights) {
+pub(crate) fn trainable(name: &str, kind: Kind) -> (ModelConfig, Weights) {
     let (config, weights) = fixture_model(name, kind);
     let weights = weights
         .into_iter()
@@ -37,9 +37,9 @@ pub(crate) fn trainable(name: &str, kind: Kind) -> (Config, Weights) {
 }
 
 /// A small model that needs no file.
-pub(crate) fn small_model(seed: u64) -> (Config, Weights) {
+pub(crate) fn small_model(seed: u64) -> (ModelConfig, Weights) {
     single_thread();
-    let config = Config::from_json(
+    let config = ModelConfig::from_json(
         r#"{"model_type": "qwen2", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
             "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 50,
             "max_position_embeddings": 512, "initializer_range": 0.2}"#,
@@ -74,7 +74,7 @@ pub(crate) fn ids(seed: u32, count: usize, vocab: u32) -> Vec<u32> {
 }
 
 /// Hidden states after each token of `tokens`, fed one at a time in a cache of its own: [tokens, hidden].
-pub(crate) fn token_by_token(decoder: &Decoder, config: &Config, tokens: &[u32]) -> Tensor {
+pub(crate) fn token_by_token(decoder: &Decoder, config: &ModelConfig, tokens: &[u32]) -> Tensor {
     let mut cache = KvCache::new(config, 1, tokens.len(), decoder.kind(), decoder.device());
     let mut states = Vec::new();
     for position in 0..tokens.len() {

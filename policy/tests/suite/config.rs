@@ -1,6 +1,6 @@
 //! What `config.json` may say, and how each refusal names file, field, value and what is allowed.
 
-use anytime_policy::{Config, ModelType, PolicyError, RopeScaling, expected_tensors, initialise_weights};
+use anytime_policy::{ModelConfig, ModelType, PolicyError, RopeScaling, expected_tensors, initialise_weights};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
@@ -11,12 +11,12 @@ fn base() -> Value {
     })
 }
 
-fn with(changes: Value) -> Result<Config, PolicyError> {
+fn with(changes: Value) -> Result<ModelConfig, PolicyError> {
     let mut fields = base();
     for (name, value) in changes.as_object().unwrap() {
         fields[name] = value.clone();
     }
-    Config::from_json(&fields.to_string())
+    ModelConfig::from_json(&fields.to_string())
 }
 
 fn refusal(changes: Value) -> String {
@@ -124,18 +124,18 @@ fn refusals_name_field_value_and_what_is_allowed() {
         let error = refusal(changes);
         assert!(error.contains(expected), "{error}");
     }
-    let error = Config::from_json("{}").unwrap_err().to_string();
+    let error = ModelConfig::from_json("{}").unwrap_err().to_string();
     assert_eq!(
         error,
         "config.json: model_type is missing; allowed: qwen2, llama, qwen3"
     );
-    assert!(matches!(Config::from_json("{"), Err(PolicyError::Json { .. })));
+    assert!(matches!(ModelConfig::from_json("{"), Err(PolicyError::Json { .. })));
 }
 
 #[test]
 fn a_missing_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Config::load(dir.path()).unwrap_err().to_string();
+    let error = ModelConfig::load(dir.path()).unwrap_err().to_string();
     assert!(
         error.starts_with(&format!("cannot read {}", dir.path().join("config.json").display())),
         "{error}"

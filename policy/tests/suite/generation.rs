@@ -1,12 +1,12 @@
 //! Generation over the cache equals a full forward pass, whatever the slots and the order of the rows.
 
 use crate::common::{difference, fixture_model, ids, small_model, token_by_token};
-use anytime_policy::{Config, Decoder, Extension, KvCache, Prefix, Slots};
+use anytime_policy::{Decoder, Extension, KvCache, ModelConfig, Prefix, Slots};
 use tch::{Device, Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
-fn cache(config: &Config, slots: usize, capacity: usize) -> KvCache {
+fn cache(config: &ModelConfig, slots: usize, capacity: usize) -> KvCache {
     KvCache::new(config, slots, capacity, Kind::Float, Device::Cpu)
 }
 

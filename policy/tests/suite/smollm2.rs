@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use anytime_policy::{Branch, Config, Decoder, Extension, KvCache, Tokenizer, TreeBatch, TreeRow};
+use anytime_policy::{Branch, Decoder, Extension, KvCache, ModelConfig, Tokenizer, TreeBatch, TreeRow};
 use anytime_policy::{read_weights, write_checkpoint};
 use tch::{Device, Kind, Tensor};
 
@@ -19,7 +19,7 @@ struct Expected {
     greedy: Vec<u32>,
 }
 
-fn greedy(decoder: &Decoder, config: &Config, prompt: &[u32], count: usize) -> (Tensor, Vec<u32>) {
+fn greedy(decoder: &Decoder, config: &ModelConfig, prompt: &[u32], count: usize) -> (Tensor, Vec<u32>) {
     let mut cache = KvCache::new(config, 1, prompt.len() + count, decoder.kind(), Device::Cpu);
     let first = decoder.logits(&decoder.extend(
         &mut cache,
@@ -54,7 +54,7 @@ fn smollm2_equals_transformers() {
     let dir = PathBuf::from(std::env::var_os("ANYTIME_SMOLLM2").expect("ANYTIME_SMOLLM2 names the model directory"));
     let expected = std::fs::read(dir.join("expected.json")).unwrap();
     let expected: Expected = serde_json::from_slice(&expected).unwrap();
-    let config = Config::load(&dir).unwrap();
+    let config = ModelConfig::load(&dir).unwrap();
     let weights = read_weights(&dir, &config, Kind::Float, Device::Cpu).unwrap();
     let decoder = Decoder::new(&config, &weights).unwrap();
     let tokenizer = Tokenizer::load(&dir).unwrap();

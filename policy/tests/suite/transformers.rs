@@ -1,7 +1,7 @@
 //! Logits equal those of transformers, along every path through the decoder.
 
 use crate::common::{difference, fixture, fixture_model, token_by_token};
-use anytime_policy::{Branch, Config, Decoder, Extension, KvCache, TreeBatch, TreeRow};
+use anytime_policy::{Branch, Decoder, Extension, KvCache, ModelConfig, TreeBatch, TreeRow};
 use tch::{Device, Kind, Tensor};
 
 const MODELS: [&str; 6] = ["qwen2", "qwen2-tied", "llama", "llama-scaled", "llama-linear", "qwen3"];
@@ -37,7 +37,7 @@ fn token_by_token_equals_transformers() {
 }
 
 /// Last logits after the prompt came in pieces of these sizes.
-fn in_chunks(decoder: &Decoder, config: &Config, ids: &[u32], sizes: &[usize]) -> Tensor {
+fn in_chunks(decoder: &Decoder, config: &ModelConfig, ids: &[u32], sizes: &[usize]) -> Tensor {
     let mut cache = KvCache::new(config, 3, ids.len(), decoder.kind(), Device::Cpu);
     let mut start = 0;
     let mut hidden = Tensor::new();

@@ -30,17 +30,17 @@ pub enum LookupError {
     /// There are some, but not of this step.
     #[error("no generations were kept at step {step}; there are those of {}", list(.steps))]
     Step {
-        /// Asked for.
+        /// The step that was asked for.
         step: u64,
-        /// What there is, ascending.
+        /// The steps that there are, ascending.
         steps: Vec<u64>,
     },
     /// No problem has this id or row number.
     #[error("no problem has the id or row number `{problem}`; the {count} problems have the ids {examples}")]
     Problem {
-        /// Asked for.
+        /// The id or row number that was asked for.
         problem: String,
-        /// How many there are.
+        /// The number of problems.
         count: usize,
         /// Some of their ids.
         examples: String,
@@ -48,9 +48,9 @@ pub enum LookupError {
     /// Several problems have this id.
     #[error("the problems of the rows {} all have the id `{problem}`: name one by its row number", list(.rows))]
     Ambiguous {
-        /// Asked for.
+        /// The id or row number that was asked for.
         problem: String,
-        /// Where they are.
+        /// The row numbers that have this id.
         rows: Vec<u64>,
     },
     /// A line cannot be read.
@@ -58,9 +58,9 @@ pub enum LookupError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What the JSON reader found.
         error: serde_json::Error,
     },
     /// The disk refuses.
@@ -122,7 +122,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Those of a step, or the newest.
+    /// The generations of a step, or the newest ones.
     ///
     /// # Errors
     /// If there are none, or none of that step.

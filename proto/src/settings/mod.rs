@@ -1,57 +1,40 @@
 //! The job specification, checked: what is left out takes its default, and a value that cannot work is refused with its
-//! name before anything starts.
+//! name and a reason before anything starts.
 //!
-//! [`v1::JobSpec`] is what travels and what a job file holds; [`JobSettings`] is what the services run on and can only
-//! be made by [`JobSettings::try_new`].
+//! [`v1::JobSpec`] is what travels and what a job file holds; [`JobSettings`] is what the services run on and can only be
+//! made by [`JobSettings::try_new`]. `table` holds the default and the check of every setting, `rules` those that read
+//! several; the structures of the sections and the TOML form are generated from the proto files, and
+//! [`reference_text`] writes the reference of all settings from both.
 
-mod defaults;
+mod error;
 mod file;
-mod method;
+mod filled;
+mod form;
+mod job;
 mod objective;
+mod reference;
+#[cfg(test)]
+mod refusals;
+mod row;
+mod rules;
+mod sections;
+mod table;
 #[cfg(test)]
 mod tests;
-mod validate;
-
-use thiserror::Error;
 
 use crate::v1;
 
-pub use defaults::with_defaults;
+pub use error::InvalidSetting;
 pub use file::{JobFileError, parse_job_file};
-pub use method::Method;
-pub use objective::ObjectiveSettings;
+pub use objective::{ObjectiveSettings, spell_out_prior};
+pub use reference::reference_text;
+pub use sections::{
+    CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,
+    RolloutSettings, TrainingSettings,
+};
 
-/// A setting that cannot work.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("setting `{field}` is {value}; allowed: {allowed}")]
-pub struct InvalidSetting {
-    /// Its dotted name in the job file, such as `rollout.budgets`.
-    pub field: String,
-    /// What it is.
-    pub value: String,
-    /// What it may be.
-    pub allowed: String,
-}
-
-impl InvalidSetting {
-    /// An error about the setting with this dotted name.
-    pub fn new(field: &str, value: impl std::fmt::Debug, allowed: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            value: format!("{value:?}"),
-            allowed: allowed.into(),
-        }
-    }
-
-    /// An error about a required setting that is missing.
-    pub fn missing(field: &str, allowed: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            value: "missing".to_owned(),
-            allowed: allowed.into(),
-        }
-    }
-}
+use self::filled::filled;
+use self::table::TABLE;
 
 /// A whole job, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,116 +60,41 @@ pub struct JobSettings {
     /// What is written, and when.
     pub checkpoint: CheckpointSettings,
     /// What answers are held to.
-    pub grading: v1::Conventions,
-}
-
-/// See `ModelSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct ModelSettings {
-    pub path: String,
-    pub initialise: bool,
-    pub seed: u64,
-    pub dtype: v1::Dtype,
-}
-
-/// See `DataSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct DataSettings {
-    /// Empty only for an evaluate job.
-    pub path: String,
-    pub instruction: String,
-    /// None: where the model has a template.
-    pub chat_template: Option<bool>,
-    pub max_prompt_tokens: u32,
-    pub shuffle_seed: u64,
-}
-
-/// See `MarkerSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct MarkerSettings {
-    pub open: String,
-    pub end: String,
-    pub cut: String,
-    pub summary: String,
-}
-
-/// See `RolloutSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct RolloutSettings {
-    pub budgets: Vec<u32>,
-    pub traces: u32,
-    pub summaries: u32,
-    pub max_summary_tokens: u32,
-    pub sampling: v1::Sampling,
-    pub seed: u64,
-    pub cache_policy: v1::CachePolicy,
-    pub lease_seconds: u32,
-}
-
-/// See `TrainingSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct TrainingSettings {
-    pub steps: u64,
-    pub batch: u32,
-    pub minibatches: u32,
-    pub learning_rate: f64,
-    pub schedule: v1::Schedule,
-    pub warmup_updates: u64,
-    pub beta1: f64,
-    pub beta2: f64,
-    pub epsilon: f64,
-    pub weight_decay: f64,
-    pub gradient_clip: f64,
-    pub clip: f64,
-    pub clip_high: f64,
-    pub importance_cap: f64,
-    pub max_staleness: u64,
-    /// None: by device.
-    pub micro_batch_tokens: Option<u32>,
-    pub normaliser: f64,
-    pub queue_groups: u32,
-    pub seed: u64,
-    pub activation_checkpointing: bool,
-}
-
-/// See `EvaluationSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct EvaluationSettings {
-    /// Empty: no evaluation.
-    pub path: String,
-    pub budgets: Vec<u32>,
-    pub samples: u32,
-    pub summaries: u32,
-    pub sampling: v1::Sampling,
-    pub seed: u64,
-    pub every: u64,
-    pub before: bool,
-    pub after: bool,
-    pub keep_generations: bool,
-}
-
-/// See `CheckpointSpec` in job.proto.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub struct CheckpointSettings {
-    /// None: `final` in the job's directory.
-    pub output: Option<String>,
-    pub recovery_every: u64,
-    pub export_every: u64,
+    pub grading: GradingSettings,
 }
 
 impl JobSettings {
     /// Fills in the defaults and checks every setting.
     ///
     /// # Errors
-    /// The first setting that cannot work, with its name, its value and what is allowed.
+    /// The first setting that cannot work, with its name and the reason.
     pub fn try_new(spec: &v1::JobSpec) -> Result<Self, InvalidSetting> {
-        validate::check(&with_defaults(spec))
+        let job = filled(spec);
+        for row in TABLE {
+            row.check(&job)?;
+        }
+        let spec = job.into_spec();
+        let mut checkpoint = CheckpointSettings::new(&spec.checkpoint.clone().unwrap_or_default());
+        checkpoint.output = checkpoint.output.filter(|path| !path.is_empty());
+        Ok(Self {
+            name: spec.name().to_owned(),
+            kind: spec.kind(),
+            model: ModelSettings::new(&spec.model.clone().unwrap_or_default()),
+            data: DataSettings::new(&spec.data.clone().unwrap_or_default()),
+            markers: MarkerSettings::new(&spec.markers.clone().unwrap_or_default()),
+            rollout: RolloutSettings::new(&spec.rollout.clone().unwrap_or_default()),
+            objective: ObjectiveSettings::of_checked(&spec)?,
+            training: TrainingSettings::new(&spec.training.unwrap_or_default()),
+            evaluation: EvaluationSettings::new(&spec.evaluation.clone().unwrap_or_default()),
+            checkpoint,
+            grading: GradingSettings::new(&spec.grading.unwrap_or_default()),
+        })
     }
+}
+
+/// The specification with every setting that has a default filled in. Settings whose default depends on the model or
+/// the device (`data.chat_template`, `training.micro_batch_tokens`) and on the job's directory (`checkpoint.output`)
+/// stay open, and so do required ones.
+pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
+    filled(spec).into_spec()
 }

@@ -1,6 +1,8 @@
 //! Settings that cannot work are refused by name; what is left out takes the paper's values.
 
+use super::job::Job;
 use super::*;
+use crate::v1::objective_spec::Settings;
 
 const TRAIN: &str = r#"
     name = "job"
@@ -36,31 +38,35 @@ fn defaults_are_the_papers() {
     // 8000 + 16·128 + 128, the response width of the reference code at 8k.
     assert_eq!(settings.training.normaliser, 10176.0);
     assert_eq!(settings.objective.prior, [0.1, 0.2, 0.3, 0.4]);
-    assert_eq!(settings.objective.summary_prior, [0.25; 4]);
+    let Settings::Brpo(own) = &settings.objective.own else {
+        panic!("the paper's objective is the default");
+    };
+    assert_eq!(own.summary_prior(), v1::Prior::Uniform);
     assert_eq!((settings.training.clip, settings.training.clip_high), (0.2, 0.2));
-    assert_eq!(settings.evaluation.sampling.temperature, 0.6);
+    assert_eq!(settings.evaluation.temperature, 0.6);
     assert_eq!(settings.markers.summary, "\n\n**Final Answer**\n");
 }
 
 #[test]
 fn conventions_of_grading_are_settings() {
-    assert_eq!(parse("").expect("valid").grading.units(), v1::Units::Optional);
+    assert_eq!(parse("").expect("valid").grading.units, v1::Units::Optional);
     let exact = "[grading]\npercents = \"exact\"\nrounding = \"to_ground_truth\"\nunits = \"required\"";
     let grading = parse(exact).expect("valid").grading;
-    assert_eq!(grading.percents(), v1::Percents::Exact);
-    assert_eq!(grading.rounding(), v1::Rounding::ToGroundTruth);
-    assert_eq!(grading.units(), v1::Units::Required);
-    assert_eq!(grading.lists(), v1::Lists::Unordered);
+    assert_eq!(grading.percents, v1::Percents::Exact);
+    assert_eq!(grading.rounding, v1::Rounding::ToGroundTruth);
+    assert_eq!(grading.units, v1::Units::Required);
+    assert_eq!(grading.lists, v1::Lists::Unordered);
     assert!(parse("[grading]\nunits = \"metric\"").is_err());
 }
 
 #[test]
 fn settings_of_the_objective_and_the_clip() {
-    let settings = parse("[objective]\nmix = \"budget\"\nsummary_weighting = \"equation10\"\nsummary_prior = \"base\"")
-        .expect("valid");
+    let text =
+        "[objective]\nmix = \"budget\"\nsummary_weighting = \"equation10\"\n[objective.brpo]\nsummary_prior = \"base\"";
+    let settings = parse(text).expect("valid");
     assert_eq!(settings.objective.mix, v1::Mix::Budget);
     assert_eq!(settings.objective.summary_weighting, v1::SummaryWeighting::Equation10);
-    assert_eq!(settings.objective.summary_prior, [0.0, 0.0, 0.0, 1.0]);
+    assert!(matches!(&settings.objective.own, Settings::Brpo(own) if own.summary_prior() == v1::Prior::Base));
     let spec = parse_job_file(&TRAIN.replace("steps = 3", "steps = 3\nclip = 0.1")).expect("valid");
     let training = JobSettings::try_new(&spec).expect("valid").training;
     assert_eq!((training.clip, training.clip_high), (0.1, 0.1));
@@ -68,59 +74,157 @@ fn settings_of_the_objective_and_the_clip() {
 
 #[test]
 fn filling_in_defaults_twice_changes_nothing() {
-    for name in ["brpo", "grpo", "elastic", "adaptthink", "degrpo", "short_rl", "kimi"] {
+    for name in Settings::NAMES {
         let spec = parse_job_file(&format!("{TRAIN}\n[objective]\nname = {name:?}")).expect("valid");
         let filled = with_defaults(&spec);
         assert_eq!(with_defaults(&filled), filled);
         assert_eq!(JobSettings::try_new(&filled), JobSettings::try_new(&spec));
-        assert_eq!(JobSettings::try_new(&spec).expect(name).objective.name, name);
+        assert_eq!(JobSettings::try_new(&spec).expect(name).objective.name, *name);
+        let by_table = parse(&format!("[objective.{name}]")).expect("the table says the name");
+        assert_eq!(by_table, JobSettings::try_new(&spec).expect(name));
     }
 }
 
 #[test]
 fn objectives_of_the_related_work_have_their_papers_numbers() {
     let of = |name: &str| parse(&format!("[objective]\nname = {name:?}")).expect(name);
-    let bonus_and_samples = Method::AdaptThink {
-        no_thinking_bonus: 0.05,
-        reference_samples: 16,
-        sequence_ratio: true,
+    let bonus_and_samples = v1::AdaptThinkSpec {
+        no_thinking_bonus: Some(0.05),
+        reference_samples: Some(16),
+        sequence_ratio: Some(true),
     };
-    assert_eq!(of("adaptthink").objective.method, bonus_and_samples);
-    let weight_and_cost = Method::DeGrpo {
-        control_weight: 0.001,
-        thinking_cost: 0.5,
+    assert_eq!(of("adaptthink").objective.own, Settings::Adaptthink(bonus_and_samples));
+    let weight_and_cost = v1::DeGrpoSpec {
+        control_weight: Some(0.001),
+        thinking_cost: Some(0.5),
+        leave_one_out: Some(false),
     };
-    assert_eq!(of("degrpo").objective.method, weight_and_cost);
+    assert_eq!(of("degrpo").objective.own, Settings::Degrpo(weight_and_cost));
     // DeGRPO's weights are 1 over a length already.
     assert_eq!(of("degrpo").training.normaliser, 1.0);
     assert_eq!(of("kimi").training.normaliser, 10176.0);
-    let tolerances = Method::ShortRl {
-        length_tolerance: 100,
-        accuracy_tolerance: 0.05,
-        length_weight: 1.0,
+    let tolerances = v1::ShortRlSpec {
+        length_tolerance: Some(100),
+        accuracy_tolerance: Some(0.05),
+        length_weight: Some(1.0),
+        leave_one_out: Some(false),
     };
-    assert_eq!(of("short_rl").objective.method, tolerances);
+    assert_eq!(of("short_rl").objective.own, Settings::ShortRl(tolerances));
+}
+
+#[test]
+fn settings_that_have_moved_are_named_with_their_new_place() {
+    let mut moved = 0;
+    let objective = Job::field("objective").expect("a section");
+    let prost_reflect::Kind::Message(objective) = objective.kind() else {
+        panic!("a section is a message");
+    };
+    for name in objective.reserved_names() {
+        let error = parse(&format!("[objective]\n{name} = 1")).expect_err(name).to_string();
+        let says = format!("objective.{name} is now written as {name} under [objective.");
+        assert!(error.contains(&says), "{error}");
+        moved += 1;
+    }
+    assert_eq!(moved, 16);
+    let error = parse("[objective]\nname = \"adaptthink\"\nno_thinking_bonus = 0.1").expect_err("refused");
+    let says = "objective.no_thinking_bonus is now written as no_thinking_bonus under [objective.adaptthink]";
+    assert!(error.to_string().contains(says), "{error}");
+}
+
+#[test]
+fn the_table_has_every_setting_once() {
+    let mut in_proto = Vec::new();
+    settings_under(Job::descriptor(), "", &mut in_proto);
+    let is_setting = |path: &&str| {
+        let field = Job::field(path).unwrap_or_else(|| panic!("{path}: the proto files have no such setting"));
+        !matches!(field.kind(), prost_reflect::Kind::Message(_))
+    };
+    let mut in_table: Vec<&str> = TABLE.iter().map(|row| row.path).filter(is_setting).collect();
+    in_table.sort_unstable();
+    in_proto.sort_unstable();
+    assert_eq!(in_table, in_proto);
+}
+
+fn settings_under(message: &prost_reflect::MessageDescriptor, prefix: &str, found: &mut Vec<String>) {
+    for field in message.fields() {
+        let path = format!("{prefix}{}", field.name());
+        match field.kind() {
+            prost_reflect::Kind::Message(inner) => settings_under(&inner, &format!("{path}."), found),
+            _ => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_reference_is_written_from_the_proto_files_and_the_table() {
+    let text = reference_text();
+    let read = parse_job_file(&text).expect("a job file");
+    assert_written("deploy/jobs/reference.toml", &text, "");
+    let required = v1::JobSpec {
+        name: read.name.clone(),
+        kind: read.kind,
+        model: Some(v1::ModelSpec {
+            path: read.model.clone().unwrap_or_default().path,
+            ..Default::default()
+        }),
+        data: Some(v1::DataSpec {
+            path: read.data.clone().unwrap_or_default().path,
+            ..Default::default()
+        }),
+        training: Some(v1::TrainingSpec {
+            steps: read.training.unwrap_or_default().steps,
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert_eq!(read, with_defaults(&required));
+}
+
+/// A file of the repository is what this test makes of it, or becomes it with `UPDATE=1`. What stands in the file from
+/// `kept` on belongs to another test.
+pub(super) fn assert_written(path: &str, text: &str, kept: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let current = std::fs::read_to_string(&path).unwrap_or_default();
+    let end = if kept.is_empty() { None } else { current.find(kept) };
+    let rest = end.map_or("", |end| &current[end..]);
+    let expected = format!("{text}{rest}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, expected).expect("writable");
+        return;
+    }
+    let lags = "lags behind: UPDATE=1 cargo test -p anytime-proto";
+    assert!(current == expected, "{} {lags}", path.display());
 }
 
 #[test]
 fn settings_of_another_objective_are_refused_by_name() {
     let cases = [
-        ("brpo", "control_weight = 0.5", "objective.control_weight"),
-        ("grpo", "divide_by_deviation = false", "objective.divide_by_deviation"),
-        ("degrpo", "no_thinking_bonus = 0.1", "objective.no_thinking_bonus"),
-        ("kimi", "length_tolerance = 10", "objective.length_tolerance"),
-        ("elastic", "length_weight = 1.0", "objective.length_weight"),
-        ("short_rl", "length_penalty = \"linear\"", "objective.length_penalty"),
-        ("adaptthink", "leave_one_out = true", "objective.leave_one_out"),
-        ("adaptthink", "reference_samples = 0", "objective.reference_samples"),
-        ("adaptthink", "no_thinking_bonus = -1.0", "objective.no_thinking_bonus"),
+        ("brpo", "[objective.degrpo]\ncontrol_weight = 0.5", "objective.degrpo"),
+        (
+            "adaptthink",
+            "[objective.adaptthink]\nreference_samples = 0",
+            "objective.adaptthink.reference_samples",
+        ),
+        (
+            "adaptthink",
+            "[objective.adaptthink]\nno_thinking_bonus = -1.0",
+            "objective.adaptthink.no_thinking_bonus",
+        ),
         ("adaptthink", "[rollout]\ntraces = 7", "rollout.traces"),
-        ("degrpo", "thinking_cost = 2.5", "objective.thinking_cost"),
-        ("short_rl", "accuracy_tolerance = 2.0", "objective.accuracy_tolerance"),
+        (
+            "degrpo",
+            "[objective.degrpo]\nthinking_cost = 2.5",
+            "objective.degrpo.thinking_cost",
+        ),
+        (
+            "short_rl",
+            "[objective.short_rl]\naccuracy_tolerance = 2.0",
+            "objective.short_rl.accuracy_tolerance",
+        ),
         ("dapo", "", "objective.name"),
     ];
-    for (name, line, field) in cases {
-        assert_eq!(refused_field(&format!("[objective]\nname = {name:?}\n{line}")), field);
+    for (name, lines, field) in cases {
+        assert_eq!(refused_field(&format!("[objective]\nname = {name:?}\n{lines}")), field);
     }
 }
 
@@ -160,10 +264,13 @@ fn values_that_cannot_work_are_named() {
             "objective.prior_weights",
         ),
         (
-            "[objective]\nsummary_prior = \"explicit\"\nsummary_prior_weights = [1.0]",
-            "objective.summary_prior_weights",
+            "[objective.brpo]\nsummary_prior = \"explicit\"\nsummary_prior_weights = [1.0]",
+            "objective.brpo.summary_prior_weights",
         ),
-        ("[objective]\nlength_coefficient = 1.5", "objective.length_coefficient"),
+        (
+            "[objective.brpo]\nlength_coefficient = 1.5",
+            "objective.brpo.length_coefficient",
+        ),
         ("[markers]\nend = \"\"", "markers.end"),
         ("[markers]\nsummary = \"so </think> it is\"", "markers.summary"),
         ("[markers]\ncut = \"cut here </think>\"", "markers.cut"),

@@ -1,9 +1,9 @@
-//! The real actor's engine and what keeps it at the announced weights, generating without an end.
+//! The actor's real engine, which generates without an end and follows the announced weights.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupOrder};
+use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest};
 use anytime_actor::plan::Plan;
 use anytime_actor::weights;
 use anytime_proto::v1::CachePolicy;
@@ -12,26 +12,26 @@ use tch::Device;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
-/// Sequences that are generated at the same time.
+/// Number of sequences that are generated at the same time.
 pub(crate) const ROWS: u32 = 8;
-/// Each has a prompt of so many tokens, and thinks for so many.
+/// Tokens of every prompt, and of every thinking.
 pub(crate) const PROMPT_TOKENS: u32 = 32;
 pub(crate) const THINKING_TOKENS: u32 = 384;
 
 /// Groups that run or wait: the next one starts when one ends.
 const GROUPS: u64 = 2;
 
-/// See the module.
+/// An engine that always has groups to generate, and follows the learner's weights, until it is dropped.
 pub(crate) struct Generation {
     groups: Arc<Groups>,
     _stop: DropGuard,
 }
 
-/// Orders groups.
+/// Gives the engine one group after another.
 struct Groups {
     engine: EngineHandle,
     job_id: JobId,
-    /// Of the model.
+    /// The model's vocabulary.
     vocabulary: u32,
     policy: AtomicI32,
     next: AtomicU64,
@@ -60,7 +60,7 @@ impl Generation {
         tokio::spawn(weights::follow(
             channel,
             ActorId("actor".to_owned()),
-            Device::Cpu,
+            weights::Loader::start(Device::Cpu).unwrap(),
             engine.clone(),
             stop.clone(),
         ));
@@ -102,7 +102,7 @@ impl Generation {
         installed.wait_for(is_there).await.unwrap();
     }
 
-    /// Begins anew with groups of this policy.
+    /// Starts over with groups of this cache policy.
     pub(crate) fn begin_again_with(&self, policy: CachePolicy) {
         let groups = &self.groups;
         groups.policy.store(policy.into(), Ordering::Release);
@@ -148,8 +148,8 @@ fn plan(policy: CachePolicy, vocabulary: u32) -> Arc<Plan> {
     Arc::new(Plan::try_new(&plan).unwrap())
 }
 
-fn order(number: u64, job_id: &JobId, plan: Arc<Plan>) -> GroupOrder {
-    GroupOrder {
+fn order(number: u64, job_id: &JobId, plan: Arc<Plan>) -> GroupRequest {
+    GroupRequest {
         number,
         job_id: job_id.clone(),
         min_version: WeightsVersion(0),

@@ -1,8 +1,8 @@
 //! What it costs to bring new weights of a real model to an actor that generates: bytes, times, and the engine's pause.
 //!
-//! `ANYTIME_SMOLLM2=DIR cargo test --release -p anytime-tests --test weights -- --ignored --nocapture --test-threads 1`,
-//! where DIR is the directory of SmolLM2-135M-Instruct. Everything is real but for what the groups are about: trainer,
-//! weights service on loopback, follower, engine. The last line is one JSON object.
+//! `ANYTIME_SMOLLM2=DIR cargo test --release -p anytime-tests --test weights -- --ignored --nocapture --test-threads
+//! 1`, where DIR is the directory of SmolLM2-135M-Instruct. Everything is real but for what the groups are about:
+//! trainer, weights service on loopback, follower, engine. The last line is one JSON object.
 #![allow(clippy::unwrap_used)]
 
 mod generation;
@@ -11,7 +11,7 @@ mod trainer;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Config, device, expected_tensors};
+use anytime_policy::{ModelConfig, device, expected_tensors};
 use anytime_proto::v1::CachePolicy;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{JobId, v1};
@@ -29,11 +29,11 @@ const UPDATES: u64 = 6;
 /// How long the engine's speed is measured while nothing else happens.
 const ALONE: Duration = Duration::from_secs(8);
 
-/// The bounds that the project holds itself to.
+/// The bounds that must hold.
 const MOST_BYTES: f64 = 0.2;
 const LONGEST_PAUSE_MS: f64 = 50.0;
 
-/// What the process's metrics say at a moment.
+/// The values of the process's metrics at one moment.
 struct Moment {
     at: Instant,
     samples: Vec<Sample>,
@@ -53,13 +53,13 @@ impl Moment {
     }
 }
 
-/// One version on its way.
+/// The cost of bringing one version to the engine.
 struct Transfer {
     bytes: f64,
     encode: f64,
     decode: f64,
     pause_ms: f64,
-    /// From the start of the publication to the exchange.
+    /// Seconds from the start of the publication to the exchange.
     seconds: f64,
     tokens: f64,
 }
@@ -72,14 +72,14 @@ struct Scene {
 }
 
 impl Scene {
-    /// Publishes what the trainer has and waits until the engine has it.
+    /// Publishes the trainer's weights and waits until the engine generates with them.
     async fn transfer(&mut self) -> Transfer {
         self.version += 1;
         let before = Moment::now(&self.metrics).await;
         self.trainer.have(Order::Publish(self.version)).await;
         self.generation.installed(self.version).await;
         let after = Moment::now(&self.metrics).await;
-        // The pause is recorded after the exchange was told.
+        // The engine records its pause only after it has told of the exchange.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let later = Moment::now(&self.metrics).await;
         let grown = |name: &str, label: &str| later.value(name, label) - before.value(name, label);
@@ -149,7 +149,7 @@ async fn weights_to_actors() {
     telemetry::start("weights", &arguments).unwrap();
     let workplace = Workplace::new();
     let (_redis, redis_url) = start_redis(&workplace).await;
-    let config = Config::load(&model).unwrap();
+    let config = ModelConfig::load(&model).unwrap();
     let vocabulary = config.vocab_size as u32;
     let elements: i64 = expected_tensors(&config)
         .iter()

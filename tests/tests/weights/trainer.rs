@@ -8,7 +8,7 @@ use anytime_learner::checkpoint::publishable;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{LearnerConfig, run};
 use anytime_learner::train::{Trainer, supervised_row};
-use anytime_policy::{Config, Tokenizer, Weights, read_weights};
+use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{WeightsVersion, v1};
@@ -23,28 +23,28 @@ use tonic::transport::Channel;
 pub(crate) const LEARNING_RATE: f64 = 1e-6;
 pub(crate) const JOB: &str = "weights";
 
-/// One update is over so many rows of so many tokens.
+/// Rows of one update, and tokens of a row.
 pub(crate) const ROWS: usize = 4;
 pub(crate) const ROW_TOKENS: usize = 64;
 
-/// Text to learn from: any will do that is no repetition.
+/// The text that is learned; any text without repetitions serves.
 const TEXT: &str = include_str!("../../../ARCHITECTURE.md");
 
-/// What the job is told.
+/// What the job can be told to do.
 pub(crate) enum Order {
-    /// Nothing: done as soon as the model is loaded.
+    /// Nothing; it is done as soon as the model is loaded.
     Load,
     /// One AdamW update on the next rows of the text.
     Update,
-    /// Moves every master to a random place within what rounds to the same bf16, as after many updates.
+    /// Moves every master to a random place among the numbers that round to the same bf16, as after many updates.
     Spread,
-    /// Makes the masters a version.
+    /// Publishes the masters as this version.
     Publish(u64),
 }
 
 type Orders = (Order, oneshot::Sender<()>);
 
-/// See the module.
+/// A learner with one running job that takes [`Order`]s one after another; [`TestTrainer::start`] starts it.
 pub(crate) struct TestTrainer {
     orders: Sender<Orders>,
     pub(crate) channel: Channel,
@@ -94,14 +94,14 @@ impl TestTrainer {
         }
     }
 
-    /// Ends it as SIGTERM does.
+    /// Ends the learner as SIGTERM does.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         drop(self.orders);
         self.serving.await.unwrap().unwrap();
     }
 
-    /// Has it done, and waits for it.
+    /// Gives an order and waits until it is done.
     pub(crate) async fn have(&self, order: Order) {
         let (done, is_done) = oneshot::channel();
         self.orders.send((order, done)).unwrap();
@@ -133,7 +133,7 @@ fn spec() -> v1::JobSpec {
 
 /// The job's thread.
 fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
-    let config = Config::load(model).unwrap();
+    let config = ModelConfig::load(model).unwrap();
     let tokenizer = Tokenizer::load(model).unwrap();
     let masters = read_weights(model, &config, Kind::Float, Device::Cpu).unwrap();
     let vocabulary = tokenizer.vocabulary_size();

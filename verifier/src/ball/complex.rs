@@ -1,10 +1,12 @@
-//! Rectangular complex balls. A part that is exactly zero stays so, which is what makes a number known to be real.
+//! Rectangular complex balls. A part that is exactly zero stays exactly zero, so that a real number is known to be
+//! real.
 
 use dashu_base::Sign;
 
+use super::context::{Context, Trouble};
 use super::elementary as real;
 use super::radius::Radius;
-use super::real::{Ball, Context, Trouble};
+use super::real::Ball;
 use super::series;
 use crate::steps::Stop;
 

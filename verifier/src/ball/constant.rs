@@ -1,11 +1,12 @@
-//! Decisions on constants: rising precision until a proof, or until the rule for transcendental constants applies.
+//! Decides about constants at rising precision, until there is a proof or the rule for transcendental constants
+//! applies.
 
 use std::cmp::Ordering;
 
 use dashu_base::Sign;
 
+use super::context::{Context, Trouble};
 use super::evaluate::Evaluator;
-use super::real::{Context, Trouble};
 use super::value::Value;
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression};
@@ -33,7 +34,7 @@ pub(super) fn difference(
             Ok(Value::Number(difference, _)) if difference.contains_zero() => {
                 let telling = evaluator.telling_precision.filter(|&bits| bits <= HIGHEST_PRECISION);
                 match telling {
-                    // Never back, and never the same again.
+                    // The precision must rise, or the loop would not end.
                     Some(telling) => next = Some((telling as usize).max(precision + 64)),
                     None if precision >= CONVINCING_PRECISION && !evaluator.context.lost => {
                         return Ok((Decision::Equal, None));
@@ -93,7 +94,7 @@ fn infinite_sign(expression: &Expression) -> Option<Sign> {
     }
 }
 
-/// The order of two real constants, either of which may be ±∞; nothing if it cannot be told.
+/// The order of two real constants, either of which may be ±∞; none if it cannot be told.
 ///
 /// # Errors
 /// [`Stop`] if one of them has no value within the limits.

@@ -1,4 +1,4 @@
-//! Whether two expressions are equal, by numbers.
+//! Decides by numbers whether two expressions are equal.
 
 use super::{constant, random};
 use crate::equality::Decision;
@@ -10,8 +10,8 @@ use crate::steps::{Steps, Stop};
 /// Different is always proven. Constants are equal if that is proven (exact rationals, exact multiples of π, the root
 /// separation bound of algebraic numbers), or if they agree to at least 1024 bits while nothing in either was too small
 /// to be seen. Expressions with variables or unknown functions are equal if they agree at three random points at least,
-/// to 128 bits; points are positive first and then of all signs, and one where something on the way is not real counts
-/// for nothing, so that `√a·√b` is `√(ab)` and `√(x²)` is `|x|` but not `x`.
+/// to 128 bits. Points are positive first and then of all signs. A point where a value on the way is not real does not
+/// count, so that `√a·√b` is `√(ab)` and `√(x²)` is `|x|` but not `x`.
 ///
 /// # Errors
 /// [`Stop::Undefined`] and [`Stop::TooLarge`] if a constant has no value within the limits, [`Stop::OutOfSteps`].

@@ -4,11 +4,12 @@
 use dashu_base::{BitTest, Sign};
 use dashu_int::IBig;
 
-use super::real::{Ball, Context, Trouble};
+use super::context::{Context, Trouble};
+use super::real::Ball;
 use super::series;
 use crate::steps::Stop;
 
-/// Bits beyond those asked for, against the rounding errors of the reductions.
+/// Bits beyond those asked for, which make up for the rounding errors of the reductions.
 const GUARD: usize = 16;
 /// Exponentials of larger numbers than `2^40` are too large.
 const LARGEST_EXPONENTIAL: i64 = 40;
@@ -268,7 +269,7 @@ pub fn hyperbolic_sine_and_cosine(x: &Ball, context: &mut Context<'_>) -> Result
             Ball::ONE.widened(square),
         ));
     }
-    // What cancels in e^x - e^(-x) of a small x is made up for.
+    // More bits make up for those that cancel in e^x - e^(-x) of a small x.
     let small = -x.top().clamp(-(context.precision as i64), 0);
     let (sine, cosine) = context.at(context.precision + small as usize + GUARD, |context| {
         let growing = exponential(x, context)?;

@@ -4,9 +4,10 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
+use super::context::{Context, Trouble};
 use super::elementary;
 use super::point::Point;
-use super::real::{Ball, Context, Trouble};
+use super::real::Ball;
 use super::value::{Bound, EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression};
 use crate::steps::Stop;
@@ -25,7 +26,7 @@ struct Radical<'tree> {
     degree: u64,
 }
 
-/// What a root is of: two spellings of the same may count twice, which only makes a bound larger.
+/// The radicand of a root. Two spellings of it may count twice, which only makes a bound larger.
 #[derive(Debug, PartialEq)]
 enum Radicand<'tree> {
     Rational(RBig),
@@ -39,7 +40,7 @@ pub struct Evaluator<'tree, 'steps> {
     pub context: Context<'steps>,
     /// The exponent of the largest addend of any sum.
     pub largest_addend: i64,
-    /// The precision that would tell whether the sums that contain zero are zero; nothing if none would.
+    /// The precision that would tell whether the sums that contain zero are zero; none if no precision would.
     pub telling_precision: Option<u64>,
     /// Whether a subexpression that is not real has no value, as in school: then `√a·√b` is `√(ab)`.
     pub real_only: bool,
@@ -140,7 +141,7 @@ impl<'tree, 'steps> Evaluator<'tree, 'steps> {
         }
     }
 
-    /// Adds exactly what is exact, as long as it stays small.
+    /// Adds exact values exactly, as long as the sum stays small.
     fn add(&mut self, sum: &mut Addition, term: Value) -> Result<(), Trouble> {
         match &term {
             Value::Rational(value) => {
@@ -172,7 +173,8 @@ impl<'tree, 'steps> Evaluator<'tree, 'steps> {
         Ok(Some(left + right))
     }
 
-    /// A reduced result takes a greatest common divisor: about ten steps a word, and more for many words.
+    /// Charges the greatest common divisor that a reduced result takes: about ten steps a word, and more for many
+    /// words.
     pub(super) fn charge_rational(&mut self, left_bits: usize, right_bits: usize) -> Result<(), Stop> {
         let words = (left_bits + right_bits) as u64 / 64;
         self.context.steps.spend(8 + words * 10 + words * words / 2)
@@ -225,7 +227,7 @@ impl<'tree, 'steps> Evaluator<'tree, 'steps> {
         self.snapped(number, bound)
     }
 
-    /// Exactly zero where a separation bound proves it.
+    /// The value, or exactly zero where a separation bound proves that.
     fn snapped(&mut self, number: Complex, bound: Option<Bound>) -> Evaluation {
         if number.contains_zero() && !number.is_zero() {
             let Some(bound) = bound.filter(|_| self.degree() < u64::MAX) else {
@@ -343,7 +345,7 @@ impl<'tree, 'steps> Evaluator<'tree, 'steps> {
     }
 }
 
-/// A sum on the way: what is exact, and the rest with the exponent of its smallest addend.
+/// A sum under way: the exact part, and the rest with the exponent of its smallest addend.
 struct Addition {
     rational: RBig,
     pi: RBig,

@@ -1,4 +1,4 @@
-//! The functions of [`Evaluator`]: exact where the arguments are, otherwise in balls.
+//! The functions of [`Evaluator`]. They are exact where their arguments are, and otherwise computed in balls.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -8,10 +8,11 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
+use super::context::Trouble;
 use super::elementary;
 use super::evaluate::{Evaluator, LARGEST_ORDER};
 use super::point::{Fnv, arbitrary};
-use super::real::{Ball, Trouble};
+use super::real::Ball;
 use super::value::{Bound, EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression, Function};
 use crate::steps::{MAX_BITS, Stop};
@@ -383,7 +384,7 @@ impl<'tree> Evaluator<'tree, '_> {
             result = Some(match left.order(&right, &mut self.context) {
                 Ok(order) if order == wanted => known,
                 Ok(_) => value,
-                // Either may be it.
+                // Either may be the larger one.
                 Err(Trouble::Imprecise) => Value::real(left.hull(&right, &mut self.context)?),
                 Err(trouble) => return Err(trouble),
             });

@@ -4,6 +4,7 @@
 
 pub mod complex;
 mod constant;
+pub mod context;
 mod decide;
 pub mod elementary;
 pub mod evaluate;

@@ -1,5 +1,5 @@
-//! Points to evaluate at: every name gets a value that is a function of the seed and the name alone, so that both sides
-//! of a comparison, and every machine, see the same point.
+//! Points at which expressions are evaluated. The value of a name is a function of the seed and the name alone, so that
+//! both sides of a comparison, and every machine, see the same point.
 
 use std::hash::{Hash, Hasher};
 
@@ -26,7 +26,7 @@ pub enum Signs {
 /// A point: a value for every name.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {
-    /// What makes it another point.
+    /// The seed: another one makes another point.
     pub seed: u64,
     /// The signs of its coordinates.
     pub signs: Signs,

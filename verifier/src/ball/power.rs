@@ -1,14 +1,15 @@
-//! The powers of [`Evaluator`]: exact where they are small rationals, real roots of negative numbers to odd degrees,
-//! otherwise principal values.
+//! The powers of [`Evaluator`]: exact values if they are small rationals, real roots of negative numbers to odd
+//! degrees, and otherwise principal values.
 
 use dashu_base::{BitTest, Sign};
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
+use super::context::Trouble;
 use super::elementary;
 use super::evaluate::Evaluator;
-use super::real::{Ball, Trouble};
+use super::real::Ball;
 use super::value::{EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression};
 use crate::normal::exact_root;
@@ -174,7 +175,7 @@ impl<'tree> Evaluator<'tree, '_> {
         Ok(Value::number(ball.principal_power(&ratio, &mut self.context)?, bound))
     }
 
-    /// As its name says, or the power of anything to a number of halves.
+    /// The power of a positive number to a fraction; with the degree 2 the base may be any number.
     fn rational_power_of_positive(
         &mut self,
         tree: &'tree Expression,

@@ -1,5 +1,5 @@
-//! Magnitudes of errors: 32-bit floats with a wide exponent whose every operation rounds up, so that what they bound
-//! stays bounded.
+//! Magnitudes of errors. They are 32-bit floats with a wide exponent, and every operation rounds up, so that a bound
+//! stays a bound.
 
 use std::cmp::Ordering;
 
@@ -18,7 +18,7 @@ pub struct Radius {
 }
 
 impl Radius {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self {
         mantissa: 0,
         exponent: 0,
@@ -73,7 +73,7 @@ impl Radius {
         }
     }
 
-    /// The leading 32 bits of a magnitude, what they are worth, and whether they are all of it.
+    /// The leading 32 bits of a magnitude, their exponent, and whether these bits are all of it.
     fn leading(mantissa: &IBig) -> (u64, i64, bool) {
         let words = mantissa.as_sign_words().1;
         let Some((&high, rest)) = words.split_last() else {
@@ -144,7 +144,7 @@ impl Radius {
         )
     }
 
-    /// `self - other` rounded down, or nothing if that is not positive.
+    /// `self - other` rounded down, or none if that is not positive.
     pub fn minus_down(self, other: Self) -> Option<Self> {
         if self <= other {
             return None;

@@ -1,11 +1,11 @@
-//! Decisions on expressions with variables, at random points.
+//! Decides about expressions with variables at random points.
 //!
 //! Why a wrong "equal" is less likely than 1e-12: the expressions must agree at three points at least, each with 40
-//! random bits a variable that come from a hash of both expressions, to 128 bits of their largest addend. The difference
-//! of two expressions that are not equal is, where it is real and defined, a piecewise analytic function that is not
-//! zero; a polynomial of degree d vanishes at d of 2^40 values of a coordinate at most, so the probability is (d/2^40)^3,
-//! which is 1e-18 even for a degree of a million. Where it does not vanish but is smaller than can be seen, an addend of
-//! a sum is too small to be seen next to the others, which is noted and makes the point unusable.
+//! random bits a variable that come from a hash of both expressions, to 128 bits of their largest addend. The
+//! difference of two expressions that are not equal is, where it is real and defined, a piecewise analytic function
+//! that is not zero; a polynomial of degree d vanishes at d of 2^40 values of a coordinate at most, so the probability
+//! is (d/2^40)^3, which is 1e-18 even for a degree of a million. Where it does not vanish but is smaller than can be
+//! seen, an addend of a sum is too small to be seen next to the others, which is noted and makes the point unusable.
 
 use std::hash::Hasher;
 
@@ -13,9 +13,9 @@ use dashu_base::Sign;
 
 use super::complex::Complex;
 use super::constant;
+use super::context::{Context, Trouble};
 use super::evaluate::Evaluator;
 use super::point::{Fnv, Point, Signs, hash_expression};
-use super::real::{Context, Trouble};
 use super::value::Value;
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression, Function};
@@ -27,7 +27,7 @@ const ENOUGH_POINTS: usize = 3;
 const AGREEING_BITS: i64 = 128;
 /// Precisions at which a point is tried.
 const PRECISIONS: [usize; 3] = [192, 512, 1280];
-/// The same with unknown functions, whose arguments are told apart at half of the bits.
+/// The precisions with unknown functions, whose arguments are told apart at half of the bits.
 const PRECISIONS_OF_UNKNOWN: [usize; 2] = [768, 2048];
 /// The points, small and large, of all signs. The first five are always tried, so that a function of positive numbers,
 /// such as `√(x²)` for `x`, is seen through at a negative one; the others only until enough of them are usable, or
@@ -58,7 +58,7 @@ const POINTS: [(Signs, i64); 21] = [
 /// How many of the points are always tried.
 const ALWAYS_TRIED: usize = 5;
 
-/// What occurs in expressions.
+/// The things that occur in expressions and matter for the choice of points.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Survey {
     /// A variable or an unknown function.
@@ -72,7 +72,7 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Looks at an expression.
+    /// Notes what occurs in an expression.
     pub(super) fn add(&mut self, expression: &Expression) {
         match expression {
             Expression::Number(_) => {}
@@ -138,17 +138,17 @@ struct Mode {
     complex_values: bool,
 }
 
-/// What one point says.
+/// The result of one point.
 enum Finding<T> {
     /// Proven to differ.
     Differ,
-    /// They agree.
+    /// The values agree.
     Agree(T),
-    /// Nothing.
+    /// The point tells nothing.
     Unusable,
 }
 
-/// Goes through the points until one differs or enough agree. The state is what the points so far agreed on.
+/// Goes through the points until one differs or enough agree. The state holds what the points so far agreed on.
 fn try_points<T>(
     left: &Expression,
     right: &Expression,
@@ -250,11 +250,11 @@ pub(super) fn decide(
 /// Whether one expression is a constant times another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proportion {
-    /// By a positive real constant.
+    /// It is a positive real multiple.
     Positive,
-    /// By a negative real constant.
+    /// It is a negative real multiple.
     Negative,
-    /// By none: proven.
+    /// It is proven to be no multiple.
     None,
     /// It cannot be told.
     Undecided,

@@ -7,74 +7,14 @@ use dashu_base::{BitTest, Sign, SquareRoot};
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
+use super::context::{Context, Trouble};
 use super::radius::Radius;
-use crate::steps::{Steps, Stop};
+use crate::steps::Stop;
 
 /// Exponents of midpoints stay within this bound, far from overflow of any sum of a few of them.
 const LARGEST_EXPONENT: i64 = 1 << 58;
 /// An addend that is this many bits above the error of a sum is not lost in it.
 const SEEN_BITS: i64 = 64;
-
-/// Why there is no result at this precision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// There is none at any precision.
-    Stop(Stop),
-    /// A higher precision may tell.
-    Imprecise,
-}
-
-impl From<Stop> for Trouble {
-    fn from(stop: Stop) -> Self {
-        Self::Stop(stop)
-    }
-}
-
-/// A working precision, the budget, and what happened on the way.
-#[derive(Debug)]
-pub struct Context<'steps> {
-    /// Bits of midpoints.
-    pub precision: usize,
-    /// The budget that every operation is charged to.
-    pub steps: &'steps mut Steps,
-    /// Whether something that is not zero was too small to be seen at this precision, as `e^(-1000)` in
-    /// `1 + e^(-1000)`. A difference that contains zero then says nothing.
-    pub lost: bool,
-}
-
-impl<'steps> Context<'steps> {
-    /// A context for one evaluation.
-    pub fn new(precision: usize, steps: &'steps mut Steps) -> Self {
-        Self {
-            precision,
-            steps,
-            lost: false,
-        }
-    }
-
-    /// Charges one operation. A multiplication of w words takes about 12 + w²/8 steps with allocation.
-    pub(super) fn charge(&mut self) -> Result<(), Stop> {
-        self.charge_many(1)
-    }
-
-    /// Charges this many operations.
-    pub(super) fn charge_many(&mut self, operations: u64) -> Result<(), Stop> {
-        let words = self.precision as u64 / 64 + 1;
-        self.steps.spend(operations.saturating_mul(12 + words * words / 8))
-    }
-
-    /// Runs something at another precision.
-    pub(super) fn at<T>(
-        &mut self,
-        precision: usize,
-        run: impl FnOnce(&mut Self) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
-        let before = std::mem::replace(&mut self.precision, precision);
-        let result = run(self);
-        self.precision = before;
-        result
-    }
-}
 
 /// All real numbers within `radius` of `mantissa · 2^exponent`.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +149,7 @@ impl Ball {
         Radius::upper(&self.mantissa, self.exponent).plus(self.radius)
     }
 
-    /// No number in it has a smaller magnitude; nothing if zero may be in it.
+    /// No number in it has a smaller magnitude; none if zero may be in it.
     pub fn lower(&self) -> Option<Radius> {
         Radius::lower(&self.mantissa, self.exponent).minus_down(self.radius)
     }
@@ -488,6 +428,7 @@ impl Ball {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::Steps;
 
     #[test]
     fn numbers_of_very_different_size_meet() {

@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 use dashu_base::BitTest;
 use dashu_int::IBig;
 
+use super::context::{Context, Trouble};
 use super::radius::Radius;
-use super::real::{Ball, Context, Trouble};
+use super::real::Ball;
 use crate::steps::Stop;
 
 /// Precisions at which the constants are kept: enough for every precision that a decision may ask for.

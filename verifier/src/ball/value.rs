@@ -1,4 +1,4 @@
-//! What a subexpression evaluates to. Rationals and rational multiples of π stay exact for as long as they can, so that
+//! The value of a subexpression. Rationals and rational multiples of π stay exact for as long as they can, so that
 //! exponents, angles and the arguments of integer functions are known; everything else is a ball, with a root
 //! separation bound if it is algebraic.
 
@@ -7,7 +7,8 @@ use dashu_int::UBig;
 use dashu_ratio::RBig;
 
 use super::complex::Complex;
-use super::real::{Ball, Context, Trouble};
+use super::context::{Context, Trouble};
+use super::real::Ball;
 use super::series;
 
 /// Exact rationals with more bits than this become balls.
@@ -20,7 +21,7 @@ pub enum Value {
     Rational(RBig),
     /// A rational multiple of π, exactly.
     PiMultiple(RBig),
-    /// A number in a ball, and what bounds it if it is algebraic.
+    /// A number in a ball, with its separation bound if it is algebraic.
     Number(Complex, Option<Bound>),
 }
 
@@ -34,9 +35,9 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Of numbers of modulus one that are algebraic integers.
+    /// The bound of algebraic integers of modulus one.
     pub(super) const UNIT: Self = Self { upper: 0, lower: 0 };
-    /// Of half an algebraic integer whose conjugates are at most two, such as a cosine of a rational angle.
+    /// The bound of half an algebraic integer whose conjugates are at most two, such as a cosine of a rational angle.
     pub(super) const COSINE: Self = Self { upper: 1, lower: 1 };
 
     fn rational(value: &RBig) -> Self {
@@ -86,7 +87,7 @@ impl Bound {
         if exponent < 0 { bound.inverse() } else { bound }
     }
 
-    /// Of a root: E^(1/k) is (U·L^(k-1))^(1/k) / L or U / (U^(k-1)·L)^(1/k), whichever is smaller.
+    /// The bound of a root: E^(1/k) is (U·L^(k-1))^(1/k) / L or U / (U^(k-1)·L)^(1/k), whichever is smaller.
     pub(super) fn root(self, degree: u64) -> Self {
         let mixed = |once: u64, often: u64| {
             often
@@ -161,7 +162,7 @@ impl Value {
         }
     }
 
-    /// What bounds it if it is algebraic.
+    /// The separation bound if it is algebraic.
     pub(super) fn bound(&self) -> Option<Bound> {
         match self {
             Self::Rational(value) => Some(Bound::rational(value)),

@@ -1,4 +1,4 @@
-//! Lists, sets, tuples, vectors, matrices, ratios.
+//! Compares lists, sets, tuples, vectors, matrices and ratios.
 
 use compact_str::CompactString;
 
@@ -58,7 +58,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// A list without brackets against a tuple, `x = 1, y = 2` against `(1, 2)`.
+    /// Compares a list without brackets with a tuple, as `x = 1, y = 2` with `(1, 2)`.
     pub(super) fn listed(
         &mut self,
         list: &[Answer],
@@ -89,7 +89,7 @@ impl Comparison<'_> {
         is_same.then_some(Rule::Entries)
     }
 
-    /// `(y, x) = (2, 1)` against `(x, y) = (1, 2)`.
+    /// Compares tuples whose names stand in another order, as `(y, x) = (2, 1)` with `(x, y) = (1, 2)`.
     pub(super) fn reordered(
         &mut self,
         answer: &Answer,
@@ -140,8 +140,8 @@ impl Comparison<'_> {
         self.matched(&answer, &truth)
     }
 
-    /// Whether every item has a partner of its own. Equality carries over from item to item, so taking the first
-    /// partner that is left loses nothing.
+    /// Whether every item has a partner of its own. Equality is transitive, so that taking the first partner that is
+    /// left loses nothing.
     fn matched(&mut self, answer: &[&Answer], truth: &[&Answer]) -> bool {
         if answer.len() != truth.len() {
             return false;
@@ -245,7 +245,7 @@ fn name_of(item: &Answer) -> Option<&str> {
     }
 }
 
-/// Where each of the wanted names stands, if the names are the same.
+/// The position of each of the wanted names, if the names are the same.
 fn permutation(names: &[&str], wanted: &[CompactString]) -> Option<Vec<usize>> {
     if names.len() != wanted.len() {
         return None;
@@ -254,7 +254,7 @@ fn permutation(names: &[&str], wanted: &[CompactString]) -> Option<Vec<usize>> {
     wanted.iter().map(position).collect()
 }
 
-/// Letters that follow each other in the alphabet, such as x, y and z, have an order of their own.
+/// Whether the letters follow each other in the alphabet, as x, y and z do, which gives them an order of their own.
 fn follow_each_other(sorted: &[&str]) -> bool {
     sorted.iter().all(|name| name.len() == 1)
         && sorted
@@ -262,7 +262,7 @@ fn follow_each_other(sorted: &[&str]) -> bool {
             .all(|pair| pair[0].as_bytes()[0] + 1 == pair[1].as_bytes()[0])
 }
 
-/// Angle brackets write a vector as round ones do.
+/// Treats angle brackets as round ones, because both write a vector.
 fn bracket(bracket: Bracket) -> Bracket {
     if bracket == Bracket::Angle {
         Bracket::Round
@@ -275,7 +275,7 @@ fn is_tuple(open: Bracket, close: Bracket) -> bool {
     bracket(open) == Bracket::Round && bracket(close) == Bracket::Round
 }
 
-/// Words in a list may be a ranking: their order counts. Letters are choices.
+/// Whether a list holds words. It may be a ranking, so that its order counts; single letters are choices and do not.
 fn holds_words(items: &[Answer]) -> bool {
     items
         .iter()

@@ -1,4 +1,5 @@
-//! Sets of real numbers: intervals, unions, complements, inequalities in one variable, as one sorted list of intervals.
+//! Compares sets of real numbers. Intervals, unions, complements and inequalities in one variable all become one sorted
+//! list of intervals.
 
 use std::cmp::Ordering;
 
@@ -20,7 +21,7 @@ struct End {
     is_closed: bool,
 }
 
-/// From one end to another.
+/// All numbers from one end to another.
 #[derive(Clone, Debug)]
 struct Interval {
     from: End,
@@ -54,8 +55,8 @@ impl Comparison<'_> {
         is_same.then_some(Rule::Interval)
     }
 
-    /// The sets that a body may mean: conditions behind commas may hold together or each by itself. Where one of them
-    /// adds nothing to the others it is a second guess.
+    /// The sets that a body may mean, since conditions behind commas may hold together or each by itself. A condition
+    /// that adds nothing to the others is a second guess.
     fn readings(&mut self, body: &Body) -> Vec<Vec<Interval>> {
         let Body::List(conditions) = body else {
             return self.number_set(body).into_iter().collect();
@@ -88,7 +89,7 @@ impl Comparison<'_> {
                 .all(|(left, right)| self.same_end(&left.from, &right.from) && self.same_end(&left.to, &right.to))
     }
 
-    /// What conditions are on: the variable or the function of it, in canonical form.
+    /// The subject of the conditions: the variable, or the function of it, in canonical form.
     pub(super) fn variable(&mut self, body: &Body) -> Option<String> {
         match body {
             Body::Chain(sides, _) => {
@@ -168,7 +169,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What is in every piece; pieces are single intervals.
+    /// The intersection of all pieces, each of which is a single interval.
     fn intersection(&mut self, pieces: &[Answer]) -> Option<Vec<Interval>> {
         let mut common: Option<Interval> = None;
         for piece in pieces.iter().take(MAX_INTERVALS) {
@@ -312,7 +313,7 @@ impl Comparison<'_> {
         ))
     }
 
-    /// The intervals sorted, and those that overlap or touch joined.
+    /// Sorts the intervals and joins those that overlap or touch.
     fn merged(&mut self, mut intervals: Vec<Interval>) -> Option<Vec<Interval>> {
         // Insertion sort: there are few, and an order that cannot be decided ends it.
         for index in 1..intervals.len() {
@@ -332,7 +333,7 @@ impl Comparison<'_> {
         }
         let mut merged: Vec<Interval> = Vec::with_capacity(intervals.len());
         for interval in intervals {
-            // An interval that ends before it begins is empty, and nothing that one writes.
+            // An interval that ends before it begins is empty, and nobody writes one on purpose.
             let length = self.order(&interval.from.value, &interval.to.value)?;
             if length == Ordering::Greater
                 || length == Ordering::Equal && !(interval.from.is_closed && interval.to.is_closed)
@@ -357,7 +358,7 @@ impl Comparison<'_> {
         Some(merged)
     }
 
-    /// The order of two ends.
+    /// The order of two ends of intervals.
     fn order(&mut self, left: &Expression, right: &Expression) -> Option<Ordering> {
         match (infinity_sign(left), infinity_sign(right)) {
             (0, 0) => {}
@@ -397,7 +398,7 @@ pub(super) fn is_mixed(variable: Option<&String>) -> bool {
     variable.is_some_and(String::is_empty)
 }
 
-/// `(a, b]` is no tuple.
+/// Whether it is half open, as `(a, b]`, so that it can be no tuple.
 fn is_half_open(body: &Body) -> bool {
     matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
 }
@@ -430,7 +431,7 @@ fn infinity_sign(expression: &Expression) -> i8 {
     }
 }
 
-/// x from a·x + b = bound.
+/// Solves a·x + b = bound for x.
 fn solved(bound: &Expression, slope: &RBig, shift: &RBig) -> Expression {
     if *slope == RBig::ONE && shift.is_zero() {
         return bound.clone();

@@ -1,4 +1,5 @@
-//! Functions with kinks, such as |x - 1000|: equality at some points says nothing about the points beyond the kink.
+//! Functions with kinks, such as |x - 1000|. Equality at some points says nothing about the points beyond the kink, so
+//! that points on both sides must be tried.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use dashu_int::UBig;
 use super::relation::is_constant;
 use crate::expression::{Expression, Function};
 
-/// The variables of functions that are other ones beyond some point, and how far off that point may be.
+/// The variables of functions that change beyond some point, and how far off that point may be.
 #[derive(Debug, Default)]
 pub(super) struct Kinks {
     variables: BTreeSet<CompactString>,
@@ -52,12 +53,12 @@ impl Kinks {
         }
     }
 
-    /// Whether there are any.
+    /// Whether there are any kinks.
     pub(super) fn is_empty(&self) -> bool {
         self.variables.is_empty()
     }
 
-    /// Notes what occurs in the argument of such a function.
+    /// Notes the variables and numbers in the argument of such a function.
     fn add_argument(&mut self, expression: &Expression) {
         match expression {
             Expression::Number(value) => {
@@ -90,8 +91,8 @@ impl Kinks {
     }
 }
 
-/// The expression with functions of integers unknown: points say little about what is constant between integers, so
-/// that these are equal where their arguments are.
+/// The expression with functions of integers replaced by unknown ones, which are equal only where their arguments are.
+/// Points say little about functions that are constant between integers.
 pub(super) fn with_steps_unknown(expression: &Expression) -> Expression {
     mapped(expression, &|part| match part {
         Expression::Call(function, arguments) if arguments.iter().any(|argument| !is_constant(argument)) => {

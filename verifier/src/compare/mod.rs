@@ -1,5 +1,5 @@
-//! Decides whether an answer says what a ground truth says. What stands beside a value (a label, a unit, brackets) is
-//! held to the [`Conventions`] of the request; values are compared exactly.
+//! Decides whether an answer says the same as a ground truth. Values are compared exactly; the [`Conventions`] of the
+//! request decide about all that stands beside them, such as a label, a unit or brackets.
 
 mod collection;
 mod interval;
@@ -37,7 +37,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// For people.
+    /// The rule in words, for people.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Value => "equal in value",
@@ -52,13 +52,13 @@ impl Rule {
     }
 }
 
-/// What a comparison is held to, and what it may still cost.
+/// A comparison under way: its conventions and its budget.
 pub struct Comparison<'a> {
     /// The conventions of the request.
     pub conventions: &'a Conventions,
-    /// What is left of the step budget.
+    /// The rest of the step budget.
     pub steps: &'a mut Steps,
-    /// Whether something was beyond the limits and is therefore taken for different.
+    /// Whether something exceeded the limits, so that it counts as different.
     pub exceeded: bool,
 }
 
@@ -175,7 +175,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Two names that cannot stand for the same thing. Words describe, so they contradict nothing.
+    /// Whether two names cannot stand for the same thing. Words only describe, so that they contradict nothing.
     fn contradict(&mut self, named: &Label, wanted: &Label) -> bool {
         if named.spelled == wanted.spelled {
             return false;

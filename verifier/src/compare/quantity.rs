@@ -1,4 +1,4 @@
-//! Values with their units.
+//! Compares values with their units.
 
 use std::cmp::Ordering;
 
@@ -63,7 +63,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What balls say at points around zero and, if the functions have kinks, beyond these.
+    /// Decides by balls at points around zero and, if the functions have kinks, beyond these.
     fn evaluated_near_and_far(&mut self, left: &Expression, right: &Expression) -> Result<Decision, Stop> {
         let near = ball::decide(left, right, self.steps)?;
         let mut kinks = Kinks::default();
@@ -172,7 +172,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Words that count anything: they contradict no unit.
+/// Words that count anything, so that they contradict no unit.
 const COUNTS: [&str; 27] = [
     "way",
     "arrangement",
@@ -219,7 +219,7 @@ fn singular(word: &str) -> &str {
     word.strip_suffix('s').unwrap_or(word)
 }
 
-/// Whether a unit is only called `units`.
+/// Whether a unit has no other name than `units`.
 fn is_generic(dimensions: &[(&'static str, i32)]) -> bool {
     matches!(dimensions, [("unit", _)])
 }

@@ -1,4 +1,4 @@
-//! Equations, inequalities and chains of them.
+//! Compares equations, inequalities and chains of them.
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,7 @@ use crate::normal;
 use crate::parse::token::Relation;
 use crate::parse::{Answer, Body, Label, Quantity};
 
-/// Sides and what stands between them.
+/// The sides of a chain and the relations between them.
 type Chain<'c> = (&'c [Quantity], &'c [Relation]);
 
 impl Comparison<'_> {
@@ -19,7 +19,7 @@ impl Comparison<'_> {
         if relations.iter().any(|relation| !relation.is_equality()) {
             return false;
         }
-        // `1/3 ≈ 0.33`: what only approximates an exact value adds nothing.
+        // `1/3 ≈ 0.33`: a side that only approximates an exact value adds nothing.
         let approximation = relations.iter().position(|relation| *relation == Relation::Approximate);
         let exact = match approximation {
             Some(end) if is_constant(&sides[end].expression) => &sides[..=end],
@@ -103,7 +103,7 @@ impl Comparison<'_> {
         ball::proportional(left, right, self.steps).unwrap_or(Proportion::Undecided)
     }
 
-    /// Equations with a name alone on one side, `y = 2x + 3`, against equations in any form.
+    /// Compares an equation with a name alone on one side, as `y = 2x + 3`, with an equation of any form.
     pub(super) fn equations(&mut self, answer: &Answer, truth: &Answer) -> Option<Rule> {
         if !matches!(answer.body, Body::Chain(..)) && !matches!(truth.body, Body::Chain(..)) {
             return None;
@@ -124,7 +124,8 @@ impl Comparison<'_> {
         is_same.then_some(Rule::Relation)
     }
 
-    /// Names that differ: the same equation solved for another variable, or the same function of another letter.
+    /// Compares equations whose names differ: the same equation solved for another variable, or the same function of
+    /// another letter.
     pub(super) fn differently_labelled(
         &mut self,
         answer: &Answer,
@@ -178,7 +179,7 @@ fn equation(answer: &Answer) -> Option<Expression> {
     }
 }
 
-/// `y` and `f` for `f(x)`.
+/// Whether a name can stand for a call of a function: `y`, or `f`, for `f(x)`.
 fn is_graph_of(name: &Expression, function: &Expression) -> bool {
     let (Expression::Symbol(name), Expression::Call(Function::Named(function), arguments)) = (name, function) else {
         return false;
@@ -210,7 +211,7 @@ pub(super) fn is_constant(expression: &Expression) -> bool {
     }
 }
 
-/// `m + n`, as the answer to what `m + n` is.
+/// Whether it is a symbol or a sum of symbols, such as `m + n`: a side that only repeats the question.
 fn is_sum_of_symbols(expression: &Expression) -> bool {
     match expression {
         Expression::Sum(terms) => terms.iter().all(|term| matches!(term, Expression::Symbol(_))),

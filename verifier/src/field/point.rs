@@ -5,8 +5,8 @@ use std::hash::{Hash as _, Hasher as _};
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
-use super::modulus::{Modulus, Residue, is_prime};
 use crate::expression::{Constant, Expression, Function};
+use crate::modulus::{Modulus, Residue, is_prime};
 use crate::normal::{self, Atom, Content, Digest, Factor, Form};
 use crate::steps::{Steps, Stop};
 
@@ -41,7 +41,7 @@ impl Random {
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
     modulus: Modulus,
-    /// For the values of constants.
+    /// The random words for the values of constants.
     seed: u64,
 }
 
@@ -89,7 +89,7 @@ impl Field {
 pub(crate) enum NoValue {
     /// A divisor is zero here.
     Pole,
-    /// There is none anywhere, or it is not to be had.
+    /// There is no value anywhere, or it cannot be computed.
     Stop(Stop),
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Point<'a> {
     imaginary: Option<Residue>,
     pi: bool,
     euler: bool,
-    /// A part was met that was given a random value, though it is not independent of the others.
+    /// Whether a part got a random value although it is not independent of the others.
     pub(crate) opaque: bool,
 }
 
@@ -317,8 +317,8 @@ impl<'a> Point<'a> {
         Ok(Value { residue, size })
     }
 
-    /// The value of what has none in a field: that of its canonical form, whose opaque atoms get random values. Equality
-    /// of such values proves equality for whatever the atoms are.
+    /// The value of an expression that has none in a field: the value of its canonical form, whose opaque atoms get
+    /// random values. If such values are equal, the expressions are equal whatever the atoms are.
     fn by_form(&mut self, expression: &Expression, steps: &mut Steps) -> Result<Value, NoValue> {
         let form = normal::normalise(expression, steps)?;
         if form.is_infinite() {

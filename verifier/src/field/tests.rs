@@ -3,26 +3,7 @@ use dashu_ratio::RBig;
 use super::*;
 use crate::expression::Expression as E;
 use crate::expression::{Constant, Function};
-
-fn n(value: i64) -> E {
-    E::integer(value)
-}
-
-fn s(name: &str) -> E {
-    E::Symbol(name.into())
-}
-
-fn sum(parts: impl IntoIterator<Item = E>) -> E {
-    E::Sum(parts.into_iter().collect())
-}
-
-fn mul(parts: impl IntoIterator<Item = E>) -> E {
-    E::Product(parts.into_iter().collect())
-}
-
-fn pow(base: E, exponent: E) -> E {
-    E::Power(Box::new(base), Box::new(exponent))
-}
+use crate::testing::{mul, n, pow, s, sum};
 
 fn call(function: Function, arguments: impl IntoIterator<Item = E>) -> E {
     E::Call(function, arguments.into_iter().collect())

@@ -1,13 +1,14 @@
-//! What two forms say of each other.
+//! Decides by canonical forms: equality, proportion, and linear functions.
 
 use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
-use super::arithmetic::{collect, multiply_terms, power_of_term};
+use super::arithmetic::{collect, multiply_terms};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Factor, Form, Monomial, Term};
 use super::numbers;
+use super::product::power_of_term;
 use crate::equality::Decision;
 use crate::expression::Function;
 use crate::steps::{Steps, Stop};
@@ -116,7 +117,7 @@ struct Constants {
     euler: bool,
     logarithm: Option<u64>,
     many_logarithms: bool,
-    /// There are products or powers of π and logarithms.
+    /// Whether there are products or powers of π and logarithms.
     products: bool,
 }
 

@@ -1,5 +1,5 @@
-//! A quick digest by which compounds are told apart and sorted. It is the same in every process, so that printed forms
-//! are; equality never rests on it.
+//! A quick digest that tells compounds apart and sorts them. It is the same in every process, so that printed forms are
+//! too. Equality never rests on it.
 
 use std::hash::Hasher;
 

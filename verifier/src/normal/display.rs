@@ -26,7 +26,7 @@ impl Display for Form {
     }
 }
 
-/// Without its sign.
+/// Writes a term without its sign.
 fn write_term(term: &Term, formatter: &mut Formatter<'_>) -> fmt::Result {
     let coefficient = numbers::absolute(&term.coefficient);
     if term.monomial.is_one() {

@@ -18,7 +18,7 @@ use crate::steps::Stop;
 /// memory, and comparing walks the tree.
 const MAX_WEIGHT: u32 = 8192;
 
-/// What the empty sum is.
+/// The number that the empty sum is.
 static ZERO: RBig = RBig::ZERO;
 
 /// An expression in canonical form: the sum of terms with different monomials, sorted; none of them is zero.
@@ -48,7 +48,7 @@ pub(crate) struct Factor {
     pub(crate) exponent: Exponent,
 }
 
-/// What a form does not look inside of.
+/// The parts that a form does not look into.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Atom {
     /// A prime; its exponent is between 0 and 1, as whole powers are part of the coefficient.
@@ -77,7 +77,7 @@ pub(crate) struct Compound {
     pub(crate) content: Content,
 }
 
-/// What a compound is made of.
+/// The content of a compound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Content {
     /// A base to an exponent that holds a symbol or an irrational number. The exponent has no coefficient: that is the
@@ -321,6 +321,12 @@ impl Form {
             [term] => matches!(term.monomial.factors.as_slice(), [factor] if factor.atom == Atom::Infinity),
             _ => false,
         }
+    }
+
+    /// Whether it is made of rational numbers, radicals and i only.
+    pub(crate) fn is_algebraic(&self) -> bool {
+        let mut factors = self.terms.iter().flat_map(|term| &term.monomial.factors);
+        factors.all(|factor| matches!(factor.atom, Atom::Prime(_) | Atom::Imaginary))
     }
 
     /// Whether a form that looks different may be equal to it.

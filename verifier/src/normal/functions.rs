@@ -3,11 +3,11 @@
 use dashu_ratio::RBig;
 use smallvec::SmallVec;
 
-use super::arithmetic::{self, add, multiply, subtract};
+use super::arithmetic::{add, multiply, subtract};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Form, Monomial, Term};
 use super::trigonometry::call;
-use super::{integers, inverse, logarithm, numbers, power, trigonometry};
+use super::{integers, inverse, logarithm, numbers, power, product, trigonometry};
 use crate::expression::Function;
 use crate::steps::{Steps, Stop};
 
@@ -55,7 +55,7 @@ fn opaque(function: &Function, arguments: SmallVec<[Form; 1]>) -> Result<Form, S
     Content::Call(function.clone(), arguments).into_atom().map(Form::atom)
 }
 
-/// By powers of e.
+/// Hyperbolic functions, written with powers of e.
 fn hyperbolic(function: &Function, argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
     let euler = Form::atom(Atom::Euler);
     let grown = power::power(&euler, argument, steps)?;
@@ -67,7 +67,7 @@ fn hyperbolic(function: &Function, argument: &Form, steps: &mut Steps) -> Result
         _ => {
             let above = subtract(grown.clone(), shrunk.clone(), steps)?;
             let below = add(grown, shrunk, steps)?;
-            arithmetic::product(vec![arithmetic::power(&below, -1, steps)?, above], steps)
+            product::product(vec![product::power(&below, -1, steps)?, above], steps)
         }
     }
 }
@@ -111,10 +111,10 @@ fn absolute(argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
         }
         return Ok(result);
     }
-    if inverse::is_algebraic(argument) && holds_imaginary(argument) {
+    if argument.is_algebraic() && holds_imaginary(argument) {
         let (real, imaginary) = split_complex(argument);
-        let real = arithmetic::power(&real, 2, steps)?;
-        let imaginary = arithmetic::power(&imaginary, 2, steps)?;
+        let real = product::power(&real, 2, steps)?;
+        let imaginary = product::power(&imaginary, 2, steps)?;
         return power::rational_power(&add(real, imaginary, steps)?, &numbers::ratio(1, 2), steps);
     }
     let mut content = inverse::rational_content(argument, steps)?;
@@ -197,7 +197,7 @@ fn factorial(argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
             for offset in 1..=shift {
                 factors.push(add(unshifted.clone(), Form::integer(offset), steps)?);
             }
-            arithmetic::product(factors, steps)
+            product::product(factors, steps)
         }
         // (n - k)! = n! / (n·(n - 1)···(n - k + 1)).
         Some(shift) if (-MAX_FALLING..0).contains(&shift) => {
@@ -207,7 +207,7 @@ fn factorial(argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
                 let factor = subtract(unshifted.clone(), Form::integer(offset), steps)?;
                 factors.push(power::rational_power(&factor, &RBig::from(-1), steps)?);
             }
-            arithmetic::product(factors, steps)
+            product::product(factors, steps)
         }
         _ => call(Function::Factorial, argument.clone()),
     }
@@ -227,7 +227,7 @@ fn binomial(above: &Form, below: &Form, steps: &mut Steps) -> Result<Form, Stop>
                 let factor = subtract(above.clone(), Form::integer(index), steps)?;
                 factors.push(inverse::divide_by_number(&factor, &RBig::from(index + 1), steps)?);
             }
-            arithmetic::product(factors, steps)
+            product::product(factors, steps)
         }
         _ => opaque(&Function::Binomial, SmallVec::from_iter([above.clone(), below.clone()])),
     }

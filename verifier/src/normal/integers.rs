@@ -123,7 +123,7 @@ pub(crate) fn least_common_multiple(values: &[&RBig], steps: &mut Steps) -> Resu
     Ok(Some(numbers::from_natural(multiple)))
 }
 
-/// With zero as the divisor of nothing; the library has no value for two zeros.
+/// The greatest common divisor, which is zero for two zeros; the library has no value for these.
 fn common_divisor(left: UBig, right: UBig, steps: &mut Steps) -> Result<UBig, Stop> {
     steps.spend_on_bits(left.bit_len(), right.bit_len())?;
     if left == UBig::ZERO {

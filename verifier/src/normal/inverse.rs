@@ -1,10 +1,10 @@
-//! What division needs: the content of a sum, and conjugates that take radicals out of denominators.
+//! Helps to divide by sums: takes the content out of a sum, and radicals out of denominators by conjugates.
 
 use dashu_base::Gcd as _;
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
-use super::arithmetic::{multiply, multiply_terms, settle};
+use super::arithmetic::{collect, multiply, multiply_terms, settle};
 use super::exponent::Exponent;
 use super::form::{Atom, Factor, Form, Monomial, Term};
 use super::numbers;
@@ -12,12 +12,6 @@ use crate::steps::{Steps, Stop};
 
 /// Most square roots, i included, that are taken out of one denominator: each doubles the number of terms at worst.
 const MAX_RADICALS: usize = 5;
-
-/// Whether a form is made of rational numbers, radicals and i only.
-pub(crate) fn is_algebraic(form: &Form) -> bool {
-    let mut factors = form.terms.iter().flat_map(|term| &term.monomial.factors);
-    factors.all(|factor| matches!(factor.atom, Atom::Prime(_) | Atom::Imaginary))
-}
 
 /// The largest rational number by which all coefficients can be divided so that they are integers without a common
 /// divisor.
@@ -88,7 +82,7 @@ pub(crate) fn split_content(sum: &Form, steps: &mut Steps) -> Result<(Term, Form
         product.loose |= holds_whole_base(&product.term);
         terms.extend(settle(product, steps)?.terms);
     }
-    let primitive = super::arithmetic::collect(terms, steps)?;
+    let primitive = collect(terms, steps)?;
     // Dividing may have changed which term is the first.
     if primitive
         .terms

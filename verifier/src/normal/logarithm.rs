@@ -1,10 +1,11 @@
-//! Logarithms, by those of primes.
+//! Logarithms, written with the logarithms of primes.
 
 use dashu_ratio::RBig;
 
-use super::arithmetic::{add, multiply, power};
+use super::arithmetic::{add, multiply};
 use super::exponent::Exponent;
 use super::form::{Atom, Form, Monomial, Term};
+use super::product::{self, power};
 use super::trigonometry::{call, multiple_of_pi};
 use super::{inverse, numbers, radical};
 use crate::expression::Function;
@@ -97,5 +98,5 @@ pub(crate) fn to_base(argument: &Form, base: &Form, steps: &mut Steps) -> Result
     let above = natural(argument, steps)?;
     let below = natural(base, steps)?;
     let inverse = power(&below, -1, steps)?;
-    super::arithmetic::product(vec![inverse, above], steps)
+    product::product(vec![inverse, above], steps)
 }

@@ -29,6 +29,7 @@ mod logarithm;
 mod numbers;
 mod power;
 mod primes;
+mod product;
 mod radical;
 mod roots;
 mod trigonometry;
@@ -166,7 +167,7 @@ fn normalise_product(parts: &[Expression], steps: &mut Steps) -> Result<Form, St
         return Ok(form);
     }
     others.push(form);
-    arithmetic::product(others, steps)
+    product::product(others, steps)
 }
 
 impl Form {

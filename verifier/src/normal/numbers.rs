@@ -1,4 +1,4 @@
-//! Exact arithmetic on rational numbers that is charged for, and bounded in the bits of its results.
+//! Exact arithmetic on rational numbers. Every operation is charged, and the bits of its result are bounded.
 
 use std::cmp::Ordering;
 
@@ -132,7 +132,7 @@ fn charge(left: &RBig, right: &RBig, steps: &mut Steps) -> Result<(), Stop> {
     if left_bits <= SMALL_BITS && right_bits <= SMALL_BITS {
         return Ok(());
     }
-    // Up to two divisors, and products across.
+    // With fractions an operation takes up to two greatest common divisors and two products.
     for _ in 0..if left.is_int() && right.is_int() { 1 } else { 4 } {
         steps.spend_on_bits(left_bits, right_bits)?;
     }

@@ -5,7 +5,7 @@ use dashu_ratio::RBig;
 use super::arithmetic::{self, multiply, multiply_terms};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Factor, Form, Monomial, Term};
-use super::{inverse, numbers, radical};
+use super::{inverse, numbers, product, radical, trigonometry};
 use crate::steps::{Steps, Stop};
 
 /// A base to an exponent.
@@ -31,14 +31,14 @@ pub(crate) fn power(base: &Form, exponent: &Form, steps: &mut Steps) -> Result<F
             symbolic_power(base, term, steps)?
         });
     }
-    arithmetic::product(factors, steps)
+    product::product(factors, steps)
 }
 
 /// A base to a rational power.
 pub(crate) fn rational_power(base: &Form, exponent: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
     if exponent.is_int() {
         return match numbers::to_i64(exponent) {
-            Some(integer) => arithmetic::power(base, integer, steps),
+            Some(integer) => product::power(base, integer, steps),
             None => huge_power(base, exponent),
         };
     }
@@ -72,8 +72,8 @@ fn huge_power(base: &Form, exponent: &RBig) -> Result<Form, Stop> {
     }
 }
 
-/// Splits off the factors that are positive whatever the symbols are: a power of the product is the product of theirs
-/// with the power of the rest.
+/// Splits off the factors that are positive whatever the symbols are. The power of the whole is the product of their
+/// powers and the power of the rest.
 fn split_positive(term: &Term) -> (Monomial, Monomial) {
     let (positive, rest) = term
         .monomial
@@ -103,12 +103,12 @@ fn fractional_power_of_term(term: &Term, exponent: Exponent, steps: &mut Steps) 
             Ok(if odd { result.negated() } else { result })
         }
         [] => {
-            let root = radical::unit_root(&exponent.to_rational(), steps)?;
+            let root = trigonometry::unit_root(&exponent.to_rational(), steps)?;
             multiply(&result, &root, steps)
         }
         [factor] if factor.atom == Atom::Imaginary => {
             let quarter = Exponent::new(if negative { -1 } else { 1 }, 2)?;
-            let root = radical::unit_root(&quarter.times(exponent)?.to_rational(), steps)?;
+            let root = trigonometry::unit_root(&quarter.times(exponent)?.to_rational(), steps)?;
             multiply(&result, &root, steps)
         }
         [factor] if !negative && power_of_power_joins(factor, exponent)? => {
@@ -172,7 +172,7 @@ fn symbolic_power(base: &Form, exponent: &Term, steps: &mut Steps) -> Result<For
             factors.push(exponential(atom, Exponent::ONE, exponent, steps)?);
         }
     }
-    arithmetic::product(factors, steps)
+    product::product(factors, steps)
 }
 
 /// A positive rational number to an exponent that is not one.
@@ -226,13 +226,13 @@ fn exponential(atom: Atom, count: Exponent, exponent: &Term, steps: &mut Steps) 
         }
         if let (Atom::Euler, Some(half_turns)) = (&atom, half_turns(&monomial)) {
             let half_turns = numbers::multiply(&half_turns, &coefficient.to_rational(), steps)?;
-            return radical::unit_root(&half_turns, steps);
+            return trigonometry::unit_root(&half_turns, steps);
         }
     }
     raised(atom, monomial, coefficient, steps)
 }
 
-/// One, if the monomial is iπ.
+/// Returns one if the monomial is iπ.
 fn half_turns(monomial: &Monomial) -> Option<RBig> {
     match monomial.factors.as_slice() {
         [first, second] => {

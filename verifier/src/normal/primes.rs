@@ -1,11 +1,11 @@
-//! Factors of the numbers under radicals and in logarithms.
+//! Factors the numbers under radicals and in logarithms.
 
 use dashu_base::BitTest as _;
 use dashu_int::UBig;
 use smallvec::SmallVec;
 
 use super::roots::exact_root;
-use crate::field::modulus::is_prime;
+use crate::modulus::is_prime;
 use crate::steps::{Steps, Stop};
 
 /// Trial division goes up to this number.
@@ -93,7 +93,7 @@ pub(crate) fn factor(value: &UBig, steps: &mut Steps) -> Result<Factors, Stop> {
 /// Finishes with a number without factors below the trial bound.
 fn factor_rest(rest: UBig, mut factors: Factors, steps: &mut Steps) -> Result<Factors, Stop> {
     let (root, power) = perfect_power(rest, steps)?;
-    // For the test of primality.
+    // These steps pay for the test of primality.
     steps.spend(200)?;
     match u64::try_from(&root) {
         Ok(small) if is_prime(small) => factors.primes.push((small, power)),

@@ -1,4 +1,4 @@
-//! Powers of rational numbers with fractional exponents, and roots of unity.
+//! Powers of rational numbers with fractional exponents.
 
 use dashu_ratio::RBig;
 use smallvec::SmallVec;
@@ -6,14 +6,14 @@ use smallvec::SmallVec;
 use super::arithmetic::{multiply_terms, push_power};
 use super::exponent::Exponent;
 use super::form::{Atom, Factor, Form, Monomial, Term};
+use super::numbers;
 use super::primes::{self, Factors};
-use super::{arithmetic, numbers, trigonometry};
 use crate::steps::{Steps, Stop};
 
-/// The prime factors of a positive rational number, with what could not be factored.
+/// The prime factors of a positive rational number, and the parts that could not be factored.
 pub(crate) struct Factored {
     pub(crate) powers: SmallVec<[(Atom, i64); 4]>,
-    /// No factor of it is known; its logarithm and its roots are opaque.
+    /// Parts of which no factor is known; their logarithms and roots are opaque.
     pub(crate) rests: SmallVec<[(RBig, i64); 1]>,
 }
 
@@ -71,12 +71,4 @@ pub(crate) fn power(base: &RBig, exponent: Exponent, steps: &mut Steps) -> Resul
         }
     }
     Ok(result)
-}
-
-/// e^(iπ·turns), where a turn of 1 is half a circle.
-pub(crate) fn unit_root(half_turns: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
-    let real = trigonometry::cosine_of_half_turns(half_turns, steps)?;
-    let imaginary = trigonometry::sine_of_half_turns(half_turns, steps)?;
-    let imaginary = arithmetic::multiply(&Form::atom(Atom::Imaginary), &imaginary, steps)?;
-    arithmetic::add(real, imaginary, steps)
 }

@@ -3,15 +3,16 @@
 use dashu_base::{BitTest as _, SquareRoot as _};
 use dashu_int::UBig;
 
-use crate::field::modulus::{Modulus, is_prime};
+use crate::modulus::{Modulus, is_prime};
 use crate::steps::{Steps, Stop};
 
-/// Up to so many bits the root is drawn at once: the search for it costs less than the tests that may spare it.
+/// Up to so many bits the root is computed at once, because that costs less than the tests that may spare it.
 const SMALL_BITS: usize = 192;
 
 /// The root of a natural number, if it is natural; the degree is not zero.
 ///
-/// Residues are tried first, as they cost less than a root: modulo a prime q that is 1 modulo the degree, only one number in so many is a power of that degree.
+/// Residues are tried first, as they cost less than a root: modulo a prime q that is 1 modulo the degree, only one
+/// number in so many is a power of that degree.
 ///
 /// # Errors
 /// [`Stop::OutOfSteps`].
@@ -56,7 +57,7 @@ fn whole_root(value: &UBig, degree: usize) -> UBig {
     }
 }
 
-/// Whether nothing speaks against a number's being a power of this degree.
+/// Whether a number passes all tests that a power of this degree passes.
 fn may_be_power(value: &UBig, degree: u64, steps: &mut Steps) -> Result<bool, Stop> {
     let words = value.bit_len() as u64 / 64 + 1;
     // So many tests that fewer than one in a million others passes.

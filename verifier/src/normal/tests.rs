@@ -3,31 +3,12 @@ use dashu_ratio::RBig;
 use super::*;
 use crate::equality::Decision::{self, Different, Equal, Undecided};
 use crate::expression::Function;
+use crate::testing::{mul, n, pow, s, sum};
 
 use Expression as E;
 
-fn n(value: i64) -> E {
-    E::integer(value)
-}
-
 fn q(numerator: i64, denominator: u64) -> E {
     E::Number(numbers::ratio(numerator, denominator))
-}
-
-fn s(name: &str) -> E {
-    E::Symbol(name.into())
-}
-
-fn sum(parts: impl IntoIterator<Item = E>) -> E {
-    E::Sum(parts.into_iter().collect())
-}
-
-fn mul(parts: impl IntoIterator<Item = E>) -> E {
-    E::Product(parts.into_iter().collect())
-}
-
-fn pow(base: E, exponent: E) -> E {
-    E::Power(Box::new(base), Box::new(exponent))
 }
 
 fn root(value: E) -> E {

@@ -3,14 +3,15 @@
 use dashu_ratio::RBig;
 use smallvec::smallvec;
 
-use super::arithmetic::{add, multiply, power};
+use super::arithmetic::{add, multiply};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Factor, Form, Monomial, Term};
+use super::product::power;
 use super::{numbers, radical};
 use crate::expression::Function;
 use crate::steps::{Steps, Stop};
 
-/// Which of the two.
+/// The sine or the cosine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wave {
     Sine,
@@ -46,6 +47,14 @@ pub(crate) fn cosine_of_half_turns(half_turns: &RBig, steps: &mut Steps) -> Resu
     sine_of_half_turns(&numbers::add(half_turns, &numbers::ratio(1, 2), steps)?, steps)
 }
 
+/// e^(iπ·turns), where a turn of 1 is half a circle.
+pub(crate) fn unit_root(half_turns: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
+    let real = cosine_of_half_turns(half_turns, steps)?;
+    let imaginary = sine_of_half_turns(half_turns, steps)?;
+    let imaginary = multiply(&Form::atom(Atom::Imaginary), &imaginary, steps)?;
+    add(real, imaginary, steps)
+}
+
 fn modulo_two(value: &RBig, steps: &mut Steps) -> Result<RBig, Stop> {
     let bits = numbers::bits(value);
     steps.spend_on_bits(bits, bits)?;
@@ -54,7 +63,7 @@ fn modulo_two(value: &RBig, steps: &mut Steps) -> Result<RBig, Stop> {
     Ok(value - RBig::from(turns) * two)
 }
 
-/// For 0 to 1/2. What has no simple value is brought into the first octant.
+/// The sine of an angle from 0 to 1/2. If it has no simple value, the angle is brought into the first octant.
 fn sine_in_first_quadrant(half_turns: &RBig, steps: &mut Steps) -> Result<Form, Stop> {
     let numerator = numbers::to_i64(&RBig::from(half_turns.numerator().clone()));
     let denominator = u64::try_from(half_turns.denominator()).ok();

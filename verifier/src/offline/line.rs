@@ -16,8 +16,8 @@ use crate::grade::grade;
 use crate::options::Options;
 use crate::request::check_ground_truths;
 
-/// A line as it is read: what it says of other fields is skipped. The values keep their spelling, so that an id comes
-/// back as it was and a ground truth `0.10` is not 0.1.
+/// A line as it is read; other fields are skipped. The values keep their spelling, so that an id comes back as it was
+/// and a ground truth `0.10` is not 0.1.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -28,7 +28,7 @@ struct Fields<'a> {
     ground_truth: Option<&'a RawValue>,
 }
 
-/// A field that is there, `null` included.
+/// Reads a field that is there, even if it is `null`.
 fn present<'de: 'a, 'a, Source: Deserializer<'de>>(source: Source) -> Result<Option<&'a RawValue>, Source::Error> {
     <&RawValue>::deserialize(source).map(Some)
 }
@@ -38,7 +38,7 @@ fn present<'de: 'a, 'a, Source: Deserializer<'de>>(source: Source) -> Result<Opt
 pub(super) enum BadLine {
     /// It is no JSON object.
     Json(String),
-    /// A field is missing or is what it may not be.
+    /// A field is missing or has a value that it may not have.
     Field(InvalidSetting),
 }
 
@@ -50,19 +50,20 @@ impl fmt::Display for BadLine {
                 "no JSON object with \"id\", \"response\" and \"ground_truth\": {problem}"
             ),
             Self::Field(error) => {
-                let InvalidSetting { field, value, allowed } = error;
-                write!(formatter, "field \"{field}\" is {value}; allowed: {allowed}")
+                let InvalidSetting { field, value, reason } = error;
+                let value = value.as_deref().unwrap_or("refused");
+                write!(formatter, "field \"{field}\" is {value}; {reason}")
             }
         }
     }
 }
 
-/// What lines came to.
+/// How many lines were graded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// All of them.
+    /// All lines.
     pub(super) lines: u64,
-    /// The right ones.
+    /// Those whose answer was right.
     pub(super) correct: u64,
 }
 
@@ -132,7 +133,7 @@ impl Grader {
     }
 
     fn explained(&self, response: &str, ground_truths: &[String], verdict: &Verdict) -> Explained {
-        // As for the verdict: a panic is a fault of this line only.
+        // As with the verdict, a panic is a fault of this line only.
         let explained = catch_unwind(AssertUnwindSafe(|| explain(response, ground_truths, &self.options))).ok();
         Explained {
             rule: verdict.detail.clone(),
@@ -165,11 +166,11 @@ fn read_line(line: &[u8]) -> Result<(&RawValue, String, Vec<String>), BadLine> {
 
 const RESPONSE: &str = "a string";
 const GROUND_TRUTH: &str = "a string, a number, or a list of strings and numbers";
-/// Of a value that is refused, the characters that are shown.
+/// The number of characters that an error shows of a refused value.
 const SHOWN_CHARS: usize = 60;
 
 fn required<'a>(name: &str, value: Option<&'a RawValue>, allowed: &str) -> Result<&'a RawValue, BadLine> {
-    value.ok_or_else(|| BadLine::Field(InvalidSetting::missing(name, allowed)))
+    value.ok_or_else(|| BadLine::Field(InvalidSetting::missing(name, format!("it must be {allowed}"))))
 }
 
 fn bad_field(name: &str, value: &RawValue, allowed: &str) -> BadLine {
@@ -180,8 +181,8 @@ fn bad_field(name: &str, value: &RawValue, allowed: &str) -> BadLine {
     };
     BadLine::Field(InvalidSetting {
         field: name.to_owned(),
-        value: shown,
-        allowed: allowed.to_owned(),
+        value: Some(shown),
+        reason: format!("it must be {allowed}"),
     })
 }
 
@@ -189,7 +190,7 @@ fn read_string(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// One ground truth or a list of them; of a number the digits as they stand.
+/// Reads one ground truth or a list of them; a number keeps the digits as they are written.
 fn read_ground_truths(value: &RawValue) -> Option<Vec<String>> {
     if value.get().starts_with('[') {
         let values: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;

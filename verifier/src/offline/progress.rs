@@ -25,7 +25,7 @@ impl Progress {
         }
     }
 
-    /// More lines were written.
+    /// Counts lines that were written.
     pub(super) fn add(&mut self, tally: &Tally) {
         self.total.add(tally);
         if let Some(bar) = &self.bar {
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the line as it stands.
+    /// Ends the progress line and leaves it on the screen.
     pub(super) fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.abandon();

@@ -1,4 +1,4 @@
-//! What a whole answer says.
+//! A whole answer, read: its structure and what is known about how it was written.
 
 use std::cell::OnceCell;
 
@@ -14,13 +14,13 @@ use crate::steps::Stop;
 /// An answer, or a part of one.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// What it was equated with, or a member of.
+    /// The name that it was equated with, or that is said to be its member.
     pub label: Option<Label>,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
-/// What an answer says.
+/// The content of an answer.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// A number or an expression, perhaps with a unit.
@@ -52,24 +52,24 @@ pub enum Body {
 pub struct Quantity {
     /// Its value.
     pub expression: Expression,
-    /// What it was measured in.
+    /// Its unit.
     pub unit: Option<Unit>,
     /// How a number was written.
     pub literal: Literal,
     /// Its spelling where it might be a word: letters only.
     pub spelled: Option<CompactString>,
-    /// Its canonical form, once it was needed.
+    /// Its canonical form, computed when it is first needed.
     pub(crate) form: OnceCell<Box<Result<Form, Stop>>>,
 }
 
 /// How a number was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Literal {
-    /// With so many digits after the point.
+    /// As a decimal with so many digits after the point.
     Decimal(u32),
-    /// As a fraction of two integers that is in lowest terms, or is not.
+    /// As a fraction of two integers.
     Fraction {
-        /// Whether it is.
+        /// Whether it is in lowest terms.
         is_reduced: bool,
     },
     /// In any other way.
@@ -115,7 +115,7 @@ pub struct Choice {
     pub is_text: bool,
 }
 
-/// Why nothing can be made of a text.
+/// Why a text cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// It is blank or punctuation.

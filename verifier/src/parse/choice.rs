@@ -50,8 +50,8 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
     }
 }
 
-/// What follows a letter may repeat the text of the choice, but not go on as mathematics, name another choice, or take
-/// this one back.
+/// Whether the text after a letter may follow a choice. It may repeat the text of the choice, but not go on as
+/// mathematics, name another choice, or take this one back.
 fn repeats_choice(rest: &[Token<'_>]) -> bool {
     let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
     let names_another = rest.iter().any(|token| {

@@ -1,4 +1,4 @@
-//! LaTeX commands: fonts, dress, spaces, and where their arguments end.
+//! LaTeX commands: which are fonts, which only dress, which are spaces, and where their arguments end.
 
 use compact_str::CompactString;
 
@@ -19,7 +19,7 @@ pub(super) const TEXT_FONTS: [&str; 10] = [
     "operatorname",
 ];
 
-/// Fonts that letters are variables in.
+/// Fonts in which letters are variables.
 pub(super) const VARIABLE_FONTS: [&str; 10] = [
     "mathbf",
     "mathit",
@@ -33,7 +33,7 @@ pub(super) const VARIABLE_FONTS: [&str; 10] = [
     "mathnormal",
 ];
 
-/// Commands that leave nothing.
+/// Commands that leave no token.
 pub(super) const DRESS: [&str; 47] = [
     "left",
     "right",

@@ -1,8 +1,8 @@
-//! What encloses a whole answer and says nothing: spaces, dollar signs, braces, boxes, fonts, a final full stop.
+//! Takes off what encloses a whole answer and says nothing: spaces, dollar signs, braces, boxes, fonts, a full stop.
 
 use crate::limits::MAX_NESTING;
 
-/// Commands whose one argument is what they stand for.
+/// Commands that stand for their one argument.
 const WRAPPERS: [&str; 13] = [
     "boxed",
     "fbox",
@@ -19,7 +19,7 @@ const WRAPPERS: [&str; 13] = [
     "ensuremath",
 ];
 
-/// What is left of an answer, and whether it was set as text.
+/// The rest of an answer, and whether it was set as text.
 pub(super) fn undress(raw: &str) -> (&str, bool) {
     let mut text = raw;
     let mut is_text = false;

@@ -1,4 +1,4 @@
-//! Tokens to one expression tree: precedence, implicit products, mixed numbers, functions without brackets.
+//! Reads tokens as one expression tree: precedence, implicit products, mixed numbers, functions without brackets.
 
 use dashu_ratio::RBig;
 
@@ -9,7 +9,7 @@ use crate::limits::MAX_NESTING;
 /// Why tokens are no expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoExpression {
-    /// They are something else, or nonsense.
+    /// They are no expression, or nonsense.
     NotMathematics,
     /// They nest deeper than the limits allow.
     TooDeep,
@@ -18,7 +18,7 @@ pub(super) enum NoExpression {
 /// Reads all tokens as one expression.
 ///
 /// # Errors
-/// If they are none.
+/// If they are no expression.
 pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpression> {
     let mut parser = Parser {
         tokens,
@@ -33,12 +33,12 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
     Ok(parsed)
 }
 
-/// Where the reading stands.
+/// The tokens and how far they are read.
 pub(super) struct Parser<'t, 'a> {
     pub(super) tokens: &'t [Token<'a>],
     pub(super) position: usize,
     pub(super) depth: usize,
-    /// `|` that opened and have not closed: one at the place of an operator closes.
+    /// How many `|` have opened and not closed; one at the place of an operator closes.
     pub(super) open_bars: usize,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Parser<'_, 'a> {
         } else {
             Expression::Sum(terms)
         };
-        // `{a \over b}`: the command takes what its group holds on either side.
+        // `{a \over b}`: the command takes all that its group holds on either side.
         if self.depth < MAX_NESTING && self.take(&Kind::Over) {
             self.depth += 1;
             let denominator = self.sum()?;
@@ -300,7 +300,7 @@ pub(super) fn starts_factor(kind: &Kind<'_>, open_bars: usize) -> bool {
     }
 }
 
-/// A quotient; of two numbers at once.
+/// A quotient; that of two numbers is computed at once.
 pub(super) fn quotient(numerator: Expression, denominator: Expression) -> Expression {
     match (numerator, denominator) {
         (Expression::Number(numerator), Expression::Number(denominator)) if !denominator.is_zero() => {

@@ -1,4 +1,4 @@
-//! What an answer is equated with: `x =`, `f(x) =`, `(x, y) =`, `\angle ABC =`, `\text{Area} =`.
+//! The name that an answer is equated with: `x =`, `f(x) =`, `(x, y) =`, `\angle ABC =`, `\text{Area} =`.
 
 use compact_str::CompactString;
 
@@ -10,11 +10,11 @@ use crate::expression::{Expression, Function};
 /// A name on the left of an equals sign.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
-    /// In one spelling.
+    /// The name in one spelling.
     pub spelled: CompactString,
-    /// As an expression, where it is one: `y` in `y = 2x + 3`.
+    /// The name as an expression, if it is one: `y` in `y = 2x + 3`.
     pub expression: Option<Expression>,
-    /// The names of a tuple of them: `x` and `y` in `(x, y) = (1, 2)`.
+    /// The names of a tuple of names: `x` and `y` in `(x, y) = (1, 2)`.
     pub names: Vec<CompactString>,
 }
 
@@ -64,7 +64,7 @@ fn tuple_of_names(tokens: &[Token<'_>]) -> Vec<CompactString> {
     if names.len() > 1 { names } else { Vec::new() }
 }
 
-/// Longest name in tokens; a longer left side is a calculation.
+/// Longest name in tokens. A longer left side is a calculation.
 const MAX_NAME_TOKENS: usize = 24;
 
 fn is_name(tokens: &[Token<'_>]) -> bool {

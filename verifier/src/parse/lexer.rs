@@ -1,4 +1,5 @@
-//! LaTeX and plain text to tokens. What only dresses an answer (sizes, fonts, spaces, dollar signs) leaves no token.
+//! Cuts LaTeX and plain text into tokens. Whatever only dresses an answer (sizes, fonts, spaces, dollar signs) leaves
+//! no token.
 
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
@@ -27,7 +28,7 @@ pub enum Commas {
 /// The tokens of a text.
 #[derive(Debug)]
 pub struct Lexed<'a> {
-    /// In order.
+    /// The tokens in order.
     pub tokens: Vec<Token<'a>>,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
@@ -68,7 +69,7 @@ struct Lexer<'a> {
     bracket_depth: u32,
     /// Arguments that the last command still waits for: each takes one digit only, as `\frac12` does.
     arguments: u8,
-    /// The same for what stands around the open groups.
+    /// The same count for each of the open groups around.
     outer_arguments: Vec<u8>,
     /// Bits of all numerals so far.
     numeral_bits: usize,
@@ -153,7 +154,7 @@ impl<'a> Lexer<'a> {
             return &rest[length..];
         }
         let follows_number = matches!(self.last(), Some(Kind::Number(..)));
-        // `12cm`; most other letters directly behind a number are variables.
+        // `12cm` is a unit; most other letters directly behind a number are variables.
         let is_unit = self.spaced && unit::is_unit_word(run) || matches!(run, "cm" | "km" | "kg" | "mph");
         if length > 1 && follows_number && is_unit {
             self.push_argument(Kind::Word(run), run);
@@ -192,7 +193,7 @@ impl<'a> Lexer<'a> {
         &rest[length..]
     }
 
-    /// Pushes what a name stands for.
+    /// Pushes the tokens that a name stands for.
     fn named(&mut self, kind: Kind<'a>, source: &'a str) {
         match kind {
             Kind::Open(_) | Kind::Close(_) => self.bracket(kind, source),
@@ -335,7 +336,7 @@ impl<'a> Lexer<'a> {
         &rest[length..]
     }
 
-    /// Small digits, high or low, as an exponent or a subscript.
+    /// Reads small digits, high or low, as an exponent or a subscript.
     fn raised(&mut self, rest: &'a str, sign: Kind<'a>, digit_of: fn(char) -> Option<char>) -> &'a str {
         let end = rest.find(|next| digit_of(next).is_none()).unwrap_or(rest.len());
         let source = &rest[..end];
@@ -473,7 +474,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// Most bits of all numerals together: `1e4000` asks for many in few characters.
+/// Most bits of all numerals together, because `1e4000` asks for many in few characters.
 const MAX_NUMERAL_BITS: usize = 4 * MAX_BITS;
 
 /// Longest run of letters that is read as a product of variables.

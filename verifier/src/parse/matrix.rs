@@ -7,7 +7,7 @@ use crate::expression::Expression;
 /// The entries, row by row; every row has the same length.
 pub(super) type Rows = Vec<Vec<Expression>>;
 
-/// Reads tokens as a matrix, perhaps with a factor before it and `^T` behind; nothing if there is no matrix in them.
+/// Reads tokens as a matrix, perhaps with a factor before it and `^T` behind; none if there is no matrix in them.
 pub(super) fn read(tokens: &[Token<'_>]) -> Option<Result<Rows, NoExpression>> {
     let begin = tokens.iter().position(|token| matches!(token.kind, Kind::Begin(_)))?;
     Some(read_from(tokens, begin).ok_or(NoExpression::NotMathematics).flatten())
@@ -46,7 +46,7 @@ fn read_from(tokens: &[Token<'_>], begin: usize) -> Option<Result<Rows, NoExpres
     Some(rows(&tokens[begin + 1..end], factor.as_ref(), is_transposed))
 }
 
-/// Whether what follows a matrix is a `^T`; nothing if it is anything else.
+/// Whether what follows a matrix is a `^T`; none if it is anything else.
 fn is_transposition(after: &[Token<'_>]) -> Option<bool> {
     let [caret, inner @ ..] = after else {
         return Some(false);

@@ -1,4 +1,4 @@
-//! Words that change what is said: behind a number they are no unit.
+//! Words that change the meaning of a number, so that they are no unit behind it.
 
 use super::names;
 
@@ -102,7 +102,7 @@ const WORDS: [&str; 96] = [
     "twelve",
 ];
 
-/// Words that multiply; they are no unit unless they stand directly behind the number.
+/// Words that multiply. Directly behind a number they belong to it; elsewhere they make it mean something else.
 const SCALES: [&str; 6] = ["dozen", "hundred", "thousand", "million", "billion", "trillion"];
 
 /// Letters that stand for units which are not among the known ones.

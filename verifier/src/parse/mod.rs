@@ -1,4 +1,4 @@
-//! A text to what it says: LaTeX and plain text go through [`lexer`] (tokens) and [`grammar`] (expressions) to an
+//! Reads a text: LaTeX and plain text go through [`lexer`] (tokens) and [`grammar`] (expressions) to an
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
 mod answer;
@@ -31,7 +31,7 @@ pub use unit::Unit;
 /// Reads an answer or a ground truth.
 ///
 /// # Errors
-/// If nothing can be made of it.
+/// If the text cannot be read.
 pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     let (text, is_text) = undress(raw);
     let lexed = lex(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
@@ -74,7 +74,7 @@ fn says_something(token: &Token<'_>) -> bool {
     )
 }
 
-/// In `\text{…}` letters are words, not variables.
+/// The answer as a text: in `\text{…}` letters are words, not variables.
 fn words_of(answer: Answer) -> Answer {
     let body = match answer.body {
         Body::Quantity(Quantity {

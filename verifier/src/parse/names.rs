@@ -1,11 +1,11 @@
-//! The names that mean something: LaTeX commands, plain words, single characters beyond ASCII.
+//! The tokens that names stand for: LaTeX commands, plain words, single characters beyond ASCII.
 
 use compact_str::CompactString;
 
 use super::token::{Bracket, Conjunction, Kind, Relation};
 use crate::expression::{Constant, Function};
 
-/// What a LaTeX command means, its backslash taken off; nothing for one that is unknown or has no meaning by itself.
+/// The token of a LaTeX command without its backslash; none if it is unknown or has no meaning by itself.
 pub(super) fn command(name: &str) -> Option<Kind<'static>> {
     if let Some(function) = function(name) {
         return Some(Kind::Function(function));

@@ -17,13 +17,13 @@ pub(super) struct Numeral {
     pub(super) joined_comma: bool,
 }
 
-/// Separators of thousands that can be nothing else.
+/// Separators that can only be those of thousands.
 const THIN_SEPARATORS: [&str; 10] = [
     "{,}", ",\\!", ",\\! ", "\\,", "\\;", "\\ ", "\u{2009}", "\u{202f}", "\u{a0}", " ",
 ];
 
-/// Reads the numeral that the text starts with: a digit, or a point and a digit. `joins_commas` says whether `1,000` is
-/// one; a plain one is a run of digits, as in a subscript.
+/// Reads the numeral at the start of the text, which is a digit, or a point and a digit. `joins_commas` says whether
+/// `1,000` is one numeral; a plain numeral is a run of digits, as in a subscript.
 pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
     let mut length = digit_run(text);
     let mut joined_comma = false;
@@ -90,7 +90,7 @@ fn digit_run(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// Three digits after a separator of thousands, and no fourth.
+/// Whether three digits follow a separator of thousands, and no fourth.
 fn next_group(text: &str, joins_commas: bool) -> Option<(&str, &str)> {
     let comma = text.starts_with(',') && joins_commas;
     let candidates = THIN_SEPARATORS.iter().copied().chain(comma.then_some(","));

@@ -1,4 +1,4 @@
-//! What an expression is made of: numerals, variables, functions, roots, fractions, groups.
+//! Reads the parts of an expression: numerals, variables, functions, roots, fractions, groups.
 
 use compact_str::CompactString;
 use dashu_base::Signed;
@@ -17,7 +17,7 @@ use crate::steps::Steps;
 const SUBSCRIPT_STEPS: u64 = 2_000;
 
 impl Parser<'_, '_> {
-    /// Every nesting passes here, so here its depth is bounded.
+    /// Reads a primary. Every nesting passes through here, so that its depth is bounded here.
     pub(super) fn primary(&mut self) -> Parsed {
         if self.depth >= MAX_NESTING {
             return Err(NoExpression::TooDeep);
@@ -197,7 +197,7 @@ impl Parser<'_, '_> {
             .ok_or(NoExpression::NotMathematics)
     }
 
-    /// A variable with what stands below and beside it.
+    /// A variable with its subscript and marks.
     pub(super) fn symbol(&mut self, name: &str) -> Parsed {
         let mut name = CompactString::from(name);
         loop {
@@ -304,7 +304,7 @@ impl Parser<'_, '_> {
         })
     }
 
-    /// What a function applies to: brackets, a group, or the factors up to the next operator or function.
+    /// The argument of a function: brackets, a group, or the factors up to the next operator or function.
     fn function_arguments(&mut self) -> Result<Vec<Expression>, NoExpression> {
         match self.peek() {
             Some(Kind::Open(Bracket::Round | Bracket::Square | Bracket::Brace)) => {

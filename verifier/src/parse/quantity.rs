@@ -1,4 +1,4 @@
-//! Tokens to a value: a number or an expression, with its unit and the way in which it was written.
+//! Reads tokens as a value: a number or an expression, with its unit and the way in which it was written.
 
 use compact_str::CompactString;
 use dashu_int::IBig;
@@ -13,7 +13,7 @@ use super::token::{Bracket, Kind, Token};
 use super::unit;
 use crate::expression::{Constant, Expression};
 
-/// An expression with its unit; nothing if it is no mathematics.
+/// An expression with its unit; none if it is no mathematics.
 pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
     if let Some(value) = numeral_in_base(tokens) {
         return Ok(Some(Quantity::new(Expression::Number(value))));

@@ -1,4 +1,4 @@
-//! One spelling for tokens: what two texts have in common when they are no mathematics, and the names of subscripts.
+//! Gives tokens one spelling. Texts that are no mathematics are compared by it, and subscripts named.
 
 use compact_str::CompactString;
 

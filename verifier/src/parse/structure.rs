@@ -1,4 +1,4 @@
-//! Tokens to the structure of an answer: lists, sets, tuples, intervals, unions, relations.
+//! Reads tokens as the structure of an answer: lists, sets, tuples, intervals, unions, relations.
 
 use compact_str::CompactString;
 
@@ -38,7 +38,7 @@ fn split_outside<'t, 'a>(
 /// Deepest nesting of lists in lists: tuples of sets of tuples.
 const MAX_LIST_DEPTH: usize = 8;
 
-/// Items between commas, semicolons and conjunctions; a single one is itself.
+/// Reads items between commas, semicolons and conjunctions. A single item is no list but itself.
 pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
     if depth > MAX_LIST_DEPTH {
         return Ok(text(tokens));
@@ -80,12 +80,12 @@ fn is_word(item: &Answer) -> bool {
         }
 }
 
-/// `x < 1`; an equation is none.
+/// Whether it is an inequality such as `x < 1`; an equation is not.
 fn is_inequality(item: &Answer) -> bool {
     matches!(&item.body, Body::Chain(_, relations) if relations.iter().any(|relation| !relation.is_equality()))
 }
 
-/// The items of a list; nothing if one of them is empty.
+/// The items of a list; none if one of them is empty.
 fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
     let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction(_));
     let parts = split_outside(tokens, separates);
@@ -112,7 +112,7 @@ const MAX_SIGNS: usize = 4;
 /// Most items of a list with a `±` in it.
 const MAX_SIGNED_ITEMS: usize = 256;
 
-/// Adds an item, or for one with `±` every item that it stands for.
+/// Adds an item; an item with `±` adds every item that it stands for.
 fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result<(), ParseError> {
     let is_sign = |token: &Token<'_>| matches!(token.kind, Kind::PlusMinus | Kind::MinusPlus);
     let count = tokens.iter().filter(|token| is_sign(token)).count();
@@ -161,7 +161,7 @@ fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
     body(tokens, depth).map(unlabelled)
 }
 
-/// Words that introduce an answer and say nothing of it.
+/// Words that introduce an answer and say nothing about it.
 const INTRODUCTIONS: [&str; 16] = [
     "the",
     "answer",
@@ -181,7 +181,7 @@ const INTRODUCTIONS: [&str; 16] = [
     "equals",
 ];
 
-/// What follows `Answer:`, `The answer is` or `The point`, if anything does.
+/// The tokens after `Answer:`, `The answer is` or `The point`; none if there are no such words.
 fn without_introduction<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
     let is_introduction = |token: &Token<'_>| match token.kind {
         Kind::Text(word) | Kind::Word(word) => INTRODUCTIONS.contains(&word.to_lowercase().as_str()),
@@ -260,7 +260,7 @@ fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
     }
 }
 
-/// What is more than an expression: sets, unions, tuples, intervals, matrices, ratios.
+/// Reads whatever is more than an expression: sets, unions, tuples, intervals, matrices, ratios.
 fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
     match tokens {
         [

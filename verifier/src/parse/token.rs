@@ -1,4 +1,4 @@
-//! The words of an answer: what a token is.
+//! The tokens of an answer.
 
 use compact_str::CompactString;
 use dashu_ratio::RBig;
@@ -8,7 +8,7 @@ use crate::expression::{Constant, Function};
 /// A token and whether a space stood before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token<'a> {
-    /// What it is.
+    /// The kind of token.
     pub kind: Kind<'a>,
     /// Whether it was set apart from the token before it.
     pub spaced: bool,
@@ -16,7 +16,7 @@ pub struct Token<'a> {
     pub source: &'a str,
 }
 
-/// What a token is.
+/// The kinds of tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind<'a> {
     /// A numeral, exactly, with its decimal places if it has a decimal point.
@@ -33,7 +33,7 @@ pub enum Kind<'a> {
     Text(&'a str),
     /// `or`, `and`: ends an item of a list.
     Conjunction(Conjunction),
-    /// `\over`: what stands before it in its group, over what follows.
+    /// `\over`: all of its group before it, over all that follows.
     Over,
     /// `\choose`.
     Choose,
@@ -143,7 +143,7 @@ pub enum Bracket {
     Bar,
 }
 
-/// How two sides are related.
+/// The relation between two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// `=`.
@@ -179,7 +179,7 @@ impl Relation {
         matches!(self, Self::Equal | Self::Approximate)
     }
 
-    /// As it is written.
+    /// Its usual sign.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Equal => "=",

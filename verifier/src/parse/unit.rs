@@ -1,4 +1,4 @@
-//! Units of measurement: what they measure and how much of it, so that equal quantities are equal.
+//! Units of measurement with their dimension and size, so that equal quantities are equal.
 
 use compact_str::CompactString;
 use dashu_int::{IBig, UBig};
@@ -8,7 +8,7 @@ use super::meaning::changes_meaning;
 use super::token::{Kind, Token};
 use crate::expression::Constant;
 
-/// What a number was measured in.
+/// The unit of a number.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Unit {
     /// Hundredths.
@@ -109,8 +109,8 @@ fn lookup(word: &str) -> Option<&'static Entry> {
     find(&lower).or_else(|| singular.and_then(find))
 }
 
-/// Splits a unit off the end of a numeral or an expression: what is left, and the unit. `5 \text{ million}` stays with
-/// its number, see [`split_scale`].
+/// Splits a unit off the end of a numeral or an expression. Returns the rest and the unit. `5 \text{ million}` stays
+/// with its number, see [`split_scale`].
 pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<Unit>) {
     if let Some((value, unit)) = split_sign(tokens) {
         return (value, Some(unit));
@@ -161,7 +161,7 @@ fn first_word(tokens: &[Token<'_>]) -> Option<usize> {
     None
 }
 
-/// Splits a word such as `million` off the end: what is left, and by what it multiplies.
+/// Splits a word such as `million` off the end. Returns the rest and the factor.
 pub(super) fn split_scale<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<RBig>) {
     match tokens {
         [value @ .., last] if !value.is_empty() => match scale(last) {
@@ -192,7 +192,7 @@ fn is_numeric(token: &Token<'_>) -> bool {
     matches!(token.kind, Kind::Number(..) | Kind::Constant(Constant::Pi))
 }
 
-/// Splits off `%`, `°` or a currency, before or after.
+/// Splits off `%`, `°` or a currency, which may stand before or after.
 fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)> {
     match tokens {
         // `20^\circ C`
@@ -260,14 +260,14 @@ fn size_of(entry: &Entry) -> RBig {
 /// Most words of a unit: a longer text is no unit.
 const MAX_WORDS: usize = 8;
 
-/// Reads words, exponents and strokes as one unit; nothing if there is anything else among them.
+/// Reads words, exponents and strokes as one unit; none if there is anything else among them.
 fn read(tokens: &[Token<'_>]) -> Option<Unit> {
     let mut dimensions: Vec<(&'static str, i32)> = Vec::new();
     let mut size = RBig::ONE;
     let mut words = CompactString::default();
     let mut word_count = 0;
     let mut is_known = true;
-    // 1 above the stroke, -1 below; the exponent that `square` gives to the next word.
+    // `side` is 1 above the stroke and -1 below it; `next_exponent` is what `square` gives to the next word.
     let mut side = 1;
     let mut next_exponent = 1;
     let mut rest = tokens;

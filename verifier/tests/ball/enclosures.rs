@@ -1,8 +1,8 @@
 //! Random expressions: enclosures at different precisions overlap, and nothing differs from itself.
 
+use anytime_verifier::ball::context::{Context, Trouble};
 use anytime_verifier::ball::decide;
 use anytime_verifier::ball::evaluate::Evaluator;
-use anytime_verifier::ball::real::{Context, Trouble};
 use anytime_verifier::equality::Decision;
 use anytime_verifier::expression::{Constant, Expression, Function};
 use anytime_verifier::steps::Steps;

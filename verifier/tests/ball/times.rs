@@ -1,4 +1,4 @@
-//! How long decisions take: to be run alone, in release, with `--ignored --nocapture`.
+//! Measures how long decisions take. Run it alone, in release, with `--ignored --nocapture`.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A server in this process, and what is sent to it.
+//! A server in this process, and the requests that the tests send to it.
 #![allow(dead_code, reason = "every test program uses its part of it")]
 #![allow(unreachable_pub, reason = "shared by test programs, not published")]
 

@@ -1,4 +1,4 @@
-//! What holds for every input.
+//! Checks the properties that hold for every input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::memory::measured;
 /// Most bytes that one grading may hold.
 const MOST_BYTES: usize = 64 << 20;
 
-/// What is graded.
+/// An input of the grader.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub(crate) response: String,
@@ -23,7 +23,7 @@ pub(crate) struct Input {
     pub(crate) options: Options,
 }
 
-/// What is known of an input that was graded.
+/// The findings about an input that was graded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) verdict: Option<VerdictKind>,
@@ -31,7 +31,7 @@ pub(crate) struct Findings {
     pub(crate) time: Duration,
     /// The most bytes that one grading held.
     pub(crate) bytes: usize,
-    /// What does not hold.
+    /// The properties that do not hold.
     pub(crate) broken: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn check(input: &Input, limit: Duration) -> Findings {
     let verdict = findings.run("grading", || grade(response, ground_truths, options));
     if let Some(verdict) = verdict {
         findings.verdict = Some(verdict.kind());
-        // What is cheap is done twice; time is taken again where it counts, so that a page fault breaks nothing.
+        // Cheap gradings are done twice, and a long time is taken again, so that a page fault does not count.
         let is_slow = findings.time > limit;
         if is_slow {
             findings.time = Duration::ZERO;

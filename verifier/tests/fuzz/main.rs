@@ -1,8 +1,8 @@
 //! Random inputs, whatever they say: none breaks the grader, takes long, or holds much memory; verdicts do not depend
 //! on when they are asked for; equality is reflexive and, between values, symmetric.
 //!
-//! `FUZZ_INPUTS=10000000 cargo test --release -p anytime-verifier --test fuzz -- --ignored --nocapture` takes that many.
-//! What breaks is printed as lines for `tests/cases/broken.jsonl`, which is replayed here.
+//! `FUZZ_INPUTS=10000000 cargo test --release -p anytime-verifier --test fuzz -- --ignored --nocapture` takes that
+//! many. What breaks is printed as lines for `tests/cases/broken.jsonl`, which is replayed here.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 mod bombs;

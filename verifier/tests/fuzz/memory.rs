@@ -1,5 +1,8 @@
 //! How much memory the thread holds: an allocator that counts.
 
+// An allocator is an unsafe trait.
+#![allow(unsafe_code)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! Random expressions, rewritten by random chains of exact identities, equal themselves; after a near miss they do not.
-//! Everything goes through the text: both sides are written in random spellings, and graded.
+//! Random expressions stay equal to themselves when random chains of exact identities rewrite them, and are different
+//! after a near miss. Everything goes through the text: both sides are written in random spellings, and graded.
 //!
 //! `IDENTITIES=300000 cargo test --release -p anytime-verifier --test identities -- --ignored --nocapture` takes that
 //! many of each.
@@ -24,7 +24,7 @@ const FEW: usize = 2_000;
 /// Longest text that is tried.
 const LONGEST: usize = 900;
 
-/// What was judged.
+/// The verdicts, counted.
 #[derive(Default)]
 struct Tally {
     judged: usize,
@@ -69,7 +69,7 @@ impl Tally {
     }
 }
 
-/// Pairs with these numbers, both ways.
+/// Grades the pairs with these numbers in both directions.
 fn equal(numbers: std::ops::Range<usize>) -> Tally {
     let mut tally = Tally::default();
     for number in numbers {

@@ -1,9 +1,9 @@
-//! Expressions that are a small step away, and surely not equal.
+//! Changes expressions by a small step so that they are surely not equal any more.
 
 use crate::support::Random;
 use crate::tree::{Function, Tree, VARIABLES, random_point, value};
 
-/// An expression that looks like this one and has another value; nothing if no try was one.
+/// An expression that looks like this one and has another value; none if no try gave one.
 pub(crate) fn near_miss(tree: &Tree, random: &mut Random) -> Option<(&'static str, Tree)> {
     for _ in 0..20 {
         let mut other = tree.clone();

@@ -1,4 +1,4 @@
-//! An expression in one of the many ways in which it can be written.
+//! Writes an expression in one of many ways.
 
 use crate::support::Random;
 use crate::tree::{Function, Tree};
@@ -94,7 +94,8 @@ impl Printer<'_> {
         for factor in factors {
             let next = self.at(factor, Level::Factor);
             if !text.is_empty() {
-                // What starts with a digit, or with a fraction that would make a mixed number, needs a sign; `1e` would go on.
+                // What starts with a digit, or with a fraction that would make a mixed number, needs a sign; `1e` would
+                // go on.
                 let needs_sign = next.starts_with(|first: char| first.is_ascii_digit())
                     || text.ends_with(|last: char| last.is_ascii_digit())
                         && (next.starts_with('\\') || next.starts_with('{') || next.starts_with('e'));

@@ -6,7 +6,7 @@ use crate::tree::{Function, Tree, angle, random_point, value};
 /// Larger trees are left alone.
 const LARGEST: usize = 70;
 
-/// The expression after so many identities.
+/// The expression after so many identities were applied to it.
 pub(crate) fn rewritten(tree: &Tree, times: usize, random: &mut Random) -> Tree {
     let mut tree = tree.clone();
     for _ in 0..times {
@@ -40,7 +40,7 @@ fn sine_and_cosine_squared(random: &mut Random) -> [Tree; 2] {
     [Function::Sin, Function::Cos].map(|function| Tree::squared(Tree::call(function, angle.clone())))
 }
 
-/// One, in other words.
+/// One, written in another way.
 fn one(random: &mut Random) -> Tree {
     match random.below(6) {
         0 => Tree::Sum(sine_and_cosine_squared(random).to_vec()),
@@ -73,7 +73,7 @@ fn is_surely_not_zero(tree: &Tree, random: &mut Random) -> bool {
     value(tree, &point).clearly_differs(value(&Tree::Number(0), &point))
 }
 
-/// What holds for anything.
+/// Identities that hold for anything.
 fn general(tree: Tree, random: &mut Random) -> Tree {
     match random.below(12) {
         0 => {
@@ -118,7 +118,7 @@ fn general(tree: Tree, random: &mut Random) -> Tree {
     }
 }
 
-/// What holds for this kind of expression.
+/// Identities that hold for this kind of expression.
 fn special(tree: &Tree, random: &mut Random) -> Option<Tree> {
     match tree {
         Tree::Number(number) => Some(number_in_other_words(*number, random)),

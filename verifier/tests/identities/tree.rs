@@ -1,5 +1,5 @@
-//! Random expressions, and their values at random points: near enough to see that two differ, never to see that they
-//! are equal.
+//! Random expressions, and their values at random points. The values are exact enough to see that two expressions
+//! differ, never to see that they are equal.
 
 use crate::support::Random;
 
@@ -104,7 +104,7 @@ fn prime(random: &mut Random) -> i64 {
     *random.pick(&[2, 3, 5, 6, 7, 10, 11, 15])
 }
 
-/// What is never zero for real variables other than zero.
+/// A random expression that is never zero for real variables other than zero.
 fn divisor(random: &mut Random) -> Tree {
     match random.below(8) {
         0..4 => Tree::Number(random.between(2, 12) as i64),
@@ -246,7 +246,7 @@ impl Value {
     }
 }
 
-/// The value where the variables have these values, in the order of [`VARIABLES`].
+/// The value at these values of the variables, which are in the order of [`VARIABLES`].
 pub(crate) fn value(tree: &Tree, point: &[f64]) -> Value {
     match tree {
         Tree::Number(number) => Value(*number as f64, 0.0),

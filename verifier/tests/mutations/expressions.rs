@@ -67,7 +67,7 @@ impl Polynomial {
         text
     }
 
-    /// As textbooks write it.
+    /// The spelling of textbooks.
     pub(crate) fn latex(&self) -> String {
         self.spelt(" + ", " - ", "", false)
     }

@@ -1,6 +1,6 @@
 //! Reads the answers of the data sets, each as far as its form is plain, and mutates them.
 //!
-//! These readers are not the grader's: what both misread in the same way would go unseen.
+//! These readers are not the grader's own, because no test could see what both misread in the same way.
 
 use crate::collections::{matrix, set};
 use crate::numbers::{decimal, decimal_value, in_base, integer, rational};
@@ -12,7 +12,7 @@ use crate::structures::{End, Interval, tuple, union};
 use crate::support::Random;
 use crate::texts::{boxes, choice, letters, word};
 
-/// Words that answers of the data sets are.
+/// Words that occur as answers of the data sets.
 const WORDS: [&str; 9] = [
     "Thursday", "Sunday", "east", "Evelyn", "ellipse", "even", "odd", "neither", "orange",
 ];
@@ -30,7 +30,7 @@ pub(crate) fn mutate(sink: &mut Sink, answer: &str, random: &mut Random) {
     }
 }
 
-/// Without what spelling leaves open: blanks, sizes of brackets and fractions, a full stop behind.
+/// The answer without what spelling leaves open: blanks, sizes of brackets and fractions, a full stop at the end.
 fn plain(answer: &str) -> String {
     let text = answer
         .replace("\\left", "")
@@ -105,7 +105,7 @@ fn recognised(sink: &mut Sink, answer: &str, text: &str) {
     }
 }
 
-/// Any answer as it stands: what may be put around it, and one number in it changed.
+/// Mutates any answer as it stands: puts around it whatever may stand there, and changes one number in it.
 fn unrecognised(sink: &mut Sink, answer: &str) {
     // Two values in one answer: which of them is changed matters.
     if answer.contains("\\approx") || answer.contains("= 56") {

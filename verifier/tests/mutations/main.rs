@@ -1,8 +1,8 @@
-//! Ground truths respelt, which must stay right, and missed by a little, which must not.
+//! Mutates ground truths: in another spelling they must stay right, and after a small change they must be wrong.
 //!
 //! Everything that the labels of the public cases do to an answer is done here to the answers of the data sets and to
-//! random ones. `MUTATIONS=FILE cargo test --release -p anytime-verifier --test mutations -- --ignored write` writes the
-//! cases in the format of the public ones, so that other graders can be run on them.
+//! random ones. `MUTATIONS=FILE cargo test --release -p anytime-verifier --test mutations -- --ignored write` writes
+//! the cases in the format of the public ones, so that other graders can be run on them.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 mod collections;
@@ -27,7 +27,7 @@ use anytime_proto::v1::VerdictKind;
 use sink::Sink;
 use support::{Case, Random, answers, in_parallel, verdict_of, write_rows};
 
-/// One in so many answers is mutated in the short run.
+/// In the short run, one in so many answers is mutated.
 const SAMPLE: usize = 8;
 /// Random ground truths of each kind in the short run, and in the full one.
 const ROUNDS: u64 = 10;
@@ -63,7 +63,7 @@ fn attacks() -> Vec<Case> {
     sink.cases
 }
 
-/// Long texts are told by their ends.
+/// A text for messages; of a long one its ends.
 fn shortened(text: &str) -> String {
     let characters: Vec<char> = text.chars().collect();
     if characters.len() <= 160 {

@@ -293,7 +293,7 @@ pub(crate) fn scientific(target: &mut Target<'_>, hundredths: i128, exponent: i1
     );
 }
 
-/// What bases are called.
+/// The names of bases.
 const BASE_NAMES: [(u32, &str); 6] = [
     (2, "two"),
     (3, "three"),

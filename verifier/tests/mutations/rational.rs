@@ -3,9 +3,9 @@
 /// A fraction in lowest terms with a positive denominator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rational {
-    /// Carries the sign.
+    /// The numerator, which carries the sign.
     pub(crate) numerator: i128,
-    /// Positive.
+    /// The denominator, which is positive.
     pub(crate) denominator: i128,
 }
 
@@ -60,7 +60,7 @@ impl Rational {
         if self.numerator < 0 { "-" } else { "" }
     }
 
-    /// As textbooks write it.
+    /// The spelling of textbooks.
     pub(crate) fn latex(self) -> String {
         if self.is_integer() {
             return self.numerator.to_string();

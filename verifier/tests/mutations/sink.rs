@@ -1,4 +1,4 @@
-//! Where the generators put their cases.
+//! Collects the cases that the generators make.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ const FRAMES: [&str; 8] = [
 
 /// Collects cases.
 pub(crate) struct Sink {
-    /// What was generated so far.
+    /// The cases that were generated so far.
     pub(crate) cases: Vec<Case>,
     source: &'static str,
 }

@@ -123,7 +123,7 @@ pub(crate) fn tuple(target: &mut Target<'_>, entries: &[Rational]) {
 /// An end of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Nothing is ±∞, by the side it stands on.
+    /// None is −∞ at the left end and ∞ at the right one.
     pub(crate) value: Option<Rational>,
     /// Whether the end belongs to the interval.
     pub(crate) closed: bool,

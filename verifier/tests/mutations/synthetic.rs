@@ -1,4 +1,4 @@
-//! Random ground truths of every kind, for what the data sets hold too little of.
+//! Random ground truths of every kind, because the data sets hold too few of some.
 
 use crate::collections::{matrix, plus_or_minus, set, set_of_tuples};
 use crate::expressions::{equation, factored, implicit_equation, polynomial, polynomial_cases, two_variables};

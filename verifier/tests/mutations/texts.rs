@@ -124,7 +124,7 @@ pub(crate) const WRONG: [&str; 4] = [
     "\\begin{pmatrix} 101 \\\\ 103 \\end{pmatrix}",
 ];
 
-/// Where the answer stands, for any ground truth that can stand in a box.
+/// Responses with the answer at other places, for any ground truth that can stand in a box.
 pub(crate) fn boxes(sink: &mut Sink, truth: &str, random: &mut Random) {
     let wrong = *random.pick(&WRONG);
     let mut target = sink.about("no_box", truth);

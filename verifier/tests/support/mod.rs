@@ -16,11 +16,11 @@ pub(crate) struct Case {
     pub(crate) id: String,
     /// Where the ground truth comes from.
     pub(crate) source: String,
-    /// What the ground truth is: `int`, `radical`, `matrix`, …
+    /// The kind of the ground truth: `int`, `radical`, `matrix`, …
     pub(crate) problem_kind: String,
     /// The answer that counts as right.
     pub(crate) ground_truth: String,
-    /// What the model wrote.
+    /// The response of the model.
     pub(crate) response: String,
     /// Whether it is right.
     pub(crate) expected: bool,
@@ -28,7 +28,8 @@ pub(crate) struct Case {
     pub(crate) why: String,
 }
 
-/// The last `\boxed` counts, and every convention is the default: what the labels of the public cases mean.
+/// The choices that the labels of the public cases go by: the last `\boxed` counts, and every convention is the
+/// default.
 pub(crate) fn boxed_options() -> Options {
     Options {
         extraction: Extraction::Boxed,
@@ -154,7 +155,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// Puts items into any order.
+    /// Shuffles items.
     pub(crate) fn shuffle<Item>(&mut self, items: &mut [Item]) {
         for index in (1..items.len()).rev() {
             items.swap(index, self.below(index + 1));

@@ -1,4 +1,4 @@
-//! Verdicts pair by pair: what counts as the same answer, and what comes near it and does not.
+//! Verdicts pair by pair: answers that count as the same, and answers that come near and do not.
 
 mod adversarial;
 mod collections;
@@ -23,7 +23,7 @@ fn is_right(ground_truth: &str, answer: &str, conventions: Conventions) -> bool 
     grade(&response, &[ground_truth.to_owned()], &options).kind() == v1::VerdictKind::Correct
 }
 
-/// Fails with every pair that is judged wrongly, not with the first.
+/// Fails with the list of all pairs that are judged wrongly, not with the first alone.
 fn check(conventions: Conventions, equal: &[(&str, &str)], different: &[(&str, &str)]) {
     let judged = |pairs: &[(&str, &str)], wrongly: bool| -> Vec<String> {
         let wrong = pairs

@@ -2,8 +2,9 @@
 
 use super::axis::Axis;
 use super::budgets::curve;
+use super::look::Look;
 use super::panel::{Kind, Panel};
-use super::{Figure, Look, Series, draw};
+use super::sheet::{Figure, Series, draw};
 use crate::study::summary::Summary;
 
 const MOST_TICKS: usize = 8;
@@ -11,7 +12,7 @@ const MOST_TICKS: usize = 8;
 /// The baselines in the order of [`crate::study::results::SegmentPool`], the combined one last.
 const BASELINES: [&str; 3] = ["V1 (previous budgets)", "V2 (group mean)", "V (both, BRPO)"];
 
-/// For every method with several segments: correlation, and variance that is left.
+/// Two panels for every method with several segments: the correlation, and the share of variance that is left.
 pub(super) fn baselines(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> {
     let mut panels = Vec::new();
     for method in &summary.methods {

@@ -1,8 +1,9 @@
 //! Accuracy against budget, as in the paper's Figure 1, and the same as differences by seed.
 
 use super::axis::Axis;
+use super::look::Look;
 use super::panel::{Curve, Kind, Panel, Point};
-use super::{Figure, Look, draw, methods};
+use super::sheet::{Figure, draw, methods};
 use crate::study::statistics::Estimate;
 use crate::study::summary::{MethodRuns, Summary};
 
@@ -37,7 +38,7 @@ pub(super) fn accuracy(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> 
     }))
 }
 
-/// One run has no interval over seeds; its evaluation has one over problems.
+/// A single run has no interval over seeds, so that it gets the interval of its evaluation, which is over problems.
 fn at_budget(method: &MethodRuns<'_>, index: usize) -> Option<Estimate> {
     let mut estimate = method.estimate(|run| run.accuracy.get(index).copied())?;
     if let [run] = method.runs.as_slice() {
@@ -47,7 +48,7 @@ fn at_budget(method: &MethodRuns<'_>, index: usize) -> Option<Estimate> {
     Some(estimate)
 }
 
-/// Differences by seed of every comparison, at every budget.
+/// For every comparison, the mean difference between runs of the same seed, at every budget.
 pub(super) fn differences(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> {
     let budgets = x_values(summary);
     let mut references: Vec<usize> = summary.comparisons.iter().map(|pair| pair.1).collect();

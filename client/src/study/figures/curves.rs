@@ -2,8 +2,9 @@
 
 use super::axis::Axis;
 use super::budgets::{curve, point};
+use super::look::Look;
 use super::panel::{Curve, Kind, Panel};
-use super::{Figure, Look, draw, methods};
+use super::sheet::{Figure, draw, methods};
 use crate::study::results::{EvaluationPoint, RunResult};
 use crate::study::statistics::{estimate, interpolate};
 use crate::study::summary::{Cost, Summary};
@@ -88,7 +89,7 @@ pub(super) fn by_cost(summary: &Summary<'_>) -> anyhow::Result<Option<Figure>> {
             let mut curves = Vec::new();
             let mut longest: f64 = 0.0;
             for (number, method) in summary.methods.iter().enumerate() {
-                // As far as every seed of the method goes.
+                // A mean over seeds needs all of them, so that a curve ends where the shortest run of its method does.
                 let ends = method.runs.iter().filter_map(|run| cost.total(run));
                 let end = ends.fold(f64::INFINITY, f64::min);
                 if !end.is_finite() || end <= 0.0 {

@@ -3,12 +3,12 @@
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use super::{Area, Drawn, GRID, INK, Look, marker};
+use super::look::{Area, Drawn, GRID, INK, Look, marker};
 
 const BAND_OPACITY: f64 = 0.13;
 const TITLE_HEIGHT: u32 = 26;
 const Y_TICKS: usize = 6;
-/// Bars stand so far apart that the next one is never touched.
+/// The distance of bars at the same place, so that they never touch each other.
 const DODGE_PIXELS: i32 = 9;
 
 /// Curves, or intervals side by side.
@@ -31,11 +31,11 @@ pub(super) struct Point {
 pub(super) struct Curve {
     pub(super) look: Look,
     pub(super) points: Vec<Point>,
-    /// Whether points have markers: not where there are many.
+    /// Whether points have markers; many points have none.
     pub(super) has_markers: bool,
 }
 
-/// See the module.
+/// One coordinate system with its curves, its labels and the range of its values; [`draw_panel`] draws it.
 #[derive(Clone, Debug)]
 pub(super) struct Panel {
     pub(super) title: String,
@@ -43,7 +43,7 @@ pub(super) struct Panel {
     pub(super) y_label: String,
     pub(super) kind: Kind,
     pub(super) x: Axis,
-    /// What no value can leave, such as 0 to 1; bands are cut there.
+    /// The range that no value can leave, such as 0 to 1; bands are cut there.
     pub(super) bounds: (f64, f64),
     /// Whether zero is a value to compare with: then it is in the picture, as a line.
     pub(super) has_zero: bool,
@@ -51,7 +51,7 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// From the lowest to the highest mean, and as much of the intervals as does not squeeze the means together.
+    /// From the lowest to the highest end of an interval, within the bounds; a panel with a zero line includes zero.
     fn y_axis(&self) -> Axis {
         let points = self.curves.iter().flat_map(|curve| &curve.points);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -153,7 +153,7 @@ fn band(curve: &Curve, bounds: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
     bands
 }
 
-/// The means, moved aside by pixels.
+/// Draws the means, moved aside by `shift` pixels.
 fn draw_markers(area: &Area<'_>, curve: &Curve, shift: i32, place: impl Fn(f64, f64) -> (i32, i32)) -> Drawn {
     let (left, top) = area.get_base_pixel();
     for point in &curve.points {
@@ -163,7 +163,7 @@ fn draw_markers(area: &Area<'_>, curve: &Curve, shift: i32, place: impl Fn(f64, 
     Ok(())
 }
 
-/// Bars with their means, moved aside by pixels. A bar that goes on beyond the bounds has no cap there.
+/// Draws bars with their means, moved aside by `shift` pixels. A bar that goes on beyond the bounds has no cap there.
 fn draw_intervals(
     area: &Area<'_>,
     curve: &Curve,

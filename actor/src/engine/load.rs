@@ -1,0 +1,32 @@
+//! How much the engine has to do, as counters that both sides of its border read and write.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// How much the engine has to do, readable from any thread. The lease loop decides by it whether to ask for more work.
+#[derive(Default)]
+pub struct Load {
+    /// Running and waiting sequences.
+    pub(super) sequences: AtomicUsize,
+    /// Traces of groups that were sent to the engine and that it has not read yet.
+    pub(super) requested: AtomicUsize,
+    /// Sequences that can run at the same time.
+    pub(super) slots: AtomicUsize,
+    /// Whether leases wait for weights. An idle engine is not short of leases then, but of weights.
+    pub(crate) waits_for_weights: AtomicBool,
+    /// Wakes the lease loop when something ended or began.
+    pub(crate) changed: Notify,
+}
+
+impl Load {
+    /// Counts the sequences that run, wait, or are on their way to the engine.
+    pub fn outstanding(&self) -> usize {
+        self.sequences.load(Ordering::Acquire) + self.requested.load(Ordering::Acquire)
+    }
+
+    /// How many sequences can run at the same time.
+    pub fn slots(&self) -> usize {
+        self.slots.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,115 @@
+//! Everything that the engine's thread owns, and the changes to it that more than one part of the engine makes.
+//!
+//! The methods of [`EngineState`] stand in the files that they belong to: the loop and the decoding step in `runner`,
+//! admission in `admission`, known tokens in `prefill`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anytime_policy::KvCache;
+use anytime_proto::v1::AbandonReason;
+use tokio::sync::{mpsc, watch};
+
+use super::cache::SlotMap;
+use super::load::Load;
+use super::messages::{EngineLimits, Event, Installed, Model};
+use super::meters::Meters;
+use super::scheduler::Scheduler;
+use super::sequence::{Sequence, Task, WeightsEpoch};
+
+/// The key-value cache and the sequences that have its slots.
+pub(crate) struct Memory {
+    pub(crate) cache: KvCache,
+    pub(crate) slots: SlotMap,
+    /// How many sequences may run at the same time.
+    pub(crate) row_limit: usize,
+}
+
+/// The model, the cache, every sequence under way, and the engine's ends of its channels.
+pub(crate) struct EngineState {
+    pub(crate) limits: EngineLimits,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) installed: watch::Sender<Option<Installed>>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) meters: Meters,
+    /// `None` until the first weights have come.
+    pub(crate) model: Option<Model>,
+    pub(crate) epoch: WeightsEpoch,
+    /// `None` until the first group is admitted, and after weights of another job have come.
+    pub(crate) memory: Option<Memory>,
+    /// The sequences that run: the rows of a decoding step.
+    pub(crate) rows: Vec<Sequence>,
+    pub(crate) scheduler: Scheduler,
+}
+
+impl EngineState {
+    pub(crate) fn new(
+        limits: EngineLimits,
+        events: mpsc::UnboundedSender<Event>,
+        installed: watch::Sender<Option<Installed>>,
+        load: Arc<Load>,
+    ) -> Self {
+        Self {
+            limits,
+            events,
+            installed,
+            load,
+            meters: Meters::new(),
+            model: None,
+            epoch: 0,
+            memory: None,
+            rows: Vec::new(),
+            scheduler: Scheduler::default(),
+        }
+    }
+
+    /// Takes a row out of the batch and frees the branch slot of a summary. A trace's prefix slot stays for its
+    /// summaries.
+    pub(crate) fn remove_row(&mut self, row: usize) -> Sequence {
+        let sequence = self.rows.swap_remove(row);
+        if let (Task::Summary { .. }, Some(memory)) = (sequence.task, &mut self.memory) {
+            memory.slots.release_branch(sequence.slot);
+        }
+        sequence
+    }
+
+    /// Forgets a group and everything that it holds.
+    pub(crate) fn drop_group(&mut self, group: u64) {
+        self.scheduler.remove(group);
+        for row in (0..self.rows.len()).rev() {
+            if self.rows[row].key.group == group {
+                self.remove_row(row);
+            }
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.slots.release_group(group);
+        }
+    }
+
+    pub(crate) fn fail_group(&mut self, group: u64, reason: AbandonReason, detail: String) {
+        self.drop_group(group);
+        self.emit(Event::GroupFailed { group, reason, detail });
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        // Without a receiver the process is ending; there is nobody left to tell.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn publish_load(&mut self) {
+        let (running, waiting) = (self.rows.len(), self.scheduler.waiting());
+        let before = self.load.sequences.swap(running + waiting, Ordering::AcqRel);
+        let used = self.memory.as_ref().map_or(0, |memory| memory.slots.used());
+        self.meters.running.set(running as f64);
+        self.meters.waiting.set(waiting as f64);
+        self.meters.slots_used.set(used as f64);
+        if before != running + waiting {
+            self.load.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn publish_slots(&self, rows: usize, total: usize) {
+        self.meters.slots_total.set(total as f64);
+        self.load.slots.store(rows, Ordering::Release);
+    }
+}

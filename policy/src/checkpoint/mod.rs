@@ -1,0 +1,9 @@
+//! Model directories as Hugging Face lays them out: reading weights, exporting a whole directory.
+
+mod layout;
+mod read;
+mod write;
+
+pub use layout::asset_files;
+pub use read::{check_weights, read_weights};
+pub use write::write_checkpoint;

@@ -1,0 +1,202 @@
+//! Defaults and checks of the table that read more than one setting, or that take more than a clause to say.
+
+use prost_reflect::Value;
+
+use super::error::InvalidSetting;
+use super::job::Job;
+use super::row::{Checked, alternatives};
+use crate::v1;
+use crate::v1::objective_spec::Settings;
+
+/// Tokens that one summary takes in the reference code's response width: 118 generated and up to 10 inserted.
+const SUMMARY_WIDTH: f64 = 128.0;
+
+/// Largest budget in tokens.
+pub(super) const MAX_TOKENS: u64 = 1 << 20;
+
+/// How far a prior's sum may be from 1: what decimal fractions in a file leave.
+const PRIOR_TOLERANCE: f64 = 1e-6;
+
+/// The objective of a job that names none.
+const PAPERS_OBJECTIVE: &str = "brpo";
+
+pub(super) fn name(job: &Job, path: &str) -> Checked<()> {
+    let reason = "it must be 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit";
+    if job.get(path).is_none() {
+        return Err(InvalidSetting::missing(path, reason));
+    }
+    let name = job.text(path);
+    let is_valid = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if is_valid {
+        return Ok(());
+    }
+    Err(InvalidSetting::new(path, name, reason))
+}
+
+pub(super) fn not_empty(job: &Job, path: &str) -> Checked<()> {
+    let text = job.text(path);
+    if text.is_empty() {
+        return Err(InvalidSetting::new(path, text, "it must not be empty"));
+    }
+    Ok(())
+}
+
+/// Checked at the last of the four.
+pub(super) fn markers(job: &Job, path: &str) -> Checked<()> {
+    not_empty(job, path)?;
+    let all = ["markers.open", "markers.end", "markers.cut", "markers.summary"];
+    for field in all {
+        for other_field in all {
+            let (text, other) = (job.text(field), job.text(other_field));
+            if field != other_field && !other.is_empty() && text.contains(&other) {
+                let reason = format!("it must not contain {other_field}, which is {other:?}");
+                return Err(InvalidSetting::new(field, text, reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn budgets(job: &Job, path: &str) -> Checked<()> {
+    let budgets = job.budgets(path);
+    let ascending = budgets.windows(2).all(|pair| pair[0] < pair[1]);
+    let in_range = budgets
+        .iter()
+        .all(|budget| (1..=MAX_TOKENS).contains(&u64::from(*budget)));
+    if budgets.is_empty() || !ascending || !in_range {
+        let reason = format!("they must be ascending numbers of tokens from 1 to {MAX_TOKENS}, no two equal");
+        return Err(InvalidSetting::new(path, budgets, reason));
+    }
+    Ok(())
+}
+
+pub(super) fn steps(job: &Job, path: &str) -> Checked<()> {
+    let is_evaluation = job.choice::<v1::JobKind>("kind") == v1::JobKind::Evaluate;
+    match job.get(path) {
+        None if is_evaluation => Ok(()),
+        None => Err(InvalidSetting::missing(path, "it must be 1 or more")),
+        Some(_) if job.whole(path) == 0 => Err(InvalidSetting::new(path, 0, "it must be 1 or more")),
+        Some(_) => Ok(()),
+    }
+}
+
+pub(super) fn minibatches(job: &Job) -> Option<Value> {
+    let is_sft = job.choice::<v1::JobKind>("kind") == v1::JobKind::Sft;
+    let is_one = is_sft || job.whole("training.batch") == 1;
+    Some(Value::U32(if is_one { 1 } else { 2 }))
+}
+
+pub(super) fn divides_batch(job: &Job, path: &str) -> Checked<()> {
+    let (minibatches, batch) = (job.whole(path), job.whole("training.batch"));
+    if minibatches == 0 || !batch.is_multiple_of(minibatches) {
+        let reason = format!("it must divide training.batch, which is {batch}");
+        return Err(InvalidSetting::new(path, minibatches, reason));
+    }
+    Ok(())
+}
+
+/// L_max of the paper's scripts, the response width; or what `own` has for the job's objective.
+pub(super) fn normaliser(job: &Job, own: &[(&str, f64)]) -> Option<Value> {
+    let name = job.text("objective.name");
+    if let Some((_, normaliser)) = own.iter().find(|(objective, _)| *objective == name) {
+        return Some(Value::F64(*normaliser));
+    }
+    let budgets = job.budgets("rollout.budgets");
+    let largest = f64::from(budgets.last().copied().unwrap_or(0));
+    let summaries = job.whole("rollout.summaries") as f64;
+    Some(Value::F64(
+        largest + (budgets.len() as f64 * summaries + 1.0) * SUMMARY_WIDTH,
+    ))
+}
+
+pub(super) fn queue_groups(job: &Job) -> Option<Value> {
+    let batch = job.whole("training.batch") as u32;
+    Some(Value::U32(batch.saturating_mul(2)))
+}
+
+pub(super) fn queue_holds_batch(job: &Job, path: &str) -> Checked<()> {
+    let (groups, batch) = (job.whole(path), job.whole("training.batch"));
+    if groups < batch {
+        let reason = format!("it must be {batch} (training.batch) or more, or no step could ever start");
+        return Err(InvalidSetting::new(path, groups, reason));
+    }
+    if groups > MAX_TOKENS {
+        return Err(InvalidSetting::new(
+            path,
+            groups,
+            format!("it must be 1 to {MAX_TOKENS}"),
+        ));
+    }
+    Ok(())
+}
+
+/// The table that is written says which objective is meant; without one it is the paper's.
+pub(super) fn objective_name(job: &Job) -> Option<Value> {
+    let name = written_table(job).unwrap_or(PAPERS_OBJECTIVE);
+    Some(Value::String(name.to_owned()))
+}
+
+/// The table that belongs to an objective, if one is written.
+pub(super) fn written_table(job: &Job) -> Option<&'static str> {
+    let is_written = |name: &&&str| job.get(&format!("objective.{name}")).is_some();
+    Settings::NAMES.iter().find(is_written).copied()
+}
+
+/// The name is one that there is, and the table is that of the name.
+pub(super) fn objective(job: &Job, path: &str) -> Checked<()> {
+    let name = job.text(path);
+    if Settings::of_name(&name).is_none() {
+        let reason = format!("it must be {}", alternatives(Settings::NAMES));
+        return Err(InvalidSetting::new(path, name, reason));
+    }
+    match written_table(job) {
+        Some(table) if table != name => Err(InvalidSetting {
+            field: format!("objective.{table}"),
+            value: Some("written".to_owned()),
+            reason: format!("with objective.name {name:?} only [objective.{name}] can be"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the weights that belong to a prior, which stand under its name with `_weights` behind it.
+pub(super) fn prior(job: &Job, path: &str) -> Checked<()> {
+    let weights = job.numbers(&format!("{path}_weights"));
+    check_prior_weights(path, job.choice(path), &weights, job.budgets("rollout.budgets").len())
+}
+
+/// Half of a group is of one kind: its log-probability is log 0.5 only where the halves are equal.
+pub(super) fn even_traces(job: &Job, path: &str) -> Checked<()> {
+    let traces = job.whole("rollout.traces");
+    if job.get(path).is_some() && !traces.is_multiple_of(2) {
+        let reason = format!("with [{path}], half of whose traces do not think, it must be even");
+        return Err(InvalidSetting::new("rollout.traces", traces, reason));
+    }
+    Ok(())
+}
+
+/// `setting` is the name of the prior; its weights are the setting with `_weights` behind it.
+fn check_prior_weights(setting: &str, prior: v1::Prior, weights: &[f64], budgets: usize) -> Checked<()> {
+    let field = format!("{setting}_weights");
+    if prior != v1::Prior::Explicit {
+        if weights.is_empty() {
+            return Ok(());
+        }
+        let reason = format!("it counts only where {setting} is \"explicit\"");
+        return Err(InvalidSetting::new(&field, weights, reason));
+    }
+    let sum: f64 = weights.iter().sum();
+    let negative = weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0);
+    if weights.len() != budgets || negative || (sum - 1.0).abs() > PRIOR_TOLERANCE {
+        let reason = format!(
+            "it must be {budgets} weights (one per budget), none negative, with sum 1; there are {}, with sum {sum}",
+            weights.len()
+        );
+        return Err(InvalidSetting::new(&field, weights, reason));
+    }
+    Ok(())
+}
