@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// What the learner runs on.
+    /// The part of the command line that the server needs.
     pub fn config(&self) -> LearnerConfig {
         LearnerConfig {
             redis: self.redis.clone(),

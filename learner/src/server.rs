@@ -28,24 +28,24 @@ use crate::rpc::weights::WeightsRpc;
 use crate::server_state::ServerState;
 use crate::weights::store::WeightsStore;
 
-/// What is kept of the time to end for the exit itself.
+/// The part of the time to drain that is kept for the exit itself.
 const DRAIN_RESERVE: Duration = Duration::from_secs(1);
 
 /// How often the drain looks whether the job thread has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a learner runs on.
+/// How a learner was started: what its command line says, apart from the address to listen on.
 #[derive(Clone, Debug)]
 pub struct LearnerConfig {
     /// URL of Redis.
     pub redis: String,
-    /// Where relative paths of specifications start.
+    /// The directory in which relative paths of specifications start.
     pub root: PathBuf,
-    /// Where jobs are kept.
+    /// The directory in which each job has a directory of its own.
     pub runs_directory: PathBuf,
-    /// The device of jobs.
+    /// The device on which jobs compute: auto, cpu or cuda[:N].
     pub device: String,
-    /// Where the bound address is written once the learner serves.
+    /// The file to which the bound address is written once the learner serves.
     pub port_file: Option<PathBuf>,
 }
 

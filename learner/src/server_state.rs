@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::rollouts::broker::RolloutBroker;
 use crate::weights::store::WeightsStore;
 
-/// The parts of the process that a job's thread reaches through its context: the services' state below the gRPC surface,
-/// and how the process was started. The server makes one at its start and gives it to the thread that runs jobs.
+/// The parts of the process that a job's thread reaches through its context: the services' state below the gRPC
+/// surface, and how the process was started. The server makes one at its start and gives it to the thread that runs
+/// jobs.
 pub struct ServerState {
     /// Leases and scored groups of all jobs.
     pub broker: Arc<RolloutBroker>,

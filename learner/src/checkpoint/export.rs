@@ -1,4 +1,4 @@
-//! Weights on their way out: as a Hugging Face directory, and as what actors fetch.
+//! Weights that leave the trainer: as a Hugging Face directory, and as a version for actors to fetch.
 
 use std::fs;
 use std::path::Path;

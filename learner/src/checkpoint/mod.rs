@@ -1,4 +1,4 @@
-//! What a job leaves on disk: recovery checkpoints, and Hugging Face exports.
+//! The model on disk: recovery checkpoints, from which a restarted job goes on, and Hugging Face exports.
 
 mod export;
 mod recovery;

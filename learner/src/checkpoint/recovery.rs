@@ -1,8 +1,8 @@
 //! The recovery checkpoint: everything that a restarted learner needs to go on where it was.
 //!
 //! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters) and
-//! `optimiser.safetensors`. It is written aside, synced and renamed; the previous one is removed after that. What a crash
-//! costs is the work since the newest one: groups trained since then are still in the replay queue, unacknowledged.
+//! `optimiser.safetensors`. It is written aside, synced and renamed; the previous one is removed after that. A crash
+//! costs the work since the newest one: groups trained since then are still in the replay queue, unacknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,7 +33,7 @@ pub struct RecoveryState {
     pub consumed_below: u64,
     /// Consumed groups at or above `consumed_below`.
     pub consumed: BTreeSet<u64>,
-    /// What the objective remembers of these groups; most remember nothing.
+    /// The state of the objective; most objectives have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<serde_json::Value>,
     /// Accuracies of the starting weights by problem id, where the objective asks for them.
@@ -57,7 +57,7 @@ pub struct Recovered {
     pub state: RecoveryState,
     /// f32 masters.
     pub weights: Weights,
-    /// What [`crate::train::AdamW::state`] gave.
+    /// The tensors of the optimiser, as [`AdamW::state`](crate::train::AdamW::state) names them.
     pub optimiser: BTreeMap<String, Tensor>,
 }
 
@@ -86,8 +86,8 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
     Ok(())
 }
 
-/// The newest complete checkpoint of a job, with its weights on `device` and the optimiser's tensors; None where there is
-/// none.
+/// The newest complete checkpoint of a job, with its weights on `device` and the optimiser's tensors; None where there
+/// is none.
 ///
 /// # Errors
 /// A checkpoint that is there but cannot be read.
@@ -111,7 +111,7 @@ pub fn load_newest(job_directory: &Path, device: Device) -> anyhow::Result<Optio
     Ok(Some(checkpoint))
 }
 
-/// Complete checkpoints by step, ascending. What was cut off while it was written is removed.
+/// Complete checkpoints by step, ascending. Checkpoints whose writing was interrupted are removed.
 fn list(parent: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     if !parent.exists() {

@@ -9,11 +9,11 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::schema::types::Type;
 use serde_json::Value;
 
-/// What every Parquet file begins and ends with.
+/// The magic number at both ends of every Parquet file.
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
-/// Columns of the layouts, by path; a whole column where the path is one name. Others may be large (solutions, pictures)
-/// or of types that have no JSON form.
+/// Columns of the layouts, by path; a whole column where the path is one name. Others may be large (solutions,
+/// pictures) or of types that have no JSON form.
 const COLUMNS: [&str; 8] = [
     "problem",
     "answer",
@@ -73,8 +73,8 @@ pub(super) fn read_rows(file: File) -> Result<Vec<(String, Value)>, Fault> {
     Ok(rows)
 }
 
-/// The part of a group with the columns of [`COLUMNS`]; nothing if it has none of them. `prefix` is the group's path with
-/// a dot behind it, empty for the schema.
+/// The part of a group with the columns of [`COLUMNS`]; nothing if it has none of them. `prefix` is the group's path
+/// with a dot behind it, empty for the schema.
 fn project(group: &Type, prefix: &str) -> Result<Option<Arc<Type>>, ParquetError> {
     let mut kept = Vec::new();
     for column in group.get_fields() {
@@ -96,7 +96,7 @@ fn project(group: &Type, prefix: &str) -> Result<Option<Arc<Type>>, ParquetError
     builder.build().map(|projected| Some(Arc::new(projected)))
 }
 
-/// The first leaf of bytes that are not marked as text: what they mean is anybody's guess.
+/// The first leaf of bytes that are not marked as text, which nobody can read without knowing their encoding.
 fn binary_column(column: &Type, path: &str) -> Option<String> {
     if column.is_primitive() {
         let is_text = matches!(

@@ -28,7 +28,7 @@ pub(super) struct ReadProblem {
     answers: Vec<String>,
     /// The row's own id, where it has one.
     id: Option<String>,
-    /// Where verl's rows come from: two sources in one file may count from 0 both.
+    /// The data source of verl's rows. Two sources in one file may both count from 0.
     source: Option<String>,
     /// System messages, which no prompt of ours has a place for.
     pub(super) ignored_messages: usize,

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::parquet;
 
-/// The rows of the file with where each stands. What the file is, its content says: Parquet begins with its magic number,
-/// a JSON array with a bracket, and all else is JSONL.
+/// The rows of the file with where each stands. What the file is, its content says: Parquet begins with its magic
+/// number, a JSON array with a bracket, and all else is JSONL.
 ///
 /// # Errors
 /// An unreadable file, a file without rows, and the first row that cannot be read.

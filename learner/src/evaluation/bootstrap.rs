@@ -1,8 +1,9 @@
 //! Percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13): the interval of a mean is
 //! where the middle 95 % of the means of resamples lie.
 //!
-//! Problems are resampled, not traces: the traces of one problem are not independent of each other. All columns (budgets
-//! and their mean) are read off the same resamples. The seed is fixed, so that the same scores give the same interval.
+//! Problems are resampled, not traces: the traces of one problem are not independent of each other. All columns
+//! (budgets and their mean) are read off the same resamples. The seed is fixed, so that the same scores give the same
+//! interval.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 /// How many resamples are drawn.
 const RESAMPLES: usize = 2000;
 
-/// The share of resamples that lies below the lower end, and as much above the upper.
+/// The share of resamples below the lower end of the interval, and above its upper end.
 const TAIL: f64 = 0.025;
 
 const SEED: u64 = 0;
@@ -24,8 +25,8 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The interval of each column's mean. `columns[c][i]` is what problem i has in column c; all columns are of one length.
-/// Without problems every interval is zero.
+/// The interval of each column's mean. `columns[c][i]` is what problem i has in column c; all columns are of one
+/// length. Without problems every interval is zero.
 pub fn intervals(columns: &[Vec<f64>]) -> Vec<Interval> {
     let problems = columns.first().map_or(0, Vec::len);
     debug_assert!(columns.iter().all(|column| column.len() == problems));

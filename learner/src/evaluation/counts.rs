@@ -1,9 +1,9 @@
-//! Counts over the traces of scored groups: the shares that a training step and an evaluation both report.
+//! Counts over the traces of scored groups, for the shares that both a training step and an evaluation report.
 
 use anytime_objectives::statistics::is_overthinking;
 use anytime_proto::v1;
 
-/// Sums over all groups added.
+/// Counts over all groups that were added, from which the shares follow.
 #[derive(Clone, Debug, Default)]
 pub struct TraceCounts {
     traces: u64,

@@ -1,4 +1,5 @@
-//! Writes what an evaluation generated as `anytime_proto::generations` names it: one problem a line, decoded for reading.
+//! Writes what an evaluation generated as `anytime_proto::generations` names it: one problem a line, decoded for
+//! reading.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,18 +11,20 @@ use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::generations::{DIRECTORY, KeptNode, KeptProblem, KeptSummary, KeptTrace, ProblemHead, step_file};
 use anytime_proto::{ShortName as _, v1};
 
+use super::mean::mean;
 use crate::data::ProblemRow;
 
-/// What is needed to make texts of tokens.
+/// Turns tokens into the texts and answers that people read.
 pub struct Reading<'a> {
-    /// Of the model that generated them.
+    /// The tokenizer of the model that generated them.
     pub tokenizer: &'a Tokenizer,
     /// How the verifier found the answers.
     pub extraction: v1::Extraction,
 }
 
 /// Writes the file of the evaluation after `step` into the job's directory and returns its path. It is written aside,
-/// synced and renamed; one problem is in memory at a time. `rows` are the groups' problems, `check` is asked before each.
+/// synced and renamed; one problem is in memory at a time. `rows` are the groups' problems, `check` is asked before
+/// each.
 ///
 /// # Errors
 /// If the disk or the decoder refuses, or `check` does; nothing is left behind then.
@@ -52,9 +55,7 @@ pub fn write(
 impl Reading<'_> {
     fn problem(&self, group: &v1::ScoredGroup, row: &ProblemRow) -> anyhow::Result<KeptProblem> {
         let rewards = ScoreTable::of_group(group).mean_per_budget();
-        let traces = rewards.len().max(1) as f64;
-        let accuracy =
-            (0..group.budgets.len()).map(|budget| rewards.iter().map(|row| row[budget]).sum::<f64>() / traces);
+        let accuracy = (0..group.budgets.len()).map(|budget| mean(rewards.iter().map(|row| row[budget])));
         let head = ProblemHead {
             row: row.row,
             id: row.id.clone(),
@@ -131,8 +132,8 @@ impl Reading<'_> {
             offset = if text[offset..].starts_with(&piece) {
                 offset + piece.len()
             } else {
-                // A piece by itself may differ from its place in the text (a blank that only stands between tokens, half a
-                // character); the beginning up to the cut differs at most in its last character.
+                // A piece by itself may differ from its place in the text (a blank that only stands between tokens,
+                // half a character); the beginning up to the cut differs at most in its last character.
                 common_prefix(text, &self.tokenizer.decode(&ids[..cut])?)
             };
             done = cut;

@@ -3,8 +3,9 @@
 use anytime_objectives::ScoreTable;
 use anytime_proto::v1;
 
-use crate::evaluation::bootstrap;
-use crate::evaluation::counts::TraceCounts;
+use super::bootstrap;
+use super::counts::TraceCounts;
+use super::mean::mean;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;
@@ -38,8 +39,8 @@ pub fn evaluation_leases(
     leases
 }
 
-/// Accuracy per budget with 95 % intervals over problems: from a bootstrap, and half widths by the normal approximation.
-/// Both stand on the problems' means, for the samples of one problem are not independent of each other.
+/// Accuracy per budget with 95 % intervals over problems: from a bootstrap, and half widths by the normal
+/// approximation. Both stand on the problems' means, for the samples of one problem are not independent of each other.
 pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::EvaluationResult {
     // One column per budget, and the anytime accuracy behind them.
     let mut columns: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len() + 1];
@@ -48,9 +49,9 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
         let rewards = ScoreTable::of_group(group).mean_per_budget();
         let mut of_problem = 0.0;
         for (budget, column) in columns.iter_mut().take(budgets.len()).enumerate() {
-            let mean = rewards.iter().map(|row| row[budget]).sum::<f64>() / rewards.len() as f64;
-            column.push(mean);
-            of_problem += mean / budgets.len() as f64;
+            let accuracy = mean(rewards.iter().map(|row| row[budget]));
+            column.push(accuracy);
+            of_problem += accuracy / budgets.len() as f64;
         }
         columns[budgets.len()].push(of_problem);
         counts.add(group, &rewards);
@@ -84,11 +85,8 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
 }
 
 fn mean_and_interval(values: &[f64]) -> (f64, f64) {
+    let mean = mean(values.iter().copied());
     let count = values.len() as f64;
-    if values.is_empty() {
-        return (0.0, 0.0);
-    }
-    let mean = values.iter().sum::<f64>() / count;
     if values.len() < 2 {
         return (mean, 0.0);
     }
@@ -109,8 +107,8 @@ mod tests {
         })
     }
 
-    /// A trace of three thinking tokens, cut at the budget 2 and ended before the budget 4, with one summary of two tokens
-    /// at each.
+    /// A trace of three thinking tokens, cut at the budget 2 and ended before the budget 4, with one summary of two
+    /// tokens at each.
     fn trace(finish: v1::FinishReason, scores: [f32; 2]) -> v1::Trace {
         let nodes = [(2, 0), (3, 1)]
             .into_iter()

@@ -31,17 +31,20 @@ pub enum ContextError {
     Other(#[from] anyhow::Error),
 }
 
-/// How long groups are tried to be acknowledged although the job is to stop.
+/// How long a job that is to stop still tries to acknowledge groups.
 const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
 
-/// One job as its thread sees it.
+/// One job as its thread sees it: what it is to do, and everything it asks of the rest of the process.
+///
+/// Every method may be called from a plain thread. Those that wait for actors or for Redis return early with
+/// [`Interrupted`] when the job is to stop.
 pub struct JobContext {
     state: Arc<ServerState>,
     entry: Arc<JobEntry>,
     settings: JobSettings,
-    /// There while training is open.
+    /// Some while training is open.
     reader: Mutex<Option<GroupReader>>,
-    /// Of the published version; empty before the first.
+    /// The manifest checksum of the published version; empty before the first.
     manifest_checksum: Mutex<String>,
 }
 
@@ -81,7 +84,7 @@ impl JobContext {
         &self.state.device
     }
 
-    /// Asked between pieces of long work.
+    /// To be called between pieces of long work.
     ///
     /// # Errors
     /// If the job is to stop.
@@ -95,22 +98,22 @@ impl JobContext {
         Ok(())
     }
 
-    /// A step is done.
+    /// Records a finished step.
     pub fn report_step(&self, metrics: v1::StepMetrics) {
         self.entry.report_step(metrics);
     }
 
-    /// An evaluation is done. After a restart it takes the place of the one of the same step.
+    /// Records a finished evaluation. After a restart it replaces the evaluation of the same step.
     pub fn report_evaluation(&self, result: v1::EvaluationResult) {
         self.entry.report_evaluation(result);
     }
 
-    /// An evaluation goes on. [`JobContext::evaluate`] does this by itself.
+    /// Records how far an evaluation is. [`JobContext::evaluate`] does this by itself.
     pub fn report_evaluation_progress(&self, done: u32, total: u32) {
         self.entry.report_evaluation_progress(done, total);
     }
 
-    /// A Hugging Face export has been written.
+    /// Records that a Hugging Face export has been written.
     pub fn report_checkpoint(&self, directory: &Path) {
         self.entry.report_checkpoint(directory);
     }
@@ -120,7 +123,8 @@ impl JobContext {
         self.entry.evaluations()
     }
 
-    /// Makes a version the current one: it is announced, and leases follow it. Takes as long as hashing the bytes.
+    /// Makes a version the current one: it is announced to actors, and leases follow it. Takes as long as hashing the
+    /// bytes.
     pub fn publish(&self, weights: PublishedWeights) {
         let held = self.state.weights.publish(self.job_id(), weights);
         held.manifest_checksum.clone_into(&mut lock(&self.manifest_checksum));
@@ -132,7 +136,7 @@ impl JobContext {
         lock(&self.manifest_checksum).clone()
     }
 
-    /// From now on training problems are leased, once a version is published. Waits for Redis.
+    /// Lets actors lease training problems, from the first published version on. Waits for Redis.
     ///
     /// # Errors
     /// If the job is to stop, training is open already, or the opening makes no sense.
@@ -155,8 +159,8 @@ impl JobContext {
         Ok(self.wait(self.state.broker.take(self.job_id(), reader, count))??)
     }
 
-    /// Removes groups from Redis, after a recovery checkpoint that holds what came of them. Waits for Redis; when the job
-    /// is to stop it is tried all the same, briefly. What stays in Redis is removed when training is opened again.
+    /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made. Waits for Redis; a job
+    /// that is to stop tries for a moment too. Groups that stay in Redis are removed when training is opened again.
     ///
     /// # Errors
     /// If the job is to stop, or training is not open.
@@ -174,24 +178,24 @@ impl JobContext {
         Ok(self.wait(broker.acknowledge(self.job_id(), stream, sequences))?)
     }
 
-    /// Scored groups that wait in the queue.
+    /// How many scored groups wait in the queue.
     pub fn queue_depth(&self) -> u64 {
         self.state.broker.queue_figures(self.job_id()).0
     }
 
-    /// Groups dropped as too old since the job started.
+    /// How many groups were dropped as too old since the job started.
     pub fn dropped_groups(&self) -> u64 {
         self.state.broker.queue_figures(self.job_id()).1
     }
 
-    /// No training problem is leased any more. What is queued stays in Redis until the job has ended.
+    /// Stops leasing training problems. Queued groups stay in Redis until the job has ended.
     pub fn close_training(&self) {
         self.state.broker.close_training(self.job_id());
         lock(&self.reader).take();
     }
 
-    /// Leases groups out for evaluation and collects them, in the order of the leases; progress is reported. Meanwhile
-    /// no training problem of the job is leased.
+    /// Leases groups out for evaluation, waits for all of them and returns them in the order of the leases. Progress is
+    /// reported. Meanwhile no training problem of the job is leased.
     ///
     /// # Errors
     /// If the job is to stop, or a group fails too often.
@@ -210,7 +214,7 @@ impl JobContext {
         Ok(outcome??)
     }
 
-    /// Waits for what the asynchronous side brings, or for the end.
+    /// Waits for a future of the asynchronous side, or for the request to stop.
     fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, Interrupted> {
         self.state.runtime.block_on(async {
             tokio::select! {

@@ -1,4 +1,5 @@
-//! One job in memory, with everything that changes it: each change is an event on disk and wakes those who watch.
+//! One job in memory, with everything that changes it. Each change is an event on disk and wakes those who watch the
+//! job.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -29,13 +30,13 @@ pub struct Progress {
 struct Live {
     job: v1::Job,
     log: EventLog,
-    /// Since when it runs, and how many seconds it had run before.
+    /// When the job started to run in this process, and how many seconds it had run before; none while it does not run.
     running: Option<(Instant, f64)>,
     saved: Instant,
 }
 
-/// One job in memory. The thread that runs it reports to it, requests read and cancel it, and watchers wait for its events;
-/// all of them share it.
+/// One job in memory. The thread that runs it reports to it, requests read and cancel it, and watchers wait for its
+/// events; all of them share it.
 pub struct JobEntry {
     id: JobId,
     request_id: String,
@@ -93,7 +94,7 @@ impl JobEntry {
         &self.directory
     }
 
-    /// Cancelled when a user cancels the job.
+    /// The token that is cancelled when a user cancels the job.
     pub fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
     }
@@ -106,7 +107,7 @@ impl JobEntry {
         job
     }
 
-    /// Its state.
+    /// Its state: queued, running, or how it ended.
     pub fn state(&self) -> JobState {
         lock(&self.live).job.state()
     }
@@ -120,7 +121,7 @@ impl JobEntry {
             .map_or((0, 0), |time| (time.seconds, time.nanos))
     }
 
-    /// Tells of every event.
+    /// A receiver that is told of every event.
     pub fn subscribe(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
@@ -142,7 +143,7 @@ impl JobEntry {
         self.change(Some(state_event(state, "")), true, |_| {});
     }
 
-    /// The job starts, or goes on after a restart. Returns false if it has ended.
+    /// Marks the job as running, at its first start or after a restart of the process. Returns false if it has ended.
     pub fn start(&self) -> bool {
         let mut live = lock(&self.live);
         let state = live.job.state();
@@ -158,13 +159,13 @@ impl JobEntry {
         true
     }
 
-    /// The process ends while the job runs: it is resumed at the next start.
+    /// Notes that the process ends while the job runs. The job is resumed at the next start.
     pub fn suspend(&self) {
         self.change(None, true, |_| {});
         lock(&self.live).running = None;
     }
 
-    /// The job has ended.
+    /// Marks the job as ended, with the reason where it failed.
     pub fn finish(&self, state: JobState, reason: &str) {
         self.finish_locked(lock(&self.live), state, reason);
     }
@@ -178,7 +179,8 @@ impl JobEntry {
         lock(&self.live).running = None;
     }
 
-    /// Asks the job to end; one that waits ends at once. Harmless when repeated.
+    /// Asks the job to end. A job that waits for its turn ends at once; one that runs ends when its thread notices. May
+    /// be repeated.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -196,7 +198,7 @@ impl JobEntry {
         Ok(())
     }
 
-    /// A step is done.
+    /// Records a finished step.
     pub fn report_step(&self, metrics: v1::StepMetrics) {
         self.change(Some(Event::Step(metrics.clone())), false, |job| {
             job.step = metrics.step;
@@ -204,7 +206,7 @@ impl JobEntry {
         });
     }
 
-    /// An evaluation is done. After a restart it takes the place of the one of the same step.
+    /// Records a finished evaluation. After a restart it replaces the evaluation of the same step.
     pub fn report_evaluation(&self, result: v1::EvaluationResult) {
         self.change(Some(Event::Evaluation(result.clone())), true, |job| {
             job.evaluations.retain(|earlier| earlier.step != result.step);
@@ -213,7 +215,7 @@ impl JobEntry {
         });
     }
 
-    /// An evaluation goes on.
+    /// Records how far an evaluation is.
     pub fn report_evaluation_progress(&self, done_groups: u32, total_groups: u32) {
         let progress = v1::EvaluationProgress {
             done_groups,
@@ -222,18 +224,18 @@ impl JobEntry {
         self.change(Some(Event::EvaluationProgress(progress)), false, |_| {});
     }
 
-    /// A checkpoint has been written.
+    /// Records that a Hugging Face checkpoint has been written.
     pub fn report_checkpoint(&self, directory: &Path) {
         self.change(None, true, |job| job.checkpoint = directory.display().to_string());
     }
 
-    /// The evaluations that are done.
+    /// The finished evaluations, by step.
     pub fn evaluations(&self) -> Vec<v1::EvaluationResult> {
         lock(&self.live).job.evaluations.clone()
     }
 
-    /// Changes the job, logs the event and wakes watchers; `durably` where a crash must not undo it. What the disk
-    /// refuses is logged: the job itself can go on.
+    /// Changes the job, logs the event and wakes watchers. `durably` says that a crash must not undo the change. An
+    /// error of the disk is logged and no more, since the job itself can go on.
     fn change(&self, event: Option<Event>, durably: bool, change: impl FnOnce(&mut v1::Job)) {
         self.change_locked(lock(&self.live), event, durably, change);
     }

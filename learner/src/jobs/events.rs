@@ -1,5 +1,5 @@
-//! The event log of one job: length-delimited messages, appended. What a crash tore off at the end is cut when the log
-//! is opened.
+//! The event log of one job: length-delimited messages that are appended to a file. A message that a crash left
+//! incomplete at the end is cut off when the log is opened.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -13,7 +13,7 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use tracing::warn;
 
-/// Events of one job that are kept in memory; all are on disk.
+/// How many events of one job are kept in memory. All events are on disk.
 pub const KEPT_IN_MEMORY: usize = 10_000;
 
 /// The log of one job, open for appending. The newest events are kept in memory too, for those who watch the job.
@@ -149,7 +149,7 @@ pub(super) fn timestamp() -> Timestamp {
     }
 }
 
-/// The next whole event; the rest then starts behind it.
+/// Takes the next whole event off the front of the bytes.
 fn next_event(rest: &mut &[u8]) -> Option<JobEvent> {
     let mut ahead = *rest;
     let event = JobEvent::decode_length_delimited(&mut ahead).ok()?;

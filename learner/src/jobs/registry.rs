@@ -155,7 +155,7 @@ impl JobRegistry {
         }
     }
 
-    /// Counts the jobs by state, for the metrics.
+    /// Sets the metric of jobs by state. To be called after every change of a job's state.
     pub fn count(&self) {
         let jobs = lock(&self.jobs);
         let states: Vec<JobState> = jobs.by_id.values().map(|entry| entry.state()).collect();

@@ -7,7 +7,7 @@
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
 //!
-//! Everything else in the directory belongs to the job's thread.
+//! All other files in the directory belong to the job's thread.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,7 @@ use anytime_proto::{JOB_FORMAT, JobId, v1};
 use prost::Message as _;
 use tracing::{error, warn};
 
-use super::events::EventLog;
-use super::timestamp;
+use super::events::{EventLog, timestamp};
 
 /// Directories of jobs that are being created; a crash leaves them behind.
 const UNFINISHED_PREFIX: &str = ".submitting-";

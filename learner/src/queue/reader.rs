@@ -1,10 +1,10 @@
 //! Reads the queue on the trainer's behalf, from its oldest entry on.
 //!
-//! The place of the reader is an id in memory. A read changes nothing in Redis, so that a lost answer costs another read
-//! and no more. After a restart of the process, and whenever the keys of the queue were opened again, the reader starts
-//! over with the oldest entry, and the lease table tells which of the entries the trainer has already. It has to start
-//! over then: Redis may have come back with an older state or with none, and may give ids to new entries that are lower
-//! than the one in memory.
+//! The place of the reader is an id in memory. A read changes nothing in Redis, so that a lost answer costs another
+//! read and no more. After a restart of the process, and whenever the keys of the queue were opened again, the reader
+//! starts over with the oldest entry, and the lease table tells which of the entries the trainer has already. It has to
+//! start over then: Redis may have come back with an older state or with none, and may give ids to new entries that are
+//! lower than the one in memory.
 
 use std::collections::VecDeque;
 

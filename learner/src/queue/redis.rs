@@ -1,4 +1,4 @@
-//! The connection to Redis: one multiplexed connection, every wait bounded, made again after every loss.
+//! The connection to Redis: one multiplexed connection, which is made again after every loss. Every wait is bounded.
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 #[error("redis is unavailable: {0}")]
 pub struct RedisUnavailable(pub String);
 
-/// The connection to Redis that all jobs share. Commands go through [`run`](Self::run). A failed command marks it down; the
-/// monitor marks it up again once it has read what Redis holds after the outage.
+/// The connection to Redis that all jobs share. Commands go through [`run`](Self::run). A failed command marks it down;
+/// the monitor marks it up again once it has read what Redis holds after the outage.
 pub struct RedisConnection {
     client: Client,
     /// Without user name and password.
@@ -62,7 +62,7 @@ impl RedisConnection {
         redis::cmd("PING").query_async(&mut connection).await
     }
 
-    /// Whether the last command was answered, and what followed an outage was put right.
+    /// Whether commands are answered, and the lease tables were brought in line with Redis after the last outage.
     pub fn is_up(&self) -> bool {
         *self.is_up.borrow()
     }
@@ -80,24 +80,24 @@ impl RedisConnection {
         let _ = is_up.wait_for(|is_up| !*is_up).await;
     }
 
-    /// What Redis holds has been read again after an outage.
+    /// Notes that the contents of Redis have been read again after an outage.
     pub fn mark_up(&self) {
         if !self.is_up.send_replace(true) {
             info!(redis = %self.address, "redis is reachable again");
         }
     }
 
-    /// Something was not as it should be: what Redis holds is to be read again.
+    /// Notes a failure, after which the contents of Redis have to be read again.
     pub fn mark_down(&self, error: &dyn std::fmt::Display) {
         if self.is_up.send_replace(false) {
             warn!(redis = %self.address, %error, "redis is unavailable");
         }
     }
 
-    /// Asks for a sign of life.
+    /// Asks Redis whether it is there.
     ///
     /// # Errors
-    /// If there is none.
+    /// If it does not answer.
     pub async fn ping(&self) -> Result<(), RedisUnavailable> {
         self.run(async |mut connection| redis::cmd("PING").query_async(&mut connection).await)
             .await
@@ -106,7 +106,7 @@ impl RedisConnection {
     /// Runs commands over the connection. After any error the next ones get a new connection.
     ///
     /// # Errors
-    /// Whatever Redis or the connection said.
+    /// The error of Redis or of the connection.
     pub async fn run<T, F>(&self, commands: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, RedisUnavailable>
     where
         F: Future<Output = RedisResult<T>>,

@@ -1,7 +1,7 @@
 //! The replay queue of one job in Redis. Two keys:
 //!
-//! - `anytime:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost). An
-//!   entry is deleted when its sequence is settled.
+//! - `anytime:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost).
+//!   An entry is deleted when its sequence is settled.
 //! - `anytime:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
 //!   under `owner`, which job of that name the keys belong to.
 //!
@@ -66,7 +66,7 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Sequences settled by one call: bounds how long a script holds Redis.
+/// How many sequences one call settles. This bounds how long a script holds Redis.
 const SETTLED_PER_CALL: usize = 500;
 
 /// What Redis answered to a push.
@@ -74,7 +74,7 @@ const SETTLED_PER_CALL: usize = 500;
 pub enum PushOutcome {
     /// The group is in the queue.
     Accepted,
-    /// It is there, or was.
+    /// It is in the queue, or was.
     Duplicate,
     /// The queue is at its bound.
     Full,
@@ -85,13 +85,13 @@ pub enum PushOutcome {
 /// How a sequence leaves the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// The recovery checkpoint holds what came of it.
+    /// Trained, and a recovery checkpoint holds the update.
     Trained,
     /// Dropped as too old.
     Stale,
     /// Given up by actors too often.
     Skipped,
-    /// As if it had never come: it may come again.
+    /// Treated as if it had never come: it may come again.
     Forgotten,
 }
 
@@ -130,8 +130,8 @@ pub struct Entry {
     pub payload: Vec<u8>,
 }
 
-/// The queue of one job. Pushes add to it, the reader of the trainer lists its entries, and the trainer settles them. It
-/// is cheap to clone; clones share the count of openings.
+/// The queue of one job. Pushes add to it, the reader of the trainer lists its entries, and the trainer settles them.
+/// It is cheap to clone; clones share the count of openings.
 #[derive(Clone)]
 pub struct GroupStream {
     redis: Arc<RedisConnection>,
@@ -155,13 +155,13 @@ impl GroupStream {
         }
     }
 
-    /// How often the keys were opened by this object and its clones. Another count than before means that entries may be
-    /// gone, and that new ones may have lower ids.
+    /// How often the keys were opened by this object and its clones. Another count than before means that entries may
+    /// be gone, and that new ones may have lower ids.
     pub(super) fn openings(&self) -> u64 {
         self.openings.load(Ordering::SeqCst)
     }
 
-    /// Makes the keys ready and tells what they hold. Harmless when repeated.
+    /// Makes the keys ready and returns what they hold. May be repeated.
     ///
     /// # Errors
     /// If Redis is unavailable.
@@ -220,7 +220,7 @@ impl GroupStream {
         }
     }
 
-    /// Takes sequences out of the queue for good. Harmless when repeated.
+    /// Takes sequences out of the queue for good. May be repeated.
     ///
     /// # Errors
     /// If Redis is unavailable.
@@ -297,7 +297,7 @@ impl GroupStream {
         self.redis.run(delete).await
     }
 
-    /// Redis came back without its data: makes the monitor put that right.
+    /// The error for a Redis that came back without its data. The monitor then opens the keys again.
     pub(crate) fn keys_are_gone(&self) -> RedisUnavailable {
         let error = RedisUnavailable("the keys of the job are gone".to_owned());
         self.redis.mark_down(&error);

@@ -1,5 +1,5 @@
-//! Which actors are there. An actor follows the weights over one long stream; where that stream ends and no other
-//! begins, the process is gone, and its leases need not wait for their time to run out.
+//! Which actors are connected. An actor follows the weights over one long stream. Where that stream ends and no other
+//! begins, its process is gone, and its leases can be given to others before their time runs out.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -11,7 +11,7 @@ use anytime_proto::ActorId;
 
 use crate::lock::lock;
 
-/// How long an actor may be away: a connection that broke is made again sooner.
+/// How long an actor may be away before it counts as gone. An actor that lives makes a broken connection again sooner.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct Streams {
     gone_since: Option<Instant>,
 }
 
-/// Counts open streams by actor.
+/// Counts the open streams of every actor. The service of weights tells it of streams that begin and end.
 #[derive(Default)]
 pub struct Actors {
     actors: Mutex<HashMap<ActorId, Streams>>,

@@ -1,8 +1,8 @@
-//! The broker: leases go out, groups come in. The one place where actors' requests, the trainer and Redis meet; keyed
-//! by job, so that several may run at once.
+//! The broker: leases go out to actors, and scored groups come in. It is the one place where the requests of actors,
+//! the trainer and Redis meet.
 //!
-//! The lock is never held across a wait. A group that goes into the queue is judged by the book, then by Redis in one
-//! atomic script, then entered in the book; whichever request comes second is a duplicate.
+//! The lock is never held across a wait. A pushed group is judged by the lease table, then by Redis in one atomic
+//! script, and is then entered in the table. Where two requests push the same group, the second one is a duplicate.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ pub enum PushError {
     Unavailable(#[from] RedisUnavailable),
 }
 
-/// What one job has at the broker.
+/// The leases and groups of one job.
 #[derive(Default)]
 pub(super) struct JobRollouts {
     pub(super) training: Option<TrainingSession>,
@@ -43,7 +43,9 @@ pub(super) struct JobRollouts {
     pub(super) version: Option<WeightsVersion>,
 }
 
-/// See the module.
+/// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls stand in `take`, and the
+/// monitor tells it of time that passes and of Redis that comes back. It is keyed by job, so that several jobs may run
+/// at once.
 pub struct RolloutBroker {
     pub(super) redis: Arc<RedisConnection>,
     pub(super) jobs: Mutex<BTreeMap<JobId, JobRollouts>>,
@@ -55,7 +57,7 @@ pub struct RolloutBroker {
 }
 
 impl RolloutBroker {
-    /// An broker without jobs.
+    /// A broker without jobs.
     pub fn new(redis: Arc<RedisConnection>, shutdown: CancellationToken) -> Self {
         Self {
             redis,
@@ -69,7 +71,7 @@ impl RolloutBroker {
     /// Leases up to `count` groups, waiting until `deadline` for the first.
     ///
     /// # Errors
-    /// If there is nothing to lease that can do without Redis, and Redis is unavailable.
+    /// If Redis is unavailable and nothing can be leased without it.
     pub async fn lease(
         &self,
         actor: &ActorId,
@@ -108,8 +110,8 @@ impl RolloutBroker {
         }
     }
 
-    /// Leases what is to be had now: evaluations before training, for an evaluation holds its trainer up. No lease and no
-    /// reason mean that Redis is unavailable.
+    /// Leases what can be leased now: evaluations before training, because an evaluation holds its trainer up. Neither
+    /// a lease nor a reason to wait means that Redis is unavailable. Also returns when something changes by time alone.
     fn try_lease(&self, actor: &ActorId, count: usize, now: Instant) -> (v1::LeaseResponse, Option<Instant>) {
         let is_up = self.redis.is_up();
         let mut leases = Vec::new();
@@ -293,7 +295,7 @@ impl RolloutBroker {
         self.changed.notify_waiters();
     }
 
-    /// Takes back what has run out, and the leases of actors that are gone. Called again and again.
+    /// Takes back the leases that have run out and those of actors that are gone. To be called about once a second.
     pub fn tick(&self, now: Instant) {
         let gone = self.actors.gone(now);
         let mut jobs = lock(&self.jobs);
@@ -320,7 +322,7 @@ impl RolloutBroker {
         }
     }
 
-    /// Settles in Redis that skipped sequences are not to be tried again after a restart. If that fails they are.
+    /// Records in Redis that skipped sequences must not be leased again after a restart. Where that fails they will be.
     pub async fn settle_skipped(&self) {
         let skipped: Vec<_> = {
             let mut jobs = lock(&self.jobs);
@@ -336,7 +338,7 @@ impl RolloutBroker {
         }
     }
 
-    /// Groups leased and groups queued, over all jobs.
+    /// The number of leased groups and of queued groups over all jobs.
     pub fn levels(&self) -> (u64, u64) {
         let jobs = lock(&self.jobs);
         let mut leased = 0;

@@ -1,5 +1,5 @@
-//! The book of one evaluation: leases are given out in order, and every one must come back. In memory only: an
-//! evaluation that a crash interrupts starts over.
+//! The leases of one evaluation: they are given out in order, and a group must come back for each. They are held in
+//! memory only, so that an evaluation that a crash interrupts starts over.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -22,7 +22,8 @@ struct Item {
     state: State,
 }
 
-/// See the module.
+/// The leases of one evaluation with their groups. A state machine without clock or I/O: the broker passes the time to
+/// it, and asks [`progress`](Self::progress) and [`failure`](Self::failure) whether it is over.
 pub struct EvaluationLeases {
     items: Vec<Item>,
     by_group: HashMap<GroupId, usize>,
@@ -32,7 +33,7 @@ pub struct EvaluationLeases {
 }
 
 impl EvaluationLeases {
-    /// A book of leases, to be given out in this order.
+    /// Leases that are to be given out in this order.
     pub fn new(leases: Vec<v1::Lease>, now: Instant) -> Self {
         let by_group = leases
             .iter()
@@ -60,7 +61,7 @@ impl EvaluationLeases {
         self.by_group.contains_key(group_id)
     }
 
-    /// The next lease, if there is one to be had.
+    /// Leases the next group that is free, if there is one.
     pub fn lease(&mut self, actor: &ActorId, now: Instant) -> Option<v1::Lease> {
         let is_ready = |item: &&mut Item| matches!(item.state, State::Waiting { not_before } if not_before <= now);
         let item = self.items.iter_mut().find(is_ready)?;
@@ -86,7 +87,8 @@ impl EvaluationLeases {
         v1::PushStatus::Accepted
     }
 
-    /// An actor gives a lease back: `failed` where it tried. Returns whether it held the lease.
+    /// An actor gives a lease back; `failed` says that it tried to make the group and could not. Returns whether the
+    /// actor held the lease.
     pub fn give_back(&mut self, group_id: &GroupId, actor: &ActorId, failed: bool, why: &str, now: Instant) -> bool {
         let Some(index) = self.by_group.get(group_id) else {
             return false;
@@ -131,7 +133,7 @@ impl EvaluationLeases {
         count
     }
 
-    /// When something changes next by the passing of time alone.
+    /// The next time at which a lease or a pause runs out.
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         let times = self.items.iter().filter_map(|item| match &item.state {
             State::Waiting { not_before } => Some(*not_before),
@@ -141,7 +143,7 @@ impl EvaluationLeases {
         times.filter(|time| *time > now).min()
     }
 
-    /// Leases that are out.
+    /// How many leases actors hold.
     pub fn leased_groups(&self) -> u64 {
         self.items
             .iter()
@@ -149,12 +151,12 @@ impl EvaluationLeases {
             .count() as u64
     }
 
-    /// Groups that have come back, and all.
+    /// How many groups have come back, and how many there are in all.
     pub fn progress(&self) -> (u32, u32) {
         (self.done as u32, self.items.len() as u32)
     }
 
-    /// Why the evaluation cannot be finished, if so.
+    /// Why the evaluation cannot be finished; none where it can.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }

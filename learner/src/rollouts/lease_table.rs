@@ -1,7 +1,7 @@
-//! The book of training leases: which problem is leased next, and what has become of the others. A state machine
-//! without clock or I/O.
+//! The table of training leases. It decides which problem is leased next, and judges the age of a group. It is a state
+//! machine without clock or I/O.
 //!
-//! A sequence number is the place of a problem in the order of training. Each one is, at any time, in exactly one state:
+//! A sequence number is the place of a problem in the order of training. At any time it is in exactly one state:
 //!
 //! ```text
 //! new ─► leased ─► queued ─► taken ─► trained
@@ -11,8 +11,7 @@
 //! ```
 //!
 //! Admission is AReaL's inequality: of all sequences ever leased and not dropped there are at most
-//! (max_staleness + version + 1) · batch, and never more than the job trains. The place of a dropped one is free again
-//! and goes to a new sequence.
+//! (max_staleness + version + 1) · batch, and never more than the job trains. A dropped one makes room for a new one.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -24,14 +23,14 @@ use anytime_proto::{ActorId, WeightsVersion};
 
 use super::retries::{MAX_FAILURES, pause_after};
 
-/// What stays the same over the life of a book.
+/// The rules of a job, which stay the same over the life of its table.
 #[derive(Clone, Debug)]
 pub struct LeaseRules {
     /// Groups per step.
     pub batch: u64,
-    /// How many versions older than the published one a token may be.
+    /// A token may be at most this many versions older than the published one.
     pub max_staleness: u64,
-    /// Groups that wait in the queue at most.
+    /// At most this many groups wait in the queue.
     pub queue_groups: u64,
     /// How long an actor may keep a lease.
     pub lease: Duration,
@@ -39,12 +38,12 @@ pub struct LeaseRules {
     pub total_groups: u64,
 }
 
-/// What is known of a job's sequences when its book is opened.
+/// What is known of a job's sequences when its table is made: from its recovery checkpoint and from Redis.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// Everything below has been trained.
+    /// All sequences below this one have been trained.
     pub trained_below: u64,
-    /// Trained ones above it.
+    /// Trained sequences from `trained_below` on.
     pub trained: BTreeSet<u64>,
     /// Dropped as too old.
     pub stale: BTreeSet<u64>,
@@ -72,13 +71,13 @@ struct Leased {
 pub enum PushCheck {
     /// It may.
     Admit,
-    /// It is there, or was.
+    /// It is in the queue, or was.
     Duplicate,
     /// It was dropped, or was never leased and is not admitted.
     Unwanted,
 }
 
-/// What came of a lease that was given back.
+/// What follows for a lease that an actor gave back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenBack {
     /// The actor does not hold that lease any more.
@@ -102,20 +101,20 @@ pub enum Judgement {
     Finished,
 }
 
-/// See the module.
+/// The state of every training sequence of one job. The broker leases from it and asks it about every group.
 #[derive(Debug)]
 pub struct LeaseTable {
     rules: LeaseRules,
     version: Option<WeightsVersion>,
-    /// No sequence from here on has been leased by this book.
+    /// No sequence from here on has been leased from this table.
     next_new: u64,
     waiting: BTreeMap<u64, Waiting>,
     leased: BTreeMap<u64, Leased>,
     queued: BTreeSet<u64>,
     taken: BTreeSet<u64>,
-    /// Everything below is trained or dropped.
+    /// All sequences below this one are trained or dropped.
     finished_below: u64,
-    /// Trained ones above it.
+    /// Trained sequences from `finished_below` on.
     trained_above: BTreeSet<u64>,
     dropped: BTreeSet<u64>,
     trained: u64,
@@ -125,7 +124,7 @@ pub struct LeaseTable {
 }
 
 impl LeaseTable {
-    /// A book over what is known of the job's sequences. It leases nothing before a version is published.
+    /// A table of what is known of the job's sequences. It leases nothing before a version is published.
     pub fn new(rules: LeaseRules, inventory: Inventory) -> Self {
         let trained_below = inventory.trained_below;
         let trained_above: BTreeSet<u64> = inventory
@@ -150,7 +149,7 @@ impl LeaseTable {
             .into_iter()
             .filter(|sequence| !is_trained(sequence) && !dropped.contains(sequence))
             .collect();
-        let mut book = Self {
+        let mut table = Self {
             rules,
             version: None,
             next_new: trained_below,
@@ -166,8 +165,8 @@ impl LeaseTable {
             dropped,
             skipped_in_a_row: 0,
         };
-        book.raise_finished_below();
-        book
+        table.raise_finished_below();
+        table
     }
 
     /// A new version is out, or an older one after the trainer went back to its recovery checkpoint.
@@ -175,8 +174,8 @@ impl LeaseTable {
         self.version = Some(version);
     }
 
-    /// The lowest version that an actor may generate a leased sequence with. What is ahead of it decides which step will
-    /// train it, and so how old it may be by then: the last group that admission allows must be generated by the
+    /// The lowest version that may generate a leased sequence. The number of groups ahead of it decides which step will
+    /// train it, and so how old its tokens may be: the last group that admission allows must be generated by the
     /// published version, the first one may be generated by older ones.
     pub fn min_version(&self, sequence: u64) -> WeightsVersion {
         let leased_before = self.leased.range(..sequence).count() + self.waiting.range(..sequence).count();
@@ -186,7 +185,7 @@ impl LeaseTable {
         WeightsVersion(trained_at.saturating_sub(self.rules.max_staleness).min(published))
     }
 
-    /// Leases the lowest sequence that is to be had.
+    /// Leases the lowest sequence that is free.
     ///
     /// # Errors
     /// Why there is none.
@@ -264,7 +263,7 @@ impl LeaseTable {
         }
     }
 
-    /// An actor gives a lease back: `failed` where it tried, otherwise another one may have it at once.
+    /// An actor gives a lease back. It is leased again: at once, or after a pause where the actor `failed` to use it.
     pub fn give_back(&mut self, sequence: u64, actor: &ActorId, failed: bool, now: Instant) -> GivenBack {
         let failures = match self.leased.get(&sequence) {
             Some(leased) if leased.actor == *actor => leased.failures + u32::from(failed),
@@ -318,7 +317,7 @@ impl LeaseTable {
         sequences.len() as u64
     }
 
-    /// When something changes next by the passing of time alone.
+    /// The next time at which a lease or a pause runs out.
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         let expiry = self
             .leased
@@ -335,7 +334,7 @@ impl LeaseTable {
         [expiry, pause].into_iter().flatten().min()
     }
 
-    /// Whether the trainer should train a group out of the queue whose oldest token has this version.
+    /// What the trainer should do with a group out of the queue whose oldest token has this version.
     pub fn judge(&self, sequence: u64, oldest: WeightsVersion) -> Judgement {
         if self.is_finished(sequence) {
             return Judgement::Finished;
@@ -368,7 +367,7 @@ impl LeaseTable {
         }
     }
 
-    /// The queue holds the group, but nothing can be made of it: it is leased again.
+    /// The queue holds the group, but it cannot be read: it is leased again.
     pub fn lost(&mut self, sequence: u64, now: Instant) {
         if self.queued.remove(&sequence) {
             self.waiting.insert(
@@ -381,7 +380,7 @@ impl LeaseTable {
         }
     }
 
-    /// The trainer's recovery checkpoint holds what came of the groups.
+    /// The trainer's recovery checkpoint holds the updates that these groups made.
     pub fn acknowledged(&mut self, sequences: &[u64]) {
         for sequence in sequences {
             if self.taken.remove(sequence) {
@@ -392,8 +391,8 @@ impl LeaseTable {
         self.raise_finished_below();
     }
 
-    /// Puts the book right after the queue was out of sight: what it lost is leased again, and what arrived although the
-    /// answer did not is queued. Returns how many were lost.
+    /// Brings the table in line with the queue after an outage of Redis: groups that the queue lost are leased again,
+    /// and groups that it holds although their push was not answered count as queued. Returns how many were lost.
     pub fn reconcile(&mut self, in_queue: &BTreeSet<u64>, now: Instant) -> u64 {
         let lost: Vec<u64> = self.queued.difference(in_queue).copied().collect();
         for sequence in &lost {
@@ -451,7 +450,7 @@ impl LeaseTable {
         self.skipped_in_a_row
     }
 
-    /// What stays the same over the life of the book.
+    /// The rules, which stay the same over the life of the table.
     pub fn rules(&self) -> &LeaseRules {
         &self.rules
     }

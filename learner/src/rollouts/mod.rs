@@ -1,8 +1,8 @@
 //! Between actors and the trainer: which problems are leased, which groups came back, and which of them are trained.
 //!
 //! [`lease_table`] and [`evaluation_leases`] are state machines without I/O. [`session`] is one job's training, and
-//! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker stands in [`take`], what happens
-//! beside all requests in [`monitor`]. [`actors`] knows which actors are connected.
+//! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker stands in `take`, and [`monitor`]
+//! watches time and Redis beside all requests. [`actors`] knows which actors are connected.
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
 //! took and did not acknowledge (it is still in Redis and is read again), but the leases in memory, whose groups are

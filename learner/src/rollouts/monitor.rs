@@ -1,4 +1,4 @@
-//! What goes on beside the requests: time passes, and Redis goes away and comes back.
+//! What happens beside the requests: time passes, and Redis goes away and comes back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub async fn watch_leases(broker: Arc<RolloutBroker>) {
     }
 }
 
-/// Notices when Redis goes away, and puts the books right when it is back, until the process ends.
+/// Notices when Redis goes away, and brings the lease tables in line with it when it is back, until the process ends.
 pub async fn watch_redis(broker: Arc<RolloutBroker>) {
     loop {
         let is_up = broker.redis.is_up();

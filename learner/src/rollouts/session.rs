@@ -1,4 +1,4 @@
-//! One job's training at the broker: its lease book with what is needed to make leases of it.
+//! One job's training at the broker: its lease table, its queue, and what makes a lease out of a sequence number.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -41,7 +41,7 @@ fn mix(value: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// See the module.
+/// The training of one job, from its opening to its end. The broker holds it under its lock.
 pub(super) struct TrainingSession {
     pub(super) leases: LeaseTable,
     pub(super) stream: GroupStream,
@@ -50,7 +50,7 @@ pub(super) struct TrainingSession {
     plan: v1::RolloutPlan,
     seed: u64,
     lease_seconds: u32,
-    /// Skipped, and not yet recorded in Redis.
+    /// Sequences that were skipped, which is not yet recorded in Redis.
     skipped: Vec<u64>,
     /// Why the last one was skipped.
     last_failure: String,
@@ -111,7 +111,7 @@ impl TrainingSession {
             && group.traces.len() == self.plan.traces as usize
     }
 
-    /// Actors gave a sequence up too often.
+    /// Notes that actors gave a sequence up too often, and why the last one did.
     pub(super) fn remember_skipped(&mut self, sequence: u64, last_failure: &str) {
         self.skipped.push(sequence);
         last_failure.clone_into(&mut self.last_failure);
@@ -122,7 +122,7 @@ impl TrainingSession {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Why it makes no sense to go on: every problem is given up.
+    /// Why training cannot go on: the actors give every problem up. None where it can.
     pub(super) fn failure(&self) -> Option<String> {
         let in_a_row = self.leases.skipped_in_a_row();
         let limit = self.leases.rules().batch.max(FEWEST_SKIPPED_IN_A_ROW);

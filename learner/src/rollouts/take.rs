@@ -1,5 +1,5 @@
-//! The broker as the trainer sees it: it opens and closes its queue, takes groups out of it, acknowledges them, and
-//! has groups evaluated. While Redis is unavailable it waits.
+//! The trainer's side of the broker: it opens and closes training, takes groups out of the queue, acknowledges them,
+//! and has groups evaluated. Calls wait while Redis is unavailable.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -22,10 +22,11 @@ use crate::queue::reader::GroupReader;
 use crate::queue::redis::RedisUnavailable;
 use crate::queue::stream::{Entry, GroupStream, Settlement, Survey};
 
-/// The trainer looks into the queue at least so often, for entries that no push of this process announced.
+/// The trainer looks into the queue at least this often, for entries that no push of this process announced: those of a
+/// push whose answer was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the keys of an ended job are tried to be deleted.
+/// How long the broker tries to delete the keys of an ended job.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl RolloutBroker {
@@ -175,7 +176,7 @@ impl RolloutBroker {
         Ok(None)
     }
 
-    /// Removes groups from Redis whose effect a recovery checkpoint holds.
+    /// Removes groups from Redis once a recovery checkpoint holds the updates that they made.
     pub async fn acknowledge(&self, job_id: &JobId, stream: &GroupStream, sequences: &[u64]) {
         let mut backoff = Backoff::default();
         while stream.settle(sequences, Settlement::Trained).await.is_err() {
@@ -185,8 +186,8 @@ impl RolloutBroker {
         self.changed.notify_waiters();
     }
 
-    /// Has groups evaluated: leases them out, and gives them back in the order of the leases. Meanwhile the job's
-    /// training problems are not leased. `progress` is told of groups done and groups in all.
+    /// Leases groups out for evaluation, waits for all, and returns them in the order of the leases. Meanwhile the
+    /// job's training problems are not leased. `progress` is told the number of finished groups and of all groups.
     ///
     /// # Errors
     /// If a group fails too often.
@@ -246,7 +247,7 @@ impl RolloutBroker {
         self.changed.notify_waiters();
     }
 
-    /// Removes everything the job has at the broker.
+    /// Removes the leases and groups of a job from memory.
     pub fn remove_job(&self, job_id: &JobId) {
         lock(&self.jobs).remove(job_id);
         self.changed.notify_waiters();
@@ -262,7 +263,7 @@ impl RolloutBroker {
         }
     }
 
-    /// Groups in the queue and groups dropped as too old.
+    /// The number of groups in the queue, and of groups that were dropped as too old.
     pub fn queue_figures(&self, job_id: &JobId) -> (u64, u64) {
         self.with_training(job_id, |training| {
             (training.leases.queued_groups(), training.leases.stale_groups())
@@ -281,8 +282,8 @@ impl RolloutBroker {
     }
 }
 
-/// Opens the keys and brings them in line with the recovery checkpoint, which is the truth: what it holds leaves the
-/// queue, and what was settled although it does not hold it may come again.
+/// Opens the keys and brings them in line with the recovery checkpoint, which decides: groups that it holds leave the
+/// queue, and groups that were settled as trained although it lacks them may come again.
 async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Result<Survey, RedisUnavailable> {
     let survey = stream.open().await?;
     let is_below = |sequence: &u64| *sequence < opening.next_sequence_from;

@@ -1,4 +1,4 @@
-//! `JobService`: what clients call.
+//! `JobService`, which clients call.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::stream::{ReplyStream, reply_stream};
 use crate::jobs::entry::JobEntry;
 use crate::jobs::registry::JobRegistry;
 
-/// Events read at once for a watcher.
+/// How many events are read at once for a watcher.
 const EVENTS_PER_READ: usize = 500;
 
-/// Events that wait for a watcher's connection.
+/// How many events may wait for a watcher's connection.
 const EVENTS_AHEAD: usize = 64;
 
 /// Checks a specification against the files that it names (relative paths start at the second argument), and fills its
@@ -161,7 +161,7 @@ async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sende
     }
 }
 
-/// Runs what waits for the disk where it holds nobody up.
+/// Runs work that waits for the disk on a thread where it holds no other request up.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
     tokio::task::spawn_blocking(work)
         .await

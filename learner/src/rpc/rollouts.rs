@@ -1,4 +1,4 @@
-//! `RolloutService`: what actors call.
+//! `RolloutService`, which actors call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::status;
 use crate::rollouts::broker::RolloutBroker;
 
-/// Leases given by one answer.
+/// At most this many leases are given by one answer.
 const MOST_LEASES: u32 = 256;
 
 /// `RolloutService` over the broker: actors lease groups and push or give back what they leased.
@@ -20,7 +20,7 @@ pub struct RolloutsRpc {
 }
 
 impl RolloutsRpc {
-    /// The service over an broker.
+    /// The service over a broker.
     pub fn new(broker: Arc<RolloutBroker>) -> Self {
         Self { broker }
     }

@@ -1,4 +1,4 @@
-//! The one place where this process turns its errors into gRPC statuses.
+//! The errors of this process as gRPC statuses. No other file makes a status out of an error.
 
 use anytime_proto::generations::LookupError;
 use anytime_proto::{JobId, WeightsVersion};
@@ -45,7 +45,7 @@ pub(crate) fn peer_is_stuck() -> Status {
     Status::deadline_exceeded("the peer took nothing for too long")
 }
 
-/// A fault of this process: the whole chain, for people.
+/// A fault of this process, with the whole chain of its causes for people to read.
 pub(crate) fn internal(error: &anyhow::Error) -> Status {
     Status::internal(format!("{error:#}"))
 }

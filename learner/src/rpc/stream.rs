@@ -1,4 +1,4 @@
-//! Streamed answers: a task feeds a bounded channel, and how the task ended is the end of the stream.
+//! Streamed answers: a task feeds a bounded channel, and the stream ends as the task ended.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -11,8 +11,9 @@ use tonic::Status;
 /// A streamed answer.
 pub(crate) type ReplyStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Starts the task that feeds an answer; `ahead` items may wait for the connection. An error that the task returns comes
-/// after all items, also where the peer is slow and the channel full: it must not take a broken stream for a finished one.
+/// Starts the task that feeds an answer; `ahead` items may wait for the connection. An error that the task returns
+/// comes after all items, also where the peer is slow and the channel full: it must not take a broken stream for a
+/// finished one.
 pub(crate) fn reply_stream<T, F>(ahead: usize, feed: impl FnOnce(mpsc::Sender<T>) -> F) -> ReplyStream<T>
 where
     T: Send + 'static,

@@ -3,8 +3,8 @@
 //! Chunks number the entries that are sent through: the assets, then the tensors; with `skip_assets` number 0 is the
 //! first tensor. The manifest is the same either way, and so is its checksum. An entry without bytes has no chunk.
 //!
-//! To an actor that says what it holds, the deltas from there are sent instead, where the store has them and they are
-//! smaller than the whole.
+//! An actor may say which version it holds. It is then sent the deltas from there, where the store has them and they
+//! are smaller than the whole.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +27,7 @@ use crate::weights::deltas::{self, Delta, EncodedDelta};
 use crate::weights::published::HeldVersion;
 use crate::weights::store::WeightsStore;
 
-/// Chunks that wait for the connection, in each stream.
+/// How many chunks may wait for the connection of one stream.
 const CHUNKS_AHEAD: usize = 2;
 
 /// `WeightsService` over the store: it announces every published version, and sends a version as a whole or as deltas.
@@ -99,8 +99,8 @@ impl WeightsService for WeightsRpc {
     }
 }
 
-/// Announces the current version and each that follows, until the stream or the store is gone. Of versions that follow
-/// each other faster than the stream takes them only the newest is announced.
+/// Announces the current version and each that follows, until the stream or the store is gone. Where versions follow each
+/// other faster than the stream takes them, only the newest is announced.
 async fn announce(store: &WeightsStore, job_id: Option<&JobId>, sender: &mpsc::Sender<v1::WeightsAnnouncement>) {
     let mut changed = store.subscribe();
     let mut announced: Option<v1::WeightsAnnouncement> = None;

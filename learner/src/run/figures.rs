@@ -1,4 +1,4 @@
-//! What the groups of a training step say of the policy and of the baselines, as an event's figures and as metrics.
+//! Figures of the groups of a training step, about the policy and the baselines: for the step's event and for metrics.
 
 use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::settings::JobSettings;
@@ -7,9 +7,10 @@ use anytime_service::metric_names as names;
 use metrics::gauge;
 
 use crate::evaluation::counts::TraceCounts;
+use crate::evaluation::mean::mean;
 use crate::rollouts::group::QueuedGroup;
 
-/// Means over the groups of a step.
+/// Means and shares over the groups of a step, in the words of `StepMetrics`.
 pub(super) struct GroupFigures {
     pub(super) reward_per_budget: Vec<f64>,
     pub(super) mean_thinking_tokens: f64,
@@ -40,14 +41,14 @@ impl GroupFigures {
         }
     }
 
-    /// Unweighted mean over the budgets.
+    /// The mean reward over the budgets, unweighted.
     pub(super) fn anytime(&self) -> f64 {
-        self.reward_per_budget.iter().sum::<f64>() / self.reward_per_budget.len().max(1) as f64
+        mean(self.reward_per_budget.iter().copied())
     }
 }
 
-/// The study's figures as metrics. What a step leaves undefined is NaN, a gap in the curve, rather than the value of an
-/// earlier step.
+/// Shows the study's figures as metrics. A figure that a step leaves undefined is NaN, which is a gap in the curve; the
+/// value of an earlier step would mislead.
 pub(super) fn show_study_figures(metrics: &v1::StepMetrics) {
     gauge!(names::LEARNER_ANYTIME_REWARD).set(metrics.anytime);
     gauge!(names::LEARNER_FORMATTED_SHARE).set(metrics.formatted_share);

@@ -19,7 +19,7 @@ use crate::evaluation::result::{evaluation_leases, evaluation_result};
 use crate::jobs::context::JobContext;
 use crate::train::{Trainer, check_model};
 
-/// A job whose model is loaded.
+/// A job whose model is loaded, with what all kinds of jobs do with it.
 pub(super) struct RunningJob<'a> {
     pub(super) context: &'a JobContext,
     pub(super) prepared: Prepared,
@@ -66,7 +66,7 @@ impl<'a> RunningJob<'a> {
         })
     }
 
-    /// Makes the current weights the published version.
+    /// Publishes the current weights to the actors.
     pub(super) fn publish(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
@@ -77,8 +77,8 @@ impl<'a> RunningJob<'a> {
         Ok(())
     }
 
-    /// Measures accuracy of the published weights and records it. Does nothing without problems, or where a restarted
-    /// job has the result of this step already.
+    /// Measures the accuracy of the published weights and records it. Does nothing where there are no problems, or
+    /// where a restarted job already has the result of this step.
     pub(super) fn evaluate(&self) -> anyhow::Result<()> {
         let settings = self.context.settings();
         let step = self.state.step;
@@ -118,8 +118,8 @@ impl<'a> RunningJob<'a> {
         Ok(())
     }
 
-    /// Writes what an evaluation generated, for reading, and returns the file's path. What cannot be written is left out:
-    /// it may not cost the evaluation.
+    /// Writes the generations of an evaluation to a file for people, and returns its path. A failure to write is logged
+    /// and no more, since the evaluation is worth more than its generations.
     fn keep_generations(&self, groups: &[v1::ScoredGroup], extraction: v1::Extraction) -> anyhow::Result<String> {
         if !self.context.settings().evaluation.keep_generations {
             return Ok(String::new());
@@ -136,7 +136,7 @@ impl<'a> RunningJob<'a> {
             &self.prepared.evaluation_rows,
             &|| Ok(self.context.check()?),
         );
-        // To be interrupted is no failure to write.
+        // A job that is to stop has not failed to write.
         self.context.check()?;
         match written {
             Ok(path) => Ok(path.display().to_string()),
@@ -175,7 +175,7 @@ impl<'a> RunningJob<'a> {
         Ok(())
     }
 
-    /// Where the final export goes.
+    /// The directory of the final export.
     pub(super) fn final_directory(&self) -> PathBuf {
         match &self.context.settings().checkpoint.output {
             Some(output) => self.context.root().join(output),
@@ -183,8 +183,8 @@ impl<'a> RunningJob<'a> {
         }
     }
 
-    /// What is due after the step that has just been finished: recovery checkpoint, export. Returns whether a recovery
-    /// checkpoint was written.
+    /// Writes what is due after the step that has just been finished: an export, a recovery checkpoint. Returns whether
+    /// a recovery checkpoint was written.
     pub(super) fn write_due(&mut self) -> anyhow::Result<bool> {
         let settings = self.context.settings();
         let (step, schedule) = (self.state.step, settings.checkpoint.clone());

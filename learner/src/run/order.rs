@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// A permutation of the rows for every epoch.
+/// The endless order in which the rows of a data set are trained: a permutation of its own for every epoch.
 pub struct TrainingOrder {
     rows: usize,
     seed: u64,
@@ -14,7 +14,7 @@ pub struct TrainingOrder {
 }
 
 impl TrainingOrder {
-    /// Of a data set with so many rows, at least one.
+    /// The order of a data set with this many rows, at least one.
     pub fn new(rows: usize, seed: u64) -> Self {
         let mut order = Self {
             rows,

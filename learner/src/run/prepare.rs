@@ -1,5 +1,6 @@
-//! From settings to everything a job needs but the weights: configuration, tokenizer, marker ids, tokenised problems.
-//! Runs twice: at submission, so that a bad job is refused before it exists, and when the job starts.
+//! From settings to everything that a job needs besides the weights: the model's configuration, tokenizer, marker ids,
+//! tokenised problems. It runs twice: at submission, so that a bad job is refused before it exists, and when the job
+//! starts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use tracing::warn;
 
 use crate::data::{self, CompletionRow, ProblemRow};
 
-/// A job whose inputs have all been read and checked.
+/// The inputs of a job, read and checked.
 pub struct Prepared {
     /// The model's directory.
     pub model_directory: PathBuf,
@@ -22,17 +23,17 @@ pub struct Prepared {
     pub tokenizer: Tokenizer,
     /// Markers as ids.
     pub markers: v1::MarkerIds,
-    /// Train jobs: what is trained on. Empty otherwise.
+    /// The training problems of a train job; empty for other jobs.
     pub problems: Vec<v1::Problem>,
-    /// Train and evaluate jobs: what accuracy is measured on. May be empty for train.
+    /// The problems on which a train or evaluate job measures accuracy. May be empty for train jobs.
     pub evaluation_problems: Vec<v1::Problem>,
     /// The rows of `evaluation_problems`, one each.
     pub evaluation_rows: Vec<ProblemRow>,
-    /// Sft jobs: what is imitated. Empty otherwise.
+    /// The rows of an sft job, which are imitated; empty for other jobs.
     pub completions: Vec<PromptAndCompletion>,
 }
 
-/// Ids of a supervised row, the end of sequence included.
+/// The ids of a supervised row: the prompt, and the completion with the end of sequence behind it.
 pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
 
 /// Reads and checks everything that the job names. Relative paths start at `root`.
@@ -138,7 +139,7 @@ fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>
     }
 }
 
-/// Strings may differ where their ids do not: what counts is what the model sees.
+/// Compares the markers by their ids, which is what the model sees: different strings may have the same ids.
 fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerIds) -> Result<(), InvalidSetting> {
     let named = [
         ("markers.open", &settings.markers.open, open),
@@ -158,7 +159,7 @@ fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerId
     Ok(())
 }
 
-/// How problems and completions become ids.
+/// Turns problems and completions into ids.
 struct Prompts<'a> {
     settings: &'a JobSettings,
     tokenizer: &'a Tokenizer,
@@ -280,8 +281,8 @@ fn check_needs(settings: &JobSettings, prepared: &Prepared) -> Result<(), Invali
     Ok(())
 }
 
-/// The problem with the instruction behind it, once: verl's files hold it in the prompt already. Blanks around it do not
-/// count.
+/// The problem with the instruction behind it, once: verl's files hold it in the prompt already. Blanks around it do
+/// not count.
 fn with_instruction(problem: &str, instruction: &str) -> String {
     let asked = instruction.trim();
     if !asked.is_empty() && problem.trim_end().ends_with(asked) {
@@ -296,7 +297,7 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
     let prompt = all.map(|problem| problem.prompt_ids.len()).max().unwrap_or(0);
     let markers = &prepared.markers;
     let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
-    // A job that generates nothing at a list of budgets need not set it: the default is for long contexts.
+    // Budgets at which the job generates nothing are not checked: their default is made for long contexts.
     let lists = [
         ("rollout.budgets", &settings.rollout.budgets, &prepared.problems),
         (

@@ -1,6 +1,6 @@
-//! Accuracies of the starting weights on the training problems, for an objective that compares with them: an evaluation
-//! of their own before the first step, in parts, so that never more than one part's groups are held. What a shutdown
-//! interrupts goes on with the problems that are missing.
+//! Accuracies of the starting weights on the training problems, for an objective that compares with them. They are
+//! measured before the first step, in parts, so that the groups of no more than one part are held in memory. After a
+//! shutdown the measurement goes on with the problems that are missing.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,14 +14,16 @@ use tracing::info;
 use super::job::RunningJob;
 use super::plan::training_plan;
 use super::prepare::Prepared;
+use crate::evaluation::mean::mean;
 use crate::evaluation::result::evaluation_leases;
 use crate::jobs::context::ContextError;
 use crate::jobs::interrupt::Interrupted;
 
-/// Problems measured together.
+/// How many problems are measured together.
 const PROBLEMS_AT_A_TIME: usize = 512;
 
-/// Measures what the objective asks for and does not know yet. The published weights must be the starting weights.
+/// Measures the reference accuracies that the objective needs and does not have yet. The published weights must be the
+/// starting weights.
 ///
 /// # Errors
 /// If the job is to stop, a group fails too often, or the job is beyond its starting weights.
@@ -105,7 +107,7 @@ fn leases(
 fn accuracies(groups: &[v1::ScoredGroup]) -> BTreeMap<String, f64> {
     let accuracy = |group: &v1::ScoredGroup| {
         let scores = ScoreTable::of_group(group).mean_per_budget();
-        scores.iter().map(|row| row[0]).sum::<f64>() / scores.len() as f64
+        mean(scores.iter().map(|row| row[0]))
     };
     groups
         .iter()

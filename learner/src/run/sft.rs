@@ -12,7 +12,7 @@ use super::order::TrainingOrder;
 use crate::jobs::interrupt::Interrupted;
 use crate::train::supervised_row;
 
-/// Steps between two events of an sft job, whose steps are short.
+/// An sft job reports one step in this many, since its steps are short.
 const REPORT_EVERY: u64 = 10;
 
 /// Trains from the state's step to the last one, then exports.

@@ -23,8 +23,8 @@ pub fn validate(spec: &v1::JobSpec, root: &Path) -> Result<JobSettings, InvalidS
 /// Runs a job to its end on the calling thread. Goes on from the recovery checkpoint where there is one.
 ///
 /// # Errors
-/// [`Interrupted`](crate::jobs::interrupt::Interrupted) somewhere in the chain where the job was told to stop; otherwise
-/// the reason why the job failed.
+/// [`Interrupted`](crate::jobs::interrupt::Interrupted) somewhere in the chain where the job was told to stop;
+/// otherwise the reason why the job failed.
 pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let device = anytime_policy::device::choose(context.device())?;
     let prepared = prepare(context.settings(), context.root())?;

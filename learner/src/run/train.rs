@@ -1,4 +1,5 @@
-//! A train job: groups from the queue, one step of policy gradient, new weights to the actors, and again.
+//! A train job: it takes groups from the queue, makes one step of policy gradient, publishes the new weights, and
+//! repeats.
 
 use std::time::{Duration, Instant};
 
@@ -72,7 +73,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let groups = match job.context.take_groups(settings.training.batch as usize) {
             Ok(groups) => groups,
             Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
-                // The step boundary is the moment at which a checkpoint loses nothing that was done.
+                // Between two steps a checkpoint holds all the work that was done.
                 job.save_recovery()?;
                 job.context.acknowledge(&unacknowledged).ok();
                 return Err(Interrupted::Shutdown.into());
@@ -107,8 +108,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     job.export(job.final_directory())
 }
 
-/// A step under way is left only when the job is cancelled: at a shutdown it is worth finishing, and if that takes too
-/// long the recovery checkpoint is still there.
+/// The reason to leave a step under way: only that the job is cancelled. At a shutdown the step is worth finishing, and
+/// if that takes too long the recovery checkpoint is still there.
 fn cancelled(context: &JobContext) -> Result<(), Interrupted> {
     match context.check() {
         Err(Interrupted::Cancelled) => Err(Interrupted::Cancelled),
@@ -130,7 +131,7 @@ impl ProblemSource for ShuffledProblems {
     }
 }
 
-/// The step as an event, as metrics and as a log line.
+/// Reports the step as an event, as metrics and as a log line.
 fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, waited: Duration, elapsed: Duration) {
     let (waited, seconds) = (waited.as_secs_f64(), elapsed.as_secs_f64());
     let settings = job.context.settings();

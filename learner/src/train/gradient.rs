@@ -8,7 +8,7 @@ use anytime_policy::operators::training::backward;
 use anytime_policy::{Decoder, HeadPass, TreeBatch};
 use tch::{Kind, Tensor, no_grad};
 
-/// What a pass goes over.
+/// One pass over a micro-batch: its model, its rows, and how their tokens are split.
 pub(super) struct GradientPass<'a> {
     pub(super) decoder: &'a Decoder,
     pub(super) tree: &'a TreeBatch,
@@ -27,7 +27,7 @@ impl GradientPass<'_> {
         loss.double_value(&[0])
     }
 
-    /// The same with the layers' inputs kept alone.
+    /// As [`keeping`](Self::keeping), but keeps only the inputs of the layers and computes the rest again.
     pub(super) fn recomputing(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> f64 {
         let layers = self.decoder.layers();
         let (embedded, pass) = self.decoder.start_tree(self.tree);

@@ -1,4 +1,5 @@
-//! Recomputing changes what is held, not what comes out; and what an update costs does not grow where it must not.
+//! Recomputing activations saves memory and gives the same gradients, and the number of operations of an update does not
+//! depend on the lengths of its rows.
 
 use anytime_policy::operators::counted;
 use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};

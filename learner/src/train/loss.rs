@@ -1,34 +1,35 @@
-//! The clipped policy gradient with a constant normaliser (paper 1.3), decoupled where tokens are older than the weights
-//! that train (arXiv 2505.24298): the ratio that is clipped is π/π_prox, and π_prox/π_behaviour, truncated, weighs the
-//! token.
+//! The clipped policy gradient with a constant normaliser (paper 1.3). It is decoupled (arXiv 2505.24298) where tokens
+//! are older than the weights that train: the ratio π/π_prox is clipped, and the truncated ratio π_prox/π_behaviour is
+//! the weight of the token.
 
 use tch::{Kind, Tensor};
 
 /// Settings of the loss that stay the same over a job.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyLoss {
-    /// ε below 1 of the clipped ratio.
+    /// The ratio is clipped below at 1 − ε; this is ε.
     pub clip: f64,
-    /// ε above 1; larger than `clip` in DAPO (arXiv 2503.14476), so that unlikely tokens can grow.
+    /// The ratio is clipped above at 1 + ε_high; this is ε_high, which is larger than `clip` in DAPO (arXiv
+    /// 2503.14476), so that unlikely tokens can grow.
     pub clip_high: f64,
-    /// Bound of π_prox/π_behaviour.
+    /// The bound at which π_prox/π_behaviour is truncated.
     pub importance_cap: f64,
 }
 
-/// What the loss knows of n tokens, each [n] in f32 on the device of the model.
+/// The figures of n tokens that the loss needs. Each tensor is [n] in f32 on the device of the model.
 pub struct TokenTerms {
     /// log π_behaviour, when the token was generated.
     pub behaviour: Tensor,
     /// log π_prox, under the weights at the start of the step; equal to `behaviour` for fresh tokens.
     pub proximal: Tensor,
-    /// A.
+    /// The advantage A.
     pub advantages: Tensor,
     /// Weight beside other tokens.
     pub weights: Tensor,
 }
 
 impl TokenTerms {
-    /// The same for a run of tokens.
+    /// The terms of `length` tokens from `start` on.
     pub fn narrow(&self, start: i64, length: i64) -> Self {
         let part = |tensor: &Tensor| tensor.narrow(0, start, length);
         Self {

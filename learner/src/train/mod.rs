@@ -1,5 +1,9 @@
-//! The trainer: rows → micro-batches → loss → optimiser. It sees advantages and weights per token and knows no
-//! algorithm.
+//! The trainer: rows → micro-batches → loss → optimiser. It sees advantages and weights per token, and knows neither
+//! the algorithm that made them nor jobs and queues.
+//!
+//! `trainer` makes the two updates, `rows` are the traces it trains on, and `micro_batch` groups them by length. `loss`
+//! is the clipped policy gradient, `gradient` one forward and backward pass, `optimiser` AdamW, and `schedule` its
+//! learning rate.
 
 mod gradient;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! AdamW (arXiv 1711.05101) over named tensors, with state that a recovery checkpoint can hold: tch's optimiser keeps
-//! its moments to itself.
+//! AdamW (arXiv 1711.05101) over named tensors. Its state can be saved in a recovery checkpoint, which tch's optimiser
+//! does not allow.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ struct Moments {
     second: Tensor,
 }
 
-/// The optimiser's state.
+/// AdamW with its moments by parameter name. The trainer gives it the parameters whenever it updates them.
 pub struct AdamW {
     settings: AdamWSettings,
     updates: u64,

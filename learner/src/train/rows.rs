@@ -1,29 +1,30 @@
-//! From scored groups and supervised pairs to training rows: one trace is one row, its prefix computed once.
+//! From scored groups and supervised pairs to training rows. One trace is one row, so that its thinking is computed once
+//! for all of its summaries.
 
 use anytime_objectives::TraceTargets;
 use anytime_policy::{Branch, TreeRow};
 use anytime_proto::v1;
 
-/// One row with what is known of each of its trained tokens.
+/// One row of a training batch, with the figures of each of its trained tokens.
 pub struct TrainingRow {
     /// Prompt, thinking and summary branches.
     pub tree: TreeRow,
-    /// In the order of the tree's trained tokens.
+    /// The figures in the order of the tree's trained tokens.
     pub tokens: RowTokens,
 }
 
-/// Per trained token of a row; all lists are of one length.
+/// Figures of the trained tokens of a row. All lists have one element for each token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowTokens {
     /// Log-probability when the token was generated.
     pub behaviour: Vec<f32>,
     /// Weights version that generated it.
     pub versions: Vec<u64>,
-    /// A.
+    /// The advantage A.
     pub advantages: Vec<f32>,
     /// Weight beside other tokens.
     pub weights: Vec<f32>,
-    /// So many of the first tokens were forced, or drawn from less than the policy's distribution.
+    /// How many of the first tokens were forced, or drawn from a part of the policy's distribution.
     pub forced: usize,
 }
 

@@ -3,7 +3,7 @@
 use anytime_proto::settings::TrainingSettings;
 use anytime_proto::v1::Schedule;
 
-/// Warm-up from zero, then constant or half a cosine to zero.
+/// The learning rate by update: a linear warm-up from zero, then constant or half a cosine down to zero.
 #[derive(Clone, Debug)]
 pub struct LearningRate {
     peak: f64,
@@ -13,7 +13,7 @@ pub struct LearningRate {
 }
 
 impl LearningRate {
-    /// For `steps × minibatches` updates.
+    /// The schedule of a job, over `steps × minibatches` updates.
     pub fn new(settings: &TrainingSettings) -> Self {
         Self {
             peak: settings.learning_rate,

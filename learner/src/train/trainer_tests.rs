@@ -1,4 +1,4 @@
-//! The trainer on a tiny model: what may not matter (micro-batches, chunks) does not, and steps go the right way.
+//! The trainer on a tiny model: micro-batches and chunks do not change a step, and steps go in the right direction.
 
 use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};
 use anytime_proto::settings::JobSettings;
@@ -262,8 +262,8 @@ fn supervised_steps_learn_a_row_by_heart() {
     assert!(first > 2.0 && last < 0.1, "{first} {last}");
 }
 
-/// Two steps of one minibatch are one step of two: the same parts, updates and rates, and each loss is a mean over its own
-/// completion tokens.
+/// Two steps of one minibatch are one step of two: the same parts, updates and rates, and each loss is a mean over its
+/// own completion tokens.
 #[test]
 fn minibatches_of_a_supervised_step_are_updates_of_their_own() {
     let rows = || -> Vec<TrainingRow> {

@@ -1,13 +1,13 @@
-//! The steps between versions that follow each other, as deltas: what an actor needs that holds the version at a step's
-//! start. DeltaChain in a row add up, so that an actor that missed some is served too.
+//! Deltas: the difference between two versions that follow each other, for an actor that holds the first of them.
+//! Deltas in a row form a chain, which serves an actor that missed some versions.
 //!
-//! A step is encoded on threads of its own while the trainer goes on; the next publication waits for it, which matters
+//! A delta is encoded on threads of its own while the trainer goes on. The next publication waits for it, which matters
 //! only where a training step is shorter than the encoding.
 //!
-//! Memory: of one job at most [`MAX_DELTAS`] steps are kept, and only as many of the newest as take less than the whole
-//! weights together, because more would never be sent. The one that is being encoded takes less than another whole; its
-//! two versions are those that the shelf holds anyway. So a job never takes more than four times the published bytes,
-//! and at small rates a little more than the shelf's two.
+//! Memory: of one job at most [`MAX_DELTAS`] deltas are kept, and only as many of the newest as together take less than
+//! the whole weights, because more would never be sent. The delta that is being encoded takes less than the whole too,
+//! and its two versions are those that the store holds anyway. So a job never takes more than four times the published
+//! bytes, and at small learning rates little more than twice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,16 +25,17 @@ use tracing::{info, warn};
 
 use super::published::HeldVersion;
 
-/// DeltaChain in a row that are sent at most: actors further behind are rare, and what they miss approaches the whole.
+/// How many deltas in a row are sent at most. Actors further behind are rare, and for them the chain is about as large
+/// as the whole weights.
 pub(crate) const MAX_DELTAS: usize = 4;
 
-/// How long a fetch waits for a step that is being encoded; the whole is sent after that.
+/// How long a fetch waits for a delta that is being encoded. After that the whole weights are sent.
 const ENCODING_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Threads that encode: the trainer and its tensor code need the others.
+/// One core in this many encodes: the trainer and its tensor code need the others.
 const ENCODING_SHARE: usize = 4;
 
-/// A finished step: every block that changed.
+/// A delta that is ready to be sent: every block of the tensors that changed.
 pub(crate) struct EncodedDelta {
     pub(crate) blocks: Vec<Block>,
     /// Compressed, over all blocks.
@@ -49,7 +50,7 @@ enum Progress {
     Useless,
 }
 
-/// The way from one version to the next.
+/// The difference between one version and the next, ready or being encoded.
 pub(crate) struct Delta {
     from: v1::WeightsId,
     to: v1::WeightsId,
@@ -60,7 +61,7 @@ impl Delta {
     /// Starts to encode. The thread ends by itself; the caller joins it before it starts another one.
     pub(crate) fn start(base: Arc<HeldVersion>, new: Arc<HeldVersion>) -> (Arc<Self>, Option<JoinHandle<()>>) {
         let (sender, progress) = watch::channel(Progress::Encoding);
-        let step = Arc::new(Self {
+        let delta = Arc::new(Self {
             from: base.id(),
             to: new.id(),
             progress,
@@ -70,21 +71,21 @@ impl Delta {
             anytime_policy::device::compute_on_this_thread_alone();
             let outcome = encode(&base, &new);
             // Nobody waits where the job has gone.
-            let _ = sender.send(outcome.map_or(Progress::Useless, |step| Progress::Done(Arc::new(step))));
+            let _ = sender.send(outcome.map_or(Progress::Useless, |delta| Progress::Done(Arc::new(delta))));
         };
         let thread = std::thread::Builder::new().name("weights delta".to_owned()).spawn(work);
         let thread = thread.inspect_err(|error| warn!(%error, "no thread for a delta, actors fetch the whole"));
-        (step, thread.ok())
+        (delta, thread.ok())
     }
 
-    /// The encoded step as soon as it is there; None where there will be none.
+    /// The encoded delta as soon as it is ready; None where there will be none.
     async fn encoded(&self) -> Option<Arc<EncodedDelta>> {
         let mut progress = self.progress.clone();
         let is_over = |progress: &Progress| !matches!(progress, Progress::Encoding);
         // An encoder that broke off has dropped its end.
         let progress = progress.wait_for(is_over).await.ok()?;
         match &*progress {
-            Progress::Done(step) => Some(Arc::clone(step)),
+            Progress::Done(delta) => Some(Arc::clone(delta)),
             Progress::Encoding | Progress::Useless => None,
         }
     }
@@ -93,61 +94,61 @@ impl Delta {
     fn bytes(&self) -> Option<u64> {
         match &*self.progress.borrow() {
             Progress::Encoding => Some(0),
-            Progress::Done(step) => Some(step.bytes),
+            Progress::Done(delta) => Some(delta.bytes),
             Progress::Useless => None,
         }
     }
 }
 
-/// The last steps of a job, each starting where the one before ends.
+/// The last deltas of a job, each starting at the version at which the one before ends.
 #[derive(Default)]
 pub(crate) struct DeltaChain(VecDeque<Arc<Delta>>);
 
 impl DeltaChain {
-    /// Appends a step, and drops what will never be sent: `whole` are the bytes of all tensors.
-    pub(crate) fn push(&mut self, step: Arc<Delta>, whole: u64) {
-        self.0.push_back(step);
+    /// Appends a delta, and drops those that will never be sent; `whole` is the size of all tensors in bytes.
+    pub(crate) fn push(&mut self, delta: Arc<Delta>, whole: u64) {
+        self.0.push_back(delta);
         let mut total = 0;
-        let kept = self.0.iter().rev().take(MAX_DELTAS).take_while(|step| {
-            total += step.bytes().unwrap_or(whole);
+        let kept = self.0.iter().rev().take(MAX_DELTAS).take_while(|delta| {
+            total += delta.bytes().unwrap_or(whole);
             total < whole
         });
         let dropped = self.0.len() - kept.count();
         self.0.drain(..dropped);
     }
 
-    /// The steps that lead from one version to another; empty where none do.
+    /// The deltas that lead from one version to another; empty where none do.
     pub(crate) fn between(&self, from: &v1::WeightsId, to: &v1::WeightsId) -> Vec<Arc<Delta>> {
         // From the back: weights may come back to what they were.
-        let Some(end) = self.0.iter().rposition(|step| step.to == *to) else {
+        let Some(end) = self.0.iter().rposition(|delta| delta.to == *to) else {
             return Vec::new();
         };
-        let Some(start) = self.0.iter().take(end + 1).rposition(|step| step.from == *from) else {
+        let Some(start) = self.0.iter().take(end + 1).rposition(|delta| delta.from == *from) else {
             return Vec::new();
         };
         self.0.range(start..=end).cloned().collect()
     }
 }
 
-/// The encoded steps, once all are there; None where one is useless or late, or all together are not smaller than the
-/// whole, of `whole` bytes.
-pub(crate) async fn encoded(steps: &[Arc<Delta>], whole: u64) -> Option<Vec<Arc<EncodedDelta>>> {
-    if steps.is_empty() {
+/// The encoded deltas, once all are ready. None where one is useless or late, or where all together are not smaller
+/// than the whole, which has `whole` bytes.
+pub(crate) async fn encoded(deltas: &[Arc<Delta>], whole: u64) -> Option<Vec<Arc<EncodedDelta>>> {
+    if deltas.is_empty() {
         return None;
     }
     let all = async {
-        let mut encoded = Vec::with_capacity(steps.len());
-        for step in steps {
-            encoded.push(step.encoded().await?);
+        let mut encoded = Vec::with_capacity(deltas.len());
+        for delta in deltas {
+            encoded.push(delta.encoded().await?);
         }
         Some(encoded)
     };
     let encoded = tokio::time::timeout(ENCODING_PATIENCE, all).await.ok()??;
-    let total: u64 = encoded.iter().map(|step| step.bytes).sum();
+    let total: u64 = encoded.iter().map(|delta| delta.bytes).sum();
     (total < whole).then_some(encoded)
 }
 
-/// Encodes all blocks that changed; None where that makes no sense.
+/// Encodes all blocks that changed. None where the delta would be of no use.
 fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     let started = Instant::now();
     let (job_id, version, whole) = (&new.job_id, new.version.0, new.tensor_bytes());

@@ -120,8 +120,8 @@ impl HeldVersion {
     }
 }
 
-/// BLAKE3 of some bytes in lower-case hexadecimal. The trainer waits for it, so that large ones are hashed by all threads of
-/// rayon's pool: one for each core, unless RAYON_NUM_THREADS says otherwise.
+/// BLAKE3 of some bytes in lower-case hexadecimal. The trainer waits for it, so that large ones are hashed by all
+/// threads of rayon's pool: one for each core, unless RAYON_NUM_THREADS says otherwise.
 fn checksum(data: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new();
     if data.len() < HASHED_BY_ONE_THREAD {

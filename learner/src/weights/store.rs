@@ -26,11 +26,11 @@ struct JobVersions {
     order: u64,
 }
 
-/// The versions of all jobs, in memory. The trainer publishes to it; the gRPC service waits for publications and sends what
-/// it holds.
+/// The versions of all jobs, in memory. The trainer publishes to it; the gRPC service waits for publications and sends
+/// what it holds.
 pub struct WeightsStore {
     jobs: Mutex<BTreeMap<JobId, JobVersions>>,
-    /// The thread that encodes the newest step.
+    /// The thread that encodes the newest delta.
     encoder: Mutex<Option<JoinHandle<()>>>,
     /// Counts publications.
     changed: watch::Sender<u64>,
@@ -47,11 +47,11 @@ impl Default for WeightsStore {
 }
 
 impl WeightsStore {
-    /// Makes a version the current one of its job, and has the step to it encoded meanwhile.
+    /// Makes a version the current one of its job, and starts to encode the delta that leads to it.
     pub fn publish(&self, job_id: &JobId, weights: PublishedWeights) -> Arc<HeldVersion> {
         let start = Instant::now();
         let held = Arc::new(HeldVersion::new(job_id.clone(), weights));
-        // One step is encoded at a time: that is what bounds the memory.
+        // One delta is encoded at a time: that is what bounds the memory.
         let mut encoder = lock(&self.encoder);
         if encoder.take().is_some_and(|thread| thread.join().is_err()) {
             warn!(%job_id, "the encoding of a delta panicked, actors fetch the whole");
@@ -83,7 +83,7 @@ impl WeightsStore {
         held
     }
 
-    /// Drops what a job that has ended published.
+    /// Drops all versions of a job.
     pub fn remove_job(&self, job_id: &JobId) {
         lock(&self.jobs).remove(job_id);
     }
@@ -108,14 +108,14 @@ impl WeightsStore {
         versions.previous.clone().filter(|held| held.version == version)
     }
 
-    /// The deltas that lead from a base to a held version; empty where none do.
+    /// The deltas that lead from the version that an actor holds to a held version; empty where none do.
     pub(crate) fn deltas_between(&self, base: &v1::WeightsId, held: &HeldVersion) -> Vec<Arc<Delta>> {
         let jobs = lock(&self.jobs);
         let versions = jobs.get(&held.job_id);
         versions.map_or_else(Vec::new, |versions| versions.deltas.between(base, &held.id()))
     }
 
-    /// Tells of every publication.
+    /// A receiver that is told of every publication.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }

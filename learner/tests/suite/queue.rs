@@ -239,8 +239,8 @@ async fn an_outage_is_an_error_and_then_over() {
     let mut server = RedisServer::start();
     let stream = stream_of(&server, "one").await;
     stream.open().await.unwrap();
-    // Otherwise Redis may answer before it has written, and the kill below takes the group along. The lease table is put
-    // right then; this test is about the queue alone.
+    // Otherwise Redis may answer before it has written, and the kill below takes the group along. The lease table is
+    // put right then; this test is about the queue alone.
     let mut connection = server.connection().await;
     let _: () = redis::cmd("CONFIG")
         .arg(&["SET", "appendfsync", "always"])

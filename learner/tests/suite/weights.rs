@@ -128,8 +128,8 @@ async fn next_whole(learner: &TestLearner, announcements: &mut Streaming<v1::Wei
     (announced, fetched)
 }
 
-/// Fetches `target` as an actor that holds `base`, and compares with the whole. Returns the bytes that it took, and None
-/// where the whole came.
+/// Fetches `target` as an actor that holds `base`, and compares with the whole. Returns the bytes that it took, and
+/// None where the whole came.
 async fn delta_bytes(learner: &TestLearner, base: &Held, target: &Held) -> Option<usize> {
     let held = (&base.0, base.1.entries.as_slice());
     let fetched = fetch_onto(&mut learner.weights(), &target.0, true, Some(held))
