@@ -10,7 +10,7 @@
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
 
-use super::responses::{self, group_baselines, is_right, lay_out_responses};
+use super::responses::{self, group_baselines, is_right, lay_out_responses, relative_length_reward};
 use super::scores::ScoreTable;
 use super::targets::TraceTargets;
 use super::{Analysis, NotAnalysed, Objective};
@@ -41,16 +41,6 @@ impl Kimi {
         let baselines = group_baselines(&rewards, self.own.leave_one_out());
         responses::analyse(&self.settings, table, &rewards, &baselines, 1.0)
     }
-}
-
-/// λ of a response among others: 0.5 for the shortest, −0.5 for the longest, 0 where all are of one length.
-pub(crate) fn relative_length_reward(length: u32, among: &[u32]) -> f64 {
-    let shortest = among.iter().copied().min().unwrap_or(length);
-    let longest = among.iter().copied().max().unwrap_or(length);
-    if shortest == longest {
-        return 0.0;
-    }
-    0.5 - f64::from(length - shortest) / f64::from(longest - shortest)
 }
 
 impl Objective for Kimi {

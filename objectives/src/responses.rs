@@ -1,6 +1,7 @@
-//! Rewards, baselines and advantages of whole responses, for GRPO and the objectives of the related work. A response is a thinking with one of its A summaries
-//! at the largest budget. A summary has the advantage of its own response; the thinking, which all A share, has their
-//! mean. Summaries at smaller budgets are measured, not trained.
+//! Rewards, baselines and advantages of whole responses, for GRPO and the objectives of the related work.
+//!
+//! A response is a thinking with one of its A summaries at the largest budget. A summary has the advantage of its own
+//! response; the thinking, which all A share, has their mean. Summaries at smaller budgets are measured, not trained.
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
@@ -22,6 +23,16 @@ pub(crate) type Rewards = Vec<Vec<f64>>;
 
 pub(crate) fn is_right(score: f64) -> bool {
     score > RIGHT
+}
+
+/// λ of a response among others: 0.5 for the shortest, −0.5 for the longest, 0 where all are of one length.
+pub(crate) fn relative_length_reward(length: u32, among: &[u32]) -> f64 {
+    let shortest = among.iter().copied().min().unwrap_or(length);
+    let longest = among.iter().copied().max().unwrap_or(length);
+    if shortest == longest {
+        return 0.0;
+    }
+    0.5 - f64::from(length - shortest) / f64::from(longest - shortest)
 }
 
 /// `reward(trace, score)` of every response.

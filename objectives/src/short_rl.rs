@@ -12,8 +12,7 @@ use anytime_proto::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::kimi::relative_length_reward;
-use super::responses::{self, group_baselines, is_right, lay_out_responses};
+use super::responses::{self, group_baselines, is_right, lay_out_responses, relative_length_reward};
 use super::scores::ScoreTable;
 use super::state::{InvalidState, named, read_named};
 use super::statistics::mean;
