@@ -267,7 +267,9 @@ fn sections(job: &MessageDescriptor) -> Result<String, std::fmt::Error> {
             let is_open = comment.contains(OPEN);
             let kind = type_of(&field);
             let value = match field.kind() {
-                _ if field.is_list() || is_open => format!("spec.{field_name}.clone()"),
+                _ if field.is_list() => format!("spec.{field_name}.clone()"),
+                Kind::String if is_open => format!("spec.{field_name}.clone()"),
+                _ if is_open => format!("spec.{field_name}"),
                 Kind::String => format!("spec.{field_name}().to_owned()"),
                 _ => format!("spec.{field_name}()"),
             };

@@ -120,7 +120,6 @@ fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSett
 
 /// The options that belong to the table of an objective, as far as they were given.
 fn own_settings(arguments: &AdvantagesArgs) -> impl Iterator<Item = (&'static str, toml::Value)> + '_ {
-    let number = |value: f64| toml::Value::Float(value);
     let given: [(&'static str, Option<toml::Value>); 8] = [
         (
             "variance_reduction",
@@ -134,10 +133,13 @@ fn own_settings(arguments: &AdvantagesArgs) -> impl Iterator<Item = (&'static st
             "length_penalty",
             arguments.length_penalty.map(|choice| choice.short_name().into()),
         ),
-        ("length_coefficient", arguments.length_coefficient.map(number)),
+        (
+            "length_coefficient",
+            arguments.length_coefficient.map(toml::Value::Float),
+        ),
         ("leave_one_out", arguments.leave_one_out.then_some(true.into())),
         ("divide_by_deviation", arguments.divide_by_deviation.map(Into::into)),
-        ("length_weight", arguments.length_weight.map(number)),
+        ("length_weight", arguments.length_weight.map(toml::Value::Float)),
         (
             "length_tolerance",
             arguments.length_tolerance.map(|tokens| i64::from(tokens).into()),

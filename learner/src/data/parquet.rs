@@ -35,24 +35,18 @@ const COLUMNS: [&str; 8] = [
 /// What cannot be read as Parquet, a column of binary values where text is needed, and the first row that cannot be
 /// decoded.
 pub(super) fn read_rows(field: &str, path: &Path, file: File) -> Result<Vec<(String, Value)>, InvalidSetting> {
-    let unreadable = |error: ParquetError| {
-        row_error(
-            field,
-            path,
-            "the file",
-            &format!("it is no whole Parquet file ({error})"),
-        )
-    };
+    let unreadable =
+        |error: ParquetError| row_error(field, path, "", &format!("it is no whole Parquet file ({error})"));
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     let schema = reader.metadata().file_metadata().schema();
     let Some(projection) = project(schema, "").map_err(unreadable)? else {
         let columns: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
         let what = format!("it has none of the columns problem, answer, prompt, reward_model; it has {columns:?}");
-        return Err(row_error(field, path, "the file", &what));
+        return Err(row_error(field, path, "", &what));
     };
     if let Some(column) = binary_column(&projection, "") {
         let what = format!("it has the column `{column}` of binary values, where text is needed");
-        return Err(row_error(field, path, "the file", &what));
+        return Err(row_error(field, path, "", &what));
     }
     let projection = Arc::unwrap_or_clone(projection);
     let mut rows = Vec::new();

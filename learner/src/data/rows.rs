@@ -27,12 +27,7 @@ pub(super) fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>
         .map_err(unreadable)?;
     let is_parquet = start == parquet::MAGIC;
     if !is_parquet && path.extension().is_some_and(|extension| extension == "parquet") {
-        return Err(row_error(
-            field,
-            path,
-            "the file",
-            "it does not begin as Parquet does (PAR1)",
-        ));
+        return Err(row_error(field, path, "", "it does not begin as Parquet does (PAR1)"));
     }
     let rows = if is_parquet {
         parquet::read_rows(field, path, file)?
@@ -41,7 +36,7 @@ pub(super) fn read_rows(field: &str, path: &Path) -> Result<Vec<(String, Value)>
         read_json(field, path, &text)?
     };
     if rows.is_empty() {
-        return Err(row_error(field, path, "the file", "it has no rows"));
+        return Err(row_error(field, path, "", "it has no rows"));
     }
     Ok(rows)
 }
@@ -68,6 +63,13 @@ fn read_json(field: &str, path: &Path, text: &str) -> Result<Vec<(String, Value)
 }
 
 /// An error about one place in the file that a setting names: `data.path: data.jsonl line 3: no field "answer"`.
+/// An empty place is the whole file.
 pub(super) fn row_error(field: &str, path: &Path, place: &str, what: &str) -> InvalidSetting {
-    InvalidSetting::because(field, format!("{} {place}: {what}", path.display()))
+    let path = path.display();
+    let place = if place.is_empty() {
+        String::new()
+    } else {
+        format!(" {place}")
+    };
+    InvalidSetting::because(field, format!("{path}{place}: {what}"))
 }

@@ -20,10 +20,7 @@ pub(super) fn filled(spec: &v1::JobSpec) -> Job {
 
 /// Opens the table of the objective that the job names, so that its defaults can be filled in.
 pub(super) fn choose_table(job: &mut Job) {
-    let named = match job.get("objective.name") {
-        None => objective_name(job),
-        named => named,
-    };
+    let named = job.get("objective.name").or_else(|| objective_name(job));
     let Some(Value::String(name)) = named else {
         return;
     };

@@ -56,7 +56,7 @@ pub fn reference_text() -> String {
             }
             path.clone_into(&mut section);
         }
-        let mut comment = comment_of(&field.parent_message().clone(), field.path());
+        let mut comment = comment_of(field.parent_message(), field.path());
         if let Default::Computed(says, _) = row.default
             && !says.is_empty()
         {

@@ -84,7 +84,7 @@ pub(super) const TABLE: &[Row] = &[
     //
     row(
         "objective.name",
-        Computed("", |job| rules::objective_name(job)),
+        Computed("", rules::objective_name),
         Check::Rule(rules::objective),
     ),
     row("objective.lambda", Is(Number(0.5)), SHARE),
@@ -149,7 +149,7 @@ pub(super) const TABLE: &[Row] = &[
     row("training.batch", Is(Whole(64)), Check::Whole(1, MAX_BATCH)),
     row(
         "training.minibatches",
-        Computed("2; for sft, and for a batch of one, 1", |job| rules::minibatches(job)),
+        Computed("2; for sft, and for a batch of one, 1", rules::minibatches),
         Check::Rule(rules::divides_batch),
     ),
     row("training.learning_rate", Is(Number(1e-6)), POSITIVE),
@@ -191,7 +191,7 @@ pub(super) const TABLE: &[Row] = &[
     ),
     row(
         "training.queue_groups",
-        Computed("twice `batch`", |job| rules::queue_groups(job)),
+        Computed("twice `batch`", rules::queue_groups),
         Check::Rule(rules::queue_holds_batch),
     ),
     row("training.seed", Is(Whole(0)), ANY),
