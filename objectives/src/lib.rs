@@ -20,6 +20,7 @@ pub mod baselines;
 mod brpo;
 mod degrpo;
 mod elastic;
+mod gfpo;
 mod grpo;
 mod kimi;
 mod length;
@@ -158,5 +159,6 @@ pub fn objective(settings: &ObjectiveSettings) -> Box<dyn Objective> {
         Settings::Degrpo(own) => Box::new(degrpo::DeGrpo::new(settings, own)),
         Settings::ShortRl(own) => Box::new(short_rl::ShortRl::new(settings, own)),
         Settings::Kimi(own) => Box::new(kimi::Kimi::new(settings, own)),
+        Settings::Gfpo(own) => Box::new(gfpo::Gfpo::new(settings, own)),
     }
 }

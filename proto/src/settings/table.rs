@@ -141,6 +141,9 @@ pub(super) const TABLE: &[Row] = &[
     row("objective.kimi.length_weight", Is(Number(1.0)), NOT_NEGATIVE),
     row("objective.kimi.leave_one_out", Is(Flag(false)), ANY),
     //
+    row("objective.gfpo.keep", Is(Whole(4)), COUNT),
+    row("objective.gfpo.metric", Is(Text("length")), ANY),
+    //
     row(
         "training.steps",
         Required(Whole(600), AllBut(Evaluate)),
