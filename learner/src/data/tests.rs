@@ -221,7 +221,7 @@ fn faults_of_parquet_are_named() {
     let fault = read_problems("data.path", &path)
         .expect_err("a null answer")
         .to_string();
-    for part in ["data.path", "snappy.parquet", "row 1", "`answer`"] {
+    for part in ["data.path", "snappy.parquet", "row 1", "\"answer\""] {
         assert!(fault.contains(part), "{part}: {fault}");
     }
     let whole = std::fs::read(&path).expect("read");
