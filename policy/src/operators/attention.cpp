@@ -1,10 +1,10 @@
 // Attention of single tokens over the key-value cache on the CPU.
 //
-// libtorch's kernels want sequences of one length side by side and, below a few queries each, spend their time in
-// general matrix products of three rows. Here a token names what it reads: so many keys of a prefix, then so many of a
-// branch of its own. Tokens that read one prefix go over it together, block by block while the block is in the first
-// cache, so that all summaries of a trace read its thinking once. Sums run in f32 in an order that depends on nothing
-// but the token's own keys: a token's result is the same in any company.
+// libtorch's kernels need sequences of one length side by side, and with few queries each they spend their time in
+// general matrix products of three rows. Here every token says how many keys of a prefix it reads, and how many of a
+// branch of its own. Tokens that read the same prefix go over it together, block by block while the block is in the
+// first-level cache, so that all summaries of a trace read its thinking once. Sums run in f32 in an order that depends
+// on the token's own keys alone, so that its result is the same bits whatever else is in the batch.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -56,7 +56,7 @@ INLINE const float* as_floats(const at::BFloat16* from, int64_t count, float* to
   return to;
 }
 
-// Softmax so far: the largest score, the sum of exponentials and the weighted values.
+// A softmax under way: the largest score so far, the sum of exponentials and the weighted values.
 struct Softmax {
   float largest;
   float sum;

@@ -1,4 +1,4 @@
-// What the sources of this directory share.
+// Macros and helpers for all sources of this directory.
 
 #pragma once
 

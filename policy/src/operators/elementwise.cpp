@@ -1,5 +1,5 @@
-// What lies between the products of a decoding step on the CPU, each as one pass: libtorch's own operators take six for
-// a normalisation and a dozen for rotating and storing a token, and at a few rows it is the operators that cost.
+// The steps between the products of a decoding step on the CPU, each in one pass. libtorch needs six operators for a
+// normalisation and a dozen to rotate and store a token, and with few rows the operators cost more than the arithmetic.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -16,10 +16,10 @@
 
 namespace {
 
-// Rows that one thread takes at least: below, starting a second thread costs more than it brings.
+// The fewest rows of one thread: with fewer, starting a second thread costs more than it brings.
 constexpr int64_t ROWS_PER_THREAD = 16;
 
-// One row, in f32 whatever the elements are.
+// Normalises one row, in f32 whatever the elements are.
 template <typename Element, typename From>
 INLINE void normalise(const From* from, const Element* weight, int64_t width, float epsilon, Element* to) {
   float squares = 0.0f;

@@ -1,5 +1,5 @@
-// Products with few rows on the CPU. They wait for the weights to come from memory, whatever computes them, so what
-// counts is what stands around them: finding and launching a product of oneDNN takes longer than adding up a small one.
+// Products with few rows on the CPU. Any code that computes them waits for the weights to come from memory, so the
+// overhead decides: finding and launching a product of oneDNN takes longer than computing a small one here.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -15,10 +15,10 @@
 
 namespace {
 
-// Outputs that one thread takes at least.
+// The fewest outputs of one thread.
 constexpr int64_t OUTPUTS_PER_THREAD = 64;
 
-// What follows the product; the numbers are those of `narrow.rs`.
+// What follows the product; the numbers are those of `try_apply_narrow` in `linear.rs`.
 enum After : int64_t { NOTHING = 0, SILU = 1, TIMES = 2, PLUS = 3 };
 
 template <typename Weight>
@@ -67,7 +67,7 @@ FOR_EACH_PROCESSOR void multiply_some(const Product<at::BFloat16>& of, int64_t b
   multiply(of, begin, end);
 }
 
-// Contiguous and in f32: the tensor itself where it is that.
+// The tensor, contiguous and in f32, without a copy where it is that already.
 at::Tensor in_floats(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kFloat ? tensor.contiguous() : tensor.to(at::kFloat).contiguous();
 }

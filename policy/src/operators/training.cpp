@@ -1,5 +1,5 @@
-// What a training update needs of libtorch and tch does not reach: the fused optimiser step, a backward pass from a
-// given gradient, and linear layers and embeddings whose weight gradients are added where they are kept.
+// Functions of libtorch that a training update needs and tch has no binding for: the fused optimiser step, a backward
+// pass from a given gradient, and linear layers and embeddings whose weight gradients are added where they are kept.
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -33,7 +33,7 @@ std::vector<at::Tensor> tensors(const at::Tensor* const* pointers, int64_t count
   std::vector<at::Tensor> list;
   list.reserve(count);
   for (int64_t index = 0; index < count; index++) {
-    // The fused step goes over memory, not over shapes.
+    // The fused step ignores shapes and goes over memory.
     if (must_be_contiguous && !pointers[index]->is_contiguous()) {
       throw std::invalid_argument("the optimiser was given a tensor that is not contiguous");
     }
