@@ -83,6 +83,8 @@ impl Objective for Gfpo {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::FRAC_1_SQRT_2;
+
     use super::*;
     use crate::testing::{Response, Settings, group, group_with_summaries, settings, thinking_advantages};
 
@@ -144,8 +146,11 @@ mod tests {
             Response::new(7, false),
             Response::new(7, true),
         ];
-        // Rewards 1 and 0: mean 1/2, deviation 0.707107.
-        assert_close(&advantages(2, SHORTEST, &equal), &[0.707107, -0.707107, 0.0, 0.0]);
+        // Rewards 1 and 0: mean 1/2, deviation FRAC_1_SQRT_2.
+        assert_close(
+            &advantages(2, SHORTEST, &equal),
+            &[FRAC_1_SQRT_2, -FRAC_1_SQRT_2, 0.0, 0.0],
+        );
     }
 
     #[test]
@@ -186,7 +191,7 @@ mod tests {
         }
         for (metric, expected) in [
             // Kept: lengths 0 and 1 with the rewards 1 and 0.
-            (SHORTEST, [0.0, 0.707107, -0.707107]),
+            (SHORTEST, [0.0, FRAC_1_SQRT_2, -FRAC_1_SQRT_2]),
             // Kept: 1/1 and 1/3, both right.
             (EFFICIENT, [0.0, 0.0, 0.0]),
         ] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize;

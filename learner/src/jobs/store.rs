@@ -241,40 +241,12 @@ mod tests {
             job.format = 0;
             save_job(&path, &job).expect("saved");
         }
-        let mut jobs: Vec<v1::Job> = store.load().expect("listed").iter().map(JobEntry::job).collect();
-        jobs.sort_by(|one, other| one.id.cmp(&other.id));
-        let states: Vec<v1::JobState> = jobs.iter().map(v1::Job::state).collect();
-        let expected = [v1::JobState::Failed, v1::JobState::Failed, v1::JobState::Succeeded];
-        assert_eq!(states, expected);
-        assert!(
-            jobs[0].error.contains("another version of the learner"),
-            "{}",
-            jobs[0].error
-        );
-        assert!(jobs[2].error.is_empty());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unfinished_job_of_another_format_does_not_go_on_and_an_ended_one_is_listed() {
-        let directory = tempfile::tempdir().expect("directory");
-        let store = JobStore::open(directory.path()).expect("a runs directory");
-        let states = [v1::JobState::Queued, v1::JobState::Running, v1::JobState::Succeeded];
-        for state in states {
-            let mut job = v1::Job {
-                state: state.into(),
-                created: Some(timestamp()),
-                ..Default::default()
-            };
-            let path = store.create("job", &mut job, "request").expect("created");
-            job.format = 0;
-            save_job(&path, &job).expect("saved");
-        }
-        let mut jobs: Vec<v1::Job> = store.load().expect("listed").iter().map(JobEntry::job).collect();
+        let mut jobs: Vec<v1::Job> = store
+            .load()
+            .expect("listed")
+            .into_iter()
+            .map(|stored| stored.job)
+            .collect();
         jobs.sort_by(|one, other| one.id.cmp(&other.id));
         let states: Vec<v1::JobState> = jobs.iter().map(v1::Job::state).collect();
         let expected = [v1::JobState::Failed, v1::JobState::Failed, v1::JobState::Succeeded];
