@@ -99,13 +99,12 @@ fn figures() -> Vec<OperatorFigures> {
 }
 
 /// A node of the backward pass that was written in C++ is named by its type,
-/// `torch::autograd::CppNode<(anonymous namespace)::Linear>`: `anytime::Linear` says the same.
+/// `torch::autograd::CppNode<(anonymous namespace)::Linear>`: `anytime::LinearBackward` says the same in the way of
+/// libtorch's own nodes. What the engine of that pass does around a node keeps the node's name.
 fn readable(name: &str) -> String {
-    let own_node = name
-        .strip_prefix("torch::autograd::CppNode<(anonymous namespace)::")
-        .and_then(|rest| rest.strip_suffix('>'));
-    match own_node {
-        Some(node) => format!("anytime::{node} (node of the backward pass)"),
+    let name = name.strip_prefix("autograd::engine::").unwrap_or(name);
+    match name.split_once("torch::autograd::CppNode<(anonymous namespace)::") {
+        Some((around, node)) => format!("{around}anytime::{}Backward", node.trim_end_matches('>')),
         None => name.to_owned(),
     }
 }
@@ -161,8 +160,10 @@ mod tests {
 
     #[test]
     fn nodes_of_our_own_have_readable_names() {
-        let node = readable("torch::autograd::CppNode<(anonymous namespace)::Linear>");
-        assert_eq!(node, "anytime::Linear (node of the backward pass)");
+        let node = "torch::autograd::CppNode<(anonymous namespace)::Linear>";
+        assert_eq!(readable(node), "anytime::LinearBackward");
+        let around = format!("autograd::engine::evaluate_function: {node}");
+        assert_eq!(readable(&around), "evaluate_function: anytime::LinearBackward");
         assert_eq!(readable("aten::mm"), "aten::mm");
     }
 }
