@@ -1,9 +1,9 @@
 //! From a finished thinking to the points at which it is summarised, and from verdicts to scores.
 //!
-//! Which budgets share a node is said in [`anytime_proto::nodes`]; here every node also gets the tokens that are inserted
-//! before its summaries. A summary scores 1 where its answer is correct and exactly one end marker stands between the start
-//! of the thinking and the end of the summary (paper 4); an end of sequence inside the thinking makes the node at its end
-//! score 0.
+//! Which budgets share a node is said in [`anytime_proto::nodes`]; here every node also gets the tokens that are
+//! inserted before its summaries. A summary scores 1 where its answer is correct and exactly one end marker stands
+//! between the start of the thinking and the end of the summary (paper 4); an end of sequence inside the thinking makes
+//! the node at its end score 0.
 
 use anytime_proto::nodes::node_spans;
 use anytime_proto::v1::{FinishReason, VerdictKind};

@@ -1,9 +1,9 @@
 //! What every operator of a piece of work takes, by libtorch's own hook; `profile.cpp` is called by it.
 //!
 //! An operator's *total* time runs from its begin to its end, its *own* time is what remains without the operators that
-//! it called on the same thread. Own times of one thread therefore never overlap: their sum is the part of that thread's
-//! time which went by in operators. On CUDA an operator ends once its kernels are queued, unless the process runs with
-//! `CUDA_LAUNCH_BLOCKING=1`.
+//! it called on the same thread. Own times of one thread therefore never overlap: their sum is the part of that
+//! thread's time which went by in operators. On CUDA an operator ends once its kernels are queued, unless the process
+//! runs with `CUDA_LAUNCH_BLOCKING=1`.
 
 // FFI: no pointer but to the list that the figures are written to, which outlives the call.
 #![allow(unsafe_code)]
@@ -42,8 +42,8 @@ pub struct OperatorFigures {
 /// Does the work and measures the operators that run meanwhile, on this thread and on all others, largest own time
 /// first. The others should be idle when the work begins and ends, or parts of their operators are missed.
 ///
-/// Measuring costs about half a microsecond for each operator. It goes to the operator's caller, and where there is none
-/// to the time outside of operators.
+/// Measuring costs about half a microsecond for each operator. It goes to the operator's caller, and where there is
+/// none to the time outside of operators.
 ///
 /// # Panics
 /// If operators are being profiled already: there is one profile in a process.
