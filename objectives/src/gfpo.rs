@@ -146,7 +146,7 @@ mod tests {
             Response::new(7, false),
             Response::new(7, true),
         ];
-        // Rewards 1 and 0: mean 1/2, deviation FRAC_1_SQRT_2.
+        // Rewards 1 and 0: mean 1/2, deviation √(1/2).
         assert_close(
             &advantages(2, SHORTEST, &equal),
             &[FRAC_1_SQRT_2, -FRAC_1_SQRT_2, 0.0, 0.0],
