@@ -45,11 +45,12 @@ fn results(workplace: &Workplace) -> Vec<Value> {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The job that a run has submitted.
+/// The job that a run has submitted. A directory whose name begins with a dot is of a job that is being created.
 fn job_of(run: &Path) -> Option<String> {
-    let entries = std::fs::read_dir(run).ok()?;
-    let directory = entries.flatten().find(|entry| entry.path().join("job.pb").is_file())?;
-    directory.file_name().into_string().ok()
+    let entries = std::fs::read_dir(run).ok()?.flatten();
+    let of_jobs = entries.filter(|entry| entry.path().join("job.pb").is_file());
+    let mut names = of_jobs.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|name| !name.starts_with('.'))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
