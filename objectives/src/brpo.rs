@@ -47,8 +47,8 @@ impl Brpo {
         }
     }
 
-    /// Advantages of summaries as [trace][budget][summary] (paper 2): against the mean of the whole node where a budget
-    /// has several summaries, against the group at the same budget where it has one.
+    /// Advantages of summaries as `[trace][budget][summary]` (paper 2). The baseline is the mean of the node where a
+    /// budget has several summaries, and the group at the same budget where it has one.
     fn summary_advantages(&self, table: &ScoreTable) -> Vec<Vec<Vec<f64>>> {
         let scores = table.scores();
         let last_budget = table.budgets().len() - 1;

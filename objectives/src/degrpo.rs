@@ -4,7 +4,7 @@
 //! drowned by a long response: J = 1/G·Σ_i [α·L_i,0 + 1/T_i·Σ_t≥1 L_i,t].
 //!
 //! α = 0.001 and γ = 0.5 are the paper's. With `training.normaliser = 1`, the default of this objective, the loss is this
-//! J exactly. Where this differs: there are no tokens <short> and <think>; the control token is the first one of the
+//! J exactly. Where this differs: there are no tokens `<short>` and `<think>`; the control token is the first one of the
 //! thinking, and a response is short where its thinking is the end marker and nothing else (the paper's model has
 //! learnt both kinds by distillation, and a model that never ends its thinking at once will not learn it here either).
 //! With A summaries a thinking takes part in A responses, each of weight 1/A. No KL term (the paper's code: 0.001).

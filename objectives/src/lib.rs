@@ -1,8 +1,8 @@
 //! Objectives: a scored group becomes per-token advantages and weights. No tensors and no I/O: the trainer is blind to
 //! the algorithm, and a new one is one small file here.
 //!
-//! Notation (paper 1.2): G traces, S budgets, A summaries per budget; r[g][s] is the mean score of trace g's summaries
-//! at budget s, P[s] the prior, R[g][s] the reward to go. A thinking token belongs to segment s where budget s is the
+//! Notation (paper 1.2): G traces, S budgets, A summaries per budget; `r[g][s]` is the mean score of trace g's summaries
+//! at budget s, `P[s]` the prior, `R[g][s]` the reward to go. A thinking token belongs to segment s where budget s is the
 //! first one at or after it.
 //!
 //! [`ScoreTable`] holds the scores of a group and what else of it an objective may read; `length` changes scores before an

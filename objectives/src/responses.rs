@@ -18,7 +18,7 @@ const EPSILON: f64 = 1e-6;
 /// A score above this counts as right.
 const RIGHT: f64 = 0.5;
 
-/// The reward of every response, [trace][summary].
+/// The reward of every response, `[trace][summary]`.
 pub(crate) type Rewards = Vec<Vec<f64>>;
 
 pub(crate) fn is_right(score: f64) -> bool {

@@ -67,9 +67,9 @@ impl ScoreTable {
         }
     }
 
-    /// A table of scores that nobody generated; all of its traces think. `scores` is [trace][budget][summary]. `lengths` are
-    /// the thinking tokens of each trace; without them every trace has used all its budgets. `nodes` is [trace][budget]: columns with the
-    /// same id are summaries of the same thinking; without it the lengths say which.
+    /// A table of scores that nobody generated; all of its traces think. `scores` is `[trace][budget][summary]`.
+    /// `lengths` are the thinking tokens of each trace. Without them every trace has used all its budgets. `nodes` is
+    /// `[trace][budget]`: columns with the same id are summaries of the same thinking. Without it the lengths say which.
     ///
     /// # Errors
     /// The first place that does not fit the rest: named `budgets`, `rewards`, `lengths` or `nodes`.
@@ -138,12 +138,12 @@ impl ScoreTable {
         &self.budgets
     }
 
-    /// The scores, [trace][budget][summary].
+    /// The scores, `[trace][budget][summary]`.
     pub fn scores(&self) -> &[Vec<Vec<f64>>] {
         &self.scores
     }
 
-    /// Which node each column is a summary of, [trace][budget]: not descending; equal numbers are one node.
+    /// Which node each column is a summary of, `[trace][budget]`: not descending; equal numbers are one node.
     pub fn nodes(&self) -> &[Vec<usize>] {
         &self.nodes
     }
@@ -180,7 +180,7 @@ impl ScoreTable {
         self.lengths[trace].min(self.budgets[budget])
     }
 
-    /// r[g][s]: the mean of the A scores.
+    /// `r[g][s]`: the mean of the A scores.
     pub fn mean_per_budget(&self) -> Vec<Vec<f64>> {
         self.scores
             .iter()

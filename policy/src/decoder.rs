@@ -40,7 +40,7 @@ pub struct Decoder {
 struct Layer {
     input_norm: Tensor,
     heads: HeadProjection,
-    /// The weights that normalise queries and keys, each [head_dim].
+    /// The weights that normalise queries and keys, each `[head_dim]`.
     query_key_norm: Option<(Tensor, Tensor)>,
     output: Projection,
     post_attention_norm: Tensor,
@@ -279,7 +279,7 @@ impl Decoder {
         self.head.apply(hidden)
     }
 
-    /// log softmax(logits / temperature) at the target ids: [n, hidden] and [n] int64 to [n], in f32 (f64 if the
+    /// log softmax(logits / temperature) at the target ids: [n, hidden] and `[n]` int64 to `[n]`, in f32 (f64 if the
     /// weights are f64).
     ///
     /// Needs several times n * vocab * 4 bytes; rows are independent, so a caller may go through them in pieces

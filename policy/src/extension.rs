@@ -45,13 +45,13 @@ impl Extension<'_> {
 
 /// Everything about a call that is the same in all layers.
 pub(crate) struct ExtensionPlan {
-    /// [tokens] int64.
+    /// `[tokens]` int64.
     pub(crate) ids: Tensor,
-    /// [tokens] int64.
+    /// `[tokens]` int64.
     pub(crate) positions: Tensor,
     /// Rows of the cache to write to, [tokens * kv_heads] int64.
     pub(crate) writes: Tensor,
-    /// For each of the caller's rows the packed index of its last token, [rows] int64; `None` where that is 0, 1, 2, …
+    /// For each of the caller's rows the packed index of its last token, `[rows]` int64; `None` where it is 0, 1, 2, …
     pub(crate) last: Option<Tensor>,
     /// The first tokens.
     pub(crate) together: Together,

@@ -38,7 +38,7 @@ pub(crate) struct Group {
 pub(crate) enum SlotChoice {
     /// `sequences` slots from this one on, read in place.
     From(i64),
-    /// Slots so far apart that copying them out is cheaper than passing over those between, [sequences] int64.
+    /// Slots so far apart that copying them out is cheaper than passing over those between, `[sequences]` int64.
     Listed(Tensor),
 }
 

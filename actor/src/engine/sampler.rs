@@ -196,7 +196,7 @@ fn unless_all(draws: &[Draw], neutral: f64, value: impl Fn(&Sampling) -> f64) ->
     values.iter().any(|&value| value != neutral).then_some(values)
 }
 
-/// [n] → [n, 1] f64 on the device.
+/// `[n]` → [n, 1] f64 on the device.
 fn column(values: &[f64], device: Device) -> Tensor {
     Tensor::from_slice(values).unsqueeze(1).to_device(device)
 }

@@ -196,7 +196,7 @@ fn at_every_budget_corrected(summary: &Summary<'_>) -> Vec<((usize, usize), Clai
     claims
 }
 
-/// Var[R − V]/Var[R] below that of V1 and of V2, on the average over segments. In the first segment V is V2.
+/// `Var[R − V] / Var[R]` below that of V1 and of V2, on the average over segments. In the first segment V is V2.
 fn lowest_variance(summary: &Summary<'_>, number: usize) -> Vec<Claim> {
     let method = &summary.methods[number];
     let mut claims = Vec::new();
@@ -216,7 +216,7 @@ fn lowest_variance(summary: &Summary<'_>, number: usize) -> Vec<Claim> {
         };
         claims.push(Claim {
             text: format!("BRPO's baseline V leaves less variance than {name} in {}", method.name),
-            measure: "Var[R − V]/Var[R], mean over segments".to_owned(),
+            measure: "`Var[R − V] / Var[R]`, mean over segments".to_owned(),
             difference,
             p_holm: None,
             verdict: Verdict::of(&difference, None),

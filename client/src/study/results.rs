@@ -99,7 +99,7 @@ pub struct SegmentPool {
     pub traces: u64,
     /// Corr[V1, R], Corr[V2, R], Corr[V, R]; none where no step had a value.
     pub correlation: [Option<f64>; 3],
-    /// Var[R − V1] / Var[R], and so on.
+    /// `Var[R − V1] / Var[R]`, and the same for V2 and V.
     pub variance: [Option<f64>; 3],
 }
 

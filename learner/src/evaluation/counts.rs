@@ -16,7 +16,7 @@ pub struct TraceCounts {
 }
 
 impl TraceCounts {
-    /// Adds a group; `rewards` is r[g][s], the mean score of each of its traces at each budget.
+    /// Adds a group; `rewards` is `r[g][s]`, the mean score of each of its traces at each budget.
     pub fn add(&mut self, group: &v1::ScoredGroup, rewards: &[Vec<f64>]) {
         self.overthinking += rewards.iter().filter(|row| is_overthinking(row)).count() as u64;
         for trace in &group.traces {

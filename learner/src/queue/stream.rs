@@ -31,7 +31,7 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Adds one group. The bound counts entries that the trainer has not taken (ARGV[5] are taken and not settled).
+/// Adds one group. The bound counts entries that the trainer has not taken (`ARGV[5]` are taken and not settled).
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"

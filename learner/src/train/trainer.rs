@@ -312,7 +312,7 @@ impl Trainer {
         }
     }
 
-    /// Log-probabilities of all trained tokens of a batch, [n].
+    /// Log-probabilities of all trained tokens of a batch, `[n]`.
     fn log_probs(&self, tree: &TreeBatch) -> Tensor {
         let decoder = self.decoder();
         let hidden = decoder.tree(tree);
@@ -417,7 +417,7 @@ pub(super) fn fresh_tokens(versions: &[u64], version: u64) -> Vec<bool> {
     fresh
 }
 
-/// The mean over the tokens of each row, for every token: [n] to [n].
+/// The mean over the tokens of each row, for every token: `[n]` to `[n]`.
 fn mean_by_row(values: &Tensor, rows: &[RowTokens]) -> Tensor {
     let mut means = Vec::with_capacity(rows.len());
     let mut lengths = Vec::with_capacity(rows.len());
@@ -436,9 +436,9 @@ fn mean_by_row(values: &Tensor, rows: &[RowTokens]) -> Tensor {
 pub(super) struct PolicyBatch {
     tree: TreeBatch,
     pub(super) terms: TokenTerms,
-    /// [n], log-probabilities when the tokens were generated.
+    /// `[n]`, log-probabilities when the tokens were generated.
     pub(super) behaviour: Tensor,
-    /// [n], whether the version that trains drew the token, and all tokens before it, from its own distribution. On
+    /// `[n]`, whether the version that trains drew the token, and all tokens before it, from its own distribution. On
     /// these tokens actor and learner must agree.
     comparable: Tensor,
     staleness: f64,

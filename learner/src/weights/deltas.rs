@@ -4,7 +4,7 @@
 //! A delta is encoded on threads of its own while the trainer goes on. The next publication waits for it, which matters
 //! only where a training step is shorter than the encoding.
 //!
-//! Memory: of one job at most [`MAX_DELTAS`] deltas are kept, and only as many of the newest as together take less than
+//! Memory: of one job at most `MAX_DELTAS` deltas are kept, and only as many of the newest as together take less than
 //! the whole weights, because more would never be sent. The delta that is being encoded takes less than the whole too,
 //! and its two versions are those that the store holds anyway. So a job never takes more than four times the published
 //! bytes, and at small learning rates little more than twice.

@@ -163,7 +163,7 @@ pub(crate) fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> 
     expected(unsafe { owned(|output| anytime_training_linear(input.as_ptr(), weight.as_ptr(), bias, output)) })
 }
 
-/// Rows of `weight` [rows, width] by `ids` [tokens] int64. Gradients as in [`linear`].
+/// Rows of `weight` [rows, width] by `ids` `[tokens]` int64. Gradients as in [`linear`].
 pub(crate) fn embedding(weight: &Tensor, ids: &Tensor) -> Tensor {
     if !takes_own_layers(weight) || !weight.requires_grad() {
         return Tensor::embedding(weight, ids, -1, false, false);
