@@ -1,6 +1,6 @@
 //! Generates from `anytime/v1/*.proto`, without protoc: messages and services, the short names of all enumerations, the
-//! TOML form of the job specification, and the settings structures of its sections. Nothing here names a setting: what a
-//! job file can hold is what `JobSpec` reaches.
+//! TOML form of the job specification, and the settings structures of its sections. Nothing here names a setting: what
+//! a job file can hold is what `JobSpec` reaches.
 
 use std::collections::BTreeMap;
 use std::error::Error;

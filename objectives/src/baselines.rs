@@ -32,8 +32,8 @@ pub fn previous_budgets_value(rewards: &[f64], prior: &[f64], lambda: f64) -> Ve
     values
 }
 
-/// `V2[g][s]` (equation 8): the mean of `R[·][s]` over the group, the trace itself included. It is 0 for a group of one,
-/// as in the reference code.
+/// `V2[g][s]` (equation 8): the mean of `R[·][s]` over the group, the trace itself included. It is 0 for a group of
+/// one, as in the reference code.
 pub fn mean_over_group(to_go: &[Vec<f64>]) -> Vec<Vec<f64>> {
     if to_go.len() < 2 {
         return zeros_like(to_go);
@@ -42,8 +42,8 @@ pub fn mean_over_group(to_go: &[Vec<f64>]) -> Vec<Vec<f64>> {
     vec![mean; to_go.len()]
 }
 
-/// `V2[g][s]` without the trace itself: the mean of `R[·][s]` over the other G − 1 traces, which does not depend on what
-/// trace g did. It is 0 for a group of one.
+/// `V2[g][s]` without the trace itself: the mean of `R[·][s]` over the other G − 1 traces, which does not depend on
+/// what trace g did. It is 0 for a group of one.
 pub fn mean_over_others(to_go: &[Vec<f64>]) -> Vec<Vec<f64>> {
     if to_go.len() < 2 {
         return zeros_like(to_go);

@@ -119,7 +119,7 @@ impl Brpo {
     }
 }
 
-/// The mean over all scores of a trace's node, those of every budget that it stands for.
+/// The mean over all scores of a trace's node, those of every budget that it represents.
 fn node_mean(columns: &[Vec<f64>], nodes: &[usize], node: usize) -> f64 {
     let of_node = columns.iter().zip(nodes).filter(|(_, id)| **id == node);
     let scores: Vec<f64> = of_node.flat_map(|(column, _)| column.iter().copied()).collect();

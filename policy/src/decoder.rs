@@ -190,7 +190,7 @@ impl Decoder {
         self.embedding.device()
     }
 
-    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what stands
+    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what is
     /// before them in the slot and, in a branch, the tokens of the prefix that it continues. Returns the hidden state
     /// of the last new token of each row after the final normalisation: [rows, hidden].
     ///

@@ -27,7 +27,7 @@ pub(crate) struct Group {
     /// Keys per sequence.
     pub(crate) keys: i64,
     pub(crate) slots: SlotChoice,
-    /// For each place in [sequences * queries] the token that stands there; `None` for the identity.
+    /// For each place in [sequences * queries] its token; `None` for the identity.
     pub(crate) scatter: Option<Tensor>,
     /// For each token its place in [sequences * queries]; `None` for the identity.
     pub(crate) gather: Option<Tensor>,

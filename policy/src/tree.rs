@@ -139,7 +139,7 @@ pub(crate) struct ShortRows {
     pub(crate) rows: i64,
     /// Places per row.
     pub(crate) width: i64,
-    /// For each place the block's token that stands there (token 0 where none does), [rows * width] int64.
+    /// For each place the block's token (token 0 where there is none), [rows * width] int64.
     pub(crate) scatter: Tensor,
     /// For each token its place, `[tokens]` int64.
     pub(crate) gather: Tensor,
@@ -170,7 +170,7 @@ impl Visible {
 }
 
 impl TreeBatch {
-    /// Packs rows. Trained tokens stand row by row: the row's thinking tokens, then the generated tokens of each
+    /// Packs rows. Trained tokens are ordered row by row: the row's thinking tokens, then the generated tokens of each
     /// branch in order. `device` is that of the decoder.
     ///
     /// # Panics

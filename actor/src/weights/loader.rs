@@ -1,7 +1,7 @@
 //! The one place where async code meets the tensor code of arriving weights: a thread of its own, with channels to it.
 //!
-//! Async code passes on what comes from the learner, part by part, and waits for replies. The thread holds every byte
-//! against its checksum, adds deltas to their base, and builds the decoder. It computes alone, without a team of
+//! Async code passes on what comes from the learner, part by part, and waits for replies. The thread compares every
+//! byte with its checksum, adds deltas to their base, and builds the decoder. It computes alone, without a team of
 //! threads: the engine generates meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ const PARTS_AHEAD: usize = 2;
 pub(crate) enum Refused {
     #[error(transparent)]
     Torn(#[from] TornWeights),
-    /// The whole has to be fetched.
+    /// The full weights have to be fetched.
     #[error(transparent)]
     Delta(#[from] BadDelta),
 }
@@ -39,9 +39,9 @@ pub(crate) enum Refused {
 #[error("the thread that loads weights gave up")]
 pub(crate) struct LoaderFailed;
 
-/// What the parts of a version are put together by.
+/// Puts the parts of a version together.
 pub(crate) enum Builder {
-    /// Chunks of the whole.
+    /// Chunks of the full weights.
     Whole(Box<Assembly>),
     /// Deltas onto a version that is held.
     Onto(Box<Patch>),

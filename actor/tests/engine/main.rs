@@ -1,4 +1,4 @@
-//! The engine's thread with a tiny model: what it generates, in how few slots, and across an exchange of weights.
+//! The engine's thread with a tiny model: what it generates, in how few slots, and across a swap of weights.
 // Helpers are tests too: a panic is how they fail.
 #![allow(clippy::unwrap_used)]
 

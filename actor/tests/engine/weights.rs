@@ -1,4 +1,4 @@
-//! Log-probabilities are those of the weights that are announced, also across an exchange of weights.
+//! Log-probabilities are those of the weights that are announced, also across a swap of weights.
 
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ fn log_probs_equal_those_of_whole_sequences() {
     }
 }
 
-/// Generates one group and exchanges the weights while it thinks.
-fn across_an_exchange(policy: v1::CachePolicy) -> (GroupRequest, Outcomes) {
+/// Generates one group and swaps the weights while it thinks.
+fn across_a_swap(policy: v1::CachePolicy) -> (GroupRequest, Outcomes) {
     let mut plan = endless_plan(400);
     plan.cache_policy = policy.into();
     let request = request(1, &plan);
@@ -102,7 +102,7 @@ fn assert_both_versions(outcomes: &Outcomes) {
 
 #[test]
 fn traces_go_on_with_the_old_cache() {
-    let (request, outcomes) = across_an_exchange(v1::CachePolicy::Keep);
+    let (request, outcomes) = across_a_swap(v1::CachePolicy::Keep);
     assert_both_versions(&outcomes);
     let outcome = &outcomes[&(1, 0)];
     let gap = largest_gap(&model(1).decoder, &request, outcome, 1);
@@ -111,7 +111,7 @@ fn traces_go_on_with_the_old_cache() {
 
 #[test]
 fn traces_go_on_with_a_recomputed_cache() {
-    let (request, outcomes) = across_an_exchange(v1::CachePolicy::Recompute);
+    let (request, outcomes) = across_a_swap(v1::CachePolicy::Recompute);
     assert_both_versions(&outcomes);
     for outcome in outcomes.values() {
         let gap = largest_gap(&model(1).decoder, &request, outcome, 1);

@@ -44,7 +44,7 @@ impl TraceCounts {
         share(self.thinking_tokens, self.traces)
     }
 
-    /// Share of summaries in the form asked for.
+    /// Share of summaries with the right format.
     pub fn formatted_share(&self) -> f64 {
         share(self.formatted, self.summaries)
     }

@@ -1,5 +1,5 @@
-//! Recomputing activations saves memory and gives the same gradients, and the number of operations of an update does not
-//! depend on the lengths of its rows.
+//! Recomputing activations saves memory and gives the same gradients, and the number of operations of an update does
+//! not depend on the lengths of its rows.
 
 use anytime_policy::operators::counted;
 use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};

@@ -16,8 +16,9 @@ use super::optimiser::AdamW;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
 
-/// How many elements of the logits exist at a time on CPU: 30 MB in f32. They fit the last cache, and malloc keeps their
-/// block for the next chunk; blocks above 32 MiB go back to the system, and every page of the next one is a fault.
+/// How many elements of the logits exist at a time on CPU: 30 MB in f32. They fit the last cache, and malloc keeps
+/// their block for the next chunk; blocks above 32 MiB go back to the system, and every page of the next one is a
+/// fault.
 const LOGITS_ELEMENTS_CPU: i64 = 7_500_000;
 /// The same on a GPU: 1 GiB in f32.
 const LOGITS_ELEMENTS_CUDA: i64 = 1 << 28;
@@ -49,8 +50,8 @@ pub struct StepFigures {
     pub staleness: f64,
 }
 
-/// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the thread
-/// of its job.
+/// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the
+/// thread of its job.
 pub struct Trainer {
     config: ModelConfig,
     /// Ids from here on are never sampled.
@@ -67,7 +68,7 @@ pub struct Trainer {
     sequence_ratio: bool,
     policy_loss: PolicyLoss,
     temperature: f64,
-    /// Whether actors sample from the whole vocabulary: then their log-probabilities are those of the policy itself.
+    /// Whether actors sample from the full distribution: then their log-probabilities are those of the policy itself.
     sampling_is_whole: bool,
     minibatches: usize,
     normaliser: f64,

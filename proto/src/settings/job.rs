@@ -1,4 +1,5 @@
-//! A job specification whose settings are reached by their dotted names: what lets one table fill in and check them all.
+//! A job specification whose settings are reached by their dotted names: what lets one table fill in and check them
+//! all.
 
 use std::sync::LazyLock;
 
