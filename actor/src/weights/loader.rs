@@ -34,7 +34,7 @@ pub(crate) enum Refused {
     Delta(#[from] BadDelta),
 }
 
-/// The thread has dropped a task: it panicked, which the log has told.
+/// The thread dropped a task because it panicked. The log has the panic.
 #[derive(Debug, Error)]
 #[error("the thread that loads weights gave up")]
 pub(crate) struct LoaderFailed;

@@ -115,8 +115,8 @@ impl Patch {
     }
 
     fn apply_block(&mut self, block: &v1::weights_delta::Block) -> Result<(), BadDelta> {
-        // Several steps may name a block again and again, but never would they be sent if that took more than the
-        // whole.
+        // The deltas of several versions may name a block more than once, but the learner never sends more bytes than
+        // the full weights have.
         self.bytes += block.data.len() as u64;
         if self.bytes >= self.whole {
             return Err(BadDelta::TooLong {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::parquet;
 
-/// The rows of the file, each with its place. What the file is, its content says: Parquet begins with its magic
+/// The rows of the file, each with its place. Its content says what the file is: Parquet begins with its magic
 /// number, a JSON array with a bracket, and all else is JSONL.
 ///
 /// # Errors
