@@ -88,7 +88,7 @@ fn choice_of(message: &MessageDescriptor) -> Option<Vec<FieldDescriptor>> {
     Some(choice.fields().collect())
 }
 
-/// `impl ShortName` for every enumeration: the prefix is what stands before `UNSPECIFIED`.
+/// `impl ShortName` for every enumeration: the prefix is what comes before `UNSPECIFIED`.
 fn short_names(pool: &DescriptorPool) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     for enumeration in pool.all_enums() {

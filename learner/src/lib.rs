@@ -1,7 +1,7 @@
 //! The training process: it leases problems to actors, queues the scored groups that they push, trains, and hands out
 //! the weights.
 //!
-//! Each folder is a room with one purpose. ARCHITECTURE.md has the table of rooms, and a test holds every import
+//! Each folder is a room with one purpose. ARCHITECTURE.md has the table of rooms, and a test checks every import
 //! against it.
 #![forbid(unsafe_code)]
 

@@ -27,7 +27,7 @@ macro_rules! metric_names {
             $(metric_names!(@describe $kind $name $unit $description);)*
         }
 
-        /// All names, for tests that hold the dashboard against them.
+        /// All names, for tests that compare the dashboard with them.
         pub const ALL: &[&str] = &[$($name),*];
     };
     (@describe counter $name:literal $unit:ident $description:literal) => {

@@ -59,7 +59,7 @@ pub struct JobSettings {
     pub evaluation: EvaluationSettings,
     /// What is written, and when.
     pub checkpoint: CheckpointSettings,
-    /// What answers are held to.
+    /// The conventions that answers are judged by.
     pub grading: GradingSettings,
 }
 

@@ -1,7 +1,7 @@
 //! Checks the sources of every crate against the table of rooms in ARCHITECTURE.md.
 //!
-//! A room is a file or a folder right below a crate's `src`. [`table`] reads which crate may use which, and in which
-//! order the rooms of a crate stand; [`sources`] reads the files of a crate, [`imports`] finds which file takes names
+//! A room is a file or a folder right below a crate's `src`. [`table`] reads which crate may use which, and the
+//! order of the rooms of a crate; [`sources`] reads the files of a crate, [`imports`] finds which file takes names
 //! from which other; [`check`] compares them and names every breach in a sentence.
 
 pub mod imports;

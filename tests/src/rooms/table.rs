@@ -1,6 +1,6 @@
-//! The tables of rooms, read from the Markdown that people read. Between the marks `<!-- rooms:begin -->` and
-//! `<!-- rooms:end -->` stand, below a heading each, one table of crates and one table per crate of its rooms. A row
-//! names one or several rooms, what lives there, and what they may use: `below` is every row below, otherwise those
+//! The tables of rooms, read from the Markdown that people read. The marks `<!-- rooms:begin -->` and
+//! `<!-- rooms:end -->` enclose a table of crates and, for each crate, a table of its rooms, each under a heading. A
+//! row names one or several rooms, what lives there, and what they may use: `below` is every row below, otherwise those
 //! that are named, which must be below too. Rooms in one row do not know each other.
 
 use std::collections::BTreeMap;
