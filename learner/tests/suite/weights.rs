@@ -161,7 +161,7 @@ async fn what_changed_is_sent_to_who_holds_the_base() {
         );
     }
     assert_eq!(delta_bytes(&learner, &versions[0], &versions[5]).await, None, "too old");
-    // The version before the current one is held as well, and so are the steps to it; nothing leads back.
+    // The version before the current one is held as well, and so are the deltas to it. No delta leads back.
     assert!(delta_bytes(&learner, &versions[3], &versions[4]).await.is_some());
     assert_eq!(delta_bytes(&learner, &versions[5], &versions[4]).await, None);
 
