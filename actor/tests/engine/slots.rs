@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anytime_actor::engine::{Command, EngineLimits, Event, GroupRequest};
 use anytime_policy::KvCache;
+use anytime_proto::v1::AbandonReason;
 use tch::Kind;
 
 use super::common::{self, endless_plan, plan_message, request};

@@ -8,7 +8,7 @@ use anytime_proto::v1::{self, FinishReason};
 use tch::{Device, Tensor};
 
 use super::common::{self, model, plan_message, request};
-use super::{PLENTY, generate};
+use super::{PLENTY, assert_complete, generate};
 
 #[test]
 fn thinking_ends_at_the_marker_the_budget_or_the_end_of_sequence() {
