@@ -21,7 +21,7 @@ use super::model::{Assets, load_assets, load_model};
 use super::patch::{BadDelta, Patch};
 use crate::engine::{Model, ModelId};
 
-/// Parts that wait for the thread; while so many wait, the stream from the learner is held back.
+/// How many parts may wait for the thread. While this many wait, the stream from the learner is held back.
 const PARTS_AHEAD: usize = 2;
 
 /// Why what came is not the announced version.

@@ -25,7 +25,7 @@ pub enum BadDelta {
     NoSuchBlock {
         /// Index into the tensors of the manifest.
         tensor: u32,
-        /// Of the block in the tensor.
+        /// Number of the block in the tensor.
         number: u32,
     },
     /// A block that cannot be decoded.

@@ -36,7 +36,7 @@ const CLAIMS: [(&str, &str, &str); 8] = [
 pub enum Verdict {
     /// The interval lies on the claim's side of zero.
     Holds,
-    /// It does, but the corrected p value says that among so many comparisons one such was to be expected.
+    /// It does, but the corrected p value says that chance alone can give one such among all the comparisons.
     HoldsUncorrected,
     /// The interval lies on the other side.
     DoesNotHold,
@@ -72,7 +72,7 @@ impl Verdict {
 pub struct Claim {
     /// What is claimed.
     pub text: String,
-    /// Of what the difference is.
+    /// The figure whose difference is judged.
     pub measure: String,
     /// The mean difference in favour of the claim, with its interval.
     pub difference: Estimate,

@@ -59,7 +59,7 @@ pub struct RunResult {
     pub settings: Value,
 }
 
-/// Accuracy after so many steps.
+/// Accuracy after a number of steps.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 #[derive(Default)]

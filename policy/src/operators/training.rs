@@ -60,7 +60,7 @@ pub struct AdamWParameter {
 pub struct AdamWStep {
     /// Which step this is, from 1.
     pub step: u64,
-    /// By which gradients are divided first; 1 leaves them as they are.
+    /// Gradients are divided by it first; 1 leaves them as they are.
     pub gradient_divisor: f64,
     /// The learning rate, which the weight decay is multiplied by too.
     pub learning_rate: f64,
