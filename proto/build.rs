@@ -1,6 +1,6 @@
 //! Generates from `anytime/v1/*.proto`, without protoc: messages and services, the short names of all enumerations, the
-//! TOML form of the job specification, and the settings structures of its sections. Nothing here names a setting: what a
-//! job file can hold is what `JobSpec` reaches.
+//! TOML form of the job specification, and the settings structures of its sections. Nothing here names a setting: what
+//! a job file can hold is what `JobSpec` reaches.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -88,7 +88,7 @@ fn choice_of(message: &MessageDescriptor) -> Option<Vec<FieldDescriptor>> {
     Some(choice.fields().collect())
 }
 
-/// `impl ShortName` for every enumeration: the prefix is what stands before `UNSPECIFIED`.
+/// `impl ShortName` for every enumeration: the prefix is what comes before `UNSPECIFIED`.
 fn short_names(pool: &DescriptorPool) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     for enumeration in pool.all_enums() {

@@ -314,7 +314,7 @@ impl Coordinator {
         let parked: usize = self.parked.iter().map(|parked| parked.lease.plan.traces).sum();
         let load = self.engine.load();
         load.waits_for_weights.store(parked > 0, Ordering::Release);
-        // The lease loop has counted what lies in the channel; only with an empty one is the sum known.
+        // The lease loop has counted what lies in the channel; the sum is known only when it is empty.
         if leases.is_empty() {
             self.backlog.parked_traces.store(parked, Ordering::Release);
         }

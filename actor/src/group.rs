@@ -1,4 +1,4 @@
-//! One leased group from its first finished trace to the scored whole.
+//! One leased group, from its first finished trace until it is scored.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -134,7 +134,7 @@ impl GroupInHand {
         Ok(items)
     }
 
-    /// Books a node's verdicts. True when the group is complete.
+    /// Enters a node's verdicts. True when the group is complete.
     pub(crate) fn node_graded(
         &mut self,
         trace: usize,

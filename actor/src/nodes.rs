@@ -15,9 +15,9 @@ use crate::plan::{Markers, Plan};
 pub struct NodePlan {
     /// The summaries see this many thinking tokens.
     pub cut: usize,
-    /// The first budget (from 0) that the node stands for.
+    /// Index (from 0) of the first budget that the node represents.
     pub first_budget: usize,
-    /// How many budgets it stands for.
+    /// How many budgets the node represents.
     pub multiplicity: usize,
     /// Token ids between the thinking and each summary.
     pub inserted: Vec<u32>,
@@ -55,7 +55,7 @@ pub struct ThinkingEnd {
     pub finish: FinishReason,
 }
 
-/// Whether exactly one end marker stands between the start of the thinking and the end of the summary.
+/// Whether exactly one end marker is between the start of the thinking and the end of the summary.
 ///
 /// The thinking up to the node's cut counts as one where it was ended by the marker and is not cut before it.
 pub fn is_formatted(end_marker: &[u32], node: &NodePlan, thinking: ThinkingEnd, generated: &[u32]) -> bool {

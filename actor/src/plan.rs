@@ -18,7 +18,7 @@ pub struct InvalidPlan {
 /// How the verifier finds an answer and compares it. Goes with each request to the verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grading {
-    /// Where the answer stands in a summary.
+    /// How the answer is found in a summary.
     pub extraction: v1::Extraction,
     /// The job's choices where mathematics leaves one: units, percents, the order of lists, and so on.
     pub conventions: v1::Conventions,
@@ -31,7 +31,7 @@ pub struct Sampling {
     pub temperature: f32,
     /// The most probable tokens that together reach this mass are kept; in (0, 1].
     pub top_p: f32,
-    /// So many of the most probable tokens are kept; 0 keeps all.
+    /// This many of the most probable tokens are kept; 0 keeps all.
     pub top_k: usize,
     /// Ids from here on are never drawn.
     pub vocabulary: usize,
@@ -71,7 +71,7 @@ pub struct Plan {
     pub grading: Grading,
     /// The longest prompt that fits, in tokens.
     pub max_prompt_tokens: usize,
-    /// The first so many traces end their thinking at once, and the others must not. With 0 all of them are free.
+    /// The first n traces end their thinking at once, and the others must not. With 0 all of them are free.
     pub no_thinking_traces: usize,
 }
 

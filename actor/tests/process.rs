@@ -280,7 +280,7 @@ async fn newer_weights_come_as_what_changed() {
             assert_eq!(bases, [None, Some(first.id())]);
             assert_eq!(answered, [false, true]);
         } else {
-            // The whole is asked for at once, without a base.
+            // The full weights are asked for at once, without a base.
             assert_eq!(bases, [None, Some(first.id()), None]);
             assert_eq!(answered, [false, true, false]);
         }

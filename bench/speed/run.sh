@@ -10,7 +10,7 @@
 #   THREADS=2
 #   CASES="decode_f32_b64 weights"     only these; see CASES_IN_ORDER below
 #   KEEP=DIR            collects the lines of several calls in DIR/lines.jsonl instead of starting anew
-#   PREFIX="nice -n 5"  stands before every measured command
+#   PREFIX="nice -n 5"  put before every measured command
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"

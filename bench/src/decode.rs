@@ -1,4 +1,5 @@
-//! Decoding through the engine: prompts are computed once for their traces, then every sequence draws so many tokens.
+//! Decoding through the engine: prompts are computed once for their traces, then every sequence draws its number of
+//! tokens.
 
 use anytime_actor::engine::EngineLimits;
 

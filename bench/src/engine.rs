@@ -80,7 +80,7 @@ impl TimedEngine {
     /// markers included: the cache is allocated for it in the first run, and stays.
     ///
     /// # Errors
-    /// No thread can be had, or the weights do not fit their configuration.
+    /// No thread can be started, or the weights do not fit their configuration.
     pub fn start(model: &LoadedModel, limits: EngineLimits, longest_sequence: usize) -> anyhow::Result<Self> {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
         let (handle, thread) = engine::spawn(limits, sender).context("engine thread")?;

@@ -141,7 +141,7 @@ fn parity(kind: Kind, device: Device) -> anyhow::Result<Value> {
     Ok(document)
 }
 
-/// Log-probabilities of a trace with two branches, [n] f32 on the CPU.
+/// Log-probabilities of a trace with two branches, `[n]` f32 on the CPU.
 fn tree_log_probs(decoder: &Decoder, model: &LoadedModel) -> anyhow::Result<Tensor> {
     let vocabulary = model.config.vocab_size;
     let branch = |number: usize, cut: usize| Branch {

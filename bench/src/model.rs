@@ -1,4 +1,4 @@
-//! What the cases run on: a checkpoint's weights, or random ones of a named shape.
+//! The models that the cases run on: a checkpoint's weights, or random ones of a named shape.
 
 use std::path::Path;
 use std::sync::Arc;

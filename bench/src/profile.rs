@@ -23,9 +23,9 @@ use crate::training::{TrainingCase, Updates};
 /// Where the time of one piece of work went.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Of the measured run.
+    /// Wall time of the measured run.
     pub wall: Duration,
-    /// Of the same work without measuring.
+    /// Wall time of the same work without measuring.
     pub wall_unmeasured: Duration,
     /// Largest own time first.
     pub operators: Vec<OperatorFigures>,

@@ -1,6 +1,6 @@
 //! From the lines that the cases printed to one table and `results.json`.
 //!
-//! Every figure is the median of all repetitions of its case and side; a ratio is one of medians. Beside it stands the
+//! Every figure is the median of all repetitions of its case and side; a ratio is one of medians. Beside it is the
 //! ratio of the fastest repetitions, which other work on the machine disturbs least. What was not measured in the run
 //! has no figure and no ratio.
 
@@ -139,7 +139,7 @@ const RATIOS: &[Ratio] = &[
     },
     Ratio {
         name: "weight_pause_ms",
-        what: "milliseconds that generation stands still for a weights update",
+        what: "milliseconds that generation pauses for a weights update",
         goal: "",
         value: |figures| figures.value("weights", "weight_pause_ms"),
     },

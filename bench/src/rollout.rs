@@ -45,11 +45,11 @@ pub struct RolloutCase {
 /// Seconds of each repetition.
 #[derive(Clone, Debug, Default)]
 pub struct RolloutFigures {
-    /// Of whole rollouts.
+    /// Seconds of whole rollouts.
     pub rollouts: Vec<f64>,
     /// Up to the last token of the last thinking.
     pub thinking: Vec<f64>,
-    /// Of the summaries' own tokens, as the head of this file defines it.
+    /// Seconds of the summaries' own tokens, as the head of this file defines them.
     pub own_tokens: Vec<f64>,
     /// [`RunFigures::ids_digest`](crate::engine::RunFigures::ids_digest) of everything in the first repetition.
     pub ids_digest: String,

@@ -29,7 +29,7 @@ pub struct Accuracy {
     pub final_accuracy: f64,
     /// Mean length of the thinking in tokens.
     pub mean_thinking_tokens: f64,
-    /// Share of summaries in the form asked for.
+    /// Share of summaries with the right format.
     pub formatted_share: f64,
     /// Share of traces that ended their thinking themselves.
     pub finished_share: f64,

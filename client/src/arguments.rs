@@ -238,7 +238,7 @@ pub struct LocalArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub overrides: OverrideArgs,
-    /// Directory of jobs, logs and the report [default: runs/<name of the last job>]
+    /// Directory of jobs, logs and the report [default: runs/NAME, after the last job]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Go on where an earlier run in the same directory was interrupted
@@ -328,7 +328,7 @@ pub struct StudyArgs {
     #[arg(required = true)]
     pub study_file: Option<PathBuf>,
     /// Directory of data, runs, results.json and the report; a study that was interrupted there goes on [default:
-    /// runs/<name of the study file>]
+    /// runs/NAME, after the study file]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]

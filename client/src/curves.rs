@@ -1,4 +1,4 @@
-//! `curves.svg`: accuracy against thinking budget, before and after, with 95 % bands. It is made to stand in a README:
+//! `curves.svg`: accuracy against thinking budget, before and after, with 95 % bands. It is made for a README:
 //! 800 pixels wide on a light card of its own, so that it is read on a dark page as well.
 
 use std::ops::Range;

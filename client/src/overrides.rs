@@ -47,7 +47,7 @@ pub fn parse_loose(text: &str) -> Result<Table, ExitError> {
     parse_table(text).map(|(_, table)| table)
 }
 
-/// Turns the settings of a study file, which may have dotted names or stand in sections, into nested tables.
+/// Turns the settings of a study file, which may have dotted names or be in sections, into nested tables.
 ///
 /// # Errors
 /// As [`parse`].

@@ -1,4 +1,4 @@
-//! Studies: which are refused, which runs the repository's studies stand for, and what a report says.
+//! Studies: which are refused, which runs the repository's studies describe, and what a report says.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -14,14 +14,14 @@ pub fn sync_directory(path: &Path) -> Result<(), WriteError> {
     sync(path).map_err(|source| WriteError::new(path, source))
 }
 
-/// Makes a directory stand at `path` with what `fill` puts into the empty directory that it is given. Parents are made
+/// Replaces the directory at `path` by a new one, which `fill` is given empty and fills. Parents are made
 /// where they are missing.
 ///
-/// All files are synced before the directory takes its place. A directory that stood there is exchanged in one step
+/// All files are synced before the directory takes its place. A directory that was there is swapped with it in one step
 /// where the file system can do that (Linux); elsewhere it is moved aside for an instant.
 ///
 /// # Errors
-/// The error of `fill`, or [`WriteError`] if the disk refuses; what stood at `path` is still there then.
+/// The error of `fill`, or [`WriteError`] if the disk refuses; what was at `path` is still there then.
 pub fn replace_directory<E: From<WriteError>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     let part = part_path(path)?;
     let refused = |source| WriteError::new(path, source);
@@ -59,7 +59,7 @@ fn sync_all(directory: &Path) -> io::Result<()> {
     sync(directory)
 }
 
-/// Makes `part` stand at `path`. A directory that stood there is afterwards at `part`, or gone.
+/// Moves `part` to `path`. A directory that was at `path` is afterwards at `part`, or gone.
 fn put_in_place(part: &Path, path: &Path) -> io::Result<()> {
     if !path.exists() {
         return fs::rename(part, path);

@@ -1,7 +1,7 @@
 //! Files and directories that appear whole or not at all, and that are on the disk when the call returns.
 //!
 //! Every process of this project keeps something that a crash must not leave half written: a job, a checkpoint, an
-//! exported model, a port file. All of them follow the same four steps, which stand here once:
+//! exported model, a port file. All of them follow the same four steps, which are written here once:
 //!
 //! 1. write beside the target, under the name `.NAME.part`;
 //! 2. sync what was written;

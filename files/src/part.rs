@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The end of the name of everything that is still being written. Whoever lists a directory may remove what ends so.
 pub const PART_SUFFIX: &str = ".part";
 
-/// The disk did not take a file or directory. What stood at the path before is still there.
+/// The disk did not take a file or directory. What was at the path before is still there.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
 pub struct WriteError {
@@ -38,7 +38,7 @@ pub(crate) fn part_path(target: &Path) -> Result<PathBuf, WriteError> {
     Ok(target.with_file_name(part))
 }
 
-/// The directory that a path's last name stands in.
+/// The directory that holds a path's last name.
 pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

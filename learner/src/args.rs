@@ -27,7 +27,7 @@ pub struct Args {
     /// Where jobs are kept, one directory each
     #[arg(long, env = "ANYTIME_RUNS_DIR", default_value = "runs")]
     pub runs_dir: PathBuf,
-    /// auto, cpu or cuda[:N]
+    /// auto, cpu, cuda, cuda:1, …
     #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
     pub device: String,
     /// Threads of tensor operations

@@ -1,8 +1,8 @@
 //! The training process: it leases problems to actors, queues the scored groups that they push, trains, and hands out
 //! the weights.
 //!
-//! Each folder is a room with one purpose. ARCHITECTURE.md has the table of rooms, and a test holds every import against
-//! it.
+//! Each folder is a room with one purpose. ARCHITECTURE.md has the table of rooms, and a test checks every import
+//! against it.
 #![forbid(unsafe_code)]
 
 pub mod args;

@@ -43,7 +43,7 @@ pub struct LearnerConfig {
     pub root: PathBuf,
     /// The directory in which each job has a directory of its own.
     pub runs_directory: PathBuf,
-    /// The device on which jobs compute: auto, cpu or cuda[:N].
+    /// The device on which jobs compute: auto, cpu, cuda, cuda:1, ….
     pub device: String,
     /// The file to which the bound address is written once the learner serves.
     pub port_file: Option<PathBuf>,

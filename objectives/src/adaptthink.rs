@@ -1,14 +1,14 @@
-//! AdaptThink (arXiv 2505.13417): a model learns for which problems it may leave the thinking out. Maximise the share of
-//! responses without thinking such that accuracy stays above that of the reference model, with the multiplier δ:
+//! AdaptThink (arXiv 2505.13417): a model learns for which problems it may leave the thinking out. Maximise the share
+//! of responses without thinking such that accuracy stays above that of the reference model, with the multiplier δ:
 //! A(x, y) = 1[no thinking]·δ + R(x, y) − R̄_ref(x), where R̄_ref(x) is the accuracy of the starting weights on problem x
 //! over K samples, measured once before the first step. So that both kinds are seen from the first step on, responses
 //! are drawn from π_IS: half of a group's end their thinking with the first token, half go on, each first token having
 //! probability 0.5 (importance sampling), and all later tokens are the policy's.
 //!
-//! The learner measures and keeps R̄_ref. δ = 0.05, K = 16 and 16 traces per problem are the paper's. A response without thinking consists of
-//! the end marker and the summary. Where this differs: the paper's thinking half starts with one given word; here its
-//! first token is drawn from the policy without the end marker's first token, with log-probability log 0.5 plus that of
-//! the draw. An end marker of several tokens has log 0.5 at its first and 0 at the others.
+//! The learner measures and keeps R̄_ref. δ = 0.05, K = 16 and 16 traces per problem are the paper's. A response without
+//! thinking consists of the end marker and the summary. Where this differs: the paper's thinking half starts with one
+//! given word; here its first token is drawn from the policy without the end marker's first token, with log-probability
+//! log 0.5 plus that of the draw. An end marker of several tokens has log 0.5 at its first and 0 at the others.
 //!
 //! The ratio π_θ/π_IS is its geometric mean over a response, as in the paper's code (the paper writes that of the whole
 //! response). Token by token (`sequence_ratio = false`) the first token of a kind that the policy starts with

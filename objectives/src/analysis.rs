@@ -14,7 +14,8 @@ pub enum NotAnalysed {
     Lengths,
 }
 
-/// How a group's scores become advantages: all but the last are [trace][segment]. The serialised names are the paper's.
+/// How a group's scores become advantages. All but the last are `[trace][segment]`. The serialised names are the
+/// paper's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Analysis {
     /// R, the reward to go (equation 6).
@@ -32,7 +33,7 @@ pub struct Analysis {
     /// A = R − V, which some objectives scale within the group.
     #[serde(rename = "A")]
     pub advantages: Vec<Vec<f64>>,
-    /// The advantages of the summaries, [trace][budget][summary].
+    /// The advantages of the summaries, `[trace][budget][summary]`.
     #[serde(rename = "summary")]
     pub summary_advantages: Vec<Vec<Vec<f64>>>,
 }

@@ -1,8 +1,8 @@
-//! The rewards to go and the baselines of BRPO over r[g][s] and P[s] (equations 6 to 9).
+//! The rewards to go and the baselines of BRPO over `r[g][s]` and `P[s]` (equations 6 to 9).
 
 use anytime_proto::v1;
 
-/// R[s] = Σ_{k ≥ s} P[k]·r[k] (equation 6) of one trace.
+/// `R[s] = Σ_{k ≥ s} P[k]·r[k]` (equation 6) of one trace.
 pub fn reward_to_go(rewards: &[f64], prior: &[f64]) -> Vec<f64> {
     let mut to_go = vec![0.0; rewards.len()];
     let mut sum = 0.0;
@@ -13,7 +13,7 @@ pub fn reward_to_go(rewards: &[f64], prior: &[f64]) -> Vec<f64> {
     to_go
 }
 
-/// V1[s] (equation 7) of one trace: the rewards at the budgets before s, each discounted by λ per budget of distance,
+/// `V1[s]` (equation 7) of one trace: the rewards at the budgets before s, each discounted by λ per budget of distance,
 /// averaged, times the prior's weight from s on; 0 at the first segment, which has nothing before it.
 pub fn previous_budgets_value(rewards: &[f64], prior: &[f64], lambda: f64) -> Vec<f64> {
     let mut values = vec![0.0; rewards.len()];
@@ -32,8 +32,8 @@ pub fn previous_budgets_value(rewards: &[f64], prior: &[f64], lambda: f64) -> Ve
     values
 }
 
-/// V2[g][s] (equation 8): the mean of R[·][s] over the group, the trace itself included; 0 for a group of one, as in the
-/// reference code.
+/// `V2[g][s]` (equation 8): the mean of `R[·][s]` over the group, the trace itself included. It is 0 for a group of
+/// one, as in the reference code.
 pub fn mean_over_group(to_go: &[Vec<f64>]) -> Vec<Vec<f64>> {
     if to_go.len() < 2 {
         return zeros_like(to_go);
@@ -42,8 +42,8 @@ pub fn mean_over_group(to_go: &[Vec<f64>]) -> Vec<Vec<f64>> {
     vec![mean; to_go.len()]
 }
 
-/// V2[g][s] without the trace itself: the mean of R[·][s] over the other G − 1, which does not depend on what trace g
-/// did; 0 for a group of one.
+/// `V2[g][s]` without the trace itself: the mean of `R[·][s]` over the other G − 1 traces, which does not depend on
+/// what trace g did. It is 0 for a group of one.
 pub fn mean_over_others(to_go: &[Vec<f64>]) -> Vec<Vec<f64>> {
     if to_go.len() < 2 {
         return zeros_like(to_go);

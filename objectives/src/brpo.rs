@@ -47,8 +47,8 @@ impl Brpo {
         }
     }
 
-    /// Advantages of summaries as [trace][budget][summary] (paper 2): against the mean of the whole node where a budget
-    /// has several summaries, against the group at the same budget where it has one.
+    /// Advantages of summaries as `[trace][budget][summary]` (paper 2). The baseline is the mean of the node where a
+    /// budget has several summaries, and the group at the same budget where it has one.
     fn summary_advantages(&self, table: &ScoreTable) -> Vec<Vec<Vec<f64>>> {
         let scores = table.scores();
         let last_budget = table.budgets().len() - 1;
@@ -119,7 +119,7 @@ impl Brpo {
     }
 }
 
-/// The mean over all scores of a trace's node, those of every budget that it stands for.
+/// The mean over all scores of a trace's node, those of every budget that it represents.
 fn node_mean(columns: &[Vec<f64>], nodes: &[usize], node: usize) -> f64 {
     let of_node = columns.iter().zip(nodes).filter(|(_, id)| **id == node);
     let scores: Vec<f64> = of_node.flat_map(|(column, _)| column.iter().copied()).collect();

@@ -1,13 +1,14 @@
 //! DeGRPO of Thinkless (arXiv 2505.13379). The first token of a response decides on its kind, short or long. A correct
-//! short response earns 1, a correct long one 1 − γ, a wrong one −1; advantages are "reward − mean over the group" without
-//! a division, as in Dr.GRPO. The control token is normalised apart from the T_i tokens that follow it, so that it is not
-//! drowned by a long response: J = 1/G·Σ_i [α·L_i,0 + 1/T_i·Σ_t≥1 L_i,t].
+//! short response earns 1, a correct long one 1 − γ, a wrong one −1; advantages are "reward − mean over the group"
+//! without a division, as in Dr.GRPO. The control token is normalised apart from the T_i tokens that follow it, so that
+//! it is not drowned by a long response: J = 1/G·Σ_i [α·L_i,0 + 1/T_i·Σ_t≥1 L_i,t].
 //!
-//! α = 0.001 and γ = 0.5 are the paper's. With `training.normaliser = 1`, the default of this objective, the loss is this
-//! J exactly. Where this differs: there are no tokens <short> and <think>; the control token is the first one of the
-//! thinking, and a response is short where its thinking is the end marker and nothing else (the paper's model has
-//! learnt both kinds by distillation, and a model that never ends its thinking at once will not learn it here either).
-//! With A summaries a thinking takes part in A responses, each of weight 1/A. No KL term (the paper's code: 0.001).
+//! α = 0.001 and γ = 0.5 are the paper's. With `training.normaliser = 1`, the default of this objective, the loss is
+//! this J exactly. Where this differs: there are no tokens `<short>` and `<think>`; the control token is the first one
+//! of the thinking, and a response is short where its thinking is the end marker and nothing else (the paper's model
+//! has learnt both kinds by distillation, and a model that never ends its thinking at once will not learn it here
+//! either). With A summaries a thinking takes part in A responses, each of weight 1/A. No KL term (the paper's code:
+//! 0.001).
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;

@@ -1,11 +1,11 @@
-//! Elastic Reasoning (arXiv 2505.05315): thinking and solution have budgets of their own, t* and s*. A thinking that has
-//! not ended after t* tokens is ended, and the solution follows in at most s* tokens ("budget-constrained rollout");
-//! GRPO trains both as one response: A = (r − mean of the group)/standard deviation of the group.
+//! Elastic Reasoning (arXiv 2505.05315): thinking and solution have budgets of their own, t* and s*. A thinking that
+//! has not ended after t* tokens is ended, and the solution follows in at most s* tokens ("budget-constrained
+//! rollout"); GRPO trains both as one response: A = (r − mean of the group)/standard deviation of the group.
 //!
 //! Here t* is the largest of `rollout.budgets` (its smaller budgets are measured, not trained) and s* is
 //! `rollout.max_summary_tokens`; the paper trains with 1024 and 1024. The deviation is that of a sample (n − 1) plus
-//! 1e-6, as in verl, which the paper trains with; `divide_by_deviation = false` leaves it out. Where this differs: no KL
-//! term (the paper's code has one of weight 0.001), and the solution opens with the job's summary marker.
+//! 1e-6, as in verl, which the paper trains with; `divide_by_deviation = false` leaves it out. Where this differs: no
+//! KL term (the paper's code has one of weight 0.001), and the solution opens with the job's summary marker.
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;

@@ -2,10 +2,10 @@
 //! problem, λ = 0.5 − (len − min_len)/(max_len − min_len); a correct response earns λ, a wrong one min(0, λ), on top of
 //! the accuracy reward; nothing where all are of one length.
 //!
-//! Where this differs: the report adds it with a weighting parameter that it does not give (`length_weight`, 1 here) and
-//! after a warm-up without it (two jobs, one after the other); len is the thinking's, since summaries are capped; the
-//! report's policy optimisation is mirror descent with the mean reward as its baseline, and here it is GRPO with the same
-//! baseline and without a division.
+//! Where this differs: the report adds it with a weighting parameter that it does not give (`length_weight`, 1 here)
+//! and after a warm-up without it (two jobs, one after the other); len is the thinking's, since summaries are capped;
+//! the report's policy optimisation is mirror descent with the mean reward as its baseline, and here it is GRPO with
+//! the same baseline and without a division.
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;

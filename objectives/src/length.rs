@@ -118,7 +118,8 @@ mod tests {
     fn sigmoid_compares_with_the_correct_ones_of_the_group() {
         let penalised = penalised(v1::LengthPenalty::Sigmoid, table());
         let factor = |relative: f64| 1.0 - 0.2 / (1.0 + (-relative).exp());
-        // At 4: correct lengths 4, 3, 3, mean 10/3, variance 2/9. At 8: correct lengths 8, 8, 6, 6, mean 7, deviation 1.
+        // At 4: correct lengths 4, 3, 3, mean 10/3, variance 2/9. At 8: correct lengths 8, 8, 6, 6, mean 7, deviation
+        // 1.
         let deviation = (2.0_f64 / 9.0).sqrt();
         let (long, short) = (factor(2.0 / 3.0 / deviation), factor(-1.0 / 3.0 / deviation));
         let expected = [

@@ -1,18 +1,18 @@
 //! Objectives: a scored group becomes per-token advantages and weights. No tensors and no I/O: the trainer is blind to
 //! the algorithm, and a new one is one small file here.
 //!
-//! Notation (paper 1.2): G traces, S budgets, A summaries per budget; r[g][s] is the mean score of trace g's summaries
-//! at budget s, P[s] the prior, R[g][s] the reward to go. A thinking token belongs to segment s where budget s is the
-//! first one at or after it.
+//! Notation (paper 1.2): G traces, S budgets, A summaries per budget; `r[g][s]` is the mean score of trace g's
+//! summaries at budget s, `P[s]` the prior, `R[g][s]` the reward to go. A thinking token belongs to segment s where
+//! budget s is the first one at or after it.
 //!
-//! [`ScoreTable`] holds the scores of a group and what else of it an objective may read; `length` changes scores before an
-//! objective sees them; [`baselines`] has the paper's formulas; `brpo` and `grpo` are the paper's objectives, and the files
-//! beside them those of the related work; `responses` holds what all but the first have in common; [`lay_out`] turns the
-//! advantages of segments into those of tokens; [`StepStatistics`] computes what a training step reports about its
-//! baselines.
+//! [`ScoreTable`] holds the scores of a group and everything else that an objective may read; `length` changes scores
+//! before an objective sees them; [`baselines`] has the paper's formulas; `brpo` and `grpo` are the paper's objectives,
+//! and the files beside them those of the related work; `responses` holds what all but the first have in common;
+//! [`lay_out`] turns the advantages of segments into those of tokens; [`StepStatistics`] computes what a training step
+//! reports about its baselines.
 //!
-//! A new objective is a file here, a message and a line in `oneof settings` of objective.proto, a line in `registry`, and its
-//! rows in the table of settings (proto/src/settings/table.rs).
+//! A new objective is a file here, a message and a line in `oneof settings` of objective.proto, a line in `registry`,
+//! and its rows in the table of settings (proto/src/settings/table.rs).
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

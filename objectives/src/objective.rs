@@ -11,11 +11,11 @@ use super::state::InvalidState;
 use super::targets::TraceTargets;
 
 /// Turns scored groups into what the loss needs of each trained token: the one thing that differs between training
-/// algorithms. The trainer calls [`Objective::begin_step`] once per step and then [`Objective::targets`] once per group,
-/// in the order of training; actors and the learner's preparation go by [`Objective::needs`].
+/// algorithms. The trainer calls [`Objective::begin_step`] once per step and then [`Objective::targets`] once per
+/// group, in the order of training; actors and the learner's preparation go by [`Objective::needs`].
 pub trait Objective: Send {
-    /// What this objective asks of the rollouts of a job with `traces` traces per problem. It does not change over the life
-    /// of the objective.
+    /// What this objective asks of the rollouts of a job with `traces` traces per problem. It does not change over the
+    /// life of the objective.
     fn needs(&self, _traces: u32) -> RolloutNeeds {
         RolloutNeeds::default()
     }
@@ -23,13 +23,13 @@ pub trait Objective: Send {
     /// Shows all groups of a step before the targets of the first are asked for.
     fn begin_step(&mut self, _step: &StepContext<'_>) {}
 
-    /// One entry per trace, in the order of the group, which satisfies [`anytime_proto::check_group`] and belongs to the
-    /// step that began last.
+    /// One entry per trace, in the order of the group, which satisfies [`anytime_proto::check_group`] and belongs to
+    /// the step that began last.
     fn targets(&mut self, group: &v1::ScoredGroup) -> Vec<TraceTargets>;
 
-    /// R, the baselines and the advantages behind [`Objective::targets`], where scores alone decide them. It belongs to the
-    /// trait because it is the objective's own equations without tokens: `anytime advantages` shows it to whoever checks
-    /// them by hand, and the golden vectors of the papers are compared with it.
+    /// R, the baselines and the advantages behind [`Objective::targets`], where scores alone decide them. It belongs to
+    /// the trait because it is the objective's own equations without tokens: `anytime advantages` shows it to whoever
+    /// checks them by hand, and the golden vectors of the papers are compared with it.
     ///
     /// # Errors
     /// [`NotAnalysed`] says what else is needed.
@@ -62,8 +62,8 @@ pub struct RolloutNeeds {
     /// How often each training problem is sampled with the starting weights before the first step, for
     /// [`StepContext::references`]. The problems must then have different ids.
     pub reference_samples: Option<u32>,
-    /// Whether the ratio of the policy to the distribution that a response was drawn from is taken as its geometric mean
-    /// over the response, the same for all of its tokens.
+    /// Whether the ratio of the policy to the distribution that a response was drawn from is taken as its geometric
+    /// mean over the response, the same for all of its tokens.
     pub sequence_ratio: bool,
 }
 

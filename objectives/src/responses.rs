@@ -18,7 +18,7 @@ const EPSILON: f64 = 1e-6;
 /// A score above this counts as right.
 const RIGHT: f64 = 0.5;
 
-/// The reward of every response, [trace][summary].
+/// The reward of every response, `[trace][summary]`.
 pub(crate) type Rewards = Vec<Vec<f64>>;
 
 pub(crate) fn is_right(score: f64) -> bool {
@@ -45,8 +45,8 @@ pub(crate) fn rewards(table: &ScoreTable, reward: impl Fn(usize, f64) -> f64) ->
     table.scores().iter().enumerate().map(of_trace).collect()
 }
 
-/// The baseline of each trace: the mean reward over the group, or over the other traces. A trace that is alone is compared with
-/// itself: there is nothing to learn from it.
+/// The baseline of each trace: the mean reward over the group, or over the other traces. A trace that is alone is
+/// compared with itself: there is nothing to learn from it.
 pub(crate) fn group_baselines(rewards: &Rewards, leave_one_out: bool) -> Vec<f64> {
     let means: Vec<f64> = rewards.iter().map(|row| mean(row)).collect();
     let count = means.len() as f64;

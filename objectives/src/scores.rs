@@ -17,9 +17,9 @@ pub struct InvalidScores {
     pub problem: String,
 }
 
-/// The scores of a group of G traces at S budgets with A summaries each, together with the nodes that the summaries belong
-/// to and the lengths of the thinkings: everything that an advantage may depend on, without tokens. Made of a group by
-/// [`ScoreTable::of_group`], or of plain numbers by [`ScoreTable::try_new`].
+/// The scores of a group of G traces at S budgets with A summaries each, together with the nodes that the summaries
+/// belong to and the lengths of the thinkings: everything that an advantage may depend on, without tokens. Made of a
+/// group by [`ScoreTable::of_group`], or of plain numbers by [`ScoreTable::try_new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreTable {
     budgets: Vec<u32>,
@@ -32,7 +32,7 @@ pub struct ScoreTable {
 }
 
 impl ScoreTable {
-    /// Reads a group that satisfies `check_group`. A node that stands for several budgets fills one column after the
+    /// Reads a group that satisfies `check_group`. A node that represents several budgets fills one column after the
     /// other (paper 1.2: node ids 0,1,1,1 keep a score row of S·A entries).
     pub fn of_group(group: &v1::ScoredGroup) -> Self {
         let summaries_per_budget = group.summaries_per_budget as usize;
@@ -67,9 +67,10 @@ impl ScoreTable {
         }
     }
 
-    /// A table of scores that nobody generated; all of its traces think. `scores` is [trace][budget][summary]. `lengths` are
-    /// the thinking tokens of each trace; without them every trace has used all its budgets. `nodes` is [trace][budget]: columns with the
-    /// same id are summaries of the same thinking; without it the lengths say which.
+    /// A table of scores that nobody generated; all of its traces think. `scores` is `[trace][budget][summary]`.
+    /// `lengths` are the thinking tokens of each trace. Without them every trace has used all its budgets. `nodes` is
+    /// `[trace][budget]`: columns with the same id are summaries of the same thinking. Without it the lengths say
+    /// which.
     ///
     /// # Errors
     /// The first place that does not fit the rest: named `budgets`, `rewards`, `lengths` or `nodes`.
@@ -125,7 +126,8 @@ impl ScoreTable {
         })
     }
 
-    /// The same scores, nodes and lengths under other budgets, as many as before: what does not depend on budgets stays.
+    /// The same scores, nodes and lengths under other budgets, as many as before: what does not depend on budgets
+    /// stays.
     pub fn with_budgets(&self, budgets: &[u32]) -> Self {
         Self {
             budgets: budgets.to_vec(),
@@ -138,12 +140,12 @@ impl ScoreTable {
         &self.budgets
     }
 
-    /// The scores, [trace][budget][summary].
+    /// The scores, `[trace][budget][summary]`.
     pub fn scores(&self) -> &[Vec<Vec<f64>>] {
         &self.scores
     }
 
-    /// Which node each column is a summary of, [trace][budget]: not descending; equal numbers are one node.
+    /// Which node each column is a summary of, `[trace][budget]`: not descending; equal numbers are one node.
     pub fn nodes(&self) -> &[Vec<usize>] {
         &self.nodes
     }
@@ -180,7 +182,7 @@ impl ScoreTable {
         self.lengths[trace].min(self.budgets[budget])
     }
 
-    /// r[g][s]: the mean of the A scores.
+    /// `r[g][s]`: the mean of the A scores.
     pub fn mean_per_budget(&self) -> Vec<Vec<f64>> {
         self.scores
             .iter()
@@ -202,8 +204,8 @@ impl ScoreTable {
     }
 }
 
-/// The segment of the thinking token with index `token` (from 0): s = j_t − 1 with j_t = argmin_j {b_j ≥ t}, t = token + 1
-/// (equation 6).
+/// The segment of the thinking token with index `token` (from 0): s = j_t − 1 with j_t = argmin_j {b_j ≥ t}, t = token
+/// + 1 (equation 6).
 pub fn segment_of_token(budgets: &[u32], token: usize) -> usize {
     budgets.partition_point(|budget| (*budget as usize) < token + 1)
 }
@@ -248,7 +250,7 @@ fn check_scores(scores: &[Vec<Vec<f64>>], budgets: usize) -> Result<(), InvalidS
     Ok(())
 }
 
-/// Only the last node may stand for several budgets: after it the trace has ended.
+/// Only the last node may represent several budgets: after it the trace has ended.
 fn check_nodes(place: &str, ids: &[usize]) -> Result<(), InvalidScores> {
     let last = ids.last().copied().unwrap_or(0);
     for (budget, id) in ids.iter().enumerate() {

@@ -3,9 +3,10 @@
 //! reward, 0.5; a longer one has λ = 0.5 − (ℓ − ℓ_min)/(ℓ_max − ℓ_min) over the group's correct responses. And there is
 //! none at a step whose accuracy is below the best step's so far minus τ_acc.
 //!
-//! The best accuracy is state. τ_ℓ = 100 and τ_acc = 0.05 are what the paper's code trains DeepSeek-R1-Distill-Qwen-1.5B
-//! at 8k with (200 tokens in its logic setting). Where this differs: ℓ is the thinking's length, since summaries are
-//! capped; the accuracy is that of the largest budget; no division by a standard deviation, no KL term.
+//! The best accuracy is state. τ_ℓ = 100 and τ_acc = 0.05 are what the paper's code trains
+//! DeepSeek-R1-Distill-Qwen-1.5B at 8k with (200 tokens in its logic setting). Where this differs: ℓ is the thinking's
+//! length, since summaries are capped; the accuracy is that of the largest budget; no division by a standard deviation,
+//! no KL term.
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;
@@ -40,8 +41,8 @@ struct State {
 }
 
 impl ShortRl {
-    /// Reads the weight of summaries from the shared settings, everything else from its own. The first step is taken as the
-    /// best so far.
+    /// Reads the weight of summaries from the shared settings, everything else from its own. The first step is taken as
+    /// the best so far.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::ShortRlSpec) -> Self {
         Self {
             settings: settings.clone(),

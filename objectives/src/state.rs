@@ -1,5 +1,5 @@
-//! The state that an objective keeps between steps carries the name of the objective, so that another objective does not
-//! take it for its own.
+//! The state that an objective keeps between steps carries the name of the objective, so that another objective does
+//! not take it for its own.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -29,7 +29,7 @@ pub fn correlation(values: &[f64], rewards: &[f64]) -> Option<f64> {
     Some(covariance / (value_variance * reward_variance).sqrt())
 }
 
-/// Var[R − V]/Var[R]; None where R does not vary.
+/// `Var[R − V] / Var[R]`; None where R does not vary.
 pub fn variance_ratio(values: &[f64], rewards: &[f64]) -> Option<f64> {
     let reward_variance = variance(rewards);
     if reward_variance < NO_VARIANCE {

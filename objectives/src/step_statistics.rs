@@ -1,9 +1,9 @@
 //! What a training step reports about its baselines and its accuracy: the paper's Figure 3, live.
 //!
 //! All traces of a step that have thinking tokens in the segment are pooled, over all groups together, so that the
-//! differences between problems are part of every correlation and variance, as in the paper. The baselines are the paper's
-//! (V2 includes the trace itself) under the job's prior, λ and mix, whichever objective the job trains with; scores are
-//! taken as they are, without a length penalty.
+//! differences between problems are part of every correlation and variance, as in the paper. The baselines are the
+//! paper's (V2 includes the trace itself) under the job's prior, λ and mix, whichever objective the job trains with;
+//! scores are taken as they are, without a length penalty.
 
 use anytime_proto::settings::ObjectiveSettings;
 use anytime_proto::v1;

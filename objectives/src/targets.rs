@@ -1,4 +1,5 @@
-//! The advantage and the weight of each trained token, and how they follow from the advantages of segments and summaries.
+//! The advantage and the weight of each trained token, and how they follow from the advantages of segments and
+//! summaries.
 
 use anytime_proto::v1;
 
@@ -22,9 +23,9 @@ impl TraceTargets {
     }
 }
 
-/// One entry per trace of a group that satisfies `check_group`. `thinking(trace, segment)` is the advantage and weight of
-/// the thinking tokens of a segment, `summary(trace, budget, summary)` that of a summary's tokens; all count from 0. A
-/// node that stands for several budgets gives each of them A of its summaries.
+/// One entry per trace of a group that satisfies `check_group`. `thinking(trace, segment)` is the advantage and weight
+/// of the thinking tokens of a segment, `summary(trace, budget, summary)` that of a summary's tokens; all count from 0.
+/// A node that represents several budgets gives each of them A of its summaries.
 pub fn lay_out(
     group: &v1::ScoredGroup,
     thinking: impl Fn(usize, usize) -> (f64, f64),

@@ -40,7 +40,7 @@ pub struct Decoder {
 struct Layer {
     input_norm: Tensor,
     heads: HeadProjection,
-    /// The weights that normalise queries and keys, each [head_dim].
+    /// The weights that normalise queries and keys, each `[head_dim]`.
     query_key_norm: Option<(Tensor, Tensor)>,
     output: Projection,
     post_attention_norm: Tensor,
@@ -190,7 +190,7 @@ impl Decoder {
         self.embedding.device()
     }
 
-    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what stands
+    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what is
     /// before them in the slot and, in a branch, the tokens of the prefix that it continues. Returns the hidden state
     /// of the last new token of each row after the final normalisation: [rows, hidden].
     ///
@@ -279,7 +279,7 @@ impl Decoder {
         self.head.apply(hidden)
     }
 
-    /// log softmax(logits / temperature) at the target ids: [n, hidden] and [n] int64 to [n], in f32 (f64 if the
+    /// log softmax(logits / temperature) at the target ids: [n, hidden] and `[n]` int64 to `[n]`, in f32 (f64 if the
     /// weights are f64).
     ///
     /// Needs several times n * vocab * 4 bytes; rows are independent, so a caller may go through them in pieces

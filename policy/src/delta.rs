@@ -3,8 +3,9 @@
 //! bf16 weights at a small learning rate change in few places, and there by one step up or down. So the elements' bit
 //! patterns are subtracted as integers, which gives small numbers for neighbouring floats of one sign. Zigzag coding
 //! puts the sign into the lowest bit, so that the higher bytes of small differences are zero for both signs. Then all
-//! lowest bytes of a block stand together, all second ones, and so on, so that zeros meet zeros, and zstd compresses
-//! them. This works for elements of any kind; where much changes, the result is merely not smaller than the whole.
+//! lowest bytes of a block come first, then all second ones, and so on, so that zeros meet zeros, and zstd compresses
+//! them. This works for elements of any kind; where much changes, the result is merely not smaller than the full
+//! weights.
 //!
 //! A tensor is cut into blocks of [`BLOCK_ELEMENTS`], each of which can be decoded alone. Differences are added to the
 //! base, so several of them may be applied one after the other, in any order.

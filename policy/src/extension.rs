@@ -1,4 +1,4 @@
-//! The plan of one call of [`crate::Decoder::extend`]: which tokens stand where, and what each of them reads.
+//! The plan of one call of [`crate::Decoder::extend`]: where each token is placed, and what each of them reads.
 //!
 //! Tokens are packed without padding, so that projections and feed-forward layers do no idle work: first the rows with
 //! few new tokens, then the branches, then the rows with many. Only attention tells them apart. On the CPU the first
@@ -17,7 +17,7 @@ use crate::operators::attention::{Read, Strides, can_attend_reads};
 pub struct Extension<'a> {
     /// The sequence's slot in the cache: a branch slot where `prefix` is given, otherwise a prefix slot.
     pub slot: usize,
-    /// How many tokens stand in the slot already; the new ones follow them.
+    /// How many tokens the slot holds already; the new ones follow them.
     pub start: usize,
     /// The new tokens, at least one.
     pub ids: &'a [u32],
@@ -45,13 +45,13 @@ impl Extension<'_> {
 
 /// Everything about a call that is the same in all layers.
 pub(crate) struct ExtensionPlan {
-    /// [tokens] int64.
+    /// `[tokens]` int64.
     pub(crate) ids: Tensor,
-    /// [tokens] int64.
+    /// `[tokens]` int64.
     pub(crate) positions: Tensor,
     /// Rows of the cache to write to, [tokens * kv_heads] int64.
     pub(crate) writes: Tensor,
-    /// For each of the caller's rows the packed index of its last token, [rows] int64; `None` where that is 0, 1, 2, …
+    /// For each of the caller's rows the packed index of its last token, `[rows]` int64; `None` where it is 0, 1, 2, …
     pub(crate) last: Option<Tensor>,
     /// The first tokens.
     pub(crate) together: Together,
@@ -179,8 +179,8 @@ fn check(cache: &KvCache, rows: &[Extension<'_>]) {
     }
 }
 
-/// The order in which the tokens of the rows stand side by side: rows, branches by their prefix, rows that attend
-/// alone; each by slot. For groups, rows of one class of lengths stand together first.
+/// The packed order of the tokens of the rows: rows, branches by their prefix, rows that attend
+/// alone; each by slot. For groups, rows of one class of lengths are kept together first.
 fn packed_order(rows: &[Extension<'_>], in_groups: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| {

@@ -27,7 +27,7 @@ pub(crate) struct Group {
     /// Keys per sequence.
     pub(crate) keys: i64,
     pub(crate) slots: SlotChoice,
-    /// For each place in [sequences * queries] the token that stands there; `None` for the identity.
+    /// For each place in [sequences * queries] its token; `None` for the identity.
     pub(crate) scatter: Option<Tensor>,
     /// For each token its place in [sequences * queries]; `None` for the identity.
     pub(crate) gather: Option<Tensor>,
@@ -38,7 +38,7 @@ pub(crate) struct Group {
 pub(crate) enum SlotChoice {
     /// `sequences` slots from this one on, read in place.
     From(i64),
-    /// Slots so far apart that copying them out is cheaper than passing over those between, [sequences] int64.
+    /// Slots so far apart that copying them out is cheaper than passing over those between, `[sequences]` int64.
     Listed(Tensor),
 }
 

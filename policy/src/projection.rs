@@ -1,7 +1,7 @@
 //! Linear layers, in two forms: as a checkpoint has them, for training, and arranged anew, for generation.
 //!
 //! Training needs each parameter by itself: gradients reach it, and changes in place show. Generation runs millions of
-//! steps over weights that stand still, so it may arrange them anew once: layers with one input joined into one
+//! steps over weights that do not change, so it may rearrange them once: layers with one input joined into one
 //! product, and on the CPU weights copied into the order in which oneDNN reads them, which at 64 rows in f32 halves the
 //! time of a product.
 
@@ -49,7 +49,7 @@ impl Projection {
         }
     }
 
-    /// Joins layers that have one input into a single layer, whose outputs stand side by side.
+    /// Joins layers that have one input into a single layer, whose outputs are side by side.
     fn joined(parts: &[&Projection]) -> Option<Self> {
         let mut weights = Vec::with_capacity(parts.len());
         let mut biases = Vec::with_capacity(parts.len());

@@ -57,7 +57,7 @@ impl Rope {
         }
     }
 
-    /// The rotation of tokens at `positions` [tokens], int64.
+    /// The rotation of tokens at `positions` `[tokens]`, int64.
     pub(crate) fn rotation(&self, positions: &Tensor) -> Rotation {
         let angles = positions.to_kind(self.frequencies.kind()).unsqueeze(-1) * &self.frequencies;
         let cosine = angles.cos();

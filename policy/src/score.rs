@@ -1,7 +1,7 @@
 //! Log-probabilities of trained tokens, with the gradient through the head written out.
 //!
 //! An autograd graph would keep the widest tensors of the model and go over each of them many times. The gradient
-//! itself is short: with p = softmax(logits / T) and g = d loss / d log p[target], that of the logits is g ·
+//! itself is short: with p = softmax(logits / T) and g = d loss / d `log p[target]`, that of the logits is g ·
 //! (one-hot(target) − p) / T.
 
 use tch::{Device, Kind, Tensor};
@@ -30,7 +30,7 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// log softmax(logits / temperature) at the targets: [n], a leaf whose gradient [`HeadPass::backward`] takes.
+    /// log softmax(logits / temperature) at the targets: `[n]`, a leaf whose gradient [`HeadPass::backward`] takes.
     pub fn log_probs(&self) -> &Tensor {
         &self.log_probs
     }
@@ -63,7 +63,7 @@ impl<'a> HeadPass<'a> {
         }
     }
 
-    /// Scores tokens: final-normed states `hidden` [n, hidden], whose graph is not followed, and `targets` [n] int64.
+    /// Scores tokens: final-normed states `hidden` [n, hidden], whose graph is not followed, and `targets` `[n]` int64.
     pub fn score(&self, hidden: &Tensor, targets: &Tensor) -> Scores {
         let _guard = tch::no_grad_guard();
         let hidden = hidden.detach();

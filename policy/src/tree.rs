@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use crate::cache::LENGTH_STEP;
 use crate::error::PolicyError;
 
-/// One trace with its summaries, as the trainer gives it to [`TreeBatch::new`].
+/// One trace with its summaries, as the trainer gives it to [`TreeBatch::pack`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeRow {
     /// Tokens of `prefix` that are the prompt; at least 1. The rest is thinking, which is trained.
@@ -95,11 +95,11 @@ const MASK_ELEMENTS: usize = 1 << 22;
 /// Packed rows on a device, ready for [`crate::Decoder::tree`].
 #[derive(Debug)]
 pub struct TreeBatch {
-    /// Input ids, [tokens] int64.
+    /// Input ids, `[tokens]` int64.
     pub(crate) ids: Tensor,
-    /// Positions of the inputs, [tokens] int64.
+    /// Positions of the inputs, `[tokens]` int64.
     pub(crate) positions: Tensor,
-    /// For each trained token the packed index of the input that predicts it, [n] int64.
+    /// For each trained token the packed index of the input that predicts it, `[n]` int64.
     pub(crate) predictors: Tensor,
     targets: Tensor,
     /// Consecutive in the packed order.
@@ -139,9 +139,9 @@ pub(crate) struct ShortRows {
     pub(crate) rows: i64,
     /// Places per row.
     pub(crate) width: i64,
-    /// For each place the block's token that stands there (token 0 where none does), [rows * width] int64.
+    /// For each place the block's token (token 0 where there is none), [rows * width] int64.
     pub(crate) scatter: Tensor,
-    /// For each token its place, [tokens] int64.
+    /// For each token its place, `[tokens]` int64.
     pub(crate) gather: Tensor,
     /// What the token in each place sees.
     visible: Visible,
@@ -170,7 +170,7 @@ impl Visible {
 }
 
 impl TreeBatch {
-    /// Packs rows. Trained tokens stand row by row: the row's thinking tokens, then the generated tokens of each
+    /// Packs rows. Trained tokens are ordered row by row: the row's thinking tokens, then the generated tokens of each
     /// branch in order. `device` is that of the decoder.
     ///
     /// # Panics
@@ -203,7 +203,7 @@ impl TreeBatch {
         }
     }
 
-    /// Ids of the trained tokens, [n] int64, on the batch's device.
+    /// Ids of the trained tokens, `[n]` int64, on the batch's device.
     pub fn targets(&self) -> &Tensor {
         &self.targets
     }

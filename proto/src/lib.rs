@@ -1,6 +1,6 @@
-//! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification with its defaults and checks,
-//! the rule of nodes, the invariants of a scored group, kept generations, message limits, and the one place that turns
-//! errors into gRPC statuses.
+//! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification with its defaults and
+//! checks, the rule of nodes, the invariants of a scored group, kept generations, message limits, and the one place
+//! that turns errors into gRPC statuses.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
@@ -26,8 +26,8 @@ pub use manifest::{have_same_tensors, manifest_checksum};
 pub use short_names::ShortName;
 pub use status::{invalid_setting_status, setting_of_status};
 
-/// The form of the specification in a stored [`v1::Job`]. It goes up where a newer learner would misread what an older one
-/// wrote: 1 since the settings of each objective have a table of their own.
+/// The form of the specification in a stored [`v1::Job`]. It goes up where a newer learner would misread what an older
+/// one wrote: 1 since the settings of each objective have a table of their own.
 pub const JOB_FORMAT: u32 = 1;
 
 /// The encoded file descriptors, with comments, for the reflection service and for the table of settings.

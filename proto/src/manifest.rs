@@ -10,8 +10,8 @@ pub fn manifest_checksum(manifest: &v1::WeightsManifest) -> String {
     blake3::hash(&manifest.encode_to_vec()).to_hex().to_string()
 }
 
-/// Whether two versions have tensors of the same names, kinds and shapes in the same order. Only between such versions is
-/// there a delta.
+/// Whether two versions have tensors of the same names, kinds and shapes in the same order. Only between such versions
+/// is there a delta.
 pub fn have_same_tensors(one: &v1::WeightsManifest, other: &v1::WeightsManifest) -> bool {
     let is_same = |(one, other): (&v1::WeightsEntry, &v1::WeightsEntry)| {
         (&one.name, &one.dtype, &one.shape, one.bytes) == (&other.name, &other.dtype, &other.shape, other.bytes)

@@ -1,24 +1,24 @@
-//! The rule of nodes (paper 1.2): at which points a thinking is summarised, and for which budgets each stands.
+//! The rule of nodes (paper 1.2): at which points a thinking is summarised, and which budgets each represents.
 //!
-//! A thinking z of |z| tokens is looked at under ascending budgets b_1 … b_S. Every budget b_j < |z| cuts it at b_j and has a
-//! node of its own. All budgets b_j ≥ |z| see the whole thinking and share one node at |z|; it stands for `multiplicity`
-//! budgets and is summarised multiplicity × A times. With the budgets 2, 4, 6, 8 a thinking of 3 tokens has the nodes
-//! (cut 2, first budget 0, multiplicity 1) and (cut 3, first budget 1, multiplicity 3). Where no budget reaches |z| the
-//! last node is cut at b_S.
+//! A thinking z of |z| tokens is looked at under ascending budgets b_1 … b_S. Every budget b_j < |z| cuts it at b_j and
+//! has a node of its own. All budgets b_j ≥ |z| see the whole thinking and share one node at |z|; it represents
+//! `multiplicity` budgets and is summarised multiplicity × A times. With the budgets 2, 4, 6, 8 a thinking of 3 tokens
+//! has the nodes (cut 2, first budget 0, multiplicity 1) and (cut 3, first budget 1, multiplicity 3). Where no budget
+//! reaches |z| the last node is cut at b_S.
 
 /// One point at which a thinking is summarised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeSpan {
     /// The summaries see this many thinking tokens.
     pub cut: usize,
-    /// The first budget (from 0) that the node stands for.
+    /// Index (from 0) of the first budget that the node represents.
     pub first_budget: usize,
-    /// How many budgets it stands for.
+    /// How many budgets the node represents.
     pub multiplicity: usize,
 }
 
-/// The nodes of a thinking of `length` tokens under ascending `budgets`, by ascending cut. Their multiplicities add up to
-/// the number of budgets.
+/// The nodes of a thinking of `length` tokens under ascending `budgets`, by ascending cut. Their multiplicities add up
+/// to the number of budgets.
 pub fn node_spans(budgets: &[u32], length: usize) -> Vec<NodeSpan> {
     let mut spans = Vec::with_capacity(budgets.len());
     for (index, budget) in budgets.iter().enumerate() {

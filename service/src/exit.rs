@@ -83,7 +83,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Ends the process at once, without running destructors of static objects: a thread that is still inside libtorch
-/// would find its ground gone and write nonsense on its way down.
+/// would use objects that are gone and print errors while it ends.
 pub fn leave_now(code: u8) -> ! {
     // SAFETY: `_exit` takes a number, does not return and touches no memory of this program. What must be on disk was
     // written and synced before.

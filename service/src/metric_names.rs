@@ -27,7 +27,7 @@ macro_rules! metric_names {
             $(metric_names!(@describe $kind $name $unit $description);)*
         }
 
-        /// All names, for tests that hold the dashboard against them.
+        /// All names, for tests that compare the dashboard with them.
         pub const ALL: &[&str] = &[$($name),*];
     };
     (@describe counter $name:literal $unit:ident $description:literal) => {
@@ -70,9 +70,9 @@ metric_names! {
     histogram ACTOR_DELTA_SECONDS "anytime_actor_weights_delta_decode_seconds" Seconds
         "Applying one delta to the weights that were held, and checking the result.";
     counter ACTOR_DELTA_FALLBACKS "anytime_actor_weights_delta_fallbacks_total" Count
-        "Deltas that could not be applied or gave other weights than announced; the whole was fetched instead.";
+        "Deltas that could not be applied or gave other weights than announced; the full weights were fetched instead.";
     histogram ACTOR_WEIGHTS_PAUSE "anytime_actor_weights_pause_seconds" Seconds
-        "Time in which the engine did not generate because it exchanged its weights for a newer version.";
+        "Time in which the engine did not generate because it swapped its weights for a newer version.";
 
     // learner
     gauge LEARNER_STEP "anytime_learner_step" Count
@@ -128,7 +128,7 @@ metric_names! {
     counter LEARNER_WEIGHTS_BYTES "anytime_learner_weights_sent_bytes_total" Bytes
         "Bytes of weights sent to actors, by form (whole, delta).";
     gauge LEARNER_DELTA_RATIO "anytime_learner_weights_delta_ratio" Count
-        "Bytes of the last step between two weights versions as a delta, relative to the whole.";
+        "Bytes of the last delta between two weights versions, relative to the full weights.";
     histogram LEARNER_DELTA_SECONDS "anytime_learner_weights_delta_encode_seconds" Seconds
         "Encoding the step between two weights versions, beside the training.";
     gauge LEARNER_JOBS "anytime_learner_jobs" Count

@@ -10,7 +10,7 @@ use crate::channel::Backoff;
 /// Remembers whether one kind of call to one peer succeeds. It says so in the log once when the peer is lost and once
 /// when it is back, however often the call is tried in between, and it gives the pauses between the tries.
 ///
-/// After each call exactly one of [`PeerLog::is_up`] and [`PeerLog::failed`] is to be told.
+/// After each call, the caller calls exactly one of [`PeerLog::is_up`] and [`PeerLog::failed`].
 pub struct PeerLog {
     call: &'static str,
     is_lost: bool,

@@ -1,5 +1,5 @@
-//! Imports run down, crates know only whom they may know, and no files import each other in a circle: every crate is held
-//! against the table of rooms in ARCHITECTURE.md. What the check would catch is planted first, in a small house.
+//! Imports run down, crates know only whom they may know, and no files import each other in a circle: every crate is
+//! held against the table of rooms in ARCHITECTURE.md. What the check would catch is planted first, in a small house.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The answer grader: a response goes through [`extract`] → [`parse`] (LaTeX and plain text to one expression tree) →
+//! The answer grader: a response goes through `extract` → [`parse`] (LaTeX and plain text to one expression tree) →
 //! [`normal`] (canonical forms) → [`compare`] and comes out as a typed verdict; [`serve`] puts that behind
 //! `anytime.v1.VerifierService`, [`offline`] behind lines of JSON.
 //!

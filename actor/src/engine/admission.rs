@@ -1,4 +1,4 @@
-//! Admission: waiting sequences get slots, and what stands in a slot already is shared or copied instead of computed.
+//! Admission: waiting sequences get slots, and what a slot already holds is shared or copied instead of computed.
 //!
 //! It cannot come to a deadlock. Summaries come before new thinkings and need a branch slot alone, since the prefix
 //! slot of their trace is kept for them; every running sequence ends, since its tokens are bounded; so branch slots
@@ -23,7 +23,7 @@ struct Follower {
 }
 
 impl EngineState {
-    /// Gives slots to waiting sequences until there is no room. Afterwards the shared prompt of every new row stands in
+    /// Gives slots to waiting sequences until there is no room. Afterwards the shared prompt of every new row is in
     /// its slot, with the hidden state that the row's first token is drawn from.
     pub(crate) fn admit(&mut self) {
         let earlier = self.rows.len();
@@ -178,7 +178,7 @@ impl EngineState {
                 .find(|other| Rc::ptr_eq(&new.prompt, &other.prompt))
                 .map(|other| other.slot),
         };
-        // The last token has to be fed for its hidden state, even where its keys and values stand already.
+        // The last token has to be fed for its hidden state, even where its keys and values are there already.
         let length = new.prompt.ids.len();
         let most = if new.prompt.hidden_is_current(self.epoch) {
             length

@@ -1,7 +1,7 @@
 //! Knows which slot of the key-value cache holds what.
 //!
 //! A trace has one prefix slot from the start of its thinking until its last summary has ended: all summaries read the
-//! thinking where it stands. What a summary adds stands in a branch slot of its own. Nothing ever moves.
+//! thinking where it is. What a summary adds goes into a branch slot of its own. Nothing ever moves.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -13,7 +13,7 @@ use super::sequence::{TraceKey, WeightsEpoch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TracePrefix {
     pub(crate) slot: usize,
-    /// Tokens that stand in the slot, once its thinking has ended.
+    /// How many tokens the slot holds, once its thinking has ended.
     pub(crate) length: usize,
     /// The epoch of the weights that computed the keys and values of the prompt.
     pub(crate) prompt_epoch: WeightsEpoch,

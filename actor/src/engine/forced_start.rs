@@ -34,7 +34,7 @@ impl ForcedStart {
         (self == Self::Thinking && position == 0).then(|| plan.markers.end[0])
     }
 
-    /// What stands at this position of the sequence where `drawn` was drawn for it.
+    /// The id at this position of the sequence where `drawn` was drawn for it.
     pub(crate) fn apply(self, plan: &Plan, position: usize, drawn: Drawn) -> Drawn {
         let share = plan.no_thinking_traces as f32 / plan.traces as f32;
         match self {

@@ -1,6 +1,6 @@
 //! Generation: one thread that owns the model, the key-value cache and every sequence under way.
 //!
-//! From the top down: `runner` is the loop (commands, a decoding step for all rows, the exchange of weights),
+//! From the top down: `runner` is the loop (commands, a decoding step for all rows, the swap of weights),
 //! `admission` gives slots to waiting sequences, `prefill` feeds tokens that are known beforehand, `state` is
 //! everything that the thread owns, `scheduler` knows who waits and what comes next, `cache` knows which slot holds
 //! what, `sequence` is what a running sequence knows, and [`sampler`] draws tokens and knows none of the others.

@@ -1,4 +1,4 @@
-//! The engine's loop: commands between steps, one decoding step for all rows, and the exchange of weights.
+//! The engine's loop: commands between steps, one decoding step for all rows, and the swap of weights.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::sampler::{Draw, Drawn, sample};
 use super::sequence::{Sequence, Task};
 use super::state::{EngineState, Memory};
 
-/// How long an idle engine sleeps before it books the time it waited.
+/// How long an idle engine sleeps before it counts the time it waited.
 const IDLE_TICK: Duration = Duration::from_millis(200);
 
 /// Generates until a command or the end of all handles ends it.
@@ -217,7 +217,7 @@ impl EngineState {
         };
         self.epoch += 1;
         let outdated = self.model.replace(model);
-        let is_exchange = outdated.is_some();
+        let is_swap = outdated.is_some();
         free_elsewhere(outdated);
         let prefilled = self.recompute_caches();
         let (job_id, version) = (&installed.id.job_id, installed.id.version);
@@ -227,7 +227,7 @@ impl EngineState {
         self.load.changed.notify_one();
         let pause = started.elapsed();
         self.meters.weights_wait.add(pause);
-        if is_exchange {
+        if is_swap {
             self.meters.weights_pause.record(pause);
         }
     }

@@ -168,7 +168,7 @@ fn restrict_vocabulary(logits: &Tensor, width: i64, draws: &[Draw]) -> Tensor {
     restricted.masked_fill(&ids.ge_tensor(&limits), f64::NEG_INFINITY)
 }
 
-/// Sets to -∞ what top-k and then top-p leave out of logits sorted in descending request. The first always stays.
+/// Sets to -∞ what top-k and then top-p leave out of logits sorted in descending order. The first always stays.
 fn truncate(mut sorted: Tensor, draws: &[Draw], device: Device) -> Tensor {
     let width = sorted.size()[1];
     if draws.iter().any(|draw| draw.sampling.top_k > 0) {
@@ -196,7 +196,7 @@ fn unless_all(draws: &[Draw], neutral: f64, value: impl Fn(&Sampling) -> f64) ->
     values.iter().any(|&value| value != neutral).then_some(values)
 }
 
-/// [n] → [n, 1] f64 on the device.
+/// `[n]` → [n, 1] f64 on the device.
 fn column(values: &[f64], device: Device) -> Tensor {
     Tensor::from_slice(values).unsqueeze(1).to_device(device)
 }

@@ -17,7 +17,7 @@ use super::forced_start::ForcedStart;
 use super::sampler::{Draw, Drawn};
 use crate::plan::Plan;
 
-/// Counts the exchanges of weights. What was computed in another epoch was computed with other weights. The version
+/// Counts the swaps of weights. What was computed in another epoch was computed with other weights. The version
 /// number would not do: a learner that went back to its recovery checkpoint numbers anew.
 pub(crate) type WeightsEpoch = u64;
 
@@ -101,12 +101,12 @@ impl Sequence {
         }
     }
 
-    /// How many tokens stand in the slot while the token drawn last has not been fed.
+    /// How many tokens the slot holds while the token drawn last has not been fed.
     pub(crate) fn cached(&self) -> usize {
         self.prompt.ids.len() + self.ids.len().saturating_sub(1)
     }
 
-    /// The tokens that stand in the slot.
+    /// The tokens that the slot holds.
     pub(crate) fn cached_ids(&self) -> Vec<u32> {
         let fed = self.ids.len().saturating_sub(1);
         [self.prompt.ids.as_slice(), &self.ids[..fed]].concat()

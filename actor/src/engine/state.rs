@@ -1,6 +1,6 @@
 //! Everything that the engine's thread owns, and the changes to it that more than one part of the engine makes.
 //!
-//! The methods of [`EngineState`] stand in the files that they belong to: the loop and the decoding step in `runner`,
+//! The methods of [`EngineState`] are in the files that they belong to: the loop and the decoding step in `runner`,
 //! admission in `admission`, known tokens in `prefill`.
 
 use std::sync::Arc;

@@ -4,13 +4,13 @@ use std::sync::LazyLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// The engine generates meanwhile: only one core in so many hashes.
+/// Only one core in this many hashes, because the engine generates meanwhile.
 const HASHING_SHARE: usize = 4;
 
 /// Below this size threads cost more than they bring.
 const HASHED_BY_ONE_THREAD: usize = 1 << 20;
 
-/// `None` where there are too few cores for a second thread, or no threads to be had.
+/// `None` where there are too few cores for a second thread, or no threads can be started.
 static POOL: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores / HASHING_SHARE;

@@ -44,7 +44,7 @@ impl Base {
 }
 
 /// Fetches and verifies a version, against what is held of the same job. The assets are skipped as long as the manifest
-/// has those of the base; otherwise they come along. Deltas that lead nowhere cost a second fetch, of the whole.
+/// has those of the base; otherwise they come along. Deltas that lead nowhere cost a second fetch, of the full weights.
 pub(crate) async fn fetch(
     client: &mut WeightsServiceClient<Channel>,
     loader: &Loader,
@@ -58,7 +58,7 @@ pub(crate) async fn fetch(
         Some(base) => match fetch_onto(client, loader, announced, base, Some(base.id())).await {
             Err(FetchError::Refused(Refused::Delta(error))) => {
                 let (job_id, version, held) = (&announced.job_id, announced.version, base.announced.version);
-                warn!(job_id, version, held, %error, "a delta of weights leads nowhere, fetching the whole");
+                warn!(job_id, version, held, %error, "a delta of weights leads nowhere, fetching the full weights");
                 counter!(ACTOR_DELTA_FALLBACKS).increment(1);
                 fetch_onto(client, loader, announced, base, None).await?
             }

@@ -1,7 +1,7 @@
 //! The one place where async code meets the tensor code of arriving weights: a thread of its own, with channels to it.
 //!
-//! Async code passes on what comes from the learner, part by part, and waits for replies. The thread holds every byte
-//! against its checksum, adds deltas to their base, and builds the decoder. It computes alone, without a team of
+//! Async code passes on what comes from the learner, part by part, and waits for replies. The thread compares every
+//! byte with its checksum, adds deltas to their base, and builds the decoder. It computes alone, without a team of
 //! threads: the engine generates meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ use super::model::{Assets, load_assets, load_model};
 use super::patch::{BadDelta, Patch};
 use crate::engine::{Model, ModelId};
 
-/// Parts that wait for the thread; while so many wait, the stream from the learner is held back.
+/// How many parts may wait for the thread. While this many wait, the stream from the learner is held back.
 const PARTS_AHEAD: usize = 2;
 
 /// Why what came is not the announced version.
@@ -29,19 +29,19 @@ const PARTS_AHEAD: usize = 2;
 pub(crate) enum Refused {
     #[error(transparent)]
     Torn(#[from] TornWeights),
-    /// The whole has to be fetched.
+    /// The full weights have to be fetched.
     #[error(transparent)]
     Delta(#[from] BadDelta),
 }
 
-/// The thread has dropped a task: it panicked, which the log has told.
+/// The thread dropped a task because it panicked. The log has the panic.
 #[derive(Debug, Error)]
 #[error("the thread that loads weights gave up")]
 pub(crate) struct LoaderFailed;
 
-/// What the parts of a version are put together by.
+/// Puts the parts of a version together.
 pub(crate) enum Builder {
-    /// Chunks of the whole.
+    /// Chunks of the full weights.
     Whole(Box<Assembly>),
     /// Deltas onto a version that is held.
     Onto(Box<Patch>),

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::assembly::Entries;
 use super::checksum::checksum;
 
-/// Why deltas did not lead from the base to the announced weights. The whole has to be fetched.
+/// Why deltas did not lead from the base to the announced weights. The full weights have to be fetched.
 #[derive(Debug, Error)]
 pub enum BadDelta {
     /// The tensors of the two versions have other names, kinds or shapes.
@@ -25,7 +25,7 @@ pub enum BadDelta {
     NoSuchBlock {
         /// Index into the tensors of the manifest.
         tensor: u32,
-        /// Of the block in the tensor.
+        /// Number of the block in the tensor.
         number: u32,
     },
     /// A block that cannot be decoded.
@@ -39,8 +39,8 @@ pub enum BadDelta {
     /// zstd gets no memory.
     #[error(transparent)]
     Decoder(#[from] DeltaError),
-    /// More than the whole would have been.
-    #[error("the deltas have {bytes} bytes, the whole has {whole}")]
+    /// More bytes than the full weights have.
+    #[error("the deltas have {bytes} bytes, the full weights have {whole}")]
     TooLong {
         /// What has come so far.
         bytes: u64,
@@ -53,14 +53,14 @@ pub enum BadDelta {
         /// Name of the tensor.
         tensor: String,
     },
-    /// A connection that ended between the blocks.
+    /// The connection ended before any block.
     #[error("no delta came")]
     Nothing,
 }
 
 /// Applies deltas to a base, block by block, and verifies the result.
 ///
-/// A tensor is copied when its first block comes. So it takes at most as much memory as the whole would.
+/// A tensor is copied when its first block comes. So it takes at most as much memory as the full weights.
 pub struct Patch {
     manifest: v1::WeightsManifest,
     base_id: v1::WeightsId,
@@ -115,8 +115,8 @@ impl Patch {
     }
 
     fn apply_block(&mut self, block: &v1::weights_delta::Block) -> Result<(), BadDelta> {
-        // Several steps may name a block again and again, but never would they be sent if that took more than the
-        // whole.
+        // The deltas of several versions may name a block more than once, but the learner never sends more bytes than
+        // the full weights have.
         self.bytes += block.data.len() as u64;
         if self.bytes >= self.whole {
             return Err(BadDelta::TooLong {

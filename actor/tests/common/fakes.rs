@@ -137,14 +137,14 @@ pub struct LearnerState {
     pub groups: Vec<ScoredGroup>,
     pub abandoned: Vec<AbandonedGroup>,
     pub versions: BTreeMap<(String, u64), Version>,
-    /// So many fetches deliver a flipped bit.
+    /// How many further fetches deliver a flipped bit.
     pub torn_fetches: usize,
     pub fetches: Vec<FetchWeightsRequest>,
-    /// So many fetches are answered with a delta that has a flipped bit.
+    /// How many further fetches are answered with a delta that has a flipped bit.
     pub torn_deltas: usize,
-    /// Of each fetch that was answered: whether by deltas.
+    /// Whether each fetch that was answered got deltas.
     pub answered_by_delta: Vec<bool>,
-    /// So many pushes are answered with a full queue.
+    /// How many further pushes are answered with a full queue.
     pub full_pushes: usize,
 }
 

@@ -68,7 +68,7 @@ fn check_budgets_do_not_count(
     Err("--budgets: missing; the prior `linear` and the mix `budget` are in proportion to them".to_owned())
 }
 
-/// The budgets that were given, or, where nothing depends on them, some that are even.
+/// The budgets that were given, or, where nothing depends on them, evenly spaced ones.
 fn budgets(arguments: &AdvantagesArgs, input: &Input) -> Result<Vec<u32>, String> {
     let found = input.rewards.first().map_or(0, Vec::len);
     if arguments.budgets.is_empty() {
@@ -83,8 +83,8 @@ fn budgets(arguments: &AdvantagesArgs, input: &Input) -> Result<Vec<u32>, String
     Ok(arguments.budgets.clone())
 }
 
-/// As a job file would have them. What belongs to one objective stands in the table of the objective that was chosen: one
-/// that it does not have is refused with its name.
+/// The settings as a job file would have them. What belongs to one objective goes into the table of the chosen
+/// objective. A setting that this objective does not have is refused with its name.
 fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSettings, String> {
     let name = &arguments.objective;
     let mut own = Table::new();
@@ -148,7 +148,7 @@ fn own_settings(arguments: &AdvantagesArgs) -> impl Iterator<Item = (&'static st
     given.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
-/// What stands on standard input.
+/// The document on standard input.
 struct Input {
     rewards: Vec<Vec<Vec<f64>>>,
     lengths: Option<Vec<u32>>,

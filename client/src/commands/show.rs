@@ -15,9 +15,9 @@ use crate::show::{job_directory, problem_list, problem_page};
 struct Found {
     job: String,
     step: u64,
-    /// Of the problem asked for.
+    /// The line of the requested problem.
     line: Option<String>,
-    /// All problems, where none was asked for.
+    /// All problems, where no single one was requested.
     heads: Vec<ProblemHead>,
 }
 

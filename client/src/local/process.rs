@@ -28,7 +28,7 @@ pub(super) struct Plan {
     /// Such as `actor-1`; also the name of its log.
     pub(super) name: String,
     pub(super) program: PathBuf,
-    /// The subcommand, which stands before all options.
+    /// The subcommand, which comes before all options.
     pub(super) subcommand: Option<&'static str>,
     /// Value of `--listen`. Port 0 until the process has told its port; then that one, so that its peers find it again.
     pub(super) listen: Option<String>,

@@ -15,8 +15,8 @@ const DEFAULT_PORT: u16 = 6379;
 /// Asks an existing server whether it is there.
 ///
 /// # Errors
-/// [`ExitError`]: bad configuration for a URL of another form, unavailable where the server does not answer. Nothing has
-/// been started then.
+/// [`ExitError`]: bad configuration for a URL of another form, unavailable where the server does not answer. Nothing
+/// has been started then.
 pub(super) async fn check_existing(url: &str) -> Result<(), ExitError> {
     let (address, is_tls) = address_of(url)?;
     let probed = if is_tls {

@@ -1,4 +1,4 @@
-//! Finds the job directory that a path stands for.
+//! Finds the job directory that a path means.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

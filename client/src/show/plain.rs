@@ -24,7 +24,7 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     short
 }
 
-/// Indents every line of the text by so many blanks.
+/// Indents every line of the text by this many blanks.
 pub(super) fn indented(text: &str, blanks: usize) -> String {
     let indent = " ".repeat(blanks);
     let lines: Vec<String> = plain(text).split('\n').map(|line| format!("{indent}{line}")).collect();

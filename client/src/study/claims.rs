@@ -36,7 +36,7 @@ const CLAIMS: [(&str, &str, &str); 8] = [
 pub enum Verdict {
     /// The interval lies on the claim's side of zero.
     Holds,
-    /// It does, but the corrected p value says that among so many comparisons one such was to be expected.
+    /// It does, but the corrected p value says that chance alone can give one such among all the comparisons.
     HoldsUncorrected,
     /// The interval lies on the other side.
     DoesNotHold,
@@ -72,7 +72,7 @@ impl Verdict {
 pub struct Claim {
     /// What is claimed.
     pub text: String,
-    /// Of what the difference is.
+    /// The figure whose difference is judged.
     pub measure: String,
     /// The mean difference in favour of the claim, with its interval.
     pub difference: Estimate,
@@ -196,7 +196,7 @@ fn at_every_budget_corrected(summary: &Summary<'_>) -> Vec<((usize, usize), Clai
     claims
 }
 
-/// Var[R − V]/Var[R] below that of V1 and of V2, on the average over segments. In the first segment V is V2.
+/// `Var[R − V] / Var[R]` below that of V1 and of V2, on the average over segments. In the first segment V is V2.
 fn lowest_variance(summary: &Summary<'_>, number: usize) -> Vec<Claim> {
     let method = &summary.methods[number];
     let mut claims = Vec::new();
@@ -216,7 +216,7 @@ fn lowest_variance(summary: &Summary<'_>, number: usize) -> Vec<Claim> {
         };
         claims.push(Claim {
             text: format!("BRPO's baseline V leaves less variance than {name} in {}", method.name),
-            measure: "Var[R − V]/Var[R], mean over segments".to_owned(),
+            measure: "`Var[R − V] / Var[R]`, mean over segments".to_owned(),
             difference,
             p_holm: None,
             verdict: Verdict::of(&difference, None),

@@ -1,4 +1,4 @@
-//! The study file, and the runs that it stands for: methods times seeds.
+//! The study file, and the runs that it describes: methods times seeds.
 
 use std::path::Path;
 
@@ -80,7 +80,7 @@ pub struct StudyMethod {
     set: Table,
 }
 
-/// A study, checked: every job that it stands for is a valid one.
+/// A checked study: every job of it is valid.
 #[derive(Clone, Debug)]
 pub struct Study {
     /// Heading of the report.

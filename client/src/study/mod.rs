@@ -1,6 +1,6 @@
 //! `anytime study`: methods times seeds, run to the end on this machine through the same processes as any other run,
-//! and a report of what holds. [`grid`] says what is run, [`run`] runs what is missing, [`results`] keeps what came of
-//! it, [`report`] makes pictures and tables of that alone.
+//! and a report of what holds. [`grid`] says what is run, `run` runs what is missing, [`results`] keeps what came of
+//! it, `report` makes pictures and tables of that alone.
 
 pub mod claims;
 pub mod figures;

@@ -59,7 +59,7 @@ pub struct RunResult {
     pub settings: Value,
 }
 
-/// Accuracy after so many steps.
+/// Accuracy after a number of steps.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -81,7 +81,7 @@ pub struct EvaluationPoint {
     pub final_accuracy: f64,
     /// Mean length of the thinking in tokens.
     pub mean_thinking_tokens: f64,
-    /// Share of summaries in the form asked for.
+    /// Share of summaries with the right format.
     pub formatted_share: f64,
     /// Share of traces that ended their thinking themselves.
     pub finished_share: f64,
@@ -99,7 +99,7 @@ pub struct SegmentPool {
     pub traces: u64,
     /// Corr[V1, R], Corr[V2, R], Corr[V, R]; none where no step had a value.
     pub correlation: [Option<f64>; 3],
-    /// Var[R − V1] / Var[R], and so on.
+    /// `Var[R − V1] / Var[R]`, and the same for V2 and V.
     pub variance: [Option<f64>; 3],
 }
 

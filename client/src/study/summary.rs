@@ -110,7 +110,7 @@ impl<'a> Summary<'a> {
                 if by_seed.insert(run.seed, run).is_some() {
                     return Err(refused(
                         run,
-                        "a method has one run for a seed, and this is the second: each may stand in the results only once",
+                        "a method has one run for a seed, and this is the second: each may be in the results only once",
                     ));
                 }
             }

@@ -10,7 +10,7 @@ use super::summary::{Cost, MethodRuns, Summary};
 /// A p value below this is only said to be below.
 const SMALLEST_P: f64 = 0.001;
 
-/// Text as it stands in HTML.
+/// Text escaped for HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

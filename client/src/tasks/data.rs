@@ -22,7 +22,7 @@ use crate::output::{make_directory, write_whole};
 /// The share of whole rows in the warm start. The other rows are cut and teach only how to summarise.
 const WHOLE_SHARE: f64 = 0.7;
 
-/// When so many draws in a row give known problems, the task has hardly any others.
+/// When this many draws in a row give known problems, the task has hardly any others.
 const MOST_REPEATS: usize = 1000;
 
 /// How many rows of each file.

@@ -29,7 +29,7 @@ const COLUMNS: [&str; 8] = [
 pub(super) struct Fault {
     /// A row by its number from 0; empty where the whole file is meant.
     pub(super) place: String,
-    /// To be read after the place.
+    /// The fault, as a clause that follows the place.
     pub(super) what: String,
 }
 

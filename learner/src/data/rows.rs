@@ -1,4 +1,4 @@
-//! Any file of rows as JSON values, each with where it stands for messages.
+//! Any file of rows as JSON values, each with its place in the file, for messages.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::parquet;
 
-/// The rows of the file with where each stands. What the file is, its content says: Parquet begins with its magic
+/// The rows of the file, each with its place. Its content says what the file is: Parquet begins with its magic
 /// number, a JSON array with a bracket, and all else is JSONL.
 ///
 /// # Errors

@@ -207,7 +207,7 @@ fn parquet_under_every_compression() {
         let rows = read_problems("data.path", &path).expect("valid");
         assert_eq!(rows.len(), 300, "{compression}");
         assert_eq!(rows[299], row(299, "299", "problem 299", &["5"]), "{compression}");
-        // What it is, its content says.
+        // Its content says what it is.
         let renamed = directory.path().join("without-extension");
         std::fs::rename(&path, &renamed).expect("renamed");
         assert_eq!(read_problems("data.path", &renamed).expect("valid"), rows);

@@ -16,7 +16,7 @@ pub struct TraceCounts {
 }
 
 impl TraceCounts {
-    /// Adds a group; `rewards` is r[g][s], the mean score of each of its traces at each budget.
+    /// Adds a group; `rewards` is `r[g][s]`, the mean score of each of its traces at each budget.
     pub fn add(&mut self, group: &v1::ScoredGroup, rewards: &[Vec<f64>]) {
         self.overthinking += rewards.iter().filter(|row| is_overthinking(row)).count() as u64;
         for trace in &group.traces {
@@ -44,7 +44,7 @@ impl TraceCounts {
         share(self.thinking_tokens, self.traces)
     }
 
-    /// Share of summaries in the form asked for.
+    /// Share of summaries with the right format.
     pub fn formatted_share(&self) -> f64 {
         share(self.formatted, self.summaries)
     }

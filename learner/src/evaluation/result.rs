@@ -40,7 +40,8 @@ pub fn evaluation_leases(
 }
 
 /// Accuracy per budget with 95 % intervals over problems: from a bootstrap, and half widths by the normal
-/// approximation. Both stand on the problems' means, for the samples of one problem are not independent of each other.
+/// approximation. Both are computed from the problems' means, because the samples of one problem are not independent of
+/// each other.
 pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::EvaluationResult {
     // One column per budget, and the anytime accuracy behind them.
     let mut columns: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len() + 1];

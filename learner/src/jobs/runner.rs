@@ -21,7 +21,7 @@ pub type RunJob = Arc<dyn Fn(&JobContext) -> anyhow::Result<()> + Send + Sync>;
 /// Starts the thread. It ends when the process is to end and the job under way has let go.
 ///
 /// # Errors
-/// If there is no thread to be had.
+/// If the thread cannot be started.
 pub fn start(
     registry: Arc<JobRegistry>,
     state: Arc<ServerState>,

@@ -184,8 +184,8 @@ fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
     })
 }
 
-/// An unfinished job whose specification another version of the learner wrote would be misread, so it does not go on. It
-/// stays on disk as it was, for the version that can read it. Ended jobs are listed all the same.
+/// An unfinished job whose specification another version of the learner wrote would be misread, so it does not go on.
+/// It stays on disk as it was, for the version that can read it. Ended jobs are listed all the same.
 fn refuse_other_format(job: &mut v1::Job) {
     let is_unfinished = matches!(job.state(), v1::JobState::Queued | v1::JobState::Running);
     if job.format == JOB_FORMAT || !is_unfinished {

@@ -31,7 +31,7 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Adds one group. The bound counts entries that the trainer has not taken (ARGV[5] are taken and not settled).
+/// Adds one group. The bound counts entries that the trainer has not taken (`ARGV[5]` are taken and not settled).
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -193,7 +193,7 @@ impl GroupStream {
     /// Adds a group unless it was there before or `bound` groups wait, besides `taken` ones that do not count.
     ///
     /// # Errors
-    /// If Redis is unavailable: whether the group was added is then unknown, and it is to be pushed again.
+    /// If Redis is unavailable: whether the group was added is then unknown, and the caller pushes it again.
     pub async fn push(
         &self,
         sequence: u64,

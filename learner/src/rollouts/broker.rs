@@ -43,7 +43,7 @@ pub(super) struct JobRollouts {
     pub(super) version: Option<WeightsVersion>,
 }
 
-/// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls stand in `take`, and the
+/// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls are in `take`, and the
 /// monitor tells it of time that passes and of Redis that comes back. It is keyed by job, so that several jobs may run
 /// at once.
 pub struct RolloutBroker {

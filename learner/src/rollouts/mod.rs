@@ -1,7 +1,7 @@
 //! Between actors and the trainer: which problems are leased, which groups came back, and which of them are trained.
 //!
 //! [`lease_table`] and [`evaluation_leases`] are state machines without I/O. [`session`] is one job's training, and
-//! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker stands in `take`, and [`monitor`]
+//! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker is in `take`, and [`monitor`]
 //! watches time and Redis beside all requests. [`actors`] knows which actors are connected.
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer

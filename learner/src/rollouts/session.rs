@@ -100,7 +100,7 @@ impl TrainingSession {
         })
     }
 
-    /// Whether a pushed group is of the problem that its sequence stands for, generated as the plan says. An actor may
+    /// Whether a pushed group is of the problem with its sequence number, and generated as the plan says. An actor may
     /// still hold a lease of an earlier job with the same id.
     pub(super) fn is_of_plan(&self, sequence: u64, group: &v1::ScoredGroup) -> bool {
         let problem = self.problems.problem(sequence);

@@ -4,7 +4,7 @@
 //! first tensor. The manifest is the same either way, and so is its checksum. An entry without bytes has no chunk.
 //!
 //! An actor may say which version it holds. It is then sent the deltas from there, where the store has them and they
-//! are smaller than the whole.
+//! are smaller than the full weights.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +30,8 @@ use crate::weights::store::WeightsStore;
 /// How many chunks may wait for the connection of one stream.
 const CHUNKS_AHEAD: usize = 2;
 
-/// `WeightsService` over the store: it announces every published version, and sends a version as a whole or as deltas.
+/// `WeightsService` over the store: it announces every published version, and sends a version as full weights or as
+/// deltas.
 pub struct WeightsRpc {
     store: Arc<WeightsStore>,
     /// Learns from the streams which actors are there.
@@ -99,8 +100,8 @@ impl WeightsService for WeightsRpc {
     }
 }
 
-/// Announces the current version and each that follows, until the stream or the store is gone. Where versions follow each
-/// other faster than the stream takes them, only the newest is announced.
+/// Announces the current version and each that follows, until the stream or the store is gone. Where versions follow
+/// each other faster than the stream takes them, only the newest is announced.
 async fn announce(store: &WeightsStore, job_id: Option<&JobId>, sender: &mpsc::Sender<v1::WeightsAnnouncement>) {
     let mut changed = store.subscribe();
     let mut announced: Option<v1::WeightsAnnouncement> = None;

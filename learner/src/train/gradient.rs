@@ -18,7 +18,7 @@ pub(super) struct GradientPass<'a> {
 }
 
 impl GradientPass<'_> {
-    /// Adds the gradient of Σ `chunk_loss`(log-probabilities of a chunk [length], start, length) to the parameters';
+    /// Adds the gradient of Σ `chunk_loss`(log-probabilities of a chunk `[length]`, start, length) to the parameters';
     /// returns the sum. Keeps all activations.
     pub(super) fn keeping(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> f64 {
         let hidden = self.decoder.tree(self.tree);
@@ -56,7 +56,7 @@ impl GradientPass<'_> {
         loss.double_value(&[0])
     }
 
-    /// The loss [1] and its gradient at `hidden` [n, hidden]; adds the head's.
+    /// The loss `[1]` and its gradient at `hidden` [n, hidden]; adds the head's.
     fn through_head(
         &self,
         hidden: &Tensor,

@@ -1,5 +1,5 @@
-//! Recomputing activations saves memory and gives the same gradients, and the number of operations of an update does not
-//! depend on the lengths of its rows.
+//! Recomputing activations saves memory and gives the same gradients, and the number of operations of an update does
+//! not depend on the lengths of its rows.
 
 use anytime_policy::operators::counted;
 use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, Weights, initialise_weights};
@@ -87,7 +87,7 @@ fn recomputing_gives_the_same_gradients() {
 fn recomputing_holds_a_fraction_of_the_memory() {
     let (_, kept) = pass(Kind::Float, false, 400);
     let (_, recomputed) = pass(Kind::Float, true, 400);
-    // Of six layers one is there at a time, and the inputs of the others.
+    // One of six layers is held at a time, besides the inputs of the others.
     assert!(recomputed.most_held * 5 < kept.most_held * 2, "{recomputed:?} {kept:?}");
     assert!(
         recomputed.operations * 2 < kept.operations * 3,

@@ -16,7 +16,7 @@ pub struct PolicyLoss {
     pub importance_cap: f64,
 }
 
-/// The figures of n tokens that the loss needs. Each tensor is [n] in f32 on the device of the model.
+/// The figures of n tokens that the loss needs. Each tensor is `[n]` in f32 on the device of the model.
 pub struct TokenTerms {
     /// log π_behaviour, when the token was generated.
     pub behaviour: Tensor,
@@ -43,7 +43,7 @@ impl TokenTerms {
 
 impl PolicyLoss {
     /// Σ w · min(π_prox/π_behaviour, cap) · max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε_high)) with ρ = π/π_prox, and the number of
-    /// tokens whose clipped term is the larger; both scalars. `log_probs`: log π, [n].
+    /// tokens whose clipped term is the larger; both scalars. `log_probs`: log π, `[n]`.
     pub fn sum(&self, log_probs: &Tensor, terms: &TokenTerms) -> (Tensor, Tensor) {
         let ratio = (log_probs - &terms.proximal).exp();
         let plain = -&terms.advantages * &ratio;

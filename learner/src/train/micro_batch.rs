@@ -2,9 +2,9 @@
 
 use super::rows::TrainingRow;
 
-/// Groups rows so that each batch has at most `max_tokens` tokens; a row longer than that stands alone. Neighbours are
-/// of similar length, so that short ones attend together with little padding. The order of rows within a batch does not
-/// matter: their losses are summed.
+/// Groups rows so that each batch has at most `max_tokens` tokens; a row longer than that has a batch of its own.
+/// Neighbours are of similar length, so that short ones attend together with little padding. The order of rows within a
+/// batch does not matter: their losses are summed.
 pub fn micro_batches(mut rows: Vec<TrainingRow>, max_tokens: usize) -> Vec<Vec<TrainingRow>> {
     rows.sort_by_cached_key(|row| std::cmp::Reverse(row.tree.tokens()));
     let mut batches: Vec<Vec<TrainingRow>> = Vec::new();

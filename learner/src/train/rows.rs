@@ -1,5 +1,5 @@
-//! From scored groups and supervised pairs to training rows. One trace is one row, so that its thinking is computed once
-//! for all of its summaries.
+//! From scored groups and supervised pairs to training rows. One trace is one row, so that its thinking is computed
+//! once for all of its summaries.
 
 use anytime_objectives::TraceTargets;
 use anytime_policy::{Branch, TreeRow};

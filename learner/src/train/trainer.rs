@@ -16,8 +16,9 @@ use super::optimiser::AdamW;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
 
-/// How many elements of the logits exist at a time on CPU: 30 MB in f32. They fit the last cache, and malloc keeps their
-/// block for the next chunk; blocks above 32 MiB go back to the system, and every page of the next one is a fault.
+/// How many elements of the logits exist at a time on CPU: 30 MB in f32. They fit the last cache, and malloc keeps
+/// their block for the next chunk; blocks above 32 MiB go back to the system, and every page of the next one is a
+/// fault.
 const LOGITS_ELEMENTS_CPU: i64 = 7_500_000;
 /// The same on a GPU: 1 GiB in f32.
 const LOGITS_ELEMENTS_CUDA: i64 = 1 << 28;
@@ -49,8 +50,8 @@ pub struct StepFigures {
     pub staleness: f64,
 }
 
-/// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the thread
-/// of its job.
+/// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the
+/// thread of its job.
 pub struct Trainer {
     config: ModelConfig,
     /// Ids from here on are never sampled.
@@ -67,7 +68,7 @@ pub struct Trainer {
     sequence_ratio: bool,
     policy_loss: PolicyLoss,
     temperature: f64,
-    /// Whether actors sample from the whole vocabulary: then their log-probabilities are those of the policy itself.
+    /// Whether actors sample from the full distribution: then their log-probabilities are those of the policy itself.
     sampling_is_whole: bool,
     minibatches: usize,
     normaliser: f64,
@@ -312,7 +313,7 @@ impl Trainer {
         }
     }
 
-    /// Log-probabilities of all trained tokens of a batch, [n].
+    /// Log-probabilities of all trained tokens of a batch, `[n]`.
     fn log_probs(&self, tree: &TreeBatch) -> Tensor {
         let decoder = self.decoder();
         let hidden = decoder.tree(tree);
@@ -417,7 +418,7 @@ pub(super) fn fresh_tokens(versions: &[u64], version: u64) -> Vec<bool> {
     fresh
 }
 
-/// The mean over the tokens of each row, for every token: [n] to [n].
+/// The mean over the tokens of each row, for every token: `[n]` to `[n]`.
 fn mean_by_row(values: &Tensor, rows: &[RowTokens]) -> Tensor {
     let mut means = Vec::with_capacity(rows.len());
     let mut lengths = Vec::with_capacity(rows.len());
@@ -436,9 +437,9 @@ fn mean_by_row(values: &Tensor, rows: &[RowTokens]) -> Tensor {
 pub(super) struct PolicyBatch {
     tree: TreeBatch,
     pub(super) terms: TokenTerms,
-    /// [n], log-probabilities when the tokens were generated.
+    /// `[n]`, log-probabilities when the tokens were generated.
     pub(super) behaviour: Tensor,
-    /// [n], whether the version that trains drew the token, and all tokens before it, from its own distribution. On
+    /// `[n]`, whether the version that trains drew the token, and all tokens before it, from its own distribution. On
     /// these tokens actor and learner must agree.
     comparable: Tensor,
     staleness: f64,

@@ -4,8 +4,8 @@
 //! A delta is encoded on threads of its own while the trainer goes on. The next publication waits for it, which matters
 //! only where a training step is shorter than the encoding.
 //!
-//! Memory: of one job at most [`MAX_DELTAS`] deltas are kept, and only as many of the newest as together take less than
-//! the whole weights, because more would never be sent. The delta that is being encoded takes less than the whole too,
+//! Memory: of one job at most `MAX_DELTAS` deltas are kept, and only as many of the newest as together take less than
+//! the full weights, because more would never be sent. The delta that is being encoded takes less than that too,
 //! and its two versions are those that the store holds anyway. So a job never takes more than four times the published
 //! bytes, and at small learning rates little more than twice.
 
@@ -26,10 +26,10 @@ use tracing::{info, warn};
 use super::published::HeldVersion;
 
 /// How many deltas in a row are sent at most. Actors further behind are rare, and for them the chain is about as large
-/// as the whole weights.
+/// as the full weights.
 pub(crate) const MAX_DELTAS: usize = 4;
 
-/// How long a fetch waits for a delta that is being encoded. After that the whole weights are sent.
+/// How long a fetch waits for a delta that is being encoded. After that the full weights are sent.
 const ENCODING_PATIENCE: Duration = Duration::from_secs(20);
 
 /// One core in this many encodes: the trainer and its tensor code need the others.
@@ -46,7 +46,7 @@ pub(crate) struct EncodedDelta {
 enum Progress {
     Encoding,
     Done(Arc<EncodedDelta>),
-    /// The delta would be no smaller than the whole, or the tensors are others.
+    /// The delta would be no smaller than the full weights, or the tensors are others.
     Useless,
 }
 
@@ -74,7 +74,7 @@ impl Delta {
             let _ = sender.send(outcome.map_or(Progress::Useless, |delta| Progress::Done(Arc::new(delta))));
         };
         let thread = std::thread::Builder::new().name("weights delta".to_owned()).spawn(work);
-        let thread = thread.inspect_err(|error| warn!(%error, "no thread for a delta, actors fetch the whole"));
+        let thread = thread.inspect_err(|error| warn!(%error, "no thread for a delta, actors fetch the full weights"));
         (delta, thread.ok())
     }
 
@@ -131,7 +131,7 @@ impl DeltaChain {
 }
 
 /// The encoded deltas, once all are ready. None where one is useless or late, or where all together are not smaller
-/// than the whole, which has `whole` bytes.
+/// than the full weights, which have `whole` bytes.
 pub(crate) async fn encoded(deltas: &[Arc<Delta>], whole: u64) -> Option<Vec<Arc<EncodedDelta>>> {
     if deltas.is_empty() {
         return None;
@@ -159,7 +159,7 @@ fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     let blocks = match encode_blocks(base, new) {
         Ok(blocks) => blocks,
         Err(error) => {
-            warn!(%job_id, version, %error, "no delta, actors fetch the whole");
+            warn!(%job_id, version, %error, "no delta, actors fetch the full weights");
             return None;
         }
     };
@@ -167,7 +167,7 @@ fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     histogram!(LEARNER_DELTA_SECONDS).record(seconds);
     let Some(blocks) = blocks else {
         gauge!(LEARNER_DELTA_RATIO).set(1.0);
-        info!(%job_id, version, whole, "a delta is no smaller than the whole");
+        info!(%job_id, version, whole, "a delta is no smaller than the full weights");
         return None;
     };
     let bytes = blocks.iter().map(|block| block.data.len() as u64).sum();
@@ -176,7 +176,7 @@ fn encode(base: &HeldVersion, new: &HeldVersion) -> Option<EncodedDelta> {
     Some(EncodedDelta { blocks, bytes })
 }
 
-/// None as soon as the blocks reach the size of the whole.
+/// None as soon as the blocks reach the size of the full weights.
 fn encode_blocks(base: &HeldVersion, new: &HeldVersion) -> Result<Option<Vec<Block>>, DeltaError> {
     let whole = new.tensor_bytes();
     let mut places = Vec::new();

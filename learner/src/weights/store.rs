@@ -54,7 +54,7 @@ impl WeightsStore {
         // One delta is encoded at a time: that is what bounds the memory.
         let mut encoder = lock(&self.encoder);
         if encoder.take().is_some_and(|thread| thread.join().is_err()) {
-            warn!(%job_id, "the encoding of a delta panicked, actors fetch the whole");
+            warn!(%job_id, "the encoding of a delta panicked, actors fetch the full weights");
         }
         let mut jobs = lock(&self.jobs);
         let order = *self.changed.borrow() + 1;

@@ -185,7 +185,7 @@ fn what_redis_lost_is_leased_again_and_what_it_got_unnoticed_is_queued() {
 #[derive(Clone, Debug)]
 enum Act {
     Lease(u8),
-    /// Of the sequences that were ever leased; the version is so much older than the published one.
+    /// One of the sequences that were ever leased; the version is this much older than the published one.
     Push(prop::sample::Index, u8),
     GiveBack(prop::sample::Index, u8, bool),
     Wait(u8),

@@ -128,8 +128,8 @@ async fn next_whole(learner: &TestLearner, announcements: &mut Streaming<v1::Wei
     (announced, fetched)
 }
 
-/// Fetches `target` as an actor that holds `base`, and compares with the whole. Returns the bytes that it took, and
-/// None where the whole came.
+/// Fetches `target` as an actor that holds `base`, and compares with the full weights. Returns the bytes that it took,
+/// and None where the full weights came.
 async fn delta_bytes(learner: &TestLearner, base: &Held, target: &Held) -> Option<usize> {
     let held = (&base.0, base.1.entries.as_slice());
     let fetched = fetch_onto(&mut learner.weights(), &target.0, true, Some(held))
@@ -161,11 +161,11 @@ async fn what_changed_is_sent_to_who_holds_the_base() {
         );
     }
     assert_eq!(delta_bytes(&learner, &versions[0], &versions[5]).await, None, "too old");
-    // The version before the current one is held as well, and so are the steps to it; nothing leads back.
+    // The version before the current one is held as well, and so are the deltas to it. No delta leads back.
     assert!(delta_bytes(&learner, &versions[3], &versions[4]).await.is_some());
     assert_eq!(delta_bytes(&learner, &versions[5], &versions[4]).await, None);
 
-    // Assets come only with the whole.
+    // Assets come only with the full weights.
     let held = (&versions[4].0, versions[4].1.entries.as_slice());
     let with_assets = fetch_onto(&mut learner.weights(), &versions[5].0, false, Some(held))
         .await
@@ -177,7 +177,7 @@ async fn what_changed_is_sent_to_who_holds_the_base() {
     publish.send(weights_of(6, |length| vec![5; length])).unwrap();
     versions.push(next_whole(&learner, &mut announcements).await);
     assert_eq!(delta_bytes(&learner, &versions[5], &versions[6]).await, Some(0));
-    // Noise on noise: the delta is as large as the whole, and ends the steps that lead past it.
+    // Noise on noise: the delta is as large as the full weights, and ends the deltas that lead past it.
     for version in [7, 8] {
         publish.send(weights_of(version, noise(version as u8))).unwrap();
         versions.push(next_whole(&learner, &mut announcements).await);

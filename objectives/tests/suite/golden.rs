@@ -99,7 +99,7 @@ fn summary_advantages_and_tokens() {
         &[0., 0., -0.5, 0.5, 0., 0., 0., 0.],
     );
     let third = 1.0 / 3.0;
-    // The node that stands for three budgets has one baseline, the mean over its six summaries.
+    // The node that represents three budgets has one baseline, the mean over its six summaries.
     assert_close(
         &analysis.summary_advantages[1].concat(),
         &[0., 0., third, -2. * third, third, third, -2. * third, third],
@@ -179,7 +179,7 @@ fn a_group_of_one() {
 
 #[test]
 fn a_thinking_that_an_end_of_sequence_broke_off_counts_as_it_was_scored() {
-    // Ended by an end of sequence after three tokens: its last node, which stands for three budgets, scores zero, while
+    // Ended by an end of sequence after three tokens: its last node, which represents three budgets, scores zero, while
     // the one before it keeps its score (paper 2).
     let group = group(&[vec![1., 0., 0., 0.], vec![1., 1., 1., 1.]], &[3, 8], &BUDGETS, 1);
     let analysis = analyse(&group, |spec| spec.set_prior(v1::Prior::Uniform));

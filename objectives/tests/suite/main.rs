@@ -1,5 +1,5 @@
-//! The objectives against the paper: its golden vectors, its equations written down a second time, and the gradient that
-//! they are to estimate.
+//! The objectives against the paper: its golden vectors, its equations written down a second time, and the gradient
+//! that they are to estimate.
 
 mod golden;
 mod oracle;

@@ -80,7 +80,7 @@ fn expected_gradient(toy: &Toy, size: usize, advantages: &Advantages<'_>) -> Vec
 /// Gradients of groups that were drawn, one per group.
 pub(crate) struct Sampled {
     pub(crate) mean: Vec<f64>,
-    /// Of one group's gradient, per parameter.
+    /// Variance of one group's gradient, per parameter.
     pub(crate) variance: Vec<f64>,
     groups: usize,
 }

@@ -99,7 +99,7 @@ fn write_files(
     }
     let config_path = dir.join("config.json");
     write_json(&config_path, &config_with_dtype(config, dtype_name))?;
-    // safetensors makes its files private to this user; they are to be as readable as their neighbours.
+    // safetensors makes its files private to this user; they should be as readable as their neighbours.
     let mode = std::fs::metadata(&config_path)
         .map_err(|source| PolicyError::read(&config_path, source))?
         .permissions();

@@ -33,7 +33,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Root-mean-square normalisation of the last axis, in f32: `input` [*, width] and `weight` [width], f32 or bf16.
+/// Root-mean-square normalisation of the last axis, in f32: `input` [*, width] and `weight` `[width]`, f32 or bf16.
 ///
 /// # Panics
 /// If shapes or kinds do not fit.
@@ -58,9 +58,9 @@ pub(crate) fn rms_norm(input: &Tensor, weight: &Tensor, epsilon: f64) -> Tensor 
 /// How the heads of a token are normalised before they turn, where the family does that.
 #[derive(Clone, Copy)]
 pub(crate) struct HeadNorms<'a> {
-    /// Of queries, [head_dim].
+    /// The weights that normalise queries, `[head_dim]`.
     pub(crate) query: &'a Tensor,
-    /// Of keys, [head_dim].
+    /// The weights that normalise keys, `[head_dim]`.
     pub(crate) key: &'a Tensor,
     pub(crate) epsilon: f64,
 }

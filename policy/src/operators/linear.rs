@@ -43,7 +43,7 @@ unsafe extern "C" {
 /// packed for one row is slow with many.
 const PACKED_FOR_ROWS: i64 = 64;
 
-/// Up to so many rows a product is our own and reads the weight in its original order: see `narrow.cpp`.
+/// Up to this many rows a product is our own and reads the weight in its original order: see `narrow.cpp`.
 const NARROW_ROWS: i64 = 4;
 
 /// What follows a product within the same operation.

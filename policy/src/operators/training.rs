@@ -60,7 +60,7 @@ pub struct AdamWParameter {
 pub struct AdamWStep {
     /// Which step this is, from 1.
     pub step: u64,
-    /// By which gradients are divided first; 1 leaves them as they are.
+    /// Gradients are divided by it first; 1 leaves them as they are.
     pub gradient_divisor: f64,
     /// The learning rate, which the weight decay is multiplied by too.
     pub learning_rate: f64,
@@ -163,7 +163,7 @@ pub(crate) fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> 
     expected(unsafe { owned(|output| anytime_training_linear(input.as_ptr(), weight.as_ptr(), bias, output)) })
 }
 
-/// Rows of `weight` [rows, width] by `ids` [tokens] int64. Gradients as in [`linear`].
+/// Rows of `weight` [rows, width] by `ids` `[tokens]` int64. Gradients as in [`linear`].
 pub(crate) fn embedding(weight: &Tensor, ids: &Tensor) -> Tensor {
     if !takes_own_layers(weight) || !weight.requires_grad() {
         return Tensor::embedding(weight, ids, -1, false, false);

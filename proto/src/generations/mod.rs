@@ -16,7 +16,7 @@ pub struct ProblemHead {
     pub row: u64,
     /// Its id: the row's own, else its number.
     pub id: String,
-    /// The question as it stands in the data set.
+    /// The question as it is in the data set.
     pub problem: String,
     /// Answers that count as right.
     pub ground_truths: Vec<String>,
@@ -66,7 +66,7 @@ pub struct KeptTrace {
 /// A point at which the thinking was summarised.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeptNode {
-    /// The budgets that it stands for: several where the thinking had ended by then.
+    /// The budgets that it represents: several where the thinking had ended by then.
     pub budgets: Vec<u32>,
     /// The summaries see this many thinking tokens.
     pub cut: u32,
@@ -91,7 +91,7 @@ pub struct KeptSummary {
     pub verdict: String,
     /// The answer that was read out of it; null where there was none.
     pub extracted: Option<String>,
-    /// Whether exactly one end marker stands between the start of the thinking and the end of the summary.
+    /// Whether exactly one end marker is between the start of the thinking and the end of the summary.
     pub formatted: bool,
     /// 1 where it is correct and formatted, else 0.
     pub score: f32,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A setting that cannot work. What it displays is a sentence with its reason: `objective.kimi.length_weight is -1.0; it
-/// must be 0 or more`, or, where no value can be shown, `data.path: data.jsonl line 3: no field "answer"`.
+/// A setting that cannot work. What it displays is a sentence with its reason: `objective.kimi.length_weight is -1.0;
+/// it must be 0 or more`, or, where no value can be shown, `data.path: data.jsonl line 3: no field "answer"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     /// Its dotted name in the job file, such as `rollout.budgets`.

@@ -1,5 +1,5 @@
-//! The TOML form of the messages that hold a choice: `[objective.kimi]` is the table of one possibility. Generated from the
-//! descriptors; what stands here is what the generated code says to people.
+//! The TOML form of the messages that hold a choice: `[objective.kimi]` is the table of one possibility. Generated from
+//! the descriptors; this file has what the generated code says to people.
 
 use serde::de::Error as _;
 use serde::ser::SerializeStruct as _;
@@ -19,7 +19,7 @@ fn one_table<E: serde::de::Error>(written: Option<&'static str>, name: &str) -> 
     }
 }
 
-/// Where a setting stands now that job files used to write beside the name of the objective.
+/// The place of a setting that job files used to write beside the name of the objective.
 fn moved(setting: &str, owners: &[&str]) -> String {
     let tables: Vec<String> = owners.iter().map(|owner| format!("[objective.{owner}]")).collect();
     format!(

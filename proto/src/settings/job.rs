@@ -1,4 +1,5 @@
-//! A job specification whose settings are reached by their dotted names: what lets one table fill in and check them all.
+//! A job specification whose settings are reached by their dotted names: what lets one table fill in and check them
+//! all.
 
 use std::sync::LazyLock;
 
@@ -66,7 +67,7 @@ impl Job {
         None
     }
 
-    /// The value that is written; None where it, or the table that it stands in, is not.
+    /// The value that is written; None where the setting or its table is not written.
     pub(super) fn get(&self, path: &str) -> Option<Value> {
         let (section, name) = self.section(path)?;
         if !section.has_field_by_name(name) {
@@ -75,7 +76,7 @@ impl Job {
         section.get_field_by_name(name).map(|value| value.into_owned())
     }
 
-    /// Writes a value; does nothing where the table that it stands in is not there.
+    /// Writes a value; does nothing where its table is not there.
     pub(super) fn set(&mut self, path: &str, value: Value) {
         let mut message = &mut self.0;
         let mut parts: Vec<&str> = path.split('.').collect();
@@ -94,7 +95,7 @@ impl Job {
         message.set_field_by_name(name, value);
     }
 
-    /// Whether the table that a setting stands in is there.
+    /// Whether the table of a setting is there.
     pub(super) fn has_section(&self, path: &str) -> bool {
         self.section(path).is_some()
     }

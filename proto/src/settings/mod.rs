@@ -1,9 +1,9 @@
 //! The job specification, checked: what is left out takes its default, and a value that cannot work is refused with its
 //! name and a reason before anything starts.
 //!
-//! [`v1::JobSpec`] is what travels and what a job file holds; [`JobSettings`] is what the services run on and can only be
-//! made by [`JobSettings::try_new`]. `table` holds the default and the check of every setting, `rules` those that read
-//! several; the structures of the sections and the TOML form are generated from the proto files, and
+//! [`v1::JobSpec`] is what travels and what a job file holds; [`JobSettings`] is what the services run on and can only
+//! be made by [`JobSettings::try_new`]. `table` holds the default and the check of every setting, `rules` those that
+//! read several; the structures of the sections and the TOML form are generated from the proto files, and
 //! [`reference_text`] writes the reference of all settings from both.
 
 mod error;
@@ -59,7 +59,7 @@ pub struct JobSettings {
     pub evaluation: EvaluationSettings,
     /// What is written, and when.
     pub checkpoint: CheckpointSettings,
-    /// What answers are held to.
+    /// The conventions that answers are judged by.
     pub grading: GradingSettings,
 }
 

@@ -74,8 +74,8 @@ impl ObjectiveSettings {
     }
 }
 
-/// P_1 … P_S over the budgets (paper 1.2): uniform 1/S, linear b_i/Σb, base [0, …, 0, 1], or the given weights, whose sum
-/// is made 1 exactly.
+/// P_1 … P_S over the budgets (paper 1.2): uniform 1/S, linear b_i/Σb, base [0, …, 0, 1], or the given weights, whose
+/// sum is made 1 exactly.
 pub fn spell_out_prior(prior: v1::Prior, weights: &[f64], budgets: &[u32]) -> Vec<f64> {
     let count = budgets.len();
     match prior {

@@ -1,5 +1,5 @@
-//! The reference of all settings, deploy/jobs/reference.toml: written from the comments of the proto files and the table
-//! of defaults.
+//! The reference of all settings, deploy/jobs/reference.toml: written from the comments of the proto files and the
+//! table of defaults.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, Value};
 
@@ -10,7 +10,7 @@ use super::table::TABLE;
 use crate::v1;
 
 const HEAD: &str = "\
-# Every setting of a job file with its default. What is left out of a job file takes the value that stands here, the
+# Every setting of a job file with its default. What is left out of a job file takes the value that is shown here, the
 # paper's where the paper has one (DeepSeek-R1-Distill-Qwen-1.5B at 8,000 tokens, arXiv 2505.13438). A setting that is
 # commented out has no constant default; the lines above it say what happens without it. Unknown settings are refused.
 # Relative paths start at the learner's --root; with `anytime local`, at the current directory.

@@ -163,7 +163,7 @@ pub(super) fn objective(job: &Job, path: &str) -> Checked<()> {
     }
 }
 
-/// Checks the weights that belong to a prior, which stand under its name with `_weights` behind it.
+/// Checks the weights that belong to a prior, which have its name with `_weights` behind it.
 pub(super) fn prior(job: &Job, path: &str) -> Checked<()> {
     let weights = job.numbers(&format!("{path}_weights"));
     check_prior_weights(path, job.choice(path), &weights, job.budgets("rollout.budgets").len())

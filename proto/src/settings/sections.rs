@@ -35,7 +35,7 @@ fn sampling(temperature: f64, top_p: f64, top_k: u32) -> v1::Sampling {
 }
 
 impl GradingSettings {
-    /// What answers are held to, as the verifier takes it.
+    /// The conventions that answers are judged by, as the verifier takes them.
     pub fn conventions(&self) -> v1::Conventions {
         v1::Conventions {
             percents: self.percents.into(),

@@ -1,7 +1,7 @@
 //! Every setting of a job file: its default, what it may be, and why. Where the paper has a value, the default is the
-//! paper's (DeepSeek-R1-Distill-Qwen-1.5B at 8,000 tokens, arXiv 2505.13438); an objective of the related work has its own
-//! paper's, or where that has none its code's. A setting is added in the proto file, with a comment that says what it is,
-//! and here; deploy/jobs/reference.toml is written from both.
+//! paper's (DeepSeek-R1-Distill-Qwen-1.5B at 8,000 tokens, arXiv 2505.13438); an objective of the related work has its
+//! own paper's, or where that has none its code's. A setting is added in the proto file, with a comment that says what
+//! it is, and here; deploy/jobs/reference.toml is written from both.
 
 use super::row::Default::{Computed, Is, Open, Required};
 use super::row::Kinds::{All, AllBut, Only};
@@ -233,6 +233,6 @@ pub(super) const TABLE: &[Row] = &[
     row("grading.brackets", Is(Text("lenient")), ANY),
 ];
 
-/// Objectives whose weights normalise by length themselves, and the `training.normaliser` under which their loss is their
-/// paper's.
+/// Objectives whose weights normalise by length themselves, and the `training.normaliser` under which their loss is
+/// their paper's.
 const NORMALISERS: &[(&str, f64)] = &[("degrpo", 1.0)];

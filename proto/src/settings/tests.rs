@@ -180,8 +180,8 @@ fn the_reference_is_written_from_the_proto_files_and_the_table() {
     assert_eq!(read, with_defaults(&required));
 }
 
-/// A file of the repository is what this test makes of it, or becomes it with `UPDATE=1`. What stands in the file from
-/// `kept` on belongs to another test.
+/// Checks that a file of the repository has the text that this test makes; with `UPDATE=1` it writes the file. The part
+/// of the file from `kept` on belongs to another test.
 pub(super) fn assert_written(path: &str, text: &str, kept: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     let current = std::fs::read_to_string(&path).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Holds the sources of every crate against the table of rooms in ARCHITECTURE.md.
+//! Checks the sources of every crate against the table of rooms in ARCHITECTURE.md.
 //!
-//! A room is a file or a folder right below a crate's `src`. [`table`] reads which crate may use which, and in which
-//! order the rooms of a crate stand; [`sources`] reads the files of a crate, [`imports`] finds which file takes names
+//! A room is a file or a folder right below a crate's `src`. [`table`] reads which crate may use which, and the
+//! order of the rooms of a crate; [`sources`] reads the files of a crate, [`imports`] finds which file takes names
 //! from which other; [`check`] compares them and names every breach in a sentence.
 
 pub mod imports;
@@ -19,8 +19,8 @@ use sources::Sources;
 use table::Rooms;
 
 /// Checks every crate below `root`, a folder with ARCHITECTURE.md and the workspace's Cargo.toml. Returns one sentence
-/// per breach: a crate that knows another one it must not know, a crate or room that the table leaves out or invents, an
-/// import that runs against the order of rooms, and a circle of files.
+/// per breach: a crate that knows another one it must not know, a crate or room that the table leaves out or invents,
+/// an import that runs against the order of rooms, and a circle of files.
 ///
 /// # Panics
 /// If a file cannot be read or is not what its name says.

@@ -11,7 +11,7 @@ pub type ModulePath = Vec<String>;
 
 /// One module.
 pub struct Module {
-    /// The file that it stands in, from the workspace's folder.
+    /// The file that it is in, from the workspace's folder.
     pub file: String,
     /// What it holds, without tests.
     pub items: Vec<Item>,

@@ -1,7 +1,7 @@
-//! The tables of rooms, read from the Markdown that people read. Between the marks `<!-- rooms:begin -->` and
-//! `<!-- rooms:end -->` stand, below a heading each, one table of crates and one table per crate of its rooms. A row names
-//! one or several rooms, what lives there, and what they may use: `below` is every row below, otherwise those that are
-//! named, which must stand below too. Rooms in one row do not know each other.
+//! The tables of rooms, read from the Markdown that people read. The marks `<!-- rooms:begin -->` and
+//! `<!-- rooms:end -->` enclose a table of crates and, for each crate, a table of its rooms, each under a heading. A
+//! row names one or several rooms, what lives there, and what they may use: `below` is every row below, otherwise those
+//! that are named, which must be below too. Rooms in one row do not know each other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Rooms {
         self.row_of(room).is_some()
     }
 
-    /// Whether one room may take names from another one: it stands above it, and its row allows it.
+    /// Whether one room may take names from another one: it is above it, and its row allows it.
     pub fn may_use(&self, user: &str, used: &str) -> bool {
         let (Some(user_row), Some(used_row)) = (self.row_of(user), self.row_of(used)) else {
             return false;
@@ -88,7 +88,7 @@ pub fn read(path: &Path) -> BTreeMap<String, Rooms> {
     read
 }
 
-/// What stands in backticks, without the slash behind a folder's name.
+/// What is in backticks, without the slash behind a folder's name.
 fn names(text: &str) -> Vec<String> {
     let quoted = text.split('`').skip(1).step_by(2);
     quoted.map(|name| name.trim_end_matches('/').to_owned()).collect()

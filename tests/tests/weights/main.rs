@@ -59,7 +59,7 @@ struct Transfer {
     encode: f64,
     decode: f64,
     pause_ms: f64,
-    /// Seconds from the start of the publication to the exchange.
+    /// Seconds from the start of the publication to the swap.
     seconds: f64,
     tokens: f64,
 }
@@ -79,7 +79,7 @@ impl Scene {
         self.trainer.have(Order::Publish(self.version)).await;
         self.generation.installed(self.version).await;
         let after = Moment::now(&self.metrics).await;
-        // The engine records its pause only after it has told of the exchange.
+        // The engine records its pause only after it has told of the swap.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let later = Moment::now(&self.metrics).await;
         let grown = |name: &str, label: &str| later.value(name, label) - before.value(name, label);

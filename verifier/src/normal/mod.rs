@@ -1,6 +1,6 @@
 //! Canonical forms: two expressions with the same form are equal, and for most two with different forms differ.
 //!
-//! A form is a sum of terms, a term a rational number times powers of atoms ([`form`]). The atoms are
+//! A form is a sum of terms, a term a rational number times powers of atoms (`form`). The atoms are
 //! - primes with exponents between 0 and 1, that is radicals. Products of radicals of different primes with exponents
 //!   in `[0, 1)` are linearly independent over the rationals (Besicovitch, "On the linear independence of fractional
 //!   powers of integers", 1940), and with i over the Gaussian ones;

@@ -1,4 +1,4 @@
-//! Reads a text: LaTeX and plain text go through [`lexer`] (tokens) and [`grammar`] (expressions) to an
+//! Reads a text: LaTeX and plain text go through `lexer` (tokens) and `grammar` (expressions) to an
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
 mod answer;

@@ -1,4 +1,4 @@
-//! How well the baselines foretell the rewards to go, segment by segment, as in the paper's Figure 3.
+//! How well the baselines predict the rewards to go, segment by segment, as in the paper's Figure 3.
 
 use super::axis::Axis;
 use super::budgets::curve;

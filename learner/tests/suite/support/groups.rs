@@ -48,7 +48,7 @@ pub(crate) fn group_for(lease: &v1::Lease, actor: &str, version: u64) -> v1::Sco
         formatted: true,
         score: 1.0,
     };
-    // The thinking ends before the first budget: one node stands for all of them.
+    // The thinking ends before the first budget: one node represents all of them.
     let node = v1::Node {
         cut: 1,
         first_budget: 0,
