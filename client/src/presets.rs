@@ -5,7 +5,7 @@
 //! methods, the method. Then the budgets: a method that knows one budget takes the base's largest, every method is
 //! evaluated at all of them, and `checkpoint.output` stays open, so that two methods never write over each other.
 
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{JobSettings, in_plain_words};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize;
@@ -195,7 +195,7 @@ pub fn compose(base: &Base, method: &Method, for_all: &Table, for_method: &Table
 
     let label = format!("preset {}/{}", base.name, method.name);
     let refuse = |error: &dyn std::fmt::Display| ExitError::configuration(format!("{label}: {error}"));
-    let spec = v1::JobSpec::deserialize(job).map_err(|error| refuse(&error))?;
+    let spec = v1::JobSpec::deserialize(job).map_err(|error| refuse(&in_plain_words(error.message())))?;
     JobSettings::try_new(&spec).map_err(|error| refuse(&error))?;
     Ok(spec)
 }
