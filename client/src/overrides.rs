@@ -205,6 +205,15 @@ fn parse_value(text: &str) -> Result<Value, String> {
     match toml::from_str::<Table>(&format!("value = {text}")) {
         Ok(mut table) if table.len() == 1 => table.remove("value").ok_or_else(|| format!("no value: {text}")),
         Err(error) if text.starts_with(['[', '{', '"', '\'']) => Err(error.message().to_owned()),
+        // Digits that are no number of TOML are too many; with zeros before them they are a text.
+        Err(_)
+            if text.starts_with(|first| ('1'..='9').contains(&first)) && text.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            Err(format!(
+                "it is {text}; a number must be up to {}, and a text in quotes",
+                i64::MAX
+            ))
+        }
         _ => Ok(Value::String(text.to_owned())),
     }
 }

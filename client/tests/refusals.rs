@@ -28,6 +28,7 @@ const CASES: &[&[&str]] = &[
     &["check", "job.toml", "--set", "rollout.budgets=[]"],
     &["check", "job.toml", "--set", "rollout.budget=[6]"],
     &["check", "job.toml", "--set", "training.steps=many"],
+    &["check", "job.toml", "--set", "training.seed=9223372036854775808"],
     &["check", "job.toml", "--set", "training={steps=1.5}"],
     &["check", "job.toml", "--set", "training=[3]"],
     &["check", "job.toml", "--set", "objective.kimi=[]"],

@@ -26,8 +26,8 @@ pub fn parse_job_file(text: &str) -> Result<v1::JobSpec, JobFileError> {
     Ok(spec)
 }
 
-/// The place in the file, as the reader draws it, and what is wrong there in plain words.
-fn with_its_place(error: &toml::de::Error) -> String {
+/// The place in a TOML file, as its reader draws it, and what is wrong there in plain words.
+pub fn with_its_place(error: &toml::de::Error) -> String {
     let drawn = error.to_string();
     match drawn.trim_end().strip_suffix(error.message()) {
         Some(place) => format!("{place}{}", in_plain_words(error.message())),

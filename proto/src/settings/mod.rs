@@ -26,7 +26,7 @@ mod tests;
 use crate::v1;
 
 pub use error::InvalidSetting;
-pub use file::{JobFileError, parse_job_file};
+pub use file::{JobFileError, parse_job_file, with_its_place};
 pub(crate) use form::{budgets_from_list, section_from_table};
 pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;

@@ -11,8 +11,10 @@ pub fn in_plain_words(message: &str) -> String {
             .replace("` or `", "`, `");
         return format!("there is no setting {name} here; the settings are {known}");
     }
-    if matches!(message, "duplicate key") {
-        return "it is written twice; it must be written once".to_owned();
+    match message {
+        "duplicate key" => return "it is written twice; it must be written once".to_owned(),
+        "u64 value was too large" => return format!("it is too large; it must be up to {}", i64::MAX),
+        _ => {}
     }
     let mistyped = message
         .strip_prefix("invalid type: ")
@@ -88,6 +90,11 @@ mod tests {
                 "unknown field `x`, expected one of `a`, `b`, `c`",
                 "there is no setting `x` here; the settings are `a`, `b`, `c`",
             ),
+            (
+                "u64 value was too large",
+                "it is too large; it must be up to 9223372036854775807",
+            ),
+            ("duplicate key", "it is written twice; it must be written once"),
             ("unclosed array, expected `]`", "unclosed array, expected `]`"),
         ];
         for (message, plain) in cases {

@@ -61,6 +61,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("[model]\npath = \"model\"", "model = 3", ""),
     ("steps = 3", "steps = 3\nsteps = 4", ""),
     ("steps = 3", "steps = -3", ""),
+    ("steps = 3", "steps = 9223372036854775808", ""),
+    ("steps = 3", "steps = 3\nseed = 18446744073709551615", ""),
     ("steps = 3", "steps = 3\nbatch = 4294967296", ""),
     ("steps = 3", "steps = 3\nlearning_rate = nan", ""),
     ("", "", "[rollout]\nbudgets = []\n"),
