@@ -16,7 +16,25 @@ const HEADING: &str = "## Command line";
 const UPDATE: &str = "UPDATE=1 cargo test -p anytime --test refusals";
 
 /// Files beside `job.toml`, which is a job that works.
-const FILES: &[(&str, &str)] = &[("kimi.toml", "[objective.kimi]\nlength_weight = 0.5\n")];
+const FILES: &[(&str, &str)] = &[
+    (
+        "named.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\"]\nseeds = [1]\n[set]\nname = \"mine\"\n",
+    ),
+    (
+        "seeded.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\"]\nseeds = [1]\n[set]\ntraining.seed = 3\n",
+    ),
+    (
+        "twice.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\", \"grpo\"]\nseeds = [1]\n",
+    ),
+    (
+        "mixed.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"ar-linear\"]\nseeds = [1]\n[set.objective.kimi]\nlength_weight = 0.5\n",
+    ),
+    ("kimi.toml", "[objective.kimi]\nlength_weight = 0.5\n"),
+];
 
 /// The commands, each refused.
 const CASES: &[&[&str]] = &[
@@ -54,6 +72,10 @@ const CASES: &[&[&str]] = &[
         "objective.grpo.leave_one_out=true",
     ],
     &["check", "kimi.toml", "--preset", "demo/ar-linear"],
+    &["study", "named.toml"],
+    &["study", "seeded.toml"],
+    &["study", "twice.toml"],
+    &["study", "mixed.toml"],
     &["advantages"],
     &["advantages", "--prior", "0.3,0.8"],
     &["advantages", "--prior", "uniform", "--objective", "ppo"],
@@ -115,7 +137,8 @@ async fn the_page_of_refusals_has_those_of_the_command_line() {
     }
     let mut text = format!(
         "{HEADING}\n\nWhat `anytime` refuses, and what it says. `job.toml` is a job that works, `kimi.toml` holds \
-         `[objective.kimi]` alone, `latin1.toml` is no UTF-8, and `advantages` reads the scores of two traces at two \
+         `[objective.kimi]` alone, `latin1.toml` is no UTF-8, the study files \
+         set a name, set a seed, name a method twice and set the table of another objective, and `advantages` reads the scores of two traces at two \
          budgets. Written by\n\n    {UPDATE}\n"
     );
     for arguments in CASES {

@@ -117,6 +117,13 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, 
         );
         return Err(refuse(&sizes));
     }
+    let is_beyond = |id: &&u32| i64::from(**id) >= config.vocab_size;
+    if let Some(id) = tokenizer.eos_ids().iter().find(is_beyond) {
+        return Err(refuse(&format!(
+            "eos_token_id is {id}; it must be below vocab_size in config.json, which is {}",
+            config.vocab_size
+        )));
+    }
     Ok((config, tokenizer))
 }
 

@@ -105,6 +105,14 @@ const CASES: &[(&str, &[Change])] = &[
         )],
     ),
     (
+        "an end of sequence that the embedding does not have",
+        &[Model(
+            "generation_config.json",
+            "\"eos_token_id\": 1",
+            "\"eos_token_id\": [1, 32]",
+        )],
+    ),
+    (
         "a tokenizer with more ids than the embedding has rows",
         &[Model("config.json", "\"vocab_size\": 32", "\"vocab_size\": 20")],
     ),
