@@ -58,6 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                     ),
                 );
             }
+            if let Some(attribute) = reader_of(&field) {
+                builder = builder.field_attribute(field.full_name(), attribute);
+            }
         }
     }
     for message in REPORTED_MESSAGES {
@@ -69,6 +72,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".anytime.v1.WeightsDelta.Block.data")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// How a field is read that its type alone would read too leniently: a section only from a table, budgets only from a
+/// list that has some.
+fn reader_of(field: &FieldDescriptor) -> Option<&'static str> {
+    match field.kind() {
+        Kind::Message(_) => Some("#[serde(deserialize_with = \"crate::settings::section_from_table\")]"),
+        Kind::Uint32 if field.is_list() => Some(
+            "#[serde(deserialize_with = \"crate::settings::budgets_from_list\", skip_serializing_if = \"Vec::is_empty\")]",
+        ),
+        _ => None,
+    }
 }
 
 /// A message and all that its fields hold, by name.
@@ -162,7 +177,7 @@ fn forms(messages: &BTreeMap<String, MessageDescriptor>) -> Result<String, std::
             writeln!(
                 read,
                 "{field_name:?} => {{ one_table::<A::Error>(spec.settings.as_ref().map({choice}::name), {field_name:?})?; \
-                 spec.settings = Some({choice}::{variant}(map.next_value()?)); }}"
+                 spec.settings = Some({choice}::{variant}(map.next_value::<FromTable<_>>()?.0)); }}"
             )?;
             writeln!(
                 written,

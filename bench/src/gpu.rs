@@ -126,13 +126,13 @@ fn parity(kind: Kind, device: Device) -> anyhow::Result<Value> {
         let (largest, _) = difference(&f32, through_cache)?;
         ensure!(
             largest <= PARITY_F32,
-            "log-probabilities through the {way} differ by {largest} from the CPU's, allowed: up to {PARITY_F32}"
+            "log-probabilities through the {way} differ by {largest} from the CPU's; they may differ by up to {PARITY_F32}"
         );
         let (_, mean) = difference(&other, through_cache)?;
         ensure!(
             mean <= PARITY_BF16_MEAN,
-            "log-probabilities through the {way} in {} differ by {mean} in the mean from the CPU's in f32, allowed: up \
-             to {PARITY_BF16_MEAN}",
+            "log-probabilities through the {way} in {} differ by {mean} in the mean from the CPU's in f32; they may \
+             differ by up to {PARITY_BF16_MEAN}",
             kind_name(kind)
         );
         document[format!("{way}_f32_largest")] = json!(largest);

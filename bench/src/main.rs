@@ -162,7 +162,7 @@ impl About {
         for version in &self.versions {
             let (name, value) = version
                 .split_once('=')
-                .with_context(|| format!("--version-of {version}: allowed: NAME=VALUE"))?;
+                .with_context(|| format!("--version-of is {version:?}; it must be NAME=VALUE"))?;
             versions.insert(name.to_owned(), json!(value));
         }
         let mut document = Map::new();

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anytime_proto::settings::{JobSettings, parse_job_file};
+use anytime_proto::settings::{JobFileError, JobSettings, in_plain_words, parse_job_file};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize as _;
 use toml::Table;
 
-use crate::overrides::{OverrideArgs, apply_to_spec, merge};
+use crate::overrides::{OverrideArgs, apply_to_spec, lay_over};
 use crate::presets;
 
 /// A checked job and what messages call it.
@@ -67,7 +67,7 @@ pub fn read_all(files: &[PathBuf], changes: &OverrideArgs) -> Result<Vec<Job>, E
     if let Some(last) = jobs.last_mut()
         && !changes.set.is_empty()
     {
-        last.spec = apply_to_spec(&last.spec, &changes.set)?;
+        last.spec = apply_to_spec(&last.spec, &changes.set).map_err(|error| refused(&last.source, &error))?;
         check(&last.source, &last.spec)?;
     }
     Ok(jobs)
@@ -104,18 +104,23 @@ fn over_preset(preset: &str, path: &Path) -> Result<v1::JobSpec, ExitError> {
     let name = path.display().to_string();
     let text = text_of(path)?;
     // Read as a job by itself first: only that knows the line of a setting that does not exist.
-    toml::from_str::<v1::JobSpec>(&text).map_err(|error| refused(&name, &error))?;
-    let over: Table = toml::from_str(&text).map_err(|error| refused(&name, &error))?;
+    toml::from_str::<v1::JobSpec>(&text).map_err(|error| refused(&name, &JobFileError::from(error)))?;
+    let over: Table = toml::from_str(&text).map_err(|error| refused(&name, &JobFileError::from(error)))?;
     let mut table = Table::try_from(presets::job(preset)?).map_err(|error| refused(preset, &error))?;
-    merge(&mut table, &over);
-    let spec = v1::JobSpec::deserialize(table).map_err(|error| refused(&name, &error))?;
+    lay_over(&mut table, &over).map_err(|error| refused(&name, &error))?;
+    let spec = v1::JobSpec::deserialize(table).map_err(|error| refused(&name, &in_plain_words(error.message())))?;
     check(&name, &spec)?;
     Ok(spec)
 }
 
 fn text_of(path: &Path) -> Result<String, ExitError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| ExitError::configuration(format!("job file {}: {error}", path.display())))
+    std::fs::read_to_string(path).map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::InvalidData => "it is no text in UTF-8".to_owned(),
+            _ => error.to_string(),
+        };
+        ExitError::configuration(format!("job file {}: {reason}", path.display()))
+    })
 }
 
 fn check(name: &str, spec: &v1::JobSpec) -> Result<(), ExitError> {

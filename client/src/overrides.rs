@@ -1,6 +1,7 @@
 //! `--preset` and `--set`, which change a job before it is checked. The layers are preset, job file and `--set`; a
 //! later layer replaces single settings of the earlier ones, and lists as a whole.
 
+use anytime_proto::settings::in_plain_words;
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use clap::Args;
@@ -104,10 +105,56 @@ pub fn apply_to_spec(spec: &v1::JobSpec, settings: &[String]) -> Result<v1::JobS
 /// # Errors
 /// [`ExitError`] with the configuration code.
 pub fn apply_table(spec: &v1::JobSpec, over: &Table) -> Result<v1::JobSpec, ExitError> {
-    let failed = |error: &dyn std::fmt::Display| ExitError::configuration(error.to_string());
-    let mut table = Table::try_from(spec).map_err(|error| failed(&error))?;
-    merge(&mut table, over);
-    v1::JobSpec::deserialize(table).map_err(|error| failed(&error))
+    let mut table = Table::try_from(spec).map_err(|error| ExitError::configuration(error.to_string()))?;
+    lay_over(&mut table, over)?;
+    v1::JobSpec::deserialize(table).map_err(|error| ExitError::configuration(in_plain_words(error.message())))
+}
+
+/// [`merge`]s settings into those of a job that lies under them, unless they choose another objective than the one whose
+/// table the job has: the table would be left over.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code.
+pub fn lay_over(job: &mut Table, over: &Table) -> Result<(), ExitError> {
+    let (name, table) = objective_of(job);
+    let (new_name, new_table) = objective_of(over);
+    let problem = match (new_name.as_deref(), new_table.as_deref()) {
+        (Some(new), _) | (None, Some(new)) if table.as_deref().is_some_and(|table| table != new) => Some((
+            new,
+            format!(
+                "the job under it has [objective.{}], which is another objective's; start from a preset or a job file of \
+                 {new}, or from one without that table",
+                table.as_deref().unwrap_or_default()
+            ),
+        )),
+        (None, Some(new)) if name.as_deref().is_some_and(|name| name != new) => Some((
+            new,
+            format!(
+                "the job under it has objective.name {:?}; set objective.name to {new:?} as well",
+                name.as_deref().unwrap_or_default()
+            ),
+        )),
+        _ => None,
+    };
+    let Some((new, reason)) = problem else {
+        merge(job, over);
+        return Ok(());
+    };
+    let changed = match new_name {
+        Some(_) => format!("objective.name is {new:?}"),
+        None => format!("objective.{new} is written"),
+    };
+    Err(ExitError::configuration(format!("{changed}; {reason}")))
+}
+
+/// What a job says about its objective: the name, and whose table it has.
+fn objective_of(job: &Table) -> (Option<String>, Option<String>) {
+    let Some(Value::Table(section)) = job.get("objective") else {
+        return (None, None);
+    };
+    let name = section.get("name").and_then(Value::as_str).map(str::to_owned);
+    let table = section.iter().find(|(_, value)| value.is_table());
+    (name, table.map(|(name, _)| name.clone()))
 }
 
 fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
@@ -130,8 +177,24 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
 fn check_names(key: &str, table: &Table) -> Result<(), ExitError> {
     match v1::JobSpec::deserialize(table.clone()) {
         Ok(_) => Ok(()),
-        Err(error) => Err(bad(key, error.to_string().trim_end())),
+        Err(error) => Err(bad(key, &reason_within(key, &error))),
     }
+}
+
+/// What is wrong with a setting that was read as `key`; where that is a whole section, with the setting in it.
+fn reason_within(key: &str, error: &toml::de::Error) -> String {
+    let reason = in_plain_words(error.message());
+    match place_of(error) {
+        Some(place) if place.len() > key.len() && place.starts_with(key) => format!("{place}: {reason}"),
+        _ => reason,
+    }
+}
+
+/// The dotted name that a reader of values, which have no lines, says where it stopped.
+pub(crate) fn place_of(error: &toml::de::Error) -> Option<String> {
+    let text = error.to_string();
+    let is_place = |line: &str| Some(line.strip_prefix("in `")?.strip_suffix('`')?.to_owned());
+    text.lines().rev().find_map(is_place)
 }
 
 fn bad(key: &str, error: &str) -> ExitError {
@@ -142,6 +205,15 @@ fn parse_value(text: &str) -> Result<Value, String> {
     match toml::from_str::<Table>(&format!("value = {text}")) {
         Ok(mut table) if table.len() == 1 => table.remove("value").ok_or_else(|| format!("no value: {text}")),
         Err(error) if text.starts_with(['[', '{', '"', '\'']) => Err(error.message().to_owned()),
+        // Digits that are no number of TOML are too many; with zeros before them they are a text.
+        Err(_)
+            if text.starts_with(|first| ('1'..='9').contains(&first)) && text.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            Err(format!(
+                "it is {text}; a number must be up to {}, and a text in quotes",
+                i64::MAX
+            ))
+        }
         _ => Ok(Value::String(text.to_owned())),
     }
 }

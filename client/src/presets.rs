@@ -5,14 +5,14 @@
 //! methods, the method. Then the budgets: a method that knows one budget takes the base's largest, every method is
 //! evaluated at all of them, and `checkpoint.output` stays open, so that two methods never write over each other.
 
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{JobSettings, in_plain_words};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::overrides::merge;
+use crate::overrides::{lay_over, merge};
 use crate::tasks::{JobFiles, TaskName};
 
 macro_rules! embedded {
@@ -187,15 +187,14 @@ pub fn compose(base: &Base, method: &Method, for_all: &Table, for_method: &Table
     if let Some(Value::Table(checkpoint)) = job.get_mut("checkpoint") {
         checkpoint.remove("output");
     }
-    merge(&mut job, &method.job);
+    let label = format!("preset {}/{}", base.name, method.name);
+    let refuse = |error: &dyn std::fmt::Display| ExitError::configuration(format!("{label}: {error}"));
+    lay_over(&mut job, &method.job).map_err(|error| refuse(&error))?;
     choose_budgets(&mut job, method.budgets);
     let name = format!("{}-{}", base.name, method.name.replace('+', "-"));
     job.insert("name".to_owned(), Value::String(name));
-    merge(&mut job, for_method);
-
-    let label = format!("preset {}/{}", base.name, method.name);
-    let refuse = |error: &dyn std::fmt::Display| ExitError::configuration(format!("{label}: {error}"));
-    let spec = v1::JobSpec::deserialize(job).map_err(|error| refuse(&error))?;
+    lay_over(&mut job, for_method).map_err(|error| refuse(&error))?;
+    let spec = v1::JobSpec::deserialize(job).map_err(|error| refuse(&in_plain_words(error.message())))?;
     JobSettings::try_new(&spec).map_err(|error| refuse(&error))?;
     Ok(spec)
 }

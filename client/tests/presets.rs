@@ -285,6 +285,9 @@ async fn settings_are_changed_on_the_command_line_or_refused_by_name() {
             ("training.steps=many", "training.steps"),
             ("training.clip=3", "training.clip"),
             ("evaluation", "KEY=VALUE"),
+            ("rollout.budgets=[]", "rollout.budgets"),
+            ("objective.kimi=[]", "a table of settings"),
+            ("training=[3]", "a table of settings"),
         ] {
             let ended = anytime(&[command, &["--set", set]].concat()).await;
             assert_eq!(ended.code, 64, "{command:?} {set}: {}", ended.stderr);

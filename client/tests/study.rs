@@ -242,6 +242,25 @@ fn studies_that_cannot_work_are_refused_by_name() {
         (valid.to_owned() + "[set]\nevaluation.after = false", "evaluation.after"),
         (valid.to_owned() + "[warm_start]\ntraining.batch = 0", "training.batch"),
         (valid.to_owned() + "[data]\ntrains = 3", "trains"),
+        (valid.replace("\"ar-base\"", "3"), "the name of a method"),
+        (
+            valid.to_owned() + "[set]\nname = \"y\"",
+            "name is \"y\"; the study gives",
+        ),
+        (
+            valid.to_owned() + "[set]\ncheckpoint.output = \"y\"",
+            "checkpoint.output",
+        ),
+        (valid.to_owned() + "[set]\ntraining.seed = 3", "training.seed is 3"),
+        (
+            valid.to_owned() + "[warm_start]\ncheckpoint.output = \"y\"",
+            "checkpoint.output",
+        ),
+        (
+            valid.to_owned() + "[set]\nobjective.kimi.length_weight = 1",
+            "start from a preset",
+        ),
+        (valid.to_owned() + "[set]\nrollout.budgets = []", "rollout.budgets"),
         (valid.to_owned() + "lambda = 3", "lambda"),
     ] {
         let error = parse(&text).expect_err(&text);

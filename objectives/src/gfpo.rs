@@ -1,7 +1,7 @@
 //! Group Filtered Policy Optimization (arXiv 2508.09726, "Sample More to Think Less"): sample a large group, train on few.
 //! Of the G responses to a problem only the k best by a metric are kept: the shortest, or those with the most reward per
 //! token. Mean and standard deviation are taken over the kept ones S alone, and the others teach nothing:
-//! A_i = (r_i − mean over S)/(deviation over S) for i in S, A_i = 0 otherwise. With k ≥ G it is GRPO with a deviation.
+//! A_i = (r_i − mean over S)/(deviation over S) for i in S, A_i = 0 otherwise. With k = G it is GRPO with a deviation.
 //!
 //! The paper samples 8, 16 or 24 responses and keeps 8 or fewer. Equal ones are kept in the order of the group. The
 //! deviation is that of a sample (n − 1) plus 1e-6, as in verl, so that one kept response, or several of one reward, have

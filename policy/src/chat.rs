@@ -109,7 +109,7 @@ fn problem(text: &str) -> PolicyError {
 
 fn refuse(error: Error) -> PolicyError {
     PolicyError::ChatTemplate {
-        problem: format!("{error:#}"),
+        problem: error.to_string(),
     }
 }
 

@@ -190,7 +190,7 @@ impl Fields {
             Some("qwen2") => Ok(ModelType::Qwen2),
             Some("llama") => Ok(ModelType::Llama),
             Some("qwen3") => Ok(ModelType::Qwen3),
-            _ => Err(self.refuse("model_type", "qwen2, llama, qwen3")),
+            _ => Err(self.refuse("model_type", "qwen2, llama or qwen3")),
         }
     }
 
@@ -276,7 +276,7 @@ impl Fields {
                     original_max_position_embeddings: number("original_max_position_embeddings")?,
                 })
             }
-            _ => Err(self.refuse_value(&format!("{prefix}{key}"), kind, "default, linear, llama3")),
+            _ => Err(self.refuse_value(&format!("{prefix}{key}"), kind, "default, linear or llama3")),
         }
     }
 
@@ -321,7 +321,7 @@ impl Fields {
         match self.json.get(name) {
             None | Some(Value::Null) => Ok(otherwise),
             Some(Value::Bool(value)) => Ok(*value),
-            Some(_) => Err(self.refuse(name, "true, false")),
+            Some(_) => Err(self.refuse(name, "true or false")),
         }
     }
 

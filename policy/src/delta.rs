@@ -73,7 +73,7 @@ impl ElementWidth {
 #[derive(Debug, Error)]
 pub enum DeltaError {
     /// Base and new are not two versions of one block.
-    #[error("the base has {base} bytes, the new version {new}; allowed are equal lengths")]
+    #[error("the base has {base} bytes, the new version {new}; they must have equally many")]
     Lengths {
         /// Bytes of the base.
         base: usize,
@@ -81,7 +81,7 @@ pub enum DeltaError {
         new: usize,
     },
     /// More than a block, or a broken element.
-    #[error("a block has {bytes} bytes; allowed are multiples of {width} up to {most}")]
+    #[error("a block has {bytes} bytes; it must have a multiple of {width}, up to {most}")]
     Block {
         /// What it has.
         bytes: usize,

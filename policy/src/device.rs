@@ -33,7 +33,7 @@ pub fn choose(text: &str) -> Result<Device, PolicyError> {
         "cuda" => 0,
         _ => match text.strip_prefix("cuda:").map(str::parse::<usize>) {
             Some(Ok(index)) => index,
-            _ => return Err(refuse("allowed: auto, cpu, cuda, cuda:N".to_owned())),
+            _ => return Err(refuse("it must be auto, cpu, cuda or cuda:N".to_owned())),
         },
     };
     match cuda_devices() {
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(choose("cpu").unwrap(), Device::Cpu);
         for text in ["gpu", "cuda:", "cuda:x", "cuda:-1", ""] {
             let error = choose(text).unwrap_err().to_string();
-            assert!(error.contains("allowed: auto, cpu, cuda, cuda:N"), "{error}");
+            assert!(error.contains("it must be auto, cpu, cuda or cuda:N"), "{error}");
         }
     }
 

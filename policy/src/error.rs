@@ -30,7 +30,7 @@ pub enum PolicyError {
         source: serde_json::Error,
     },
     /// A field of config.json is missing or has a value that this crate does not support.
-    #[error("{}: {field} is {value}; allowed: {allowed}", path.display())]
+    #[error("{}: {field} is {value}; it must be {allowed}", path.display())]
     ConfigField {
         /// The file.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum PolicyError {
         field: String,
         /// The value found, as JSON, or `missing`.
         value: String,
-        /// What would have been accepted.
+        /// What would have been accepted; the sentence continues "it must be".
         allowed: String,
     },
     /// A tensor that the configuration calls for is not there.
@@ -72,7 +72,7 @@ pub enum PolicyError {
         expected: Vec<i64>,
     },
     /// A tensor's number type is not one that can be read, or differs from the other tensors'.
-    #[error("{origin}: tensor {name} is {found}; allowed: {allowed}")]
+    #[error("{origin}: tensor {name} is {found}; it must be {allowed}")]
     TensorKind {
         /// The file, or `weights` for tensors in memory.
         origin: String,
@@ -80,7 +80,7 @@ pub enum PolicyError {
         name: String,
         /// The type found.
         found: String,
-        /// What would have been accepted.
+        /// What would have been accepted; the sentence continues "it must be".
         allowed: String,
     },
     /// A safetensors file is damaged or cut short.

@@ -173,7 +173,7 @@ fn check(cache: &KvCache, rows: &[Extension<'_>]) {
             assert!(slot < count, "prefix slot {slot} of a cache of {count} slots");
             assert!(
                 (1..=capacity).contains(&length),
-                "a branch of {length} tokens of a prefix, allowed are 1 to {capacity}"
+                "a branch of {length} tokens of a prefix; it must have 1 to {capacity}"
             );
         }
     }

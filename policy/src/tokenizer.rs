@@ -144,14 +144,16 @@ fn eos_ids(dir: &Path, settings: &Value, inner: &tokenizers::Tokenizer) -> Resul
             Some(ids) if !ids.is_empty() => return Ok(ids),
             _ => {
                 return Err(refuse(format!(
-                    "{name}: eos_token_id is {field}; allowed: a token id or a list of them"
+                    "{name}: eos_token_id is {field}; it must be a token id or a list of them"
                 )));
             }
         }
     }
     let Some(token) = special_token(settings, "eos_token") else {
         let places = "eos_token_id in generation_config.json and config.json, eos_token in tokenizer_config.json";
-        return Err(refuse(format!("no end-of-sequence token; looked for {places}")));
+        return Err(refuse(format!(
+            "no end-of-sequence token is named; one of these must name it: {places}"
+        )));
     };
     match inner.token_to_id(&token) {
         Some(id) => Ok(vec![id]),

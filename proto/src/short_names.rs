@@ -59,7 +59,10 @@ pub(crate) fn deserialize<'de, E: ShortName, D: Deserializer<'de>>(deserializer:
     };
     match E::from_short_name(&name) {
         Some(variant) => Ok(Some(variant.into())),
-        None => Err(D::Error::custom(format!("`{name}` is not one of: {}", E::allowed()))),
+        None => Err(D::Error::custom(format!(
+            "it is {name:?}; it must be one of {}",
+            E::allowed()
+        ))),
     }
 }
 

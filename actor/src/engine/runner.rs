@@ -107,7 +107,7 @@ impl EngineState {
         if length == 0 || length > longest {
             return Some((
                 AbandonReason::Engine,
-                format!("the prompt has {length} tokens, allowed are 1 to {longest}"),
+                format!("the prompt has {length} tokens; it must have 1 to {longest}"),
             ));
         }
         let markers = &request.plan.markers;

@@ -1,7 +1,7 @@
 //! `anytime advantages`: what an objective makes of the scores of one group, so that anyone can check it by hand.
 
 use anytime_objectives::{Analysis, InvalidScores, NotAnalysed, ScoreTable, objective};
-use anytime_proto::settings::ObjectiveSettings;
+use anytime_proto::settings::{ObjectiveSettings, in_plain_words};
 use anytime_proto::{ShortName as _, v1};
 use anytime_service::exit::ExitError;
 use serde::Deserialize as _;
@@ -27,7 +27,7 @@ fn analyse(arguments: &AdvantagesArgs, text: &str) -> Result<Analysis, String> {
     let input = Input::parse(text).map_err(|error| format!("standard input: {error}"))?;
     let has_lengths = input.lengths.is_some();
     if has_lengths && arguments.budgets.is_empty() {
-        return Err("--budgets: missing; `lengths` are measured against them".to_owned());
+        return Err("--budgets is missing; `lengths` are measured against them".to_owned());
     }
     let budgets = budgets(arguments, &input)?;
     let table = ScoreTable::try_new(budgets, input.rewards, input.lengths, input.nodes).map_err(|error| {
@@ -48,7 +48,10 @@ fn analyse(arguments: &AdvantagesArgs, text: &str) -> Result<Analysis, String> {
 
 fn analyse_as(settings: &ObjectiveSettings, table: &ScoreTable) -> Result<Analysis, String> {
     objective(settings).analyse(table.clone()).map_err(|error| match error {
-        NotAnalysed::Lengths => format!("standard input: lengths: missing; objective {}: {error}", settings.name),
+        NotAnalysed::Lengths => format!(
+            "standard input: lengths is missing; --objective {}: {error}",
+            settings.name
+        ),
         NotAnalysed::MoreThanScores => format!("--objective {}: {error}", settings.name),
     })
 }
@@ -65,7 +68,7 @@ fn check_budgets_do_not_count(
     if analyse_as(&settings, &other)? == *analysis {
         return Ok(());
     }
-    Err("--budgets: missing; the prior `linear` and the mix `budget` are in proportion to them".to_owned())
+    Err("--budgets is missing; the prior `linear` and the mix `budget` are in proportion to them".to_owned())
 }
 
 /// The budgets that were given, or, where nothing depends on them, evenly spaced ones.
@@ -92,10 +95,17 @@ fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSett
         own.insert(setting.to_owned(), value);
     }
     for setting in &arguments.set {
-        overrides::merge(
-            &mut own,
-            &overrides::parse_loose(setting).map_err(|error| error.message)?,
-        );
+        let given = overrides::parse_loose(setting).map_err(|error| error.message)?;
+        if let Some(twice) = given
+            .keys()
+            .find(|name| own_settings(arguments).any(|(option, _)| option == *name))
+        {
+            let option = twice.replace('_', "-");
+            return Err(format!(
+                "--set {setting}: --{option} gives the same setting; one of them must go"
+            ));
+        }
+        overrides::merge(&mut own, &given);
     }
     let mut section = Table::new();
     section.insert("name".to_owned(), name.as_str().into());
@@ -113,8 +123,13 @@ fn settings(arguments: &AdvantagesArgs, budgets: &[u32]) -> Result<ObjectiveSett
     if !own.is_empty() {
         section.insert(name.clone(), own.into());
     }
-    let spec = v1::ObjectiveSpec::deserialize(section)
-        .map_err(|error| format!("--objective {name}: {}", error.to_string().trim_end()))?;
+    let spec = v1::ObjectiveSpec::deserialize(section).map_err(|error| {
+        let reason = in_plain_words(error.message());
+        match overrides::place_of(&error) {
+            Some(place) if place.contains('.') => format!("objective.{place}: {reason}"),
+            _ => format!("--objective {name}: {reason}"),
+        }
+    })?;
     ObjectiveSettings::try_new(&spec, budgets).map_err(|error| error.to_string())
 }
 
@@ -157,18 +172,18 @@ struct Input {
 
 impl Input {
     fn parse(text: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
         let Value::Object(fields) = &value else {
-            return Err("is no JSON object with `rewards`".to_owned());
+            return Err("it is no JSON object with `rewards`".to_owned());
         };
         let known = ["rewards", "lengths", "nodes"];
         if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(format!(
-                "has a field `{name}`, which is unknown; the fields are {}",
+                "it has a field `{name}`, which is unknown; the fields are {}",
                 known.join(", ")
             ));
         }
-        let rewards = fields.get("rewards").ok_or("has no field `rewards`")?;
+        let rewards = fields.get("rewards").ok_or("it has no field `rewards`")?;
         let invalid = |error: InvalidScores| error.to_string();
         let input = Self {
             rewards: list("rewards", rewards, &|place, trace| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{JobSettings, with_its_place};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::Deserialize;
@@ -48,7 +48,10 @@ struct StudyFile {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "it must be the name of a method, or a table of name, preset and, where it changes settings, set"
+)]
 enum MethodEntry {
     Name(String),
     Changed(ChangedMethod),
@@ -117,7 +120,7 @@ impl Study {
         let refuse = |error: &dyn std::fmt::Display| {
             ExitError::configuration(format!("study {name}: {}", error.to_string().trim_end()))
         };
-        let file: StudyFile = toml::from_str(text).map_err(|error| refuse(&error))?;
+        let file: StudyFile = toml::from_str(text).map_err(|error| refuse(&with_its_place(&error)))?;
         let study = Self::from_file(file).map_err(|error| refuse(&error))?;
         for seed in &study.seeds {
             for method in &study.methods {
@@ -161,6 +164,12 @@ impl Study {
                 sft: file.data.sft.unwrap_or(defaults.sft),
             }
         });
+        let set = overrides::from_dotted(&file.set)?;
+        let warm_start = overrides::from_dotted(&file.warm_start)?;
+        for settings in methods.iter().map(|method| &method.set).chain([&set]) {
+            refuse_settings(settings, &OF_THE_STUDY)?;
+        }
+        refuse_settings(&warm_start, &["checkpoint.output"])?;
         Ok(Self {
             title: file.title,
             base,
@@ -168,8 +177,8 @@ impl Study {
             seeds: file.seeds,
             comparisons,
             sizes,
-            set: overrides::from_dotted(&file.set)?,
-            warm_start: overrides::from_dotted(&file.warm_start)?,
+            set,
+            warm_start,
         })
     }
 
@@ -219,6 +228,30 @@ impl Study {
         JobSettings::try_new(&spec).map_err(ExitError::configuration)?;
         Ok(Some(spec))
     }
+}
+
+/// What a study gives each of its runs itself: a value of somebody else would be replaced without a word.
+const OF_THE_STUDY: [&str; 6] = [
+    "name",
+    "checkpoint.output",
+    "model.seed",
+    "data.shuffle_seed",
+    "rollout.seed",
+    "training.seed",
+];
+
+fn refuse_settings(settings: &Table, paths: &[&str]) -> Result<(), ExitError> {
+    for path in paths {
+        let found = match path.split_once('.') {
+            Some((section, name)) => settings.get(section).and_then(|section| section.get(name)),
+            None => settings.get(*path),
+        };
+        if let Some(value) = found {
+            let reason = "the study gives every run its own (seeds follow `seeds`), so leave it out";
+            return Err(ExitError::configuration(format!("{path} is {value}; {reason}")));
+        }
+    }
+    Ok(())
 }
 
 /// The directory of a seed, relative to the study's.

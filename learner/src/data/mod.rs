@@ -6,6 +6,8 @@
 mod parquet;
 mod problem;
 mod read;
+#[cfg(test)]
+pub(crate) mod refusals_page;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -73,7 +73,7 @@ fn read_verl(row: &Value, messages: &[Value]) -> Result<ReadProblem, String> {
             role => {
                 let role = role.unwrap_or("none");
                 return Err(format!(
-                    "a message in \"prompt\" has the role {role} (user and system are allowed)"
+                    "a message in \"prompt\" has the role {role}; it must be user or system"
                 ));
             }
         }

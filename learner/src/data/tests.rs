@@ -14,6 +14,7 @@ use anytime_proto::settings::InvalidSetting;
 
 use super::problem::ProblemRow;
 use super::read::{read_completions, read_problems};
+use super::refusals_page::{assert_section, entry};
 
 fn problems_of(text: &str) -> Result<Vec<ProblemRow>, InvalidSetting> {
     let file = tempfile::NamedTempFile::new().expect("temporary file");
@@ -304,7 +305,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("torn.parquet", "PAR1", "a Parquet file that is cut short"),
 ];
 
-const FILES_HEAD: &str = "\n## Files\n\nWhat is wrong with a file that `data.path` names, and what is said. Written by\n\n    \
+const FILES_HEAD: &str = "## Files\n\nWhat is wrong with a file that `data.path` names, and what is said. Written by\n\n    \
                           UPDATE=1 cargo test -p anytime-learner refusals\n";
 
 #[test]
@@ -316,7 +317,7 @@ fn the_page_of_refusals_has_those_of_data_files() {
         std::fs::write(&path, content).expect("written");
         let error = read_problems("data.path", &path).expect_err(name).to_string();
         let said = error.replace(&format!("{}/", directory.path().display()), "data/");
-        text.push_str(&format!("\n- {wrong}\n\n      {said}\n"));
+        text.push_str(&entry(wrong, &said));
     }
     let rows = directory.path().join("completions.jsonl");
     std::fs::write(&rows, "{\"prompt\": \"1+2=\"}").expect("written");
@@ -324,20 +325,6 @@ fn the_page_of_refusals_has_those_of_data_files() {
         .expect_err("no completion")
         .to_string();
     let said = error.replace(&format!("{}/", directory.path().display()), "data/");
-    text.push_str(&format!("\n- sft: a row without completion\n\n      {said}\n"));
-
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/refusals.md");
-    let current = std::fs::read_to_string(&page).unwrap_or_default();
-    let kept = current
-        .find("\n## Files")
-        .map_or(current.as_str(), |end| &current[..end]);
-    let expected = format!("{kept}{text}");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&page, expected).expect("writable");
-        return;
-    }
-    assert!(
-        current == expected,
-        "docs/refusals.md lags behind: UPDATE=1 cargo test -p anytime-learner refusals"
-    );
+    text.push_str(&entry("sft: a row without completion", &said));
+    assert_section("## Files", "## Command line", &text);
 }

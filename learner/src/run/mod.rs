@@ -11,6 +11,8 @@ mod order;
 mod plan;
 mod prepare;
 mod reference;
+#[cfg(test)]
+mod refusals;
 mod sft;
 mod start;
 mod train;

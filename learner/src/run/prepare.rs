@@ -109,18 +109,20 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, 
     if !settings.model.initialise {
         anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
     }
-    if tokenizer.eos_ids().is_empty() {
-        return Err(refuse(
-            &"neither generation_config.json, config.json nor tokenizer_config.json names an eos token",
-        ));
-    }
     if tokenizer.vocabulary_size() as i64 > config.vocab_size {
         let sizes = format!(
-            "the tokenizer has {} ids, the embedding {}",
+            "the tokenizer has {} ids, the embedding {} (vocab_size in config.json), which must have as many or more",
             tokenizer.vocabulary_size(),
             config.vocab_size
         );
         return Err(refuse(&sizes));
+    }
+    let is_beyond = |id: &&u32| i64::from(**id) >= config.vocab_size;
+    if let Some(id) = tokenizer.eos_ids().iter().find(is_beyond) {
+        return Err(refuse(&format!(
+            "eos_token_id is {id}; it must be below vocab_size in config.json, which is {}",
+            config.vocab_size
+        )));
     }
     Ok((config, tokenizer))
 }
@@ -129,11 +131,12 @@ fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let refuse =
-        |what: &str| InvalidSetting::new(field, text, format!("the model's vocabulary cannot hold it: {what}"));
-    let ids = tokenizer.encode(text).map_err(|error| refuse(&error.to_string()))?;
+    let refuse = |what: &str| InvalidSetting::new(field, text, format!("it must be a text that {what}"));
+    let ids = tokenizer
+        .encode(text)
+        .map_err(|error| refuse(&format!("the model's vocabulary can spell ({error})")))?;
     if ids.is_empty() {
-        Err(refuse("it tokenises to nothing"))
+        Err(refuse("has tokens, and the model's tokenizer makes none of this one"))
     } else {
         Ok(ids)
     }
@@ -172,7 +175,7 @@ impl Prompts<'_> {
     fn prompt_ids(&self, field: &str, problem: &str) -> Result<Vec<u32>, InvalidSetting> {
         let data = &self.settings.data;
         let refuse = |error: &dyn std::fmt::Display| {
-            let reason = format!("the tokenizer or its chat template does not take {problem:?}: {error}");
+            let reason = format!("the model's tokenizer cannot spell the prompt {problem:?} ({error}); leave it out");
             InvalidSetting::because(field, reason)
         };
         let user = with_instruction(problem, &data.instruction);
@@ -188,7 +191,13 @@ impl Prompts<'_> {
             None => self.tokenizer.has_chat_template(),
         };
         let text = if use_template {
-            self.tokenizer.render_chat(&user).map_err(|error| refuse(&error))?
+            self.tokenizer.render_chat(&user).map_err(|error| {
+                let reason = format!(
+                    "the model's template fails on the prompt {problem:?} ({error}); correct the template, or set this \
+                     to false"
+                );
+                InvalidSetting::because("data.chat_template", reason)
+            })?
         } else {
             user
         };
@@ -208,10 +217,12 @@ impl Prompts<'_> {
     ) -> Result<(Vec<v1::Problem>, Vec<ProblemRow>), InvalidSetting> {
         let most = self.settings.data.max_prompt_tokens as usize;
         let total = rows.len();
+        let mut shortest = usize::MAX;
         let mut problems = Vec::new();
         let mut kept = Vec::new();
         for row in rows {
             let prompt_ids = self.prompt_ids(field, &row.problem)?;
+            shortest = shortest.min(prompt_ids.len());
             if prompt_ids.len() <= most {
                 problems.push(v1::Problem {
                     id: row.id.clone(),
@@ -223,7 +234,7 @@ impl Prompts<'_> {
         }
         let left_out = total - problems.len();
         if problems.is_empty() {
-            let reason = format!("it must be large enough for some prompt of {field}");
+            let reason = format!("it must be {shortest} or more, the length of the shortest prompt in {field}");
             return Err(InvalidSetting::new("data.max_prompt_tokens", most, reason));
         }
         if left_out > 0 {
@@ -243,7 +254,10 @@ impl Prompts<'_> {
         for row in rows {
             let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
             let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
-                let reason = format!("the tokenizer does not take {:?}: {error}", row.completion);
+                let reason = format!(
+                    "the model's tokenizer cannot spell the completion {:?} ({error}); leave it out",
+                    row.completion
+                );
                 InvalidSetting::because("data.path", reason)
             })?;
             completion_ids.extend(self.tokenizer.eos_ids().first());

@@ -215,7 +215,7 @@ impl Shard {
                 origin: self.path.display().to_string(),
                 name: name.to_owned(),
                 found: format!("{other:?}"),
-                allowed: "F32, BF16, F16".to_owned(),
+                allowed: "F32, BF16 or F16".to_owned(),
             }),
         }
     }

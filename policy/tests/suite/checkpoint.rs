@@ -150,7 +150,7 @@ fn wrong_tensors_are_named() {
         weights.insert("model.norm.weight".to_owned(), norm);
     });
     assert!(
-        error.ends_with("tensor model.norm.weight is F64; allowed: F32, BF16, F16"),
+        error.ends_with("tensor model.norm.weight is F64; it must be F32, BF16 or F16"),
         "{error}"
     );
 }
@@ -184,7 +184,7 @@ fn decoders_check_what_they_are_given() {
     assert_eq!(refusal(&weights), format!("weights: tensor {name} is missing"));
     weights.insert(name.to_owned(), tensor.to_kind(Kind::Double));
     assert!(
-        refusal(&weights).contains("is Double on Cpu; allowed: Float on Cpu"),
+        refusal(&weights).contains("is Double on Cpu; it must be Float on Cpu"),
         "{}",
         refusal(&weights)
     );

@@ -61,63 +61,63 @@ fn refusals_name_field_value_and_what_is_allowed() {
     let cases = [
         (
             json!({"model_type": "gpt2"}),
-            r#"config.json: model_type is "gpt2"; allowed: qwen2, llama, qwen3"#,
+            r#"config.json: model_type is "gpt2"; it must be qwen2, llama or qwen3"#,
         ),
         (
             json!({"hidden_size": null}),
-            "config.json: hidden_size is null; allowed: a whole number above 0",
+            "config.json: hidden_size is null; it must be a whole number above 0",
         ),
         (
             json!({"vocab_size": -1}),
-            "config.json: vocab_size is -1; allowed: a whole number above 0",
+            "config.json: vocab_size is -1; it must be a whole number above 0",
         ),
         (
             json!({"num_key_value_heads": 3}),
-            "num_key_value_heads is 3; allowed: a divisor of num_attention_heads (4)",
+            "num_key_value_heads is 3; it must be a divisor of num_attention_heads (4)",
         ),
         (
             json!({"head_dim": 7}),
-            "config.json: head_dim is 7; allowed: an even number",
+            "config.json: head_dim is 7; it must be an even number",
         ),
         (
             json!({"hidden_act": "gelu"}),
-            r#"config.json: hidden_act is "gelu"; allowed: silu"#,
+            r#"config.json: hidden_act is "gelu"; it must be silu"#,
         ),
         (
             json!({"mlp_bias": true}),
-            "config.json: mlp_bias is true; allowed: false",
+            "config.json: mlp_bias is true; it must be false",
         ),
         (
             json!({"tie_word_embeddings": 1}),
-            "config.json: tie_word_embeddings is 1; allowed: true, false",
+            "config.json: tie_word_embeddings is 1; it must be true or false",
         ),
         (
             json!({"rms_norm_eps": 0}),
-            "config.json: rms_norm_eps is 0; allowed: a number above 0",
+            "config.json: rms_norm_eps is 0; it must be a number above 0",
         ),
         (
             json!({"quantization_config": {"bits": 4}}),
-            "config.json: quantization_config is {\"bits\":4}; allowed: absent",
+            "config.json: quantization_config is {\"bits\":4}; it must be absent",
         ),
         (
             json!({"model_type": "qwen2", "use_sliding_window": true}),
-            "config.json: use_sliding_window is true; allowed: false",
+            "config.json: use_sliding_window is true; it must be false",
         ),
         (
             json!({"layer_types": ["full_attention", "sliding_attention"]}),
-            "layer_types is [\"full_attention\",\"sliding_attention\"]; allowed: full_attention for every layer",
+            "layer_types is [\"full_attention\",\"sliding_attention\"]; it must be full_attention for every layer",
         ),
         (
             json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
-            r#"config.json: rope_scaling.rope_type is "yarn"; allowed: default, linear, llama3"#,
+            r#"config.json: rope_scaling.rope_type is "yarn"; it must be default, linear or llama3"#,
         ),
         (
             json!({"rope_scaling": {"type": "linear"}}),
-            "config.json: rope_scaling.factor is missing; allowed: a number above 0",
+            "config.json: rope_scaling.factor is missing; it must be a number above 0",
         ),
         (
             json!({"rope_scaling": 3}),
-            "config.json: rope_scaling is 3; allowed: an object or null",
+            "config.json: rope_scaling is 3; it must be an object or null",
         ),
     ];
     for (changes, expected) in cases {
@@ -127,7 +127,7 @@ fn refusals_name_field_value_and_what_is_allowed() {
     let error = ModelConfig::from_json("{}").unwrap_err().to_string();
     assert_eq!(
         error,
-        "config.json: model_type is missing; allowed: qwen2, llama, qwen3"
+        "config.json: model_type is missing; it must be qwen2, llama or qwen3"
     );
     assert!(matches!(ModelConfig::from_json("{"), Err(PolicyError::Json { .. })));
 }

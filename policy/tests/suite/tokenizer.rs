@@ -82,7 +82,7 @@ fn end_of_sequence_ids_by_precedence() {
             .map_err(|e| e.to_string())
     };
 
-    assert!(eos().unwrap_err().contains("no end-of-sequence token"));
+    assert!(eos().unwrap_err().contains("no end-of-sequence token is named"));
     write(dir, "tokenizer_config.json", &json!({"eos_token": "<nowhere>"}));
     assert!(
         eos()

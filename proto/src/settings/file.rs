@@ -2,14 +2,14 @@
 
 use thiserror::Error;
 
-use super::{InvalidSetting, JobSettings};
+use super::{InvalidSetting, JobSettings, in_plain_words};
 use crate::v1;
 
 /// Why a job file was refused.
 #[derive(Debug, Error)]
 pub enum JobFileError {
     /// It is no TOML, or holds a setting that does not exist or is of the wrong type; the message has line and name.
-    #[error("job file: {0}")]
+    #[error("job file: {}", with_its_place(.0))]
     Syntax(#[from] toml::de::Error),
     /// A setting cannot work.
     #[error(transparent)]
@@ -24,4 +24,13 @@ pub fn parse_job_file(text: &str) -> Result<v1::JobSpec, JobFileError> {
     let spec: v1::JobSpec = toml::from_str(text)?;
     JobSettings::try_new(&spec)?;
     Ok(spec)
+}
+
+/// The place in a TOML file, as its reader draws it, and what is wrong there in plain words.
+pub fn with_its_place(error: &toml::de::Error) -> String {
+    let drawn = error.to_string();
+    match drawn.trim_end().strip_suffix(error.message()) {
+        Some(place) => format!("{place}{}", in_plain_words(error.message())),
+        None => drawn,
+    }
 }

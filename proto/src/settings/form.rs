@@ -1,8 +1,13 @@
 //! The TOML form of the messages that hold a choice: `[objective.kimi]` is the table of one possibility. Generated from
 //! the descriptors; this file has what the generated code says to people.
 
-use serde::de::Error as _;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::short_names::Named;
 use crate::v1;
@@ -26,4 +31,44 @@ fn moved(setting: &str, owners: &[&str]) -> String {
         "objective.{setting} is now written as {setting} under {}",
         tables.join(" or ")
     )
+}
+
+/// A section of a job file. Derived readers would take a list as well, and its entries as settings in their order.
+struct FromTable<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromTable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyTable<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyTable<T> {
+            type Value = T;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a table of settings")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(OnlyTable(PhantomData)).map(Self)
+    }
+}
+
+/// Reads a section that may be missing.
+pub(crate) fn section_from_table<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let section = Option::<FromTable<T>>::deserialize(deserializer)?;
+    Ok(section.map(|section| section.0))
+}
+
+/// Reads budgets that are written: a specification cannot tell an empty list from one that is left out.
+pub(crate) fn budgets_from_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    let budgets = Vec::<u32>::deserialize(deserializer)?;
+    if budgets.is_empty() {
+        return Err(D::Error::custom(
+            "it is an empty list; it must hold a budget or more, or be left out for the default",
+        ));
+    }
+    Ok(budgets)
 }

@@ -12,6 +12,7 @@ mod filled;
 mod form;
 mod job;
 mod objective;
+mod plain;
 mod reference;
 #[cfg(test)]
 mod refusals;
@@ -25,8 +26,10 @@ mod tests;
 use crate::v1;
 
 pub use error::InvalidSetting;
-pub use file::{JobFileError, parse_job_file};
+pub use file::{JobFileError, parse_job_file, with_its_place};
+pub(crate) use form::{budgets_from_list, section_from_table};
 pub use objective::{ObjectiveSettings, spell_out_prior};
+pub use plain::in_plain_words;
 pub use reference::reference_text;
 pub use sections::{
     CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,

@@ -57,7 +57,20 @@ const CASES: &[(&str, &str, &str)] = &[
     ("", "", "[evaluation]\ntemperature = 200.0\n"),
     ("", "", "[evaluation]\ntop_p = 0.0\n"),
     ("", "", "[grading]\nunits = \"metric\"\n"),
+    ("[model]\npath = \"model\"", "model = [\"model\"]", ""),
+    ("[model]\npath = \"model\"", "model = 3", ""),
+    ("steps = 3", "steps = 3\nsteps = 4", ""),
+    ("steps = 3", "steps = -3", ""),
+    ("steps = 3", "steps = 9223372036854775808", ""),
+    ("steps = 3", "steps = 3\nseed = 18446744073709551615", ""),
+    ("steps = 3", "steps = 3\nbatch = 4294967296", ""),
+    ("steps = 3", "steps = 3\nlearning_rate = nan", ""),
+    ("", "", "[rollout]\nbudgets = []\n"),
+    ("", "", "[evaluation]\nbudgets = []\n"),
+    ("", "", "[rollout]\nbudgets = [8.5]\n"),
     ("", "", "[objective]\nname = \"ppo\"\n"),
+    ("", "", "[objective]\nkimi = []\n"),
+    ("", "", "[objective]\nprior = \"explicit\"\n"),
     (
         "",
         "",
@@ -96,6 +109,9 @@ const CASES: &[(&str, &str, &str)] = &[
     ("", "", "[objective.degrpo]\nthinking_cost = 2.5\n"),
     ("", "", "[objective.short_rl]\naccuracy_tolerance = 2.0\n"),
     ("", "", "[objective.kimi]\nlength_weight = -1.0\n"),
+    ("", "", "[objective.kimi]\nlength_weight = \"1\"\n"),
+    ("", "", "[objective.gfpo]\nkeep = 0\n"),
+    ("", "", "[objective.gfpo]\nkeep = 9\n"),
 ];
 
 const HEAD: &str = "\
@@ -144,5 +160,5 @@ fn entry(wrong: &str, job: &str) -> String {
 
 #[test]
 fn every_refusal_of_a_job_file_stands_on_its_page() {
-    super::tests::assert_written("docs/refusals.md", &page(), "\n## Files");
+    super::tests::assert_written("docs/refusals.md", &page(), "\n## Models");
 }

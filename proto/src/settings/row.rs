@@ -8,6 +8,9 @@ use crate::v1;
 
 pub(super) type Checked<T> = Result<T, InvalidSetting>;
 
+/// The largest whole number that TOML can hold, as which a job is printed and kept.
+const LARGEST: u64 = i64::MAX as u64;
+
 /// One setting.
 pub(super) struct Row {
     /// Its dotted name.
@@ -145,6 +148,13 @@ impl Row {
                 _ => Ok(()),
             };
         };
+        if let Some(number) = value.as_u64().filter(|number| *number > LARGEST) {
+            return Err(InvalidSetting::new(
+                self.path,
+                number,
+                format!("it must be 0 to {LARGEST}"),
+            ));
+        }
         match &self.check {
             Check::Any => Ok(()),
             Check::Whole(least, most) => {

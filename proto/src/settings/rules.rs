@@ -14,6 +14,9 @@ const SUMMARY_WIDTH: f64 = 128.0;
 /// Largest budget in tokens.
 pub(super) const MAX_TOKENS: u64 = 1 << 20;
 
+/// Largest number of traces, summaries, … of one problem: beyond it is a typing error.
+pub(super) const MAX_COUNT: u64 = 4096;
+
 /// How far a prior's sum may be from 1: what decimal fractions in a file leave.
 const PRIOR_TOLERANCE: f64 = 1e-6;
 
@@ -179,6 +182,21 @@ pub(super) fn even_traces(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
+/// A group keeps no more traces than it has. Where the size of groups is unknown, only the number itself is checked.
+pub(super) fn kept_traces(job: &Job, path: &str) -> Checked<()> {
+    let kept = job.whole(path);
+    if !(1..=MAX_COUNT).contains(&kept) {
+        return Err(InvalidSetting::new(path, kept, format!("it must be 1 to {MAX_COUNT}")));
+    }
+    let traces = job.whole("rollout.traces");
+    let is_training = job.choice::<v1::JobKind>("kind") == v1::JobKind::Train;
+    if is_training && kept > traces {
+        let reason = format!("it must be 1 to {traces} (rollout.traces), because a group has no more to keep");
+        return Err(InvalidSetting::new(path, kept, reason));
+    }
+    Ok(())
+}
+
 /// `setting` is the name of the prior; its weights are the setting with `_weights` behind it.
 fn check_prior_weights(setting: &str, prior: v1::Prior, weights: &[f64], budgets: usize) -> Checked<()> {
     let field = format!("{setting}_weights");
@@ -189,7 +207,8 @@ fn check_prior_weights(setting: &str, prior: v1::Prior, weights: &[f64], budgets
         let reason = format!("it counts only where {setting} is \"explicit\"");
         return Err(InvalidSetting::new(&field, weights, reason));
     }
-    let sum: f64 = weights.iter().sum();
+    // The sum of no weights is -0, which nobody wants to read.
+    let sum: f64 = weights.iter().sum::<f64>() + 0.0;
     let negative = weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0);
     if weights.len() != budgets || negative || (sum - 1.0).abs() > PRIOR_TOLERANCE {
         let reason = format!(

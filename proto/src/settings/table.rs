@@ -10,13 +10,10 @@ use super::row::{Check, Row, row};
 use super::rules;
 use crate::v1::JobKind::Evaluate;
 
-/// Largest number of traces, summaries, … of one problem: beyond it is a typing error.
-const MAX_COUNT: u64 = 4096;
-
 /// Largest batch.
 const MAX_BATCH: u64 = 1 << 20;
 
-const COUNT: Check = Check::Whole(1, MAX_COUNT);
+const COUNT: Check = Check::Whole(1, rules::MAX_COUNT);
 const TOKENS: Check = Check::Whole(1, rules::MAX_TOKENS);
 const POSITIVE: Check = Check::Number(|x| x > 0.0, "above 0");
 const NOT_NEGATIVE: Check = Check::Number(|x| x >= 0.0, "0 or more");
@@ -141,7 +138,7 @@ pub(super) const TABLE: &[Row] = &[
     row("objective.kimi.length_weight", Is(Number(1.0)), NOT_NEGATIVE),
     row("objective.kimi.leave_one_out", Is(Flag(false)), ANY),
     //
-    row("objective.gfpo.keep", Is(Whole(4)), COUNT),
+    row("objective.gfpo.keep", Is(Whole(4)), Check::Rule(rules::kept_traces)),
     row("objective.gfpo.metric", Is(Text("length")), ANY),
     //
     row(

@@ -1,0 +1,201 @@
+//! What the command line refuses before it contacts anybody, with the text: provoked here, and the last section of
+//! docs/refusals.md, which `UPDATE=1 cargo test -p anytime --test refusals` writes.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anytime_proto::v1::objective_spec::Settings;
+use support::{LIMIT, anytime, command, repository, train_job, write};
+use tokio::io::AsyncWriteExt as _;
+
+const HEADING: &str = "## Command line";
+
+const UPDATE: &str = "UPDATE=1 cargo test -p anytime --test refusals";
+
+/// Files beside `job.toml`, which is a job that works.
+const FILES: &[(&str, &str)] = &[
+    (
+        "named.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\"]\nseeds = [1]\n[set]\nname = \"mine\"\n",
+    ),
+    (
+        "seeded.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\"]\nseeds = [1]\n[set]\ntraining.seed = 3\n",
+    ),
+    (
+        "twice.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\", \"grpo\"]\nseeds = [1]\n",
+    ),
+    (
+        "mixed.toml",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"ar-linear\"]\nseeds = [1]\n[set.objective.kimi]\nlength_weight = 0.5\n",
+    ),
+    ("kimi.toml", "[objective.kimi]\nlength_weight = 0.5\n"),
+];
+
+/// The commands, each refused.
+const CASES: &[&[&str]] = &[
+    &["check", "nowhere.toml"],
+    &["check", "latin1.toml"],
+    &["check", "job.toml", "--set", "training.steps"],
+    &["check", "job.toml", "--set", "=3"],
+    &["check", "job.toml", "--set", "rollout.budgets=[6, 12"],
+    &["check", "job.toml", "--set", "rollout.budgets=[]"],
+    &["check", "job.toml", "--set", "rollout.budget=[6]"],
+    &["check", "job.toml", "--set", "training.steps=many"],
+    &["check", "job.toml", "--set", "training.seed=9223372036854775808"],
+    &["check", "job.toml", "--set", "training={steps=1.5}"],
+    &["check", "job.toml", "--set", "training=[3]"],
+    &["check", "job.toml", "--set", "objective.kimi=[]"],
+    &["check", "job.toml", "--set", "objective.length_weight=1"],
+    &["check", "job.toml", "--set", "objective.kimi.length_weight=-1"],
+    &[
+        "check",
+        "job.toml",
+        "--set",
+        "objective.kimi.length_weight=1",
+        "--set",
+        "objective.grpo.leave_one_out=true",
+    ],
+    &["check", "--preset", "demo"],
+    &["check", "--preset", "nowhere/grpo"],
+    &["check", "--preset", "demo/ppo"],
+    &["check", "--preset", "demo/ar-linear", "--set", "objective.name=grpo"],
+    &[
+        "check",
+        "--preset",
+        "demo/kimi",
+        "--set",
+        "objective.grpo.leave_one_out=true",
+    ],
+    &["check", "kimi.toml", "--preset", "demo/ar-linear"],
+    &["study", "named.toml"],
+    &["study", "seeded.toml"],
+    &["study", "twice.toml"],
+    &["study", "mixed.toml"],
+    &["advantages"],
+    &["advantages", "--prior", "0.3,0.8"],
+    &["advantages", "--prior", "uniform", "--objective", "ppo"],
+    &["advantages", "--prior", "uniform", "--objective", "adaptthink"],
+    &["advantages", "--prior", "uniform", "--objective", "gfpo"],
+    &["advantages", "--prior", "uniform", "--set", "keep=3"],
+    &[
+        "advantages",
+        "--prior",
+        "uniform",
+        "--objective",
+        "kimi",
+        "--set",
+        "length_weight=much",
+    ],
+    &[
+        "advantages",
+        "--prior",
+        "uniform",
+        "--leave-one-out",
+        "--set",
+        "leave_one_out=false",
+    ],
+    &["advantages", "--prior", "uniform", "--budgets", "12,6"],
+];
+
+const GROUP: &str = "{\"rewards\": [[[0], [1]], [[0], [0]]]}";
+
+/// What a command is told, with what it read from standard input.
+async fn refused(directory: &Path, arguments: &[&str]) -> String {
+    let mut child = command(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What is refused before its input is read closes the pipe.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(GROUP.as_bytes()).await.ok();
+    drop(stdin);
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    said.trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn the_page_of_refusals_has_those_of_the_command_line() {
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory.path().join("job.toml"), &train_job("x"));
+    std::fs::write(directory.path().join("latin1.toml"), b"name = \"\xfcbung\"\n").unwrap();
+    for (name, text) in FILES {
+        write(&directory.path().join(name), text);
+    }
+    let mut text = format!(
+        "{HEADING}\n\nWhat `anytime` refuses, and what it says. `job.toml` is a job that works, `kimi.toml` holds \
+         `[objective.kimi]` alone, `latin1.toml` is no UTF-8, the study files \
+         set a name, set a seed, name a method twice and set the table of another objective, and `advantages` reads the scores of two traces at two \
+         budgets. Written by\n\n    {UPDATE}\n"
+    );
+    for arguments in CASES {
+        let said = refused(directory.path(), arguments).await;
+        assert!(!said.contains('\n'), "{arguments:?}: a refusal is one sentence: {said}");
+        let quoted = |argument: &&str| match argument.contains(' ') {
+            true => format!("'{argument}'"),
+            false => (*argument).to_owned(),
+        };
+        let written: Vec<String> = arguments.iter().map(quoted).collect();
+        // A new objective changes nothing on this page.
+        let said = said.replace(&objectives(), "brpo, grpo, …");
+        text.push_str(&format!("\n- `anytime {}`\n\n      {said}\n", written.join(" ")));
+    }
+    let page = repository().join("docs/refusals.md");
+    let current = std::fs::read_to_string(&page).unwrap();
+    let start = current.find(&format!("\n{HEADING}\n")).unwrap_or(current.len());
+    let expected = format!("{}\n{text}", &current[..start]);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, expected).unwrap();
+        return;
+    }
+    assert!(current == expected, "docs/refusals.md lags behind: {UPDATE}");
+}
+
+/// `brpo, grpo or elastic`, of all objectives.
+fn objectives() -> String {
+    let (last, others) = Settings::NAMES.split_last().unwrap();
+    format!("{} or {last}", others.join(", "))
+}
+
+#[tokio::test]
+async fn presets_take_other_settings_of_their_own_objective() {
+    let directory = tempfile::tempdir().unwrap();
+    for set in [
+        "objective.name=brpo",
+        "objective.brpo.leave_one_out=true",
+        "objective.lambda=0.25",
+    ] {
+        let ended = anytime(&["check", "--preset", "demo/ar-linear", "--set", set]).await;
+        assert_eq!(ended.code, 0, "{set}: {}", ended.stderr);
+    }
+    // Without a table that would be left over, the objective may be another.
+    let file = directory.path().join("job.toml");
+    write(&file, &train_job("x"));
+    let ended = anytime(&[
+        "check",
+        file.to_str().unwrap(),
+        "--set",
+        "objective.kimi={length_weight=0.5}",
+        "--json",
+    ])
+    .await;
+    assert_eq!(
+        ended.json()[0]["spec"]["objective"]["kimi"]["length_weight"],
+        0.5,
+        "{}",
+        ended.stderr
+    );
+}
