@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::part::{WriteError, parent_of, part_path};
+use crate::part::{WriteError, lock_directory, parent_of, part_path};
 
 /// Makes renames within a directory durable.
 ///
@@ -26,6 +26,7 @@ pub fn replace_directory<E: From<WriteError>>(path: &Path, fill: impl FnOnce(&Pa
     let part = part_path(path)?;
     let refused = |source| WriteError::new(path, source);
     fs::create_dir_all(parent_of(path)).map_err(refused)?;
+    let _lock = lock_directory(parent_of(path)).map_err(refused)?;
     // Left there by a crash.
     remove(&part).map_err(refused)?;
     let make = || -> Result<(), E> {
@@ -145,6 +146,31 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(content(&path), "old");
+        assert_eq!(only_entry(root.path()), "tiny");
+    }
+
+    #[test]
+    fn two_writers_of_one_directory_do_not_mix() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("tiny");
+        let write = |content: &'static str| {
+            replace_directory(&path, |part| {
+                for name in ["one", "two", "three"] {
+                    fs::write(part.join(name), content).map_err(|source| WriteError::new(part, source))?;
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                Ok::<_, WriteError>(())
+            })
+        };
+        std::thread::scope(|scope| {
+            let writers = ["a", "b", "c"].map(|content| scope.spawn(move || write(content)));
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+        let content = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+        assert_eq!(content("one"), content("two"));
+        assert_eq!(content("one"), content("three"));
         assert_eq!(only_entry(root.path()), "tiny");
     }
 

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use crate::directory::sync_directory;
-use crate::part::{WriteError, parent_of, part_path};
+use crate::part::{WriteError, lock_directory, parent_of, part_path};
 
 /// Writes bytes to a file, which has the old content or all of the new one at every moment, and syncs it.
 ///
@@ -30,6 +30,7 @@ pub fn write_durably_with<E: From<WriteError>>(
 ) -> Result<(), E> {
     let part = part_path(path)?;
     let refused = |source| WriteError::new(path, source);
+    let _lock = lock_directory(parent_of(path)).map_err(refused)?;
     let write_part = || -> Result<(), E> {
         let mut writer = BufWriter::new(File::create(&part).map_err(refused)?);
         write(&mut writer)?;
@@ -96,6 +97,33 @@ mod tests {
         assert_eq!(error.path, path);
         assert!(path.is_dir());
         assert_eq!(names(directory.path()), ["taken"]);
+    }
+
+    #[test]
+    fn two_writers_of_one_file_do_not_mix() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        let write = |byte: u8| {
+            write_durably_with(&path, |writer| {
+                for _ in 0..20 {
+                    writer
+                        .write_all(&[byte; 1000])
+                        .and_then(|()| writer.flush())
+                        .map_err(|source| WriteError::new(&path, source))?;
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                Ok::<_, WriteError>(())
+            })
+        };
+        std::thread::scope(|scope| {
+            let writers = [b'a', b'b', b'c'].map(|byte| scope.spawn(move || write(byte)));
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+        let content = fs::read(&path).unwrap();
+        assert_eq!(content, vec![content[0]; 20_000]);
+        assert_eq!(names(directory.path()), ["state.json"]);
     }
 
     #[test]

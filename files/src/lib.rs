@@ -18,7 +18,7 @@
 //! A call that fails leaves the target as it was and removes what it wrote. A crash can leave one `.NAME.part` behind;
 //! the next write of the same target overwrites it. That is why the name is fixed, and why the crates that pick a
 //! random one (`tempfile`, `atomic-write-file`) are not used here: their leftovers are never found again, and those of
-//! a model's export have gigabytes. The price is that a target may have only one writer at a time.
+//! a model's export have gigabytes. A lock on the directory of the target makes writers wait for each other.
 #![forbid(unsafe_code)]
 
 mod directory;

@@ -1,6 +1,7 @@
 //! The name under which a target is written until it is complete, and the error of all writes.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -44,4 +45,13 @@ pub(crate) fn parent_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// Waits until no other thread or process writes in this directory, and keeps them out as long as the result lives. Two
+/// writers of one target would mix their bytes in one part. A file system without locks (NFS) has none to give: there a
+/// target may have one writer only.
+pub(crate) fn lock_directory(directory: &Path) -> io::Result<File> {
+    let opened = File::open(directory)?;
+    let _ = opened.lock();
+    Ok(opened)
 }

@@ -14,6 +14,10 @@ use super::stream::{Entry, GroupStream};
 /// Entries read at once. Groups may be of many megabytes.
 const ENTRIES_PER_CALL: usize = 8;
 
+/// Entries read at once after a read that failed. All entries of one read must arrive before the deadline of a command,
+/// and over a slow link that may be one group and no more.
+const ENTRIES_AFTER_FAILURE: usize = 1;
+
 /// The trainer's place in the queue of one job. An entry that [`front`](Self::front) gives stays in front until
 /// [`pop_front`](Self::pop_front), so that one that could not be dealt with is not lost.
 pub struct GroupReader {
@@ -22,6 +26,8 @@ pub struct GroupReader {
     opening: u64,
     /// The id of the newest entry that was read; none where the oldest entry comes next.
     last_id: Option<String>,
+    /// At most this many entries are read at once.
+    entries_per_call: usize,
     /// Entries that were read and have not been dealt with, oldest first.
     inbox: VecDeque<Entry>,
 }
@@ -33,6 +39,7 @@ impl GroupReader {
             opening: stream.openings(),
             stream,
             last_id: None,
+            entries_per_call: ENTRIES_PER_CALL,
             inbox: VecDeque::new(),
         }
     }
@@ -46,7 +53,7 @@ impl GroupReader {
     /// After the queue was opened again, entries come once more that came before and were not settled.
     ///
     /// # Errors
-    /// If Redis is unavailable, or the keys of the queue are gone.
+    /// If Redis is unavailable.
     pub async fn front(&mut self, wanted: usize) -> Result<Option<&Entry>, RedisUnavailable> {
         if self.inbox.is_empty() {
             // Asked before the read: where the queue is opened during the read, the next one starts over.
@@ -55,11 +62,14 @@ impl GroupReader {
                 self.opening = opening;
                 self.last_id = None;
             }
-            let count = wanted.clamp(1, ENTRIES_PER_CALL);
-            let entries = self.stream.entries_after(self.last_id.as_deref(), count).await?;
+            let count = wanted.clamp(1, self.entries_per_call);
+            let read = self.stream.entries_after(self.last_id.as_deref(), count).await;
+            let entries = read.inspect_err(|_| self.entries_per_call = ENTRIES_AFTER_FAILURE)?;
             // Only now that the entries are here: those of a lost answer are read again.
-            if let Some(newest) = entries.last() {
-                self.last_id = Some(newest.id.clone());
+            match entries.last() {
+                Some(newest) => self.last_id = Some(newest.id.clone()),
+                // Not sooner: the entries that were too many at once have all arrived one by one.
+                None => self.entries_per_call = ENTRIES_PER_CALL,
             }
             self.inbox.extend(entries);
         }

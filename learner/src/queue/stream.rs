@@ -18,13 +18,27 @@ use redis::{Script, Value};
 
 use super::redis::{RedisConnection, RedisUnavailable};
 
-/// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash.
+/// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash, without sequences
+/// whose entries somebody else has deleted. These are looked for one by one only where the numbers differ, because Redis
+/// cannot look for an entry without copying its group.
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
             redis.call('DEL', KEYS[1], KEYS[2])
             redis.call('HSET', KEYS[2], 'owner', ARGV[1])
+        end
+        local seen = redis.call('HGETALL', KEYS[2])
+        local queued = {}
+        for index = 1, #seen, 2 do
+            local id = seen[index + 1]
+            if seen[index] ~= 'owner' and string.find(id, '-', 1, true) then queued[seen[index]] = id end
+        end
+        local count = 0
+        for _ in pairs(queued) do count = count + 1 end
+        if count == redis.call('XLEN', KEYS[1]) then return seen end
+        for sequence, id in pairs(queued) do
+            if #redis.call('XRANGE', KEYS[1], id, id) == 0 then redis.call('HDEL', KEYS[2], sequence) end
         end
         return redis.call('HGETALL', KEYS[2])
         ",
@@ -242,10 +256,11 @@ impl GroupStream {
         Ok(())
     }
 
-    /// Up to `count` entries behind the one with this id, or from the oldest on. Nothing changes in Redis.
+    /// Up to `count` entries behind the one with this id, or from the oldest on. Nothing changes in Redis. Where the keys
+    /// are gone the list is empty.
     ///
     /// # Errors
-    /// If Redis is unavailable, or the keys of the job are gone, which an empty list would hide.
+    /// If Redis is unavailable.
     pub(super) async fn entries_after(
         &self,
         last_id: Option<&str>,
@@ -253,17 +268,16 @@ impl GroupStream {
     ) -> Result<Vec<Entry>, RedisUnavailable> {
         let start = last_id.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let read = async |mut connection| {
-            redis::pipe()
-                .atomic()
-                .hget(&self.seen_key, "owner")
-                .xrange_count(&self.groups_key, start, "+", count)
+            redis::cmd("XRANGE")
+                .arg(&self.groups_key)
+                .arg(start)
+                .arg("+")
+                .arg("COUNT")
+                .arg(count)
                 .query_async(&mut connection)
                 .await
         };
-        let (owner, entries): (Option<String>, StreamRangeReply) = self.redis.run(read).await?;
-        if owner.as_deref() != Some(&self.owner) {
-            return Err(self.keys_are_gone());
-        }
+        let entries: StreamRangeReply = self.redis.run(read).await?;
         Ok(entries.ids.into_iter().map(entry_of).collect())
     }
 
@@ -299,7 +313,17 @@ impl GroupStream {
 
     /// The error for a Redis that came back without its data. The monitor then opens the keys again.
     pub(crate) fn keys_are_gone(&self) -> RedisUnavailable {
-        let error = RedisUnavailable("the keys of the job are gone".to_owned());
+        self.has_lost("the keys of the job are gone")
+    }
+
+    /// The error for groups that should be in the queue and are not. The monitor then opens the keys again, which finds
+    /// out which groups these are.
+    pub(crate) fn entries_are_gone(&self) -> RedisUnavailable {
+        self.has_lost("groups of the queue are gone")
+    }
+
+    fn has_lost(&self, what: &str) -> RedisUnavailable {
+        let error = RedisUnavailable(what.to_owned());
         self.redis.mark_down(&error);
         error
     }

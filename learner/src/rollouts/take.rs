@@ -90,8 +90,11 @@ impl RolloutBroker {
             changed.as_mut().enable();
 
             self.check_training(job_id)?;
+            let (queued, _) = self.queue_figures(job_id);
             let outcome = match reader.front(count - groups.len()).await {
                 Ok(Some(entry)) => self.take_entry(job_id, &stream, entry).await,
+                // The stream holds every queued group behind the reader's place, unless somebody else has deleted it.
+                Ok(None) if queued > 0 => Err(stream.entries_are_gone()),
                 Ok(None) => {
                     tokio::select! {
                         () = &mut changed => {}

@@ -131,6 +131,43 @@ async fn a_redis_that_lost_its_data_costs_work_but_not_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn groups_that_somebody_deletes_are_leased_again() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let trainer = slow_trainer();
+    let runner = trainer.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| runner.run(context)).await;
+    let actors = ["a", "b"].map(|name| FakeActor::start(learner.address, name));
+    learner.submit("request", spec("demo")).await.unwrap();
+    let mut connection = redis.connection().await;
+    // Each script runs until it has deleted something.
+    let whole_stream = "local count = redis.call('XLEN', KEYS[1]) redis.call('DEL', KEYS[1]) return count";
+    let newest_entry = "local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] \
+                        return newest and redis.call('XDEL', KEYS[1], newest[1]) or 0";
+    for (step, script) in [
+        (4, whole_stream),
+        (10, newest_entry),
+        (16, whole_stream),
+        (22, newest_entry),
+    ] {
+        wait_for_step(&trainer, step).await;
+        let script = redis::Script::new(script);
+        eventually("something is deleted", async || {
+            let call = script.key("anytime:demo:groups");
+            call.invoke_async::<u64>(&mut connection.clone()).await.unwrap() > 0
+        })
+        .await;
+    }
+    let _: () = redis::cmd("DEL")
+        .arg("anytime:demo:seen")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    check(&trainer, &actors);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_actor_that_dies_with_its_leases_costs_only_their_time() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let trainer = slow_trainer();

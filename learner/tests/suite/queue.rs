@@ -204,9 +204,9 @@ async fn ids_that_step_back_hide_no_group() {
     let mut reader = GroupReader::new(stream.clone());
     assert_eq!(read_all(&mut reader).await, [0]);
 
-    // Redis loses its data although the connection holds. An empty answer would hide that.
+    // Redis loses its data although the connection holds. The keys are opened again.
     let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
-    assert!(reader.front(1).await.is_err());
+    assert_eq!(read_all(&mut reader).await, Vec::<u64>::new());
     stream.open().await.unwrap();
     assert_eq!(read_all(&mut reader).await, Vec::<u64>::new());
     stream.push(1, b"payload", 10, 0).await.unwrap();
@@ -220,6 +220,99 @@ async fn ids_that_step_back_hide_no_group() {
     stream.clone().open().await.unwrap();
     stream.push(3, b"payload", 10, 0).await.unwrap();
     assert_eq!(read_all(&mut reader).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn entries_that_somebody_deleted_are_not_surveyed() {
+    let server = RedisServer::start();
+    let stream = stream_of(&server, "1.5-a").await;
+    stream.open().await.unwrap();
+    for sequence in 0..4 {
+        stream.push(sequence, b"payload", 10, 0).await.unwrap();
+    }
+    stream.settle(&[3], Settlement::Trained).await.unwrap();
+    let mut connection = server.connection().await;
+    let id: String = connection.hget("anytime:job:seen", "1").await.unwrap();
+    let _: () = connection.xdel("anytime:job:groups", &[id]).await.unwrap();
+    let survey = stream.open().await.unwrap();
+    assert_eq!(survey.queued, BTreeSet::from([0, 2]));
+    assert_eq!(survey.trained, BTreeSet::from([3]));
+    assert_eq!(stream.push(1, b"again", 10, 0).await.unwrap(), PushOutcome::Accepted);
+
+    let _: () = connection.del("anytime:job:groups").await.unwrap();
+    let survey = stream.open().await.unwrap();
+    assert_eq!((survey.queued, survey.trained), (BTreeSet::new(), BTreeSet::from([3])));
+}
+
+#[tokio::test]
+async fn each_entry_is_read_once_and_by_one_command() {
+    const GROUPS: u64 = 200;
+    let server = RedisServer::start();
+    let stream = stream_of(&server, "one").await;
+    stream.open().await.unwrap();
+    let group = vec![7; 1 << 20];
+    for sequence in 0..GROUPS {
+        stream.push(sequence, &group, GROUPS, 0).await.unwrap();
+    }
+    let mut connection = server.connection().await;
+    let mut reader = GroupReader::new(stream.clone());
+    let sent_before = sent_bytes(&mut connection).await;
+    assert_eq!(read_all(&mut reader).await.len() as u64, GROUPS);
+    // All are taken and none is settled: looking again costs nothing.
+    for _ in 0..50 {
+        assert_eq!(reader.front(10).await.unwrap(), None);
+    }
+    let sent = sent_bytes(&mut connection).await - sent_before;
+    let content = GROUPS * group.len() as u64;
+    assert!(sent < content + content / 100, "{sent} bytes for {content}");
+    assert_eq!(commands(&mut connection, "xrange").await, GROUPS / 8 + 1 + 50);
+    assert_eq!(commands(&mut connection, "multi").await, 0);
+}
+
+#[tokio::test]
+async fn after_a_failure_entries_are_read_one_by_one_until_none_is_left() {
+    let server = RedisServer::start();
+    let stream = stream_of(&server, "one").await;
+    stream.open().await.unwrap();
+    let mut reader = GroupReader::new(stream.clone());
+    assert_eq!(reader.front(8).await.unwrap(), None);
+    let push = async |sequences: std::ops::Range<u64>| {
+        for sequence in sequences {
+            stream.push(sequence, b"payload", 100, 0).await.unwrap();
+        }
+    };
+    push(0..8).await;
+    let mut connection = server.connection().await;
+    let _: () = redis::cmd("CLIENT")
+        .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(reader.front(8).await.is_err());
+    let before = commands(&mut connection, "xrange").await;
+    assert_eq!(read_all(&mut reader).await, (0..8).collect::<Vec<u64>>());
+    assert_eq!(commands(&mut connection, "xrange").await, before + 8 + 1);
+    push(8..16).await;
+    assert_eq!(read_all(&mut reader).await, (8..16).collect::<Vec<u64>>());
+    assert_eq!(commands(&mut connection, "xrange").await, before + 8 + 1 + 1 + 1);
+}
+
+/// How often a command ran since the server started.
+async fn commands(connection: &mut redis::aio::MultiplexedConnection, name: &str) -> u64 {
+    let start = format!("cmdstat_{name}:calls=");
+    figure(connection, "commandstats", &start).await.unwrap_or(0)
+}
+
+/// What the server has sent so far.
+async fn sent_bytes(connection: &mut redis::aio::MultiplexedConnection) -> u64 {
+    let sent = figure(connection, "stats", "total_net_output_bytes:").await;
+    sent.unwrap()
+}
+
+async fn figure(connection: &mut redis::aio::MultiplexedConnection, section: &str, start: &str) -> Option<u64> {
+    let info: String = redis::cmd("INFO").arg(section).query_async(connection).await.unwrap();
+    let rest = info.lines().find_map(|line| line.strip_prefix(start))?;
+    rest.split(',').next()?.parse().ok()
 }
 
 #[tokio::test]
