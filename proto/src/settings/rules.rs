@@ -182,21 +182,6 @@ pub(super) fn even_traces(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
-/// A group keeps no more traces than it has. Where the size of groups is unknown, only the number itself is checked.
-pub(super) fn kept_traces(job: &Job, path: &str) -> Checked<()> {
-    let kept = job.whole(path);
-    if !(1..=MAX_COUNT).contains(&kept) {
-        return Err(InvalidSetting::new(path, kept, format!("it must be 1 to {MAX_COUNT}")));
-    }
-    let traces = job.whole("rollout.traces");
-    let is_training = job.choice::<v1::JobKind>("kind") == v1::JobKind::Train;
-    if is_training && kept > traces {
-        let reason = format!("it must be 1 to {traces} (rollout.traces), because a group has no more to keep");
-        return Err(InvalidSetting::new(path, kept, reason));
-    }
-    Ok(())
-}
-
 /// `setting` is the name of the prior; its weights are the setting with `_weights` behind it.
 fn check_prior_weights(setting: &str, prior: v1::Prior, weights: &[f64], budgets: usize) -> Checked<()> {
     let field = format!("{setting}_weights");

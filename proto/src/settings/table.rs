@@ -3,12 +3,14 @@
 //! own paper's, or where that has none its code's. A setting is added in the proto file, with a comment that says what
 //! it is, and here; deploy/jobs/reference.toml is written from both.
 
+use super::error::InvalidSetting;
+use super::job::Job;
 use super::row::Default::{Computed, Is, Open, Required};
 use super::row::Kinds::{All, AllBut, Only};
 use super::row::Literal::{Flag, List, Number, Text, Whole};
-use super::row::{Check, Row, row};
+use super::row::{Check, Checked, Row, row};
 use super::rules;
-use crate::v1::JobKind::Evaluate;
+use crate::v1::JobKind::{self, Evaluate, Train};
 
 /// Largest batch.
 const MAX_BATCH: u64 = 1 << 20;
@@ -138,7 +140,7 @@ pub(super) const TABLE: &[Row] = &[
     row("objective.kimi.length_weight", Is(Number(1.0)), NOT_NEGATIVE),
     row("objective.kimi.leave_one_out", Is(Flag(false)), ANY),
     //
-    row("objective.gfpo.keep", Is(Whole(4)), Check::Rule(rules::kept_traces)),
+    row("objective.gfpo.keep", Is(Whole(4)), Check::Rule(kept_traces)),
     row("objective.gfpo.metric", Is(Text("length")), ANY),
     //
     row(
@@ -233,3 +235,22 @@ pub(super) const TABLE: &[Row] = &[
 /// Objectives whose weights normalise by length themselves, and the `training.normaliser` under which their loss is
 /// their paper's.
 const NORMALISERS: &[(&str, f64)] = &[("degrpo", 1.0)];
+
+/// A group keeps no more traces than it has. Where the size of groups is unknown, only the number itself is checked.
+fn kept_traces(job: &Job, path: &str) -> Checked<()> {
+    let kept = job.whole(path);
+    if !(1..=rules::MAX_COUNT).contains(&kept) {
+        return Err(InvalidSetting::new(
+            path,
+            kept,
+            format!("it must be 1 to {}", rules::MAX_COUNT),
+        ));
+    }
+    let traces = job.whole("rollout.traces");
+    let is_training = job.choice::<JobKind>("kind") == Train;
+    if is_training && kept > traces {
+        let reason = format!("it must be 1 to {traces} (rollout.traces), because a group has no more to keep");
+        return Err(InvalidSetting::new(path, kept, reason));
+    }
+    Ok(())
+}
