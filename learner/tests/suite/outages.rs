@@ -139,7 +139,13 @@ async fn groups_that_somebody_deletes_are_leased_again() {
     let actors = ["a", "b"].map(|name| FakeActor::start(learner.address, name));
     learner.submit("request", spec("demo")).await.unwrap();
     let mut connection = redis.connection().await;
-    // Each script runs until it has deleted something.
+    wait_for_step(&trainer, 2).await;
+    let _: () = redis::cmd("DEL")
+        .arg("anytime:demo:seen")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    // Each script runs until it has deleted something. Here no push and no settlement notices anything.
     let whole_stream = "local count = redis.call('XLEN', KEYS[1]) redis.call('DEL', KEYS[1]) return count";
     let newest_entry = "local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] \
                         return newest and redis.call('XDEL', KEYS[1], newest[1]) or 0";
@@ -157,11 +163,6 @@ async fn groups_that_somebody_deletes_are_leased_again() {
         })
         .await;
     }
-    let _: () = redis::cmd("DEL")
-        .arg("anytime:demo:seen")
-        .query_async(&mut connection)
-        .await
-        .unwrap();
     learner.wait_for_state("demo", JobState::Succeeded).await;
     check(&trainer, &actors);
     learner.stop().await;
