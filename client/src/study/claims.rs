@@ -216,7 +216,7 @@ fn lowest_variance(summary: &Summary<'_>, number: usize) -> Vec<Claim> {
         };
         claims.push(Claim {
             text: format!("BRPO's baseline V leaves less variance than {name} in {}", method.name),
-            measure: "`Var[R − V] / Var[R]`, mean over segments".to_owned(),
+            measure: "Var[R − V]/Var[R], mean over segments".to_owned(),
             difference,
             p_holm: None,
             verdict: Verdict::of(&difference, None),
