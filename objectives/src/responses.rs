@@ -48,7 +48,7 @@ pub(crate) fn rewards(table: &ScoreTable, reward: impl Fn(usize, f64) -> f64) ->
 /// The baseline of each trace: the mean reward over the group, or over the other traces. A trace that is alone is
 /// compared with itself: there is nothing to learn from it.
 pub(crate) fn group_baselines(rewards: &Rewards, leave_one_out: bool) -> Vec<f64> {
-    let means: Vec<f64> = rewards.iter().map(|row| mean(row)).collect();
+    let means: Vec<f64> = rewards.iter().map(mean).collect();
     let count = means.len() as f64;
     let sum: f64 = means.iter().sum();
     let without_itself = leave_one_out && means.len() > 1;
@@ -78,7 +78,7 @@ pub(crate) fn analyse(
         let row = |value: f64| vec![value; segments];
         values.into_iter().map(row).collect()
     };
-    let means: Vec<f64> = rewards.iter().map(|row| mean(row)).collect();
+    let means: Vec<f64> = rewards.iter().map(mean).collect();
     let advantages = means.iter().zip(baselines).map(|(own, value)| (own - value) * scale);
     let advantages = along_trace(advantages.collect());
 

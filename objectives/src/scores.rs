@@ -186,7 +186,7 @@ impl ScoreTable {
     pub fn mean_per_budget(&self) -> Vec<Vec<f64>> {
         self.scores
             .iter()
-            .map(|columns| columns.iter().map(|scores| mean(scores)).collect())
+            .map(|columns| columns.iter().map(mean).collect())
             .collect()
     }
 

@@ -1,5 +1,7 @@
 //! Plain statistics (mean, variance, correlation) of scores, for objectives, training steps and study reports.
 
+use std::borrow::Borrow;
+
 /// A variance below this is rounding: scores are of the order of one.
 const NO_VARIANCE: f64 = 1e-24;
 
@@ -43,9 +45,11 @@ pub fn variance_ratio(values: &[f64], rewards: &[f64]) -> Option<f64> {
     Some(variance(&differences) / reward_variance)
 }
 
-/// The mean; 0 of nothing.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+/// The mean, summed in the order of the values; 0 of nothing. Takes a slice, or an iterator that knows its length.
+pub fn mean<V: Borrow<f64>>(values: impl IntoIterator<Item = V, IntoIter: ExactSizeIterator>) -> f64 {
+    let values = values.into_iter();
+    let count = values.len().max(1) as f64;
+    values.map(|value| *value.borrow()).sum::<f64>() / count
 }
 
 /// The variance over the population (divided by n); 0 of nothing.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use anytime_files::{sync_directory, write_durably_with};
 use anytime_objectives::ScoreTable;
+use anytime_objectives::statistics::mean;
 use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::generations::{DIRECTORY, KeptNode, KeptProblem, KeptSummary, KeptTrace, ProblemHead, step_file};
 use anytime_proto::{ShortName as _, v1};
 
-use super::mean::mean;
 use crate::data::ProblemRow;
 
 /// Turns tokens into the texts and answers that people read.

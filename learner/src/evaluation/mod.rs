@@ -1,9 +1,8 @@
 //! Accuracy at every budget: [`result`] makes the leases of an evaluation and its figures, [`bootstrap`] their
-//! confidence intervals and [`counts`] the shares that training steps report too; [`mean`] is the mean of figures.
-//! [`generations`] writes what was generated to a file for people.
+//! confidence intervals and [`counts`] the shares that training steps report too. [`generations`] writes what was
+//! generated to a file for people.
 
 pub mod bootstrap;
 pub mod counts;
 pub mod generations;
-pub mod mean;
 pub mod result;

@@ -1,11 +1,11 @@
 //! Accuracy at every budget: leases for every problem, and the figures of the groups that come back.
 
 use anytime_objectives::ScoreTable;
+use anytime_objectives::statistics::mean;
 use anytime_proto::v1;
 
 use super::bootstrap;
 use super::counts::TraceCounts;
-use super::mean::mean;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;

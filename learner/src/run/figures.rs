@@ -1,5 +1,6 @@
 //! Figures of the groups of a training step, about the policy and the baselines: for the step's event and for metrics.
 
+use anytime_objectives::statistics::mean;
 use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -7,7 +8,6 @@ use anytime_service::metric_names as names;
 use metrics::gauge;
 
 use crate::evaluation::counts::TraceCounts;
-use crate::evaluation::mean::mean;
 use crate::rollouts::group::QueuedGroup;
 
 /// Means and shares over the groups of a step, in the words of `StepMetrics`.

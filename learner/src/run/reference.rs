@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use anytime_objectives::ScoreTable;
+use anytime_objectives::statistics::mean;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tracing::info;
@@ -14,7 +15,6 @@ use tracing::info;
 use super::job::RunningJob;
 use super::plan::training_plan;
 use super::prepare::Prepared;
-use crate::evaluation::mean::mean;
 use crate::evaluation::result::evaluation_leases;
 use crate::jobs::context::ContextError;
 use crate::jobs::interrupt::Interrupted;
