@@ -219,12 +219,32 @@ pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
 /// # Errors
 /// If the disk refuses.
 pub fn save_cancellation(directory: &Path) -> anyhow::Result<()> {
-    Ok(write_durably(&directory.join(CANCELLED_FILE), "")?)
+    // An empty file is complete as soon as it exists. Written aside it would wait for an export in the same directory.
+    let path = directory.join(CANCELLED_FILE);
+    let create = || File::create(&path)?.sync_all();
+    create().with_context(|| format!("write {}", path.display()))?;
+    Ok(sync_directory(directory)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_cancellation_does_not_wait_for_an_export() {
+        let directory = tempfile::tempdir().expect("directory");
+        let export = File::open(directory.path()).expect("opened");
+        export.lock().expect("locked, as an export locks its parent");
+        let (sender, saved) = mpsc::channel();
+        let path = directory.path().to_owned();
+        std::thread::spawn(move || sender.send(save_cancellation(&path)));
+        let saved = saved.recv_timeout(Duration::from_secs(10));
+        saved.expect("it does not wait").expect("saved");
+        assert!(directory.path().join(CANCELLED_FILE).is_file());
+    }
 
     #[test]
     fn an_unfinished_job_of_another_format_does_not_go_on_and_an_ended_one_is_listed() {
