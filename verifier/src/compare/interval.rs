@@ -95,7 +95,10 @@ impl Comparison<'_> {
             Body::Chain(sides, _) => {
                 let side = sides.iter().find(|side| !is_constant(&side.expression))?;
                 let linear = super::normal_form(side, self.steps).ok()?.linear()?;
-                Some(linear.atom.to_string())
+                let name = linear.atom.to_string();
+                // Conditions in a list meet each other many times.
+                self.take_steps(name.len() as u64)?;
+                Some(name)
             }
             Body::Union(pieces) | Body::List(pieces) | Body::Intersection(pieces) => {
                 let mut variables = pieces.iter().filter_map(|piece| self.variable(&piece.body));
@@ -109,6 +112,13 @@ impl Comparison<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Takes steps off the budget; none if it is spent.
+    fn take_steps(&mut self, steps: u64) -> Option<()> {
+        let taken = self.steps.spend(steps);
+        self.exceeded |= taken.is_err();
+        taken.ok()
     }
 
     fn same_end(&mut self, left: &End, right: &End) -> bool {
@@ -360,6 +370,7 @@ impl Comparison<'_> {
 
     /// The order of two ends of intervals.
     fn order(&mut self, left: &Expression, right: &Expression) -> Option<Ordering> {
+        self.take_steps(4)?;
         match (infinity_sign(left), infinity_sign(right)) {
             (0, 0) => {}
             (left, right) => return Some(left.cmp(&right)),

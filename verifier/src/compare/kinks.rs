@@ -6,31 +6,44 @@ use std::collections::BTreeSet;
 use compact_str::CompactString;
 use dashu_base::BitTest as _;
 use dashu_int::UBig;
+use dashu_ratio::RBig;
 
-use super::relation::is_constant;
 use crate::expression::{Expression, Function};
+use crate::steps::{Steps, Stop};
+
+/// Larger numbers are not looked beyond: no precision shows anything else beside them.
+const MOST_BITS: usize = 1_024;
 
 /// The variables of functions that change beyond some point, and how far off that point may be.
 #[derive(Debug, Default)]
 pub(super) struct Kinks {
     variables: BTreeSet<CompactString>,
     /// Bits of the largest number beside them.
-    bits: usize,
+    largest: usize,
+    /// Bits of all numbers beside them in one function together: a kink of `|x/1000 - 1000|` is at their product.
+    together: usize,
 }
 
 impl Kinks {
     /// The kinks of an expression.
-    pub(super) fn add(&mut self, expression: &Expression) {
+    ///
+    /// # Errors
+    /// [`Stop::OutOfSteps`].
+    pub(super) fn add(&mut self, expression: &Expression, steps: &mut Steps) -> Result<(), Stop> {
         match expression {
-            Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => {}
-            Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(|part| self.add(part)),
+            Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => steps.spend(1),
+            Expression::Sum(parts) | Expression::Product(parts) => {
+                steps.spend(1)?;
+                parts.iter().try_for_each(|part| self.add(part, steps))
+            }
             Expression::Power(base, exponent) => {
                 let is_root = matches!(&**exponent, Expression::Number(exponent) if !exponent.is_int());
                 if is_root && !matches!(&**base, Expression::Symbol(_)) {
-                    self.add_argument(base);
+                    return self.add_function([&**base, &**exponent], steps);
                 }
-                self.add(base);
-                self.add(exponent);
+                steps.spend(1)?;
+                self.add(base, steps)?;
+                self.add(exponent, steps)
             }
             Expression::Call(function, parts) => {
                 let bends = matches!(
@@ -43,12 +56,11 @@ impl Kinks {
                         | Function::Arctan
                         | Function::Arccot
                 );
-                for part in parts {
-                    if bends {
-                        self.add_argument(part);
-                    }
-                    self.add(part);
+                if bends {
+                    return self.add_function(parts, steps);
                 }
+                steps.spend(1)?;
+                parts.iter().try_for_each(|part| self.add(part, steps))
             }
         }
     }
@@ -58,56 +70,204 @@ impl Kinks {
         self.variables.is_empty()
     }
 
-    /// Notes the variables and numbers in the argument of such a function.
-    fn add_argument(&mut self, expression: &Expression) {
-        match expression {
-            Expression::Number(value) => {
-                let bits = value.numerator().bit_len().max(value.denominator().bit_len());
-                self.bits = self.bits.max(bits);
+    /// Notes the variables and numbers in the arguments of such a function, those of functions in it among them.
+    fn add_function<'e>(
+        &mut self,
+        arguments: impl IntoIterator<Item = &'e Expression>,
+        steps: &mut Steps,
+    ) -> Result<(), Stop> {
+        let mut together = 0_usize;
+        for argument in arguments {
+            match self.add_argument(argument, steps)? {
+                Argument::Constant(bits) => {
+                    self.largest = self.largest.max(bits);
+                    together = together.saturating_add(bits);
+                }
+                Argument::Varies(bits) => together = together.saturating_add(bits),
             }
-            Expression::Constant(_) => {}
+        }
+        self.together = self.together.max(together);
+        Ok(())
+    }
+
+    fn add_argument(&mut self, expression: &Expression, steps: &mut Steps) -> Result<Argument, Stop> {
+        steps.spend(1)?;
+        match expression {
+            Expression::Number(value) => Ok(Argument::Constant(bits_of(value))),
+            Expression::Constant(_) => Ok(Argument::Constant(BITS_OF_CONSTANT)),
             Expression::Symbol(name) => {
                 self.variables.insert(name.clone());
+                Ok(Argument::Varies(0))
             }
             Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
-                parts.iter().for_each(|part| self.add_argument(part));
+                self.add_parts(parts, steps)
             }
             Expression::Power(base, exponent) => {
-                self.add_argument(base);
-                self.add_argument(exponent);
+                let argument = self.add_argument(base, steps)?;
+                if let (Argument::Constant(bits), Some(times)) = (argument, largest_value(exponent, steps)?) {
+                    return Ok(Argument::Constant(bits.saturating_mul(times)));
+                }
+                let exponent = self.add_argument(exponent, steps)?;
+                Ok(self.joined([argument, exponent]))
             }
         }
     }
 
-    /// The expression with these variables multiplied by a power of two, so that the same points lie beyond its kinks.
-    pub(super) fn magnified(&self, expression: &Expression) -> Expression {
-        let factor = Expression::Number((UBig::ONE << (self.bits + 6)).into());
-        mapped(expression, &|part| match part {
-            Expression::Symbol(name) if self.variables.contains(name) => {
-                Some(Expression::Product(vec![factor.clone(), part.clone()]))
-            }
-            _ => None,
-        })
+    fn add_parts(&mut self, parts: &[Expression], steps: &mut Steps) -> Result<Argument, Stop> {
+        let mut arguments = Vec::with_capacity(parts.len());
+        for part in parts {
+            arguments.push(self.add_argument(part, steps)?);
+        }
+        Ok(self.joined(arguments))
     }
+
+    /// The bits of some parts together. A constant beside a variable is as large as it gets.
+    fn joined(&mut self, parts: impl IntoIterator<Item = Argument> + Clone) -> Argument {
+        let is_constant = parts
+            .clone()
+            .into_iter()
+            .all(|part| matches!(part, Argument::Constant(_)));
+        let mut together = 0_usize;
+        for part in parts {
+            let (Argument::Constant(bits) | Argument::Varies(bits)) = part;
+            together = together.saturating_add(bits);
+            if !is_constant && matches!(part, Argument::Constant(_)) {
+                self.largest = self.largest.max(bits);
+            }
+        }
+        if is_constant {
+            Argument::Constant(together)
+        } else {
+            Argument::Varies(together)
+        }
+    }
+
+    /// The expressions with these variables multiplied by powers of two, so that the same points lie beyond the kinks:
+    /// beyond the largest number, and beyond the product of all.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfSteps`].
+    pub(super) fn magnified(&self, pair: [&Expression; 2], steps: &mut Steps) -> Result<Vec<[Expression; 2]>, Stop> {
+        let mut sizes = vec![self.largest.min(MOST_BITS)];
+        // A little more is beyond already.
+        if self.together > self.largest + MARGIN_BITS / 2 && self.together <= MOST_BITS {
+            sizes.push(self.together);
+        }
+        let mut magnified = Vec::with_capacity(sizes.len());
+        for bits in sizes {
+            let factor = Expression::Number((UBig::ONE << (bits + MARGIN_BITS)).into());
+            let [left, right] = pair;
+            magnified.push([
+                self.multiplied(left, &factor, steps)?,
+                self.multiplied(right, &factor, steps)?,
+            ]);
+        }
+        Ok(magnified)
+    }
+
+    fn multiplied(&self, expression: &Expression, factor: &Expression, steps: &mut Steps) -> Result<Expression, Stop> {
+        steps.spend(STEPS_PER_COPY)?;
+        match expression {
+            Expression::Symbol(name) if self.variables.contains(name) => {
+                Ok(Expression::Product(vec![factor.clone(), expression.clone()]))
+            }
+            _ => with_parts(expression, &mut |part| self.multiplied(part, factor, steps)),
+        }
+    }
+}
+
+/// How far beyond the largest number the points lie, in bits.
+const MARGIN_BITS: usize = 6;
+/// π, e and 1/180 of it are of this size at most.
+const BITS_OF_CONSTANT: usize = 6;
+/// Steps that a node of a copied tree costs.
+const STEPS_PER_COPY: u64 = 4;
+
+/// What stands in the argument of a function with a kink, and the bits of its numbers.
+#[derive(Clone, Copy, Debug)]
+enum Argument {
+    Constant(usize),
+    Varies(usize),
+}
+
+fn bits_of(value: &RBig) -> usize {
+    value.numerator().bit_len().max(value.denominator().bit_len())
+}
+
+/// A bound of a constant exponent, if it is a small one.
+fn largest_value(exponent: &Expression, steps: &mut Steps) -> Result<Option<usize>, Stop> {
+    steps.spend(1)?;
+    match exponent {
+        Expression::Number(value) => {
+            // Rounded up; what does not fit is too large for any use.
+            let whole = value.numerator() / dashu_int::IBig::from(value.denominator().clone());
+            let whole = i64::try_from(&whole).map_or(MOST_BITS, |whole| {
+                usize::try_from(whole.unsigned_abs()).unwrap_or(MOST_BITS)
+            });
+            Ok(Some(whole.saturating_add(1)))
+        }
+        Expression::Constant(_) => Ok(Some(4)),
+        Expression::Sum(parts) => largest_of_all(parts, usize::saturating_add, 0, steps),
+        Expression::Product(parts) => largest_of_all(parts, usize::saturating_mul, 1, steps),
+        Expression::Power(base, exponent) => {
+            let (base, exponent) = (largest_value(base, steps)?, largest_value(exponent, steps)?);
+            Ok(base.zip(exponent).map(|(base, exponent)| {
+                let exponent = u32::try_from(exponent).unwrap_or(u32::MAX);
+                base.saturating_pow(exponent)
+            }))
+        }
+        Expression::Symbol(_) | Expression::Call(..) => Ok(None),
+    }
+}
+
+fn largest_of_all(
+    parts: &[Expression],
+    join: fn(usize, usize) -> usize,
+    neutral: usize,
+    steps: &mut Steps,
+) -> Result<Option<usize>, Stop> {
+    let mut total = neutral;
+    for part in parts {
+        match largest_value(part, steps)? {
+            Some(value) => total = join(total, value),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(total))
 }
 
 /// The expression with functions of integers replaced by unknown ones, which are equal only where their arguments are.
 /// Points say little about functions that are constant between integers.
-pub(super) fn with_steps_unknown(expression: &Expression) -> Expression {
-    mapped(expression, &|part| match part {
-        Expression::Call(function, arguments) if arguments.iter().any(|argument| !is_constant(argument)) => {
-            let [argument] = arguments.as_slice() else {
-                return None;
-            };
-            let argument = with_steps_unknown(argument);
-            match function {
-                Function::Floor => Some(unknown_floor(argument, false)),
-                Function::Ceiling => Some(unknown_floor(argument, true).negated()),
-                _ => None,
-            }
+///
+/// # Errors
+/// [`Stop::OutOfSteps`].
+pub(super) fn with_steps_unknown(expression: &Expression, steps: &mut Steps) -> Result<Expression, Stop> {
+    without_steps(expression, steps).map(|(replaced, _)| replaced)
+}
+
+/// The replaced expression, and whether it is constant. Every part is visited once: a second visit in each of the
+/// levels of nested functions would double the work per level.
+fn without_steps(expression: &Expression, steps: &mut Steps) -> Result<(Expression, bool), Stop> {
+    steps.spend(STEPS_PER_COPY)?;
+    let mut is_constant = !matches!(
+        expression,
+        Expression::Symbol(_) | Expression::Call(Function::Named(_), _)
+    );
+    let replaced = with_parts(expression, &mut |part| {
+        let (replaced, is_constant_part) = without_steps(part, steps)?;
+        is_constant &= is_constant_part;
+        Ok(replaced)
+    })?;
+    let replaced = match replaced {
+        Expression::Call(Function::Floor, mut arguments) if !is_constant && arguments.len() == 1 => {
+            unknown_floor(arguments.remove(0), false)
         }
-        _ => None,
-    })
+        Expression::Call(Function::Ceiling, mut arguments) if !is_constant && arguments.len() == 1 => {
+            unknown_floor(arguments.remove(0), true).negated()
+        }
+        other => other,
+    };
+    Ok((replaced, is_constant))
 }
 
 /// `⌊x⌋`, or `⌊-x⌋`, with the integers among the terms of x taken out.
@@ -125,19 +285,18 @@ fn unknown_floor(argument: Expression, is_negated: bool) -> Expression {
     Expression::Sum(sum)
 }
 
-/// The expression with parts of it replaced, the outermost first.
-fn mapped(expression: &Expression, replace: &impl Fn(&Expression) -> Option<Expression>) -> Expression {
-    if let Some(replaced) = replace(expression) {
-        return replaced;
-    }
-    let all = |parts: &[Expression]| parts.iter().map(|part| mapped(part, replace)).collect();
-    match expression {
+/// The expression with each of its direct parts replaced.
+fn with_parts(
+    expression: &Expression,
+    replace: &mut impl FnMut(&Expression) -> Result<Expression, Stop>,
+) -> Result<Expression, Stop> {
+    Ok(match expression {
         Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => expression.clone(),
-        Expression::Sum(parts) => Expression::Sum(all(parts)),
-        Expression::Product(parts) => Expression::Product(all(parts)),
-        Expression::Call(function, parts) => Expression::Call(function.clone(), all(parts)),
-        Expression::Power(base, exponent) => {
-            Expression::Power(Box::new(mapped(base, replace)), Box::new(mapped(exponent, replace)))
+        Expression::Sum(parts) => Expression::Sum(parts.iter().map(replace).collect::<Result<_, _>>()?),
+        Expression::Product(parts) => Expression::Product(parts.iter().map(replace).collect::<Result<_, _>>()?),
+        Expression::Call(function, parts) => {
+            Expression::Call(function.clone(), parts.iter().map(replace).collect::<Result<_, _>>()?)
         }
-    }
+        Expression::Power(base, exponent) => Expression::Power(Box::new(replace(base)?), Box::new(replace(exponent)?)),
+    })
 }

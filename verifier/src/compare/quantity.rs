@@ -53,8 +53,7 @@ impl Comparison<'_> {
             Ok(Decision::Different) | Err(Stop::Undefined) => return false,
             Ok(Decision::Undecided) | Err(Stop::Unsupported | Stop::TooLarge | Stop::OutOfSteps) => {}
         }
-        let (left, right) = (kinks::with_steps_unknown(left), kinks::with_steps_unknown(right));
-        match self.evaluated_near_and_far(&left, &right) {
+        match self.evaluated_in_balls(left, right) {
             Ok(decision) => decision == Decision::Equal,
             Err(stop) => {
                 self.exceeded |= matches!(stop, Stop::TooLarge | Stop::OutOfSteps);
@@ -64,20 +63,27 @@ impl Comparison<'_> {
     }
 
     /// Decides by balls at points around zero and, if the functions have kinks, beyond these.
-    fn evaluated_near_and_far(&mut self, left: &Expression, right: &Expression) -> Result<Decision, Stop> {
+    fn evaluated_in_balls(&mut self, left: &Expression, right: &Expression) -> Result<Decision, Stop> {
+        let left = &kinks::with_steps_unknown(left, self.steps)?;
+        let right = &kinks::with_steps_unknown(right, self.steps)?;
         let near = ball::decide(left, right, self.steps)?;
-        let mut kinks = Kinks::default();
-        kinks.add(left);
-        kinks.add(right);
-        if near != Decision::Equal || kinks.is_empty() {
+        if near != Decision::Equal {
             return Ok(near);
         }
-        let (left, right) = (kinks.magnified(left), kinks.magnified(right));
-        Ok(match ball::decide(&left, &right, self.steps) {
-            Ok(Decision::Different) => Decision::Different,
-            Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
-            _ => near,
-        })
+        let mut kinks = Kinks::default();
+        kinks.add(left, self.steps)?;
+        kinks.add(right, self.steps)?;
+        if kinks.is_empty() {
+            return Ok(near);
+        }
+        for [left, right] in kinks.magnified([left, right], self.steps)? {
+            match ball::decide(&left, &right, self.steps) {
+                Ok(Decision::Different) => return Ok(Decision::Different),
+                Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
+                _ => {}
+            }
+        }
+        Ok(near)
     }
 
     /// Whether two expressions are equal.

@@ -21,7 +21,9 @@ pub(crate) fn evaluate(
     mut arguments: SmallVec<[Form; 1]>,
     steps: &mut Steps,
 ) -> Result<Form, Stop> {
-    steps.spend(40)?;
+    // A call is told from others by a digest of all that is in it, at every level of nested calls.
+    let weight = arguments.iter().map(Form::weight).fold(0, u32::saturating_add);
+    steps.spend(40 + u64::from(weight))?;
     if arguments.iter().any(Form::is_infinite) {
         return Err(Stop::Undefined);
     }

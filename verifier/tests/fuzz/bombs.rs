@@ -272,10 +272,25 @@ fn nested(random: &mut Random) -> String {
         ("(1,", ")"),
         ("a_{", "}"),
         ("\\lfloor ", "\\rfloor "),
+        ("\\ln(", ")"),
+        ("\\ln ", ""),
+        ("\\sin ", ""),
+        ("\\arctan ", ""),
+        ("\\sin^2(", ")"),
+        ("\\lvert ", "\\rvert "),
+        ("(", ")!"),
+        ("\\max(x,", ")"),
+        ("\\binom{x}{", "}"),
+        ("P(", ")"),
+        ("\\frac{d}{dx}", ""),
     ]);
     let most = SIZE / (open.len() + close.len());
     let deepest = *random.pick(&[8, 20, 70, most]);
     let depth = 1 + random.below(deepest);
+    // A variable inside, as a chain of functions of a constant has a value.
+    if random.once_in(2) {
+        return format!("{}x{}", open.repeat(depth), close.repeat(depth));
+    }
     format!(
         "{}{}{}",
         open.repeat(depth),

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
 mod bombs;
+mod chains;
 mod check;
 mod corpus;
 mod grammar;
