@@ -41,6 +41,8 @@ target="${CARGO_TARGET_DIR:-$root/target}"
 
 # Peers.
 
+# The checkout stays as it was.
+export PYTHONDONTWRITEBYTECODE=1
 venv="${PEERS_VENV:-$scratch/venv}"
 if [ -z "${PEERS_VENV:-}" ]; then
     say "installing transformers into a throw-away environment (about 5 GB)"
@@ -70,8 +72,6 @@ fi
 # Cases.
 
 export OMP_NUM_THREADS="$threads" MKL_NUM_THREADS="$threads" TOKENIZERS_PARALLELISM=false
-# The checkout stays as it was.
-export PYTHONDONTWRITEBYTECODE=1
 common=(--checkpoint "$checkpoint" --threads "$threads")
 
 # Appends what a command prints, or says that it failed and goes on.

@@ -12,6 +12,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod prometheus;
+pub mod refusal_texts;
 pub mod rooms;
 pub mod stack;
 pub mod wait;

@@ -46,7 +46,11 @@ pub fn check(root: &Path) -> Vec<String> {
     breaches
 }
 
-fn workspace_members(root: &Path) -> Vec<String> {
+/// The folders of the workspace's crates.
+///
+/// # Panics
+/// If the manifest cannot be read.
+pub fn workspace_members(root: &Path) -> Vec<String> {
     let manifest = manifest(&root.join("Cargo.toml"));
     let members = manifest["workspace"]["members"].as_array().expect("a list of members");
     let name = |member: &toml::Value| member.as_str().expect("a folder's name").to_owned();

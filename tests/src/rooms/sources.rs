@@ -129,7 +129,8 @@ fn attributes(item: &Item) -> &[syn::Attribute] {
     }
 }
 
-fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
+/// Whether only tests compile it.
+pub fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let argument = attribute.parse_args::<syn::Ident>();
         attribute.path().is_ident("cfg") && argument.is_ok_and(|argument| argument == "test")
