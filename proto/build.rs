@@ -13,7 +13,7 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 3] = ["StepMetrics", "SegmentStatistics", "EvaluationResult"];
+const REPORTED_MESSAGES: [&str; 4] = ["StepMetrics", "SegmentStatistics", "EvaluationResult", "Notice"];
 
 /// What the comment of a setting without a default says last: what happens where it is left out.
 const OPEN: &str = "Without it:";

@@ -39,6 +39,10 @@ pub enum Command {
     Watch(JobArgs),
     /// End a job; a running one after the step under way
     Cancel(JobArgs),
+    /// Let a failed or paused job go on from its newest checkpoint
+    Resume(ResumeArgs),
+    /// Write a recovery checkpoint of a job as a Hugging Face model directory
+    Export(ExportArgs),
     /// Measure the accuracy of a checkpoint at every budget
     Evaluate(Box<EvaluateArgs>),
     /// Write report.json and curves.svg of a job
@@ -102,6 +106,37 @@ pub struct SubmitArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub learner: LearnerArgs,
+}
+
+/// The arguments of `anytime resume`.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// Changes a setting that may change, such as `training.micro_batch_tokens=4096`; repeatable
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
+    /// Follow the job until it ends
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// The arguments of `anytime export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// The recovery checkpoint after this step [default: the newest good one]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Directory to write, as the learner sees it [default: exports/step-N in the job's directory]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<String>,
+    /// Read this directory of jobs without a learner, on this machine
+    #[arg(long, value_name = "DIR")]
+    pub runs_dir: Option<PathBuf>,
 }
 
 /// The arguments of `anytime evaluate`.

@@ -8,7 +8,7 @@ use anytime_proto::v1::job_event::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::follow::EventSink;
-use crate::job_view::{evaluation_line, event_json, step_line, total_steps};
+use crate::job_view::{evaluation_line, event_json, notice_line, state_line, step_line, total_steps};
 use crate::output::print_line;
 use crate::report::push_step;
 
@@ -126,7 +126,8 @@ impl EventSink for Display {
             Some(Event::Step(step)) => self.step(step),
             Some(Event::Evaluation(evaluation)) => self.line(&evaluation_line(evaluation)),
             Some(Event::EvaluationProgress(progress)) => self.progress(*progress),
-            Some(Event::State(state)) => self.line(&state_text(state)),
+            Some(Event::State(state)) => self.line(&state_line(state)),
+            Some(Event::Notice(notice)) => self.line(&notice_line(notice)),
             None => Ok(()),
         }
     }
@@ -145,14 +146,6 @@ impl Drop for Display {
             bar.finish_and_clear();
         }
     }
-}
-
-fn state_text(state: &v1::StateChanged) -> String {
-    use anytime_proto::ShortName as _;
-    if state.error.is_empty() {
-        return state.state().short_name();
-    }
-    format!("{}: {}", state.state().short_name(), state.error)
 }
 
 fn make_bar(name: &str, total_steps: u64) -> ProgressBar {

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anytime_proto::v1;
+use anytime_proto::v1::job_event::Event;
 use anytime_service::channel::Backoff;
 use tonic::Status;
 
-use crate::job_view::has_ended;
+use crate::job_view::{has_ended, waits_for_person};
 use crate::learner::{Learner, is_unreachable};
 
 /// Without an event for so long we ask for the job itself: a long step is silent, and so is a learner that hangs.
@@ -35,10 +36,12 @@ enum StreamEnd {
     Closed,
     /// Nothing came for [`IDLE_LIMIT`].
     Idle,
+    /// The job has paused, and goes on only when somebody resumes it.
+    Paused,
     Broken(Status),
 }
 
-/// Hands every event to the sink until the job has ended; returns the job as it ended.
+/// Hands every event to the sink until the job has ended, or waits for a person; returns the job as it is then.
 ///
 /// # Errors
 /// An unknown job, a sink that fails, or a learner that cannot be reached for longer than `patience`.
@@ -59,8 +62,8 @@ pub async fn follow(
             backoff.reset();
         }
         match learner.get(job_id).await {
-            Ok(job) if has_ended(&job) => {
-                if !matches!(end, StreamEnd::Closed) {
+            Ok(job) if has_ended(&job) || waits_for_person(&job) => {
+                if !matches!(end, StreamEnd::Closed | StreamEnd::Paused) {
                     read_events(learner, job_id, &mut last_seen, sink, LAST_EVENTS_LIMIT).await?;
                 }
                 return Ok(job);
@@ -70,7 +73,8 @@ pub async fn follow(
             Err(error) => return Err(error),
         }
         match end {
-            StreamEnd::Idle => continue,
+            // A pause that is over, if it was one.
+            StreamEnd::Idle | StreamEnd::Paused => continue,
             StreamEnd::Closed => {}
             StreamEnd::Broken(status) => sink.notice(&format!("stream broke, reconnecting: {}", status.message())),
         }
@@ -104,5 +108,11 @@ async fn read_events(
         }
         *last_seen = event.number;
         sink.event(&event)?;
+        if let Some(Event::State(change)) = &event.event
+            && change.state() == v1::JobState::Paused
+            && change.retry_at.is_none()
+        {
+            return Ok(StreamEnd::Paused);
+        }
     }
 }

@@ -16,15 +16,27 @@ pub fn has_ended(job: &v1::Job) -> bool {
     )
 }
 
+/// Whether the job is paused and goes on only when somebody resumes it.
+pub fn waits_for_person(job: &v1::Job) -> bool {
+    job.state() == v1::JobState::Paused && job.retry_at.is_none()
+}
+
 /// Turns the end of a job that was followed into the end of the client.
 ///
 /// # Errors
-/// [`ExitError`] of a job that failed or was cancelled.
+/// [`ExitError`] of a job that failed, was cancelled, or waits for a person.
 pub fn conclude(job: &v1::Job) -> Result<(), ExitError> {
     match job.state() {
         v1::JobState::Failed => Err(ExitError {
             code: FAILED,
-            message: format!("job {} failed: {}", job.id, job.error),
+            message: format!(
+                "job {} failed: {}; `anytime resume {}` goes on from its newest checkpoint, once the reason is gone",
+                job.id, job.error, job.id
+            ),
+        }),
+        v1::JobState::Paused => Err(ExitError {
+            code: FAILED,
+            message: format!("job {} is paused: {}", job.id, job.error),
         }),
         v1::JobState::Cancelled => Err(ExitError {
             code: INTERRUPTED,
@@ -64,6 +76,8 @@ pub fn job_json(job: &v1::Job) -> Value {
         "total_steps": total_steps(job),
         "seconds": job.seconds,
         "checkpoint": job.checkpoint,
+        "retry_at": job.retry_at.as_ref().map(ToString::to_string),
+        "notices": job.notices,
         "evaluations": job.evaluations,
         "last_step": job.last_step,
         "spec": job.spec,
@@ -75,7 +89,11 @@ pub fn event_json(event: &v1::JobEvent) -> Value {
     let (kind, body) = match &event.event {
         Some(Event::State(state)) => (
             "state",
-            json!({ "state": state.state().short_name(), "error": state.error }),
+            json!({
+                "state": state.state().short_name(),
+                "error": state.error,
+                "retry_at": state.retry_at.as_ref().map(ToString::to_string),
+            }),
         ),
         Some(Event::Step(step)) => ("step", json!(step)),
         Some(Event::Evaluation(evaluation)) => ("evaluation", json!(evaluation)),
@@ -83,6 +101,7 @@ pub fn event_json(event: &v1::JobEvent) -> Value {
             "evaluation_progress",
             json!({ "done_groups": progress.done_groups, "total_groups": progress.total_groups }),
         ),
+        Some(Event::Notice(notice)) => ("notice", json!(notice)),
         None => ("unknown", json!({})),
     };
     let mut object = json!({
@@ -94,6 +113,23 @@ pub fn event_json(event: &v1::JobEvent) -> Value {
         target.extend(fields);
     }
     object
+}
+
+/// A notice in a line.
+pub fn notice_line(notice: &v1::Notice) -> String {
+    format!("note at step {}: {}", notice.step, notice.text)
+}
+
+/// What a job's state has become, with the reason and the time of the next try where there is one.
+pub fn state_line(change: &v1::StateChanged) -> String {
+    let mut line = change.state().short_name();
+    if !change.error.is_empty() {
+        line.push_str(&format!(": {}", change.error));
+    }
+    if let Some(time) = &change.retry_at {
+        line.push_str(&format!(" (next try at {time})"));
+    }
+    line
 }
 
 /// One step's figures in a line, without those that this kind of job does not have.
@@ -151,6 +187,9 @@ pub fn describe(job: &v1::Job) -> String {
     if !job.error.is_empty() {
         lines.push(format!("error       {}", job.error));
     }
+    if let Some(time) = &job.retry_at {
+        lines.push(format!("next try    {time}"));
+    }
     if !job.checkpoint.is_empty() {
         lines.push(format!("checkpoint  {}", job.checkpoint));
     }
@@ -158,6 +197,7 @@ pub fn describe(job: &v1::Job) -> String {
         lines.push(format!("last step   {}", step_line(step)));
     }
     lines.extend(job.evaluations.iter().map(evaluation_line));
+    lines.extend(job.notices.iter().map(notice_line));
     lines.join("\n")
 }
 
@@ -169,11 +209,17 @@ pub fn table(jobs: &[v1::Job]) -> String {
         "JOB", "KIND", "STATE", "STEP"
     )];
     for job in jobs {
+        // Why a job stands still is what somebody who lists them wants to know.
+        let reason = if job.error.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", job.error.lines().next().unwrap_or_default())
+        };
         let steps = format!("{}/{}", job.step, total_steps(job));
         let created = job.created.as_ref().map(ToString::to_string).unwrap_or_default();
         let (kind, state) = (kind(job).short_name(), job.state().short_name());
         lines.push(format!(
-            "{:id_width$}  {kind:9} {state:10} {steps:>15}  {created}",
+            "{:id_width$}  {kind:9} {state:10} {steps:>15}  {created}{reason}",
             job.id
         ));
     }

@@ -19,6 +19,9 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Deadline of a look-up of generations: the learner reads a file that may hold gigabytes.
 const GENERATIONS_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Deadline of an export: the learner reads and writes a whole model.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(1800);
+
 /// How often a submission is tried; the request id makes repeating it harmless.
 const SUBMIT_TRIES: usize = 3;
 
@@ -101,6 +104,38 @@ impl Learner {
         response.map_err(|status| self.explain(&status))
     }
 
+    /// Lets a failed or paused job go on, with changed settings where `spec` has some.
+    ///
+    /// # Errors
+    /// A job that is not there or cannot go on, or a setting that cannot change, has the configuration code.
+    pub async fn resume(&mut self, job_id: &str, spec: Option<v1::JobSpec>) -> anyhow::Result<v1::Job> {
+        let request = v1::ResumeJobRequest {
+            job_id: job_id.to_owned(),
+            spec,
+        };
+        let response = with_deadline(SUBMIT_TIMEOUT, self.client.resume(request)).await;
+        response.map_err(|status| self.explain(&status))
+    }
+
+    /// Has the learner write a recovery checkpoint as a Hugging Face directory.
+    ///
+    /// # Errors
+    /// A job or step that is not there, or a place that cannot be written, has the configuration code.
+    pub async fn export(
+        &mut self,
+        job_id: &str,
+        step: Option<u64>,
+        output: Option<&str>,
+    ) -> anyhow::Result<v1::ExportJobResponse> {
+        let request = v1::ExportJobRequest {
+            job_id: job_id.to_owned(),
+            step,
+            output: output.map(str::to_owned),
+        };
+        let response = with_deadline(EXPORT_TIMEOUT, self.client.export(request)).await;
+        response.map_err(|status| self.explain(&status))
+    }
+
     /// Looks up what an evaluation of the job generated: the line of one problem, or the list of all problems.
     ///
     /// # Errors
@@ -139,7 +174,9 @@ impl Learner {
             return ExitError::unavailable(format!("learner at {} cannot be reached: {detail}", self.address)).into();
         }
         match status.code() {
-            Code::InvalidArgument | Code::NotFound => ExitError::configuration(status.message()).into(),
+            Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => {
+                ExitError::configuration(status.message()).into()
+            }
             code => anyhow!("learner: {} ({code:?})", status.message()),
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::accuracy::{Accuracy, rate, with_interval};
 use crate::curves;
-use crate::job_view::kind;
+use crate::job_view::{kind, notice_line};
 use crate::output::{make_directory, write_whole};
 
 /// The report of a job, as `report.json` holds it.
@@ -37,6 +37,8 @@ pub struct Report {
     pub checkpoint: String,
     /// Every evaluation, by step.
     pub evaluations: Vec<Accuracy>,
+    /// What a user should know about the job.
+    pub notices: Vec<v1::Notice>,
     /// The figures of every step that was seen.
     pub series: Vec<v1::StepMetrics>,
 }
@@ -62,6 +64,7 @@ impl Report {
             tokens_per_second: tokens_per_second(kind(job), seen),
             checkpoint: job.checkpoint.clone(),
             evaluations: job.evaluations.iter().map(Accuracy::from).collect(),
+            notices: job.notices.clone(),
             series,
         }
     }
@@ -184,6 +187,7 @@ pub fn table(report: &Report) -> String {
             .unwrap_or_default();
         lines.push(format!("{} steps in {:.0} s{speed}", report.steps, report.seconds));
     }
+    lines.extend(report.notices.iter().map(notice_line));
     lines.join("\n")
 }
 

@@ -418,6 +418,60 @@ async fn what_an_earlier_run_left_is_cancelled_or_resumed() {
     assert_eq!(stage.report("runs/sums")["job_id"], "sums-old");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_failed_or_paused_is_gone_on_with() {
+    for state in [v1::JobState::Failed, v1::JobState::Paused] {
+        let stage = Stage::new(Script::default()).await;
+        let spec = anytime_proto::settings::parse_job_file(&train_job("sums")).unwrap();
+        stage.learner.add_job(v1::Job {
+            id: "sums-old".to_owned(),
+            spec: Some(with_defaults(&spec)),
+            state: state.into(),
+            error: "no space left on device".to_owned(),
+            ..Default::default()
+        });
+        let ended = stage
+            .run(&["--resume", "--set", "training.micro_batch_tokens=512"])
+            .await;
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("job sums-old goes on, which had stopped"),
+            "{}",
+            ended.stderr
+        );
+        let jobs = stage.learner.jobs();
+        assert_eq!((jobs.len(), jobs[0].state()), (1, v1::JobState::Succeeded));
+        let training = jobs[0].spec.as_ref().unwrap().training.unwrap();
+        assert_eq!(training.micro_batch_tokens, Some(512));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_for_the_model_that_is_taken_is_found_before_anything_starts() {
+    let stage = Stage::new(Script::default()).await;
+    let taken = stage.path("taken");
+    std::fs::create_dir_all(&taken).unwrap();
+    std::fs::write(Path::new(&taken).join("thesis.txt"), "years of work").unwrap();
+    let set = ["--set", "checkpoint.output=\"taken\""];
+    let ended = stage.run(&set).await;
+    assert_eq!(ended.code, 64);
+    assert!(
+        ended.stderr.contains("checkpoint.output") && ended.stderr.contains("no export of this job"),
+        "{}",
+        ended.stderr
+    );
+    std::fs::remove_file(Path::new(&taken).join("thesis.txt")).unwrap();
+    std::fs::write(Path::new(&taken).join("anytime_export.json"), "{\"job\": \"sums-1\"}").unwrap();
+    let ended = stage.run(&set).await;
+    assert_eq!(ended.code, 64);
+    assert!(
+        ended.stderr.contains("the model of job sums-1 stands there"),
+        "{}",
+        ended.stderr
+    );
+    assert!(stage.learner.jobs().is_empty());
+}
+
 /// Needs a real server; set-up leaves one in the checkout where the machine has none.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_started_persists_and_ends() {

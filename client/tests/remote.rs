@@ -276,3 +276,112 @@ async fn an_unreachable_learner_is_unavailable() {
         assert_eq!(ended.stdout, "");
     }
 }
+
+fn stopped(id: &str, state: v1::JobState, error: &str) -> v1::Job {
+    let spec = anytime_proto::settings::parse_job_file(&train_job("sums")).unwrap();
+    v1::Job {
+        id: id.to_owned(),
+        spec: Some(anytime_proto::settings::with_defaults(&spec)),
+        state: state.into(),
+        error: error.to_owned(),
+        notices: vec![v1::Notice {
+            topic: "collapse".to_owned(),
+            text: "the reward has collapsed".to_owned(),
+            step: 7,
+        }],
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resume_changes_what_may_change_and_says_what_may_not() {
+    let learner = FakeLearner::start(Script::default()).await;
+    learner.add_job(stopped("sums-1", v1::JobState::Failed, "out of luck"));
+    let url = learner.url();
+    let resume = async |more: &[&str]| anytime(&[&["resume", "sums-1", "--learner", &url][..], more].concat()).await;
+    let refused = resume(&["--set", "training.batch=32"]).await;
+    assert_eq!(refused.code, 64);
+    assert!(refused.stderr.contains("training.batch"), "{}", refused.stderr);
+    let refused = resume(&["--set", "training.bach=32"]).await;
+    assert_eq!(refused.code, 64, "{}", refused.stderr);
+
+    let resumed = resume(&["--set", "training.micro_batch_tokens=512", "--json"]).await;
+    assert_eq!(
+        (resumed.code, &resumed.json()["state"]),
+        (0, &"running".into()),
+        "{}",
+        resumed.stderr
+    );
+    assert_eq!(resumed.json()["spec"]["training"]["micro_batch_tokens"], 512);
+    assert_eq!(resumed.json()["notices"][0]["topic"], "collapse");
+    let again = resume(&[]).await;
+    assert_eq!(again.code, 64);
+    assert!(again.stderr.contains("has not stopped"), "{}", again.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_prints_where_the_model_is() {
+    let learner = FakeLearner::start(Script::default()).await;
+    learner.add_job(stopped("sums-1", v1::JobState::Failed, "out of luck"));
+    let url = learner.url();
+    let export = async |more: &[&str]| anytime(&[&["export", "sums-1", "--learner", &url][..], more].concat()).await;
+    assert_eq!(export(&[]).await.stdout.trim(), "step 2: exports/step-00000002");
+    let document = export(&["--step", "5", "--output", "models/mine", "--json"])
+        .await
+        .json();
+    assert_eq!(
+        (&document["step"], &document["directory"]),
+        (&5.into(), &"models/mine".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_a_job_learns_that_it_waits_for_a_person() {
+    let pause = |number: u64, retry_at: Option<prost_types::Timestamp>| v1::JobEvent {
+        number,
+        time: None,
+        event: Some(v1::job_event::Event::State(v1::StateChanged {
+            state: v1::JobState::Paused.into(),
+            error: "the disk is full".to_owned(),
+            retry_at,
+        })),
+    };
+    let soon = prost_types::Timestamp {
+        seconds: 1_700_000_000,
+        nanos: 0,
+    };
+    let learner = FakeLearner::start(Script {
+        events: vec![pause(1, Some(soon)), pause(2, None)],
+        end: v1::JobState::Running,
+        ..Script::default()
+    })
+    .await;
+    learner.add_job(stopped(
+        "sums-1",
+        v1::JobState::Paused,
+        "put it right, then `anytime resume sums-1`",
+    ));
+    let ended = anytime(&["watch", "sums-1", "--learner", &learner.url()]).await;
+    assert_eq!(ended.code, 70, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("job sums-1 is paused: put it right"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stdout.contains("paused: the disk is full (next try at 2023-"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("note at step 7: the reward has collapsed"),
+        "{}",
+        ended.stdout
+    );
+    let listed = anytime(&["list", "--learner", &learner.url()]).await;
+    assert!(
+        listed.stdout.contains("paused") && listed.stdout.contains("put it right"),
+        "{}",
+        listed.stdout
+    );
+}

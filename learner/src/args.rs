@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anytime_service::telemetry::TelemetryArgs;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime-learner", version)]
+#[command(name = "anytime-learner", version, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What is done instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "ANYTIME_LISTEN", default_value = "127.0.0.1:7100")]
     pub listen: SocketAddr,
@@ -27,6 +30,10 @@ pub struct Args {
     /// Where jobs are kept, one directory each
     #[arg(long, env = "ANYTIME_RUNS_DIR", default_value = "runs")]
     pub runs_dir: PathBuf,
+    /// Where models may be written besides --root and --runs-dir (`checkpoint.output`, `anytime export --output`);
+    /// repeatable, or separated by colons in the variable
+    #[arg(long, env = "ANYTIME_OUTPUT_ROOTS", value_name = "DIR", value_delimiter = ':')]
+    pub output_root: Vec<PathBuf>,
     /// auto, cpu, cuda, cuda:1, …
     #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
     pub device: String,
@@ -38,6 +45,32 @@ pub struct Args {
     pub telemetry: TelemetryArgs,
 }
 
+/// What the program does instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Write a recovery checkpoint of a job as a Hugging Face model directory; no learner needs to run
+    Export(ExportArgs),
+}
+
+/// The arguments of `anytime-learner export`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Id of the job
+    pub job: String,
+    /// Where jobs are kept
+    #[arg(long, env = "ANYTIME_RUNS_DIR", default_value = "runs")]
+    pub runs_dir: PathBuf,
+    /// The recovery checkpoint after this step [default: the newest good one]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Directory to write [default: exports/step-N in the job's directory]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Args {
     /// The part of the command line that the server needs.
     pub fn config(&self) -> LearnerConfig {
@@ -45,6 +78,7 @@ impl Args {
             redis: self.redis.clone(),
             root: self.root.clone(),
             runs_directory: self.runs_dir.clone(),
+            output_roots: self.output_root.clone(),
             device: self.device.clone(),
             port_file: self.port_file.clone(),
         }

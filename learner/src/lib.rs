@@ -11,6 +11,8 @@ pub mod data;
 pub mod evaluation;
 pub mod jobs;
 mod lock;
+pub mod offline;
+pub mod outputs;
 pub mod queue;
 pub mod rollouts;
 pub mod rpc;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use anytime_learner::args::Args;
-use anytime_learner::{run as job, server};
+use anytime_learner::args::{Args, Command};
+use anytime_learner::{offline, run as job, server};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
 
@@ -15,6 +15,9 @@ fn main() {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(Command::Export(export)) = &args.command {
+        return offline::export(export);
+    }
     anytime_policy::operators::keep_freed_memory();
     anytime_policy::device::set_threads(usize::from(args.threads));
     anytime_policy::device::choose(&args.device)
@@ -27,12 +30,19 @@ fn run(args: &Args) -> anyhow::Result<()> {
         telemetry::start("learner", &args.telemetry)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let listener = anytime_service::server::bind(args.listen).await?;
+        let config = args.config();
+        let (at_submission, at_export) = (config.places(), config.places());
         server::run(
-            args.config(),
+            config,
             listener,
             token,
-            Arc::new(job::validate),
+            Arc::new(move |spec, root| {
+                let settings = job::validate(spec, root)?;
+                at_submission.check_job(&settings, None)?;
+                Ok(settings)
+            }),
             Arc::new(job::run_job),
+            Arc::new(move |request| job::export_recovery(request, &at_export)),
         )
         .await
     });

@@ -1,7 +1,7 @@
 //! The servers and the job thread of one learner, from start to drain.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,19 +10,22 @@ use anytime_proto::limits::{DRAIN_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::job_service_server::JobServiceServer;
 use anytime_proto::v1::rollout_service_server::RolloutServiceServer;
 use anytime_proto::v1::weights_service_server::WeightsServiceServer;
-use anytime_service::exit::ExitError;
+use anytime_service::exit::{CONFIGURATION, ExitError, FAILED};
 use anytime_service::port_file;
 use anytime_service::server::{router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::jobs::export_request::ExportJob;
+use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::registry::JobRegistry;
 use crate::jobs::runner::{self, RunJob};
+use crate::outputs::Places;
 use crate::queue::redis::RedisConnection;
 use crate::rollouts::broker::RolloutBroker;
 use crate::rollouts::monitor;
-use crate::rpc::jobs::{JobsRpc, Validate};
+use crate::rpc::jobs::{JobWork, JobsRpc, Validate};
 use crate::rpc::rollouts::RolloutsRpc;
 use crate::rpc::weights::WeightsRpc;
 use crate::server_state::ServerState;
@@ -34,6 +37,9 @@ const DRAIN_RESERVE: Duration = Duration::from_secs(1);
 /// How often the drain looks whether the job thread has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often jobs are counted by state.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
 /// How a learner was started: what its command line says, apart from the address to listen on.
 #[derive(Clone, Debug)]
 pub struct LearnerConfig {
@@ -43,10 +49,23 @@ pub struct LearnerConfig {
     pub root: PathBuf,
     /// The directory in which each job has a directory of its own.
     pub runs_directory: PathBuf,
+    /// Where models may be written besides.
+    pub output_roots: Vec<PathBuf>,
     /// The device on which jobs compute: auto, cpu, cuda, cuda:1, ….
     pub device: String,
     /// The file to which the bound address is written once the learner serves.
     pub port_file: Option<PathBuf>,
+}
+
+impl LearnerConfig {
+    /// Where models may be written.
+    pub fn places(&self) -> Places {
+        Places {
+            root: self.root.clone(),
+            runs_directory: self.runs_directory.clone(),
+            output_roots: self.output_roots.clone(),
+        }
+    }
 }
 
 /// Serves, and runs jobs, until the token is cancelled; then lets go of the job under way, finishes the requests and
@@ -54,31 +73,45 @@ pub struct LearnerConfig {
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code where the root or the runs directory cannot be used or Redis refuses the
-/// credentials, and with the code of a peer that cannot be reached where Redis does not answer.
+/// credentials, with the code of a peer that cannot be reached where Redis does not answer, and with that of a failure
+/// where no job can go on in this process.
 pub async fn run(
     config: LearnerConfig,
     listener: TcpListener,
     shutdown: CancellationToken,
     validate: Validate,
     run_job: RunJob,
+    export: ExportJob,
 ) -> anyhow::Result<()> {
     let unusable_root = |error| ExitError::configuration(format!("--root {}: {error}", config.root.display()));
     let root = config.root.canonicalize().map_err(unusable_root)?;
     let redis = Arc::new(RedisConnection::connect(&config.redis).await?);
-    let unusable_runs = |error: anyhow::Error| ExitError::configuration(format!("--runs-dir: {error:#}"));
+    // A disk that is gone for a moment is no bad configuration, and a supervisor may try again.
+    let unusable_runs = |error: anyhow::Error| ExitError {
+        code: match fault_of(&error) {
+            Fault::Process => FAILED,
+            Fault::Passing | Fault::Own => CONFIGURATION,
+        },
+        message: format!("--runs-dir: {error:#}"),
+    };
     let registry = Arc::new(JobRegistry::open(&config.runs_directory).map_err(unusable_runs)?);
     let broker = Arc::new(RolloutBroker::new(redis, shutdown.clone()));
     let store = Arc::new(WeightsStore::default());
+    let places = config.places();
     let state = Arc::new(ServerState {
         broker: broker.clone(),
         weights: store.clone(),
         shutdown: shutdown.clone(),
         runtime: tokio::runtime::Handle::current(),
         root: root.clone(),
+        places,
         device: config.device,
+        fault: OnceLock::new(),
     });
 
-    let jobs = JobServiceServer::new(JobsRpc::new(registry.clone(), validate, root, shutdown.clone()))
+    let work = JobWork { validate, export };
+    let rpc = JobsRpc::new(registry.clone(), broker.clone(), work, root, shutdown.clone());
+    let jobs = JobServiceServer::new(rpc)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let rollouts = RolloutServiceServer::new(RolloutsRpc::new(broker.clone()))
@@ -100,7 +133,7 @@ pub async fn run(
     info!(%address, "listening");
     tokio::spawn(monitor::watch_leases(broker.clone()));
     tokio::spawn(monitor::watch_redis(broker));
-    let job_thread = runner::start(registry, state, run_job)?;
+    let job_thread = runner::start(registry.clone(), state.clone(), run_job)?;
 
     let serve_and_drain = async {
         let outcome = tokio::select! {
@@ -114,8 +147,38 @@ pub async fn run(
         shutdown.cancel();
         outcome
     };
-    let (outcome, ()) = tokio::join!(serve_and_drain, drain_job_thread(job_thread, &shutdown));
-    outcome
+    let jobs_are_looked_after = look_after_jobs(registry, &state);
+    let drained = drain_job_thread(job_thread, &shutdown);
+    let (outcome, (), ()) = tokio::join!(serve_and_drain, drained, jobs_are_looked_after);
+    outcome?;
+    match state.fault.get() {
+        Some(reason) => Err(ExitError {
+            code: FAILED,
+            message: reason.clone(),
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
+/// Keeps the metric of jobs by state up to date, also where a job pauses in the middle of its work. When the process is
+/// told to end it notes so with the job that runs; a job that ends the process itself is not one that was to be left.
+async fn look_after_jobs(registry: Arc<JobRegistry>, state: &ServerState) {
+    // A job may be writing itself to disk, for as long as an export holds its directory; the drain does not wait for it.
+    let with_registry = async |work: fn(&JobRegistry)| {
+        let registry = registry.clone();
+        let done = tokio::task::spawn_blocking(move || work(&registry));
+        let _ = tokio::time::timeout(COUNT_EVERY, done).await;
+    };
+    loop {
+        tokio::select! {
+            () = state.shutdown.cancelled() => break,
+            () = tokio::time::sleep(COUNT_EVERY) => with_registry(JobRegistry::count).await,
+        }
+    }
+    if state.fault.get().is_none() {
+        with_registry(JobRegistry::note_shutdown).await;
+    }
 }
 
 async fn drain_time_is_over(shutdown: &CancellationToken) {

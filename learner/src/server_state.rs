@@ -1,11 +1,12 @@
 //! What all jobs of one process share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::outputs::Places;
 use crate::rollouts::broker::RolloutBroker;
 use crate::weights::store::WeightsStore;
 
@@ -23,6 +24,19 @@ pub struct ServerState {
     pub runtime: Handle,
     /// The directory in which relative paths of specifications start.
     pub root: PathBuf,
+    /// Where models may be written.
+    pub places: Places,
     /// The argument `--device`.
     pub device: String,
+    /// Why the process ends by itself, where it does.
+    pub fault: OnceLock<String>,
+}
+
+impl ServerState {
+    /// Lets the process end with an error, so that its supervisor starts it again.
+    pub(crate) fn end_with(&self, reason: &str) {
+        // A fault that came first is the one to tell.
+        let _ = self.fault.set(reason.to_owned());
+        self.shutdown.cancel();
+    }
 }

@@ -31,7 +31,7 @@ mod tree;
 mod weights;
 
 pub use cache::{KvCache, Slots};
-pub use checkpoint::{asset_files, check_weights, read_weights, write_checkpoint};
+pub use checkpoint::{asset_files, check_weights, read_weights, write_checkpoint, write_model};
 pub use config::{ModelConfig, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::PolicyError;

@@ -133,6 +133,8 @@ metric_names! {
         "Encoding the step between two weights versions, beside the training.";
     gauge LEARNER_JOBS "anytime_learner_jobs" Count
         "Jobs by state.";
+    gauge LEARNER_REWARD_OF_BEST "anytime_learner_reward_of_best" Count
+        "Mean reward at the largest budget over the last 20 steps, as a share of the best such mean of the job.";
 
     // verifier
     counter VERIFIER_VERDICTS "anytime_verifier_verdicts_total" Count

@@ -1,5 +1,6 @@
 //! Structured logs and Prometheus metrics, set up the same way in every process.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 
@@ -34,9 +35,9 @@ pub struct TelemetryArgs {
 /// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code if the metrics address cannot be bound.
+/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read or the metrics address cannot be bound.
 pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitError> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(std::env::var_os(EnvFilter::DEFAULT_ENV))?;
     let json = match args.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
@@ -68,4 +69,44 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
     builder.install().map_err(|error| bad_address(&error))?;
     metric_names::describe();
     Ok(())
+}
+
+/// What `RUST_LOG` asks for; `info` where it is not set or empty.
+fn filter(wanted: Option<OsString>) -> Result<EnvFilter, ExitError> {
+    let wanted = match wanted {
+        Some(wanted) if !wanted.is_empty() => wanted,
+        _ => return Ok(EnvFilter::new("info")),
+    };
+    let refuse = |reason: &str| {
+        ExitError::configuration(format!(
+            "RUST_LOG is {wanted:?}; it must be levels such as `debug` or `info,anytime_learner=debug` ({reason})"
+        ))
+    };
+    let text = wanted.to_str().ok_or_else(|| refuse("it is not UTF-8"))?;
+    EnvFilter::try_new(text).map_err(|error| refuse(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rust_log_cannot_mean_is_refused_by_a_sentence() {
+        for good in [
+            "",
+            "debug",
+            "info,anytime_learner=debug",
+            "warn,anytime_learner::queue=trace",
+        ] {
+            assert!(filter(Some(good.into())).is_ok(), "{good}");
+        }
+        assert!(filter(None).is_ok());
+        for bad in ["anytime_learner=loud", "info,anytime=debgu", "=,=", "a=b=c"] {
+            let refused = filter(Some(bad.into())).expect_err(bad).to_string();
+            assert!(
+                refused.starts_with(&format!("RUST_LOG is {bad:?}; it must be")),
+                "{refused}"
+            );
+        }
+    }
 }

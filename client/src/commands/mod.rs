@@ -2,6 +2,7 @@
 
 mod advantages;
 mod evaluate;
+mod export;
 mod presets;
 mod remote;
 mod report;
@@ -26,6 +27,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Get(arguments) => remote::get(&arguments, json).await,
         Command::Watch(arguments) => remote::watch(&arguments, json).await,
         Command::Cancel(arguments) => remote::cancel(&arguments, json).await,
+        Command::Resume(arguments) => remote::resume(&arguments, json).await,
+        Command::Export(arguments) => export::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,

@@ -1,15 +1,15 @@
-//! The commands that talk to a learner about a job: submit, list, get, watch, cancel.
+//! The commands that talk to a learner about a job: submit, list, get, watch, cancel, resume.
 
 use anytime_proto::v1;
 
-use crate::arguments::{JobArgs, LearnerArgs, SubmitArgs};
+use crate::arguments::{JobArgs, LearnerArgs, ResumeArgs, SubmitArgs};
 use crate::display::{Display, Style};
 use crate::follow::{PATIENCE, follow};
 use crate::interrupt::{Interrupt, interrupted};
 use crate::job_view::{self, describe, job_json};
 use crate::learner::Learner;
 use crate::output::{print_json, print_line};
-use crate::{job_file, report};
+use crate::{job_file, overrides, report};
 
 /// An id that no other submission has.
 pub(super) fn new_request_id() -> String {
@@ -58,6 +58,26 @@ pub(super) async fn cancel(arguments: &JobArgs, json: bool) -> anyhow::Result<()
     let job = Learner::try_new(&arguments.learner.learner)?
         .cancel(&arguments.job)
         .await?;
+    if json {
+        print_json(&job_json(&job))
+    } else {
+        print_line(&describe(&job))
+    }
+}
+
+pub(super) async fn resume(arguments: &ResumeArgs, json: bool) -> anyhow::Result<()> {
+    let id = &arguments.job.job;
+    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let spec = if arguments.set.is_empty() {
+        None
+    } else {
+        let own = learner.get(id).await?.spec.unwrap_or_default();
+        Some(overrides::apply_to_spec(&own, &arguments.set)?)
+    };
+    let job = learner.resume(id, spec).await?;
+    if arguments.watch {
+        return watch_job(&mut learner, &job, json).await;
+    }
     if json {
         print_json(&job_json(&job))
     } else {

@@ -48,6 +48,8 @@ pub(super) struct Fleet {
     options: ProcessArgs,
     root: PathBuf,
     out: PathBuf,
+    /// Where the jobs write their models.
+    outputs: Vec<PathBuf>,
     redis_url: String,
     processes: Vec<Process>,
 }
@@ -59,6 +61,7 @@ impl Fleet {
         options: ProcessArgs,
         root: PathBuf,
         out: PathBuf,
+        outputs: Vec<PathBuf>,
     ) -> anyhow::Result<Self> {
         for directory in ["logs", "ports", "redis"] {
             make_directory(&out.join(directory))?;
@@ -68,6 +71,7 @@ impl Fleet {
             options,
             root,
             out,
+            outputs,
             redis_url: String::new(),
             processes: Vec::new(),
         })
@@ -280,6 +284,10 @@ impl Fleet {
         arguments.push(self.root.clone().into_os_string());
         arguments.push("--runs-dir".into());
         arguments.push(self.out.clone().into_os_string());
+        for output in &self.outputs {
+            arguments.push("--output-root".into());
+            arguments.push(output.clone().into_os_string());
+        }
         arguments.extend(texts(&[
             "--device",
             &self.options.device,

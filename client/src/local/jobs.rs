@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anytime_proto::ShortName as _;
-use anytime_proto::settings::with_defaults;
+use anytime_proto::settings::{check_resumed, with_defaults};
 use anytime_proto::v1;
 use anytime_service::channel::Backoff;
 
@@ -54,7 +54,7 @@ pub(super) async fn run_all(
     let last_measured = run.specs.iter().rposition(|spec| spec.kind() != v1::JobKind::Sft);
     for (index, (spec, reused_id)) in run.specs.iter().zip(&reused).enumerate() {
         let job = match reused_id {
-            Some(id) => learner.get(id).await?,
+            Some(id) => take_up(&mut learner, id, spec).await?,
             None => learner.submit(&uuid::Uuid::now_v7().to_string(), spec).await?,
         };
         // The report of the run is the last one; those before it keep theirs beside it.
@@ -67,6 +67,33 @@ pub(super) async fn run_all(
         finished.push(run_one(&mut learner, &job, &report_directory, style, json).await?);
     }
     Ok(finished)
+}
+
+/// An earlier job that is used again. One that has failed or is paused goes on, with what the job file says now.
+async fn take_up(learner: &mut Learner, id: &str, spec: &v1::JobSpec) -> anyhow::Result<v1::Job> {
+    let job = learner.get(id).await?;
+    if !is_stopped(&job) {
+        return Ok(job);
+    }
+    eprintln!(
+        "job {id} goes on, which had stopped ({}): {}",
+        job.state().short_name(),
+        job.error
+    );
+    // One that is paused within its work goes on as it is.
+    let is_held = job.state() == v1::JobState::Paused && job.retry_at.is_some();
+    let found = job
+        .spec
+        .as_ref()
+        .map(|found| as_written(spec, found))
+        .unwrap_or_default();
+    let changed = !is_held && found != with_defaults(spec);
+    learner.resume(id, changed.then(|| spec.clone())).await
+}
+
+/// Whether the job did not get to its end, and can go on.
+fn is_stopped(job: &v1::Job) -> bool {
+    matches!(job.state(), v1::JobState::Failed | v1::JobState::Paused)
 }
 
 async fn run_one(
@@ -116,7 +143,8 @@ async fn list_when_ready(learner: &mut Learner) -> anyhow::Result<Vec<v1::Job>> 
 }
 
 /// For each specification, the newest earlier job that can be used instead of a new one: it has the same settings, and
-/// has succeeded or not yet ended. From the first specification without such a job on, none is used, because a later
+/// was not cancelled. A job that has failed or is paused may differ in the settings that may change when it goes on. From
+/// the first specification without such a job on, none is used, because a later
 /// job builds on the earlier ones.
 fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Option<String>> {
     let mut reused = Vec::new();
@@ -124,8 +152,11 @@ fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Opt
     for spec in specs {
         let wanted = with_defaults(spec);
         let is_same = |job: &&v1::Job| {
-            let is_alive = !matches!(job.state(), v1::JobState::Failed | v1::JobState::Cancelled);
-            is_alive && job.spec.as_ref().is_some_and(|found| is_same_job(&wanted, found))
+            job.state() != v1::JobState::Cancelled
+                && job.spec.as_ref().is_some_and(|found| {
+                    let found = as_written(&wanted, found);
+                    found == wanted || (is_stopped(job) && check_resumed(&found, &wanted).is_ok())
+                })
         };
         let found = if is_unbroken {
             earlier.iter().find(is_same)
@@ -141,6 +172,11 @@ fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Opt
 /// Compares the settings that the job file gives. The learner fills in some that depend on the model, the device and
 /// the job's directory; those are not compared where the file leaves them open.
 pub(crate) fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
+    as_written(wanted, found) == *wanted
+}
+
+/// The settings that were found, without those that the job file leaves open.
+fn as_written(wanted: &v1::JobSpec, found: &v1::JobSpec) -> v1::JobSpec {
     let mut found = with_defaults(found);
     if let (Some(wanted), Some(found)) = (&wanted.data, &mut found.data)
         && wanted.chat_template.is_none()
@@ -157,7 +193,7 @@ pub(crate) fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
     {
         found.output = None;
     }
-    found == *wanted
+    found
 }
 
 #[cfg(test)]
@@ -201,7 +237,27 @@ mod tests {
     #[test]
     fn nothing_is_reused_after_a_job_that_must_run_again() {
         let specs = [spec("warm"), spec("train")];
-        let earlier = [job("train", v1::JobState::Succeeded), job("warm", v1::JobState::Failed)];
+        let earlier = [
+            job("train", v1::JobState::Succeeded),
+            job("warm", v1::JobState::Cancelled),
+        ];
         assert_eq!(reusable(&specs, &earlier, true), [None, None]);
+    }
+
+    #[test]
+    fn what_has_failed_or_is_paused_goes_on_also_with_settings_that_may_change() {
+        let mut changed = spec("train");
+        changed.training.get_or_insert_default().micro_batch_tokens = Some(512);
+        let mut other = spec("train");
+        other.training.get_or_insert_default().batch = Some(2);
+        for state in [v1::JobState::Failed, v1::JobState::Paused] {
+            let earlier = [job("train", state)];
+            let reused = |spec: &v1::JobSpec| reusable(std::slice::from_ref(spec), &earlier, true);
+            assert_eq!(reused(&spec("train")), [Some("train-1".to_owned())]);
+            assert_eq!(reused(&changed), [Some("train-1".to_owned())]);
+            assert_eq!(reused(&other), [None]);
+        }
+        let running = [job("train", v1::JobState::Running)];
+        assert_eq!(reusable(&[changed], &running, true), [None]);
     }
 }

@@ -13,7 +13,7 @@ mod programs;
 mod redis;
 mod request;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use anytime_proto::v1;
@@ -30,6 +30,14 @@ use crate::interrupt::{Interrupt, interrupted};
 use crate::job_view::{job_json, kind};
 use crate::output::{lock_directory, make_directory, print_json, print_line};
 use crate::{job_file, report};
+
+/// The program `anytime-learner`, beside our own.
+///
+/// # Errors
+/// If it is not there.
+pub(crate) fn learner_program() -> anyhow::Result<PathBuf> {
+    programs::server("anytime-learner")
+}
 
 /// `anytime local`
 pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> {
@@ -65,7 +73,7 @@ pub(crate) async fn run_to_end(
     interrupt: &mut Interrupt,
 ) -> anyhow::Result<Vec<Finished>> {
     let root = std::env::current_dir().context("current directory")?;
-    preflight::check(&run.specs, &root)?;
+    preflight::check(&run.specs, &root, run.resume)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
     if let Some(url) = &run.processes.redis {
         redis::check_existing(url).await?;
@@ -79,7 +87,13 @@ pub(crate) async fn run_to_end(
     // Two learners on the same jobs would overwrite each other.
     let _lock = lock_directory(&out, "local.lock", "run")?;
 
-    let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone())?;
+    // Whoever runs a learner for these jobs allows the places that they name.
+    let outputs = run
+        .specs
+        .iter()
+        .filter_map(|spec| spec.checkpoint.as_ref()?.output.as_ref());
+    let outputs = outputs.map(|output| root.join(output)).collect();
+    let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone(), outputs)?;
     let result = tokio::select! {
         result = start_and_run(&mut fleet, run, json) => result,
         signal = interrupt.wait() => Err(interrupted(format!("{signal}: stopped; {goes_on}")).into()),

@@ -6,11 +6,15 @@ use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 
-/// Checks that every file a job names exists, or will when its turn comes because an earlier job writes it.
+/// The file by which an export says whose it is.
+const EXPORT_MARKER: &str = "anytime_export.json";
+
+/// Checks that every file a job names exists, or will when its turn comes because an earlier job writes it, and that no
+/// job would write its model over something else. `resume` says that earlier jobs may be gone on with.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code and the setting's name.
-pub(super) fn check(specs: &[v1::JobSpec], root: &Path) -> Result<(), ExitError> {
+pub(super) fn check(specs: &[v1::JobSpec], root: &Path, resume: bool) -> Result<(), ExitError> {
     let mut outputs: Vec<String> = Vec::new();
     for spec in specs {
         let settings = JobSettings::try_new(spec).map_err(ExitError::configuration)?;
@@ -20,7 +24,10 @@ pub(super) fn check(specs: &[v1::JobSpec], root: &Path) -> Result<(), ExitError>
         }
         check_file("data.path", &settings.data.path, root).map_err(refuse)?;
         check_file("evaluation.path", &settings.evaluation.path, root).map_err(refuse)?;
-        outputs.extend(settings.checkpoint.output);
+        if let Some(output) = settings.checkpoint.output {
+            check_output(&output, root, resume).map_err(refuse)?;
+            outputs.push(output);
+        }
     }
     Ok(())
 }
@@ -34,6 +41,30 @@ fn check_model(path: &str, root: &Path) -> Result<(), InvalidSetting> {
         path,
         "it must be a directory with config.json",
     ))
+}
+
+/// The learner checks more when the job is submitted; but the last of several jobs is submitted hours later.
+fn check_output(path: &str, root: &Path, resume: bool) -> Result<(), InvalidSetting> {
+    let directory = root.join(path);
+    let is_empty = std::fs::read_dir(&directory).map_or(!directory.exists(), |mut entries| entries.next().is_none());
+    if is_empty {
+        return Ok(());
+    }
+    let refuse = |reason: String| InvalidSetting::new("checkpoint.output", path, reason);
+    let marker = std::fs::read(directory.join(EXPORT_MARKER)).ok();
+    let marker: Option<serde_json::Value> = marker.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Some(job) = marker.as_ref().and_then(|marker| marker["job"].as_str()) else {
+        return Err(refuse(
+            "it must not exist or be empty, and what stands there is no export of this job".to_owned(),
+        ));
+    };
+    if resume {
+        return Ok(());
+    }
+    Err(refuse(format!(
+        "it must not exist or be empty, and the model of job {job} stands there: move that away first, choose another \
+         place, or go on with that job (`anytime local … --resume`)"
+    )))
 }
 
 fn check_file(field: &str, path: &str, root: &Path) -> Result<(), InvalidSetting> {

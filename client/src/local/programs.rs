@@ -31,21 +31,6 @@ impl Programs {
     /// [`ExitError`] with the code of unavailability that names what is missing.
     pub(super) fn find(root: &Path, needs_redis: bool) -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("path of our own executable")?;
-        let directory = match std::env::var_os(BIN_DIR_VARIABLE) {
-            Some(directory) => PathBuf::from(directory),
-            None => own.parent().map(Path::to_path_buf).unwrap_or_default(),
-        };
-        let server = |name: &str| {
-            let path = directory.join(name);
-            if path.is_file() {
-                return Ok(path);
-            }
-            let message = format!(
-                "{name} is not in {} ({BIN_DIR_VARIABLE} overrides where it is looked for)",
-                directory.display()
-            );
-            Err(ExitError::unavailable(message))
-        };
         let redis = if needs_redis {
             Some(find_redis(root, &own)?)
         } else {
@@ -58,6 +43,27 @@ impl Programs {
             redis,
         })
     }
+}
+
+/// The program of a server, beside our own or in `ANYTIME_BIN_DIR`.
+///
+/// # Errors
+/// [`ExitError`] with the code of unavailability where it is not there.
+pub(super) fn server(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("path of our own executable")?;
+    let directory = match std::env::var_os(BIN_DIR_VARIABLE) {
+        Some(directory) => PathBuf::from(directory),
+        None => own.parent().map(Path::to_path_buf).unwrap_or_default(),
+    };
+    let path = directory.join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let message = format!(
+        "{name} is not in {} ({BIN_DIR_VARIABLE} overrides where it is looked for)",
+        directory.display()
+    );
+    Err(ExitError::unavailable(message).into())
 }
 
 fn find_redis(root: &Path, own: &Path) -> Result<PathBuf, ExitError> {

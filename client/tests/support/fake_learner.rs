@@ -36,7 +36,7 @@ impl Default for Script {
         let mut events = vec![
             Event::State(v1::StateChanged {
                 state: v1::JobState::Running.into(),
-                error: String::new(),
+                ..Default::default()
             }),
             Event::Evaluation(evaluations[0].clone()),
         ];
@@ -204,6 +204,32 @@ impl JobService for FakeLearner {
         self.job(&id)?;
         self.change(&id, v1::JobState::Cancelled);
         self.job(&id).map(Response::new)
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let request = request.into_inner();
+        let mut job = self.job(&request.job_id)?;
+        let own = job.spec.clone().unwrap_or_default();
+        let wanted = request.spec.unwrap_or_else(|| own.clone());
+        anytime_proto::settings::check_resumed(&own, &wanted).map_err(|error| invalid_setting_status(&error))?;
+        if !matches!(job.state(), v1::JobState::Failed | v1::JobState::Paused) {
+            return Err(Status::failed_precondition(format!("job {} has not stopped", job.id)));
+        }
+        job.set_state(v1::JobState::Running);
+        job.spec = Some(wanted);
+        job.error.clear();
+        let mut state = self.state.lock().unwrap();
+        let place = state.jobs.iter().position(|known| known.id == job.id).unwrap();
+        state.jobs[place] = job.clone();
+        Ok(Response::new(job))
+    }
+
+    async fn export(&self, request: Request<v1::ExportJobRequest>) -> Result<Response<v1::ExportJobResponse>, Status> {
+        let request = request.into_inner();
+        self.job(&request.job_id)?;
+        let step = request.step.unwrap_or(2);
+        let directory = request.output.unwrap_or_else(|| format!("exports/step-{step:08}"));
+        Ok(Response::new(v1::ExportJobResponse { step, directory }))
     }
 
     async fn generations(

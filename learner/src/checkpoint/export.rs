@@ -1,55 +1,63 @@
 //! Weights that leave the trainer: as a Hugging Face directory, and as a version for actors to fetch.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use anytime_files::replace_directory;
 use anytime_policy::{ModelConfig, Weights};
 use anytime_proto::WeightsVersion;
 use bytes::Bytes;
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::assets::Assets;
+use crate::outputs::{Marker, Owner};
 use crate::weights::published::{PublishedTensor, PublishedWeights};
 
-/// Writes the weights in `kind` as a Hugging Face checkpoint, with tokenizer and templates from the model's directory.
-/// Whatever stood at `target` is replaced in one step.
-///
-/// # Errors
-/// If the disk does not take it.
-pub fn export(
-    target: &Path,
-    config: &ModelConfig,
-    weights: &Weights,
-    kind: Kind,
-    assets_from: &Path,
-) -> anyhow::Result<()> {
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-    }
-    anytime_policy::write_checkpoint(target, config, weights, kind, assets_from)
-        .with_context(|| format!("checkpoint {}", target.display()))
+/// A model that is to be written.
+#[derive(Clone, Copy)]
+pub struct Export<'a> {
+    /// Its configuration.
+    pub config: &'a ModelConfig,
+    /// Its weights.
+    pub weights: &'a Weights,
+    /// The element type in which they are written.
+    pub kind: Kind,
+    /// The files beside them.
+    pub assets: &'a Assets,
+    /// The job whose model it is.
+    pub owner: &'a Owner,
+    /// The job's last finished step.
+    pub step: u64,
+    /// The accuracy for which it is kept as one of the best.
+    pub score: Option<f64>,
 }
 
-/// A snapshot of the weights in `kind`, with the files of the model's directory that an actor needs beside them.
+/// Writes a Hugging Face checkpoint. An earlier one at `target` is replaced in one step. `check` is asked right before
+/// that whether it may.
 ///
 /// # Errors
-/// A file that cannot be read.
-pub fn publishable(
-    version: WeightsVersion,
-    weights: &Weights,
-    kind: Kind,
-    assets_from: &Path,
-) -> anyhow::Result<PublishedWeights> {
-    let mut assets = Vec::new();
-    for path in anytime_policy::asset_files(assets_from) {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default()
-            .to_owned();
-        let data = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        assets.push((name, Bytes::from(data)));
-    }
+/// The error of `check`, or the disk's; what stood at `target` is still there then.
+pub fn export(target: &Path, model: &Export<'_>, check: &dyn Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let Export {
+        config,
+        weights,
+        kind,
+        assets,
+        owner,
+        step,
+        score,
+    } = *model;
+    let fill = |part: &Path| -> anyhow::Result<()> {
+        assets.write_beside_config(part)?;
+        anytime_policy::write_model(part, config, weights, kind)?;
+        Marker::write(part, owner, step, score)?;
+        check()
+    };
+    replace_directory(target, fill).with_context(|| format!("checkpoint {}", target.display()))
+}
+
+/// A snapshot of the weights in `kind`, with the files that an actor needs beside them.
+pub fn publishable(version: WeightsVersion, weights: &Weights, kind: Kind, assets: &Assets) -> PublishedWeights {
     let mut tensors = Vec::with_capacity(weights.len());
     for (name, tensor) in weights {
         tensors.push(PublishedTensor {
@@ -59,11 +67,11 @@ pub fn publishable(
             data: tensor_bytes(tensor, kind),
         });
     }
-    Ok(PublishedWeights {
+    PublishedWeights {
         version,
-        assets,
+        assets: assets.files().to_vec(),
         tensors,
-    })
+    }
 }
 
 /// The elements in `kind`, little-endian as every machine that libtorch runs on.

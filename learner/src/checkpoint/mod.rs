@@ -1,7 +1,16 @@
 //! The model on disk: recovery checkpoints, from which a restarted job goes on, and Hugging Face exports.
+//!
+//! `recovery` holds what a restart needs, [`export()`] writes model directories, and `keep` removes those that are not
+//! wanted any more. [`Assets`] are the files beside the weights, read once for each job.
 
+mod assets;
 mod export;
+mod keep;
 mod recovery;
 
-pub use export::{export, publishable};
-pub use recovery::{Recovered, RecoveryState, load_newest, save};
+pub use assets::Assets;
+pub use export::{Export, export, publishable};
+pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
+pub use recovery::{
+    Compute, Fingerprint, Recovered, RecoveryState, Saved, load_newest, load_step, save, steps as recovery_steps,
+};

@@ -1,19 +1,20 @@
 //! The recovery checkpoint: everything that a restarted learner needs to go on where it was.
 //!
 //! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters) and
-//! `optimiser.safetensors`. It is written aside, synced and renamed; the previous one is removed after that. A crash
-//! costs the work since the newest one: groups trained since then are still in the replay queue, unacknowledged.
+//! `optimiser.safetensors`. It is written aside, synced and renamed. The newest two are kept: where the newest cannot be
+//! read, the job goes on from the one before. A crash costs the work since the newest one: groups trained since then are
+//! still in the replay queue, unacknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use anytime_files::{PART_SUFFIX, replace_directory};
+use anyhow::{Context as _, bail, ensure};
+use anytime_files::{PART_SUFFIX, replace_directory, sync_directory};
 use anytime_policy::Weights;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor, no_grad};
-use tracing::{info, warn};
+use tch::{Device, Kind, Tensor, no_grad};
+use tracing::{error, info, warn};
 
 use crate::train::Trainer;
 
@@ -21,6 +22,50 @@ const DIRECTORY: &str = "recovery";
 const STATE_FILE: &str = "state.json";
 const WEIGHTS_FILE: &str = "weights.safetensors";
 const OPTIMISER_FILE: &str = "optimiser.safetensors";
+
+/// The end of the name of a checkpoint that could not be read, until there are two good ones again.
+const DAMAGED_SUFFIX: &str = ".damaged";
+
+/// How many checkpoints are kept.
+const KEPT: usize = 2;
+
+/// The element type in which a job computes, and in which its exports are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compute {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits, as wide as f32.
+    Bf16,
+}
+
+impl From<Kind> for Compute {
+    fn from(kind: Kind) -> Self {
+        if kind == Kind::BFloat16 { Self::Bf16 } else { Self::F32 }
+    }
+}
+
+impl From<Compute> for Kind {
+    fn from(compute: Compute) -> Self {
+        match compute {
+            Compute::F32 => Self::Float,
+            Compute::Bf16 => Self::BFloat16,
+        }
+    }
+}
+
+/// What the numbers in a checkpoint refer to. With other problems, or another order of them, the consumed sequence
+/// numbers would stand for other problems; with another tokenizer, ids for other words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// How many rows are trained on.
+    pub rows: u64,
+    /// BLAKE3 over the tokenised rows, in their order.
+    pub data: String,
+    /// BLAKE3 over configuration and tokenizer.
+    pub model: String,
+}
 
 /// The counters of a job. All randomness of the learner is a pure function of its seeds and these.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +84,18 @@ pub struct RecoveryState {
     /// Accuracies of the starting weights by problem id, where the objective asks for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, f64>,
+    /// The element type of the job's exports.
+    #[serde(default)]
+    pub compute: Compute,
+    /// What the numbers refer to; checkpoints of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Updates in a row that were left out because their gradient was not finite.
+    #[serde(default)]
+    pub skipped_in_a_row: u32,
+    /// What the watch over the reward remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<serde_json::Value>,
 }
 
 impl RecoveryState {
@@ -59,15 +116,29 @@ pub struct Recovered {
     pub weights: Weights,
     /// The tensors of the optimiser, as [`AdamW::state`](crate::train::AdamW::state) names them.
     pub optimiser: BTreeMap<String, Tensor>,
+    /// Newer checkpoints that could not be read, each with the reason.
+    pub damaged: Vec<String>,
 }
 
-/// Writes a checkpoint of this state and removes older ones.
+/// What became of a request to save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// A checkpoint was written.
+    Written,
+    /// One of the very same state was there.
+    Kept,
+}
+
+/// Writes a checkpoint of this state and removes those before the last two. One of the very same state is left alone.
 ///
 /// # Errors
-/// If the disk does not take it; the previous checkpoint is still there then.
-pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> anyhow::Result<()> {
+/// If the disk does not take it; the earlier checkpoints are still there then.
+pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> anyhow::Result<Saved> {
     let parent = job_directory.join(DIRECTORY);
-    let target = parent.join(format!("step-{:08}", state.step));
+    let target = step_directory(&parent, state.step);
+    if read_state(&target).is_ok_and(|saved| saved == *state) {
+        return Ok(Saved::Kept);
+    }
     let write = |part: &Path| -> anyhow::Result<()> {
         write_tensors(&part.join(WEIGHTS_FILE), trainer.masters().iter())?;
         let optimiser = trainer.optimiser().state();
@@ -75,60 +146,225 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
             &part.join(OPTIMISER_FILE),
             optimiser.iter().map(|(name, tensor)| (name, tensor)),
         )?;
-        Ok(fs::write(part.join(STATE_FILE), serde_json::to_vec_pretty(state)?)?)
+        let path = part.join(STATE_FILE);
+        fs::write(&path, serde_json::to_vec_pretty(state)?).with_context(|| format!("writing {}", path.display()))
     };
     replace_directory(&target, write).with_context(|| format!("recovery checkpoint {}", target.display()))?;
-    for (step, directory) in list(&parent)? {
-        if step != state.step {
-            fs::remove_dir_all(&directory).with_context(|| format!("old checkpoint {}", directory.display()))?;
+    remove_older(&parent, state.step);
+    Ok(Saved::Written)
+}
+
+/// Removes what two good checkpoints make superfluous: older ones, and those that could not be read. Where that fails
+/// the disk holds something too much, and the job goes on.
+fn remove_older(parent: &Path, newest: u64) {
+    let Ok(found) = list(parent) else {
+        return;
+    };
+    // Steps beyond this one are of a line that the job has left, by going back to an older checkpoint.
+    let mut good: Vec<&Candidate> = found
+        .iter()
+        .filter(|one| one.is_whole && one.step <= newest && read_state(&one.path).is_ok())
+        .collect();
+    let kept = good.split_off(good.len().saturating_sub(KEPT));
+    let has_enough = kept.len() == KEPT;
+    let is_kept = |one: &Candidate| kept.iter().any(|kept| kept.path == one.path);
+    for one in &found {
+        let is_older = one.is_whole && one.step <= newest;
+        if (is_older || has_enough) && !is_kept(one) {
+            remove(&one.path);
         }
     }
-    Ok(())
+    let listing = if has_enough { fs::read_dir(parent).ok() } else { None };
+    for entry in listing.into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(DAMAGED_SUFFIX) {
+            remove(&entry.path());
+        }
+    }
 }
 
 /// The newest complete checkpoint of a job, with its weights on `device` and the optimiser's tensors; None where there
-/// is none.
+/// is none. One that cannot be read is put aside, and the one before it is taken. `is_damage` says whether an error is
+/// of the checkpoint; any other one (a disk that is away, a device without memory) is returned.
 ///
 /// # Errors
-/// A checkpoint that is there but cannot be read.
-pub fn load_newest(job_directory: &Path, device: Device) -> anyhow::Result<Option<Recovered>> {
-    let mut found = list(&job_directory.join(DIRECTORY))?;
-    let Some((step, directory)) = found.pop() else {
+/// If there are checkpoints and none can be read, or an error that is no damage.
+pub fn load_newest(
+    job_directory: &Path,
+    device: Device,
+    is_damage: &dyn Fn(&anyhow::Error) -> bool,
+) -> anyhow::Result<Option<Recovered>> {
+    let parent = job_directory.join(DIRECTORY);
+    let found = list(&parent)?;
+    let mut damaged: Vec<(PathBuf, String)> = Vec::new();
+    for one in found.iter().rev() {
+        match read(&one.path, device) {
+            Ok(mut recovered) => {
+                put_right(&parent, one, &found, &damaged)?;
+                info!(step = recovered.state.step, directory = %one.path.display(), "going on from the recovery checkpoint");
+                recovered.damaged = damaged.into_iter().map(|(_, reason)| reason).collect();
+                return Ok(Some(recovered));
+            }
+            Err(failure) if !is_damage(&failure) => {
+                return Err(failure.context(format!("recovery checkpoint {}", one.path.display())));
+            }
+            Err(failure) if one.is_whole => {
+                let reason = format!("recovery checkpoint {}: {failure:#}", one.path.display());
+                error!(reason, "a recovery checkpoint cannot be read");
+                damaged.push((one.path.clone(), reason));
+            }
+            Err(failure) => {
+                let reason = format!("{failure:#}");
+                warn!(path = %one.path.display(), reason, "a checkpoint that was never finished");
+            }
+        }
+    }
+    if damaged.is_empty() {
+        found.iter().for_each(|one| remove(&one.path));
         return Ok(None);
-    };
-    let read = || -> anyhow::Result<Recovered> {
-        let state: RecoveryState = serde_json::from_slice(&fs::read(directory.join(STATE_FILE))?)?;
-        let weights = read_tensors(&directory.join(WEIGHTS_FILE), device)?;
-        let optimiser = read_tensors(&directory.join(OPTIMISER_FILE), device)?;
-        Ok(Recovered {
-            state,
-            weights: weights.into_iter().collect(),
-            optimiser: optimiser.into_iter().collect(),
-        })
-    };
-    let checkpoint = read().with_context(|| format!("recovery checkpoint {}", directory.display()))?;
-    info!(step, directory = %directory.display(), "going on from the recovery checkpoint");
-    Ok(Some(checkpoint))
+    }
+    let reasons: Vec<String> = damaged.into_iter().map(|(_, reason)| reason).collect();
+    bail!("no recovery checkpoint can be read: {}", reasons.join("; "))
 }
 
-/// Complete checkpoints by step, ascending. Checkpoints whose writing was interrupted are removed.
-fn list(parent: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+/// Makes the checkpoint that was read the newest of the directory: an unfinished one gets its name, damaged ones lose
+/// theirs, and what else was never finished is removed.
+fn put_right(
+    parent: &Path,
+    taken: &Candidate,
+    found: &[Candidate],
+    damaged: &[(PathBuf, String)],
+) -> anyhow::Result<()> {
+    for (path, _) in damaged {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = parent.join(format!(".{name}{DAMAGED_SUFFIX}"));
+        remove(&aside);
+        fs::rename(path, &aside).with_context(|| format!("putting {} aside", path.display()))?;
+    }
+    if !taken.is_whole {
+        let target = step_directory(parent, taken.step);
+        warn!(from = %taken.path.display(), "took up a checkpoint that was complete but for its name");
+        fs::rename(&taken.path, &target).with_context(|| format!("renaming {}", taken.path.display()))?;
+    }
+    for one in found.iter().filter(|one| !one.is_whole && one.path != taken.path) {
+        remove(&one.path);
+    }
+    Ok(sync_directory(parent)?)
+}
+
+/// Reads the checkpoint of a step, or the newest that can be read, and changes nothing.
+///
+/// # Errors
+/// If there is none, or none of that step, with the steps that there are; or if it cannot be read.
+pub fn load_step(job_directory: &Path, step: Option<u64>, device: Device) -> anyhow::Result<Recovered> {
+    let parent = job_directory.join(DIRECTORY);
+    let mut found = list(&parent)?;
+    ensure!(!found.is_empty(), "it has no recovery checkpoint");
+    let steps = steps(job_directory)?;
+    if let Some(step) = step {
+        let named: Vec<String> = steps.iter().map(u64::to_string).collect();
+        ensure!(
+            steps.contains(&step),
+            "it has no recovery checkpoint of step {step}; there are those of {}",
+            named.join(", ")
+        );
+        found.retain(|one| one.step == step && one.is_whole);
+    }
+    let mut failure = None;
+    for one in found.iter().rev() {
+        match read(&one.path, device) {
+            Ok(recovered) => return Ok(recovered),
+            Err(error) => {
+                let error = error.context(format!("recovery checkpoint {}", one.path.display()));
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| anyhow::anyhow!("it has no recovery checkpoint")))
+}
+
+/// The steps of the checkpoints of a job, ascending.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn steps(job_directory: &Path) -> anyhow::Result<Vec<u64>> {
+    let found = list(&job_directory.join(DIRECTORY))?;
+    Ok(found.iter().filter(|one| one.is_whole).map(|one| one.step).collect())
+}
+
+/// A directory that holds a checkpoint, or perhaps does.
+struct Candidate {
+    step: u64,
+    path: PathBuf,
+    /// It has its final name.
+    is_whole: bool,
+}
+
+/// What may be a checkpoint, the best last: unfinished ones first, then those with their final names, each by step.
+fn list(parent: &Path) -> anyhow::Result<Vec<Candidate>> {
     let mut found = Vec::new();
     if !parent.exists() {
         return Ok(found);
     }
     for entry in fs::read_dir(parent).with_context(|| format!("reading {}", parent.display()))? {
-        let path = entry?.path();
+        let path = entry.with_context(|| format!("reading {}", parent.display()))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.ends_with(PART_SUFFIX) {
-            warn!(path = %path.display(), "removing a checkpoint that was never finished");
-            fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
-        } else if let Some(step) = name.strip_prefix("step-").and_then(|digits| digits.parse().ok()) {
-            found.push((step, path));
+        if let Some((step, is_whole)) = parse_name(name) {
+            found.push(Candidate { step, path, is_whole });
         }
     }
-    found.sort();
+    found.sort_by_key(|one| (one.is_whole, one.step));
     Ok(found)
+}
+
+/// The step of `step-N`, and of what was to become one: `.step-N.part`, `.step-N.part-replaced`, and `step-N.part` of
+/// earlier versions.
+fn parse_name(name: &str) -> Option<(u64, bool)> {
+    let behind = name.trim_start_matches('.').strip_prefix("step-")?;
+    let digits = behind.split('.').next().unwrap_or_default();
+    let step = digits.parse().ok()?;
+    let suffix = &behind[digits.len()..];
+    match suffix {
+        "" if !name.starts_with('.') => Some((step, true)),
+        _ if suffix.starts_with(PART_SUFFIX) => Some((step, false)),
+        _ => None,
+    }
+}
+
+fn step_directory(parent: &Path, step: u64) -> PathBuf {
+    parent.join(format!("step-{step:08}"))
+}
+
+fn remove(path: &Path) {
+    if path.exists()
+        && let Err(error) = fs::remove_dir_all(path)
+    {
+        warn!(path = %path.display(), %error, "a checkpoint that is not needed cannot be removed");
+    }
+}
+
+fn read_state(directory: &Path) -> anyhow::Result<RecoveryState> {
+    for name in [STATE_FILE, WEIGHTS_FILE, OPTIMISER_FILE] {
+        let path = directory.join(name);
+        let is_there = path
+            .try_exists()
+            .with_context(|| format!("reading {}", path.display()))?;
+        ensure!(is_there, "it lacks {name}");
+    }
+    let path = directory.join(STATE_FILE);
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{STATE_FILE} is damaged"))
+}
+
+fn read(directory: &Path, device: Device) -> anyhow::Result<Recovered> {
+    let state = read_state(directory)?;
+    let weights = read_tensors(&directory.join(WEIGHTS_FILE), device)?;
+    let optimiser = read_tensors(&directory.join(OPTIMISER_FILE), device)?;
+    Ok(Recovered {
+        state,
+        weights: weights.into_iter().collect(),
+        optimiser: optimiser.into_iter().collect(),
+        damaged: Vec::new(),
+    })
 }
 
 fn write_tensors<'a>(path: &Path, tensors: impl Iterator<Item = (&'a String, &'a Tensor)>) -> anyhow::Result<()> {
@@ -149,26 +385,4 @@ fn read_tensors(path: &Path, device: Device) -> anyhow::Result<Vec<(String, Tens
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_objective_remembers_is_kept_and_may_be_missing() {
-        let without = r#"{"step": 2, "updates": 4, "consumed_below": 8, "consumed": []}"#;
-        let mut state: RecoveryState = serde_json::from_str(without).expect("a checkpoint of an earlier version");
-        assert_eq!((state.step, &state.objective), (2, &None));
-        state.objective = Some(serde_json::json!({ "best_accuracy": 0.5 }));
-        let text = serde_json::to_string(&state).expect("serialisable");
-        assert_eq!(serde_json::from_str::<RecoveryState>(&text).expect("valid"), state);
-    }
-
-    #[test]
-    fn consumed_groups_close_up_to_a_watermark() {
-        let mut state = RecoveryState::default();
-        state.consume([1, 2, 5]);
-        assert_eq!((state.consumed_below, state.consumed.len()), (0, 3));
-        state.consume([0]);
-        assert_eq!(state.consumed_below, 3);
-        assert_eq!(state.consumed, BTreeSet::from([5]));
-    }
-}
+mod tests;

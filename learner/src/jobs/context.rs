@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::{JobId, v1};
+use tracing::warn;
 
 use super::entry::JobEntry;
+use super::fault::{Fault, advice, fault_of};
 use super::interrupt::Interrupted;
+use super::pauses::retry_pause;
 use crate::lock::lock;
+use crate::outputs::{Owner, Places};
 use crate::queue::reader::GroupReader;
 use crate::rollouts::group::{QueuedGroup, TrainingOpening};
 use crate::server_state::ServerState;
@@ -29,6 +33,19 @@ pub enum ContextError {
     /// The job cannot go on.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
+}
+
+/// Whether a failure is that the job was asked to stop.
+pub fn interruption(failure: &anyhow::Error) -> Option<Interrupted> {
+    failure.chain().find_map(|cause| {
+        if let Some(interrupted) = cause.downcast_ref::<Interrupted>() {
+            return Some(*interrupted);
+        }
+        match cause.downcast_ref::<ContextError>() {
+            Some(ContextError::Interrupted(interrupted)) => Some(*interrupted),
+            _ => None,
+        }
+    })
 }
 
 /// How long a job that is to stop still tries to acknowledge groups.
@@ -84,6 +101,16 @@ impl JobContext {
         &self.state.device
     }
 
+    /// Where models may be written.
+    pub fn places(&self) -> &Places {
+        &self.state.places
+    }
+
+    /// The job, told from every other one of the same name.
+    pub fn owner(&self) -> Owner {
+        self.entry.owner()
+    }
+
     /// To be called between pieces of long work.
     ///
     /// # Errors
@@ -96,6 +123,55 @@ impl JobContext {
             return Err(Interrupted::Shutdown);
         }
         Ok(())
+    }
+
+    /// Writes something that a job must not lose. Where the disk refuses for a reason that may pass, the job pauses with
+    /// its state in memory and tries again, until the disk takes it or the job is to stop.
+    ///
+    /// # Errors
+    /// If the job is to stop, or the failure is none that may pass.
+    pub fn write_or_wait<T>(&self, mut write: impl FnMut() -> anyhow::Result<T>) -> Result<T, ContextError> {
+        let mut tries = 0;
+        loop {
+            let outcome = write();
+            let reason = match &outcome {
+                Err(failure) if fault_of(failure) == Fault::Passing => format!("{failure:#}"),
+                _ => {
+                    if tries > 0 {
+                        self.entry.go_on();
+                    }
+                    return Ok(outcome?);
+                }
+            };
+            let pause = retry_pause(tries);
+            tries += 1;
+            let advice = advice(&reason);
+            warn!(job_id = %self.job_id(), reason, seconds = pause.as_secs_f64(), "a job is paused until the disk takes it");
+            self.entry.pause(
+                &format!("{reason}; {advice}: the job goes on by itself, and has lost nothing"),
+                Some(pause),
+            );
+            self.wait(async {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = self.entry.nudged() => {}
+                }
+            })?;
+        }
+    }
+
+    /// To be called between steps: where the disk has refused events or the job's figures, waits until it takes them.
+    ///
+    /// # Errors
+    /// If the job is to stop, or the disk refuses for a reason that does not pass.
+    pub fn wait_until_recorded(&self) -> Result<(), ContextError> {
+        self.write_or_wait(|| self.entry.record())
+    }
+
+    /// Records something that a user should know about the job: a word for what it is about, and a sentence.
+    pub fn notice(&self, topic: &str, text: &str) {
+        warn!(job_id = %self.job_id(), topic, text, "notice");
+        self.entry.notice(topic, text);
     }
 
     /// Records a finished step.
@@ -141,9 +217,7 @@ impl JobContext {
     /// # Errors
     /// If the job is to stop, training is open already, or the opening makes no sense.
     pub fn open_training(&self, opening: TrainingOpening) -> Result<(), ContextError> {
-        let (seconds, nanos) = self.entry.created();
-        let owner = format!("{seconds}.{nanos:09}");
-        let reader = self.wait(self.state.broker.open_training(self.job_id(), owner, opening))??;
+        let reader = self.wait((self.state.broker).open_training(self.job_id(), self.owner().created, opening))??;
         *lock(&self.reader) = Some(reader);
         Ok(())
     }

@@ -7,16 +7,32 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::JobId;
 use anytime_proto::v1::{self, JobState, job_event::Event};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::crashes::count_crash;
 use super::events::{EventLog, read_after, timestamp};
 use super::store::{StoredJob, events_path, save_cancellation, save_job};
 use crate::lock::lock;
+use crate::outputs::Owner;
 
 /// Steps follow each other quickly; the job's file is written no more often than this for their sake.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
+
+/// How many notices a job carries with it. Its events have all of them.
+const MOST_NOTICES: usize = 100;
+
+/// What became of the start of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It runs.
+    Running,
+    /// It had ended, and does not run.
+    HadEnded,
+    /// The process ended under it too often, so it waits for a person.
+    Paused,
+}
 
 /// What watchers wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,22 +43,30 @@ pub struct Progress {
     pub ended: bool,
 }
 
-struct Live {
-    job: v1::Job,
-    log: EventLog,
+pub(super) struct Live {
+    pub(super) job: v1::Job,
+    pub(super) log: EventLog,
     /// When the job started to run in this process, and how many seconds it had run before; none while it does not run.
-    running: Option<(Instant, f64)>,
+    pub(super) running: Option<(Instant, f64)>,
     saved: Instant,
+    /// The job's file does not hold what is in memory, because the disk refused it.
+    is_unsaved: bool,
+    /// The thread of jobs works on it.
+    pub(super) is_held: bool,
+    /// How often in a row it was put aside at this step.
+    pub(super) put_aside: (u64, u32),
 }
 
 /// One job in memory. The thread that runs it reports to it, requests read and cancel it, and watchers wait for its
 /// events; all of them share it.
 pub struct JobEntry {
-    id: JobId,
+    pub(super) id: JobId,
     request_id: String,
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     cancelled: CancellationToken,
-    live: Mutex<Live>,
+    /// Told when a pause is to end at once.
+    pub(super) nudged: Notify,
+    pub(super) live: Mutex<Live>,
     progress: watch::Sender<Progress>,
 }
 
@@ -69,11 +93,15 @@ impl JobEntry {
             request_id,
             directory,
             cancelled,
+            nudged: Notify::new(),
             live: Mutex::new(Live {
                 job,
                 log,
                 running: None,
                 saved: Instant::now(),
+                is_unsaved: false,
+                is_held: false,
+                put_aside: (0, 0),
             }),
             progress: watch::Sender::new(progress),
         }
@@ -112,6 +140,17 @@ impl JobEntry {
         lock(&self.live).job.state()
     }
 
+    /// Whether the job goes on when the process starts: it ran, it was to be tried again, or it still has to be told that
+    /// it was cancelled.
+    pub(super) fn goes_on_at_start(&self) -> bool {
+        let live = lock(&self.live);
+        match live.job.state() {
+            JobState::Running => true,
+            JobState::Paused => live.job.retry_at.is_some() || self.cancelled.is_cancelled(),
+            _ => false,
+        }
+    }
+
     /// When it was submitted, in a form that sorts, and that tells it from another job of the same id.
     pub fn created(&self) -> (i64, i32) {
         lock(&self.live)
@@ -119,6 +158,11 @@ impl JobEntry {
             .created
             .as_ref()
             .map_or((0, 0), |time| (time.seconds, time.nanos))
+    }
+
+    /// The job, told from every other one of the same name.
+    pub fn owner(&self) -> Owner {
+        owner_of(&lock(&self.live).job)
     }
 
     /// A receiver that is told of every event.
@@ -131,10 +175,14 @@ impl JobEntry {
     /// # Errors
     /// If the disk refuses.
     pub fn events_after(&self, after: u64, limit: usize) -> anyhow::Result<Vec<v1::JobEvent>> {
-        if let Some(events) = lock(&self.live).log.recent_after(after, limit) {
-            return Ok(events);
-        }
-        read_after(&events_path(&self.directory), after, limit)
+        let from = {
+            let live = lock(&self.live);
+            if let Some(events) = live.log.recent_after(after, limit) {
+                return Ok(events);
+            }
+            live.log.place_after(after)
+        };
+        read_after(&events_path(&self.directory), from, after, limit)
     }
 
     /// Writes the first event of a new job.
@@ -143,26 +191,84 @@ impl JobEntry {
         self.change(Some(state_event(state, "")), true, |_| {});
     }
 
-    /// Marks the job as running, at its first start or after a restart of the process. Returns false if it has ended.
-    pub fn start(&self) -> bool {
+    /// Marks the job as running: at its first start, after a restart of the process, or after a pause.
+    pub fn start(&self) -> Started {
         let mut live = lock(&self.live);
         let state = live.job.state();
         if has_ended(state) {
-            return false;
+            return Started::HadEnded;
+        }
+        if state == JobState::Running
+            && let Some(reason) = count_crash(&mut live.job)
+        {
+            self.pause_locked(live, &reason, None);
+            return Started::Paused;
         }
         live.running = Some((Instant::now(), live.job.seconds));
-        let event = (state == JobState::Queued).then(|| state_event(JobState::Running, ""));
+        live.is_held = true;
+        let event = (state != JobState::Running).then(|| state_event(JobState::Running, ""));
         self.change_locked(live, event, true, |job| {
             job.set_state(JobState::Running);
+            job.error.clear();
+            job.retry_at = None;
             job.started.get_or_insert_with(timestamp);
         });
-        true
+        Started::Running
     }
 
-    /// Notes that the process ends while the job runs. The job is resumed at the next start.
+    /// Notes that the process was told to end while the job runs. The job is resumed at the next start.
     pub fn suspend(&self) {
-        self.change(None, true, |_| {});
-        lock(&self.live).running = None;
+        self.change(None, true, |job| {
+            job.crashes = Some(v1::Crashes {
+                expected: true,
+                ..v1::Crashes::default()
+            });
+        });
+    }
+
+    /// Notes that the thread has let go of a suspended job.
+    pub(super) fn let_go(&self) {
+        let mut live = lock(&self.live);
+        live.job.seconds = seconds_of(&live);
+        live.running = None;
+        live.is_held = false;
+    }
+
+    /// Records something that a user should know, in the job's events and with the job.
+    pub fn notice(&self, topic: &str, text: &str) {
+        let mut live = lock(&self.live);
+        let notice = v1::Notice {
+            topic: topic.to_owned(),
+            text: text.to_owned(),
+            step: live.job.step,
+        };
+        let notices = &mut live.job.notices;
+        notices.push(notice.clone());
+        let surplus = notices.len().saturating_sub(MOST_NOTICES);
+        notices.drain(..surplus);
+        self.change_locked(live, Some(Event::Notice(notice)), true, |_| {});
+    }
+
+    /// Writes what the disk has refused so far: events, the job.
+    ///
+    /// # Errors
+    /// If it still refuses.
+    pub(super) fn record(&self) -> anyhow::Result<()> {
+        let mut live = lock(&self.live);
+        if !live.is_unsaved && !live.log.has_unwritten() {
+            return Ok(());
+        }
+        self.save_locked(&mut live)
+    }
+
+    fn save_locked(&self, live: &mut Live) -> anyhow::Result<()> {
+        live.is_unsaved = true;
+        live.log.write()?;
+        live.log.sync()?;
+        save_job(&self.directory, &live.job)?;
+        live.is_unsaved = false;
+        live.saved = Instant::now();
+        Ok(())
     }
 
     /// Marks the job as ended, with the reason where it failed.
@@ -170,29 +276,34 @@ impl JobEntry {
         self.finish_locked(lock(&self.live), state, reason);
     }
 
-    fn finish_locked(&self, live: MutexGuard<'_, Live>, state: JobState, reason: &str) {
+    fn finish_locked(&self, mut live: MutexGuard<'_, Live>, state: JobState, reason: &str) {
+        live.job.seconds = seconds_of(&live);
+        live.running = None;
+        live.is_held = false;
         self.change_locked(live, Some(state_event(state, reason)), true, |job| {
             job.set_state(state);
             reason.clone_into(&mut job.error);
+            job.retry_at = None;
             job.ended = Some(timestamp());
         });
-        lock(&self.live).running = None;
     }
 
-    /// Asks the job to end. A job that waits for its turn ends at once; one that runs ends when its thread notices. May
-    /// be repeated.
+    /// Asks the job to end. A job that waits for its turn, is paused or has failed ends at once; one that the thread
+    /// works on ends when its thread notices. May be repeated.
     ///
     /// # Errors
     /// If the disk refuses.
     pub fn cancel(&self) -> anyhow::Result<()> {
-        if has_ended(self.state()) || self.cancelled.is_cancelled() {
+        let is_over = matches!(self.state(), JobState::Succeeded | JobState::Cancelled);
+        if is_over || self.cancelled.is_cancelled() {
             return Ok(());
         }
         save_cancellation(&self.directory)?;
         self.cancelled.cancel();
         let live = lock(&self.live);
-        // One that runs is ended by its thread.
-        if live.job.state() == JobState::Queued {
+        // One that the thread works on is ended by it. A job that runs on disk only, before its first turn in this
+        // process, is ended by the thread too, when its turn comes.
+        if !live.is_held && live.job.state() != JobState::Running {
             self.finish_locked(live, JobState::Cancelled, "");
         }
         Ok(())
@@ -236,11 +347,11 @@ impl JobEntry {
 
     /// Changes the job, logs the event and wakes watchers. `durably` says that a crash must not undo the change. An
     /// error of the disk is logged and no more, since the job itself can go on.
-    fn change(&self, event: Option<Event>, durably: bool, change: impl FnOnce(&mut v1::Job)) {
+    pub(super) fn change(&self, event: Option<Event>, durably: bool, change: impl FnOnce(&mut v1::Job)) {
         self.change_locked(lock(&self.live), event, durably, change);
     }
 
-    fn change_locked(
+    pub(super) fn change_locked(
         &self,
         mut live: MutexGuard<'_, Live>,
         event: Option<Event>,
@@ -251,13 +362,10 @@ impl JobEntry {
         live.job.seconds = seconds_of(&live);
         let mut outcome = event.map_or(Ok(()), |event| live.log.append(event));
         if durably || live.saved.elapsed() >= SAVE_EVERY {
-            outcome = outcome
-                .and_then(|()| live.log.sync())
-                .and_then(|()| save_job(&self.directory, &live.job));
-            live.saved = Instant::now();
+            outcome = outcome.and(self.save_locked(&mut live));
         }
         if let Err(failure) = outcome {
-            error!(job_id = %self.id, error = format!("{failure:#}"), "cannot record the job");
+            error!(job_id = %self.id, error = format!("{failure:#}"), "cannot record the job; it is kept in memory until it can");
         }
         let progress = Progress {
             last_event: live.log.last_number(),
@@ -268,19 +376,29 @@ impl JobEntry {
     }
 }
 
+/// The job, told from every other one of the same name.
+pub fn owner_of(job: &v1::Job) -> Owner {
+    let (seconds, nanos) = job.created.as_ref().map_or((0, 0), |time| (time.seconds, time.nanos));
+    Owner {
+        job: job.id.clone(),
+        created: format!("{seconds}.{nanos:09}"),
+    }
+}
+
 /// Whether a job in this state will not change any more.
 fn has_ended(state: JobState) -> bool {
     matches!(state, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
 }
 
-fn state_event(state: JobState, error: &str) -> Event {
+pub(super) fn state_event(state: JobState, error: &str) -> Event {
     Event::State(v1::StateChanged {
         state: state.into(),
         error: error.to_owned(),
+        retry_at: None,
     })
 }
 
-fn seconds_of(live: &Live) -> f64 {
+pub(super) fn seconds_of(live: &Live) -> f64 {
     live.running.map_or(live.job.seconds, |(since, before)| {
         before + since.elapsed().as_secs_f64()
     })

@@ -1,13 +1,18 @@
 //! Jobs: what was submitted, how far each is, and what happened.
 //!
-//! [`store`] keeps jobs on disk and [`events`] is the log of one job there. [`entry`] is one job in memory,
-//! [`registry`] holds them all. [`runner`] is the thread that runs them, [`context`] is a job as that thread sees it,
-//! and [`interrupt`] tells the thread why it is to stop.
+//! [`store`] keeps jobs on disk and [`events`] is the log of one job there. [`entry`] is one job in memory, [`pauses`]
+//! what it does when it is held up, [`crashes`] counts the processes that ended under it, and [`registry`] holds them all. [`runner`] is the thread that runs them, [`fault`]
+//! says whose fault a failure is, [`export_request`] is what a user asks of a recovery checkpoint, [`context`] is a job as that thread sees it, and [`interrupt`] tells the thread why it
+//! is to stop.
 
 pub mod context;
+pub mod crashes;
 pub mod entry;
 pub mod events;
+pub mod export_request;
+pub mod fault;
 pub mod interrupt;
+pub mod pauses;
 pub mod registry;
 pub mod runner;
 pub mod store;

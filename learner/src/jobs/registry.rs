@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use anytime_proto::settings::{JobSettings, with_defaults};
@@ -15,8 +16,30 @@ use tracing::info;
 
 use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
+use super::pauses::ResumeError;
 use super::store::{JobStore, StoredJob, events_path};
 use crate::lock::lock;
+
+/// For so long a paused job that is to be tried again keeps its turn. What stopped it would stop the next job too, most
+/// often: a full disk, a file system that is away. After that the next job gets its chance, and the paused one is tried
+/// again between the others.
+const KEEPS_TURN: Duration = Duration::from_secs(600);
+
+/// A paused job that is to be tried again.
+struct Retry {
+    job_id: JobId,
+    at: Instant,
+    /// Until when it keeps its turn.
+    keeps_turn_until: Instant,
+}
+
+/// What the thread of jobs does next.
+enum Turn {
+    Run(Arc<JobEntry>),
+    /// Nothing before this time, unless something changes.
+    WaitUntil(Instant),
+    Wait,
+}
 
 #[derive(Default)]
 struct Jobs {
@@ -24,6 +47,9 @@ struct Jobs {
     by_request: HashMap<String, JobId>,
     /// In the order in which they run.
     waiting: VecDeque<JobId>,
+    retries: Vec<Retry>,
+    /// The job that was put aside last, and until when it keeps its turn.
+    turn_kept: Option<(JobId, Instant)>,
 }
 
 /// All jobs of this learner by id, and the queue of those that wait for their turn. Requests submit to it and look jobs
@@ -36,7 +62,8 @@ pub struct JobRegistry {
 }
 
 impl JobRegistry {
-    /// Loads the jobs of earlier runs: the one that ran goes on first, then those that waited, in their order.
+    /// Loads the jobs of earlier runs: those that ran or were to be tried again go on first, then those that waited, in
+    /// their order. Those that wait for a person go on waiting.
     ///
     /// # Errors
     /// If the runs directory cannot be used, or another learner uses it.
@@ -48,10 +75,10 @@ impl JobRegistry {
             .map(|stored| Arc::new(JobEntry::new(stored)))
             .collect();
         let mut jobs = Jobs::default();
-        for state in [JobState::Running, JobState::Queued] {
-            let waiting = entries.iter().filter(|entry| entry.state() == state);
-            jobs.waiting.extend(waiting.map(|entry| entry.id().clone()));
-        }
+        let began = |entry: &&Arc<JobEntry>| entry.goes_on_at_start();
+        let queued = |entry: &&Arc<JobEntry>| entry.state() == JobState::Queued;
+        let in_order = entries.iter().filter(began).chain(entries.iter().filter(queued));
+        jobs.waiting.extend(in_order.map(|entry| entry.id().clone()));
         info!(jobs = entries.len(), waiting = jobs.waiting.len(), "loaded jobs");
         for entry in entries {
             jobs.insert(entry);
@@ -142,16 +169,62 @@ impl JobRegistry {
         loop {
             // `notify_one` keeps its permit for a waiter that comes later: nothing is missed in between.
             let submitted = self.submitted.notified();
-            let next = {
-                let mut jobs = lock(&self.jobs);
-                jobs.waiting
-                    .pop_front()
-                    .and_then(|job_id| jobs.by_id.get(&job_id).cloned())
-            };
-            if let Some(entry) = next {
-                return entry;
+            let turn = lock(&self.jobs).turn(Instant::now());
+            match turn {
+                Turn::Run(entry) => return entry,
+                Turn::WaitUntil(time) => {
+                    tokio::select! {
+                        () = submitted => {}
+                        () = tokio::time::sleep_until(time.into()) => {}
+                    }
+                }
+                Turn::Wait => submitted.await,
             }
-            submitted.await;
+        }
+    }
+
+    /// Tries a paused job again after this time.
+    pub(super) fn try_again(&self, job_id: &JobId, pause: Duration) {
+        let at = Instant::now() + pause;
+        let mut jobs = lock(&self.jobs);
+        let kept = jobs
+            .turn_kept
+            .as_ref()
+            .filter(|(kept, _)| kept == job_id)
+            .map(|(_, until)| *until);
+        let keeps_turn_until = kept.unwrap_or_else(|| Instant::now() + KEEPS_TURN);
+        jobs.turn_kept = Some((job_id.clone(), keeps_turn_until));
+        jobs.retries.push(Retry {
+            job_id: job_id.clone(),
+            at,
+            keeps_turn_until,
+        });
+    }
+
+    /// Lets a failed or paused job wait for its turn again.
+    ///
+    /// # Errors
+    /// If it has ended for good, or its settings cannot change now.
+    pub fn resume(&self, entry: &Arc<JobEntry>, spec: Option<v1::JobSpec>) -> Result<(), ResumeError> {
+        // Held over the change, so that two calls queue the job once.
+        let mut jobs = lock(&self.jobs);
+        if entry.resume(spec)? {
+            jobs.retries.retain(|retry| retry.job_id != *entry.id());
+            jobs.waiting.push_back(entry.id().clone());
+            info!(job_id = %entry.id(), "a job is resumed");
+        }
+        drop(jobs);
+        self.count();
+        self.submitted.notify_one();
+        Ok(())
+    }
+
+    /// Notes that the process was told to end, so that the job that runs is not counted as having ended it.
+    pub fn note_shutdown(&self) {
+        for entry in self.list() {
+            if entry.state() == JobState::Running {
+                entry.suspend();
+            }
         }
     }
 
@@ -166,6 +239,7 @@ impl JobRegistry {
             JobState::Succeeded,
             JobState::Failed,
             JobState::Cancelled,
+            JobState::Paused,
         ] {
             let count = states.iter().filter(|other| **other == state).count();
             gauge!(LEARNER_JOBS, "state" => state.short_name()).set(count as f64);
@@ -174,6 +248,32 @@ impl JobRegistry {
 }
 
 impl Jobs {
+    /// A paused job whose time has come goes first, and one that keeps its turn holds the others up.
+    fn turn(&mut self, now: Instant) -> Turn {
+        let by_id = &self.by_id;
+        // Somebody may have resumed or cancelled it meanwhile.
+        let is_paused = |job_id: &JobId| by_id.get(job_id).is_some_and(|entry| entry.state() == JobState::Paused);
+        self.retries.retain(|retry| is_paused(&retry.job_id));
+        if let Some(due) = self.retries.iter().position(|retry| retry.at <= now) {
+            let retry = self.retries.swap_remove(due);
+            if let Some(entry) = self.by_id.get(&retry.job_id) {
+                return Turn::Run(entry.clone());
+            }
+        }
+        let is_kept = self.retries.iter().any(|retry| retry.keeps_turn_until > now);
+        let mut next = if is_kept { None } else { self.waiting.pop_front() };
+        while let Some(job_id) = next {
+            if let Some(entry) = self.by_id.get(&job_id) {
+                return Turn::Run(entry.clone());
+            }
+            next = self.waiting.pop_front();
+        }
+        match self.retries.iter().map(|retry| retry.at).min() {
+            Some(at) => Turn::WaitUntil(at),
+            None => Turn::Wait,
+        }
+    }
+
     fn insert(&mut self, entry: Arc<JobEntry>) {
         if !entry.request_id().is_empty() {
             self.by_request

@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use anytime_proto::JobId;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::JobState;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::context::{ContextError, JobContext};
-use super::entry::JobEntry;
+use super::context::{JobContext, interruption};
+use super::entry::{JobEntry, Started};
+use super::fault::{Fault, NeedsPerson, advice, fault_of, fault_of_panic};
 use super::interrupt::Interrupted;
 use super::registry::JobRegistry;
 use crate::server_state::ServerState;
@@ -50,52 +51,111 @@ fn next_job(registry: &JobRegistry, state: &ServerState) -> Option<Arc<JobEntry>
     })
 }
 
+/// How the work on a job ended.
+enum Outcome {
+    Ended(JobState),
+    /// The process is to end; the job goes on in the next one.
+    Suspended,
+    Failed(String),
+    /// It is tried again by itself.
+    PutAside(String),
+    /// It waits for a person.
+    NeedsPerson(String),
+    /// The process cannot go on.
+    ProcessFault(String),
+}
+
 fn run_one(registry: &JobRegistry, state: &Arc<ServerState>, entry: &Arc<JobEntry>, run_job: &RunJob) {
     let job_id = entry.id();
     let is_resumed = entry.state() == JobState::Running;
-    if !entry.start() {
-        return;
+    match entry.start() {
+        Started::Running => {}
+        Started::HadEnded => return,
+        Started::Paused => {
+            error!(%job_id, reason = entry.job().error, "a job ended the process too often and is paused");
+            return;
+        }
     }
     registry.count();
     info!(%job_id, is_resumed, "a job runs");
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let outcome = work_on(state, entry, run_job);
+    let is_over = matches!(outcome, Outcome::Ended(_));
+    clear(state, job_id, is_over);
+    match outcome {
+        Outcome::Ended(how) => {
+            info!(%job_id, state = how.as_str_name(), "a job ended");
+            entry.finish(how, "");
+        }
+        Outcome::Suspended => {
+            info!(%job_id, "a job is suspended until the next start");
+            entry.suspend();
+            entry.let_go();
+        }
+        Outcome::Failed(reason) => {
+            error!(%job_id, error = reason, "a job failed; its queue and its checkpoints are kept");
+            entry.finish(JobState::Failed, &reason);
+        }
+        Outcome::PutAside(reason) => {
+            let pause = entry.put_aside(&reason);
+            let seconds = pause.as_secs_f64();
+            warn!(%job_id, reason, seconds, "a job is paused and is tried again after these seconds");
+            registry.try_again(job_id, pause);
+        }
+        Outcome::NeedsPerson(reason) => {
+            error!(%job_id, reason, "a job is paused until it is resumed");
+            entry.wait_for_person(&reason);
+        }
+        Outcome::ProcessFault(reason) => {
+            error!(%job_id, reason, "the process ends, because no job can go on in it");
+            entry.note_process_fault(&reason);
+            state.end_with(&format!("job {job_id}: {reason}"));
+        }
+    }
+}
+
+fn work_on(state: &Arc<ServerState>, entry: &Arc<JobEntry>, run_job: &RunJob) -> Outcome {
+    let work = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let spec = entry.job().spec.unwrap_or_default();
         let settings = JobSettings::try_new(&spec).context("the specification on disk")?;
         let context = JobContext::new(state.clone(), entry.clone(), settings);
         context.check()?;
         run_job(&context)
     }));
-    let outcome = outcome.unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_text(panic.as_ref()))));
-    let ended = match outcome {
-        Ok(()) => Some((JobState::Succeeded, String::new())),
-        Err(failure) => match interruption(&failure) {
-            Some(Interrupted::Cancelled) => Some((JobState::Cancelled, String::new())),
-            Some(Interrupted::Shutdown) => None,
-            None => Some((JobState::Failed, without_backtrace(&format!("{failure:#}")))),
-        },
+    let failure = match work {
+        Ok(Ok(())) => return Outcome::Ended(JobState::Succeeded),
+        Ok(Err(failure)) => failure,
+        Err(panic) => {
+            let text = without_backtrace(&panic_text(panic.as_ref()));
+            return match fault_of_panic(&text) {
+                Fault::Process => Outcome::ProcessFault(text),
+                Fault::Passing | Fault::Own => Outcome::Failed(format!("panicked: {text}")),
+            };
+        }
     };
-    clear(state, job_id, ended.is_some());
-    match ended {
-        None => {
-            info!(%job_id, "a job is suspended until the next start");
-            entry.suspend();
-        }
-        Some((JobState::Failed, reason)) => {
-            error!(%job_id, error = reason, "a job failed");
-            entry.finish(JobState::Failed, &reason);
-        }
-        Some((state, _)) => {
-            info!(%job_id, state = state.as_str_name(), "a job ended");
-            entry.finish(state, "");
+    match interruption(&failure) {
+        Some(Interrupted::Cancelled) => return Outcome::Ended(JobState::Cancelled),
+        Some(Interrupted::Shutdown) => return Outcome::Suspended,
+        None => {}
+    }
+    let reason = without_backtrace(&format!("{failure:#}"));
+    if failure.chain().any(|cause| cause.is::<NeedsPerson>()) {
+        return Outcome::NeedsPerson(reason);
+    }
+    match fault_of(&failure) {
+        Fault::Own => Outcome::Failed(reason),
+        Fault::Process => Outcome::ProcessFault(reason),
+        Fault::Passing => {
+            let advice = advice(&reason);
+            Outcome::PutAside(format!("{reason}; {advice}: the job is tried again by itself"))
         }
     }
 }
 
-/// Removes what a job leaves behind when its thread lets go of it; its queue only if the job has ended.
-fn clear(state: &ServerState, job_id: &JobId, has_ended: bool) {
+/// Removes what a job leaves behind when its thread lets go of it; its queue only if the job is over for good.
+fn clear(state: &ServerState, job_id: &JobId, is_over: bool) {
     state.broker.remove_job(job_id);
     state.weights.remove_job(job_id);
-    if has_ended {
+    if is_over {
         state.runtime.block_on(state.broker.delete_queue(job_id));
     }
 }
@@ -109,19 +169,6 @@ fn without_backtrace(message: &str) -> String {
         .unwrap_or_default()
         .trim_end()
         .to_owned()
-}
-
-/// Whether the job stopped because it was asked to.
-fn interruption(failure: &anyhow::Error) -> Option<Interrupted> {
-    failure.chain().find_map(|cause| {
-        if let Some(interrupted) = cause.downcast_ref::<Interrupted>() {
-            return Some(*interrupted);
-        }
-        match cause.downcast_ref::<ContextError>() {
-            Some(ContextError::Interrupted(interrupted)) => Some(*interrupted),
-            _ => None,
-        }
-    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

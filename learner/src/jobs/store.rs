@@ -13,12 +13,13 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use anytime_files::{sync_directory, write_durably};
+use anytime_files::{PART_SUFFIX, sync_directory, write_durably};
 use anytime_proto::{JOB_FORMAT, JobId, v1};
 use prost::Message as _;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::events::{EventLog, timestamp};
+use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
 const UNFINISHED_PREFIX: &str = ".submitting-";
@@ -115,11 +116,7 @@ impl JobStore {
         std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
         write_durably(&unfinished.join(REQUEST_FILE), request_id)?;
         if let Some(spec) = &job.spec {
-            match toml::to_string(spec) {
-                Ok(text) => write_durably(&unfinished.join("job.toml"), text)?,
-                // It is for people only.
-                Err(error) => warn!(job_id = job.id, %error, "the specification cannot be written as a job file"),
-            }
+            save_specification(unfinished, spec)?;
         }
         write_durably(&unfinished.join(JOB_FILE), job.encode_to_vec())?;
         let directory = self.runs_directory.join(&job.id);
@@ -148,6 +145,7 @@ impl JobStore {
             if !directory.join(JOB_FILE).is_file() {
                 continue;
             }
+            clean_leftovers(&directory);
             match load_job(&directory) {
                 Ok(job) => jobs.push(job),
                 Err(error) => {
@@ -160,10 +158,50 @@ impl JobStore {
     }
 }
 
-fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
+/// Removes what processes that are gone were writing in a job's directory. Recovery checkpoints are left: an unfinished
+/// one may be the best that there is.
+fn clean_leftovers(job_directory: &Path) {
+    let directories = [
+        job_directory.to_owned(),
+        job_directory.join(EXPORTS_DIRECTORY),
+        job_directory.join(anytime_proto::generations::DIRECTORY),
+    ];
+    let listings = directories
+        .iter()
+        .filter_map(|directory| std::fs::read_dir(directory).ok());
+    for entry in listings.flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        // Earlier versions wrote `.NAME.draft-PID`.
+        let is_left_over = name.starts_with('.') && (name.ends_with(PART_SUFFIX) || name.contains(".draft-"));
+        if !is_left_over {
+            continue;
+        }
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        match removed {
+            Ok(()) => info!(path = %path.display(), "removed what a process that is gone did not finish"),
+            Err(error) => warn!(path = %path.display(), %error, "what a process that is gone did not finish stays"),
+        }
+    }
+}
+
+/// The job in a directory, for reading only.
+///
+/// # Errors
+/// If there is none, or it cannot be read.
+pub fn read_job(directory: &Path) -> anyhow::Result<v1::Job> {
     let path = directory.join(JOB_FILE);
     let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let mut job = v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))?;
+    v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))
+}
+
+fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
+    let path = directory.join(JOB_FILE);
+    let mut job = read_job(directory)?;
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     anyhow::ensure!(job.id == name, "{} is of job `{}`", path.display(), job.id);
     refuse_other_format(&mut job);
@@ -187,7 +225,10 @@ fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
 /// An unfinished job whose specification another version of the learner wrote would be misread, so it does not go on.
 /// It stays on disk as it was, for the version that can read it. Ended jobs are listed all the same.
 fn refuse_other_format(job: &mut v1::Job) {
-    let is_unfinished = matches!(job.state(), v1::JobState::Queued | v1::JobState::Running);
+    let is_unfinished = matches!(
+        job.state(),
+        v1::JobState::Queued | v1::JobState::Running | v1::JobState::Paused
+    );
     if job.format == JOB_FORMAT || !is_unfinished {
         return;
     }
@@ -212,6 +253,20 @@ pub fn events_path(directory: &Path) -> PathBuf {
 /// If the disk refuses; the old state is then still there.
 pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
     Ok(write_durably(&directory.join(JOB_FILE), job.encode_to_vec())?)
+}
+
+/// Writes the specification for people.
+///
+/// # Errors
+/// If the disk refuses.
+pub(super) fn save_specification(directory: &Path, spec: &v1::JobSpec) -> anyhow::Result<()> {
+    match toml::to_string(spec) {
+        Ok(text) => write_durably(&directory.join("job.toml"), text)?,
+        Err(error) => {
+            warn!(directory = %directory.display(), %error, "the specification cannot be written as a job file");
+        }
+    }
+    Ok(())
 }
 
 /// Records that a user has cancelled the job.
@@ -277,5 +332,34 @@ mod tests {
             jobs[0].error
         );
         assert!(jobs[2].error.is_empty());
+    }
+
+    #[test]
+    fn what_dead_processes_left_goes_and_everything_else_stays() {
+        let job = tempfile::tempdir().expect("directory");
+        let inside = |name: &str| job.path().join(name);
+        for name in [
+            ".final.part",
+            ".step-00000020.draft-4711",
+            "final",
+            "recovery/.step-00000020.part",
+            ".mine",
+        ] {
+            std::fs::create_dir_all(inside(name)).expect("made");
+        }
+        std::fs::create_dir_all(inside("exports/.step-00000010.part")).expect("made");
+        std::fs::write(inside(".job.pb.part"), "").expect("written");
+        clean_leftovers(job.path());
+        for (name, stays) in [
+            (".final.part", false),
+            (".step-00000020.draft-4711", false),
+            (".job.pb.part", false),
+            ("exports/.step-00000010.part", false),
+            ("final", true),
+            (".mine", true),
+            ("recovery/.step-00000020.part", true),
+        ] {
+            assert_eq!(inside(name).exists(), stays, "{name}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anytime_proto::generations::{Kept, LookupError, ProblemHead};
-use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::settings::{InvalidSetting, JobSettings, check_resumed, with_defaults};
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, invalid_setting_status, v1};
 use tokio::sync::mpsc;
@@ -14,7 +14,9 @@ use tonic::{Request, Response, Status};
 use super::status;
 use super::stream::{ReplyStream, reply_stream};
 use crate::jobs::entry::JobEntry;
+use crate::jobs::export_request::{ExportJob, ExportRequest};
 use crate::jobs::registry::JobRegistry;
+use crate::rollouts::broker::RolloutBroker;
 
 /// How many events are read at once for a watcher.
 const EVENTS_PER_READ: usize = 500;
@@ -26,20 +28,38 @@ const EVENTS_AHEAD: usize = 64;
 /// defaults in.
 pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<JobSettings, InvalidSetting> + Send + Sync>;
 
+/// What requests about jobs have done by the rest of the process.
+pub struct JobWork {
+    /// Checks a specification.
+    pub validate: Validate,
+    /// Writes a recovery checkpoint as a model.
+    pub export: ExportJob,
+}
+
 /// `JobService` over the registry: it submits, lists, cancels and watches jobs, and reads what evaluations generated.
 pub struct JobsRpc {
     registry: Arc<JobRegistry>,
+    broker: Arc<RolloutBroker>,
     validate: Validate,
+    export: ExportJob,
     root: PathBuf,
     shutdown: CancellationToken,
 }
 
 impl JobsRpc {
     /// The service over a registry; relative paths of specifications start at `root`.
-    pub fn new(registry: Arc<JobRegistry>, validate: Validate, root: PathBuf, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        registry: Arc<JobRegistry>,
+        broker: Arc<RolloutBroker>,
+        work: JobWork,
+        root: PathBuf,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             registry,
-            validate,
+            broker,
+            validate: work.validate,
+            export: work.export,
             root,
             shutdown,
         }
@@ -86,12 +106,57 @@ impl JobService for JobsRpc {
     async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::Job>, Status> {
         let entry = self.entry(request.into_inner().job_id)?;
         let registry = self.registry.clone();
+        let cancelled = entry.clone();
         let cancel = move || {
-            entry.cancel().map_err(|error| status::internal(&error))?;
+            let had_a_queue = matches!(cancelled.state(), v1::JobState::Failed | v1::JobState::Paused);
+            cancelled.cancel().map_err(|error| status::internal(&error))?;
             registry.count();
-            Ok::<_, Status>(entry.job())
+            Ok::<_, Status>(had_a_queue && cancelled.state() == v1::JobState::Cancelled)
         };
-        Ok(Response::new(blocking(cancel).await??))
+        // One that its thread works on is cleared by the thread.
+        if blocking(cancel).await?? {
+            self.broker.delete_queue(entry.id()).await;
+        }
+        Ok(Response::new(entry.job()))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeJobRequest>) -> Result<Response<v1::Job>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
+        let resumed = entry.clone();
+        let resume = move || {
+            let changed = match &request.spec {
+                Some(spec) => changed_spec(&resumed, spec).map_err(|error| invalid_setting_status(&error))?,
+                None => None,
+            };
+            if let Some(spec) = &changed {
+                validate(spec, &root).map_err(|error| invalid_setting_status(&error))?;
+            }
+            let outcome = registry.resume(&resumed, changed);
+            outcome.map_err(status::resume)
+        };
+        blocking(resume).await??;
+        Ok(Response::new(entry.job()))
+    }
+
+    async fn export(&self, request: Request<v1::ExportJobRequest>) -> Result<Response<v1::ExportJobResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let export = self.export.clone();
+        let work = move || {
+            export(&ExportRequest {
+                job: entry.job(),
+                directory: entry.directory().to_owned(),
+                step: request.step,
+                output: request.output,
+            })
+        };
+        let (step, directory) = blocking(work).await?.map_err(|error| status::export(&error))?;
+        Ok(Response::new(v1::ExportJobResponse {
+            step,
+            directory: directory.display().to_string(),
+        }))
     }
 
     async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -128,6 +193,14 @@ impl JobService for JobsRpc {
         let response = blocking(read).await?;
         Ok(Response::new(response.map_err(|error| status::lookup(&error))?))
     }
+}
+
+/// The specification that a job is resumed with; none where nothing differs from its own.
+fn changed_spec(entry: &JobEntry, spec: &v1::JobSpec) -> Result<Option<v1::JobSpec>, InvalidSetting> {
+    let own = entry.job().spec.unwrap_or_default();
+    let wanted = with_defaults(spec);
+    let has_changed = check_resumed(&own, &wanted)?;
+    Ok(has_changed.then_some(wanted))
 }
 
 /// Sends the events after a number, then new ones, until the job has ended or the watcher is gone. The watcher's pace

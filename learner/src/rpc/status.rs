@@ -1,9 +1,11 @@
 //! The errors of this process as gRPC statuses. No other file makes a status out of an error.
 
 use anytime_proto::generations::LookupError;
-use anytime_proto::{JobId, WeightsVersion};
+use anytime_proto::{JobId, WeightsVersion, invalid_setting_status};
 use tonic::Status;
 
+use crate::jobs::export_request::ExportError;
+use crate::jobs::pauses::ResumeError;
 use crate::queue::redis::RedisUnavailable;
 use crate::rollouts::broker::PushError;
 
@@ -31,6 +33,23 @@ pub(crate) fn lookup(error: &LookupError) -> Status {
         return Status::internal(error.to_string());
     }
     Status::not_found(error.to_string())
+}
+
+pub(crate) fn resume(error: ResumeError) -> Status {
+    match error {
+        ResumeError::Disk(error) => internal(&error),
+        ResumeError::HasEnded { .. } | ResumeError::IsHeld { .. } | ResumeError::OtherFormat(_) => {
+            Status::failed_precondition(error.to_string())
+        }
+    }
+}
+
+pub(crate) fn export(error: &ExportError) -> Status {
+    match error {
+        ExportError::NotFound { .. } => Status::not_found(error.to_string()),
+        ExportError::Refused(setting) => invalid_setting_status(setting),
+        ExportError::Failed(failure) => internal(failure),
+    }
 }
 
 pub(crate) fn shutting_down() -> Status {

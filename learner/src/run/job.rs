@@ -1,6 +1,6 @@
 //! One job from its first weights to its last checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -11,12 +11,16 @@ use metrics::{gauge, histogram};
 use tch::{Device, Kind};
 use tracing::{info, warn};
 
+use super::fingerprint::{check_fingerprint, fingerprint};
 use super::plan::evaluation_plan;
 use super::prepare::Prepared;
-use crate::checkpoint::{self, RecoveryState};
+use super::reward_watch::{RewardWatch, said_of_accuracy};
+use crate::checkpoint::{self, Assets, Export, RecoveryState};
 use crate::evaluation::generations::{self, Reading};
 use crate::evaluation::result::{evaluation_leases, evaluation_result};
 use crate::jobs::context::JobContext;
+use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
+use crate::outputs::{FINAL_DIRECTORY, Owner};
 use crate::train::{Trainer, check_model};
 
 /// A job whose model is loaded, with what all kinds of jobs do with it.
@@ -25,15 +29,38 @@ pub(super) struct RunningJob<'a> {
     pub(super) prepared: Prepared,
     pub(super) trainer: Trainer,
     pub(super) state: RecoveryState,
+    pub(super) watch: RewardWatch,
+    /// The files beside the weights, as they were when the job started.
+    assets: Assets,
+    owner: Owner,
 }
 
 impl<'a> RunningJob<'a> {
     /// Loads the model, and the recovery checkpoint where there is one.
     pub(super) fn open(context: &'a JobContext, prepared: Prepared, device: Device) -> anyhow::Result<Self> {
         let settings = context.settings();
-        let recovered = checkpoint::load_newest(context.directory(), device)?;
+        let owner = context.owner();
+        let assets = Assets::read(&prepared.model_directory)?;
+        // An output that cannot be written is found before the first step.
+        context.places().check_job(settings, Some(&owner))?;
+        if settings.kind != v1::JobKind::Evaluate {
+            assets.keep(context.directory())?;
+        }
+        let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
+        let recovered = checkpoint::load_newest(context.directory(), device, &is_damage)?;
+        let current = fingerprint(&prepared, &assets);
         let (weights, recovered) = match recovered {
-            Some(recovered) => (recovered.weights, Some((recovered.state, recovered.optimiser))),
+            Some(recovered) => {
+                for reason in &recovered.damaged {
+                    let step = recovered.state.step;
+                    context.notice(
+                        "checkpoint",
+                        &format!("{reason}; the job goes on from the one before, of step {step}"),
+                    );
+                }
+                check_fingerprint(recovered.state.fingerprint.as_ref(), &current, settings)?;
+                (recovered.weights, Some((recovered.state, recovered.optimiser)))
+            }
             None => (first_weights(context, &prepared, device)?, None),
         };
         check_model(&prepared.config, &weights)?;
@@ -54,6 +81,9 @@ impl<'a> RunningJob<'a> {
             }
             state = saved;
         }
+        state.fingerprint = Some(current);
+        state.compute = trainer.compute_kind().into();
+        let watch = RewardWatch::restore(state.reward.as_ref());
         info!(
             job_id = %context.job_id(), parameters, device = ?device, compute = ?trainer.compute_kind(),
             step = state.step, "model loaded"
@@ -63,18 +93,20 @@ impl<'a> RunningJob<'a> {
             prepared,
             trainer,
             state,
+            watch,
+            assets,
+            owner,
         })
     }
 
     /// Publishes the current weights to the actors.
-    pub(super) fn publish(&self) -> anyhow::Result<()> {
+    pub(super) fn publish(&self) {
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.prepared.model_directory)?;
+        let weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
-        Ok(())
     }
 
     /// Measures the accuracy of the published weights and records it. Does nothing where there are no problems, or
@@ -114,7 +146,47 @@ impl<'a> RunningJob<'a> {
             accuracy = ?result.accuracy, thinking_tokens = result.mean_thinking_tokens, seconds = result.seconds,
             "evaluated"
         );
+        if settings.kind == v1::JobKind::Train {
+            // Before the result is known, so that a restart in between does both again.
+            self.keep_if_best(&result)?;
+            if let Some(says) = said_of_accuracy(&self.context.evaluations(), &result) {
+                self.notice_collapse(&says);
+            }
+        }
         self.context.report_evaluation(result);
+        Ok(())
+    }
+
+    /// Says that the run is worse than it was, and where its best weights are.
+    pub(super) fn notice_collapse(&self, says: &str) {
+        let best = checkpoint::best_exports(self.context.directory());
+        let kept = match best.first() {
+            Some((_, step, path)) => format!(
+                "; the best weights by evaluation, of step {step}, are in {}",
+                path.display()
+            ),
+            None => String::new(),
+        };
+        self.context.notice("collapse", &format!("{says}{kept}"));
+    }
+
+    /// Exports the weights that were evaluated where they are among the best so far. The starting weights are the
+    /// model's own and are not exported again.
+    fn keep_if_best(&self, result: &v1::EvaluationResult) -> anyhow::Result<()> {
+        let checkpoint = &self.context.settings().checkpoint;
+        if checkpoint.keep_best == 0 || result.step == 0 {
+            return Ok(());
+        }
+        let score = score(result, checkpoint.best_by);
+        let best = checkpoint::best_exports(self.context.directory());
+        let others: Vec<_> = best.iter().filter(|(_, step, _)| *step != result.step).collect();
+        let worst = others.get(checkpoint.keep_best as usize - 1);
+        if worst.is_some_and(|(worst, _, _)| score <= *worst) {
+            return Ok(());
+        }
+        let target = self.context.directory().join(format!("best-{:08}", result.step));
+        self.write_export(&target, Some(score))?;
+        checkpoint::prune_best(self.context.directory(), checkpoint.keep_best);
         Ok(())
     }
 
@@ -147,40 +219,66 @@ impl<'a> RunningJob<'a> {
         }
     }
 
-    /// Writes the recovery checkpoint of the current step.
+    /// Writes the recovery checkpoint of the current step. Where the disk refuses for a reason that may pass, the job
+    /// pauses until it takes it.
     pub(super) fn save_recovery(&mut self) -> anyhow::Result<()> {
         self.state.updates = self.trainer.optimiser().updates();
         self.state.objective = self.trainer.objective_state();
         self.state.references = self.trainer.references().clone();
-        checkpoint::save(self.context.directory(), &self.state, &self.trainer)
-    }
-
-    /// Writes a Hugging Face checkpoint and makes it the job's newest.
-    pub(super) fn export(&self, target: PathBuf) -> anyhow::Result<()> {
-        // f32 models stay f32 on disk; what computes in bf16 is published and exported in bf16.
-        let kind = if self.trainer.compute_kind() == Kind::BFloat16 {
-            Kind::BFloat16
-        } else {
-            Kind::Float
-        };
-        checkpoint::export(
-            &target,
-            &self.prepared.config,
-            self.trainer.masters(),
-            kind,
-            &self.prepared.model_directory,
-        )?;
-        info!(job_id = %self.context.job_id(), step = self.state.step, checkpoint = %target.display(), "exported");
-        self.context.report_checkpoint(&target);
+        self.state.reward = self.watch.state();
+        let save = || checkpoint::save(self.context.directory(), &self.state, &self.trainer);
+        self.context.write_or_wait(save)?;
         Ok(())
     }
 
-    /// The directory of the final export.
-    pub(super) fn final_directory(&self) -> PathBuf {
-        match &self.context.settings().checkpoint.output {
-            Some(output) => self.context.root().join(output),
-            None => self.context.directory().join("final"),
-        }
+    /// Writes a Hugging Face checkpoint and makes it the job's newest.
+    pub(super) fn export(&self, target: &Path) -> anyhow::Result<()> {
+        self.write_export(target, None)?;
+        info!(job_id = %self.context.job_id(), step = self.state.step, checkpoint = %target.display(), "exported");
+        self.context.report_checkpoint(target);
+        Ok(())
+    }
+
+    fn write_export(&self, target: &Path, score: Option<f64>) -> anyhow::Result<()> {
+        // What stands at the place that the user chose may have changed since the job started.
+        let is_chosen = !target.starts_with(self.context.directory());
+        let check = || -> anyhow::Result<()> {
+            if is_chosen {
+                self.context
+                    .places()
+                    .check_job(self.context.settings(), Some(&self.owner))?;
+            }
+            Ok(())
+        };
+        let model = Export {
+            config: &self.prepared.config,
+            weights: self.trainer.masters(),
+            kind: self.state.compute.into(),
+            assets: &self.assets,
+            owner: &self.owner,
+            step: self.state.step,
+            score,
+        };
+        self.context.write_or_wait(|| {
+            check()?;
+            checkpoint::export(target, &model, &check)
+        })?;
+        Ok(())
+    }
+
+    /// Writes the final export, and removes what the job does not need any more.
+    pub(super) fn conclude(&self) -> anyhow::Result<()> {
+        let settings = self.context.settings();
+        let place = self.context.write_or_wait(|| {
+            let place = self.context.places().check_job(settings, Some(&self.owner))?;
+            Ok(place.unwrap_or_else(|| self.context.directory().join(FINAL_DIRECTORY)))
+        })?;
+        self.export(&place)?;
+        checkpoint::prune_recovery(
+            self.context.directory(),
+            settings.checkpoint.keep_last.unwrap_or(1).min(2),
+        );
+        Ok(())
     }
 
     /// Writes what is due after the step that has just been finished: an export, a recovery checkpoint. Returns whether
@@ -190,13 +288,64 @@ impl<'a> RunningJob<'a> {
         let (step, schedule) = (self.state.step, settings.checkpoint.clone());
         let is_last = step == settings.training.steps;
         if schedule.export_every > 0 && step.is_multiple_of(schedule.export_every) && !is_last {
-            self.export(self.context.directory().join(format!("step-{step:08}")))?;
+            self.export(&self.export_directory())?;
+            if let Some(newest) = schedule.keep_last {
+                checkpoint::prune_exports(self.context.directory(), newest, schedule.keep_every);
+            }
         }
         let is_due = schedule.recovery_every > 0 && step.is_multiple_of(schedule.recovery_every);
         if is_due || is_last {
             self.save_recovery()?;
         }
         Ok(is_due || is_last)
+    }
+
+    fn export_directory(&self) -> PathBuf {
+        self.context.directory().join(format!("step-{:08}", self.state.step))
+    }
+
+    /// Counts the updates of a step that were left out because their gradient was not finite, out of all of its
+    /// updates, and pauses the job after too many in a row.
+    #[expect(dead_code, reason = "the trainer's steps do not say yet which updates they left out")]
+    pub(super) fn count_skipped(&mut self, skipped: u32, updates: u32) -> anyhow::Result<()> {
+        if skipped == 0 {
+            self.state.skipped_in_a_row = 0;
+            return Ok(());
+        }
+        let before = if skipped == updates {
+            self.state.skipped_in_a_row
+        } else {
+            0
+        };
+        self.state.skipped_in_a_row = before + skipped;
+        let (step, in_a_row) = (self.state.step, self.state.skipped_in_a_row);
+        self.context.notice(
+            "skipped_update",
+            &format!(
+                "{skipped} of {updates} updates of step {step} were left out, because their gradient was not finite"
+            ),
+        );
+        if in_a_row < self.context.settings().training.max_skipped_updates {
+            return Ok(());
+        }
+        // Who resumes the job gives it another chance.
+        self.state.skipped_in_a_row = 0;
+        self.save_recovery()?;
+        let id = self.context.job_id();
+        Err(NeedsPerson(format!(
+            "the gradients of the last {in_a_row} updates were not finite, up to step {step}, and these updates were left \
+             out (training.max_skipped_updates); the weights are those before them; `anytime resume {id}` tries again, \
+             best with a smaller training.learning_rate or training.gradient_clip (--set), or from other data"
+        ))
+        .into())
+    }
+}
+
+/// The accuracy by which weights are compared.
+fn score(result: &v1::EvaluationResult, by: v1::BestBy) -> f64 {
+    match by {
+        v1::BestBy::Final => result.r#final,
+        v1::BestBy::Anytime | v1::BestBy::Unspecified => result.anytime,
     }
 }
 

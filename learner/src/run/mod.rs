@@ -3,9 +3,12 @@
 //! `start` is where both begin: the check at submission and the run. `prepare` reads everything that the settings name,
 //! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do.
 //! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
-//! starting weights and `figures` sums up a step's groups.
+//! starting weights, `figures` sums up a step's groups and `reward_watch` notices when the reward collapses.
+//! `fingerprint` ties a recovery checkpoint to its data and model, and `export` writes one as a model.
 
+mod export;
 mod figures;
+mod fingerprint;
 mod job;
 mod order;
 mod plan;
@@ -13,10 +16,12 @@ mod prepare;
 mod reference;
 #[cfg(test)]
 mod refusals;
+mod reward_watch;
 mod sft;
 mod start;
 mod train;
 
+pub use export::export_recovery;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, PromptAndCompletion, prepare};

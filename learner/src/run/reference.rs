@@ -1,23 +1,26 @@
 //! Accuracies of the starting weights on the training problems, for an objective that compares with them. They are
-//! measured before the first step, in parts, so that the groups of no more than one part are held in memory. After a
-//! shutdown the measurement goes on with the problems that are missing.
+//! measured before the first step, in parts, so that the groups of no more than one part are held in memory. Every part
+//! that is measured is written to a file of the job, and after a restart the measurement goes on with the problems that
+//! are missing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::ensure;
+use anytime_files::write_durably;
 use anytime_objectives::ScoreTable;
 use anytime_objectives::statistics::mean;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::job::RunningJob;
 use super::plan::training_plan;
 use super::prepare::Prepared;
+use crate::checkpoint::Fingerprint;
 use crate::evaluation::result::evaluation_leases;
-use crate::jobs::context::ContextError;
-use crate::jobs::interrupt::Interrupted;
 
 /// How many problems are measured together.
 const PROBLEMS_AT_A_TIME: usize = 512;
@@ -33,6 +36,8 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
     let Some(samples) = needs.reference_samples else {
         return Ok(());
     };
+    let kept = read_kept(job);
+    job.trainer.add_references(kept);
     let problems = &job.prepared.problems;
     let missing: Vec<(usize, v1::Problem)> = problems
         .iter()
@@ -54,19 +59,46 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
     let started = Instant::now();
     let plan = reference_plan(&settings, &job.prepared, samples);
     for part in missing.chunks(PROBLEMS_AT_A_TIME) {
-        match job.context.evaluate(leases(job, &settings, part, &plan)) {
-            Ok(groups) => job.trainer.add_references(accuracies(&groups)),
-            Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
-                job.save_recovery()?;
-                return Err(Interrupted::Shutdown.into());
-            }
-            Err(error) => return Err(error.into()),
-        }
+        let groups = job.context.evaluate(leases(job, &settings, part, &plan))?;
+        job.trainer.add_references(accuracies(&groups));
+        keep(job)?;
     }
     job.save_recovery()?;
     let (problems, seconds) = (missing.len(), started.elapsed().as_secs_f64());
     info!(job_id = %job.context.job_id(), problems, samples, seconds, "reference accuracies measured");
     Ok(())
+}
+
+/// What has been measured, in a file that is written after every part.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// What the job read when they were measured.
+    fingerprint: Option<Fingerprint>,
+    references: BTreeMap<String, f64>,
+}
+
+fn kept_path(job: &RunningJob<'_>) -> PathBuf {
+    job.context.directory().join("references.json")
+}
+
+fn keep(job: &RunningJob<'_>) -> anyhow::Result<()> {
+    let kept = Kept {
+        fingerprint: job.state.fingerprint.clone(),
+        references: job.trainer.references().clone(),
+    };
+    let bytes = serde_json::to_vec(&kept)?;
+    job.context
+        .write_or_wait(|| Ok(write_durably(&kept_path(job), &bytes)?))?;
+    Ok(())
+}
+
+/// Those of an earlier start over the same problems; none where there are none.
+fn read_kept(job: &RunningJob<'_>) -> BTreeMap<String, f64> {
+    let kept = std::fs::read(kept_path(job)).ok();
+    let kept: Option<Kept> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    kept.filter(|kept| kept.fingerprint == job.state.fingerprint)
+        .map(|kept| kept.references)
+        .unwrap_or_default()
 }
 
 /// As in training, but at the largest budget alone.

@@ -37,7 +37,6 @@ pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             .trainer
             .supervised_step(rows.collect(), &|| Ok(job.context.check()?))?;
         job.state.step += 1;
-        job.write_due()?;
 
         let seconds = started.elapsed().as_secs_f64();
         let step = job.state.step;
@@ -58,6 +57,8 @@ pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
                 ..v1::StepMetrics::default()
             });
         }
+        job.write_due()?;
+        job.context.wait_until_recorded()?;
     }
-    job.export(job.final_directory())
+    job.conclude()
 }

@@ -33,7 +33,7 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
         v1::JobKind::Train => train::train(&mut job),
         v1::JobKind::Sft => sft::fine_tune(&mut job),
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {
-            job.publish()?;
+            job.publish();
             job.evaluate()
         }
     }

@@ -15,7 +15,8 @@ use super::job::RunningJob;
 use super::order::TrainingOrder;
 use super::plan::training_plan;
 use super::reference::measure_references;
-use crate::jobs::context::{ContextError, JobContext};
+use crate::jobs::context::{ContextError, JobContext, interruption};
+use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::interrupt::Interrupted;
 use crate::lock::lock;
 use crate::rollouts::group::{ProblemSource, QueuedGroup, TrainingOpening};
@@ -27,15 +28,17 @@ const LARGEST_GAP: f64 = 1e-4;
 /// Trains from the state's step to the last one.
 pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let outcome = train_to_the_end(job);
+    // A value of a job that is over would be taken for one of the next.
+    gauge!(names::LEARNER_REWARD_OF_BEST).set(f64::NAN);
     job.context.close_training();
     outcome
 }
 
 fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let settings = job.context.settings().clone();
-    job.publish()?;
+    job.publish();
     if settings.evaluation.before && job.state.step == 0 {
-        job.evaluate()?;
+        evaluate(job)?;
     }
     measure_references(job)?;
     job.context.open_training(TrainingOpening {
@@ -69,6 +72,11 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     // Trained since the last recovery checkpoint: acknowledged only when one holds them.
     let mut unacknowledged: Vec<u64> = Vec::new();
     while job.state.step < settings.training.steps {
+        // Before the step and not behind the last one, so that an evaluation that a restart interrupted is made up for.
+        let every = settings.evaluation.every;
+        if every > 0 && job.state.step > 0 && job.state.step.is_multiple_of(every) {
+            evaluate(job)?;
+        }
         let started = Instant::now();
         let groups = match job.context.take_groups(settings.training.batch as usize) {
             Ok(groups) => groups,
@@ -88,24 +96,41 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         job.state.step += 1;
         job.state.consume(groups.iter().map(|queued| queued.sequence));
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
-        job.publish()?;
+        job.publish();
+        // Before the checkpoint and what waits for Redis: a step that a checkpoint holds is among the events.
+        report(job, &groups, &figures, waited, started.elapsed());
         if job.write_due()? {
             job.context.acknowledge(&unacknowledged)?;
             unacknowledged.clear();
         }
+        job.context.wait_until_recorded()?;
         training.add(started.elapsed() - waited);
-        report(job, &groups, &figures, waited, started.elapsed());
-
-        let every = settings.evaluation.every;
-        let is_last = job.state.step == settings.training.steps;
-        if every > 0 && job.state.step.is_multiple_of(every) && !is_last {
-            job.evaluate()?;
-        }
     }
     if settings.evaluation.after {
-        job.evaluate()?;
+        evaluate(job)?;
     }
-    job.export(job.final_directory())
+    job.conclude()
+}
+
+/// Evaluates between two steps. At a shutdown the step before is saved first. An evaluation that fails for a reason of
+/// its own costs its result and not the training.
+fn evaluate(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
+    let Err(failure) = job.evaluate() else {
+        return Ok(());
+    };
+    match interruption(&failure) {
+        Some(Interrupted::Shutdown) => {
+            job.save_recovery()?;
+            Err(failure)
+        }
+        None if fault_of(&failure) == Fault::Own => {
+            let step = job.state.step;
+            let text = format!("the evaluation after step {step} failed, and training goes on without it: {failure:#}");
+            job.context.notice("evaluation_failed", &text);
+            Ok(())
+        }
+        _ => Err(failure),
+    }
 }
 
 /// The reason to leave a step under way: only that the job is cancelled. At a shutdown the step is worth finishing, and
@@ -132,7 +157,13 @@ impl ProblemSource for ShuffledProblems {
 }
 
 /// Reports the step as an event, as metrics and as a log line.
-fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, waited: Duration, elapsed: Duration) {
+fn report(
+    job: &mut RunningJob<'_>,
+    groups: &[QueuedGroup],
+    figures: &StepFigures,
+    waited: Duration,
+    elapsed: Duration,
+) {
     let (waited, seconds) = (waited.as_secs_f64(), elapsed.as_secs_f64());
     let settings = job.context.settings();
     let of_groups = GroupFigures::of(groups, settings);
@@ -186,5 +217,12 @@ fn report(job: &RunningJob<'_>, groups: &[QueuedGroup], figures: &StepFigures, w
         staleness = metrics.mean_staleness, log_prob_gap = metrics.fresh_log_prob_gap,
         queue_groups = metrics.queue_depth, waited, seconds, "step"
     );
+    let step = metrics.step;
+    let reward = metrics.r#final;
     job.context.report_step(metrics);
+    let seen = job.watch.add(step, reward);
+    gauge!(names::LEARNER_REWARD_OF_BEST).set(seen.share.unwrap_or(f64::NAN));
+    if let Some(says) = seen.says {
+        job.notice_collapse(&says);
+    }
 }

@@ -3,6 +3,8 @@
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used)]
 
+mod faults;
+mod full_disk;
 mod generations;
 mod jobs;
 mod lease_table;

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
+use anytime_learner::jobs::entry::Started;
 use anytime_learner::jobs::events::{EventLog, KEPT_IN_MEMORY, read_after};
 use anytime_learner::jobs::registry::JobRegistry;
 use anytime_proto::settings::JobSettings;
@@ -41,7 +42,7 @@ fn a_torn_end_of_an_event_log_is_cut() {
         assert_eq!((log.last_number(), log.last_step().unwrap().step), (3, 3));
         log.append(step(4)).unwrap();
         assert_eq!(
-            read_after(&path, 2, 10)
+            read_after(&path, 0, 2, 10)
                 .unwrap()
                 .iter()
                 .map(|it| it.number)
@@ -63,7 +64,17 @@ fn old_events_are_read_from_disk() {
     assert!(log.recent_after(9, 5).is_none());
     assert_eq!(log.recent_after(10, 5).unwrap()[0].number, 11);
     assert!(log.recent_after(count, 5).unwrap().is_empty());
-    assert_eq!(read_after(&path, 0, 3).unwrap().len(), 3);
+    assert_eq!(read_after(&path, 0, 0, 3).unwrap().len(), 3);
+    // Opened again, it holds nothing in memory, and knows where to read on.
+    let log = EventLog::open(&path).unwrap();
+    assert!(log.recent_after(count - 1, 5).is_none());
+    for after in [0, 511, 512, 513, 5000, count - 1] {
+        let from = log.place_after(after);
+        let events = read_after(&path, from, after, 3).unwrap();
+        assert_eq!(events[0].number, after + 1);
+        assert_eq!(events, read_after(&path, 0, after, 3).unwrap());
+    }
+    assert!(log.place_after(5000) > 0);
 }
 
 #[test]
@@ -85,7 +96,7 @@ fn a_restart_finds_all_jobs_and_the_order_in_which_they_run() {
         assert_eq!(ids, ["demo", "demo-2", "demo-3", "demo-2"]);
         // The third has begun; the first has ended.
         let third = registry.of_request("r3").unwrap();
-        assert!(third.start());
+        assert_eq!(third.start(), Started::Running);
         third.report_step(v1::StepMetrics {
             step: 5,
             ..v1::StepMetrics::default()
@@ -96,7 +107,7 @@ fn a_restart_finds_all_jobs_and_the_order_in_which_they_run() {
             ..v1::EvaluationResult::default()
         });
         let first = registry.of_request("r1").unwrap();
-        assert!(first.start());
+        assert_eq!(first.start(), Started::Running);
         first.finish(JobState::Failed, "no luck");
         assert!(JobRegistry::open(&runs).is_err(), "two learners on one directory");
     }
@@ -149,7 +160,7 @@ fn a_cancelled_job_does_not_come_back() {
         let waiting = registry.create("r2", &spec("demo"), &settings).unwrap();
         waiting.cancel().unwrap();
         assert_eq!(waiting.state(), JobState::Cancelled);
-        assert!(!waiting.start());
+        assert_eq!(waiting.start(), Started::HadEnded);
     }
     let registry = JobRegistry::open(runs.path()).unwrap();
     assert!(registry.of_request("r1").unwrap().cancelled().is_cancelled());

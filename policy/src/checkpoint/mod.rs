@@ -6,4 +6,4 @@ mod write;
 
 pub use layout::asset_files;
 pub use read::{check_weights, read_weights};
-pub use write::write_checkpoint;
+pub use write::{write_checkpoint, write_model};

@@ -46,8 +46,24 @@ fn write_sharded(
     largest_shard: usize,
 ) -> Result<(), PolicyError> {
     replace_directory(dir, |draft| {
-        write_files(draft, config, weights, kind, assets_from, largest_shard)
+        for source in asset_files(assets_from) {
+            let Some(name) = source.file_name().filter(|name| *name != "config.json") else {
+                continue;
+            };
+            let target = draft.join(name);
+            std::fs::copy(&source, &target).map_err(|error| PolicyError::write(&target, error))?;
+        }
+        write_files(draft, config, weights, kind, largest_shard)
     })
+}
+
+/// Writes weights as `kind` and `config.json` into a directory that exists. Nothing is synced. For whoever puts a model
+/// directory together and in place, as [`write_checkpoint`] does.
+///
+/// # Errors
+/// As [`write_checkpoint`].
+pub fn write_model(dir: &Path, config: &ModelConfig, weights: &Weights, kind: Kind) -> Result<(), PolicyError> {
+    write_files(dir, config, weights, kind, LARGEST_SHARD)
 }
 
 fn write_files(
@@ -55,7 +71,6 @@ fn write_files(
     config: &ModelConfig,
     weights: &Weights,
     kind: Kind,
-    assets_from: &Path,
     largest_shard: usize,
 ) -> Result<(), PolicyError> {
     let (dtype, dtype_name) = match kind {
@@ -89,13 +104,6 @@ fn write_files(
                 shape,
             },
         ));
-    }
-    for source in asset_files(assets_from) {
-        let Some(name) = source.file_name().filter(|name| *name != "config.json") else {
-            continue;
-        };
-        let target = dir.join(name);
-        std::fs::copy(&source, &target).map_err(|error| PolicyError::write(&target, error))?;
     }
     let config_path = dir.join("config.json");
     write_json(&config_path, &config_with_dtype(config, dtype_name))?;

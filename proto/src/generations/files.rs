@@ -139,20 +139,22 @@ impl Kept {
         Ok(Self { step, path })
     }
 
-    /// All problems, in the order of the data set.
+    /// All problems, in the order of the data set. Those of damaged lines are left out.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read, or none of its lines can.
     pub fn problems(&self) -> Result<Vec<ProblemHead>, LookupError> {
         let mut heads = Vec::new();
-        self.each_line(|head, _| heads.push(head))?;
-        Ok(heads)
+        match self.each_line(|head, _| heads.push(head))? {
+            Some(damaged) if heads.is_empty() => Err(damaged),
+            _ => Ok(heads),
+        }
     }
 
     /// The line of the problem with this id, else of the one with this row number.
     ///
     /// # Errors
-    /// If there is none, several share the id, or the file cannot be read.
+    /// If there is none, several share the id, the file cannot be read, or a damaged line may be the problem's.
     pub fn line(&self, problem: &str) -> Result<String, LookupError> {
         let row: Option<u64> = problem.parse().ok();
         let mut by_id: Option<String> = None;
@@ -160,7 +162,7 @@ impl Kept {
         let mut rows_of_id = Vec::new();
         let mut count = 0;
         let mut examples = Vec::new();
-        self.each_line(|head, line| {
+        let damaged = self.each_line(|head, line| {
             count += 1;
             if head.id == problem {
                 rows_of_id.push(head.row);
@@ -181,7 +183,13 @@ impl Kept {
             });
         }
         let by_id = by_id.filter(|_| rows_of_id.len() == 1);
-        by_id.or(by_row).ok_or_else(|| {
+        let found = by_id.or(by_row);
+        if found.is_none()
+            && let Some(damaged) = damaged
+        {
+            return Err(damaged);
+        }
+        found.ok_or_else(|| {
             let more = if count > examples.len() { ", …" } else { "" };
             LookupError::Problem {
                 problem: problem.to_owned(),
@@ -191,28 +199,35 @@ impl Kept {
         })
     }
 
-    /// Reads line by line: the file may be far larger than memory.
-    fn each_line(&self, mut take: impl FnMut(ProblemHead, &str)) -> Result<(), LookupError> {
+    /// Reads line by line: the file may be far larger than memory. Gives the first line that is damaged; the others are
+    /// as good as they were.
+    fn each_line(&self, mut take: impl FnMut(ProblemHead, &str)) -> Result<Option<LookupError>, LookupError> {
         let unreadable = |error| LookupError::Unreadable {
             path: self.path.clone(),
             error,
         };
         let mut reader = BufReader::new(File::open(&self.path).map_err(unreadable)?);
-        let mut line = String::new();
+        let mut line = Vec::new();
         let mut number = 0;
+        let mut damaged = None;
         loop {
             line.clear();
-            if reader.read_line(&mut line).map_err(unreadable)? == 0 {
-                return Ok(());
+            if reader.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+                return Ok(damaged);
             }
             number += 1;
-            let text = line.trim_end_matches('\n');
-            let head = serde_json::from_str(text).map_err(|error| LookupError::Damaged {
-                path: self.path.clone(),
-                line: number,
-                error,
-            })?;
-            take(head, text);
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_end_matches('\n');
+            match serde_json::from_str(text) {
+                Ok(head) => take(head, text),
+                Err(error) => {
+                    damaged.get_or_insert(LookupError::Damaged {
+                        path: self.path.clone(),
+                        line: number,
+                        error,
+                    });
+                }
+            }
         }
     }
 }
@@ -294,17 +309,24 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_line_is_named() {
+    fn a_damaged_line_costs_its_own_problem_alone_and_is_named() {
         let directory = tempfile::tempdir().expect("directory");
-        write(directory.path(), 3, &[(0, "a")]);
+        write(directory.path(), 3, &[(0, "a"), (2, "c")]);
         let kept = Kept::find(directory.path(), None).expect("found");
-        let mut text = std::fs::read_to_string(&kept.path).expect("read");
-        text.push_str("{\"row\": 1\n");
-        std::fs::write(&kept.path, text).expect("written");
-        let error = kept.problems().expect_err("damaged");
+        let text = std::fs::read_to_string(&kept.path).expect("read");
+        let (first, last) = text.split_once('\n').expect("two lines");
+        let torn: &[u8] = b"{\"row\": 1, \"id\": \"b\", \"prob\xff";
+        let bytes = [first.as_bytes(), b"\n", torn, b"\n", last.as_bytes()].concat();
+        std::fs::write(&kept.path, bytes).expect("written");
+        let ids: Vec<String> = kept.problems().expect("read").into_iter().map(|head| head.id).collect();
+        assert_eq!(ids, ["a", "c"]);
+        assert!(kept.line("a").is_ok() && kept.line("2").is_ok());
+        let error = kept.line("b").expect_err("damaged");
         assert!(
             error.is_of_the_disk() && error.to_string().contains("line 2"),
             "{error}"
         );
+        std::fs::write(&kept.path, torn).expect("written");
+        assert!(kept.problems().expect_err("nothing is left").is_of_the_disk());
     }
 }

@@ -16,6 +16,7 @@ mod plain;
 mod reference;
 #[cfg(test)]
 mod refusals;
+mod resume;
 mod row;
 mod rules;
 mod sections;
@@ -31,6 +32,7 @@ pub(crate) use form::{budgets_from_list, section_from_table};
 pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;
 pub use reference::reference_text;
+pub use resume::{RESUMABLE, check_resumed};
 pub use sections::{
     CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,
     RolloutSettings, TrainingSettings,

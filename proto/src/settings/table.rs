@@ -198,6 +198,7 @@ pub(super) const TABLE: &[Row] = &[
     ),
     row("training.seed", Is(Whole(0)), ANY),
     row("training.activation_checkpointing", Is(Flag(false)), ANY),
+    row("training.max_skipped_updates", Is(Whole(5)), COUNT),
     //
     row(
         "evaluation.path",
@@ -223,6 +224,10 @@ pub(super) const TABLE: &[Row] = &[
     row("checkpoint.output", Open(Text("runs/reference/final")), ANY),
     row("checkpoint.recovery_every", Is(Whole(20)), ANY),
     row("checkpoint.export_every", Is(Whole(0)), ANY),
+    row("checkpoint.keep_last", Open(Whole(3)), ANY),
+    row("checkpoint.keep_every", Is(Whole(0)), ANY),
+    row("checkpoint.keep_best", Is(Whole(1)), ANY),
+    row("checkpoint.best_by", Is(Text("anytime")), ANY),
     //
     row("grading.percents", Is(Text("either")), ANY),
     row("grading.fractions", Is(Text("any")), ANY),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use anytime_learner::checkpoint::publishable;
+use anytime_learner::checkpoint::{Assets, publishable};
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{LearnerConfig, run};
 use anytime_learner::train::{Trainer, supervised_row};
@@ -61,6 +61,7 @@ impl TestTrainer {
             redis: redis.to_owned(),
             root: directory.to_owned(),
             runs_directory: directory.join("runs"),
+            output_roots: Vec::new(),
             device: "cpu".to_owned(),
             port_file: None,
         };
@@ -78,6 +79,7 @@ impl TestTrainer {
             shutdown.clone(),
             Arc::new(validate),
             Arc::new(run_job),
+            Arc::new(|_| Err(anyhow::anyhow!("nothing is exported here").into())),
         ));
         let request = v1::SubmitJobRequest {
             request_id: "weights".to_owned(),
@@ -135,6 +137,7 @@ fn spec() -> v1::JobSpec {
 /// The job's thread.
 fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
     let config = ModelConfig::load(model).unwrap();
+    let assets = Assets::read(model).unwrap();
     let tokenizer = Tokenizer::load(model).unwrap();
     let masters = read_weights(model, &config, Kind::Float, Device::Cpu).unwrap();
     let vocabulary = tokenizer.vocabulary_size();
@@ -155,9 +158,9 @@ fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
                     WeightsVersion(version),
                     trainer.masters(),
                     trainer.compute_kind(),
-                    model,
+                    &assets,
                 );
-                context.publish(weights.unwrap());
+                context.publish(weights);
             }
         }
         done.send(()).unwrap();

@@ -48,22 +48,31 @@ impl TestLearner {
             redis: redis.to_owned(),
             root: ".".into(),
             runs_directory: runs_directory.to_owned(),
+            output_roots: Vec::new(),
             device: "cpu".to_owned(),
             port_file: None,
         };
         let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec);
+        let places = config.places();
         let serving = tokio::spawn(run(
             config,
             listener,
             shutdown.clone(),
             Arc::new(validate),
             Arc::new(run_job),
+            Arc::new(move |request| anytime_learner::run::export_recovery(request, &places)),
         ));
         Self {
             address,
             shutdown,
             serving,
         }
+    }
+
+    /// Waits until it ends by itself, and gives the error with which it does.
+    pub(crate) async fn ended(self) -> anyhow::Error {
+        let outcome = tokio::time::timeout(std::time::Duration::from_secs(30), self.serving).await;
+        outcome.expect("it ends by itself").unwrap().unwrap_err()
     }
 
     /// Ends it as SIGTERM does.
@@ -110,6 +119,14 @@ impl TestLearner {
             job_id: job_id.to_owned(),
         };
         self.jobs().cancel(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn resume(&self, job_id: &str, spec: Option<v1::JobSpec>) -> Result<v1::Job, tonic::Status> {
+        let request = v1::ResumeJobRequest {
+            job_id: job_id.to_owned(),
+            spec,
+        };
+        Ok(self.jobs().resume(request).await?.into_inner())
     }
 
     pub(crate) async fn wait_for_state(&self, job_id: &str, state: v1::JobState) -> v1::Job {

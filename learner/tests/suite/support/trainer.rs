@@ -23,6 +23,8 @@ pub(crate) struct FakeTrainer {
     /// Steps between recovery checkpoints.
     pub(crate) checkpoint_every: u64,
     pub(crate) step_time: Duration,
+    /// Before this step the trainer fails once, with this text.
+    pub(crate) fail_before: Arc<Mutex<Option<(u64, String)>>>,
     /// Sequences in the order of training, over all restarts; those that a restart undid are taken back.
     pub(crate) trained: Arc<Mutex<Vec<u64>>>,
     /// Groups that the last checkpoint did not hold when a restart undid them.
@@ -41,6 +43,7 @@ impl Default for FakeTrainer {
             lease_seconds: 60,
             checkpoint_every: 1,
             step_time: Duration::ZERO,
+            fail_before: Arc::default(),
             trained: Arc::default(),
             undone: Arc::default(),
             dropped: Arc::default(),
@@ -74,6 +77,10 @@ impl FakeTrainer {
         })?;
         let mut unacknowledged = Vec::new();
         while step < self.steps {
+            let fault = self.fail_before.lock().unwrap().take_if(|(at, _)| *at == step + 1);
+            if let Some((_, text)) = fault {
+                anyhow::bail!(text);
+            }
             let groups = context.take_groups(self.batch as usize)?;
             *self.dropped.lock().unwrap() = context.dropped_groups();
             for queued in &groups {
