@@ -86,6 +86,22 @@ fn show(answer: &Answer, steps: &mut Steps, out: &mut String) {
                 .collect();
             show_quantities(sides, &signs, "", steps, out);
         }
+        Body::Cases(cases) => {
+            for (value, condition) in cases {
+                out.push_str(if out.ends_with(')') || out.is_empty() {
+                    "("
+                } else {
+                    " ("
+                });
+                show(value, steps, out);
+                out.push_str(" if ");
+                match condition {
+                    Some(condition) => show(condition, steps, out),
+                    None => out.push_str("nothing else"),
+                }
+                out.push(')');
+            }
+        }
         Body::Ratio(parts) => show_quantities(parts, &[], " : ", steps, out),
     }
 }

@@ -68,6 +68,12 @@ pub enum Function {
     Cosh,
     /// Hyperbolic tangent (1).
     Tanh,
+    /// Inverse hyperbolic sine (1).
+    Arsinh,
+    /// Inverse hyperbolic cosine, at least zero for real numbers (1).
+    Arcosh,
+    /// Inverse hyperbolic tangent (1).
+    Artanh,
     /// Natural logarithm, principal value (1).
     Ln,
     /// Logarithm of the first argument to the base that is the second (2).
@@ -80,6 +86,10 @@ pub enum Function {
     Ceiling,
     /// Factorial (1).
     Factorial,
+    /// Double factorial, the product of every second integer down to 1 or 2 (1).
+    DoubleFactorial,
+    /// Rest of the first argument on division by the second, x − m⌊x/m⌋ (2).
+    Modulo,
     /// Binomial coefficient, n over k (2).
     Binomial,
     /// Greatest common divisor (any).
@@ -128,6 +138,37 @@ impl Expression {
         Self::Sum(vec![self, other.negated()])
     }
 
+    /// The expression with another one in the place of a variable.
+    #[must_use]
+    pub fn substituted(&self, variable: &str, value: &Self) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.substituted(variable, value)).collect();
+        match self {
+            Self::Symbol(name) if name == variable => value.clone(),
+            Self::Number(_) | Self::Constant(_) | Self::Symbol(_) => self.clone(),
+            Self::Sum(parts) => Self::Sum(all(parts)),
+            Self::Product(parts) => Self::Product(all(parts)),
+            Self::Call(function, parts) => Self::Call(function.clone(), all(parts)),
+            Self::Power(base, exponent) => Self::Power(
+                Box::new(base.substituted(variable, value)),
+                Box::new(exponent.substituted(variable, value)),
+            ),
+        }
+    }
+
+    /// Whether any variable or function has a name like this.
+    pub fn has_name(&self, is_meant: &impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Symbol(name) => is_meant(name),
+            Self::Number(_) | Self::Constant(_) => false,
+            Self::Sum(parts) | Self::Product(parts) => parts.iter().any(|part| part.has_name(is_meant)),
+            Self::Call(function, parts) => {
+                matches!(function, Function::Named(name) if is_meant(name))
+                    || parts.iter().any(|part| part.has_name(is_meant))
+            }
+            Self::Power(base, exponent) => base.has_name(is_meant) || exponent.has_name(is_meant),
+        }
+    }
+
     /// How many nodes the tree has. The depth of a tree is bounded by the parser, so recursion is safe.
     pub fn node_count(&self) -> usize {
         let children = match self {
@@ -136,5 +177,31 @@ impl Expression {
             Self::Power(base, exponent) => base.node_count() + exponent.node_count(),
         };
         1 + children
+    }
+}
+
+/// Operators that bind a variable: sums, products, integrals, limits. To the deciders they are unknown functions of
+/// what they are applied to, so that two of them are equal where all their parts are. What can be worked out is, in
+/// [`crate::compare`].
+///
+/// The variable is the first argument and has a name that no text can spell, one for each depth of nesting; so it does
+/// not matter how it was called. Sums and products run from zero.
+pub mod operator {
+    /// Σ of the second argument, up to the third.
+    pub const SUM: &str = "∑";
+    /// Σ of the second argument, without an end.
+    pub const SERIES: &str = "∑∞";
+    /// Π of the second argument, up to the third.
+    pub const PRODUCT: &str = "∏";
+    /// Π of the second argument, without an end.
+    pub const INFINITE_PRODUCT: &str = "∏∞";
+    /// ∫ of the second argument from the third to the fourth.
+    pub const INTEGRAL: &str = "∫";
+    /// How the name of a bound variable begins.
+    pub const BOUND: char = '§';
+
+    /// The name of the variable at a depth of nesting.
+    pub(crate) fn bound(depth: usize) -> compact_str::CompactString {
+        compact_str::format_compact!("{BOUND}{depth}")
     }
 }

@@ -65,9 +65,16 @@ fn numeral_start(bytes: &[u8], end: usize) -> usize {
 
 /// The position of a minus sign directly before, unless it subtracts.
 fn with_sign(bytes: &[u8], start: usize) -> usize {
-    let is_minus = start > 0 && bytes[start - 1] == b'-';
-    let subtracts = start > 1 && (bytes[start - 2].is_ascii_alphanumeric() || matches!(bytes[start - 2], b')' | b'}'));
-    if is_minus && !subtracts { start - 1 } else { start }
+    let Some(before) = ["-", "\u{2212}"]
+        .iter()
+        .find_map(|minus| bytes[..start].strip_suffix(minus.as_bytes()))
+    else {
+        return start;
+    };
+    let subtracts = before
+        .last()
+        .is_some_and(|last| last.is_ascii_alphanumeric() || matches!(last, b')' | b'}'));
+    if subtracts { start } else { before.len() }
 }
 
 /// `3}{4`: the inside of `\frac{3}{4}`.
@@ -202,6 +209,8 @@ mod tests {
         for (response, expected) in [
             ("The answer is 42.", Some("42")),
             ("so x = -7", Some("-7")),
+            ("the answer is \u{2212}5.", Some("\u{2212}5")),
+            ("5\u{2212}3", Some("3")),
             ("5 - 3", Some("3")),
             ("5-3", Some("3")),
             ("it is 1,234,567!", Some("1,234,567")),

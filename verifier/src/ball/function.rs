@@ -15,6 +15,7 @@ use super::point::{Fnv, arbitrary};
 use super::real::Ball;
 use super::value::{Bound, EXACT_BITS, Value, rational_bits};
 use crate::expression::{Constant, Expression, Function};
+use crate::normal::integers;
 use crate::steps::{MAX_BITS, Stop};
 
 type Evaluation = Result<Value, Trouble>;
@@ -44,6 +45,12 @@ impl<'tree> Evaluator<'tree, '_> {
             (Some(left), Some(right), None) => match function {
                 Function::Log => self.logarithm_to_base(left, right),
                 Function::Binomial => self.binomial(&left, &right),
+                Function::Modulo => match (&left, &right) {
+                    (Value::Rational(value), Value::Rational(modulus)) => {
+                        Ok(Value::Rational(integers::modulo(value, modulus, self.context.steps)?))
+                    }
+                    _ => Err(Stop::Unsupported.into()),
+                },
                 _ => Err(Stop::Unsupported.into()),
             },
             _ => Err(Stop::Unsupported.into()),
@@ -78,6 +85,7 @@ impl<'tree> Evaluator<'tree, '_> {
                 self.minus(half_pi(), tangent)
             }
             Function::Sinh | Function::Cosh | Function::Tanh => self.hyperbolic(function, &value),
+            Function::Arsinh | Function::Arcosh | Function::Artanh => self.inverse_hyperbolic(function, &value),
             Function::Ln => self.logarithm(&value),
             Function::Abs => self.absolute(value),
             Function::Floor => self.floor(value),
@@ -87,6 +95,13 @@ impl<'tree> Evaluator<'tree, '_> {
                 Ok(self.negated(floor))
             }
             Function::Factorial => self.factorial(&value),
+            Function::DoubleFactorial => match &value {
+                Value::Rational(ratio) => match integers::double_factorial(ratio, self.context.steps)? {
+                    Some(product) => Ok(Value::Rational(product)),
+                    None => Err(Stop::Unsupported.into()),
+                },
+                _ => Err(Stop::Unsupported.into()),
+            },
             Function::Re | Function::Im | Function::Conjugate => Ok(self.part(function, value)),
             _ => Err(Stop::Unsupported.into()),
         }
@@ -209,6 +224,36 @@ impl<'tree> Evaluator<'tree, '_> {
             _ => sine.over(&cosine, &mut self.context)?,
         };
         Ok(Value::number(result, None))
+    }
+
+    /// ln(z + √(z² ± 1)), or half of ln((1 + z)/(1 − z)).
+    fn inverse_hyperbolic(&mut self, function: &Function, value: &Value) -> Evaluation {
+        let unit = match value {
+            Value::Rational(ratio) if ratio.is_zero() && *function != Function::Arcosh => {
+                return Ok(Value::integer(0));
+            }
+            Value::Rational(ratio) if ratio.is_one() && *function == Function::Arcosh => {
+                return Ok(Value::integer(0));
+            }
+            Value::Rational(ratio) if *function == Function::Artanh && ratio.clone().abs().is_one() => {
+                return Err(Stop::Undefined.into());
+            }
+            _ => Complex::from_real(Ball::ONE),
+        };
+        let ball = value.to_complex(&mut self.context)?;
+        let context = &mut self.context;
+        if *function == Function::Artanh {
+            let (above, below) = (unit.plus(&ball, context)?, unit.minus(&ball, context)?);
+            let logarithm = above.over(&below, context)?.logarithm(context)?;
+            return Ok(Value::number(logarithm.shifted(-1)?, None));
+        }
+        let square = ball.times(&ball, context)?;
+        let radicand = match function {
+            Function::Arsinh => square.plus(&unit, context)?,
+            _ => square.minus(&unit, context)?,
+        };
+        let sum = ball.plus(&radicand.square_root(context)?, context)?;
+        Ok(Value::number(sum.logarithm(context)?, None))
     }
 
     fn logarithm(&mut self, value: &Value) -> Evaluation {

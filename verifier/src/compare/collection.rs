@@ -168,6 +168,29 @@ impl Comparison<'_> {
         distinct
     }
 
+    /// Whether two functions have the same values under the same conditions, which may stand in any order.
+    pub(super) fn cases(&mut self, answer: &[(Answer, Option<Answer>)], truth: &[(Answer, Option<Answer>)]) -> bool {
+        let same_condition = |this: &mut Self, left: &Option<Answer>, right: &Option<Answer>| match (left, right) {
+            (Some(left), Some(right)) => this.answers(left, right).is_some(),
+            (None, None) => true,
+            _ => false,
+        };
+        let mut is_taken = vec![false; truth.len()];
+        answer.len() == truth.len()
+            && answer.iter().enumerate().all(|(index, (value, condition))| {
+                let partner = (0..truth.len()).find(|other| {
+                    !is_taken[*other]
+                        && (*other == index || !self.conventions.ordered_lists)
+                        && same_condition(self, condition, &truth[*other].1)
+                        && self.answers(value, &truth[*other].0).is_some()
+                });
+                if let Some(partner) = partner {
+                    is_taken[partner] = true;
+                }
+                partner.is_some()
+            })
+    }
+
     /// Whether two matrices are equal, entry by entry.
     pub(super) fn matrices(&mut self, answer: &[Vec<Quantity>], truth: &[Vec<Quantity>]) -> bool {
         let same_shape =

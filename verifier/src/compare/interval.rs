@@ -175,7 +175,7 @@ impl Comparison<'_> {
                 self.without(whole, points?)
             }
             Body::Chain(sides, relations) => self.solution(sides, relations),
-            Body::Quantity(_) | Body::Text(_) | Body::Matrix(_) | Body::Ratio(_) => None,
+            Body::Quantity(_) | Body::Text(_) | Body::Matrix(_) | Body::Ratio(_) | Body::Cases(_) => None,
         }
     }
 

@@ -4,8 +4,12 @@
 mod collection;
 mod interval;
 mod kinks;
+mod operators;
+mod polynomial;
+mod powers;
 mod quantity;
 mod relation;
+mod series;
 
 use crate::expression::Expression;
 use crate::options::Conventions;
@@ -34,6 +38,8 @@ pub enum Rule {
     Relation,
     /// Both are the same ratio.
     Ratio,
+    /// Both are the same function by cases.
+    Cases,
 }
 
 impl Rule {
@@ -48,6 +54,7 @@ impl Rule {
             Self::Interval => "the same set of numbers",
             Self::Relation => "the same relation",
             Self::Ratio => "the same ratio",
+            Self::Cases => "the same cases",
         }
     }
 }
@@ -66,7 +73,7 @@ impl Comparison<'_> {
     /// How the two are the same, if they are.
     pub fn compare(&mut self, answer: &Parsed, truth: &Parsed) -> Option<Rule> {
         if let (Some(named), Some(wanted)) = (&answer.choice, &truth.choice)
-            && wanted.is_alone
+            && (wanted.is_alone || named.is_alone)
             && (wanted.is_marked || named.is_alone || named.is_text)
             && (named.letter == wanted.letter
                 || (wanted.is_marked || named.is_marked) && named.letter.eq_ignore_ascii_case(&wanted.letter))
@@ -76,9 +83,22 @@ impl Comparison<'_> {
         if let Some(rule) = self.answers(&answer.answer, &truth.answer) {
             return Some(rule);
         }
+        // `14` for `(C) 14`
+        if let Some(value) = &truth.beside_choice
+            && answer.choice.is_none()
+            && let Some(rule) = self.answers(&answer.answer, value)
+        {
+            return Some(rule);
+        }
         let is_text = |parsed: &Parsed| matches!(parsed.answer.body, Body::Text(_)) && parsed.answer.label.is_none();
-        let same = (is_text(answer) || is_text(truth)) && answer.spelled.to_lowercase() == truth.spelled.to_lowercase();
-        same.then_some(Rule::Text)
+        let same = (is_text(answer) || is_text(truth)) && answer.spelled == truth.spelled;
+        if same {
+            return Some(Rule::Text);
+        }
+        if answer.has_operators || truth.has_operators {
+            return self.worked_out(answer, truth);
+        }
+        None
     }
 
     /// The same for parts of answers.
@@ -144,6 +164,7 @@ impl Comparison<'_> {
             (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
+            (Body::Cases(answer), Body::Cases(truth)) => self.cases(answer, truth).then_some(Rule::Cases),
             // The same value twice is one answer.
             (Body::List(items), Body::Quantity(_)) => {
                 let all_same = items

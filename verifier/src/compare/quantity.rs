@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use dashu_ratio::RBig;
 
 use super::kinks::Kinks;
-use super::{Comparison, kinks};
+use super::{Comparison, kinks, powers};
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression};
 use crate::normal::{self, Form};
@@ -42,7 +42,22 @@ impl Comparison<'_> {
                 self.exceeded = true;
                 false
             }
-            _ => self.evaluated(&left.expression, &right.expression),
+            _ => {
+                self.same_huge_powers(&left.expression, &right.expression)
+                    || self.evaluated(&left.expression, &right.expression)
+            }
+        }
+    }
+
+    /// Whether two expressions are equal because the powers in them that are too large to write down are the same.
+    fn same_huge_powers(&mut self, left: &Expression, right: &Expression) -> bool {
+        let (Ok(left_named), Ok(right_named)) = (powers::named(left, self.steps), powers::named(right, self.steps))
+        else {
+            return false;
+        };
+        match (left_named, right_named) {
+            (Some(left), Some(right)) => self.expressions(left, right),
+            _ => false,
         }
     }
 
@@ -97,6 +112,11 @@ impl Comparison<'_> {
             && matches!(truth.literal, Literal::Fraction { .. })
             && answer.literal == (Literal::Fraction { is_reduced: false })
         {
+            return false;
+        }
+        // `2 hours 30 minutes` is no bare number.
+        let is_compound = |quantity: &Quantity| quantity.literal == Literal::Compound;
+        if is_compound(answer) && truth.unit.is_none() || is_compound(truth) && answer.unit.is_none() {
             return false;
         }
         match self.conventions.units {

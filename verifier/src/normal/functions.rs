@@ -35,12 +35,20 @@ pub(crate) fn evaluate(
             trigonometry::evaluate_inverse(function, argument, steps)
         }
         (Function::Sinh | Function::Cosh | Function::Tanh, [argument]) => hyperbolic(function, argument, steps),
+        (Function::Arsinh | Function::Arcosh | Function::Artanh, [argument]) => {
+            inverse_hyperbolic(function, argument, steps)
+        }
         (Function::Ln, [argument]) => logarithm::natural(argument, steps),
         (Function::Log, [argument, base]) => logarithm::to_base(argument, base, steps),
         (Function::Abs, [argument]) => absolute(argument, steps),
         (Function::Floor, [argument]) => round(function, argument, RBig::floor),
         (Function::Ceiling, [argument]) => round(function, argument, RBig::ceil),
         (Function::Factorial, [argument]) => factorial(argument, steps),
+        (Function::DoubleFactorial, [argument]) => double_factorial(argument, steps),
+        (Function::Modulo, [value, modulus]) => match (value.as_rational(), modulus.as_rational()) {
+            (Some(value), Some(modulus)) => integers::modulo(value, modulus, steps).map(Form::number),
+            _ => opaque(function, arguments),
+        },
         (Function::Binomial, [above, below]) => binomial(above, below, steps),
         (Function::Gcd | Function::Lcm | Function::Max | Function::Min, [_, ..]) => {
             arguments.sort_unstable();
@@ -72,6 +80,24 @@ fn hyperbolic(function: &Function, argument: &Form, steps: &mut Steps) -> Result
             product::product(vec![product::power(&below, -1, steps)?, above], steps)
         }
     }
+}
+
+/// Inverse hyperbolic functions, written with logarithms.
+fn inverse_hyperbolic(function: &Function, argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
+    let one = Form::integer(1);
+    let half = numbers::ratio(1, 2);
+    if *function == Function::Artanh {
+        let below = product::power(&subtract(one.clone(), argument.clone(), steps)?, -1, steps)?;
+        let quotient = product::product(vec![below, add(one, argument.clone(), steps)?], steps)?;
+        return multiply(&Form::number(half), &logarithm::natural(&quotient, steps)?, steps);
+    }
+    let square = product::power(argument, 2, steps)?;
+    let radicand = match function {
+        Function::Arsinh => add(square, one, steps)?,
+        _ => subtract(square, one, steps)?,
+    };
+    let root = power::rational_power(&radicand, &half, steps)?;
+    logarithm::natural(&add(argument.clone(), root, steps)?, steps)
 }
 
 fn round(function: &Function, argument: &Form, rounded: fn(&RBig) -> dashu_int::IBig) -> Result<Form, Stop> {
@@ -215,6 +241,44 @@ fn factorial(argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
     }
 }
 
+/// n!! of an integer; (2m)!! = 2^m·m! and (2m − 1)!! = (2m)!/(2^m·m!) where the argument is that for all integers.
+fn double_factorial(argument: &Form, steps: &mut Steps) -> Result<Form, Stop> {
+    if let Some(value) = argument.as_rational() {
+        return match integers::double_factorial(value, steps)? {
+            Some(value) => Ok(Form::number(value)),
+            None => call(Function::DoubleFactorial, argument.clone()),
+        };
+    }
+    let two = RBig::from(2);
+    let is_even = |value: &RBig| (value / &two).is_int();
+    let constant = argument.terms.first().filter(|term| term.monomial.is_one());
+    let is_odd = constant.is_some_and(|term| term.coefficient.is_int() && !is_even(&term.coefficient));
+    let others = argument.terms.iter().filter(|term| !term.monomial.is_one());
+    let is_integral = others.clone().all(|term| {
+        let mut factors = term.monomial.factors.iter();
+        is_even(&term.coefficient)
+            && factors.all(|factor| matches!(factor.atom, Atom::Symbol(_)) && factor.exponent.is_integer())
+    });
+    if !is_integral || constant.is_some_and(|term| !term.coefficient.is_int()) {
+        return call(Function::DoubleFactorial, argument.clone());
+    }
+    let even = if is_odd {
+        add(argument.clone(), Form::integer(1), steps)?
+    } else {
+        argument.clone()
+    };
+    let half = inverse::divide_by_number(&even, &two, steps)?;
+    let powers = power::power(&Form::integer(2), &half, steps)?;
+    let evens = product::product(vec![powers, factorial(&half, steps)?], steps)?;
+    if !is_odd {
+        return Ok(evens);
+    }
+    product::product(
+        vec![factorial(&even, steps)?, product::power(&evens, -1, steps)?],
+        steps,
+    )
+}
+
 fn binomial(above: &Form, below: &Form, steps: &mut Steps) -> Result<Form, Stop> {
     if let (Some(above), Some(below)) = (above.as_rational(), below.as_rational())
         && let Some(value) = integers::binomial(above, below, steps)?
@@ -231,8 +295,26 @@ fn binomial(above: &Form, below: &Form, steps: &mut Steps) -> Result<Form, Stop>
             }
             product::product(factors, steps)
         }
-        _ => opaque(&Function::Binomial, SmallVec::from_iter([above.clone(), below.clone()])),
+        _ => match binomial_of_factorials(above, below, steps) {
+            // Of a negative integer there is no factorial.
+            Err(Stop::Undefined) => opaque(&Function::Binomial, SmallVec::from_iter([above.clone(), below.clone()])),
+            written => written,
+        },
     }
+}
+
+/// n!/(k!·(n − k)!).
+fn binomial_of_factorials(above: &Form, below: &Form, steps: &mut Steps) -> Result<Form, Stop> {
+    let rest = subtract(above.clone(), below.clone(), steps)?;
+    let mut factors = vec![factorial(above, steps)?];
+    for divisor in [below, &rest] {
+        factors.push(power::rational_power(
+            &factorial(divisor, steps)?,
+            &RBig::NEG_ONE,
+            steps,
+        )?);
+    }
+    product::product(factors, steps)
 }
 
 /// Functions of any number of arguments in any order; these are sorted and different.

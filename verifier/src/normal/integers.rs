@@ -23,6 +23,39 @@ pub(crate) fn factorial(value: &RBig, steps: &mut Steps) -> Result<Option<RBig>,
     product(1..=count, steps).map(|product| Some(numbers::from_natural(product)))
 }
 
+/// n!! for an integer from -1 on; `None` for any other number.
+pub(crate) fn double_factorial(value: &RBig, steps: &mut Steps) -> Result<Option<RBig>, Stop> {
+    let Some(integer) = numbers::to_integer(value) else {
+        return Ok(None);
+    };
+    if *integer == IBig::NEG_ONE {
+        return Ok(Some(RBig::ONE));
+    }
+    if numbers::is_negative(value) {
+        return Err(Stop::Undefined);
+    }
+    let count = u64::try_from(integer).map_err(|_| Stop::TooLarge)?;
+    // n!! > (n/3)^(n/2).
+    if (count / 2).saturating_mul(u64::from((count / 3).max(1).ilog2())) > MAX_BITS as u64 {
+        return Err(Stop::TooLarge);
+    }
+    let factors = (1..=count).rev().step_by(2);
+    product(factors, steps).map(|product| Some(numbers::from_natural(product)))
+}
+
+/// The rest on division, x − m⌊x/m⌋.
+pub(crate) fn modulo(value: &RBig, modulus: &RBig, steps: &mut Steps) -> Result<RBig, Stop> {
+    if modulus.is_zero() {
+        return Err(Stop::Undefined);
+    }
+    let bits = numbers::bits(value).max(numbers::bits(modulus));
+    for _ in 0..4 {
+        steps.spend_on_bits(bits, bits)?;
+    }
+    let quotient = (value / modulus).floor();
+    Ok(value - modulus * RBig::from(quotient))
+}
+
 /// The product of numbers below 2^32.
 fn product(factors: impl Iterator<Item = u64>, steps: &mut Steps) -> Result<UBig, Stop> {
     let mut result = UBig::ONE;

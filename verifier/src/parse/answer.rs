@@ -43,6 +43,8 @@ pub enum Body {
     Matrix(Vec<Vec<Quantity>>),
     /// Sides and the relations between them: equations, inequalities, chains.
     Chain(Vec<Quantity>, Vec<Relation>),
+    /// Values and the conditions under which they hold; at most one holds in all other cases.
+    Cases(Vec<(Answer, Option<Answer>)>),
     /// `3 : 4`.
     Ratio(Vec<Quantity>),
 }
@@ -72,6 +74,8 @@ pub enum Literal {
         /// Whether it is in lowest terms.
         is_reduced: bool,
     },
+    /// As a measurement in two units, which both belong to it.
+    Compound,
     /// In any other way.
     Other,
 }
@@ -96,8 +100,12 @@ pub struct Parsed {
     pub answer: Answer,
     /// Its one spelling, for texts that are no mathematics.
     pub spelled: CompactString,
+    /// Whether there is a sum, a product, an integral or a limit in it.
+    pub has_operators: bool,
     /// The letter of a multiple choice that it names.
     pub choice: Option<Choice>,
+    /// What stands beside that letter: 14 in `(C) 14`.
+    pub beside_choice: Option<Answer>,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
 }

@@ -50,6 +50,17 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
     }
 }
 
+/// The tokens behind the letter of `(C) 14`: what the choice stands for.
+pub(super) fn beside<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
+    let rest = match tokens {
+        [open, _, close, rest @ ..] if open.kind == Kind::Open(Bracket::Round) => Some((close, rest)),
+        [_, close, rest @ ..] => Some((close, rest)),
+        _ => None,
+    };
+    rest.filter(|(close, rest)| close.kind == Kind::Close(Bracket::Round) && !rest.is_empty())
+        .map(|(_, rest)| rest)
+}
+
 /// Whether the text after a letter may follow a choice. It may repeat the text of the choice, but not go on as
 /// mathematics, name another choice, or take this one back.
 fn repeats_choice(rest: &[Token<'_>]) -> bool {

@@ -6,7 +6,7 @@ use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
 
 /// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
-pub(super) const TEXT_FONTS: [&str; 10] = [
+pub(super) const TEXT_FONTS: [&str; 11] = [
     "text",
     "textbf",
     "textit",
@@ -16,6 +16,7 @@ pub(super) const TEXT_FONTS: [&str; 10] = [
     "texttt",
     "mathrm",
     "mbox",
+    "hbox",
     "operatorname",
 ];
 
@@ -137,6 +138,28 @@ pub(super) fn degree_length(rest: &str) -> Option<usize> {
         after
     };
     Some(rest.len() - after.len())
+}
+
+/// How many primes `^\prime` or `^{\prime\prime}` are, and its length.
+pub(super) fn raised_primes(rest: &str) -> Option<(usize, usize)> {
+    let mut inner = rest[1..].trim_start();
+    let grouped = inner.starts_with('{');
+    if grouped {
+        inner = inner[1..].trim_start();
+    }
+    let mut count = 0;
+    while let Some(after) = inner.strip_prefix("\\prime") {
+        if after.starts_with(|next: char| next.is_ascii_alphabetic()) {
+            return None;
+        }
+        count += 1;
+        if !grouped {
+            return Some((count, rest.len() - after.len()));
+        }
+        inner = after.trim_start();
+    }
+    let after = inner.strip_prefix('}').filter(|_| count > 0)?;
+    Some((count, rest.len() - after.len()))
 }
 
 /// What follows the distance of a row break: `\\[4pt]`.

@@ -3,7 +3,7 @@
 use crate::limits::MAX_NESTING;
 
 /// Commands that stand for their one argument.
-const WRAPPERS: [&str; 13] = [
+const WRAPPERS: [&str; 14] = [
     "boxed",
     "fbox",
     "text",
@@ -14,6 +14,7 @@ const WRAPPERS: [&str; 13] = [
     "mathrm",
     "mathbf",
     "mbox",
+    "hbox",
     "displaystyle",
     "boldsymbol",
     "ensuremath",
@@ -25,10 +26,11 @@ pub(super) fn undress(raw: &str) -> (&str, bool) {
     let mut is_text = false;
     for _ in 0..MAX_NESTING {
         let before = text;
-        text = without_trailing_space_command(text.trim());
+        text = without_trailing_space_command(without_last_backslash(text.trim()));
         if !text.ends_with("\\,") && !text.ends_with("\\;") {
             text = text.trim_end_matches([',', ';']).trim_end();
         }
+        text = text.trim_end_matches('。').trim_end();
         if text.ends_with('.') && !text.ends_with("..") && !text.ends_with("right.") {
             text = text[..text.len() - 1].trim_end();
         }
@@ -42,11 +44,11 @@ pub(super) fn undress(raw: &str) -> (&str, bool) {
                 break;
             }
         }
-        if let Some(inner) = enclosed(text) {
+        if let Some(inner) = enclosed(text).or_else(|| quoted(text)).or_else(|| aligned(text)) {
             text = inner;
         }
         if let Some((wrapper, inner)) = wrapped(text) {
-            is_text |= wrapper.starts_with("text") || wrapper == "mbox" || wrapper == "mathrm";
+            is_text |= wrapper.starts_with("text") || matches!(wrapper, "mbox" | "hbox" | "mathrm");
             text = inner;
         }
         if text.len() == before.len() {
@@ -61,6 +63,35 @@ fn enclosed(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('{')?;
     let end = group_end(inner)?;
     (end + 1 == inner.len()).then(|| &inner[..end])
+}
+
+/// The content of quotation marks that enclose the whole text.
+fn quoted(text: &str) -> Option<&str> {
+    [
+        ("\"", "\""),
+        ("'", "'"),
+        ("`", "`"),
+        ("“", "”"),
+        ("‘", "’"),
+        ("``", "''"),
+    ]
+    .into_iter()
+    .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close))
+    .filter(|inner| !inner.is_empty() && !inner.contains(['"', '\'', '`', '“', '”', '‘', '’']))
+}
+
+/// The content of an environment that aligns rows, where there is one row and nothing to align.
+fn aligned(text: &str) -> Option<&str> {
+    let (environment, rest) = text.strip_prefix("\\begin{")?.split_once('}')?;
+    let is_known = matches!(
+        environment,
+        "aligned" | "align" | "align*" | "gathered" | "gather" | "gather*" | "equation" | "equation*"
+    );
+    let inner = rest
+        .strip_suffix('}')?
+        .strip_suffix(environment)?
+        .strip_suffix("\\end{")?;
+    (is_known && !inner.contains("\\\\") && !inner.contains(['&'])).then_some(inner)
 }
 
 /// The content of a wrapper that encloses the whole text, and its name.
@@ -86,6 +117,16 @@ fn without_trailing_space_command(text: &str) -> &str {
         }
     }
     text
+}
+
+/// `185\ ` whose space was trimmed away, or the last row break of `185\\`: neither says anything.
+fn without_last_backslash(text: &str) -> &str {
+    let rest = text.trim_end_matches('\\');
+    if rest.trim_end().is_empty() {
+        text
+    } else {
+        rest.trim_end()
+    }
 }
 
 /// Where the group that was opened just before this text closes.
@@ -131,6 +172,9 @@ mod tests {
             ("{1}{2}", "{1}{2}"),
             ("\\{1, 2\\}", "\\{1, 2\\}"),
             ("1...", "1..."),
+            ("185\\ ", "185"),
+            ("185\\\\", "185"),
+            ("\\hbox{42}", "42"),
             ("\\", "\\"),
             ("", ""),
         ] {

@@ -2,6 +2,7 @@
 
 use dashu_ratio::RBig;
 
+use super::signs::is_operator;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression, Function};
 use crate::limits::MAX_NESTING;
@@ -25,6 +26,8 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
         position: 0,
         depth: 0,
         open_bars: 0,
+        binders: 0,
+        operators: 0,
     };
     let parsed = parser.sum()?;
     if parser.position < tokens.len() {
@@ -40,6 +43,10 @@ pub(super) struct Parser<'t, 'a> {
     pub(super) depth: usize,
     /// How many `|` have opened and not closed; one at the place of an operator closes.
     pub(super) open_bars: usize,
+    /// How many operators with a bound variable are open.
+    pub(super) binders: usize,
+    /// How many of them there were.
+    pub(super) operators: usize,
 }
 
 /// An expression, or why there is none.
@@ -93,6 +100,15 @@ impl<'a> Parser<'_, 'a> {
         } else {
             Expression::Sum(terms)
         };
+        // `13 \bmod 5`; what is beside a sum, `1 + 13 \bmod 5`, does not say what is divided.
+        if self.starts_modulo() {
+            if matches!(sum, Expression::Sum(_)) {
+                return Err(NoExpression::NotMathematics);
+            }
+            self.position += 1;
+            let modulus = self.product()?;
+            return Ok(Expression::Call(Function::Modulo, vec![sum, modulus]));
+        }
         // `{a \over b}`: the command takes all that its group holds on either side.
         if self.depth < MAX_NESTING && self.take(&Kind::Over) {
             self.depth += 1;
@@ -109,7 +125,8 @@ impl<'a> Parser<'_, 'a> {
         Ok(sum)
     }
 
-    fn product(&mut self) -> Parsed {
+    /// A product, which ends before the next plus or minus.
+    pub(super) fn product(&mut self) -> Parsed {
         let mut factors = vec![self.signed_factor()?];
         loop {
             match self.peek() {
@@ -152,6 +169,12 @@ impl<'a> Parser<'_, 'a> {
         } else {
             Expression::Product(factors)
         })
+    }
+
+    /// Whether the operation is next, and not the congruence of `3 \pmod 5`.
+    fn starts_modulo(&self) -> bool {
+        let next = self.tokens.get(self.position);
+        next.is_some_and(|next| next.kind == Kind::Other("\\mod") && matches!(next.source, "\\bmod" | "mod"))
     }
 
     /// `1.39 x 10^9`, `3 x 4`: a letter between two numerals, set apart from both.
@@ -224,11 +247,16 @@ impl<'a> Parser<'_, 'a> {
                 },
                 Some(Kind::Bang) => {
                     self.position += 1;
-                    // A double factorial is another function.
-                    if self.peek() == Some(&Kind::Bang) {
+                    let function = if self.take(&Kind::Bang) {
+                        Function::DoubleFactorial
+                    } else {
+                        Function::Factorial
+                    };
+                    // `3!!!` is read in more than one way.
+                    if function == Function::DoubleFactorial && self.peek() == Some(&Kind::Bang) {
                         return Err(NoExpression::NotMathematics);
                     }
-                    value = Expression::Call(Function::Factorial, vec![value]);
+                    value = Expression::Call(function, vec![value]);
                 }
                 Some(Kind::Degree) => {
                     self.position += 1;
@@ -296,6 +324,7 @@ pub(super) fn starts_factor(kind: &Kind<'_>, open_bars: usize) -> bool {
         | Kind::GroupOpen
         | Kind::Open(Bracket::Round | Bracket::Square | Bracket::Floor | Bracket::Ceiling | Bracket::Bar) => true,
         Kind::Bar => open_bars == 0,
+        Kind::Other(sign) => is_operator(sign),
         _ => false,
     }
 }

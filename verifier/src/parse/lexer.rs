@@ -5,8 +5,8 @@ use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
 use super::command::{
-    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, split_command,
-    upright_constant, without_row_distance,
+    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, raised_primes,
+    split_command, upright_constant, without_row_distance,
 };
 use super::names;
 use super::numeral;
@@ -169,7 +169,8 @@ impl<'a> Lexer<'a> {
             return &rest[length..];
         }
         for name in [
-            "arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log", "ln", "pi",
+            "arcsin", "arccos", "arctan", "sqrt", "sinh", "cosh", "tanh", "coth", "sin", "cos", "tan", "log", "ln",
+            "pi",
         ] {
             // `sinx`, `pir`
             if length > name.len()
@@ -247,7 +248,8 @@ impl<'a> Lexer<'a> {
             ('!', Some(b'=')) => (Kind::Relation(Relation::NotEqual), 2),
             ('=', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
             (':', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
-            ('-', Some(b'>')) | ('=', Some(b'>')) => (Kind::Other(&rest[..2]), 2),
+            ('-', Some(b'>')) => (Kind::Other("\\to"), 2),
+            ('=', Some(b'>')) => (Kind::Other(&rest[..2]), 2),
             ('*', _) => (Kind::Times, 1),
             ('+', _) => (Kind::Plus, 1),
             ('-', _) => (Kind::Minus, 1),
@@ -267,6 +269,11 @@ impl<'a> Lexer<'a> {
             ('^', _) => {
                 if let Some(length) = degree_length(rest) {
                     (Kind::Degree, length)
+                } else if let Some((count, length)) = raised_primes(rest) {
+                    for _ in 1..count {
+                        self.push(Kind::Prime, &rest[..length]);
+                    }
+                    (Kind::Prime, length)
                 } else {
                     (Kind::Caret, 1)
                 }
@@ -424,7 +431,7 @@ impl<'a> Lexer<'a> {
             Some(Kind::Frac) => self.takes_arguments(Kind::Frac, 2, source),
             Some(Kind::Binom) => self.takes_arguments(Kind::Binom, 2, source),
             Some(Kind::Sqrt) => self.takes_arguments(Kind::Sqrt, 1, source),
-            Some(kind @ (Kind::Symbol(_) | Kind::Constant(_))) => self.push_argument(kind, source),
+            Some(kind @ (Kind::Symbol(_) | Kind::Constant(_) | Kind::Other(_))) => self.push_argument(kind, source),
             Some(kind) => self.push(kind, source),
             None => self.push_argument(Kind::Other(source), source),
         }
@@ -433,9 +440,11 @@ impl<'a> Lexer<'a> {
 
     /// `\bmod` and its like, without the brackets that may stand around it and its modulus.
     fn modulus(&mut self, source: &'a str) {
+        let mut source = source;
         if self.last() == Some(&Kind::Open(Bracket::Round)) {
             self.tokens.pop();
             self.bare_bracket = Some(self.bracket_depth);
+            source = "\\pmod";
         }
         self.push(Kind::Other("\\mod"), source);
     }

@@ -1,71 +1,291 @@
-//! Matrices and column vectors in every LaTeX spelling.
+//! Matrices and column vectors in every LaTeX spelling, and what is calculated with them: sums, products in their
+//! order, multiples, powers, transposes, determinants.
 
-use super::grammar::{self, NoExpression};
+use dashu_ratio::RBig;
+
+use super::grammar::{self, NoExpression, Parsed, Parser};
+use super::linear::{self, Rows};
+use super::spell::argument_end;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::Expression;
+use crate::limits::MAX_NESTING;
 
-/// The entries, row by row; every row has the same length.
-pub(super) type Rows = Vec<Vec<Expression>>;
-
-/// Reads tokens as a matrix, perhaps with a factor before it and `^T` behind; none if there is no matrix in them.
+/// Reads tokens as a matrix or a calculation that has one for its value; none if there is no matrix in them.
 pub(super) fn read(tokens: &[Token<'_>]) -> Option<Result<Rows, NoExpression>> {
-    let begin = tokens.iter().position(|token| matches!(token.kind, Kind::Begin(_)))?;
-    Some(read_from(tokens, begin).ok_or(NoExpression::NotMathematics).flatten())
-}
-
-fn read_from(tokens: &[Token<'_>], begin: usize) -> Option<Result<Rows, NoExpression>> {
-    let Kind::Begin(environment) = tokens[begin].kind else {
+    let mut is_matrix = false;
+    for (index, token) in tokens.iter().enumerate() {
+        let Kind::Begin(environment) = token.kind else {
+            continue;
+        };
+        let is_determinant =
+            environment == "vmatrix" || index > 0 && matches!(tokens[index - 1].kind, Kind::Bar | Kind::Other("\\det"));
+        if is_determinant {
+            return None;
+        }
+        is_matrix = is_matrix_environment(environment);
+    }
+    if tokens.iter().any(|token| matches!(token.kind, Kind::Other("\\det"))) {
         return None;
-    };
-    let is_matrix = matches!(
-        environment,
-        "pmatrix" | "bmatrix" | "Bmatrix" | "matrix" | "smallmatrix" | "psmallmatrix" | "bsmallmatrix" | "array"
-    );
-    let end = begin + tokens[begin..].iter().position(|token| token.kind == Kind::End)?;
-    let mut before = &tokens[..begin];
-    let mut after = &tokens[end + 1..];
-    if let ([outer @ .., open], [close, rest @ ..]) = (before, after)
-        && matches!(open.kind, Kind::Open(Bracket::Round | Bracket::Square))
-        && matches!(close.kind, Kind::Close(Bracket::Round | Bracket::Square))
-    {
-        before = outer;
-        after = rest;
+    }
+    let found = tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_)));
+    if !found {
+        return None;
     }
     if !is_matrix {
-        return None;
+        return Some(Err(NoExpression::NotMathematics));
     }
-    let is_transposed = is_transposition(after)?;
-    let factor = match before {
-        [] => None,
-        [Token { kind: Kind::Minus, .. }] => Some(Expression::integer(-1)),
-        [factor @ .., Token { kind: Kind::Times, .. }] | factor => match grammar::expression(factor) {
-            Ok(factor) => Some(factor),
-            Err(error) => return Some(Err(error)),
-        },
-    };
-    Some(rows(&tokens[begin + 1..end], factor.as_ref(), is_transposed))
+    Some(sum(tokens, 0))
 }
 
-/// Whether what follows a matrix is a `^T`; none if it is anything else.
-fn is_transposition(after: &[Token<'_>]) -> Option<bool> {
-    let [caret, inner @ ..] = after else {
-        return Some(false);
+fn is_matrix_environment(environment: &str) -> bool {
+    matches!(
+        environment,
+        "pmatrix" | "bmatrix" | "Bmatrix" | "matrix" | "smallmatrix" | "psmallmatrix" | "bsmallmatrix" | "array"
+    )
+}
+
+impl Parser<'_, '_> {
+    /// The determinant whose `\\begin` is at a position.
+    pub(super) fn determinant(&mut self, begin: usize) -> Parsed {
+        let (value, end) = determinant(self.tokens, begin)?;
+        self.position = end;
+        Ok(value)
+    }
+
+    /// `\det` before a matrix, perhaps in brackets.
+    pub(super) fn determinant_of(&mut self) -> Parsed {
+        let bracket = match self.peek() {
+            Some(Kind::Open(bracket @ (Bracket::Round | Bracket::Square))) => Some(*bracket),
+            _ => None,
+        };
+        self.position += usize::from(bracket.is_some());
+        let is_matrix = matches!(self.peek(), Some(Kind::Begin(environment)) if *environment != "vmatrix");
+        if !is_matrix {
+            return Err(NoExpression::NotMathematics);
+        }
+        let value = self.determinant(self.position)?;
+        if let Some(bracket) = bracket {
+            self.expect(&Kind::Close(bracket))?;
+        }
+        Ok(value)
+    }
+}
+
+/// The determinant whose `\begin` is here, and where it ends.
+fn determinant(tokens: &[Token<'_>], begin: usize) -> Result<(Expression, usize), NoExpression> {
+    let end = closing(tokens, begin).ok_or(NoExpression::NotMathematics)?;
+    let rows = rows(&tokens[begin + 1..end])?;
+    let value = linear::determinant(&rows).ok_or(NoExpression::NotMathematics)?;
+    Ok((value, end + 1))
+}
+
+/// A factor: a number, or a matrix.
+enum Factor {
+    Scalar(Expression),
+    Matrix(Rows),
+}
+
+fn sum(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
+    if depth > MAX_NESTING / 4 {
+        return Err(NoExpression::TooDeep);
+    }
+    let mut total: Option<Rows> = None;
+    let mut start = 0;
+    let mut is_negative = false;
+    let mut index = 0;
+    let mut is_first = true;
+    while index <= tokens.len() {
+        let kind = tokens.get(index).map(|token| &token.kind);
+        let ends_term = matches!(kind, None | Some(Kind::Plus | Kind::Minus));
+        // The sign of a factor, `2 \cdot -3`, is no operator.
+        let is_operator = index > start
+            && !matches!(
+                tokens[index - 1].kind,
+                Kind::Times | Kind::Caret | Kind::Plus | Kind::Minus
+            );
+        if ends_term && (is_operator || kind.is_none()) {
+            let term = product(&tokens[start..index], depth)?;
+            let term = if is_negative {
+                linear::scaled(&Expression::integer(-1), &term)
+            } else {
+                Some(term)
+            };
+            let term = term.ok_or(NoExpression::NotMathematics)?;
+            total = match total {
+                None => Some(term),
+                Some(total) => Some(linear::added(&total, &term).ok_or(NoExpression::NotMathematics)?),
+            };
+            is_negative = kind == Some(&Kind::Minus);
+            start = index + 1;
+            index += 1;
+        } else if ends_term && is_first && index == start {
+            is_negative = kind == Some(&Kind::Minus);
+            start = index + 1;
+            index += 1;
+        } else {
+            index = match kind {
+                Some(Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_)) => {
+                    closing(tokens, index).ok_or(NoExpression::NotMathematics)? + 1
+                }
+                _ => index + 1,
+            };
+        }
+        is_first = false;
+    }
+    total.ok_or(NoExpression::NotMathematics)
+}
+
+fn product(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
+    let mut scalars = Vec::new();
+    let mut matrix: Option<Rows> = None;
+    let mut position = 0;
+    while position < tokens.len() {
+        let (factor, next) = factor(tokens, position, depth)?;
+        position = next;
+        match factor {
+            Factor::Scalar(scalar) => scalars.push(scalar),
+            Factor::Matrix(next) => {
+                matrix = Some(match matrix {
+                    None => next,
+                    Some(before) => linear::multiplied(&before, &next).ok_or(NoExpression::NotMathematics)?,
+                });
+            }
+        }
+    }
+    let mut matrix = matrix.ok_or(NoExpression::NotMathematics)?;
+    for scalar in scalars {
+        matrix = linear::scaled(&scalar, &matrix).ok_or(NoExpression::NotMathematics)?;
+    }
+    Ok(matrix)
+}
+
+/// The factor that begins here, and where the next one does.
+fn factor(tokens: &[Token<'_>], position: usize, depth: usize) -> Result<(Factor, usize), NoExpression> {
+    if let Some((matrix, end)) = atom(tokens, position, depth)? {
+        return raised(matrix, tokens, end);
+    }
+    // All up to the next matrix is a number.
+    let mut end = position;
+    while end < tokens.len() && atom_length(tokens, end).is_none() {
+        end = match tokens[end].kind {
+            Kind::Open(_) | Kind::GroupOpen => closing(tokens, end).ok_or(NoExpression::NotMathematics)? + 1,
+            _ => end + 1,
+        };
+    }
+    let scalar = match &tokens[position..end] {
+        [inner @ .., times] if times.kind == Kind::Times => inner,
+        all => all,
     };
-    let inner = match inner {
-        [open, inner, close] if open.kind == Kind::GroupOpen && close.kind == Kind::GroupClose => inner,
-        [inner] => inner,
-        _ => return None,
+    let scalar = match scalar {
+        [times, inner @ ..] if times.kind == Kind::Times => inner,
+        all => all,
     };
-    let is_mark = match &inner.kind {
+    // `\cdot` alone between two matrices.
+    if scalar.is_empty() {
+        return if end > position && position > 0 && end < tokens.len() {
+            Ok((Factor::Scalar(Expression::integer(1)), end))
+        } else {
+            Err(NoExpression::NotMathematics)
+        };
+    }
+    Ok((Factor::Scalar(grammar::expression(scalar)?), end))
+}
+
+/// Where the matrix or the bracket with matrices that begins here ends, if there is one.
+fn atom_length(tokens: &[Token<'_>], position: usize) -> Option<usize> {
+    match tokens[position].kind {
+        Kind::Begin(_) => closing(tokens, position),
+        Kind::Open(Bracket::Round | Bracket::Square) | Kind::GroupOpen => {
+            let end = closing(tokens, position)?;
+            let inside = &tokens[position..end];
+            inside
+                .iter()
+                .any(|token| matches!(token.kind, Kind::Begin(_)))
+                .then_some(end)
+        }
+        _ => None,
+    }
+}
+
+fn atom(tokens: &[Token<'_>], position: usize, depth: usize) -> Result<Option<(Rows, usize)>, NoExpression> {
+    let Some(end) = atom_length(tokens, position) else {
+        return Ok(None);
+    };
+    let inside = &tokens[position + 1..end];
+    let matrix = match tokens[position].kind {
+        Kind::Begin(environment) if is_matrix_environment(environment) => rows(inside)?,
+        Kind::Begin(_) => return Err(NoExpression::NotMathematics),
+        _ => sum(inside, depth + 1)?,
+    };
+    Ok(Some((matrix, end + 1)))
+}
+
+/// A matrix with what stands above it: `^T`, `^{-1}`, `^2`.
+fn raised(matrix: Rows, tokens: &[Token<'_>], position: usize) -> Result<(Factor, usize), NoExpression> {
+    let is_raised = tokens.get(position).is_some_and(|token| token.kind == Kind::Caret);
+    if !is_raised {
+        return Ok((Factor::Matrix(matrix), position));
+    }
+    let mut end = argument_end(tokens, position + 1);
+    let is_signed = tokens.get(position + 1).is_some_and(|token| token.kind == Kind::Minus);
+    if is_signed {
+        end += 1;
+    }
+    let argument = tokens.get(position + 1..end).unwrap_or_default();
+    let argument = match argument {
+        [open, inner @ .., close] if open.kind == Kind::GroupOpen && close.kind == Kind::GroupClose => inner,
+        all => all,
+    };
+    let count = |value: &RBig| usize::try_from(value.numerator()).ok().filter(|_| value.is_int());
+    let value = match argument {
+        [mark] if is_transposition(mark) => Some(linear::transposed(&matrix)),
+        [
+            Token {
+                kind: Kind::Number(value, None),
+                ..
+            },
+        ] => count(value).and_then(|count| linear::power(&matrix, count)),
+        [
+            Token { kind: Kind::Minus, .. },
+            Token {
+                kind: Kind::Number(value, None),
+                ..
+            },
+        ] => linear::inverse(&matrix).and_then(|inverse| linear::power(&inverse, count(value)?)),
+        _ => None,
+    };
+    let value = value.ok_or(NoExpression::NotMathematics)?;
+    Ok((Factor::Matrix(value), end))
+}
+
+fn is_transposition(mark: &Token<'_>) -> bool {
+    match &mark.kind {
         Kind::Symbol(name) => name == "T",
         Kind::Text(word) => *word == "T",
         Kind::Other(command) => matches!(*command, "\\top" | "\\intercal"),
         _ => false,
-    };
-    (caret.kind == Kind::Caret && is_mark).then_some(true)
+    }
 }
 
-fn rows(tokens: &[Token<'_>], factor: Option<&Expression>, is_transposed: bool) -> Result<Rows, NoExpression> {
+/// The token that closes what opens here.
+fn closing(tokens: &[Token<'_>], position: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(position) {
+        match token.kind {
+            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
+            Kind::Close(_) | Kind::GroupClose | Kind::End => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(index);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn rows(tokens: &[Token<'_>]) -> Result<Rows, NoExpression> {
     let mut rows: Rows = Vec::new();
     for row in tokens.split(|token| token.kind == Kind::RowBreak) {
         let is_rule = |token: &&Token<'_>| matches!(token.kind, Kind::Other("\\hline"));
@@ -75,21 +295,13 @@ fn rows(tokens: &[Token<'_>], factor: Option<&Expression>, is_transposed: bool) 
         }
         let mut entries = Vec::new();
         for cell in row.split(|token| token.kind == Kind::Ampersand) {
-            let entry = grammar::expression(cell)?;
-            entries.push(match factor {
-                Some(factor) => Expression::Product(vec![factor.clone(), entry]),
-                None => entry,
-            });
+            entries.push(grammar::expression(cell)?);
         }
         rows.push(entries);
     }
     let width = rows.first().map_or(0, Vec::len);
     if rows.iter().any(|row| row.len() != width) || width == 0 {
         return Err(NoExpression::NotMathematics);
-    }
-    if is_transposed {
-        let columns = (0..width).map(|column| rows.iter().map(|row| row[column].clone()).collect());
-        return Ok(columns.collect());
     }
     Ok(rows)
 }

@@ -2,25 +2,33 @@
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
 mod answer;
+mod call;
+mod cases;
 mod choice;
 mod command;
+mod compound;
 mod dress;
 mod grammar;
 mod label;
 pub mod lexer;
+mod linear;
 mod matrix;
 mod meaning;
 mod names;
 mod numeral;
+mod operator;
 mod primary;
 mod quantity;
+mod signs;
+mod solutions;
 mod spell;
 mod structure;
 pub mod token;
 mod unit;
+mod words;
 use self::dress::undress;
 use self::lexer::{Commas, TooManyTokens, lex};
-use self::spell::spell;
+use self::spell::spell_text;
 use self::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression};
 
@@ -41,10 +49,19 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     }
     let answer = structure::list(tokens, 0)?;
     let answer = if is_text { words_of(answer) } else { answer };
+    let choice = choice::choice(tokens, is_text);
+    let beside_choice = match choice::beside(tokens) {
+        Some(rest) if choice.is_some_and(|choice| !choice.is_alone) => Some(structure::list(rest, 0)?),
+        _ => None,
+    };
     Ok(Parsed {
         answer,
-        spelled: spell(tokens),
-        choice: choice::choice(tokens, is_text),
+        spelled: spell_text(tokens),
+        choice,
+        beside_choice,
+        has_operators: tokens
+            .iter()
+            .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
         ambiguous_comma: lexed.ambiguous_comma,
     })
 }
@@ -85,7 +102,7 @@ fn words_of(answer: Answer) -> Answer {
             spelled: Some(spelled), ..
         }) if answer.label.is_none() => {
             let spelled = spelled.to_lowercase();
-            match structure::number_word(&spelled) {
+            match words::number(&spelled) {
                 Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
                 None => Body::Text(spelled),
             }

@@ -2,6 +2,7 @@
 
 use compact_str::CompactString;
 
+use super::signs;
 use super::token::{Bracket, Conjunction, Kind, Relation};
 use crate::expression::{Constant, Function};
 
@@ -76,7 +77,8 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "ell" => Kind::Symbol(CompactString::const_new("ℓ")),
         "nabla" => Kind::Symbol(CompactString::const_new("∇")),
         "partial" => Kind::Symbol(CompactString::const_new("∂")),
-        _ => return None,
+        "colon" => Kind::Colon,
+        _ => Kind::Other(signs::command(name)?),
     })
 }
 
@@ -96,6 +98,9 @@ pub(super) fn function(name: &str) -> Option<Function> {
         "sinh" => Function::Sinh,
         "cosh" => Function::Cosh,
         "tanh" => Function::Tanh,
+        "arsinh" | "arcsinh" | "asinh" | "argsinh" => Function::Arsinh,
+        "arcosh" | "arccosh" | "acosh" | "argcosh" => Function::Arcosh,
+        "artanh" | "arctanh" | "atanh" | "argtanh" => Function::Artanh,
         "ln" => Function::Ln,
         "log" | "lg" => Function::Log,
         "abs" => Function::Abs,
@@ -107,7 +112,16 @@ pub(super) fn function(name: &str) -> Option<Function> {
         "min" => Function::Min,
         "Re" | "real" => Function::Re,
         "Im" => Function::Im,
+        // Functions that are written with others.
         "exp" => Function::Named(CompactString::const_new("exp")),
+        "coth" => Function::Named(CompactString::const_new("coth")),
+        "sech" => Function::Named(CompactString::const_new("sech")),
+        "csch" | "cosech" => Function::Named(CompactString::const_new("csch")),
+        "arcoth" | "arccoth" | "acoth" => Function::Named(CompactString::const_new("arcoth")),
+        "arsech" | "arcsech" | "asech" => Function::Named(CompactString::const_new("arsech")),
+        "arcsch" | "arccsch" | "acsch" => Function::Named(CompactString::const_new("arcsch")),
+        "arcsec" | "asec" => Function::Named(CompactString::const_new("arcsec")),
+        "arccsc" | "acsc" => Function::Named(CompactString::const_new("arccsc")),
         _ => return None,
     })
 }
@@ -157,7 +171,6 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '£' => Kind::Currency("£"),
         '¥' => Kind::Currency("¥"),
         '¢' => Kind::Currency("¢"),
-        '≡' => Kind::Other("\\equiv"),
         '＝' => Kind::Relation(Relation::Equal),
         '≈' | '≃' | '≅' => Kind::Relation(Relation::Approximate),
         '≠' => Kind::Relation(Relation::NotEqual),
@@ -188,6 +201,9 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '∠' => Kind::Shape("angle"),
         '△' => Kind::Shape("triangle"),
         _ => {
+            if let Some(sign) = signs::character(next) {
+                return Some(Kind::Other(sign));
+            }
             let mut bytes = [0; 4];
             let letter = GREEK
                 .iter()

@@ -58,7 +58,11 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
     let mut places = None;
     if let Some(fraction) = text[length..].strip_prefix('.') {
         let run = digit_run(fraction);
-        let repeating = repeating_group(&fraction[run..]);
+        let mut dotted = String::new();
+        let repeating = match dotted_group(&fraction[run..], &mut dotted) {
+            Some(taken) => Some((dotted.as_str(), taken)),
+            None => repeating_group(&fraction[run..]),
+        };
         if run > 0 || repeating.is_some() {
             length += 1 + run;
             places = Some(u32::try_from(run).unwrap_or(u32::MAX));
@@ -129,6 +133,41 @@ fn repeating_group(text: &str) -> Option<(&str, usize)> {
     let trimmed = after.trim_start();
     let is_digit = trimmed.starts_with(|next: char| next.is_ascii_digit());
     is_digit.then(|| (&trimmed[..1], text.len() - trimmed.len() + 1))
+}
+
+/// The digits from one with a dot to the next with a dot, `\dot{1}4285\dot{7}`, which repeat, and the bytes that they
+/// take.
+fn dotted_group(text: &str, period: &mut String) -> Option<usize> {
+    let mut rest = dotted_digit(text, period)?;
+    loop {
+        let trimmed = rest.trim_start();
+        let run = digit_run(trimmed);
+        period.push_str(&trimmed[..run]);
+        rest = trimmed[run..].trim_start();
+        if rest.starts_with("\\dot") {
+            return dotted_digit(rest, period).map(|rest| text.len() - rest.len());
+        }
+        if run == 0 {
+            return None;
+        }
+    }
+}
+
+/// What follows a digit with a dot, which is added to the period.
+fn dotted_digit<'t>(text: &'t str, period: &mut String) -> Option<&'t str> {
+    let after = text.strip_prefix("\\dot")?.trim_start();
+    let is_grouped = after.starts_with('{');
+    let digit = after.strip_prefix('{').unwrap_or(after).trim_start();
+    if !digit.starts_with(|next: char| next.is_ascii_digit()) {
+        return None;
+    }
+    period.push_str(&digit[..1]);
+    let rest = &digit[1..];
+    if is_grouped {
+        rest.trim_start().strip_prefix('}')
+    } else {
+        Some(rest)
+    }
 }
 
 /// The value of digits that repeat without end, `places` places after the point.
@@ -202,6 +241,10 @@ mod tests {
             ("2ex", "2", 1),
             ("0.\\overline{27}", "3/11", 15),
             ("0.3\\overline{6}", "11/30", 15),
+            ("0.\\dot{1}4285\\dot{7}", "1/7", 20),
+            ("0.\\dot1 4285 \\dot 7", "1/7", 19),
+            ("0.1\\dot{3}\\dot{6}", "3/22", 17),
+            ("0.\\dot{3}", "1/3", 9),
             ("0.(3)", "1/3", 5),
             ("9007199254740993", "9007199254740993", 16),
         ] {

@@ -5,6 +5,7 @@ use dashu_base::Signed;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
+use super::call::{call, inverse_of};
 use super::grammar::{NoExpression, Parsed, Parser, power, quotient, starts_factor};
 use super::names;
 use super::token::{Bracket, Kind};
@@ -70,9 +71,17 @@ impl Parser<'_, '_> {
                     return Ok(inner);
                 }
                 let mut name = CompactString::from(*mark);
-                super::spell::spell_into(&self.tokens[start..self.position], &mut name);
+                if mark.is_empty() {
+                    super::spell::spell_argument(&self.tokens[start..self.position], &mut name);
+                } else {
+                    name.push('{');
+                    super::spell::spell_argument(&self.tokens[start..self.position], &mut name);
+                    name.push('}');
+                }
                 self.symbol(&name)
             }
+            Kind::Other("\\det") => self.determinant_of(),
+            Kind::Other(sign) => self.operator(sign),
             Kind::Shape(_) => Err(NoExpression::NotMathematics),
             Kind::GroupOpen => {
                 // `{}_8`, `{}^{\circ}` start with an empty group.
@@ -84,6 +93,12 @@ impl Parser<'_, '_> {
                 self.after_group(inner)
             }
             Kind::Open(bracket) => self.bracketed(*bracket),
+            Kind::Begin("vmatrix") => self.determinant(self.position - 1),
+            Kind::Bar if matches!(self.peek(), Some(Kind::Begin(_))) => {
+                let value = self.determinant(self.position)?;
+                self.expect(&Kind::Bar)?;
+                Ok(value)
+            }
             Kind::Bar => {
                 self.open_bars += 1;
                 let inner = self.sum()?;
@@ -95,14 +110,13 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// `{66}_8` is a numeral in a base; any other group is itself.
+    /// `{66}_8` is a numeral in a base, and `{g}_k` a variable; any other group is itself.
     fn after_group(&mut self, inner: Expression) -> Parsed {
-        if self.peek() == Some(&Kind::Underscore)
-            && let Expression::Number(value) = &inner
-        {
-            return self.in_base(value.clone());
+        match (self.peek(), &inner) {
+            (Some(Kind::Underscore), Expression::Number(value)) => self.in_base(value.clone()),
+            (Some(Kind::Underscore | Kind::Prime), Expression::Symbol(name)) => self.symbol(name),
+            _ => Ok(inner),
         }
-        Ok(inner)
     }
 
     fn bracketed(&mut self, bracket: Bracket) -> Parsed {
@@ -225,7 +239,10 @@ impl Parser<'_, '_> {
         let is_sum = tokens
             .iter()
             .any(|token| matches!(token.kind, Kind::Plus | Kind::Minus));
+        // The variables of an operator would be told by its depth here, not by that of those around.
+        let has_operator = tokens.iter().any(|token| matches!(token.kind, Kind::Other(_)));
         if is_sum
+            && !has_operator
             && let Ok(expression) = super::grammar::expression(tokens)
             && let Ok(form) = normal::normalise(&expression, &mut Steps::new(SUBSCRIPT_STEPS))
         {
@@ -295,7 +312,7 @@ impl Parser<'_, '_> {
         if exponent.as_ref() == Some(&minus_one)
             && let Some(inverse) = inverse_of(&function)
         {
-            return Ok(Expression::Call(inverse, arguments));
+            return call(inverse, None, arguments);
         }
         let value = call(function, base, arguments)?;
         Ok(match exponent {
@@ -399,37 +416,6 @@ fn is_product_of_symbols(expression: &Expression) -> bool {
 /// Letters that are functions when a bracket follows.
 fn is_function_letter(name: &str) -> bool {
     matches!(name, "f" | "g" | "h" | "F" | "G" | "H")
-}
-
-fn call(function: Function, base: Option<Expression>, mut arguments: Vec<Expression>) -> Parsed {
-    let arity = match &function {
-        Function::Named(name) if name == "exp" => {
-            let argument = arguments.pop().ok_or(NoExpression::NotMathematics)?;
-            return Ok(power(Expression::Constant(Constant::Euler), argument));
-        }
-        Function::Log => {
-            // Without a base the logarithm is the common one.
-            arguments.push(base.unwrap_or_else(|| Expression::integer(10)));
-            2
-        }
-        Function::Gcd | Function::Lcm | Function::Max | Function::Min => arguments.len(),
-        Function::Binomial => 2,
-        _ => 1,
-    };
-    if arguments.len() != arity {
-        return Err(NoExpression::NotMathematics);
-    }
-    Ok(Expression::Call(function, arguments))
-}
-
-fn inverse_of(function: &Function) -> Option<Function> {
-    Some(match function {
-        Function::Sin => Function::Arcsin,
-        Function::Cos => Function::Arccos,
-        Function::Tan => Function::Arctan,
-        Function::Cot => Function::Arccot,
-        _ => return None,
-    })
 }
 
 /// The value of digits in a base, if they are digits of it.

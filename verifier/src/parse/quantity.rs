@@ -5,16 +5,20 @@ use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::answer::{Literal, ParseError, Quantity};
+use super::compound::compound;
 use super::grammar::{self, NoExpression};
 use super::names;
 use super::primary::in_base;
-use super::spell::{spell, spell_argument};
+use super::spell::{spell_argument, spell_text};
 use super::token::{Bracket, Kind, Token};
 use super::unit;
 use crate::expression::{Constant, Expression};
 
 /// An expression with its unit; none if it is no mathematics.
 pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
+    if let Some(compound) = compound(tokens) {
+        return Ok(Some(compound));
+    }
     if let Some(value) = numeral_in_base(tokens) {
         return Ok(Some(Quantity::new(Expression::Number(value))));
     }
@@ -51,7 +55,7 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
                 )
             });
             if is_word && quantity.unit.is_none() {
-                quantity.spelled = Some(spell(value));
+                quantity.spelled = Some(spell_text(value));
             }
             Ok(Some(quantity))
         }

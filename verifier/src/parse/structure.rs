@@ -3,12 +3,14 @@
 use compact_str::CompactString;
 
 use super::answer::{Answer, Body, Literal, ParseError, Quantity};
+use super::compound::compound;
 use super::grammar::NoExpression;
 use super::label::Label;
-use super::matrix;
 use super::quantity::quantity;
-use super::spell::spell;
+use super::spell::spell_text;
 use super::token::{Bracket, Conjunction, Kind, Token};
+use super::unit::Unit;
+use super::{cases, matrix, solutions, words};
 use crate::expression::{Constant, Expression};
 use crate::limits::MAX_TOKENS;
 
@@ -43,12 +45,17 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if depth > MAX_LIST_DEPTH {
         return Ok(text(tokens));
     }
+    // `2 hours and 30 minutes`
+    if let Some(quantity) = compound(tokens) {
+        return Ok(unlabelled(Body::Quantity(quantity)));
+    }
     let Some(mut items) = items(tokens, depth)? else {
         return Ok(text(tokens));
     };
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
+    let items = solutions::joined(items);
     let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
     let by_or = joined(Conjunction::Or) && !joined(Conjunction::And);
     let by_and = joined(Conjunction::And) && !joined(Conjunction::Or);
@@ -271,6 +278,20 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         [Token { kind: Kind::Reals, .. }] => return Ok(Some(real_line())),
         _ => {}
     }
+    if is_date(tokens) {
+        return Ok(Some(Body::Text(spell_text(tokens))));
+    }
+    if let [whole, minus, removed @ ..] = tokens
+        && (&whole.kind, &minus.kind) == (&Kind::Reals, &Kind::Minus)
+        && removed
+            .first()
+            .is_some_and(|open| open.kind == Kind::Open(Bracket::Brace))
+    {
+        // `\mathbb{R} - \{0\}`
+        let removed = list(removed, depth + 1)?;
+        let whole = unlabelled(real_line());
+        return Ok(Some(Body::Difference(Box::new(whole), Box::new(removed))));
+    }
     let has = |wanted: fn(&Kind<'_>) -> bool| tokens.iter().any(|token| wanted(&token.kind));
     if has(|kind| *kind == Kind::Cup) {
         let parts = split_outside(tokens, |kind| *kind == Kind::Cup);
@@ -291,6 +312,20 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         }
     }
     if has(|kind| matches!(kind, Kind::Begin(_)))
+        && let Some(rows) = cases::split(tokens)
+    {
+        let mut cases = Vec::with_capacity(rows.len());
+        for (value, condition) in rows {
+            let value = list(value, depth + 1)?;
+            let condition = match condition {
+                [] => None,
+                condition => Some(list(condition, depth + 1)?),
+            };
+            cases.push((value, condition));
+        }
+        return Ok(Some(Body::Cases(cases)));
+    }
+    if has(|kind| matches!(kind, Kind::Begin(_)))
         && let Some(rows) = matrix::read(tokens)
     {
         return match rows {
@@ -309,13 +344,70 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         let parts = split_outside(tokens, |kind| *kind == Kind::Colon);
         let mut sides = Vec::with_capacity(parts.len());
         for (_, part) in &parts {
-            sides.extend(quantity(part)?);
+            match clock_time(part) {
+                Some(time) => sides.push(time),
+                None => sides.extend(quantity(part)?),
+            }
         }
         if parts.len() > 1 && sides.len() == parts.len() {
             return Ok(Some(Body::Ratio(sides)));
         }
     }
     Ok(None)
+}
+
+/// Whether it is a date in numbers, `2020-01-15` or `1/15/2020`, and no difference or quotient.
+fn is_date(tokens: &[Token<'_>]) -> bool {
+    let [first, joint, second, again, third] = tokens else {
+        return false;
+    };
+    let digits = [first, second, third].map(|part| match part.kind {
+        Kind::Number(_, None) if part.source.bytes().all(|next| next.is_ascii_digit()) => part.source.len(),
+        _ => 0,
+    });
+    let is_spaced = tokens[1..].iter().any(|token| token.spaced);
+    joint.kind == again.kind
+        && !is_spaced
+        && match joint.kind {
+            Kind::Minus => digits == [4, 2, 2],
+            Kind::Divide => matches!(digits, [1 | 2, 1 | 2, 4]),
+            _ => false,
+        }
+}
+
+/// The condition in `\{x \mid x \le 3\}`, what is inside of the braces.
+fn set_condition<'t, 'a>(inner: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
+    let position = inner
+        .iter()
+        .position(|token| matches!(token.kind, Kind::Bar | Kind::Colon))?;
+    let (variable, condition) = (&inner[..position], &inner[position + 1..]);
+    let is_variable = match variable {
+        [only] => matches!(only.kind, Kind::Symbol(_)),
+        [only, member, reals] => {
+            matches!(only.kind, Kind::Symbol(_)) && member.kind == Kind::In && reals.kind == Kind::Reals
+        }
+        _ => false,
+    };
+    (is_variable && !condition.is_empty()).then_some(condition)
+}
+
+/// The last part of `3:45 p.m.`, whichever way it is set.
+fn clock_time(tokens: &[Token<'_>]) -> Option<Quantity> {
+    let [number, half @ ..] = tokens else {
+        return None;
+    };
+    let Kind::Number(value, None) = &number.kind else {
+        return None;
+    };
+    let half: String = half.iter().map(|token| token.source.to_lowercase()).collect();
+    let half = match half.as_str() {
+        "am" => "a m",
+        "pm" => "p m",
+        _ => return None,
+    };
+    let mut quantity = Quantity::new(Expression::Number(value.clone()));
+    quantity.unit = Some(Unit::Words(CompactString::const_new(half)));
+    Some(quantity)
 }
 
 /// Items in brackets that enclose all tokens.
@@ -347,6 +439,12 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
     if *open == Bracket::Brace {
         if inner.is_empty() {
             return Ok(Some(Body::Set(Vec::new())));
+        }
+        if let Some(condition) = set_condition(inner)
+            && let described = list(condition, depth + 1)?
+            && matches!(described.body, Body::Chain(..) | Body::Union(_) | Body::Intersection(_))
+        {
+            return Ok(Some(described.body));
         }
         return Ok(items(inner, depth + 1)?.map(Body::Set));
     }
@@ -380,52 +478,18 @@ fn text(tokens: &[Token<'_>]) -> Answer {
 
 /// Words that say that there is nothing are the empty set.
 fn text_body(tokens: &[Token<'_>]) -> Body {
-    let spelled = spell(tokens).to_lowercase();
-    if matches!(
-        spelled.as_str(),
-        "all real numbers" | "all reals" | "all real" | "the real numbers" | "real numbers" | "the set of real numbers"
-    ) {
+    let spelled = spell_text(tokens);
+    let phrase = spelled.to_lowercase();
+    if words::is_all_reals(&phrase) {
         return real_line();
     }
-    if matches!(
-        spelled.as_str(),
-        "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set"
-    ) {
+    if words::is_nothing(&phrase) {
         return Body::Set(Vec::new());
     }
-    match number_word(&spelled) {
+    match words::number(&phrase) {
         Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
         None => Body::Text(spelled),
     }
-}
-
-/// A small number in words.
-pub(super) fn number_word(word: &str) -> Option<i64> {
-    const WORDS: [&str; 21] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-        "twenty",
-    ];
-    let position = WORDS.iter().position(|known| *known == word)?;
-    i64::try_from(position).ok()
 }
 
 fn unlabelled(body: Body) -> Answer {

@@ -246,7 +246,8 @@ fn has_function(tokens: &[Token<'_>]) -> bool {
     tokens.iter().any(|token| matches!(token.kind, Kind::Function(_)))
 }
 
-fn measure(sign: &str) -> Unit {
+/// The unit with this name.
+pub(super) fn measure(sign: &str) -> Unit {
     match lookup(sign) {
         Some(entry) => Unit::Measure(vec![(entry.dimension, entry.exponent)], size_of(entry)),
         None => Unit::Words(CompactString::from(sign)),

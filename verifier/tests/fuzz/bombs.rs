@@ -316,8 +316,76 @@ fn derived(random: &mut Random) -> String {
     filled(size, joint, |_| format!("({})", grammar::expression(random, 2)))
 }
 
+/// Sums, products and integrals that run far, nest, or hold large things.
+fn operator(random: &mut Random) -> String {
+    let end = *random.pick(&["n", "9", "100", "4095", "10^6", "10^{20}", "\\infty", "2^{n}", "n^n"]);
+    let sign = *random.pick(&["\\sum", "\\prod"]);
+    let depth = 1 + random.below(9);
+    let head: String = (0..depth)
+        .map(|level| {
+            let letter = char::from(b"kjlmpqrst"[level]);
+            format!("{sign}_{{{letter}=1}}^{{{end}}} ")
+        })
+        .collect();
+    let body = match random.below(9) {
+        0 => "k".to_owned(),
+        1 => "k^{99}".to_owned(),
+        2 => "k!".to_owned(),
+        3 => "\\binom{n}{k}".to_owned(),
+        4 => "(k+j)!!".to_owned(),
+        5 => "\\sin k".to_owned(),
+        6 => "\\frac{1}{k^2}".to_owned(),
+        7 => "a_{k-j}".to_owned(),
+        _ => format!("\\left({}\\right)", grammar::expression(random, 2)),
+    };
+    match random.below(6) {
+        0 => format!("\\int_0^{{{end}}} (x+a+b)^{{{}}} \\,dx", random.below(70)),
+        1 => filled(size(random), "+", |k| format!("{sign}_{{k=1}}^{{{end}}} k^{{{k}}}")),
+        2 => format!(
+            "{}{}",
+            "\\int ".repeat(1 + random.below(60)),
+            "x\\,dx".repeat(1 + random.below(60))
+        ),
+        3 => format!("{}{}", "\\lim_{x\\to 0} ".repeat(1 + random.below(60)), body),
+        _ => format!("{head}{body}"),
+    }
+}
+
+/// Matrices that are multiplied, raised, inverted, or stand in determinants.
+fn matrices(random: &mut Random) -> String {
+    let rows = 1 + random.below(13);
+    let kind = random.below(3);
+    let one = |index: usize| {
+        let cell = |row: usize, column: usize| match kind {
+            0 => format!("{}", (row * 7 + column * 3 + index) % 11),
+            1 => format!("\\frac{{{}}}{{{}}}", row + 1, column + index + 1),
+            _ => format!("x+{}", row + column),
+        };
+        let row = |row: usize| (0..rows).map(|column| cell(row, column)).collect::<Vec<_>>().join("&");
+        let body = (0..rows).map(row).collect::<Vec<_>>().join("\\\\");
+        format!("\\begin{{pmatrix}}{body}\\end{{pmatrix}}")
+    };
+    match random.below(5) {
+        0 => format!("{}^{{{}}}", one(1), *random.pick(&["2", "9", "64", "999999999999"])),
+        1 => format!("{}^{{-1}}", one(1)),
+        2 => format!("\\det {}", one(2)),
+        3 => one(0).replace("pmatrix", "vmatrix"),
+        _ => filled(SIZE, "", one),
+    }
+}
+
 fn one(random: &mut Random) -> String {
-    match random.below(16) {
+    match random.below(20) {
+        16 | 17 => operator(random),
+        18 => matrices(random),
+        19 => {
+            let count = 1 + random.below(9);
+            format!(
+                "{}{}",
+                digits(random, count),
+                *random.pick(&["!!", "!", " \\bmod 7", "!! \\bmod 9"])
+            )
+        }
         0 => tower(random),
         1..4 => sum(random),
         4 => product(random),

@@ -194,7 +194,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ),
     (
         "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
-        "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}",
+        "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}\\begin{pmatrix}0&1\\\\1&0\\end{pmatrix}",
     ),
     (
         "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
@@ -204,7 +204,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
         "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
         "\\begin{Vmatrix}1&2\\\\3&4\\end{Vmatrix}",
     ),
-    ("-2", "\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}"),
+    ("2", "\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}"),
     (
         "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
         "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}, \\begin{pmatrix}1&2\\\\3&5\\end{pmatrix}",

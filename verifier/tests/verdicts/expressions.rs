@@ -152,7 +152,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("2n+1", "2(n+1)"),
     ("4k+1", "4n+1"),
     ("k, k\\in\\mathbb{Z}", "k"),
-    ("\\sum_{k=1}^n k", "\\sum_{k=0}^n k"),
+    ("\\sum_{k=1}^n k", "\\sum_{k=2}^n k"),
     ("\\int_0^1 x dx", "\\int_0^2 x dx"),
     ("√x+1", "\\sqrt{x+1}"),
     // Kinks.

@@ -4,7 +4,9 @@ mod adversarial;
 mod collections;
 mod conventions;
 mod expressions;
+mod formulas;
 mod numbers;
+mod operators;
 mod relations;
 mod styles;
 mod words;
@@ -74,4 +76,14 @@ fn styles_of_data_sets() {
 #[test]
 fn adversarial() {
     check(Conventions::default(), adversarial::EQUAL, adversarial::DIFFERENT);
+}
+
+#[test]
+fn formulas() {
+    check(Conventions::default(), formulas::EQUAL, formulas::DIFFERENT);
+}
+
+#[test]
+fn operators() {
+    check(Conventions::default(), operators::EQUAL, operators::DIFFERENT);
 }

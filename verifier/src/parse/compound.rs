@@ -1,0 +1,53 @@
+//! One measurement in two units: `2 hours 30 minutes`, `5 ft 10 in`.
+
+use dashu_ratio::RBig;
+
+use super::answer::{Literal, Quantity};
+use super::token::{Conjunction, Kind, Token};
+use super::unit::{Unit, measure};
+use crate::expression::Expression;
+
+/// Reads tokens as a measurement in units that get smaller, in the smallest of them; none if they are anything else.
+pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
+    let mut rest = tokens;
+    let mut total = RBig::ZERO;
+    // The dimension and size of the last unit.
+    let mut last: Option<(Vec<(&'static str, i32)>, RBig)> = None;
+    let mut parts = 0;
+    loop {
+        let [number, unit, after @ ..] = rest else {
+            return None;
+        };
+        let (Kind::Number(value, _), Kind::Text(word) | Kind::Word(word)) = (&number.kind, &unit.kind) else {
+            return None;
+        };
+        let Unit::Measure(dimensions, size) = measure(word) else {
+            return None;
+        };
+        let amount = value * &size;
+        if let Some((known, larger)) = &last {
+            // `3 feet 20 inches` is as likely to be two lengths.
+            if *known != dimensions || amount >= *larger || !(&total / larger).is_int() {
+                return None;
+            }
+        }
+        total += amount;
+        parts += 1;
+        last = Some((dimensions, size));
+        rest = match after {
+            [] => break,
+            [comma, and, after @ ..] if comma.kind == Kind::Comma && is_and(and) => after,
+            [joint, after @ ..] if joint.kind == Kind::Comma || is_and(joint) => after,
+            after => after,
+        };
+    }
+    let (dimensions, size) = last.filter(|_| parts > 1)?;
+    let mut quantity = Quantity::new(Expression::Number(total / &size));
+    quantity.unit = Some(Unit::Measure(dimensions, size));
+    quantity.literal = Literal::Compound;
+    Some(quantity)
+}
+
+fn is_and(token: &Token<'_>) -> bool {
+    token.kind == Kind::Conjunction(Conjunction::And)
+}
