@@ -147,7 +147,11 @@ impl Comparison<'_> {
     fn bodies(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         match (answer, truth) {
             (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
-            (Body::Text(answer), Body::Text(truth)) => (answer == truth).then_some(Rule::Text),
+            (Body::Text(answer), Body::Text(truth)) => {
+                // A letter alone names a choice.
+                let is_letter = answer.len() == 1 && answer.eq_ignore_ascii_case(truth);
+                (is_letter || answer == truth).then_some(Rule::Text)
+            }
             (
                 Body::Text(text),
                 Body::Quantity(Quantity {
@@ -159,7 +163,7 @@ impl Comparison<'_> {
                     spelled: Some(spelled), ..
                 }),
                 Body::Text(text),
-            ) => (spelled.to_lowercase() == text.as_str()).then_some(Rule::Text),
+            ) => (spelled.to_lowercase() == text.to_lowercase()).then_some(Rule::Text),
             (Body::Ratio(answer), Body::Ratio(truth)) => self.ratios(answer, truth).then_some(Rule::Ratio),
             (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),

@@ -240,7 +240,13 @@ impl<'o> Speller<'o> {
         if length == 1 {
             return 0;
         }
-        let is_apart = before.is_none_or(|before| stands_beside_words(before, tokens[position].spaced))
+        // `twenty-one`
+        let is_hyphenated = matches!(
+            &tokens[..position],
+            [.., word, hyphen] if hyphen.kind == Kind::Minus && matches!(word.kind, Kind::Text(_) | Kind::Word(_))
+        );
+        let is_apart = (is_hyphenated
+            || before.is_none_or(|before| stands_beside_words(before, tokens[position].spaced)))
             && after.is_none_or(|after| stands_beside_words(after, after.spaced));
         if is_apart { length } else { 0 }
     }

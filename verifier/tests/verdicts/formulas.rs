@@ -50,6 +50,21 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     // What encloses an answer.
     ("42", "\\hbox{42}"),
     ("185", "185\\ "),
+    ("42", "'42'"),
+    ("42", "\"42\""),
+    ("42", "“42”"),
+    ("3\\sqrt{13}", "\\begin{aligned}3\\sqrt{13}\\end{aligned}"),
+    // Conventions.
+    ("\\textbf{(C)}\\ 14", "C"),
+    ("\\textbf{(C)}\\ 14", "14"),
+    ("\\textbf{(C)}\\ 14", "(C) 14"),
+    ("21", "\\text{twenty-one}"),
+    ("21", "\\text{twenty one}"),
+    ("(-\\infty, 3]", "\\{x\\mid x\\le 3\\}"),
+    ("(-\\infty, 3]", "\\{x\\in\\mathbb{R} : x\\le 3\\}"),
+    ("\\mathbb{R}\\setminus\\{0\\}", "\\mathbb{R}-\\{0\\}"),
+    ("2020-01-15", "2020-01-15"),
+    ("1/15/2020", "01/15/2020"),
     // Periods.
     ("\\frac17", "0.\\dot{1}4285\\dot{7}"),
     ("\\frac17", "0.\\dot14285\\dot7"),
@@ -122,6 +137,18 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     // Words.
     ("\\text{yes, not all}", "\\text{not yes, all}"),
     ("\\text{increasing on }(0,1)", "\\text{increasing on }[0,1]"),
+    // Conventions.
+    ("42", "\"24\""),
+    ("\\textbf{(C)}\\ 14", "B"),
+    ("\\textbf{(C)}\\ 14", "15"),
+    ("\\textbf{(C)}\\ 14", "(B) 14"),
+    ("\\textbf{(C)}\\ 14", "(C) 15"),
+    ("21", "\\text{twenty-two}"),
+    ("(-\\infty, 3]", "\\{x\\mid x< 3\\}"),
+    ("\\mathbb{R}\\setminus\\{0\\}", "\\mathbb{R}-\\{1\\}"),
+    ("2020-01-15", "2004"),
+    ("2020-01-15", "2020-15-01"),
+    ("1/15/2020", "1/30/1010"),
     // Periods.
     ("\\frac17", "0.\\dot{1}4285\\dot{6}"),
     ("\\frac17", "0.142857"),
