@@ -83,7 +83,7 @@ pub(super) fn determinant(matrix: &Rows) -> Option<Expression> {
         return None;
     }
     if let Some(numbers) = numeric(matrix) {
-        return eliminated(numbers, &mut Vec::new()).map(Expression::Number);
+        return eliminated(numbers, &mut []).map(Expression::Number);
     }
     if matrix.len() > MAX_ROWS || nodes(matrix) * 6 > MAX_NODES {
         return None;
@@ -168,7 +168,7 @@ fn numeric(matrix: &Rows) -> Option<Vec<Vec<RBig>>> {
 
 /// Brings a matrix of numbers to the identity, with the same steps on the one beside it if there is one. Returns its
 /// determinant.
-fn eliminated(mut rows: Vec<Vec<RBig>>, beside: &mut Vec<Vec<RBig>>) -> Option<RBig> {
+fn eliminated(mut rows: Vec<Vec<RBig>>, beside: &mut [Vec<RBig>]) -> Option<RBig> {
     let size = rows.len();
     let mut determinant = RBig::ONE;
     for step in 0..size {
