@@ -13,7 +13,18 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 4] = ["StepMetrics", "SegmentStatistics", "EvaluationResult", "Notice"];
+const REPORTED_MESSAGES: [&str; 10] = [
+    "StepMetrics",
+    "SegmentStatistics",
+    "EvaluationResult",
+    "Notice",
+    "JobCheck",
+    "CheckedToken",
+    "DataCheck",
+    "CheckedTruth",
+    "MemoryCheck",
+    "MemoryPart",
+];
 
 /// What the comment of a setting without a default says last: what happens where it is left out.
 const OPEN: &str = "Without it:";
@@ -75,12 +86,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// How a field is read that its type alone would read too leniently: a section only from a table, budgets only from a
-/// list that has some.
+/// list that has some, files from a text or a list of texts.
 fn reader_of(field: &FieldDescriptor) -> Option<&'static str> {
     match field.kind() {
         Kind::Message(_) => Some("#[serde(deserialize_with = \"crate::settings::section_from_table\")]"),
         Kind::Uint32 if field.is_list() => Some(
             "#[serde(deserialize_with = \"crate::settings::budgets_from_list\", skip_serializing_if = \"Vec::is_empty\")]",
+        ),
+        Kind::String if field.is_list() => Some(
+            "#[serde(deserialize_with = \"crate::settings::files_from_text_or_list\", \
+             serialize_with = \"crate::settings::files_as_text_or_list\", skip_serializing_if = \"Vec::is_empty\")]",
         ),
         _ => None,
     }

@@ -68,7 +68,7 @@ impl TrainingCase {
                 ..Default::default()
             }),
             data: Some(v1::DataSpec {
-                path: Some("data".to_owned()),
+                path: vec!["data".to_owned()],
                 ..Default::default()
             }),
             rollout: Some(v1::RolloutSpec {

@@ -49,7 +49,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Read what an evaluation generated: its problems, or one problem's traces with cuts, summaries and verdicts
     Show(ShowArgs),
-    /// Check job files without contacting or starting anything
+    /// Check job files, with all that they name: model, tokenizer, markers, data; shows the first prompt and the counts
     Check(CheckArgs),
     /// Compute the advantages of one group from its scores (standard input), to check them by hand
     Advantages(Box<AdvantagesArgs>),
@@ -151,8 +151,7 @@ pub struct EvaluateArgs {
     /// Checkpoint directory, as the learner sees it
     #[arg(long, value_name = "DIR", requires = "problems")]
     pub model: Option<String>,
-    /// JSON, JSONL or Parquet file of problems with their answers (DeepScaleR's fields or verl's), as the learner sees
-    /// it
+    /// JSON, JSONL or Parquet file of problems with their answers (or a directory, or a pattern), as the learner sees it
     #[arg(long, value_name = "FILE", requires = "model")]
     pub problems: Option<String>,
     /// The settings that a job file would have otherwise.
@@ -256,12 +255,21 @@ pub struct ShowArgs {
 /// The arguments of `anytime check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// The job files (TOML)
+    /// The job files (TOML); a later one may start from the model that an earlier one writes
     #[arg(required_unless_present = "preset")]
     pub job_files: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub overrides: OverrideArgs,
+    /// Show the ground truths that can only be matched word for word, or never
+    #[arg(long)]
+    pub data: bool,
+    /// Check the settings alone, and open nothing that they name
+    #[arg(long, conflicts_with_all = ["data", "learner"])]
+    pub settings_only: bool,
+    /// Ask this learner, which sees other files than this machine [default: look at the files here]
+    #[arg(long, value_name = "URL")]
+    pub learner: Option<String>,
 }
 
 /// The arguments of `anytime local`.

@@ -13,8 +13,9 @@ use anytime_service::peer::with_deadline;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-/// Deadline of a submission: the learner reads the data and the model's files before it answers.
-const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Deadline of a submission: the learner reads the model's files, and the data for a bounded time, before it answers;
+/// other submissions may come first.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Deadline of a look-up of generations: the learner reads a file that may hold gigabytes.
 const GENERATIONS_TIMEOUT: Duration = Duration::from_secs(120);
@@ -60,6 +61,8 @@ impl Learner {
             };
             match with_deadline(SUBMIT_TIMEOUT, self.client.submit(request)).await {
                 Ok(response) => return Ok(response),
+                // The learner is at it; another submission would only make it longer.
+                Err(status) if is_late(&status) => return Err(self.late(SUBMIT_TIMEOUT, request_id).into()),
                 Err(status) if is_unavailable(&status) && tries < SUBMIT_TRIES => {
                     tries += 1;
                     tokio::time::sleep(backoff.pause()).await;
@@ -67,6 +70,18 @@ impl Learner {
                 Err(status) => return Err(self.explain(&status)),
             }
         }
+    }
+
+    /// What the files of a job hold, as the learner sees them.
+    ///
+    /// # Errors
+    /// As [`Learner::submit`].
+    pub async fn check(&mut self, spec: &v1::JobSpec) -> anyhow::Result<v1::JobCheck> {
+        let request = v1::CheckJobRequest {
+            spec: Some(spec.clone()),
+        };
+        let response = with_deadline(SUBMIT_TIMEOUT, self.client.check(request)).await;
+        response.map_err(|status| self.explain(&status))
     }
 
     /// One job.
@@ -165,9 +180,22 @@ impl Learner {
         with_deadline(CALL_TIMEOUT, self.client.watch(request)).await
     }
 
+    fn late(&self, deadline: Duration, request_id: &str) -> ExitError {
+        ExitError::unavailable(format!(
+            "learner at {} has not answered within {} s and may still be reading the job's files; `anytime list` shows \
+             whether the job came to be, and the same submission with --request-id {request_id} waits for it again",
+            self.address,
+            deadline.as_secs()
+        ))
+    }
+
     fn explain(&self, status: &Status) -> anyhow::Error {
         if setting_of_status(status).is_some() {
             return ExitError::configuration(status.message()).into();
+        }
+        if is_late(status) {
+            let message = format!("learner at {}: {}", self.address, status.message());
+            return ExitError::unavailable(message).into();
         }
         if is_unavailable(status) {
             let detail = root_cause(status);
@@ -191,6 +219,11 @@ pub fn is_unreachable(error: &anyhow::Error) -> bool {
 fn is_unavailable(status: &Status) -> bool {
     let is_transport = std::error::Error::source(status).is_some();
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || is_transport
+}
+
+/// Whether the deadline came before the answer: the learner may be at work, and may be unreachable, too.
+fn is_late(status: &Status) -> bool {
+    status.code() == Code::DeadlineExceeded && std::error::Error::source(status).is_none()
 }
 
 /// The innermost cause of an error, because "connection refused" says more than "transport error".

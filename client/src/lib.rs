@@ -7,6 +7,7 @@
 
 pub mod accuracy;
 pub mod arguments;
+mod check_view;
 mod commands;
 pub mod curves;
 pub mod demo;

@@ -173,14 +173,17 @@ fn job_files_move_with_the_directory_and_the_seed() {
     let final_checkpoint = train.checkpoint.output.clone().unwrap();
     for path in [
         &sft.model.path,
-        &sft.data.path,
-        &train.data.path,
-        &train.evaluation.path,
+        &sft.data.path[0],
+        &train.data.path[0],
+        &train.evaluation.path[0],
         &final_checkpoint,
     ] {
         assert!(path.starts_with(out), "{path}");
     }
-    for path in [&sft.data.path, &train.data.path, &train.evaluation.path] {
+    for path in [&sft.data.path, &train.data.path, &train.evaluation.path]
+        .into_iter()
+        .flatten()
+    {
         assert!(Path::new(path).is_file(), "{path}");
     }
     assert!(sft.model.initialise && !train.model.initialise);

@@ -229,6 +229,7 @@ async fn a_preset_a_file_and_set_lie_over_each_other_in_this_order() {
     );
     let arguments = [
         "check",
+        "--settings-only",
         file.to_str().unwrap(),
         "--preset",
         "demo/grpo",
@@ -251,6 +252,7 @@ async fn a_preset_a_file_and_set_lie_over_each_other_in_this_order() {
 
     let alone = anytime(&[
         "check",
+        "--settings-only",
         "--preset",
         "demo/ar-base",
         "--set",
@@ -270,7 +272,15 @@ async fn settings_are_changed_on_the_command_line_or_refused_by_name() {
     let file = directory.path().join("job.toml");
     write(&file, &train_job("x"));
     let file = file.to_str().unwrap();
-    let changed = anytime(&["check", file, "--set", "training.learning_rate=0.5", "--json"]).await;
+    let changed = anytime(&[
+        "check",
+        "--settings-only",
+        file,
+        "--set",
+        "training.learning_rate=0.5",
+        "--json",
+    ])
+    .await;
     assert_eq!(changed.json()[0]["spec"]["training"]["learning_rate"], 0.5);
     let out = directory.path().join("out");
     let commands: [&[&str]; 4] = [

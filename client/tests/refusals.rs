@@ -231,7 +231,7 @@ async fn presets_take_other_settings_of_their_own_objective() {
         "objective.brpo.leave_one_out=true",
         "objective.lambda=0.25",
     ] {
-        let ended = anytime(&["check", "--preset", "demo/ar-linear", "--set", set]).await;
+        let ended = anytime(&["check", "--settings-only", "--preset", "demo/ar-linear", "--set", set]).await;
         assert_eq!(ended.code, 0, "{set}: {}", ended.stderr);
     }
     // Without a table that would be left over, the objective may be another.
@@ -239,6 +239,7 @@ async fn presets_take_other_settings_of_their_own_objective() {
     write(&file, &train_job("x"));
     let ended = anytime(&[
         "check",
+        "--settings-only",
         file.to_str().unwrap(),
         "--set",
         "objective.kimi={length_weight=0.5}",

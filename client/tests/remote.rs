@@ -47,6 +47,37 @@ async fn a_refused_setting_is_bad_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_asks_the_learner_about_the_files_that_it_sees() {
+    let learner = FakeLearner::start(Script::default()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("job.toml");
+    write(&file, &train_job("sums"));
+    let check = async |extra: &[&str]| {
+        let url = learner.url();
+        let arguments = [&["check", file.to_str().unwrap(), "--learner", &url], extra].concat();
+        anytime(&arguments).await
+    };
+    let ended = check(&[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    for part in [
+        "works (train sums)",
+        "first prompt (2 tokens)",
+        "| a prompt of model",
+        "ids 3 4",
+    ] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+    let ended = check(&["--json"]).await;
+    let document = &ended.json()[0];
+    assert_eq!(document["found"]["prompt_ids"], serde_json::json!([3, 4]));
+    assert_eq!(document["spec"]["training"]["steps"], 3);
+    assert!(learner.jobs().is_empty(), "a check makes no job");
+    let ended = check(&["--set", "model.path=missing"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (64, ""));
+    assert!(ended.stderr.contains("job.toml: model.path"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watch_goes_on_behind_the_last_event_when_the_stream_breaks() {
     let learner = FakeLearner::start(Script {
         breaks: VecDeque::from([2, 0, 1]),
@@ -193,8 +224,8 @@ async fn evaluate_prints_accuracy_per_budget_as_one_document() {
     assert_eq!(spec.markers.unwrap().end(), "</done>");
     let evaluation = spec.evaluation.unwrap();
     assert_eq!(
-        (evaluation.path(), evaluation.samples(), &evaluation.budgets[..]),
-        ("p", 2, &[6, 12][..])
+        (&evaluation.path[..], evaluation.samples(), &evaluation.budgets[..]),
+        (&["p".to_owned()][..], 2, &[6, 12][..])
     );
 
     let texts = with(&[]);

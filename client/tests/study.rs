@@ -294,7 +294,7 @@ fn methods_of_one_seed_share_all_but_the_method() {
     );
     for job in [&grpo, &changed] {
         assert_eq!(job.model.path, "out/seed-7/sft");
-        assert_eq!(job.data.path, "out/seed-7/data/train.jsonl");
+        assert_eq!(job.data.path, ["out/seed-7/data/train.jsonl"]);
         assert_eq!((job.rollout.seed, job.training.seed, job.data.shuffle_seed), (7, 7, 7));
     }
     let name = plan(1, 7).name;

@@ -40,6 +40,10 @@ pub struct Args {
     /// Threads of tensor operations
     #[arg(long, env = "ANYTIME_THREADS", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
+    /// Check a job and end: reads the job (protobuf `JobSpec`) from standard input, opens all that it names and writes what
+    /// it found (protobuf `JobCheck`) to standard output
+    #[arg(long)]
+    pub check: bool,
     /// Logs and metrics
     #[command(flatten)]
     pub telemetry: TelemetryArgs,

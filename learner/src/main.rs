@@ -1,13 +1,17 @@
 //! The process `anytime-learner`.
 #![forbid(unsafe_code)]
 
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use anytime_learner::args::{Args, Command};
 use anytime_learner::{offline, run as job, server};
+use anytime_proto::v1;
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
+use prost::Message as _;
 
 fn main() {
     let args = exit::parse_or_exit::<Args>();
@@ -22,6 +26,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     anytime_policy::device::set_threads(usize::from(args.threads));
     anytime_policy::device::choose(&args.device)
         .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
+    if args.check {
+        return check(&args.root);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -49,4 +56,18 @@ fn run(args: &Args) -> anyhow::Result<()> {
     // What still runs has had its time.
     runtime.shutdown_background();
     outcome
+}
+
+/// Checks one job without serving: `anytime check` starts it so where there is no learner to ask.
+fn check(root: &Path) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).context("read the job")?;
+    let spec = v1::JobSpec::decode(bytes.as_slice())
+        .map_err(|error| ExitError::configuration(format!("standard input is no job: {error}")))?;
+    let checked = job::validate_all(&spec, root).map_err(ExitError::configuration)?;
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(&checked.found.encode_to_vec())
+        .and_then(|()| output.flush())
+        .context("write what was found")
 }

@@ -67,13 +67,13 @@ const CASES: [Case; 14] = [
         spoil: |workplace, spec| {
             let rows = "{\"problem\": \"1+2=\", \"answer\": 3}\n{\"problem\": \"2+2=\"}\n";
             std::fs::write(workplace.path("unanswered.jsonl"), rows).unwrap();
-            spec.data.get_or_insert_default().path = Some("unanswered.jsonl".to_owned());
+            spec.data.get_or_insert_default().path = vec!["unanswered.jsonl".to_owned()];
         },
         says: &["data.path", "unanswered.jsonl", "line 2", "answer"],
     },
     Case {
         name: "data that is not there",
-        spoil: |_, spec| spec.data.get_or_insert_default().path = Some("no.jsonl".to_owned()),
+        spoil: |_, spec| spec.data.get_or_insert_default().path = vec!["no.jsonl".to_owned()],
         says: &["data.path", "no.jsonl"],
     },
     Case {
@@ -117,9 +117,10 @@ const CASES: [Case; 14] = [
         name: "two problems that share their reference accuracy",
         spoil: |workplace, spec| {
             adaptthink(spec);
-            let row = "{\"problem\": \"1+2=\", \"answer\": 3, \"id\": \"twice\"}\n";
-            std::fs::write(workplace.path("twice.jsonl"), row.repeat(2)).unwrap();
-            spec.data.get_or_insert_default().path = Some("twice.jsonl".to_owned());
+            let rows = "{\"problem\": \"1+2=\", \"answer\": 3, \"id\": \"twice\"}\n\
+                        {\"problem\": \"2+2=\", \"answer\": 4, \"id\": \"twice\"}\n";
+            std::fs::write(workplace.path("twice.jsonl"), rows).unwrap();
+            spec.data.get_or_insert_default().path = vec!["twice.jsonl".to_owned()];
         },
         says: &["data.path", "twice"],
     },

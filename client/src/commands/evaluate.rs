@@ -124,7 +124,7 @@ fn from_arguments(arguments: &EvaluateArgs) -> v1::JobSpec {
             ..Default::default()
         }),
         evaluation: Some(v1::EvaluationSpec {
-            path: arguments.problems.clone(),
+            path: arguments.problems.clone().into_iter().collect(),
             budgets,
             samples,
             summaries,

@@ -1,6 +1,7 @@
 //! One file per command that is more than a call.
 
 mod advantages;
+mod check;
 mod evaluate;
 mod export;
 mod presets;
@@ -8,12 +9,8 @@ mod remote;
 mod report;
 mod show;
 
-use crate::arguments::{CheckArgs, Cli, Command};
-use crate::output::{print_json, print_line};
-use crate::{demo, job_file, local, study};
-use anytime_proto::ShortName as _;
-use anytime_proto::settings::with_defaults;
-use serde_json::json;
+use crate::arguments::{Cli, Command};
+use crate::{demo, local, study};
 
 /// Runs what the arguments ask for.
 ///
@@ -32,7 +29,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,
-        Command::Check(arguments) => check(&arguments, json),
+        Command::Check(arguments) => check::run(&arguments, json).await,
         Command::Advantages(arguments) => advantages::run(&arguments, json),
         Command::Local(arguments) => local::run(arguments, json).await,
         Command::Demo(arguments) => demo::run(arguments, json).await,
@@ -40,26 +37,4 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Data(arguments) => demo::write_task(&arguments),
         Command::Study(arguments) => study::run(arguments, json).await,
     }
-}
-
-/// `anytime check`: says what each job would do. With `--json` it prints the specifications with every default.
-fn check(arguments: &CheckArgs, json: bool) -> anyhow::Result<()> {
-    let mut documents = Vec::new();
-    for job in job_file::read_all(&arguments.job_files, &arguments.overrides)? {
-        let spec = &job.spec;
-        if json {
-            documents.push(json!({ "file": job.source, "spec": with_defaults(spec) }));
-            continue;
-        }
-        print_line(&format!(
-            "{}: a valid job file ({} {})",
-            job.source,
-            spec.kind().short_name(),
-            spec.name()
-        ))?;
-    }
-    if json {
-        print_json(&documents)?;
-    }
-    Ok(())
 }

@@ -57,13 +57,9 @@ pub fn move_paths(spec: &mut v1::JobSpec, from: &str, to: &Path) -> anyhow::Resu
     let data = spec.data.get_or_insert_default();
     let evaluation = spec.evaluation.get_or_insert_default();
     let checkpoint = spec.checkpoint.get_or_insert_default();
-    let paths = [
-        &mut model.path,
-        &mut data.path,
-        &mut evaluation.path,
-        &mut checkpoint.output,
-    ];
-    for path in paths.into_iter().flatten() {
+    let single = [&mut model.path, &mut checkpoint.output];
+    let lists = [&mut data.path, &mut evaluation.path];
+    for path in single.into_iter().flatten().chain(lists.into_iter().flatten()) {
         if let Some(rest) = path.strip_prefix(from) {
             *path = format!("{}{rest}", to.trim_end_matches('/'));
         }

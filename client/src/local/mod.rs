@@ -3,6 +3,7 @@
 //!
 //! `run` reads top to bottom: check everything that can be checked → start → run the jobs, mend what dies → end.
 
+mod check;
 mod fleet;
 mod jobs;
 mod parent_death;
@@ -20,6 +21,7 @@ use anytime_proto::v1;
 use anytime_service::exit::{CONFIGURATION, exit_code};
 use serde_json::json;
 
+pub(crate) use self::check::check_here;
 use self::fleet::Fleet;
 pub(crate) use self::jobs::{Finished, is_same_job};
 use self::programs::Programs;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::{InvalidSetting, JobSettings};
+use anytime_proto::settings::{InvalidSetting, JobSettings, is_pattern, reason_that_nothing_is_there};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 
@@ -22,8 +22,8 @@ pub(super) fn check(specs: &[v1::JobSpec], root: &Path, resume: bool) -> Result<
         if !outputs.contains(&settings.model.path) {
             check_model(&settings.model.path, root).map_err(refuse)?;
         }
-        check_file("data.path", &settings.data.path, root).map_err(refuse)?;
-        check_file("evaluation.path", &settings.evaluation.path, root).map_err(refuse)?;
+        check_files("data.path", &settings.data.path, root).map_err(refuse)?;
+        check_files("evaluation.path", &settings.evaluation.path, root).map_err(refuse)?;
         if let Some(output) = settings.checkpoint.output {
             check_output(&output, root, resume).map_err(refuse)?;
             outputs.push(output);
@@ -67,9 +67,12 @@ fn check_output(path: &str, root: &Path, resume: bool) -> Result<(), InvalidSett
     )))
 }
 
-fn check_file(field: &str, path: &str, root: &Path) -> Result<(), InvalidSetting> {
-    if path.is_empty() || root.join(path).is_file() {
-        return Ok(());
+/// What a name stands for exactly is the learner's to say, which reads it.
+fn check_files(field: &str, names: &[String], root: &Path) -> Result<(), InvalidSetting> {
+    for name in names {
+        if !root.join(name).exists() && !is_pattern(name) {
+            return Err(InvalidSetting::new(field, name, reason_that_nothing_is_there(name)));
+        }
     }
-    Err(InvalidSetting::new(field, path, "it must be a file that exists"))
+    Ok(())
 }

@@ -198,7 +198,7 @@ impl Study {
         if !is_evaluated {
             return Err(bad(
                 "evaluation.path",
-                &settings.evaluation.path,
+                &settings.evaluation.path.join(", "),
                 "every run of a study is evaluated after its last step: this takes a file, and `evaluation.after = true`",
             )
             .into());

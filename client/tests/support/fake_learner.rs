@@ -190,6 +190,21 @@ impl JobService for FakeLearner {
         Ok(Response::new(job))
     }
 
+    async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
+        let spec = request.into_inner().spec.unwrap_or_default();
+        JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
+        let path = spec.model.unwrap_or_default().path().to_owned();
+        if path == "missing" {
+            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "it must be a directory");
+            return Err(invalid_setting_status(&error));
+        }
+        Ok(Response::new(v1::JobCheck {
+            prompt_text: format!("a prompt of {path}"),
+            prompt_ids: vec![3, 4],
+            ..Default::default()
+        }))
+    }
+
     async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {
         self.job(&request.into_inner().job_id).map(Response::new)
     }

@@ -1,88 +1,140 @@
 //! Rows of a Parquet file, through the record interface: only the columns that a data set can use are read.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use parquet::basic::{ConvertedType, Type as PhysicalType};
+use parquet::basic::{Compression, ConvertedType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::schema::types::Type;
-use serde_json::Value;
+
+use super::item::{Fault, Item, Place, Take};
 
 /// The magic number at both ends of every Parquet file.
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
-/// Columns of the layouts, by path; a whole column where the path is one name. Others may be large (solutions,
-/// pictures) or of types that have no JSON form.
-const COLUMNS: [&str; 8] = [
-    "problem",
-    "answer",
-    "id",
-    "prompt",
-    "completion",
-    "reward_model.ground_truth",
-    "extra_info.index",
-    "data_source",
-];
-
-/// What is wrong with a file: where, and what is the matter there.
-pub(super) struct Fault {
-    /// A row by its number from 0; empty where the whole file is meant.
-    pub(super) place: String,
-    /// The fault, as a clause that follows the place.
-    pub(super) what: String,
+/// What a file is read for, as names with dots; a whole column where the name has none. Other columns may be large
+/// (pictures) or of types that no answer can have.
+pub(super) struct Columns {
+    /// Lists of names of which a row needs one, the first that the file has.
+    pub(super) needed: [Vec<String>; 2],
+    /// Names that are read where they are.
+    pub(super) welcome: Vec<String>,
 }
 
-impl Fault {
-    fn of_file(what: String) -> Self {
-        let place = String::new();
-        Self { place, what }
+impl Columns {
+    fn holds(&self, path: &str) -> bool {
+        self.names().any(|name| name == path)
+    }
+
+    fn leads_from(&self, path: &str) -> bool {
+        let within = |name: &String| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        self.names().any(within)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.needed.iter().flatten().chain(&self.welcome)
     }
 }
 
-/// The rows as JSON objects with the columns of [`COLUMNS`] that the file has, each with its place.
+/// Gives every row to `take`, until it has enough.
 ///
 /// # Errors
-/// What cannot be read as Parquet, a column of binary values where text is needed, and the first row that cannot be
-/// decoded.
-pub(super) fn read_rows(file: File) -> Result<Vec<(String, Value)>, Fault> {
+/// What cannot be read as Parquet, a needed column of binary values, and the first row that cannot be decoded or that
+/// `take` refuses.
+pub(super) fn each_row(file: File, columns: &Columns, take: Take<'_>) -> Result<(), Fault> {
+    // The reader of pages trusts what it reads in some places, and a file may be damaged anywhere.
+    let read = catch_unwind(AssertUnwindSafe(|| read_rows(file, columns, take)));
+    read.unwrap_or_else(|_| Err(Fault::of_file("it is damaged: a page of it makes no sense")))
+}
+
+fn read_rows(file: File, columns: &Columns, take: Take<'_>) -> Result<(), Fault> {
     let unreadable = |error: ParquetError| Fault::of_file(format!("it is no whole Parquet file ({error})"));
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     let schema = reader.metadata().file_metadata().schema();
-    let Some(projection) = project(schema, "").map_err(unreadable)? else {
-        let columns: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
-        let what = format!("it has none of the columns problem, answer, prompt, reward_model; it has {columns:?}");
+    let names: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
+    check_compression(&reader)?;
+    for needed in &columns.needed {
+        let found = needed
+            .iter()
+            .find_map(|name| find(schema, name).map(|column| (name, column)));
+        if let Some((name, column)) = found
+            && let Some(binary) = binary_column(column, name)
+        {
+            let what = format!("it has the column `{binary}` of binary values, where text is needed");
+            return Err(Fault::of_file(what));
+        }
+    }
+    let Some(projection) = project(schema, "", columns).map_err(unreadable)? else {
+        let what = format!(
+            "it has none of the columns that a problem is read from; it has {}",
+            names.join(", ")
+        );
         return Err(Fault::of_file(what));
     };
-    if let Some(column) = binary_column(&projection, "") {
-        let what = format!("it has the column `{column}` of binary values, where text is needed");
-        return Err(Fault::of_file(what));
-    }
+    let read: Vec<&str> = projection.get_fields().iter().map(|column| column.name()).collect();
+    let others: Vec<String> = names
+        .iter()
+        .filter(|name| !read.contains(name))
+        .map(|name| (*name).to_owned())
+        .collect();
+    let others: Rc<[String]> = others.into();
     let projection = Arc::unwrap_or_clone(projection);
-    let mut rows = Vec::new();
     for (number, row) in reader.get_row_iter(Some(projection)).map_err(unreadable)?.enumerate() {
-        let place = format!("row {number}");
-        match row {
-            Ok(row) => rows.push((place, row.to_json_value())),
-            Err(error) => {
-                let what = format!("it cannot be decoded ({error})");
-                return Err(Fault { place, what });
+        let place = Place::Row(number as u64);
+        let row = row.map_err(|error| Fault {
+            place,
+            what: format!("it cannot be decoded ({error})"),
+        })?;
+        if !take(place, Item::Parquet(row, &others)).map_err(|what| Fault { place, what })? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The codec that nothing open reads is refused before the first row.
+fn check_compression(reader: &SerializedFileReader<File>) -> Result<(), Fault> {
+    for group in reader.metadata().row_groups() {
+        for column in group.columns() {
+            if column.compression() == Compression::LZO {
+                let what = "it is compressed with LZO; write it with snappy, gzip, zstd, lz4 or brotli";
+                return Err(Fault::of_file(what));
             }
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
-/// The part of a group with the columns of [`COLUMNS`]; nothing if it has none of them. `prefix` is the group's path
-/// with a dot behind it, empty for the schema.
-fn project(group: &Type, prefix: &str) -> Result<Option<Arc<Type>>, ParquetError> {
+/// The column under a name with dots, unless it has the whole name.
+fn find<'a>(group: &'a Type, name: &str) -> Option<&'a Type> {
+    if !group.is_group() {
+        return None;
+    }
+    let fields = group.get_fields();
+    if let Some(column) = fields.iter().find(|column| column.name() == name) {
+        return Some(column);
+    }
+    let (first, rest) = name.split_once('.')?;
+    let column = fields.iter().find(|column| column.name() == first)?;
+    find(column, rest)
+}
+
+/// The part of a group with the columns that are read; nothing if it has none of them. Binary columns are left out:
+/// nobody can read them without knowing their encoding. `prefix` is the group's path with a dot behind it, empty for the
+/// schema.
+fn project(group: &Type, prefix: &str, columns: &Columns) -> Result<Option<Arc<Type>>, ParquetError> {
     let mut kept = Vec::new();
     for column in group.get_fields() {
         let path = format!("{prefix}{}", column.name());
-        if COLUMNS.contains(&path.as_str()) {
-            kept.push(column.clone());
-        } else if column.is_group() && COLUMNS.iter().any(|wanted| wanted.starts_with(&format!("{path}."))) {
-            kept.extend(project(column, &format!("{path}."))?);
+        if columns.holds(&path) {
+            if binary_column(column, &path).is_none() {
+                kept.push(column.clone());
+            }
+        } else if column.is_group() && columns.leads_from(&path) {
+            kept.extend(project(column, &format!("{path}."), columns)?);
         }
     }
     if kept.is_empty() {
@@ -96,7 +148,7 @@ fn project(group: &Type, prefix: &str) -> Result<Option<Arc<Type>>, ParquetError
     builder.build().map(|projected| Some(Arc::new(projected)))
 }
 
-/// The first leaf of bytes that are not marked as text, which nobody can read without knowing their encoding.
+/// The first leaf of bytes that are not marked as text.
 fn binary_column(column: &Type, path: &str) -> Option<String> {
     if column.is_primitive() {
         let is_text = matches!(
@@ -107,17 +159,11 @@ fn binary_column(column: &Type, path: &str) -> Option<String> {
             column.get_physical_type(),
             PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY
         );
-        return (is_bytes && !is_text).then(|| path.to_owned());
+        let is_half = column.get_basic_info().logical_type_ref() == Some(&parquet::basic::LogicalType::Float16);
+        return (is_bytes && !is_text && !is_half).then(|| path.to_owned());
     }
-    for inner in column.get_fields() {
-        let inner_path = if path.is_empty() {
-            inner.name().to_owned()
-        } else {
-            format!("{path}.{}", inner.name())
-        };
-        if let Some(found) = binary_column(inner, &inner_path) {
-            return Some(found);
-        }
-    }
-    None
+    column
+        .get_fields()
+        .iter()
+        .find_map(|inner| binary_column(inner, &format!("{path}.{}", inner.name())))
 }

@@ -174,6 +174,11 @@ impl JobContext {
         self.entry.notice(topic, text);
     }
 
+    /// What was noticed about the job so far, also before a restart: the newest.
+    pub fn notices(&self) -> Vec<v1::Notice> {
+        self.entry.job().notices
+    }
+
     /// Records a finished step.
     pub fn report_step(&self, metrics: v1::StepMetrics) {
         self.entry.report_step(metrics);

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anytime_proto::generations::{Kept, LookupError, ProblemHead};
-use anytime_proto::settings::{InvalidSetting, JobSettings, check_resumed, with_defaults};
+use anytime_proto::settings::{InvalidSetting, check_resumed, with_defaults};
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, invalid_setting_status, v1};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::status;
 use super::stream::{ReplyStream, reply_stream};
+use super::submissions::Submissions;
+use crate::jobs::checked::CheckedJob;
 use crate::jobs::entry::JobEntry;
 use crate::jobs::export_request::{ExportJob, ExportRequest};
 use crate::jobs::registry::JobRegistry;
@@ -24,9 +26,12 @@ const EVENTS_PER_READ: usize = 500;
 /// How many events may wait for a watcher's connection.
 const EVENTS_AHEAD: usize = 64;
 
+/// How many checks read files at the same time. Others wait their turn, without a thread.
+const CHECKS_AT_ONCE: usize = 4;
+
 /// Checks a specification against the files that it names (relative paths start at the second argument), and fills its
 /// defaults in.
-pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<JobSettings, InvalidSetting> + Send + Sync>;
+pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<CheckedJob, InvalidSetting> + Send + Sync>;
 
 /// What requests about jobs have done by the rest of the process.
 pub struct JobWork {
@@ -44,6 +49,8 @@ pub struct JobsRpc {
     export: ExportJob,
     root: PathBuf,
     shutdown: CancellationToken,
+    checks: Arc<Semaphore>,
+    submissions: Submissions,
 }
 
 impl JobsRpc {
@@ -62,7 +69,15 @@ impl JobsRpc {
             export: work.export,
             root,
             shutdown,
+            checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            submissions: Submissions::default(),
         }
+    }
+
+    /// The right to check one specification now.
+    async fn check_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let permit = self.checks.clone().acquire_owned().await;
+        permit.map_err(|error| status::internal(&anyhow::Error::new(error)))
     }
 
     fn entry(&self, job_id: String) -> Result<Arc<JobEntry>, Status> {
@@ -77,6 +92,8 @@ impl JobService for JobsRpc {
 
     async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
         let request = request.into_inner();
+        // A client that lost its connection asks again while the first check is still under way.
+        let turn = self.submissions.of(&request.request_id).lock_owned().await;
         if let Some(entry) = self.registry.of_request(&request.request_id) {
             return Ok(Response::new(entry.job()));
         }
@@ -84,14 +101,32 @@ impl JobService for JobsRpc {
             .spec
             .ok_or_else(|| Status::invalid_argument("spec is missing"))?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
-        // The checks read the model and the data.
+        // The check reads the model and the data. It goes on where the client has gone: its next try finds the job.
+        let permit = self.check_permit().await?;
         let submit = move || {
-            let settings = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
-            let entry = registry.create(&request.request_id, &spec, &settings);
-            entry.map_err(|error| status::internal(&error))
+            let _turn_and_permit = (turn, permit);
+            let checked = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
+            let entry = registry.create(&request.request_id, &spec, &checked.settings);
+            let entry = entry.map_err(|error| status::internal(&error))?;
+            for notice in &checked.found.notices {
+                entry.notice(&notice.topic, &notice.text);
+            }
+            Ok::<_, Status>(entry)
         };
         let entry = blocking(submit).await??;
         Ok(Response::new(entry.job()))
+    }
+
+    async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
+        let spec = request.into_inner().spec;
+        let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let (validate, root) = (self.validate.clone(), self.root.clone());
+        let permit = self.check_permit().await?;
+        let check = move || {
+            let _permit = permit;
+            validate(&spec, &root).map_err(|error| invalid_setting_status(&error))
+        };
+        Ok(Response::new(blocking(check).await??.found))
     }
 
     async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {

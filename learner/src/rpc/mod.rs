@@ -1,8 +1,9 @@
 //! The gRPC surface: [`jobs`] is called by clients, [`rollouts`] and [`weights`] by actors. `status` turns errors into
-//! gRPC statuses, and `stream` makes streamed answers.
+//! gRPC statuses, `stream` makes streamed answers, and `submissions` knows which requests are under way.
 
 pub mod jobs;
 pub mod rollouts;
 mod status;
 mod stream;
+mod submissions;
 pub mod weights;

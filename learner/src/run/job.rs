@@ -16,7 +16,9 @@ use super::plan::evaluation_plan;
 use super::prepare::Prepared;
 use super::reward_watch::{RewardWatch, said_of_accuracy};
 use crate::checkpoint::{self, Assets, Export, RecoveryState};
+use crate::data::ProblemRow;
 use crate::evaluation::generations::{self, Reading};
+use crate::evaluation::repeats;
 use crate::evaluation::result::{evaluation_leases, evaluation_result};
 use crate::jobs::context::JobContext;
 use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
@@ -121,21 +123,26 @@ impl<'a> RunningJob<'a> {
         }
         let started = Instant::now();
         let plan = evaluation_plan(settings, &self.prepared);
+        let rows = &self.prepared.evaluation_rows;
+        let (repeated, owners) = repeats::repeated(problems, rows.iter().map(|row| row.repeats));
         let leases = evaluation_leases(
             self.context.job_id().as_str(),
             step,
-            problems,
+            &repeated,
             &plan,
             settings.evaluation.seed,
             (step, self.context.manifest_checksum()),
             settings.rollout.lease_seconds,
         );
-        let groups = self.context.evaluate(leases)?;
+        let group_ids: Vec<String> = leases.iter().map(|lease| lease.group_id.clone()).collect();
+        let merged = repeats::merged(self.context.evaluate(leases)?, &group_ids, &owners);
+        let rows: Vec<ProblemRow> = merged.iter().map(|(problem, _)| rows[*problem].clone()).collect();
+        let groups: Vec<v1::ScoredGroup> = merged.into_iter().map(|(_, group)| group).collect();
         let mut result = evaluation_result(&groups, &settings.evaluation.budgets);
         result.step = step;
         result.weights_version = step;
         result.seconds = started.elapsed().as_secs_f64();
-        result.generations = self.keep_generations(&groups, plan.extraction())?;
+        result.generations = self.keep_generations(&groups, &rows, plan.extraction())?;
         gauge!(names::LEARNER_EVALUATION_ANYTIME).set(result.anytime);
         gauge!(names::LEARNER_EVALUATION_OVERTHINKING).set(result.overthinking_share);
         for (budget, accuracy) in result.budgets.iter().zip(&result.accuracy) {
@@ -192,7 +199,12 @@ impl<'a> RunningJob<'a> {
 
     /// Writes the generations of an evaluation to a file for people, and returns its path. A failure to write is logged
     /// and no more, since the evaluation is worth more than its generations.
-    fn keep_generations(&self, groups: &[v1::ScoredGroup], extraction: v1::Extraction) -> anyhow::Result<String> {
+    fn keep_generations(
+        &self,
+        groups: &[v1::ScoredGroup],
+        rows: &[ProblemRow],
+        extraction: v1::Extraction,
+    ) -> anyhow::Result<String> {
         if !self.context.settings().evaluation.keep_generations {
             return Ok(String::new());
         }
@@ -205,7 +217,7 @@ impl<'a> RunningJob<'a> {
             self.state.step,
             &reading,
             groups,
-            &self.prepared.evaluation_rows,
+            rows,
             &|| Ok(self.context.check()?),
         );
         // A job that is to stop has not failed to write.

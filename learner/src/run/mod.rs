@@ -1,18 +1,25 @@
 //! What a job does on its thread: it prepares, then trains, fine-tunes or evaluates.
 //!
 //! `start` is where both begin: the check at submission and the run. `prepare` reads everything that the settings name,
+//! with `prompts`, which makes ids of problems (`parallel`), and `notices` says what happened to data on the way. `check`
+//! puts it together for who asks before a run, with the `memory` that the processes will take.
 //! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do.
 //! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
 //! starting weights, `figures` sums up a step's groups and `reward_watch` notices when the reward collapses.
 //! `fingerprint` ties a recovery checkpoint to its data and model, and `export` writes one as a model.
 
+mod check;
 mod export;
 mod figures;
 mod fingerprint;
 mod job;
+mod memory;
+mod notices;
 mod order;
+mod parallel;
 mod plan;
 mod prepare;
+mod prompts;
 mod reference;
 #[cfg(test)]
 mod refusals;
@@ -25,4 +32,4 @@ pub use export::export_recovery;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, PromptAndCompletion, prepare};
-pub use start::{run_job, validate};
+pub use start::{run_job, validate, validate_all};

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anytime_objectives::objective;
 use anytime_policy::{ModelConfig, Tokenizer};
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
-use tracing::warn;
 
-use crate::data::{self, CompletionRow, ProblemRow};
+use super::prompts::{self, Prompted, with_instruction};
+use crate::data::{CompletionRow, DataFiles, Fields, ProblemRow};
 
 /// The inputs of a job, read and checked.
 pub struct Prepared {
@@ -31,16 +32,19 @@ pub struct Prepared {
     pub evaluation_rows: Vec<ProblemRow>,
     /// The rows of an sft job, which are imitated; empty for other jobs.
     pub completions: Vec<PromptAndCompletion>,
+    /// What was found in the files of `data.path` and `evaluation.path`, as far as the job reads them.
+    pub checks: Vec<v1::DataCheck>,
 }
 
 /// The ids of a supervised row: the prompt, and the completion with the end of sequence behind it.
 pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
 
-/// Reads and checks everything that the job names. Relative paths start at `root`.
+/// Reads and checks everything that the job names. Relative paths start at `root`. Data is read until the given time,
+/// where there is one, and then what has been read stands for the whole.
 ///
 /// # Errors
 /// The first setting that cannot work.
-pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidSetting> {
+pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> Result<Prepared, InvalidSetting> {
     let model_directory = root.join(&settings.model.path);
     let (config, tokenizer) = open_model(settings, &model_directory)?;
     let open = marker_ids(&tokenizer, "markers.open", &settings.markers.open)?;
@@ -58,24 +62,49 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
         tokenizer: &tokenizer,
         open: &open,
     };
+    let fields = Fields {
+        problem: settings.data.problem_field.as_deref(),
+        answer: settings.data.answer_field.as_deref(),
+        or_common: false,
+    };
+    let data = DataFiles {
+        setting: "data.path",
+        names: &settings.data.path,
+        root,
+        fields,
+        until,
+    };
+    // Where a job trains, the names of fields are those of the other file first of all.
+    let or_common = settings.kind == v1::JobKind::Train;
+    let evaluation = DataFiles {
+        setting: "evaluation.path",
+        names: &settings.evaluation.path,
+        fields: Fields { or_common, ..fields },
+        ..data
+    };
+    let prompt_ids = |field: &str, problem: &str| prompts.prompt_ids(field, problem);
+    let mut checks = Vec::new();
     let mut completions = Vec::new();
     let mut problems = Vec::new();
     let mut evaluation_problems = Vec::new();
     let mut evaluation_rows = Vec::new();
     match settings.kind {
         v1::JobKind::Sft => {
-            let rows = data::read_completions("data.path", &root.join(&settings.data.path))?;
-            completions = prompts.completions(&rows)?;
+            let (rows, check) = prompts::completions(&data, |row| prompts.completion(row))?;
+            completions = rows;
+            checks.push(check);
         }
         v1::JobKind::Train => {
-            let rows = data::read_problems("data.path", &root.join(&settings.data.path))?;
-            (problems, _) = prompts.problems("data.path", rows)?;
+            let prompted = prompts::problems(&data, settings, &prompt_ids)?;
+            problems = prompted.problems;
+            checks.push(prompted.check);
         }
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {}
     }
     if settings.kind != v1::JobKind::Sft && !settings.evaluation.path.is_empty() {
-        let rows = data::read_problems("evaluation.path", &root.join(&settings.evaluation.path))?;
-        (evaluation_problems, evaluation_rows) = prompts.problems("evaluation.path", rows)?;
+        let Prompted { problems, rows, check } = prompts::problems(&evaluation, settings, &prompt_ids)?;
+        (evaluation_problems, evaluation_rows) = (problems, rows);
+        checks.push(check);
     }
     let prepared = Prepared {
         model_directory,
@@ -86,6 +115,7 @@ pub fn prepare(settings: &JobSettings, root: &Path) -> Result<Prepared, InvalidS
         evaluation_problems,
         evaluation_rows,
         completions,
+        checks,
     };
     if settings.kind != v1::JobKind::Sft {
         check_length(settings, &prepared)?;
@@ -103,6 +133,9 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, 
     };
     if !directory.is_dir() {
         return Err(refuse(&"no such directory"));
+    }
+    if let Some(name) = irregular_file(directory) {
+        return Err(refuse(&format!("{name} in it is no regular file")));
     }
     let config = ModelConfig::load(directory).map_err(|error| refuse(&error))?;
     let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
@@ -125,6 +158,16 @@ fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, 
         )));
     }
     Ok((config, tokenizer))
+}
+
+/// An entry of the directory whose reading could wait for ever, such as a FIFO.
+fn irregular_file(directory: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(directory).ok()?;
+    let is_irregular = |path: &Path| std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let mut irregular = entries.flatten().filter(|entry| is_irregular(&entry.path()));
+    irregular
+        .next()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
 fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>, InvalidSetting> {
@@ -209,61 +252,17 @@ impl Prompts<'_> {
         Ok(ids)
     }
 
-    /// Problems whose prompt fits, with their rows; the others are left out, and counted in a warning.
-    fn problems(
-        &self,
-        field: &str,
-        rows: Vec<ProblemRow>,
-    ) -> Result<(Vec<v1::Problem>, Vec<ProblemRow>), InvalidSetting> {
-        let most = self.settings.data.max_prompt_tokens as usize;
-        let total = rows.len();
-        let mut shortest = usize::MAX;
-        let mut problems = Vec::new();
-        let mut kept = Vec::new();
-        for row in rows {
-            let prompt_ids = self.prompt_ids(field, &row.problem)?;
-            shortest = shortest.min(prompt_ids.len());
-            if prompt_ids.len() <= most {
-                problems.push(v1::Problem {
-                    id: row.id.clone(),
-                    prompt_ids,
-                    ground_truths: row.answers.clone(),
-                });
-                kept.push(row);
-            }
-        }
-        let left_out = total - problems.len();
-        if problems.is_empty() {
-            let reason = format!("it must be {shortest} or more, the length of the shortest prompt in {field}");
-            return Err(InvalidSetting::new("data.max_prompt_tokens", most, reason));
-        }
-        if left_out > 0 {
-            warn!(
-                field,
-                left_out,
-                kept = problems.len(),
-                max_prompt_tokens = most,
-                "left out problems with long prompts"
+    fn completion(&self, row: &CompletionRow) -> Result<PromptAndCompletion, InvalidSetting> {
+        let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
+        let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
+            let reason = format!(
+                "the model's tokenizer cannot spell the completion {:?} ({error}); leave it out",
+                row.completion
             );
-        }
-        Ok((problems, kept))
-    }
-
-    fn completions(&self, rows: &[CompletionRow]) -> Result<Vec<PromptAndCompletion>, InvalidSetting> {
-        let mut completions = Vec::with_capacity(rows.len());
-        for row in rows {
-            let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
-            let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
-                let reason = format!(
-                    "the model's tokenizer cannot spell the completion {:?} ({error}); leave it out",
-                    row.completion
-                );
-                InvalidSetting::because("data.path", reason)
-            })?;
-            completion_ids.extend(self.tokenizer.eos_ids().first());
-            completions.push((prompt_ids, completion_ids));
-        }
-        Ok(completions)
+            InvalidSetting::because("data.path", reason)
+        })?;
+        completion_ids.extend(self.tokenizer.eos_ids().first());
+        Ok((prompt_ids, completion_ids))
     }
 }
 
@@ -293,16 +292,6 @@ fn check_needs(settings: &JobSettings, prepared: &Prepared) -> Result<(), Invali
         }
     }
     Ok(())
-}
-
-/// The problem with the instruction behind it, once: verl's files hold it in the prompt already. Blanks around it do
-/// not count.
-fn with_instruction(problem: &str, instruction: &str) -> String {
-    let asked = instruction.trim();
-    if !asked.is_empty() && problem.trim_end().ends_with(asked) {
-        return problem.to_owned();
-    }
-    format!("{problem}{instruction}")
 }
 
 /// The longest sequence that the job can make must fit the model's positions.
@@ -336,21 +325,4 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_instruction_stands_behind_a_problem_once() {
-        let instruction = " Let's think step by step and output the final answer within \\boxed{}.";
-        let whole = format!("What is 2+2?{instruction}");
-        assert_eq!(with_instruction("What is 2+2?", instruction), whole);
-        assert_eq!(with_instruction(&whole, instruction), whole);
-        let broken_line = "What is 2+2?\nLet's think step by step and output the final answer within \\boxed{}.\n";
-        assert_eq!(with_instruction(broken_line, instruction), broken_line);
-        assert_eq!(with_instruction("2+2=", ""), "2+2=");
-        assert_eq!(with_instruction("2+2= ", " "), "2+2=  ");
-    }
 }

@@ -229,7 +229,7 @@ fn said(changes: &[Change]) -> Result<(), String> {
     let root = tempfile::tempdir().expect("a directory");
     let spec = parse_job_file(&write(root.path(), changes)).map_err(|error| error.to_string())?;
     let settings = JobSettings::try_new(&spec).map_err(|error| error.to_string())?;
-    let prepared = prepare(&settings, root.path());
+    let prepared = prepare(&settings, root.path(), None);
     let root = format!("{}/", root.path().display());
     prepared.map(drop).map_err(|error| error.to_string().replace(&root, ""))
 }

@@ -1,23 +1,43 @@
 //! Where a job starts: its check when it is submitted, and its run on the thread of jobs.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
+use super::check::job_check;
 use super::job::RunningJob;
+use super::notices::notices;
 use super::prepare::prepare;
 use super::{sft, train};
+use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
+
+/// How long a check reads data. A client waits for the answer, and the start of the job reads the rest.
+const CHECK_TIME: Duration = Duration::from_secs(45);
 
 /// Checks a specification and every file that it names, before the job exists.
 ///
 /// # Errors
 /// The first setting that cannot work.
-pub fn validate(spec: &v1::JobSpec, root: &Path) -> Result<JobSettings, InvalidSetting> {
+pub fn validate(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, InvalidSetting> {
+    check(spec, root, Some(Instant::now() + CHECK_TIME))
+}
+
+/// The same for somebody who waits as long as it takes.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_all(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, InvalidSetting> {
+    check(spec, root, None)
+}
+
+fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<CheckedJob, InvalidSetting> {
     let settings = JobSettings::try_new(spec)?;
-    prepare(&settings, root)?;
-    Ok(settings)
+    let prepared = prepare(&settings, root, until)?;
+    let found = job_check(&settings, &prepared)?;
+    Ok(CheckedJob { settings, found })
 }
 
 /// Runs a job to its end on the calling thread. Goes on from the recovery checkpoint where there is one.
@@ -27,7 +47,15 @@ pub fn validate(spec: &v1::JobSpec, root: &Path) -> Result<JobSettings, InvalidS
 /// otherwise the reason why the job failed.
 pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let device = anytime_policy::device::choose(context.device())?;
-    let prepared = prepare(context.settings(), context.root())?;
+    let prepared = prepare(context.settings(), context.root(), None)?;
+    // What the check at submission has said already is not said again; a file may have changed since.
+    let known = context.notices();
+    for notice in notices(context.settings(), &prepared.checks) {
+        let is_known = |earlier: &v1::Notice| (&earlier.topic, &earlier.text) == (&notice.topic, &notice.text);
+        if !known.iter().any(is_known) {
+            context.notice(&notice.topic, &notice.text);
+        }
+    }
     let mut job = RunningJob::open(context, prepared, device)?;
     match context.settings().kind {
         v1::JobKind::Train => train::train(&mut job),

@@ -28,7 +28,7 @@ fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
             ..Default::default()
         }),
         data: Some(v1::DataSpec {
-            path: Some("data".to_owned()),
+            path: vec!["data".to_owned()],
             ..Default::default()
         }),
         rollout: Some(v1::RolloutSpec {

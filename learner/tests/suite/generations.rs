@@ -70,8 +70,11 @@ fn row() -> ProblemRow {
     ProblemRow {
         id: "sum".to_owned(),
         row: 5,
+        place: "line 6".to_owned(),
         problem: "4+7=".to_owned(),
         answers: vec!["11".to_owned()],
+        repeats: 1,
+        is_message: false,
     }
 }
 

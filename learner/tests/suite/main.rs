@@ -12,5 +12,6 @@ mod outages;
 mod queue;
 mod rollouts;
 mod store;
+mod submissions;
 mod support;
 mod weights;

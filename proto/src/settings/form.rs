@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer};
 
@@ -71,4 +71,37 @@ pub(crate) fn budgets_from_list<'de, D: Deserializer<'de>>(deserializer: D) -> R
         ));
     }
     Ok(budgets)
+}
+
+/// Reads files: one text, or a list of texts that has some.
+pub(crate) fn files_from_text_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Files;
+    impl<'de> Visitor<'de> for Files {
+        type Value = Vec<String>;
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a text in quotes or a list of them")
+        }
+        fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Vec<String>, E> {
+            Ok(vec![name.to_owned()])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Vec<String>, A::Error> {
+            let mut files = Vec::new();
+            while let Some(name) = names.next_element()? {
+                files.push(name);
+            }
+            if files.is_empty() {
+                return Err(A::Error::custom("it is an empty list; it must name a file or more"));
+            }
+            Ok(files)
+        }
+    }
+    deserializer.deserialize_any(Files)
+}
+
+/// Writes files as they are mostly written: one as a text, several as a list.
+pub(crate) fn files_as_text_or_list<S: serde::Serializer>(files: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match files {
+        [file] => serializer.serialize_str(file),
+        files => serializer.collect_seq(files),
+    }
 }

@@ -134,6 +134,14 @@ impl Job {
         }
     }
 
+    /// The texts of a list.
+    pub(super) fn texts(&self, path: &str) -> Vec<String> {
+        let Some(Value::List(values)) = self.get(path) else {
+            return Vec::new();
+        };
+        values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     /// The numbers of a list.
     pub(super) fn numbers(&self, path: &str) -> Vec<f64> {
         let Some(Value::List(values)) = self.get(path) else {

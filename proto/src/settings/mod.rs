@@ -6,6 +6,7 @@
 //! read several; the structures of the sections and the TOML form are generated from the proto files, and
 //! [`reference_text`] writes the reference of all settings from both.
 
+mod data_files;
 mod error;
 mod file;
 mod filled;
@@ -26,9 +27,10 @@ mod tests;
 
 use crate::v1;
 
+pub use data_files::{is_pattern, reason_that_nothing_is_there};
 pub use error::InvalidSetting;
 pub use file::{JobFileError, parse_job_file, with_its_place};
-pub(crate) use form::{budgets_from_list, section_from_table};
+pub(crate) use form::{budgets_from_list, files_as_text_or_list, files_from_text_or_list, section_from_table};
 pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;
 pub use reference::reference_text;

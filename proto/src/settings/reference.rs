@@ -71,7 +71,7 @@ pub fn reference_text() -> String {
         match (value, &row.default) {
             (Some(value), _) => text.push_str(&format!("{mark}{name} = {value}\n")),
             (None, Default::Required(example, _) | Default::Open(example)) => {
-                let example = if field.is_list() {
+                let example = if field.is_list() && field.kind() == Kind::Double {
                     "[0.1, 0.2, 0.3, 0.4]".to_owned()
                 } else {
                     written(&field, &example.value(&field))
@@ -138,6 +138,8 @@ fn written(field: &FieldDescriptor, value: &Value) -> String {
             }
             _ => number.to_string(),
         },
+        // One file is written as a text.
+        Value::List(values) if field.kind() == Kind::String && values.len() == 1 => written(field, &values[0]),
         Value::List(values) => {
             let values: Vec<String> = values.iter().map(|value| written(field, value)).collect();
             format!("[{}]", values.join(", "))

@@ -2,6 +2,7 @@
 
 use prost_reflect::{FieldDescriptor, Kind, Value};
 
+use super::data_files::data_files;
 use super::error::InvalidSetting;
 use super::job::Job;
 use crate::v1;
@@ -58,6 +59,8 @@ pub(super) enum Check {
     Number(fn(f64) -> bool, &'static str),
     /// A text that is not empty where it is required; the text continues "it must be".
     Path(&'static str),
+    /// Files that hold rows; the text continues "it must be".
+    Files(&'static str),
     /// A check that reads other settings or whose reason takes more than a clause.
     Rule(fn(&Job, &str) -> Checked<()>),
 }
@@ -89,6 +92,7 @@ impl Literal {
                 let variant = enumeration.values().find(|variant| is_meant(variant.name()));
                 Value::EnumNumber(variant.map_or(0, |variant| variant.number()))
             }
+            (Self::Text(text), _) if field.is_list() => Value::List(vec![Value::String(text.to_owned())]),
             (Self::Text(text), _) => Value::String(text.to_owned()),
             (Self::List(numbers), _) => Value::List(numbers.iter().copied().map(Value::U32).collect()),
         }
@@ -143,7 +147,9 @@ impl Row {
         }
         let Some(value) = value else {
             return match (&self.check, is_required) {
-                (Check::Path(what), true) => Err(InvalidSetting::missing(self.path, format!("it must be {what}"))),
+                (Check::Path(what) | Check::Files(what), true) => {
+                    Err(InvalidSetting::missing(self.path, format!("it must be {what}")))
+                }
                 (Check::Rule(rule), _) => rule(job, self.path),
                 _ => Ok(()),
             };
@@ -179,6 +185,7 @@ impl Row {
                 }
                 Err(InvalidSetting::new(self.path, path, format!("it must be {what}")))
             }
+            Check::Files(_) => data_files(job, self.path),
             Check::Rule(rule) => rule(job, self.path),
         }
     }

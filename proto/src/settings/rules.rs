@@ -48,6 +48,16 @@ pub(super) fn not_empty(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
+/// Names of fields with dots between them.
+pub(super) fn field_name(job: &Job, path: &str) -> Checked<()> {
+    let name = job.text(path);
+    if job.get(path).is_some() && name.split('.').any(|part| part.trim().is_empty()) {
+        let reason = "it must be the name of a field, with dots where it leads into nested fields";
+        return Err(InvalidSetting::new(path, name, reason));
+    }
+    Ok(())
+}
+
 /// Checked at the last of the four.
 pub(super) fn markers(job: &Job, path: &str) -> Checked<()> {
     not_empty(job, path)?;

@@ -23,7 +23,7 @@ const FROM_0_TO_1: Check = Check::Number(|x| (0.0..=1.0).contains(&x), "0 to 1")
 const BELOW_1: Check = Check::Number(|x| (0.0..1.0).contains(&x), "0 or more and below 1");
 const TEMPERATURE: Check = Check::Number(|x| (0.01..=100.0).contains(&x), "0.01 to 100");
 const SHARE: Check = Check::Number(|x| x > 0.0 && x <= 1.0, "above 0, up to 1");
-const PROBLEMS: Check = Check::Path("a JSON, JSONL or Parquet file");
+const PROBLEMS: Check = Check::Files("a JSON, JSONL or Parquet file");
 const ANY: Check = Check::Any;
 
 /// All settings in the order in which they are filled in and checked; a computed default may read those above it.
@@ -55,6 +55,16 @@ pub(super) const TABLE: &[Row] = &[
     row("data.chat_template", Open(Flag(true)), ANY),
     row("data.max_prompt_tokens", Is(Whole(1024)), TOKENS),
     row("data.shuffle_seed", Is(Whole(42)), ANY),
+    row(
+        "data.problem_field",
+        Open(Text("question")),
+        Check::Rule(rules::field_name),
+    ),
+    row(
+        "data.answer_field",
+        Open(Text("reward_model.ground_truth")),
+        Check::Rule(rules::field_name),
+    ),
     //
     row("markers.open", Is(Text("")), ANY),
     row("markers.end", Is(Text("</think>")), Check::Rule(rules::not_empty)),

@@ -197,6 +197,31 @@ pub(super) fn assert_written(path: &str, text: &str, kept: &str) {
 }
 
 #[test]
+fn files_are_one_text_or_a_list_and_are_written_as_they_were() {
+    let job = |path: &str| TRAIN.replace("path = \"problems.jsonl\"", path);
+    for (line, files) in [
+        ("path = \"a.jsonl\"", vec!["a.jsonl"]),
+        ("path = [\"a.jsonl\"]", vec!["a.jsonl"]),
+        ("path = [\"a.jsonl\", \"b/*.parquet\"]", vec!["a.jsonl", "b/*.parquet"]),
+    ] {
+        let spec = parse_job_file(&job(line)).expect(line);
+        assert_eq!(JobSettings::try_new(&spec).expect(line).data.path, files);
+        let written = toml::to_string(&spec).expect("written");
+        assert_eq!(parse_job_file(&written).expect(line), spec, "{written}");
+        let json = serde_json::to_value(&spec).expect("JSON");
+        let expected = match files.as_slice() {
+            [file] => serde_json::json!(file),
+            files => serde_json::json!(files),
+        };
+        assert_eq!(json["data"]["path"], expected, "scripts find one file as they did");
+    }
+    // A job that an older learner wrote to disk has one text there.
+    let older = [10, 7, b'a', b'.', b'j', b's', b'o', b'n', b'l'];
+    let data: v1::DataSpec = prost::Message::decode(older.as_slice()).expect("decoded");
+    assert_eq!(data.path, ["a.jsonl"]);
+}
+
+#[test]
 fn settings_of_another_objective_are_refused_by_name() {
     let cases = [
         ("brpo", "[objective.degrpo]\ncontrol_weight = 0.5", "objective.degrpo"),

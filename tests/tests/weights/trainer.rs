@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use anytime_learner::checkpoint::{Assets, publishable};
+use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{LearnerConfig, run};
 use anytime_learner::train::{Trainer, supervised_row};
@@ -68,7 +69,7 @@ impl TestTrainer {
         let (orders, received) = channel();
         let received = Mutex::new(received);
         let shutdown = CancellationToken::new();
-        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec);
+        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
         let run_job = move |context: &JobContext| {
             work(context, &model, &received.lock().unwrap());
             Ok(())
@@ -122,7 +123,7 @@ fn spec() -> v1::JobSpec {
             ..v1::ModelSpec::default()
         }),
         data: Some(v1::DataSpec {
-            path: Some("data.jsonl".to_owned()),
+            path: vec!["data.jsonl".to_owned()],
             ..v1::DataSpec::default()
         }),
         training: Some(v1::TrainingSpec {

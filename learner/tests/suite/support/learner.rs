@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
+use anytime_learner::rpc::jobs::Validate;
 use anytime_learner::server::{LearnerConfig, run};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -41,6 +43,18 @@ impl TestLearner {
         runs_directory: &Path,
         run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> Self {
+        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
+        Self::start_checking(address, redis, runs_directory, Arc::new(validate), run_job).await
+    }
+
+    /// With a check of submissions of its own.
+    pub(crate) async fn start_checking(
+        address: &str,
+        redis: &str,
+        runs_directory: &Path,
+        validate: Validate,
+        run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -52,13 +66,12 @@ impl TestLearner {
             device: "cpu".to_owned(),
             port_file: None,
         };
-        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec);
         let places = config.places();
         let serving = tokio::spawn(run(
             config,
             listener,
             shutdown.clone(),
-            Arc::new(validate),
+            validate,
             Arc::new(run_job),
             Arc::new(move |request| anytime_learner::run::export_recovery(request, &places)),
         ));
@@ -148,7 +161,7 @@ pub(crate) fn spec(name: &str) -> v1::JobSpec {
             ..v1::ModelSpec::default()
         }),
         data: Some(v1::DataSpec {
-            path: Some("data.jsonl".to_owned()),
+            path: vec!["data.jsonl".to_owned()],
             ..v1::DataSpec::default()
         }),
         training: Some(v1::TrainingSpec {

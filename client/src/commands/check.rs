@@ -1,0 +1,77 @@
+//! `anytime check`: says what each job would do, and opens everything that it names. The files are looked at by the
+//! learner, which reads models and data: one that is asked, or its program, started for this alone.
+
+use anytime_proto::ShortName as _;
+use anytime_proto::settings::with_defaults;
+use anytime_proto::v1;
+use anytime_service::exit::ExitError;
+use serde_json::json;
+
+use crate::arguments::CheckArgs;
+use crate::check_view::describe;
+use crate::job_file::{self, Job};
+use crate::learner::Learner;
+use crate::local::check_here;
+use crate::output::{print_json, print_line};
+
+pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()> {
+    let jobs = job_file::read_all(&arguments.job_files, &arguments.overrides)?;
+    let mut documents = Vec::new();
+    for (index, job) in jobs.iter().enumerate() {
+        let found = if arguments.settings_only {
+            None
+        } else {
+            Some(find(arguments, job, &jobs[..index]).await?)
+        };
+        let spec = &job.spec;
+        if json {
+            documents.push(json!({ "file": job.source, "spec": with_defaults(spec), "found": found }));
+            continue;
+        }
+        let what = if found.is_some() { "works" } else { "a valid job file" };
+        print_line(&format!(
+            "{}: {what} ({} {})",
+            job.source,
+            spec.kind().short_name(),
+            spec.name()
+        ))?;
+        if let Some(found) = &found {
+            print_line(&describe(found, arguments.data))?;
+        }
+    }
+    if json {
+        print_json(&documents)?;
+    }
+    Ok(())
+}
+
+/// What the learner finds in the files of a job. A model that an earlier job writes is not there yet; it will have the
+/// configuration and the tokenizer of the model that job starts from.
+async fn find(arguments: &CheckArgs, job: &Job, earlier: &[Job]) -> anyhow::Result<v1::JobCheck> {
+    let mut spec = job.spec.clone();
+    for before in earlier.iter().rev() {
+        let output = before
+            .spec
+            .checkpoint
+            .as_ref()
+            .and_then(|checkpoint| checkpoint.output.as_deref());
+        let model = spec.model.get_or_insert_default();
+        if output.is_some() && output == model.path.as_deref() {
+            model.path = before.spec.model.as_ref().and_then(|model| model.path.clone());
+            model.initialise = Some(true);
+        }
+    }
+    let found = match &arguments.learner {
+        Some(address) => Learner::try_new(address)?.check(&spec).await,
+        None => check_here(&spec).await,
+    };
+    found.map_err(|error| match error.downcast_ref::<ExitError>() {
+        // Of several files it must be said which one is meant.
+        Some(refused) => ExitError {
+            code: refused.code,
+            message: format!("{}: {}", job.source, refused.message),
+        }
+        .into(),
+        None => error,
+    })
+}

@@ -1,0 +1,263 @@
+//! Ground truths as data sets write them: texts, numbers and lists of them, and texts that hold more than the answer.
+//!
+//! * Skywork-OR1 writes a list as a text: `["7"]`, and other sets Python's form of it, `['70']`. Every item is a ground
+//!   truth, and any of them is right. `[1, 2]` stays what it is, an interval or a vector; `[7]` is 7.
+//! * GSM8K writes the whole solution, with the answer behind its last `####`.
+//! * A field `solution` has the answer in its last `\boxed{…}`. A short line without a box is the answer itself.
+
+use anytime_proto::v1::Extraction;
+use anytime_verifier::extract;
+
+use super::row::Value;
+
+/// Goes before the answer in GSM8K's solutions.
+const GSM8K: &str = "####";
+
+/// Longest text of a field `solution` that is an answer by itself, in characters.
+const LONGEST_BARE_SOLUTION: usize = 100;
+
+/// How many lists may lie in each other.
+const MAX_DEPTH: usize = 4;
+
+/// The ground truths of a field, at least one. `name` is the field's name.
+///
+/// # Errors
+/// What is wrong with the value, to be read after the field's name.
+pub(super) fn ground_truths(name: &str, value: &Value) -> Result<Vec<String>, String> {
+    let mut truths = Vec::new();
+    collect(is_solution(name), value, MAX_DEPTH, &mut truths)?;
+    if truths.is_empty() {
+        return Err("is an empty list; it must hold an answer or more".to_owned());
+    }
+    Ok(truths)
+}
+
+fn is_solution(name: &str) -> bool {
+    name.rsplit('.')
+        .next()
+        .is_some_and(|last| last.eq_ignore_ascii_case("solution"))
+}
+
+fn collect(is_solution: bool, value: &Value, depth: usize, truths: &mut Vec<String>) -> Result<(), String> {
+    if depth == 0 {
+        return Err(format!("has lists that are nested more than {MAX_DEPTH} deep"));
+    }
+    match value {
+        Value::Number(digits) => truths.push(digits.clone()),
+        Value::Text(text) if !text.trim().is_empty() => match list_in_text(text) {
+            Some(items) => {
+                let list = Value::List(items);
+                collect(is_solution, &list, depth - 1, truths)?;
+            }
+            None => truths.push(answer_in(is_solution, text)?),
+        },
+        // One empty entry makes the whole list doubtful: better refused than half used.
+        Value::List(items) => {
+            for item in items {
+                collect(is_solution, item, depth - 1, truths)?;
+            }
+        }
+        other => {
+            return Err(format!(
+                "is or holds {}; it must be a string, a number or a list of them",
+                other.kind()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The answer within a text that holds more.
+fn answer_in(is_solution: bool, text: &str) -> Result<String, String> {
+    if let Some((_, behind)) = text.rsplit_once(GSM8K) {
+        let answer = behind.lines().map(str::trim).find(|line| !line.is_empty());
+        return answer
+            .map(str::to_owned)
+            .ok_or_else(|| format!("ends in {GSM8K} with no answer behind it"));
+    }
+    if !is_solution {
+        return Ok(text.to_owned());
+    }
+    if let Some(boxed) = extract(text, Extraction::Boxed).filter(|boxed| !boxed.trim().is_empty()) {
+        return Ok(boxed.to_owned());
+    }
+    let bare = text.trim();
+    let is_short = bare.chars().count() <= LONGEST_BARE_SOLUTION && !bare.contains('\n');
+    if is_short && !bare.contains("\\boxed") {
+        return Ok(bare.to_owned());
+    }
+    Err("has no \\boxed{…} that holds the answer, and is no short answer by itself".to_owned())
+}
+
+/// The items of a list that is written as text, in JSON or as Python prints it. None where the text is no such list, and
+/// where it may be an interval or a vector: numbers without quotes, unless there is only one.
+fn list_in_text(text: &str) -> Option<Vec<Value>> {
+    let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
+    let mut items = Vec::new();
+    let mut has_quotes = false;
+    let mut rest = inner.trim();
+    if rest.is_empty() {
+        return Some(items);
+    }
+    loop {
+        let item;
+        (item, rest) = if rest.starts_with(['"', '\'']) {
+            has_quotes = true;
+            let (text, rest) = quoted(rest)?;
+            (Value::Text(text), rest)
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            let (number, rest) = rest.split_at(end);
+            (Value::Number(plain_number(number.trim())?), rest)
+        };
+        items.push(item);
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            break;
+        }
+        rest = rest.strip_prefix(',')?.trim_start();
+    }
+    (has_quotes || items.len() == 1).then_some(items)
+}
+
+/// A number as JSON and Python write it, without an exponent.
+fn plain_number(text: &str) -> Option<String> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && digits.bytes().filter(|byte| *byte == b'.').count() <= 1
+        && digits.bytes().any(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.to_owned())
+}
+
+/// The text in quotes that begins here, with its escapes resolved, and what is behind it. JSON and Python escape alike as
+/// far as answers go; a backslash before any other letter is one of LaTeX, as Python reads it too.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut letters = text.char_indices();
+    let (_, quote) = letters.next()?;
+    let mut content = String::new();
+    while let Some((at, letter)) = letters.next() {
+        if letter == quote {
+            return Some((content, &text[at + letter.len_utf8()..]));
+        }
+        if letter != '\\' {
+            content.push(letter);
+            continue;
+        }
+        match letters.next()?.1 {
+            escaped @ ('\\' | '"' | '\'' | '/') => content.push(escaped),
+            'n' if quote == '"' => content.push('\n'),
+            't' if quote == '"' => content.push('\t'),
+            'u' if quote == '"' => {
+                let digits: String = (0..4).filter_map(|_| letters.next().map(|(_, digit)| digit)).collect();
+                content.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
+            }
+            other => {
+                content.push('\\');
+                content.push(other);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    fn truths(name: &str, value: &str) -> Vec<String> {
+        ground_truths(name, &text(value)).expect(value)
+    }
+
+    #[test]
+    fn lists_in_texts_are_unwrapped() {
+        for (written, items) in [
+            (r#"["7"]"#, &["7"][..]),
+            (r#" [ "7" , "8" ] "#, &["7", "8"]),
+            ("['70']", &["70"]),
+            (r#"['a', "b"]"#, &["a", "b"]),
+            ("[7]", &["7"]),
+            ("[-3.5]", &["-3.5"]),
+            (r#"["7", 8]"#, &["7", "8"]),
+            (r#"["\\frac{1}{2}"]"#, &["\\frac{1}{2}"]),
+            (r#"["\\text{yes}"]"#, &["\\text{yes}"]),
+            (r"['\\frac{1}{2}']", &["\\frac{1}{2}"]),
+            (r#"["x = \"y\""]"#, &["x = \"y\""]),
+            (r#"["\u03c0"]"#, &["\u{3c0}"]),
+            (r#"["[\"7\"]"]"#, &["7"]),
+            ("[\"#### 7\"]", &["7"]),
+            (r#"["1,2"]"#, &["1,2"]),
+        ] {
+            assert_eq!(truths("answer", written), items, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_an_interval_or_a_vector_stays_as_it_is() {
+        for written in [
+            "[1, 2]",
+            "[0,1]",
+            "[1, 2)",
+            "[x]",
+            "[-2, 7]",
+            "[a, b]",
+            "(1, 2)",
+            "[1, 2, 3]",
+            "[\"7\"] or 8",
+        ] {
+            assert_eq!(truths("answer", written), [written], "{written}");
+        }
+    }
+
+    #[test]
+    fn empty_lists_and_items_are_refused() {
+        for written in ["[]", r#"[""]"#, r#"["7", " "]"#] {
+            assert!(ground_truths("answer", &text(written)).is_err(), "{written}");
+        }
+        assert!(ground_truths("answer", &Value::List(vec![])).is_err());
+        assert!(ground_truths("answer", &Value::List(vec![text("1"), Value::Null])).is_err());
+        assert!(ground_truths("answer", &Value::Flag).is_err());
+    }
+
+    #[test]
+    fn what_follows_the_last_hashes_is_the_answer() {
+        for (written, answer) in [
+            ("3+4 = <<3+4=7>>7\n#### 7", "7"),
+            ("#### 72", "72"),
+            ("####72", "72"),
+            ("first #### 1\nthen #### 1,000\n", "1,000"),
+            ("#### -5\n\n", "-5"),
+            ("####\n42", "42"),
+        ] {
+            assert_eq!(truths("answer", written), [answer], "{written}");
+            assert_eq!(truths("solution", written), [answer], "{written}");
+        }
+        assert!(ground_truths("answer", &text("7 ####")).is_err());
+    }
+
+    #[test]
+    fn solutions_have_their_answer_in_the_last_box() {
+        for (written, answer) in [
+            ("We see $x = \\boxed{3}$, so $\\boxed{\\frac{1}{2}}$.", "\\frac{1}{2}"),
+            ("\\boxed {7}", "7"),
+            ("34", "34"),
+            ("$\\frac{2}{3}$", "$\\frac{2}{3}$"),
+        ] {
+            assert_eq!(truths("solution", written), [answer], "{written}");
+        }
+        for written in [
+            "Think.\nThe answer is 7.",
+            "\\boxed{7",
+            &"word ".repeat(40),
+            "\\boxed{}",
+        ] {
+            assert!(ground_truths("extra.solution", &text(written)).is_err(), "{written}");
+        }
+        // In any other field the box is part of the answer's own writing, which the grader reads.
+        assert_eq!(truths("answer", "\\boxed{7}"), ["\\boxed{7}"]);
+    }
+}

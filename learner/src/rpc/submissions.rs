@@ -1,0 +1,48 @@
+//! Submissions under way, by their request ids: a request that is repeated before the first has its answer waits for it,
+//! and does not check the same files beside it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::lock::lock;
+
+/// One lock for each request id that somebody waits for.
+#[derive(Default)]
+pub(super) struct Submissions {
+    by_request: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Submissions {
+    /// The lock of a request id. Requests without an id have nothing in common.
+    pub(super) fn of(&self, request_id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        if request_id.is_empty() {
+            return Arc::default();
+        }
+        let mut by_request = lock(&self.by_request);
+        if let Some(held) = by_request.get(request_id).and_then(Weak::upgrade) {
+            return held;
+        }
+        by_request.retain(|_, held| held.strong_count() > 0);
+        let new = Arc::default();
+        by_request.insert(request_id.to_owned(), Arc::downgrade(&new));
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_request_has_the_same_lock_as_long_as_somebody_holds_it() {
+        let submissions = Submissions::default();
+        let first = submissions.of("a");
+        assert!(Arc::ptr_eq(&first, &submissions.of("a")));
+        assert!(!Arc::ptr_eq(&first, &submissions.of("b")));
+        assert!(!Arc::ptr_eq(&submissions.of(""), &submissions.of("")));
+        drop(first);
+        let again = submissions.of("c");
+        assert_eq!(lock(&submissions.by_request).len(), 1, "what nobody holds is forgotten");
+        drop(again);
+    }
+}

@@ -1,0 +1,107 @@
+//! Submissions whose check takes long: one check for a request however often it is sent, and few checks at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anytime_learner::jobs::checked::CheckedJob;
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1;
+use tempfile::TempDir;
+
+use crate::support::eventually;
+use crate::support::learner::{TestLearner, spec};
+use crate::support::redis_server::RedisServer;
+
+/// A check that waits until it is let go, and counts.
+#[derive(Default)]
+struct SlowCheck {
+    started: AtomicUsize,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    may_end: AtomicBool,
+}
+
+impl SlowCheck {
+    fn run(&self, spec: &v1::JobSpec) -> Result<CheckedJob, anytime_proto::settings::InvalidSetting> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        while !self.may_end.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        let mut checked = CheckedJob::from(JobSettings::try_new(spec)?);
+        checked.found.notices.push(v1::Notice {
+            topic: "repeated_rows".to_owned(),
+            text: "two rows are one".to_owned(),
+            step: 0,
+        });
+        Ok(checked)
+    }
+}
+
+async fn start(redis: &RedisServer, runs: &TempDir) -> (TestLearner, Arc<SlowCheck>) {
+    let check = Arc::new(SlowCheck::default());
+    let called = check.clone();
+    let validate = Arc::new(move |spec: &v1::JobSpec, _: &Path| called.run(spec));
+    let learner = TestLearner::start_checking("127.0.0.1:0", &redis.url(), runs.path(), validate, |_| Ok(())).await;
+    (learner, check)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_repeated_while_its_check_runs_is_checked_once() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let (learner, check) = start(&redis, &runs).await;
+    // A client that gives up before the answer.
+    let first = tokio::time::timeout(Duration::from_secs(1), learner.submit("request", spec("demo"))).await;
+    assert!(first.is_err(), "the check is still under way");
+    eventually("the check runs", async || check.started.load(Ordering::SeqCst) == 1).await;
+    let again = learner.submit("request", spec("demo"));
+    let open = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        check.may_end.store(true, Ordering::SeqCst);
+    };
+    let (again, ()) = tokio::join!(again, open);
+    let job = again.unwrap();
+    assert_eq!((job.id.as_str(), check.started.load(Ordering::SeqCst)), ("demo", 1));
+    let job = learner.get("demo").await;
+    assert_eq!(job.notices.len(), 1, "what was noticed stands with the job");
+    assert_eq!(job.notices[0].topic, "repeated_rows");
+    let jobs = learner
+        .jobs()
+        .list(v1::ListJobsRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .jobs;
+    assert_eq!(jobs.len(), 1);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let (learner, check) = start(&redis, &runs).await;
+    let mut submissions = Vec::new();
+    let client = learner.jobs();
+    for number in 0..600 {
+        let mut jobs = client.clone();
+        submissions.push(tokio::spawn(async move {
+            let request = v1::CheckJobRequest {
+                spec: Some(spec(&format!("job-{number}"))),
+            };
+            jobs.check(request).await
+        }));
+    }
+    eventually("checks run", async || check.running.load(Ordering::SeqCst) >= 2).await;
+    learner.jobs().list(v1::ListJobsRequest {}).await.unwrap();
+    check.may_end.store(true, Ordering::SeqCst);
+    for submission in submissions {
+        assert_eq!(submission.await.unwrap().unwrap().into_inner().notices.len(), 1);
+    }
+    let most = check.most.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most}");
+    learner.stop().await;
+}

@@ -1,0 +1,231 @@
+//! `anytime check` with the learner's program, and what a job says about its data.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use anytime_proto::v1;
+use anytime_tests::stack::Stack;
+use anytime_tests::workplace::{Ended, Workplace};
+use serde_json::{Value, json};
+
+const LIMIT: u64 = 60;
+
+async fn check(workplace: &Workplace, spec: &v1::JobSpec, extra: &[&str]) -> Ended {
+    let job_file = workplace.write_job(spec);
+    let arguments = [&["check", job_file.to_str().unwrap()], extra].concat();
+    workplace.anytime(&arguments, LIMIT).await
+}
+
+fn with_data(workplace: &Workplace, rows: &[Value]) -> v1::JobSpec {
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    std::fs::write(workplace.path("rows.jsonl"), text).unwrap();
+    let mut spec = workplace.train("checked", 2);
+    let data = spec.data.get_or_insert_default();
+    data.path = vec!["rows.jsonl".to_owned()];
+    data.max_prompt_tokens = Some(8);
+    spec
+}
+
+fn rows() -> Vec<Value> {
+    vec![
+        json!({"problem": "1+2=", "answer": "3"}),
+        json!({"problem": "2+2=", "answer": "[\"4\"]"}),
+        json!({"problem": "1+2=", "answer": "3"}),
+        json!({"problem": "1+2=", "answer": "?"}),
+        json!({"problem": "3+3=", "answer": "six or so, because"}),
+        json!({"problem": "1+2+3+4+5=", "answer": "15"}),
+        json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "4+4="}], "answer": 8}),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_shows_the_first_prompt_and_counts_what_becomes_of_the_rows() {
+    let workplace = Workplace::new();
+    let spec = with_data(&workplace, &rows());
+    let ended = check(&workplace, &spec, &["--json"]).await.expect(0);
+    let document = &ended.json()[0];
+    let found = &document["found"];
+    assert_eq!(found["prompt_text"], "1+2=");
+    assert_eq!(found["prompt_ids"].as_array().unwrap().len(), 4, "{found}");
+    assert_eq!(found["template"], "");
+    assert_eq!(found["ends"].as_array().unwrap().len(), 1);
+    let data = &found["data"][0];
+    for (name, count) in [
+        ("files", 1),
+        ("rows", 7),
+        ("repeats", 1),
+        ("kept", 5),
+        ("long_prompts", 1),
+        ("longest_prompt", 10),
+        ("system_messages", 1),
+        ("contradicting", 1),
+        ("word_for_word", 1),
+        ("never_equal", 1),
+        ("readable", 4),
+    ] {
+        assert_eq!(data[name], count, "{name}: {data}");
+    }
+    assert_eq!(data["first_word_for_word"][0]["place"], "line 5");
+    assert_eq!(data["first_never_equal"][0]["place"], "line 4");
+    let memory = found["memory"].as_array().unwrap();
+    let processes: Vec<&str> = memory
+        .iter()
+        .map(|process| process["process"].as_str().unwrap())
+        .collect();
+    assert_eq!(processes, ["learner", "actor"]);
+    assert!(
+        memory
+            .iter()
+            .all(|process| process["bytes"].as_u64().unwrap() > 1_000_000)
+    );
+
+    let ended = check(&workplace, &spec, &["--data"]).await.expect(0);
+    for part in [
+        "works (train checked)",
+        "| 1+2=",
+        "7 rows, 1 repeat an earlier row, 1 left out as too long, 5 kept",
+        "line 5: \"six or so, because\"",
+        "line 4: \"?\"",
+        "note: data.path: 1 system messages",
+    ] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+    workplace.assert_nothing_runs();
+    assert!(!workplace.path("runs").exists(), "a check leaves nothing behind");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_refuses_what_cannot_work_as_a_submission_does() {
+    let workplace = Workplace::new();
+    let refused = async |change: &dyn Fn(&mut v1::JobSpec), says: &str| {
+        let mut spec = workplace.train("refused", 2);
+        change(&mut spec);
+        let ended = check(&workplace, &spec, &[]).await.expect(64);
+        assert_eq!(
+            (ended.stdout.as_str(), ended.stderr.lines().count()),
+            ("", 1),
+            "{}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("refused.toml") && ended.stderr.contains(says),
+            "{says}: {}",
+            ended.stderr
+        );
+    };
+    refused(
+        &|spec| spec.model.get_or_insert_default().path = Some("nowhere".to_owned()),
+        "model.path",
+    )
+    .await;
+    refused(
+        &|spec| spec.model.get_or_insert_default().initialise = Some(false),
+        "model.safetensors",
+    )
+    .await;
+    refused(
+        &|spec| spec.data.get_or_insert_default().path = vec!["openai/gsm8k".to_owned()],
+        "hf download",
+    )
+    .await;
+    refused(
+        &|spec| spec.data.get_or_insert_default().problem_field = Some("q".to_owned()),
+        "the row has",
+    )
+    .await;
+    refused(
+        &|spec| spec.markers.get_or_insert_default().cut = Some("\u{1F914}".to_owned()),
+        "markers.cut",
+    )
+    .await;
+    // The settings alone can be checked without any of the files.
+    let mut spec = workplace.train("refused", 2);
+    spec.model.get_or_insert_default().path = Some("nowhere".to_owned());
+    let ended = check(&workplace, &spec, &["--settings-only"]).await.expect(0);
+    assert!(ended.stdout.contains("a valid job file"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_may_start_from_the_model_that_an_earlier_one_writes() {
+    let workplace = Workplace::new();
+    let (sft, train) = (
+        workplace.write_job(&workplace.sft(2)),
+        workplace.write_job(&workplace.demo_train()),
+    );
+    let arguments = ["check", sft.to_str().unwrap(), train.to_str().unwrap()];
+    let ended = workplace.anytime(&arguments, LIMIT).await.expect(0);
+    assert_eq!(ended.stdout.matches("works (").count(), 2, "{}", ended.stdout);
+    workplace
+        .anytime(&["check", train.to_str().unwrap()], LIMIT)
+        .await
+        .expect(64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_out_and_changed_stands_in_the_events_and_in_the_report() {
+    let mut stack = Stack::start(1).await;
+    let spec = with_data(&stack.workplace, &rows());
+    let job = stack.submit("checked", spec).await;
+    stack.wait_for_success(&job.id, 60).await;
+    let out = stack.workplace.path("report");
+    stack
+        .anytime(&["report", &job.id, "--out", out.to_str().unwrap()], 20)
+        .await
+        .expect(0);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    let topics: Vec<&str> = report["notices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|notice| notice["topic"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "repeated_rows",
+        "long_prompts",
+        "system_messages",
+        "contradicting_rows",
+        "ground_truths",
+    ];
+    assert_eq!(topics, expected, "each once, though the job's start checks again");
+    let events = stack.anytime(&["watch", &job.id, "--json"], 20).await.expect(0);
+    let noticed: Vec<Value> = events
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["event"] == "notice")
+        .collect();
+    assert_eq!(noticed.len(), expected.len());
+    let truths = noticed[4]["text"].as_str().unwrap();
+    assert!(truths.contains("line 5") && truths.contains("line 4"), "{truths}");
+}
+
+/// Chaos H11: submissions that named a FIFO took a thread each, until none was left for anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submissions_that_name_a_fifo_hold_nobody_up() {
+    let mut stack = Stack::start(1).await;
+    let fifo = stack.workplace.path("fifo");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut spec = stack.workplace.train("fifo", 2);
+    spec.data.get_or_insert_default().path = vec!["fifo".to_owned()];
+    let mut client = stack.jobs();
+    for number in 0..600 {
+        let request = v1::SubmitJobRequest {
+            request_id: format!("fifo-{number}"),
+            spec: Some(spec.clone()),
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(20), client.submit(request))
+            .await
+            .unwrap();
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert!(refused.message().contains("a FIFO"), "{}", refused.message());
+    }
+    let job = stack.submit("good", stack.workplace.train("good", 2)).await;
+    stack.wait_for_success(&job.id, 60).await;
+}
