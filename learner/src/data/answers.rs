@@ -17,7 +17,7 @@ const GSM8K: &str = "####";
 const LONGEST_BARE_SOLUTION: usize = 100;
 
 /// How many lists may lie in each other.
-const MAX_DEPTH: usize = 4;
+const MAX_DEPTH: usize = 8;
 
 /// The ground truths of a field, at least one. `name` is the field's name.
 ///
