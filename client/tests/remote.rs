@@ -70,7 +70,7 @@ async fn check_asks_the_learner_about_the_files_that_it_sees() {
     let ended = check(&["--json"]).await;
     let document = &ended.json()[0];
     assert_eq!(document["found"]["prompt_ids"], serde_json::json!([3, 4]));
-    assert_eq!(document["spec"]["training"]["steps"], 3);
+    assert_eq!(document["spec"]["training"]["steps"], 2);
     assert!(learner.jobs().is_empty(), "a check makes no job");
     let ended = check(&["--set", "model.path=missing"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (64, ""));

@@ -87,6 +87,18 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "it must be a readable JSON, JSONL or Parquet file",
         "a file that the learner may not read",
     ),
+    (
+        "it must be a directory that can be read",
+        "a directory that the learner may not read",
+    ),
+    (
+        "the tokenizer cannot decode its own ids",
+        "a fault of the tokenizers crate, whatever the input",
+    ),
+    (
+        "standard input is no job",
+        "takes another program than `anytime check` before the learner's",
+    ),
     ("there is no job to take", "the parser of arguments asks for one before"),
     (
         "it must be the name of an objective",

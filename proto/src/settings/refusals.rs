@@ -42,6 +42,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("path = \"problems.jsonl\"", "path = []", ""),
     ("path = \"problems.jsonl\"", "path = [\"problems.jsonl\", \"\"]", ""),
     ("path = \"problems.jsonl\"", "path = 3", ""),
+    ("path = \"problems.jsonl\"", "path = \"problems\\u0000.jsonl\"", ""),
     ("path = \"problems.jsonl\"", "path = \"hf://datasets/openai/gsm8k\"", ""),
     (
         "path = \"problems.jsonl\"",

@@ -88,6 +88,8 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["nowhere.jsonl"], "a file that is not there"),
     (&["openai/gsm8k"], "the name of a data set on the hub"),
     (&["nowhere-*.jsonl"], "a pattern that no file matches"),
+    (&["nowhere[.jsonl"], "a pattern whose bracket does not close"),
+    (&["~/data.jsonl"], "a name that a shell would have read"),
     (&["splits"], "a directory with several splits"),
     (&["nothing"], "a directory without files of rows"),
     (&["splits/train.jsonl", "splits/t*.jsonl"], "a file that is named twice"),
@@ -120,5 +122,5 @@ fn the_page_of_refusals_has_those_of_data_files() {
         .to_string();
     let said = error.replace(&format!("{}/", files.path().display()), "");
     text.push_str(&entry("sft: a row without completion", &said));
-    assert_section("## Files", "## Command line", &text);
+    assert_section("## Files", "## Servers", &text);
 }
