@@ -229,3 +229,36 @@ async fn submissions_that_name_a_fifo_hold_nobody_up() {
     let job = stack.submit("good", stack.workplace.train("good", 2)).await;
     stack.wait_for_success(&job.id, 60).await;
 }
+
+/// As published sets of evaluation problems are: every problem on as many rows as it is to be sampled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_problem_on_several_rows_is_measured_as_one() {
+    let mut stack = Stack::start(1).await;
+    let rows = "{\"problem\": \"1+2=\", \"answer\": 3}\n{\"problem\": \"2+2=\", \"answer\": 4}\n".repeat(3);
+    std::fs::write(stack.workplace.path("repeated.jsonl"), rows).unwrap();
+    let mut spec = stack.workplace.train("measured", 1);
+    spec.kind = Some(v1::JobKind::Evaluate.into());
+    spec.evaluation = Some(v1::EvaluationSpec {
+        path: vec!["repeated.jsonl".to_owned()],
+        budgets: vec![3, 6],
+        samples: Some(2),
+        ..Default::default()
+    });
+    let job = stack.submit("measured", spec).await;
+    let ended = stack.wait_for_success(&job.id, 60).await;
+    let measured = &ended.evaluations[0];
+    assert_eq!((measured.problems, measured.samples), (2, 6));
+    assert_eq!(ended.notices.len(), 1);
+    let kept = std::fs::read_to_string(&measured.generations).unwrap();
+    let kept: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<(&str, usize)> = kept
+        .iter()
+        .map(|line| {
+            (
+                line["problem"].as_str().unwrap(),
+                line["traces"].as_array().unwrap().len(),
+            )
+        })
+        .collect();
+    assert_eq!(found, [("1+2=", 6), ("2+2=", 6)]);
+}
