@@ -35,8 +35,6 @@ pub struct Report {
     pub tokens_per_second: Option<f64>,
     /// Directory of the newest Hugging Face export.
     pub checkpoint: String,
-    /// What a user should know about the job, such as what was left out of its data, oldest first.
-    pub notices: Vec<v1::Notice>,
     /// Every evaluation, by step.
     pub evaluations: Vec<Accuracy>,
     /// What a user should know about the job.
@@ -65,7 +63,6 @@ impl Report {
             seconds: job.seconds,
             tokens_per_second: tokens_per_second(kind(job), seen),
             checkpoint: job.checkpoint.clone(),
-            notices: job.notices.clone(),
             evaluations: job.evaluations.iter().map(Accuracy::from).collect(),
             notices: job.notices.clone(),
             series,

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -27,7 +26,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     anytime_policy::device::choose(&args.device)
         .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
     if args.check {
-        return check(&args.root);
+        return check(args);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -44,9 +43,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
             listener,
             token,
             Arc::new(move |spec, root| {
-                let settings = job::validate(spec, root)?;
-                at_submission.check_job(&settings, None)?;
-                Ok(settings)
+                let checked = job::validate(spec, root)?;
+                at_submission.check_job(&checked.settings, None)?;
+                Ok(checked)
             }),
             Arc::new(job::run_job),
             Arc::new(move |request| job::export_recovery(request, &at_export)),
@@ -59,12 +58,16 @@ fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Checks one job without serving: `anytime check` starts it so where there is no learner to ask.
-fn check(root: &Path) -> anyhow::Result<()> {
+fn check(args: &Args) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).context("read the job")?;
     let spec = v1::JobSpec::decode(bytes.as_slice())
         .map_err(|error| ExitError::configuration(format!("standard input is no job: {error}")))?;
-    let checked = job::validate_all(&spec, root).map_err(ExitError::configuration)?;
+    let checked = job::validate_all(&spec, &args.root).map_err(ExitError::configuration)?;
+    let places = args.config().places();
+    places
+        .check_job(&checked.settings, None)
+        .map_err(ExitError::configuration)?;
     let mut output = std::io::stdout().lock();
     output
         .write_all(&checked.found.encode_to_vec())

@@ -166,7 +166,7 @@ async fn any_checkpoint_is_gone_on_from_and_exported() {
         spec.model.as_mut().unwrap().path = Some(model.display().to_string());
         spec.training = None;
         spec.checkpoint = None;
-        spec.data.as_mut().unwrap().path = None;
+        spec.data.as_mut().unwrap().path.clear();
         let measured = stack.submit("measured", spec).await;
         let job = stack.wait_for_success(&measured.id, 60).await;
         assert_eq!(job.evaluations.len(), 1);

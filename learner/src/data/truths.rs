@@ -48,6 +48,7 @@ fn is_text(answer: &Answer) -> bool {
         | Body::Sequence(_, _, items)
         | Body::Union(items)
         | Body::Intersection(items) => items.iter().any(is_text),
+        Body::Cases(_) => false,
         Body::Difference(from, without) => is_text(from) || is_text(without),
         Body::Quantity(_) | Body::Matrix(_) | Body::Chain(..) | Body::Ratio(_) => false,
     }

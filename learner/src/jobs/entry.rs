@@ -340,21 +340,6 @@ impl JobEntry {
         self.change(None, true, |job| job.checkpoint = directory.display().to_string());
     }
 
-    /// Records something that a user should know, in the job's events and with the job.
-    pub fn notice(&self, topic: &str, text: &str) {
-        let mut live = lock(&self.live);
-        let notice = v1::Notice {
-            topic: topic.to_owned(),
-            text: text.to_owned(),
-            step: live.job.step,
-        };
-        let notices = &mut live.job.notices;
-        notices.push(notice.clone());
-        let surplus = notices.len().saturating_sub(MOST_NOTICES);
-        notices.drain(..surplus);
-        self.change_locked(live, Some(Event::Notice(notice)), true, |_| {});
-    }
-
     /// The finished evaluations, by step.
     pub fn evaluations(&self) -> Vec<v1::EvaluationResult> {
         lock(&self.live).job.evaluations.clone()

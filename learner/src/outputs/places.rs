@@ -40,18 +40,18 @@ impl Places {
         let Some(output) = &settings.checkpoint.output else {
             return Ok(None);
         };
-        let inputs = [
-            ("model.path", &settings.model.path),
-            ("data.path", &settings.data.path),
-            ("evaluation.path", &settings.evaluation.path),
-        ];
+        let mut inputs = vec![("model.path", &settings.model.path)];
+        inputs.extend(settings.data.path.iter().map(|path| ("data.path", path)));
+        inputs.extend(settings.evaluation.path.iter().map(|path| ("evaluation.path", path)));
         let refuse = |reason: String| InvalidSetting::new("checkpoint.output", output, reason);
         let place = self.check(output, &settings.name, owner).map_err(refuse)?;
         for (name, path) in inputs.into_iter().filter(|(_, path)| !path.is_empty()) {
-            let Ok(input) = self.root.join(path).canonicalize() else {
+            let (before_pattern, is_whole) = without_pattern(path);
+            let Ok(input) = self.root.join(before_pattern).canonicalize() else {
                 continue;
             };
-            if input.starts_with(&place) || (input.is_dir() && place.starts_with(&input)) {
+            // Beside the files of a pattern there may be other things.
+            if input.starts_with(&place) || (is_whole && input.is_dir() && place.starts_with(&input)) {
                 return Err(refuse(format!("it must not be, hold or lie in {name} ({path})")));
             }
         }
@@ -208,6 +208,14 @@ pub fn check_writable(place: &Path) -> Result<(), String> {
             nearest.display()
         )
     })
+}
+
+/// The directory in which a pattern looks for files, or the path itself; and whether it is the path itself.
+fn without_pattern(path: &str) -> (&str, bool) {
+    match path.find(['*', '?', '[']) {
+        Some(place) => (path[..place].rfind('/').map_or("", |end| &path[..end]), false),
+        None => (path, true),
+    }
 }
 
 #[cfg(test)]

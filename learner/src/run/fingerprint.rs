@@ -87,7 +87,7 @@ mod tests {
         let now = |rows: &[u32]| {
             let text: String = rows.iter().map(|sum| row(*sum)).collect();
             std::fs::write(root.path().join("data.jsonl"), text).expect("written");
-            let prepared = prepare(&settings, root.path()).expect("a job that works");
+            let prepared = prepare(&settings, root.path(), None).expect("a job that works");
             fingerprint(&prepared, &Assets::read(&model).expect("read"))
         };
         let began = now(&[1, 2, 3]);
