@@ -70,6 +70,22 @@ fn bad_lines() -> [(&'static str, String); 6] {
 const LEFT_OUT: &[(&str, &str)] = &[
     ("libtorch: ", "a fault of the library, whatever the input"),
     (
+        "a job that has begun keeps it",
+        "said when a job is resumed, not of a job file; proto/src/settings/resume.rs tests it",
+    ),
+    (
+        "its configuration or tokenizer is not the one",
+        "of files that change under a job; learner/src/run/fingerprint.rs tests it",
+    ),
+    (
+        "its rows are not those that the job began with",
+        "of files that change under a job; learner/src/run/fingerprint.rs tests it",
+    ),
+    (
+        "RUST_LOG is {wanted:?}",
+        "of the environment, not of an argument; service/src/telemetry.rs tests it",
+    ),
+    (
         "cannot write {}",
         "a full disk or a missing permission, found while a checkpoint is written",
     ),

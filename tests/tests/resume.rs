@@ -198,8 +198,8 @@ async fn what_stands_at_the_output_is_never_replaced() {
             "model",
             "data",
             "/tmp",
-            "runs/first",
-            "runs/first/final/..",
+            "runs/refused",
+            "runs/refused/recovery",
             "/etc/anytime",
         ] {
             let refused = stack.jobs().submit(with_output("refused", output)).await.unwrap_err();
