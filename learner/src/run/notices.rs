@@ -6,6 +6,9 @@ use anytime_proto::v1;
 /// How many ground truths a sentence shows.
 const SHOWN: usize = 3;
 
+/// Of so many prompts one must seem to have an instruction of its own.
+const MOST_PER_INSTRUCTION: u64 = 20;
+
 /// What the user should know, in the order of the settings.
 pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck]) -> Vec<v1::Notice> {
     checks.iter().flat_map(|check| of_setting(settings, check)).collect()
@@ -51,7 +54,8 @@ fn of_setting(settings: &JobSettings, check: &v1::DataCheck) -> Vec<v1::Notice> 
         );
         add("system_messages", text);
     }
-    if check.second_instructions > 0 {
+    // A problem here and there speaks of a final answer; a data set does with an instruction.
+    if check.second_instructions * MOST_PER_INSTRUCTION >= check.kept.max(1) {
         let text = format!(
             "data.instruction stands behind {} of {} prompts that seem to have an instruction of their own; \
              data.instruction = \"\" leaves them as they are",
@@ -107,4 +111,94 @@ fn shown(truths: &[v1::CheckedTruth]) -> String {
         .collect();
     let more = if truths.len() > SHOWN { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use anytime_proto::settings::parse_job_file;
+
+    use super::*;
+
+    const JOB: &str =
+        "name = \"job\"\nkind = \"train\"\n[model]\npath = \"m\"\n[data]\npath = \"d\"\n[training]\nsteps = 1\n";
+
+    fn topics(check: v1::DataCheck) -> Vec<(String, String)> {
+        let spec = parse_job_file(JOB).expect("a job file");
+        let settings = JobSettings::try_new(&spec).expect("valid");
+        let notices = notices(&settings, &[check]);
+        notices.into_iter().map(|notice| (notice.topic, notice.text)).collect()
+    }
+
+    fn clean() -> v1::DataCheck {
+        v1::DataCheck {
+            setting: "data.path".to_owned(),
+            rows: 100,
+            kept: 100,
+            readable: 100,
+            complete: true,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_clean_data_set_says_nothing_and_every_change_is_said_once() {
+        assert_eq!(topics(clean()), []);
+        let noted = topics(v1::DataCheck {
+            repeats: 50,
+            kept: 49,
+            long_prompts: 1,
+            longest_prompt: 2000,
+            system_messages: 3,
+            second_instructions: 40,
+            contradicting: 2,
+            first_contradicting: "line 7".to_owned(),
+            readable: 48,
+            word_for_word: 2,
+            first_word_for_word: vec![v1::CheckedTruth {
+                place: "line 3".to_owned(),
+                text: "east \"or\" west".to_owned(),
+                reason: String::new(),
+            }],
+            complete: false,
+            ..clean()
+        });
+        let names: Vec<&str> = noted.iter().map(|(topic, _)| topic.as_str()).collect();
+        let expected = [
+            "repeated_rows",
+            "long_prompts",
+            "system_messages",
+            "second_instruction",
+            "contradicting_rows",
+            "ground_truths",
+            "unread_rows",
+        ];
+        assert_eq!(names, expected);
+        assert!(
+            noted
+                .iter()
+                .all(|(_, text)| text.starts_with("data.path: ") && !text.contains('\n'))
+        );
+        for (index, says) in [
+            (0, "100 rows hold 50 different problems"),
+            (1, "1 of 50 problems are left out"),
+            (1, "the longest has 2000"),
+            (4, "first at line 7"),
+            (
+                5,
+                "of 50 ground truths 2 can only be matched word for word (line 3: \"east \\\"or\\\" west\")",
+            ),
+        ] {
+            assert!(noted[index].1.contains(says), "{says}: {}", noted[index].1);
+        }
+    }
+
+    #[test]
+    fn a_few_problems_that_speak_of_a_final_answer_are_no_second_instruction() {
+        let with = |second_instructions| v1::DataCheck {
+            second_instructions,
+            ..clean()
+        };
+        assert_eq!(topics(with(4)), []);
+        assert_eq!(topics(with(5))[0].0, "second_instruction");
+    }
 }

@@ -16,7 +16,7 @@ const BLOCK: usize = 4096;
 /// How many ground truths of a kind a check shows.
 const SHOWN_TRUTHS: usize = 20;
 
-/// Longest ground truth that is shown whole, in characters.
+/// Longest text of a data set that is shown whole, in characters.
 const SHOWN_LETTERS: usize = 120;
 
 /// What prompts say who want the answer in a form of their own, in lower case.
@@ -167,6 +167,7 @@ fn note_truth(check: &mut v1::DataCheck, row: &ProblemRow, form: Form, reason: S
     }
 }
 
+/// The text, or its beginning where it is long.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_LETTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
