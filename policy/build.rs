@@ -6,12 +6,13 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 7] = [
+    const SOURCES: [&str; 8] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
+        "src/operators/memory.cpp",
         "src/operators/training.cpp",
         "src/operators/profile.cpp",
     ];

@@ -3,16 +3,23 @@
 use std::time::Duration;
 
 use anytime_policy::device;
+use anytime_policy::memory::DeviceMemory;
 use anytime_proto::ActorId;
+use anytime_proto::memory::words;
 use anytime_service::exit::ExitError;
 use anytime_service::telemetry::TelemetryArgs;
 use clap::Parser;
 use tch::Device;
 
-use crate::engine::EngineLimits;
+use crate::engine::{CacheLimit, EngineLimits};
 
 /// Bytes of a gibibyte.
 const GIB: f64 = 1_073_741_824.0;
+
+/// What an actor that has a GPU for itself takes of its memory: the rest is for CUDA and for fragments.
+const GPU_SHARE: f64 = 0.9;
+/// What an actor takes of the machine's memory, or of its container's, where nobody says how many share it.
+const CPU_SHARE: f64 = 0.5;
 
 /// Generates scored groups for whatever job the learner runs.
 #[derive(Clone, Debug, Parser)]
@@ -36,8 +43,12 @@ pub struct Args {
     /// Sequences generated at the same time
     #[arg(long, env = "ANYTIME_SLOTS", default_value_t = 64)]
     pub slots: usize,
-    /// Memory of the key-value cache, which bounds the sequences too [default: 2 on the CPU, 24 on a GPU]
-    #[arg(long, env = "ANYTIME_CACHE_GIB")]
+    /// Share of the device's memory that this process may take, from which the key-value cache gets what weights and
+    /// steps leave [default: 0.9 on a GPU, 0.5 on the CPU]
+    #[arg(long, env = "ANYTIME_MEMORY_SHARE", value_name = "SHARE")]
+    pub memory_share: Option<f64>,
+    /// Memory of the key-value cache, which bounds the sequences too, in spite of any share [default: by the share]
+    #[arg(long, env = "ANYTIME_CACHE_GIB", value_name = "GIB")]
     pub cache_gib: Option<f64>,
     /// Logs and metrics
     #[command(flatten)]
@@ -80,13 +91,7 @@ impl ActorConfig {
         }
         let device = device::choose(&args.device)
             .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
-        let default_gib = if device == Device::Cpu { 2.0 } else { 24.0 };
-        let cache_gib = args.cache_gib.unwrap_or(default_gib);
-        if !(cache_gib.is_finite() && cache_gib > 0.0) {
-            return Err(ExitError::configuration(format!(
-                "--cache-gib {cache_gib}: not above zero"
-            )));
-        }
+        let cache = cache_limit(args, device)?;
         let actor_id = args.actor_id.clone().unwrap_or_else(default_actor_id);
         if actor_id.is_empty() {
             return Err(ExitError::configuration("--actor-id is empty"));
@@ -99,15 +104,88 @@ impl ActorConfig {
             threads: args.threads,
             limits: EngineLimits {
                 slots: args.slots,
-                cache_bytes: (cache_gib * GIB) as usize,
+                cache,
             },
             verify_patience: VERIFY_PATIENCE,
         })
     }
 }
 
+fn cache_limit(args: &Args, device: Device) -> Result<CacheLimit, ExitError> {
+    let default_share = if device == Device::Cpu { CPU_SHARE } else { GPU_SHARE };
+    let share = args.memory_share.unwrap_or(default_share);
+    if !(share > 0.0 && share <= 1.0) {
+        return Err(ExitError::configuration(format!(
+            "--memory-share {share}: it must be above 0 and at most 1"
+        )));
+    }
+    let Some(cache_gib) = args.cache_gib else {
+        return Ok(CacheLimit::Share(share));
+    };
+    if !(cache_gib.is_finite() && cache_gib > 0.0) {
+        return Err(ExitError::configuration(format!(
+            "--cache-gib {cache_gib}: not above zero"
+        )));
+    }
+    let bytes = (cache_gib * GIB) as u64;
+    // A system that does not tell shows it when the cache is allocated.
+    if let Ok(memory) = DeviceMemory::ask(device)
+        && bytes > memory.within_reach()
+    {
+        return Err(ExitError::configuration(format!(
+            "--cache-gib {cache_gib}: the device has {}, of which {} are free, and the weights need some of it too; \
+             without --cache-gib the actor takes what fits",
+            words(memory.total),
+            words(memory.within_reach())
+        )));
+    }
+    Ok(CacheLimit::Bytes(usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
 fn default_actor_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "actor" } else { host.trim() };
     format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(arguments: &[&str]) -> Result<CacheLimit, String> {
+        let all = [&["anytime-actor", "--device", "cpu"], arguments].concat();
+        let config = ActorConfig::try_new(&Args::try_parse_from(all).unwrap());
+        config.map(|config| config.limits.cache).map_err(|error| {
+            assert_eq!(error.code, anytime_service::exit::CONFIGURATION);
+            error.message
+        })
+    }
+
+    #[test]
+    fn the_cache_is_bounded_by_bytes_by_a_share_or_by_default() {
+        assert_eq!(limit(&[]), Ok(CacheLimit::Share(CPU_SHARE)));
+        assert_eq!(limit(&["--memory-share", "0.25"]), Ok(CacheLimit::Share(0.25)));
+        assert_eq!(limit(&["--cache-gib", "0.5"]), Ok(CacheLimit::Bytes(1 << 29)));
+        // What is said in bytes stands whatever the share.
+        let both = ["--cache-gib", "0.5", "--memory-share", "0.1"];
+        assert_eq!(limit(&both), Ok(CacheLimit::Bytes(1 << 29)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_value_and_the_reason() {
+        for share in ["0", "-1", "1.01", "nan"] {
+            let message = limit(&[&format!("--memory-share={share}")]).unwrap_err();
+            assert!(message.contains("it must be above 0 and at most 1"), "{message}");
+        }
+        for gib in ["0", "-2", "inf", "nan"] {
+            let message = limit(&[&format!("--cache-gib={gib}")]).unwrap_err();
+            assert!(message.ends_with("not above zero"), "{message}");
+        }
+        let total = words(DeviceMemory::ask(Device::Cpu).unwrap().total);
+        for gib in ["1e5", "1e300"] {
+            let message = limit(&["--cache-gib", gib]).unwrap_err();
+            assert!(message.starts_with("--cache-gib 1"), "{message}");
+            assert!(message.contains(&format!("the device has {total}")), "{message}");
+        }
+    }
 }

@@ -26,16 +26,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use anytime_policy::device;
+use anytime_policy::memory::DeviceMemory;
 use anytime_service::channel::lazy_channel;
+use anytime_service::device_memory;
+use anytime_service::exit::ExitError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::ActorConfig;
 use crate::coordinator::Coordinator;
+use crate::engine::EngineError;
 use crate::grade::Grader;
 use crate::lease::Backlog;
 use crate::push::Pusher;
+use crate::weights::WeightsError;
 
 /// How long the engine's thread may take to finish its decoding step when the process ends.
 const ENGINE_DRAIN: Duration = Duration::from_secs(2);
@@ -43,14 +49,14 @@ const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 /// Runs an actor until the token is cancelled, then gives its leases back.
 ///
 /// # Errors
-/// If an address is no address, or the engine's thread cannot start or ends by itself. Peers that are away are waited
-/// for.
+/// If an address is no address, the engine's thread cannot start or ends by itself, or memory runs out. Peers that are
+/// away are waited for.
 pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let learner = lazy_channel("learner", &config.learner)?;
     let verifier = lazy_channel("verifier", &config.verifier)?;
     let actor_id = config.actor_id;
     let (limits, device) = (config.limits, config.device);
-    info!(%actor_id, ?device, slots = limits.slots, cache_bytes = limits.cache_bytes, "actor starts");
+    info!(%actor_id, ?device, slots = limits.slots, cache = ?limits.cache, "actor starts");
 
     let (event_sender, events) = mpsc::unbounded_channel();
     let (engine, thread) = engine::spawn(limits, event_sender).context("engine thread")?;
@@ -59,14 +65,19 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     // Ends the tasks below also where the coordinator fails.
     let tasks = shutdown.child_token();
     let _end_tasks = tasks.clone().drop_guard();
+    let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
+    tokio::spawn(device_memory::report(device::name(device), ask, tasks.clone()));
     let loader = weights::Loader::start(device).context("weights loader thread")?;
-    tokio::spawn(weights::follow(
+    let following = tokio::spawn(weights::follow(
         learner.clone(),
         actor_id.clone(),
         loader,
         engine.clone(),
         tasks.clone(),
     ));
+    // Where weights cannot be loaded any more, groups are given back as at any other end.
+    let end = shutdown.child_token();
+    let following = tokio::spawn(end_with(following, end.clone()));
     tokio::spawn(lease::lease_work(
         learner.clone(),
         actor_id.clone(),
@@ -78,20 +89,46 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     let grader = Grader::start(verifier, config.verify_patience);
     let pusher = Pusher::new(learner, actor_id.clone(), shutdown.clone());
     let coordinator = Coordinator::new(actor_id, engine, grader, pusher, backlog);
-    coordinator.run(leases, events, shutdown).await?;
-    join(thread).await;
+    let outcome = coordinator.run(leases, events, end.clone()).await;
+    if let Err(error) = join(thread).await {
+        return Err(match error {
+            EngineError::NoRoom(_) => ExitError::configuration(error).into(),
+            _ => error.into(),
+        });
+    }
+    outcome?;
+    if end.is_cancelled() && !shutdown.is_cancelled() {
+        following.await.context("weights task")??;
+    }
     info!("actor ends");
     Ok(())
 }
 
+/// Waits for the task that follows the weights; where it fails, the actor ends.
+async fn end_with(
+    following: tokio::task::JoinHandle<Result<(), WeightsError>>,
+    end: CancellationToken,
+) -> anyhow::Result<()> {
+    let outcome = following.await.context("weights task")?;
+    if outcome.is_err() {
+        end.cancel();
+    }
+    Ok(outcome?)
+}
+
 /// Waits for the engine's thread, but not for long: the process ends all the same.
-async fn join(thread: JoinHandle<()>) {
+///
+/// # Errors
+/// Why the thread ended by itself, where it did.
+async fn join(thread: JoinHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
     let deadline = Instant::now() + ENGINE_DRAIN;
     while !thread.is_finished() {
         if Instant::now() >= deadline {
             warn!("the engine is still at a step, ending without it");
-            return;
+            return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    // The thread catches its own panics.
+    thread.join().unwrap_or(Ok(()))
 }

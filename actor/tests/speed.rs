@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anytime_actor::engine::sampler::{Draw, sample};
-use anytime_actor::engine::{self, Command, EngineLimits, Event};
+use anytime_actor::engine::{self, CacheLimit, Command, EngineLimits, Event};
 use anytime_actor::plan::Plan;
 use anytime_policy::{Extension, KvCache, ModelConfig, device};
 use anytime_proto::v1;
@@ -25,7 +25,7 @@ fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1:
     let (engine, thread) = engine::spawn(
         EngineLimits {
             slots: 64,
-            cache_bytes: 1 << 31,
+            cache: CacheLimit::Bytes(1 << 31),
         },
         sender,
     )
@@ -57,7 +57,7 @@ fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1:
         processor_seconds / tokens * 64_000.0,
     );
     engine.send(Command::Shutdown);
-    thread.join().unwrap();
+    thread.join().unwrap().unwrap();
 }
 
 #[test]

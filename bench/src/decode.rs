@@ -1,7 +1,7 @@
 //! Decoding through the engine: prompts are computed once for their traces, then every sequence draws its number of
 //! tokens.
 
-use anytime_actor::engine::EngineLimits;
+use anytime_actor::engine::{CacheLimit, EngineLimits};
 
 use crate::engine::{GroupShape, TimedEngine, Until};
 use crate::model::{LoadedModel, prompt_ids};
@@ -56,7 +56,7 @@ pub fn measure(
 ) -> anyhow::Result<DecodeFigures> {
     let limits = EngineLimits {
         slots: case.sequences(),
-        cache_bytes,
+        cache: CacheLimit::Bytes(cache_bytes),
     };
     let groups: Vec<GroupShape> = (0..case.prompts)
         .map(|number| GroupShape {

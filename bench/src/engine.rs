@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest, Model, ModelId};
+use anyhow::{Context as _, anyhow, bail};
+use anytime_actor::engine::{
+    self, Command, EngineError, EngineHandle, EngineLimits, Event, GroupRequest, Model, ModelId,
+};
 use anytime_actor::plan::Plan;
 use anytime_proto::{JobId, WeightsVersion, v1};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -69,7 +71,7 @@ pub struct RunFigures {
 pub struct TimedEngine {
     handle: EngineHandle,
     events: UnboundedReceiver<Event>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Result<(), EngineError>>>,
     next_number: u64,
     vocabulary: i64,
     longest_sequence: usize,
@@ -129,7 +131,10 @@ impl TimedEngine {
             Until::AllEnds => groups > 0,
         };
         while goes_on(thinkings_left, groups_left) {
-            match self.events.blocking_recv().context("the engine ended")? {
+            let Some(event) = self.events.blocking_recv() else {
+                return Err(self.end());
+            };
+            match event {
                 Event::TraceFinished {
                     group, trace, thinking, ..
                 } if group >= first => {
@@ -174,6 +179,14 @@ impl TimedEngine {
             summary_tokens,
             ids_digest: digest(&ids),
         })
+    }
+
+    /// Why the thread has ended.
+    fn end(&mut self) -> anyhow::Error {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error.into(),
+            _ => anyhow!("the engine ended"),
+        }
     }
 
     fn request(&mut self, group: &GroupShape) -> anyhow::Result<GroupRequest> {

@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use anytime_actor::engine::EngineLimits;
+use anytime_actor::engine::{CacheLimit, EngineLimits};
 use anytime_policy::operators::profile::{OperatorFigures, profiled};
 use serde_json::{Value, json};
 use tch::Kind;
@@ -43,7 +43,7 @@ pub fn engine(
 ) -> anyhow::Result<Profile> {
     let limits = EngineLimits {
         slots: case.slots,
-        cache_bytes,
+        cache: CacheLimit::Bytes(cache_bytes),
     };
     let vocabulary = model.config.vocab_size;
     let groups = case.rollouts(vocabulary);
@@ -63,7 +63,7 @@ pub fn engine(
 /// # Errors
 /// The settings are refused, or an update fails.
 pub fn trainer(model: LoadedModel, case: &TrainingCase, kind: Kind, repetitions: usize) -> anyhow::Result<Profile> {
-    let mut updates = Updates::try_new(model, case, kind)?;
+    let mut updates = Updates::try_new(model, std::slice::from_ref(case), kind, false)?;
     updates.update()?;
     profile(|| (0..repetitions).try_for_each(|_| updates.update()))
 }

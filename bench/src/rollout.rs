@@ -11,7 +11,7 @@
 //! other, so that prompts cancel. One wave is what runs at the same time; it counts as often as the rollouts have
 //! waves.
 
-use anytime_actor::engine::EngineLimits;
+use anytime_actor::engine::{CacheLimit, EngineLimits};
 
 use crate::engine::{END_MARKER, GroupShape, SUMMARY_MARKER, TimedEngine, Until};
 use crate::model::{LoadedModel, prompt_ids};
@@ -140,7 +140,7 @@ pub fn measure(
 ) -> anyhow::Result<RolloutFigures> {
     let limits = EngineLimits {
         slots: case.slots,
-        cache_bytes,
+        cache: CacheLimit::Bytes(cache_bytes),
     };
     let vocabulary = model.config.vocab_size;
     let waves = case.summaries_in_all() as f64 / (case.wave_groups() * case.summaries) as f64;

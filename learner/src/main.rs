@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use anytime_learner::args::{Args, Command};
 use anytime_learner::{offline, run as job, server};
+use anytime_policy::memory::DeviceMemory;
 use anytime_proto::v1;
 use anytime_service::exit::{self, ExitError};
-use anytime_service::{shutdown, telemetry};
+use anytime_service::{device_memory, shutdown, telemetry};
 use prost::Message as _;
 
 fn main() {
@@ -21,9 +22,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(Command::Export(export)) = &args.command {
         return offline::export(export);
     }
+    if let Err(error) = anytime_policy::waiting::wait_briefly(usize::from(args.threads)) {
+        eprintln!("threads wait as libgomp has it, because the program cannot be started again: {error}");
+    }
     anytime_policy::operators::keep_freed_memory();
     anytime_policy::device::set_threads(usize::from(args.threads));
-    anytime_policy::device::choose(&args.device)
+    let device = anytime_policy::device::choose(&args.device)
         .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
     if args.check {
         return check(args);
@@ -35,6 +39,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         telemetry::start("learner", &args.telemetry)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
+        let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
+        tokio::spawn(device_memory::report(
+            anytime_policy::device::name(device),
+            ask,
+            token.clone(),
+        ));
         let listener = anytime_service::server::bind(args.listen).await?;
         let config = args.config();
         let (at_submission, at_export) = (config.places(), config.places());

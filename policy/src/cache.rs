@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::config::ModelConfig;
+use crate::error::PolicyError;
 
 /// CUDA's kernels use an attention mask in place where its length is a multiple of this, and copy it otherwise.
 pub(crate) const LENGTH_STEP: usize = 16;
@@ -94,6 +95,23 @@ impl KvCache {
     /// # Panics
     /// As [`KvCache::new`].
     pub fn with_branches(config: &ModelConfig, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
+        match Self::try_with_branches(config, prefixes, branches, kind, device) {
+            Ok(cache) => cache,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`KvCache::with_branches`], for whoever can do without.
+    ///
+    /// # Errors
+    /// [`PolicyError::Torch`] if the device has not enough memory.
+    pub fn try_with_branches(
+        config: &ModelConfig,
+        prefixes: Slots,
+        branches: Slots,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, PolicyError> {
         let kv_heads = config.num_key_value_heads as usize;
         let prefixes = Region::new(prefixes, kv_heads, 0);
         let branches = Region::new(branches, kv_heads, prefixes.rows());
@@ -102,15 +120,15 @@ impl KvCache {
         for _ in 0..config.num_hidden_layers {
             // Memory that is not cleared may hold NaN, and a masked NaN is still one after the multiplication by zero.
             layers.push(LayerCache {
-                keys: Tensor::zeros(shape, (kind, device)),
-                values: Tensor::zeros(shape, (kind, device)),
+                keys: Tensor::f_zeros(shape, (kind, device))?,
+                values: Tensor::f_zeros(shape, (kind, device))?,
             });
         }
-        KvCache {
+        Ok(KvCache {
             layers,
             prefixes,
             branches,
-        }
+        })
     }
 
     /// Number and capacity of the slots for prefixes.

@@ -44,6 +44,14 @@ pub fn choose(text: &str) -> Result<Device, PolicyError> {
     }
 }
 
+/// The name that [`choose`] takes for a device.
+pub fn name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
 /// The kind to compute in by default: bf16 on CUDA, f32 on the CPU (f16 is very slow there).
 pub fn default_kind(device: Device) -> Kind {
     match device {

@@ -42,6 +42,10 @@ macro_rules! metric_names {
 }
 
 metric_names! {
+    // actor and learner
+    gauge DEVICE_MEMORY "anytime_device_memory_bytes" Bytes
+        "Memory of the device (label `device`) that a process computes on, by state (total, free, held by this process, used of it, peak of used).";
+
     // actor
     counter ACTOR_TOKENS "anytime_actor_generated_tokens_total" Count
         "Tokens generated, by phase (thinking, summary).";

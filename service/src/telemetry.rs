@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::ExitError;
@@ -52,6 +53,7 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
         builder.init();
     }
 
+    std::panic::set_hook(Box::new(log_panic));
     let Some(address) = args.metrics_address else {
         return Ok(());
     };
@@ -69,6 +71,22 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
     builder.install().map_err(|error| bad_address(&error))?;
     metric_names::describe();
     Ok(())
+}
+
+/// A panic as one line of the log. The text that libtorch's errors bring along goes on for dozens of lines.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("a panic without a text");
+    let reason = text.lines().next().unwrap_or_default();
+    error!(thread, location, reason, "panicked");
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+        error!(text, backtrace = %std::backtrace::Backtrace::force_capture(), "where it panicked");
+    }
 }
 
 /// What `RUST_LOG` asks for; `info` where it is not set or empty.

@@ -7,10 +7,13 @@
 use std::rc::Rc;
 
 use anytime_policy::{KvCache, Prefix, Slots};
+use anytime_proto::memory::words;
 use anytime_proto::v1::AbandonReason;
 use tracing::info;
 
-use super::cache::{SlotMap, affordable_slots};
+use super::cache::{SlotLengths, SlotMap, affordable_slots};
+use super::cache_size::{allowance, refusal};
+use super::messages::EngineError;
 use super::prefill::Prefill;
 use super::scheduler::Waiting;
 use super::sequence::{Sequence, Task};
@@ -70,48 +73,111 @@ impl EngineState {
         has_slot && self.rows.len() < memory.row_limit
     }
 
-    /// Sees to it that the cache is long enough for the sequence. A cache only grows while nothing runs.
+    /// Sees to it that the cache is long enough for the sequence, and not so long that it costs slots. A cache changes
+    /// only while nothing runs.
     fn fit_cache(&mut self, waiting: Waiting) -> bool {
-        let group = waiting.key.group;
-        let (Some(request), Some(model)) = (self.scheduler.request(group), &self.model) else {
+        let Some(need) = self
+            .scheduler
+            .request(waiting.key.group)
+            .map(|request| SlotLengths::of(&request.plan))
+        else {
             return false;
         };
-        let (prefix, branch) = (request.plan.longest_prefix(), request.plan.longest_branch());
-        let is_long_enough =
-            |memory: &Memory| memory.cache.prefixes().capacity >= prefix && memory.cache.branches().capacity >= branch;
-        if self.memory.as_ref().is_some_and(is_long_enough) {
-            return true;
+        let is_thinking = waiting.summary.is_none();
+        let all = self.scheduler.longest(need);
+        match &self.memory {
+            // A summary fits where its thinking did, so nothing is kept for later either.
+            Some(memory) if need.fits(memory.lengths()) => {
+                if !is_thinking || !self.is_worth_shortening(memory, all) {
+                    return true;
+                }
+            }
+            _ if !is_thinking => return false,
+            _ => {}
         }
-        // A summary fits where its thinking did, so nothing is kept for later either.
-        if !self.rows.is_empty() || waiting.summary.is_some() {
+        if !self.rows.is_empty() {
             return false;
         }
+        self.allocate_cache(waiting.key.group, need, all)
+    }
+
+    /// Whether slots of `lengths` instead of today's leave room for clearly more of them; or, while nothing runs, give
+    /// clearly more memory back. After an evaluation with large budgets the cache of a training job becomes short again
+    /// by this: what runs ends, and nothing new begins before.
+    fn is_worth_shortening(&self, memory: &Memory, lengths: SlotLengths) -> bool {
+        let Some(model) = &self.model else {
+            return false;
+        };
+        let slots = |lengths: SlotLengths| {
+            let slot_bytes = |capacity| KvCache::slot_bytes(&model.config, capacity, model.decoder.kind());
+            (slot_bytes(lengths.prefix), slot_bytes(lengths.branch))
+        };
+        let ((prefix, branch), (held_prefix, held_branch)) = (slots(lengths), slots(memory.lengths()));
+        if 4 * (2 * prefix + branch) > 3 * (2 * held_prefix + held_branch) {
+            return false;
+        }
+        if self.rows.is_empty() {
+            return true;
+        }
+        let affordable = affordable_slots(self.limits.slots, memory.allowed_bytes, prefix, branch);
+        let is_clearly_more = |new: usize, old: usize| 4 * new >= 5 * old;
+        affordable.is_some_and(|(prefixes, branches)| {
+            is_clearly_more(prefixes, memory.cache.prefixes().count)
+                || is_clearly_more(branches, memory.cache.branches().count)
+        })
+    }
+
+    /// Replaces the cache by one for `all` that is under way or waits, or at least for what `group` needs. Nothing runs.
+    fn allocate_cache(&mut self, group: u64, need: SlotLengths, all: SlotLengths) -> bool {
+        let Some(model) = &self.model else {
+            return false;
+        };
         let (kind, device) = (model.decoder.kind(), model.decoder.device());
         let slot_bytes = |capacity| KvCache::slot_bytes(&model.config, capacity, kind);
         let limits = self.limits;
-        let affordable = affordable_slots(limits.slots, limits.cache_bytes, slot_bytes(prefix), slot_bytes(branch));
-        let Some((prefixes, branches)) = affordable else {
-            let detail = format!("a sequence of {} tokens does not fit the cache", prefix + branch);
+        let allowance = allowance(limits, &model.config, kind, device);
+        let fitting = [all, need].into_iter().find_map(|lengths| {
+            let (prefix, branch) = (slot_bytes(lengths.prefix), slot_bytes(lengths.branch));
+            let affordable = affordable_slots(limits.slots, allowance.bytes, prefix, branch);
+            affordable.map(|(prefixes, branches)| (lengths, prefixes, branches, prefixes * prefix + branches * branch))
+        });
+        let Some((lengths, prefixes, branches, bytes)) = fitting else {
+            let (tokens, takes) = (
+                need.prefix + need.branch,
+                slot_bytes(need.prefix) + slot_bytes(need.branch),
+            );
+            let takes = words(takes as u64);
+            let detail = format!(
+                "a sequence of {tokens} tokens takes {takes} of the cache: {}",
+                allowance.reason
+            );
             self.fail_group(group, AbandonReason::Engine, detail);
             return false;
         };
         // The old cache goes first, because there may not be memory for both.
         self.memory = None;
+        if let Some(reason) = refusal(bytes, device) {
+            self.failure = Some(EngineError::NoRoom(reason));
+            return false;
+        }
         let slots = |count, capacity| Slots { count, capacity };
-        let cache = KvCache::with_branches(
-            &model.config,
-            slots(prefixes, prefix),
-            slots(branches, branch),
-            kind,
-            device,
-        );
+        let (prefix_slots, branch_slots) = (slots(prefixes, lengths.prefix), slots(branches, lengths.branch));
+        let cache = match KvCache::try_with_branches(&model.config, prefix_slots, branch_slots, kind, device) {
+            Ok(cache) => cache,
+            Err(error) => {
+                self.failure = Some(EngineError::of_text(&error.to_string()));
+                return false;
+            }
+        };
         let row_limit = limits.slots.min(prefixes.max(branches));
         info!(
-            capacity = prefix,
-            branch_capacity = branch,
+            capacity = lengths.prefix,
+            branch_capacity = lengths.branch,
             prefixes,
             branches,
             slots = row_limit,
+            bytes,
+            allowed_bytes = allowance.bytes,
             "cache allocated"
         );
         let slots = SlotMap::new(prefixes, branches);
@@ -120,6 +186,7 @@ impl EngineState {
             cache,
             slots,
             row_limit,
+            allowed_bytes: allowance.bytes,
         });
         true
     }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sequence::{TraceKey, WeightsEpoch};
+use crate::plan::Plan;
 
 /// The prefix slot of a trace: its prompt and its thinking, which its summaries read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,34 @@ impl SlotMap {
         for key in of_group {
             self.release_trace(key);
         }
+    }
+}
+
+/// How many tokens the slots of a cache are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotLengths {
+    pub(crate) prefix: usize,
+    pub(crate) branch: usize,
+}
+
+impl SlotLengths {
+    /// The longest sequences of a plan.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self {
+            prefix: plan.longest_prefix(),
+            branch: plan.longest_branch(),
+        }
+    }
+
+    pub(crate) fn at_least(self, other: Self) -> Self {
+        Self {
+            prefix: self.prefix.max(other.prefix),
+            branch: self.branch.max(other.branch),
+        }
+    }
+
+    pub(crate) fn fits(self, held: Self) -> bool {
+        held.prefix >= self.prefix && held.branch >= self.branch
     }
 }
 

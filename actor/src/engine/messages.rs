@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use anytime_policy::memory::is_exhaustion;
 use anytime_policy::{Decoder, ModelConfig, Tokenizer};
 use anytime_proto::v1::{AbandonReason, Generated};
 use anytime_proto::{JobId, WeightsVersion};
+use thiserror::Error;
 
 use crate::nodes::NodePlan;
 use crate::plan::Plan;
@@ -14,8 +16,43 @@ use crate::plan::Plan;
 pub struct EngineLimits {
     /// Sequences that run at the same time, at least 1.
     pub slots: usize,
-    /// Bytes of the key-value cache. Fewer than `slots` sequences run where their caches would take more.
-    pub cache_bytes: usize,
+    /// What bounds the key-value cache. Fewer than `slots` sequences run where their caches would take more.
+    pub cache: CacheLimit,
+}
+
+/// What bounds the key-value cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CacheLimit {
+    /// So many bytes.
+    Bytes(usize),
+    /// What a share of the device's memory, in (0, 1], leaves beside the weights, those that are loaded next, and a step.
+    Share(f64),
+}
+
+/// Why the engine's thread ended by itself.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// The cache that the limits ask for cannot be had.
+    #[error("{0}")]
+    NoRoom(String),
+    /// Memory ran out while it generated.
+    #[error("the engine ran out of memory ({0}); a smaller --cache-gib or --memory-share, or fewer --slots, need less")]
+    OutOfMemory(String),
+    /// Anything else that should not happen.
+    #[error("the engine failed: {0}")]
+    Failed(String),
+}
+
+impl EngineError {
+    /// What a text of libtorch or of a panic means. Its first line says it; what follows are addresses of code.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        if is_exhaustion(text) {
+            Self::OutOfMemory(line)
+        } else {
+            Self::Failed(line)
+        }
+    }
 }
 
 /// Names one set of weights among all that an actor may ever hold. Two sets with the same version number differ in the
@@ -121,4 +158,21 @@ pub enum Event {
         /// Why, in words for the log.
         detail: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_is_told_from_other_ends_in_one_line() {
+        let cuda = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB. \
+                    GPU 0 has a total capacity of 79.10 GiB\nException raised from malloc\nframe #0\")";
+        let error = EngineError::of_text(cuda);
+        assert!(matches!(&error, EngineError::OutOfMemory(line) if line.contains("79.10 GiB")));
+        let text = error.to_string();
+        assert!(text.contains("--cache-gib") && text.lines().count() == 1, "{text}");
+        let other = EngineError::of_text("index out of range\nmore");
+        assert_eq!(other, EngineError::Failed("index out of range".to_owned()));
+    }
 }

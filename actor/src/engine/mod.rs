@@ -3,12 +3,13 @@
 //! From the top down: `runner` is the loop (commands, a decoding step for all rows, the swap of weights),
 //! `admission` gives slots to waiting sequences, `prefill` feeds tokens that are known beforehand, `state` is
 //! everything that the thread owns, `scheduler` knows who waits and what comes next, `cache` knows which slot holds
-//! what, `sequence` is what a running sequence knows, and [`sampler`] draws tokens and knows none of the others.
+//! what, `cache_size` how many bytes it may have, `sequence` is what a running sequence knows, and [`sampler`] draws tokens and knows none of the others.
 //!
 //! Async code meets the thread in this file and nowhere else: commands go in and events come out by channel.
 
 mod admission;
 mod cache;
+mod cache_size;
 mod forced_start;
 mod load;
 mod messages;
@@ -20,6 +21,8 @@ mod scheduler;
 mod sequence;
 mod state;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -27,8 +30,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, watch};
 
+pub use self::cache_size::{actor_memory, model_sizes};
 pub use self::load::Load;
-pub use self::messages::{Command, EngineLimits, Event, GroupRequest, Installed, Model, ModelId};
+pub use self::messages::{
+    CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId,
+};
 use self::state::EngineState;
 
 /// The async side of the engine. It takes commands, and tells what the engine holds and how busy it is. Cheap to clone.
@@ -60,14 +66,15 @@ impl EngineHandle {
     }
 }
 
-/// Starts the engine's thread, which ends with [`Command::Shutdown`] or with the last handle.
+/// Starts the engine's thread, which ends with [`Command::Shutdown`] or with the last handle. Its result says why it
+/// ended by itself, where it did.
 ///
 /// # Errors
 /// If the operating system has no thread to give.
 pub fn spawn(
     limits: EngineLimits,
     events: mpsc::UnboundedSender<Event>,
-) -> std::io::Result<(EngineHandle, JoinHandle<()>)> {
+) -> std::io::Result<(EngineHandle, JoinHandle<Result<(), EngineError>>)> {
     let (commands, received) = channel();
     let (installed_sender, installed) = watch::channel(None);
     let load = Arc::new(Load::default());
@@ -75,7 +82,8 @@ pub fn spawn(
     let thread_load = Arc::clone(&load);
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let state = EngineState::new(limits, events, installed_sender, thread_load);
-        runner::run(state, &received);
+        let outcome = catch_unwind(AssertUnwindSafe(|| runner::run(state, &received)));
+        outcome.unwrap_or_else(|panic| Err(EngineError::of_text(&panic_text(panic.as_ref()))))
     })?;
     Ok((
         EngineHandle {
@@ -85,4 +93,11 @@ pub fn spawn(
         },
         thread,
     ))
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "a panic without a text".to_owned())
 }

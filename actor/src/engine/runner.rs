@@ -11,7 +11,7 @@ use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::{Device, IndexOp as _, Tensor};
 use tracing::info;
 
-use super::messages::{Command, Event, GroupRequest, Installed, Model};
+use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model};
 use super::sampler::{Draw, Drawn, sample};
 use super::sequence::{Sequence, Task};
 use super::state::{EngineState, Memory};
@@ -20,20 +20,26 @@ use super::state::{EngineState, Memory};
 const IDLE_TICK: Duration = Duration::from_millis(200);
 
 /// Generates until a command or the end of all handles ends it.
-pub(crate) fn run(mut state: EngineState, commands: &Receiver<Command>) {
+///
+/// # Errors
+/// If the cache that a group needs cannot be had.
+pub(crate) fn run(mut state: EngineState, commands: &Receiver<Command>) -> Result<(), EngineError> {
     let _no_grad = tch::no_grad_guard();
     loop {
         if state.apply_waiting(commands).is_break() {
-            return;
+            return Ok(());
         }
         if state.rows.is_empty() && state.scheduler.waiting() == 0 {
             if state.wait(commands).is_break() {
-                return;
+                return Ok(());
             }
             continue;
         }
         let started = Instant::now();
         state.step();
+        if let Some(error) = state.failure.take() {
+            return Err(error);
+        }
         state.meters.busy.add(started.elapsed());
         state.publish_load();
     }

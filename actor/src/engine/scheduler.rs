@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anytime_proto::v1::{FinishReason, Generated};
 
+use super::cache::SlotLengths;
 use super::messages::{Event, GroupRequest};
 use super::sequence::{Sequence, SharedPrompt, Task, TraceKey};
 use crate::nodes::{self, NodePlan};
@@ -96,6 +97,12 @@ impl Scheduler {
 
     pub(crate) fn request(&self, group: u64) -> Option<&GroupRequest> {
         self.groups.get(&group).map(|group| &group.request)
+    }
+
+    /// The slots that every group under way or waiting fits, and that are no shorter than `least`.
+    pub(crate) fn longest(&self, least: SlotLengths) -> SlotLengths {
+        let lengths = self.groups.values().map(|group| SlotLengths::of(&group.request.plan));
+        lengths.fold(least, SlotLengths::at_least)
     }
 
     /// Sequences that wait for a slot.

@@ -10,9 +10,9 @@ use anytime_policy::KvCache;
 use anytime_proto::v1::AbandonReason;
 use tokio::sync::{mpsc, watch};
 
-use super::cache::SlotMap;
+use super::cache::{SlotLengths, SlotMap};
 use super::load::Load;
-use super::messages::{EngineLimits, Event, Installed, Model};
+use super::messages::{EngineError, EngineLimits, Event, Installed, Model};
 use super::meters::Meters;
 use super::scheduler::Scheduler;
 use super::sequence::{Sequence, Task, WeightsEpoch};
@@ -23,6 +23,18 @@ pub(crate) struct Memory {
     pub(crate) slots: SlotMap,
     /// How many sequences may run at the same time.
     pub(crate) row_limit: usize,
+    /// How many bytes the cache could have had when it was allocated.
+    pub(crate) allowed_bytes: usize,
+}
+
+impl Memory {
+    /// How long the slots are.
+    pub(crate) fn lengths(&self) -> SlotLengths {
+        SlotLengths {
+            prefix: self.cache.prefixes().capacity,
+            branch: self.cache.branches().capacity,
+        }
+    }
 }
 
 /// The model, the cache, every sequence under way, and the engine's ends of its channels.
@@ -40,6 +52,8 @@ pub(crate) struct EngineState {
     /// The sequences that run: the rows of a decoding step.
     pub(crate) rows: Vec<Sequence>,
     pub(crate) scheduler: Scheduler,
+    /// Why the thread has to end.
+    pub(crate) failure: Option<EngineError>,
 }
 
 impl EngineState {
@@ -60,6 +74,7 @@ impl EngineState {
             memory: None,
             rows: Vec::new(),
             scheduler: Scheduler::default(),
+            failure: None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use anytime_policy::memory::is_exhaustion;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES, STREAM_IDLE_TIMEOUT};
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
@@ -15,6 +16,7 @@ use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use metrics::counter;
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -28,21 +30,36 @@ use crate::engine::{Command, EngineHandle, Model, ModelId};
 
 type Client = WeightsServiceClient<Channel>;
 
+/// The weights cannot be followed any more.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("there is no memory for the next weights ({0}); a smaller --cache-gib or --memory-share leaves more")]
+pub struct WeightsError(String);
+
 /// Follows the weights of whatever job runs until the token is cancelled.
+///
+/// # Errors
+/// If the device has no memory for a version. A version that is fetched again would find no more, and everybody would
+/// wait for it without an end.
 pub async fn follow(
     channel: Channel,
     actor_id: ActorId,
     loader: Loader,
     engine: EngineHandle,
     shutdown: CancellationToken,
-) {
+) -> Result<(), WeightsError> {
     let client = WeightsServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (sender, receiver) = watch::channel(None);
     let listening = listen(client.clone(), actor_id, sender);
     let fetching = install_latest(client, loader, engine, receiver, shutdown.clone());
-    run_unless_cancelled(async { tokio::join!(listening, fetching) }, &shutdown).await;
+    let both = async {
+        tokio::select! {
+            () = listening => Ok(()),
+            outcome = fetching => outcome,
+        }
+    };
+    run_unless_cancelled(both, &shutdown).await.unwrap_or(Ok(()))
 }
 
 /// Passes every announcement on, and connects again whenever the stream is lost or silent for long.
@@ -91,7 +108,7 @@ async fn install_latest(
     engine: EngineHandle,
     mut latest: watch::Receiver<Option<WeightsAnnouncement>>,
     shutdown: CancellationToken,
-) {
+) -> Result<(), WeightsError> {
     let mut held: Option<Held> = None;
     // The counter exists from the start, so that the first fallback shows in a rate.
     counter!(ACTOR_DELTA_FALLBACKS).absolute(0);
@@ -101,7 +118,7 @@ async fn install_latest(
         let installed = held.as_ref().map(|held| &held.base.announced);
         let Some(announced) = announced.filter(|announced| installed != Some(announced)) else {
             if latest.changed().await.is_err() {
-                return;
+                return Ok(());
             }
             continue;
         };
@@ -113,6 +130,9 @@ async fn install_latest(
                 continue;
             }
             Err(Failure::Lost(status)) => peer.failed(&status),
+            Err(Failure::Bad(problem)) if is_exhaustion(&problem) => {
+                return Err(WeightsError(problem.lines().next().unwrap_or_default().to_owned()));
+            }
             Err(Failure::Bad(problem)) => {
                 let (job_id, version) = (&announced.job_id, announced.version);
                 warn!(job_id, version, problem, "weights refused, fetching again");
@@ -121,7 +141,7 @@ async fn install_latest(
         };
         // Whatever is newest after the pause is tried next.
         if !sleep_unless_cancelled(pause, &shutdown).await {
-            return;
+            return Ok(());
         }
     }
 }

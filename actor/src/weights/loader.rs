@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::assembly::{Assembly, Entries, TornWeights};
 use super::model::{Assets, load_assets, load_model};
 use super::patch::{BadDelta, Patch};
-use crate::engine::{Model, ModelId};
+use crate::engine::{Model, ModelId, panic_text};
 
 /// How many parts may wait for the thread. While this many wait, the stream from the learner is held back.
 const PARTS_AHEAD: usize = 2;
@@ -192,7 +192,10 @@ fn carry_out(task: Task, device: Device) {
             known_assets,
             reply,
         } => {
-            let _ = reply.send(load(id, entries, known_assets, device));
+            // Whoever waits is told what the panic said: that memory ran out, for example.
+            let loaded = catch_unwind(AssertUnwindSafe(|| load(id, entries, known_assets, device)));
+            let loaded = loaded.unwrap_or_else(|panic| Err(anyhow::anyhow!(panic_text(panic.as_ref()))));
+            let _ = reply.send(loaded);
         }
     }
 }

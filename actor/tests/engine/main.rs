@@ -11,7 +11,7 @@ mod weights;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest};
+use anytime_actor::engine::{self, CacheLimit, Command, EngineHandle, EngineLimits, Event, GroupRequest};
 use anytime_actor::nodes::NodePlan;
 use anytime_policy::device;
 use anytime_proto::v1::{self, Generated};
@@ -85,7 +85,10 @@ fn collect(events: &mut UnboundedReceiver<Event>, groups: usize) -> Outcomes {
 }
 
 fn generate(slots: usize, cache_bytes: usize, requests: Vec<GroupRequest>) -> Outcomes {
-    let (engine, mut events) = start(EngineLimits { slots, cache_bytes });
+    let (engine, mut events) = start(EngineLimits {
+        slots,
+        cache: CacheLimit::Bytes(cache_bytes),
+    });
     let groups = requests.len();
     for request in requests {
         engine.send(Command::AddGroup(request));

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anytime_actor::engine::{Command, EngineLimits, Event, GroupRequest};
+use anytime_actor::engine::{self, CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest};
 use anytime_policy::KvCache;
-use anytime_proto::v1::AbandonReason;
-use tch::Kind;
+use anytime_policy::memory::DeviceMemory;
+use anytime_proto::memory::words;
+use anytime_proto::v1::{self, AbandonReason};
+use tch::{Device, Kind};
 
 use super::common::{self, endless_plan, plan_message, request};
 use super::{PLENTY, assert_complete, collect, generate, ids, next, start};
@@ -56,7 +58,7 @@ fn a_sequence_that_does_not_fit_fails_its_group_only() {
     let small = plan_message();
     let (engine, mut events) = start(EngineLimits {
         slots: 4,
-        cache_bytes: 3 * slot_pair(&request(1, &small)),
+        cache: CacheLimit::Bytes(3 * slot_pair(&request(1, &small))),
     });
     engine.send(Command::AddGroup(request(1, &endless_plan(2000))));
     engine.send(Command::AddGroup(request(2, &small)));
@@ -79,11 +81,107 @@ fn the_cache_grows_for_a_longer_plan() {
     assert_eq!(outcomes[&(2, 0)].thinking.ids.len(), 60);
 }
 
+/// Memory for four sequences of the long plan, with their summaries.
+fn memory_of_four(long: &GroupRequest) -> EngineLimits {
+    EngineLimits {
+        slots: 64,
+        cache: CacheLimit::Bytes(4 * slot_pair(long)),
+    }
+}
+
+#[test]
+fn the_cache_becomes_short_again_after_a_longer_plan() {
+    let (short, long) = (plan_message(), endless_plan(400));
+    let (engine, mut events) = start(memory_of_four(&request(2, &long)));
+    let mut slots_after = |number: u64, plan: &v1::RolloutPlan| {
+        engine.send(Command::AddGroup(request(number, plan)));
+        let outcomes = collect(&mut events, 1);
+        assert_eq!(outcomes.len(), plan.traces as usize);
+        engine.load().slots()
+    };
+    let before = slots_after(1, &short);
+    let with_long_slots = slots_after(2, &long);
+    assert!(with_long_slots < before, "{with_long_slots} of {before}");
+    assert_eq!(slots_after(3, &short), before);
+}
+
+#[test]
+fn the_cache_becomes_short_again_while_there_is_always_more_to_do() {
+    let (short, long) = (plan_message(), endless_plan(400));
+    let (engine, mut events) = start(memory_of_four(&request(1, &long)));
+    engine.send(Command::AddGroup(request(1, &long)));
+    // All of them wait from the beginning, so that the engine never runs out of work.
+    for number in 2..40 {
+        engine.send(Command::AddGroup(request(number, &short)));
+    }
+    let mut together = collect(&mut events, 39);
+    let alone = generate(64, PLENTY, vec![request(39, &short)]);
+    assert_eq!(
+        engine.load().slots(),
+        {
+            let (fresh, mut events) = start(memory_of_four(&request(1, &long)));
+            fresh.send(Command::AddGroup(request(1, &short)));
+            collect(&mut events, 1);
+            fresh.load().slots()
+        },
+        "as many as where nothing was ever long"
+    );
+    together.retain(|(group, _), _| *group == 39);
+    assert_eq!(ids(&together), ids(&alone));
+}
+
+#[test]
+fn a_share_of_the_memory_that_leaves_nothing_fails_the_group_with_the_numbers() {
+    let plan = plan_message();
+    let outcome = |share: f64| {
+        let (engine, mut events) = start(EngineLimits {
+            slots: 4,
+            cache: CacheLimit::Share(share),
+        });
+        engine.send(Command::AddGroup(request(1, &plan)));
+        next(&mut events)
+    };
+    match outcome(1e-9) {
+        Event::GroupFailed { reason, detail, .. } => {
+            assert_eq!(reason, AbandonReason::Engine);
+            for part in ["a sequence of ", "the device has ", "leaves 0.0 MiB for the cache"] {
+                assert!(detail.contains(part), "{part}: {detail}");
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(outcome(0.5), Event::TraceFinished { .. }));
+}
+
+#[test]
+fn a_cache_that_cannot_be_had_ends_the_engine_with_the_numbers() {
+    let plan = plan_message();
+    let all = DeviceMemory::ask(Device::Cpu).unwrap().total as usize;
+    // Every sequence gets a slot, and together they take twice what the machine has.
+    let slots = 2 * all / slot_pair(&request(1, &plan));
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let limits = EngineLimits {
+        slots,
+        cache: CacheLimit::Bytes(usize::MAX),
+    };
+    let (engine, thread) = engine::spawn(limits, sender).unwrap();
+    engine.send(Command::SwapWeights(Box::new(common::model(0))));
+    engine.send(Command::AddGroup(request(1, &plan)));
+    let Err(EngineError::NoRoom(reason)) = thread.join().unwrap() else {
+        panic!("the engine ended without a reason");
+    };
+    assert!(
+        reason.starts_with("the key-value cache needs ") && reason.contains(&words(all as u64)),
+        "{reason}"
+    );
+    assert!(events.blocking_recv().is_none());
+}
+
 #[test]
 fn a_cancelled_group_makes_room() {
     let (engine, mut events) = start(EngineLimits {
         slots: 2,
-        cache_bytes: PLENTY,
+        cache: CacheLimit::Bytes(PLENTY),
     });
     engine.send(Command::AddGroup(request(1, &endless_plan(3000))));
     engine.send(Command::CancelGroup(1));

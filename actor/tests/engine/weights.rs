@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anytime_actor::engine::{Command, EngineLimits, Event, GroupRequest};
+use anytime_actor::engine::{CacheLimit, Command, EngineLimits, Event, GroupRequest};
 use anytime_policy::{Branch, Decoder, TreeBatch, TreeRow};
 use anytime_proto::v1::{self, AbandonReason};
 use tch::{Device, Tensor};
@@ -71,7 +71,7 @@ fn across_a_swap(policy: v1::CachePolicy) -> (GroupRequest, Outcomes) {
     let request = request(1, &plan);
     let (engine, mut events) = start(EngineLimits {
         slots: 64,
-        cache_bytes: PLENTY,
+        cache: CacheLimit::Bytes(PLENTY),
     });
     engine.send(Command::AddGroup(request.clone()));
     while engine.load().outstanding() == 0 {
@@ -123,7 +123,7 @@ fn traces_go_on_with_a_recomputed_cache() {
 fn a_group_of_given_weights_fails_when_they_change() {
     let (engine, mut events) = start(EngineLimits {
         slots: 8,
-        cache_bytes: PLENTY,
+        cache: CacheLimit::Bytes(PLENTY),
     });
     let mut pinned = request(1, &endless_plan(3000));
     pinned.manifest_checksum = Some("checksum-0".to_owned());
@@ -150,7 +150,7 @@ fn a_group_of_given_weights_fails_when_they_change() {
 fn another_jobs_weights_end_the_groups_of_the_old_one() {
     let (engine, mut events) = start(EngineLimits {
         slots: 8,
-        cache_bytes: PLENTY,
+        cache: CacheLimit::Bytes(PLENTY),
     });
     engine.send(Command::AddGroup(request(1, &endless_plan(3000))));
     let mut other = model(5);

@@ -78,10 +78,7 @@ impl PackedLinear {
         if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
             return None;
         }
-        let kind = match weight.kind() {
-            Kind::BFloat16 if !multiplies_bf16() => Kind::Float,
-            given => given,
-        };
+        let kind = packed_kind(weight.kind());
         let original = weight.detach().contiguous();
         let plain = in_kind(&original, kind);
         // SAFETY: the weight lives through the call, and the result is a tensor of its own.
@@ -151,6 +148,19 @@ impl PackedLinear {
         // SAFETY: all tensors live through the call, and the result is a tensor of its own.
         unsafe { owned(|output| anytime_narrow_linear(input, weight, bias, other, after, output)) }
     }
+}
+
+/// The kind of the packed copy of a weight of this kind.
+fn packed_kind(kind: Kind) -> Kind {
+    match kind {
+        Kind::BFloat16 if !multiplies_bf16() => Kind::Float,
+        given => given,
+    }
+}
+
+/// Bytes of one number in the copy of a weight of this kind that generation on the CPU keeps beside the weight.
+pub fn packed_element_bytes(kind: Kind) -> usize {
+    packed_kind(kind).elt_size_in_bytes()
 }
 
 /// Whether the processor has instructions for products of bf16.

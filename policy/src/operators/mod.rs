@@ -1,6 +1,6 @@
 //! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache,
-//! what lies between products, drawing, the optimiser's update, and a count of what a piece of work dispatches and
-//! allocates.
+//! what lies between products, drawing, the optimiser's update, a count of what a piece of work dispatches and
+//! allocates, and what the allocator of a device holds.
 //!
 //! The computation is in C++: `operators.cpp` looks operators of libtorch up in its dispatcher, the other files are our
 //! own. On this side there are only calls, each in the file of its subject.
@@ -14,11 +14,13 @@ mod count;
 pub mod drawing;
 pub(crate) mod elementwise;
 mod linear;
+pub(crate) mod memory;
 pub mod profile;
 pub mod training;
 
 pub(crate) use self::call::in_kind;
 pub use self::count::{Counted, counted};
+pub use self::linear::packed_element_bytes;
 pub(crate) use self::linear::{PackedLinear, Then};
 
 unsafe extern "C" {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use anytime_actor::engine::{self, Command, EngineHandle, EngineLimits, Event, GroupRequest};
+use anytime_actor::engine::{self, CacheLimit, Command, EngineHandle, EngineLimits, Event, GroupRequest};
 use anytime_actor::plan::Plan;
 use anytime_actor::weights;
 use anytime_proto::v1::CachePolicy;
@@ -53,7 +53,7 @@ impl Generation {
         let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
         let limits = EngineLimits {
             slots: ROWS as usize,
-            cache_bytes: 1 << 30,
+            cache: CacheLimit::Bytes(1 << 30),
         };
         let (engine, _) = engine::spawn(limits, sender).unwrap();
         let stop = CancellationToken::new();
