@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use anytime_actor::config::{ActorConfig, Args};
-use anytime_policy::device;
+use anytime_policy::{device, waiting};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::{shutdown, telemetry};
 
@@ -13,6 +13,9 @@ fn main() {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
+    if let Err(error) = waiting::wait_briefly(args.threads) {
+        eprintln!("threads wait as libgomp has it, because the program cannot be started again: {error}");
+    }
     anytime_policy::operators::keep_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -17,8 +17,9 @@ here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 rounds="${ROUNDS:-3}"
 threads="${THREADS:-2}"
-CASES_IN_ORDER=(limits decode_f32_b1 decode_f32_b16 decode_f32_b64 decode_f32_b256 decode_bf16_b1 decode_bf16_b64
-    decode_bf16_b256 anytime_rollout_f32 train_update_f32 train_update_bf16 weights)
+CASES_IN_ORDER=(limits decode_f32_b1 decode_f32_b16 decode_f32_b64 decode_f32_b64_busy decode_f32_b256 decode_bf16_b1
+    decode_bf16_b64 decode_bf16_b256 anytime_rollout_f32 anytime_rollout_f32_busy train_update_f32 train_update_bf16
+    weights)
 read -r -a cases <<< "${CASES:-${CASES_IN_ORDER[*]}}"
 read -r -a prefix <<< "${PREFIX:-}"
 
@@ -111,6 +112,12 @@ run_case() {
             fi ;;
         decode_f32_b16) decode_both "$1" f32 1 16 1 ;;
         decode_f32_b64) decode_both "$1" f32 4 16 1 ;;
+        decode_f32_b64_busy)
+            # Beside one busy thread, on a quiet machine, and there with the wait that OpenMP has by default.
+            local shape=(--dtype f32 --prompts 4 --traces 16 --repetitions 1)
+            own decode decode_f32_b64_busy "${shape[@]}" --busy 1
+            own decode decode_f32_b64 "${shape[@]}"
+            GOMP_SPINCOUNT=300000 own decode decode_f32_b64_long_wait "${shape[@]}" ;;
         decode_f32_b256) decode_both "$1" f32 16 16 1 ;;
         decode_bf16_b1) decode_both "$1" bf16 1 1 2 ;;
         decode_bf16_b64) decode_both "$1" bf16 4 16 1 ;;
@@ -118,6 +125,7 @@ run_case() {
         anytime_rollout_f32)
             own rollout "$1" --repetitions 1
             transformers rollout "$1" --repetitions 1 ;;
+        anytime_rollout_f32_busy) own rollout "$1" --repetitions 1 --busy 1 ;;
         train_update_f32)
             own training "$1" --repetitions 2
             own train-limit train_limit_f32 --repetitions 3

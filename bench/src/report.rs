@@ -132,6 +132,24 @@ const RATIOS: &[Ratio] = &[
         },
     },
     Ratio {
+        name: "decode_f32_b64_busy",
+        what: "seconds beside one busy thread over those on a quiet machine, 64 sequences",
+        goal: "≤ 2",
+        value: |figures| figures.slowdown("decode_f32_b64_busy", "decode_f32_b64"),
+    },
+    Ratio {
+        name: "anytime_rollout_f32_busy",
+        what: "the same, anytime rollouts",
+        goal: "≤ 2",
+        value: |figures| figures.slowdown("anytime_rollout_f32_busy", "anytime_rollout_f32"),
+    },
+    Ratio {
+        name: "decode_f32_b64_waiting",
+        what: "seconds over those with OpenMP's own long wait, quiet machine, 64 sequences",
+        goal: "≤ 1.05",
+        value: |figures| figures.slowdown("decode_f32_b64", "decode_f32_b64_long_wait"),
+    },
+    Ratio {
         name: "weight_bytes",
         what: "bytes of a weights update that travel",
         goal: "",
@@ -315,6 +333,11 @@ impl View<'_> {
     /// How many times as fast this side runs a case of equal work.
     fn speed_over(&self, case: &str, other: &str) -> Option<f64> {
         Some(self.seconds(case, other)? / self.seconds(case, OWN)?)
+    }
+
+    /// The seconds of a case of ours over those of another.
+    fn slowdown(&self, case: &str, over: &str) -> Option<f64> {
+        Some(self.seconds(case, OWN)? / self.seconds(over, OWN)?)
     }
 
     fn value(&self, case: &str, name: &str) -> Option<f64> {

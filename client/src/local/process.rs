@@ -86,8 +86,6 @@ impl Process {
         command
             .args(&plan.arguments)
             .env("OMP_NUM_THREADS", plan.threads.to_string())
-            // Threads that wait by spinning take the cores that the other processes of this machine need.
-            .env("OMP_WAIT_POLICY", "passive")
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(log_too)

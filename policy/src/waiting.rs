@@ -1,0 +1,50 @@
+//! How the threads of one tensor operation wait for each other.
+//!
+//! A product runs on a team of OpenMP threads. Whoever has done his part waits for the others, by looking again and
+//! again for some time and then asleep. libtorch brings GNU's libgomp, which looks 300,000 times before it sleeps: 5 to
+//! 15 ms. On a machine that has a core for each thread this makes the next product begin at once. Where another program
+//! wants one of the cores, a team of two is three to nine times slower: its one thread looks on while the other has no
+//! core to finish on, and so uses up its own share of the time. Sleeping at once (`OMP_WAIT_POLICY=passive`) costs a
+//! third on a quiet machine, because a product takes a fraction of a millisecond and each of them begins with waking
+//! somebody up.
+//!
+//! In between lies a wait that outlasts what goes by between two products, and no more. libgomp reads how long from the
+//! environment, and reads it when it is loaded, which is before `main`. So the process starts its program again, in
+//! place and with the same process id, with one variable more.
+
+use std::ffi::OsString;
+use std::io::Error;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// How often a waiting thread looks before it sleeps, as `GOMP_SPINCOUNT` has it: 0.15 to 0.5 ms, by the time that a
+/// processor takes for its pause instruction.
+pub const LOOKS: u32 = 10_000;
+
+/// The variable that this module sets.
+pub const VARIABLE: &str = "GOMP_SPINCOUNT";
+
+/// Whoever sets one of these has chosen already.
+const CHOICES: [&str; 3] = [VARIABLE, "OMP_WAIT_POLICY", "KMP_BLOCKTIME"];
+
+/// Sees to it that the teams of this process wait only briefly before they sleep. It starts the program again where that
+/// is needed, so call it before anything else has begun: only the arguments and the environment survive. With one thread
+/// there is nobody to wait for, and a choice in the environment stands; it returns then without doing anything.
+///
+/// # Errors
+/// The program cannot be started again, for example because its file is gone. The process can go on, and waits as
+/// libgomp does by default.
+pub fn wait_briefly(threads: usize) -> Result<(), Error> {
+    if threads <= 1 || CHOICES.iter().any(|name| std::env::var_os(name).is_some()) {
+        return Ok(());
+    }
+    let program = std::env::current_exe()?;
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| OsString::from(&program));
+    // Returns only where it fails.
+    Err(Command::new(program)
+        .arg0(name)
+        .args(arguments)
+        .env(VARIABLE, LOOKS.to_string())
+        .exec())
+}
