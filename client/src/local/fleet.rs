@@ -11,6 +11,7 @@ use anytime_service::exit::{self, ExitError};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::devices::Devices;
 use super::ports::free_address;
 use super::process::{Plan, Process};
 use super::programs::Programs;
@@ -46,6 +47,7 @@ const REDIS: &str = "redis";
 pub(super) struct Fleet {
     programs: Programs,
     options: ProcessArgs,
+    devices: Devices,
     root: PathBuf,
     out: PathBuf,
     /// Where the jobs write their models.
@@ -59,6 +61,7 @@ impl Fleet {
     pub(super) fn try_new(
         programs: Programs,
         options: ProcessArgs,
+        devices: Devices,
         root: PathBuf,
         out: PathBuf,
         outputs: Vec<PathBuf>,
@@ -69,12 +72,18 @@ impl Fleet {
         Ok(Self {
             programs,
             options,
+            devices,
             root,
             out,
             outputs,
             redis_url: String::new(),
             processes: Vec::new(),
         })
+    }
+
+    /// How many actors there are.
+    pub(super) fn actors(&self) -> usize {
+        self.devices.actors.len()
     }
 
     /// Starts everything in order; returns the learner's address. On an error some processes may run: call `stop`.
@@ -87,8 +96,8 @@ impl Fleet {
         let learner = self.start_process(self.learner_plan()?)?;
         let verifier_address = format!("http://{}", self.wait_for_address(verifier).await?);
         let learner_address = format!("http://{}", self.wait_for_address(learner).await?);
-        for number in 1..=self.options.actors {
-            let plan = self.actor_plan(number, &learner_address, &verifier_address)?;
+        for index in 0..self.actors() {
+            let plan = self.actor_plan(index, &learner_address, &verifier_address)?;
             self.start_process(plan)?;
         }
         self.write_state()?;
@@ -290,22 +299,25 @@ impl Fleet {
         }
         arguments.extend(texts(&[
             "--device",
-            &self.options.device,
+            &self.devices.learner,
             "--threads",
             &self.options.threads.to_string(),
         ]));
         self.listening(self.plan("learner", &self.programs.learner, arguments))
     }
 
-    fn actor_plan(&self, number: u32, learner: &str, verifier: &str) -> anyhow::Result<Plan> {
-        let name = format!("actor-{number}");
+    fn actor_plan(&self, index: usize, learner: &str, verifier: &str) -> anyhow::Result<Plan> {
+        let name = format!("actor-{}", index + 1);
         let mut arguments = texts(&["--learner", learner, "--verifier", verifier, "--actor-id", &name]);
         arguments.extend(texts(&[
             "--device",
-            &self.options.device,
+            &self.devices.actors[index],
             "--threads",
             &self.options.threads.to_string(),
         ]));
+        if let Some(share) = self.devices.share(index) {
+            arguments.extend(texts(&["--memory-share", &format!("{share:.3}")]));
+        }
         with_metrics(self.plan(&name, &self.programs.actor, arguments))
     }
 

@@ -4,6 +4,7 @@
 //! `run` reads top to bottom: check everything that can be checked → start → run the jobs, mend what dies → end.
 
 mod check;
+mod devices;
 mod fleet;
 mod jobs;
 mod parent_death;
@@ -22,6 +23,7 @@ use anytime_service::exit::{CONFIGURATION, exit_code};
 use serde_json::json;
 
 pub(crate) use self::check::check_here;
+use self::devices::Devices;
 use self::fleet::Fleet;
 pub(crate) use self::jobs::{Finished, is_same_job};
 use self::programs::Programs;
@@ -75,6 +77,7 @@ pub(crate) async fn run_to_end(
     interrupt: &mut Interrupt,
 ) -> anyhow::Result<Vec<Finished>> {
     let root = std::env::current_dir().context("current directory")?;
+    let devices = Devices::try_new(&run.processes)?;
     preflight::check(&run.specs, &root, run.resume)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
     if let Some(url) = &run.processes.redis {
@@ -95,7 +98,7 @@ pub(crate) async fn run_to_end(
         .iter()
         .filter_map(|spec| spec.checkpoint.as_ref()?.output.as_ref());
     let outputs = outputs.map(|output| root.join(output)).collect();
-    let mut fleet = Fleet::try_new(programs, run.processes.clone(), root, out.clone(), outputs)?;
+    let mut fleet = Fleet::try_new(programs, run.processes.clone(), devices, root, out.clone(), outputs)?;
     let result = tokio::select! {
         result = start_and_run(&mut fleet, run, json) => result,
         signal = interrupt.wait() => Err(interrupted(format!("{signal}: stopped; {goes_on}")).into()),
@@ -116,7 +119,7 @@ async fn start_and_run(fleet: &mut Fleet, run: &LocalRun, json: bool) -> anyhow:
     let learner_address = fleet.start().await?;
     eprintln!(
         "learner at {learner_address}, {} actors, logs in {}",
-        run.processes.actors,
+        fleet.actors(),
         run.out.join("logs").display()
     );
     let style = Style::beside_document(json);
