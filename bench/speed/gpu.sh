@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks a CUDA device against the CPU and measures decoding, rollouts and training on it, with random weights in the
-# shape of DeepSeek-R1-Distill-Qwen-1.5B. Needs a device with 48 GiB; the measurement takes less than 8 minutes.
+# Checks a CUDA device against the CPU on every path and measures decoding, rollouts and training on it, with random
+# weights in the shape of DeepSeek-R1-Distill-Qwen-1.5B. Needs a device with 80 GB; the measurement takes less than 8
+# minutes. It prints what it expects of both before it begins.
 #   usage: bench/speed/gpu.sh [arguments of `anytime-bench gpu`]
 set -euo pipefail
 

@@ -9,11 +9,12 @@ use anytime_bench::decode::{self, DecodeCase};
 use anytime_bench::gpu::{self, GpuCases};
 use anytime_bench::limits;
 use anytime_bench::model::{LoadedModel, Shape, kind_name};
+use anytime_bench::neighbours::Neighbours;
 use anytime_bench::profile;
 use anytime_bench::report::{self, Measurements};
 use anytime_bench::rollout::{self, RolloutCase};
 use anytime_bench::training::{self, TrainingCase};
-use anytime_policy::device;
+use anytime_policy::{device, waiting};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 use tch::Kind;
@@ -207,12 +208,18 @@ struct Setup {
     /// Memory of the key-value cache in GiB
     #[arg(long, default_value_t = 6)]
     cache_gib: usize,
+    /// Threads that keep a core busy each while the case is measured, as another program would
+    #[arg(long, default_value_t = 0)]
+    busy: usize,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Dtype {
     F32,
     Bf16,
+    /// On the CPU the operators of other devices run in it, and none of the CPU's own: for tests of those.
+    #[value(hide = true)]
+    F64,
 }
 
 impl Dtype {
@@ -220,6 +227,7 @@ impl Dtype {
         match self {
             Dtype::F32 => Kind::Float,
             Dtype::Bf16 => Kind::BFloat16,
+            Dtype::F64 => Kind::Double,
         }
     }
 }
@@ -235,6 +243,11 @@ impl Setup {
     fn load(&self, kind: Kind) -> anyhow::Result<LoadedModel> {
         device::set_threads(self.threads);
         self.read(kind)
+    }
+
+    /// The other work on the machine, which ends with what is returned. Loading is over when it begins.
+    fn neighbours(&self) -> anyhow::Result<Neighbours> {
+        Neighbours::start(self.busy)
     }
 
     fn read(&self, kind: Kind) -> anyhow::Result<LoadedModel> {
@@ -253,6 +266,9 @@ impl Setup {
     fn describe(&self, figures: &mut Value) {
         figures["dtype"] = json!(kind_name(self.dtype.kind()));
         figures["threads"] = json!(self.threads);
+        if self.busy > 0 {
+            figures["busy"] = json!(self.busy);
+        }
     }
 }
 
@@ -282,12 +298,31 @@ fn main() -> ExitCode {
     }
 }
 
+impl Case {
+    /// Threads of one tensor operation.
+    fn threads(&self) -> usize {
+        match self {
+            Self::Decode { common, .. }
+            | Self::Rollout { common, .. }
+            | Self::Training { common, .. }
+            | Self::Limits { common, .. }
+            | Self::TrainLimit { common, .. } => common.setup.threads,
+            Self::Profile { what } => match what {
+                Profiled::Engine { setup, .. } | Profiled::Trainer { setup, .. } => setup.threads,
+            },
+            Self::Gpu(_) | Self::Summary(_) => 1,
+        }
+    }
+}
+
 fn run(case: Case) -> anyhow::Result<()> {
     // As actor and learner do.
+    waiting::wait_briefly(case.threads()).context("starting the program again")?;
     anytime_policy::operators::keep_freed_memory();
     match case {
         Case::Decode { common, case } => {
             let model = common.setup.load_for_engine()?;
+            let _neighbours = common.setup.neighbours()?;
             let figures = decode::measure(&model, &case, common.setup.cache_bytes(), common.setup.repetitions)?;
             common.print(
                 "anytime",
@@ -297,6 +332,7 @@ fn run(case: Case) -> anyhow::Result<()> {
         Case::Rollout { common, case } => run_rollout(&common, &case)?,
         Case::Training { common, case } => {
             let masters = common.setup.load(Kind::Float)?;
+            let _neighbours = common.setup.neighbours()?;
             let seconds = training::measure(masters, &case, common.setup.dtype.kind(), common.setup.repetitions)?;
             let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
             common.print(
@@ -306,6 +342,7 @@ fn run(case: Case) -> anyhow::Result<()> {
         }
         Case::Limits { common, rows } => {
             let model = common.setup.load(common.setup.dtype.kind())?;
+            let _neighbours = common.setup.neighbours()?;
             for rows in rows {
                 let seconds = limits::forward(&model, rows, common.setup.repetitions);
                 let flop = rows as f64 * model.flop_per_token();
@@ -315,6 +352,7 @@ fn run(case: Case) -> anyhow::Result<()> {
         }
         Case::TrainLimit { common, case } => {
             let model = common.setup.load(common.setup.dtype.kind())?;
+            let _neighbours = common.setup.neighbours()?;
             let (packed, trained) = (case.packed_tokens(), case.trained_tokens());
             let seconds = limits::update(&model, packed, trained, common.setup.repetitions);
             let head = model.config.vocab_size * model.config.hidden_size;
@@ -337,6 +375,7 @@ fn run(case: Case) -> anyhow::Result<()> {
 
 fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
     let model = common.setup.load_for_engine()?;
+    let _neighbours = common.setup.neighbours()?;
     let figures = rollout::measure(&model, case, common.setup.cache_bytes(), common.setup.repetitions)?;
     let dtype = kind_name(common.setup.dtype.kind());
     let (thinking, summary) = (case.thinking_tokens(), case.summary_tokens_in_all());
@@ -353,7 +392,9 @@ fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
         ("own_tokens", figures.own_tokens, summary),
     ];
     for (part, seconds, tokens) in parts {
-        let name = format!("rollout_{part}_{dtype}");
+        // What was measured beside other work is another figure.
+        let suffix = if common.setup.busy > 0 { "_busy" } else { "" };
+        let name = format!("rollout_{part}_{dtype}{suffix}");
         common.print_as(&name, "anytime", json!({"seconds": seconds, "tokens": tokens}));
     }
     Ok(())
@@ -363,11 +404,13 @@ fn run_profile(what: &Profiled) -> anyhow::Result<()> {
     let (profile, name, setup, output) = match what {
         Profiled::Engine { setup, output, case } => {
             let model = setup.load_for_engine()?;
+            let _neighbours = setup.neighbours()?;
             let profile = profile::engine(&model, case, setup.cache_bytes(), setup.repetitions)?;
             (profile, "engine", setup, output)
         }
         Profiled::Trainer { setup, output, case } => {
             let masters = setup.load(Kind::Float)?;
+            let _neighbours = setup.neighbours()?;
             let profile = profile::trainer(masters, case, setup.dtype.kind(), setup.repetitions)?;
             (profile, "trainer", setup, output)
         }

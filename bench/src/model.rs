@@ -112,6 +112,11 @@ impl LoadedModel {
         }
     }
 
+    /// The device of the weights.
+    pub fn device(&self) -> Device {
+        self.weights.values().next().map_or(Device::Cpu, Tensor::device)
+    }
+
     /// A decoder over the weights.
     ///
     /// # Errors
@@ -143,6 +148,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Float => "f32",
         Kind::BFloat16 => "bf16",
+        Kind::Double => "f64",
         _ => "other",
     }
 }

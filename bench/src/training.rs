@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use anytime_learner::train::{Trainer, training_rows};
 use anytime_objectives::objective;
-use anytime_policy::TreeBatch;
+use anytime_policy::{TreeBatch, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, no_grad};
@@ -53,7 +53,7 @@ impl TrainingCase {
         self.budgets.len() * self.summaries
     }
 
-    fn settings(&self, kind: Kind) -> anyhow::Result<JobSettings> {
+    fn settings(&self, kind: Kind, checkpointing: bool) -> anyhow::Result<JobSettings> {
         let dtype = if kind == Kind::BFloat16 {
             v1::Dtype::Bf16
         } else {
@@ -83,6 +83,7 @@ impl TrainingCase {
                 batch: Some(1),
                 minibatches: Some(1),
                 learning_rate: Some(1e-6),
+                activation_checkpointing: checkpointing.then_some(true),
                 ..Default::default()
             }),
             ..Default::default()
@@ -166,33 +167,50 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, settings: &JobSettings, model: &L
     Ok(())
 }
 
-/// A trainer with the group that it trains, one update at a time.
+/// A trainer with the groups that it trains, one update at a time.
 pub(crate) struct Updates {
     trainer: Trainer,
-    group: v1::ScoredGroup,
+    groups: Vec<v1::ScoredGroup>,
     device: Device,
     trained_tokens: u64,
 }
 
 impl Updates {
-    /// `model` holds the f32 masters; `kind` is what forward and backward passes compute in.
+    /// One update over a group for each case. `model` holds the f32 masters; `kind` is what forward and backward passes
+    /// compute in, and `checkpointing` whether activations are computed again in the backward pass.
     ///
     /// # Errors
-    /// The settings are refused.
-    pub(crate) fn try_new(model: LoadedModel, case: &TrainingCase, kind: Kind) -> anyhow::Result<Self> {
-        let settings = case.settings(kind)?;
-        let mut group = case.group(model.config.vocab_size);
-        fill_behaviour(&mut group, &settings, &model)?;
-        anytime_proto::check_group(&group)?;
+    /// The settings are refused, or there is no case.
+    pub(crate) fn try_new(
+        model: LoadedModel,
+        cases: &[TrainingCase],
+        kind: Kind,
+        checkpointing: bool,
+    ) -> anyhow::Result<Self> {
+        let first = cases.first().context("an update needs a case")?;
+        let settings = first.settings(kind, checkpointing)?;
+        let mut groups = Vec::with_capacity(cases.len());
+        for (number, case) in cases.iter().enumerate() {
+            let mut group = case.group(model.config.vocab_size);
+            group.group_id = format!("bench/{number}");
+            fill_behaviour(&mut group, &settings, &model)?;
+            anytime_proto::check_group(&group)?;
+            groups.push(group);
+        }
         let vocabulary = model.config.vocab_size as u32;
-        let device = model.decoder()?.device();
+        let device = model.device();
         let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device);
         Ok(Self {
             trainer,
-            group,
+            groups,
             device,
-            trained_tokens: case.trained_tokens() as u64,
+            trained_tokens: cases.iter().map(|case| case.trained_tokens() as u64).sum(),
         })
+    }
+
+    /// The parameters as they are now.
+    pub(crate) fn masters(&self) -> &Weights {
+        self.trainer.masters()
     }
 
     /// One update, until the device has done it.
@@ -200,7 +218,8 @@ impl Updates {
     /// # Errors
     /// A gradient is not finite, or another number of tokens was trained than the case has.
     pub(crate) fn update(&mut self) -> anyhow::Result<()> {
-        let figures = self.trainer.policy_step(&[&self.group], 0, &|| Ok(()))?;
+        let groups: Vec<&v1::ScoredGroup> = self.groups.iter().collect();
+        let figures = self.trainer.policy_step(&groups, 0, &|| Ok(()))?;
         // Reading the figures has waited for the device; the optimiser's last kernels are waited for here.
         crate::limits::synchronise(self.device);
         let (trained, expected) = (figures.trained_tokens, self.trained_tokens);
@@ -218,14 +237,23 @@ impl Updates {
 /// # Errors
 /// The settings are refused, a gradient is not finite, or another number of tokens was trained than the case has.
 pub fn measure(model: LoadedModel, case: &TrainingCase, kind: Kind, repetitions: usize) -> anyhow::Result<Vec<f64>> {
-    let mut updates = Updates::try_new(model, case, kind)?;
-    let mut seconds = Vec::with_capacity(repetitions);
-    for repetition in 0..=repetitions {
-        let started = Instant::now();
-        updates.update()?;
-        if repetition > 0 {
+    let mut updates = Updates::try_new(model, std::slice::from_ref(case), kind, false)?;
+    updates.update()?;
+    updates.measure(repetitions)
+}
+
+impl Updates {
+    /// Seconds of so many updates.
+    ///
+    /// # Errors
+    /// As for [`Updates::update`].
+    pub(crate) fn measure(&mut self, repetitions: usize) -> anyhow::Result<Vec<f64>> {
+        let mut seconds = Vec::with_capacity(repetitions);
+        for _ in 0..repetitions {
+            let started = Instant::now();
+            self.update()?;
             seconds.push(started.elapsed().as_secs_f64());
         }
+        Ok(seconds)
     }
-    Ok(seconds)
 }

@@ -64,6 +64,16 @@ fn decode_in_both_kinds() {
 }
 
 #[test]
+fn a_case_beside_other_work_draws_the_same_tokens() {
+    let small = ["--prompts", "2", "--traces", "3", "--new-tokens", "5"];
+    let quiet = &lines("decode", &small)[0];
+    let busy = &lines("decode", &[&small[..], &["--busy", "1"]].concat())[0];
+    assert_eq!(busy["ids_digest"], quiet["ids_digest"]);
+    assert_eq!((busy["busy"].as_u64(), quiet["busy"].as_u64()), (Some(1), None));
+    assert!(seconds(busy).iter().all(|&seconds| seconds > 0.0));
+}
+
+#[test]
 fn rollout_in_its_three_parts() {
     let small = [
         "--traces",
@@ -241,6 +251,16 @@ fn gpu_report_runs_on_the_cpu() {
         "8",
         "--cache-gib",
         "1",
+        "--steady-groups",
+        "3",
+        "--steady-shortest",
+        "6",
+        "--steady-longest",
+        "20",
+        "--steady-slots",
+        "4",
+        "--mixed-lengths",
+        "8,24",
         "--repetitions",
         "1",
     ];
@@ -259,17 +279,56 @@ fn gpu_report_runs_on_the_cpu() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let document = read(&out);
     let report = &document["report"];
-    // The same device twice.
-    assert_eq!(report["parity"]["tree_f32_largest"], 0.0);
-    assert_eq!(report["parity"]["cache_f32_largest"], 0.0);
-    assert!(report["parity"]["tree_bf16_mean"].as_f64().unwrap() > 0.0);
+    for path in [
+        "tree",
+        "prompts",
+        "mixed_lengths",
+        "copies",
+        "branches",
+        "branches_beside_thinkings",
+    ] {
+        // The same device twice.
+        assert_eq!(report["parity"][format!("{path}_f32_largest")], 0.0, "{path}");
+        assert!(
+            report["parity"][format!("{path}_bf16_mean")].as_f64().unwrap() > 0.0,
+            "{path}"
+        );
+    }
+    // Sums may start at another place of memory, and the sign of a gradient near zero decides a whole step of AdamW.
+    for (path, most) in [("gradient", 1e-4), ("update", 0.1), ("draws", 0.0)] {
+        let found = report["parity"][format!("{path}_f32")].as_f64().unwrap();
+        assert!(found <= most, "{path}: {found}");
+        assert!(report["parity"][format!("{path}_bf16")].is_number(), "{path}");
+    }
     let cases = report["cases"].as_array().unwrap();
     let names: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
-    assert_eq!(names, ["decode_b1", "decode_b16", "anytime_rollout", "training_update"]);
+    assert_eq!(
+        names,
+        [
+            "decode_b1_bf16",
+            "decode_b16_bf16",
+            "anytime_rollout_bf16",
+            "decode_steady_bf16",
+            "training_update_bf16",
+            "training_mixed_bf16",
+            "decode_b16_f32",
+            "training_update_f32",
+        ]
+    );
     for case in cases {
-        assert!(case["model_flop_utilisation"].as_f64().unwrap() > 0.0, "{case}");
-        assert!(case["of_bandwidth_limit"].as_f64().unwrap() > 0.0, "{case}");
+        for figure in [
+            "first_seconds",
+            "seconds_median",
+            "operators",
+            "model_flop_utilisation",
+            "of_bandwidth_limit",
+        ] {
+            assert!(case[figure].as_f64().unwrap() > 0.0, "{figure}: {case}");
+        }
+        assert_eq!(case["repetitions"], 1, "{case}");
     }
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.lines().count(), 2 + cases.len(), "{table}");
 }
 
 #[test]
