@@ -34,6 +34,7 @@ const CASES: &[(&[&str], i32)] = &[
     (&["anytime-actor", "--threads", "0"], 64),
     (&["anytime-actor", "--device", "tpu"], 64),
     (&["anytime-actor", "--cache-gib", "0"], 64),
+    (&["anytime-actor", "--memory-share", "1.5"], 64),
     (&["anytime-actor", "--actor-id", ""], 64),
     (&["anytime-actor", "--learner", "not an address"], 64),
     (&["anytime-actor", "--verifier", "not an address"], 64),
@@ -114,6 +115,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     (
         "standard input is no job",
         "takes another program than `anytime check` before the learner's",
+        "--cache-gib {cache_gib}: the device has",
+        "has the memory of this machine: actor/src/config.rs",
     ),
     ("there is no job to take", "the parser of arguments asks for one before"),
     (
