@@ -86,12 +86,10 @@ impl EngineState {
         let is_thinking = waiting.summary.is_none();
         let all = self.scheduler.longest(need);
         match &self.memory {
-            // A summary fits where its thinking did, so nothing is kept for later either.
-            Some(memory) if need.fits(memory.lengths()) => {
-                if !is_thinking || !self.is_worth_shortening(memory, all) {
-                    return true;
-                }
+            Some(memory) if need.fits(memory.lengths()) && (!is_thinking || !self.is_worth_shortening(memory, all)) => {
+                return true;
             }
+            // A summary fits where its thinking did, so nothing is kept for later either.
             _ if !is_thinking => return false,
             _ => {}
         }
