@@ -115,6 +115,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     (
         "standard input is no job",
         "takes another program than `anytime check` before the learner's",
+    ),
+    (
         "--cache-gib {cache_gib}: the device has",
         "has the memory of this machine: actor/src/config.rs",
     ),
