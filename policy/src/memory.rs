@@ -221,7 +221,7 @@ mod tests {
         let groups = control_groups(root.path(), "9:cpu:/x\n4:memory:/docker/abc\n");
         let limits: Vec<_> = groups.iter().filter_map(|group| limit_of(group)).collect();
         assert_eq!(limits, [(500, 200)]);
-        assert_eq!(control_groups(root.path(), "9:cpu:/x\n"), [PathBuf::new(); 0]);
+        assert!(control_groups(root.path(), "9:cpu:/x\n").is_empty());
     }
 
     #[test]
