@@ -6,12 +6,13 @@
 //!   newest published versions 2·e·P, and the activations of a micro-batch, T·a·e for each layer, or for one layer and
 //!   the inputs of all where they are computed again. a counts the numbers that a layer keeps for a token: residual
 //!   stream and its normalised copies, heads before and after their rotation, gate, up and their product.
-//! - actor: the version that runs and the next one, 2·e·P; the bytes of both as they came, 2·e·P; and its cache, whose
-//!   default is a bound and which is used as far as sequences are long.
+//! - actor: as `anytime_proto::memory` has it, which actors go by, with a cache that all sequences fit.
 
-use anytime_policy::ModelConfig;
+use anytime_policy::{ModelConfig, packed_element_bytes};
+use anytime_proto::memory::{ActorMemory, ModelSizes, Place, most_cache};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
+use tch::Kind;
 
 use super::prepare::Prepared;
 
@@ -21,14 +22,11 @@ const MICRO_BATCH_TOKENS: u64 = 8192;
 /// Sequences that an actor generates at the same time, where `--slots` does not say otherwise.
 const SLOTS: u64 = 64;
 
-/// Largest cache of an actor on the CPU, where `--cache-gib` does not say otherwise.
-const CACHE_BYTES: u64 = 2 << 30;
-
 /// What the learner and one actor will take. Supervised training has no actor, an evaluation does not train.
 pub(super) fn memory(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<v1::MemoryCheck> {
     let mut processes = vec![process("learner", learner(settings, &prepared.config, parameters))];
     if settings.kind != v1::JobKind::Sft {
-        processes.push(process("actor", actor(settings, prepared, parameters)));
+        processes.push(process("actor", actor(settings, prepared)));
     }
     processes
 }
@@ -94,11 +92,9 @@ fn activations(settings: &JobSettings, config: &ModelConfig, element: u64) -> u6
     tokens * kept * element
 }
 
-fn actor(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<(&'static str, u64)> {
+fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)> {
     let element = element_bytes(settings);
-    let config = &prepared.config;
-    let of_a_token =
-        2 * config.num_hidden_layers as u64 * (config.num_key_value_heads * config.head_dim) as u64 * element;
+    let sizes = sizes(&prepared.config);
     let largest = |budgets: &[u32]| budgets.last().copied().unwrap_or(0);
     let budget = largest(&settings.rollout.budgets).max(largest(&settings.evaluation.budgets));
     let prompt = prepared
@@ -108,11 +104,31 @@ fn actor(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<(&
         .max()
         .unwrap_or(0);
     let summary = u64::from(settings.rollout.max_summary_tokens);
-    // A prefix and a branch for every sequence.
-    let cache = SLOTS * (prompt + u64::from(budget) + summary) * of_a_token;
+    let kind = if element == 2 { Kind::BFloat16 } else { Kind::Float };
+    let place = Place::Cpu {
+        packed_bytes: packed_element_bytes(kind) as u64,
+    };
+    let needs = ActorMemory::new(&sizes, element, SLOTS, place);
     vec![
-        ("weights, two versions", 2 * element * parameters),
-        ("published versions", 2 * element * parameters),
-        ("cache of keys and values", cache.min(CACHE_BYTES)),
+        ("weights", needs.running),
+        ("next weights, while they are loaded", needs.next),
+        ("published versions", needs.published),
+        ("a step", needs.step),
+        (
+            "cache of keys and values",
+            most_cache(&sizes, SLOTS, prompt + u64::from(budget), summary, element),
+        ),
     ]
+}
+
+fn sizes(config: &ModelConfig) -> ModelSizes {
+    ModelSizes {
+        layers: config.num_hidden_layers as u64,
+        hidden: config.hidden_size as u64,
+        intermediate: config.intermediate_size as u64,
+        query_width: (config.num_attention_heads * config.head_dim) as u64,
+        key_width: (config.num_key_value_heads * config.head_dim) as u64,
+        vocabulary: config.vocab_size as u64,
+        tied_head: config.tie_word_embeddings,
+    }
 }
