@@ -77,8 +77,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for message in REPORTED_MESSAGES {
         builder = builder.type_attribute(format!("{PACKAGE}.{message}"), "#[derive(serde::Serialize)]");
     }
-    // Weights travel in chunks that are cut from one buffer without copying.
+    // Weights travel in chunks that are cut from one buffer without copying; maps are written in the same order always.
     builder
+        .btree_map(".")
         .bytes(".anytime.v1.WeightsChunk.data")
         .bytes(".anytime.v1.WeightsDelta.Block.data")
         .compile_fds(descriptors)?;
@@ -86,9 +87,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// How a field is read that its type alone would read too leniently: a section only from a table, budgets only from a
-/// list that has some, files from a text or a list of texts.
+/// list that has some, files from a text or a list of texts. A map is a table of values of any kind, each of which is
+/// kept as JSON.
 fn reader_of(field: &FieldDescriptor) -> Option<&'static str> {
     match field.kind() {
+        _ if field.is_map() => Some(
+            "#[serde(deserialize_with = \"crate::settings::values_from_table\", serialize_with = \
+             \"crate::settings::values_as_table\", skip_serializing_if = \"std::collections::BTreeMap::is_empty\")]",
+        ),
         Kind::Message(_) => Some("#[serde(deserialize_with = \"crate::settings::section_from_table\")]"),
         Kind::Uint32 if field.is_list() => Some(
             "#[serde(deserialize_with = \"crate::settings::budgets_from_list\", skip_serializing_if = \"Vec::is_empty\")]",
@@ -105,7 +111,9 @@ fn reader_of(field: &FieldDescriptor) -> Option<&'static str> {
 fn reachable(message: &MessageDescriptor) -> BTreeMap<String, MessageDescriptor> {
     let mut found = BTreeMap::from([(message.name().to_owned(), message.clone())]);
     for field in message.fields() {
-        if let Kind::Message(inner) = field.kind() {
+        if let Kind::Message(inner) = field.kind()
+            && !field.is_map()
+        {
             found.extend(reachable(&inner));
         }
     }
@@ -294,10 +302,11 @@ fn sections(job: &MessageDescriptor) -> Result<String, std::fmt::Error> {
                 writeln!(fields, "    #[doc = {line:?}]")?;
             }
             let field_name = field.name();
-            let is_open = comment.contains(OPEN);
+            // An empty map says already that nothing is written.
+            let is_open = comment.contains(OPEN) && !field.is_map();
             let kind = type_of(&field);
             let value = match field.kind() {
-                _ if field.is_list() => format!("spec.{field_name}.clone()"),
+                _ if field.is_list() || field.is_map() => format!("spec.{field_name}.clone()"),
                 Kind::String if is_open => format!("spec.{field_name}.clone()"),
                 _ if is_open => format!("spec.{field_name}"),
                 Kind::String => format!("spec.{field_name}().to_owned()"),
@@ -331,6 +340,7 @@ fn type_of(field: &FieldDescriptor) -> String {
         Kind::Bool => "bool".to_owned(),
         Kind::String => "String".to_owned(),
         Kind::Enum(enumeration) => format!("v1::{}", enumeration.name()),
+        Kind::Message(_) if field.is_map() => return "std::collections::BTreeMap<String, String>".to_owned(),
         other => panic!("{}: no setting is a {other:?}", field.full_name()),
     };
     if field.is_list() { format!("Vec<{kind}>") } else { kind }

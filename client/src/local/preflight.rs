@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::{InvalidSetting, JobSettings, is_pattern, reason_that_nothing_is_there};
+use anytime_proto::settings::{
+    InvalidSetting, JobSettings, is_pattern, reason_that_no_model_is_there, reason_that_nothing_is_there,
+};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 
@@ -33,14 +35,13 @@ pub(super) fn check(specs: &[v1::JobSpec], root: &Path, resume: bool) -> Result<
 }
 
 fn check_model(path: &str, root: &Path) -> Result<(), InvalidSetting> {
-    if root.join(path).join("config.json").is_file() {
-        return Ok(());
+    match reason_that_no_model_is_there(root, path) {
+        Some(reason) => {
+            let reason = format!("it must be a Hugging Face checkpoint directory: {reason}");
+            Err(InvalidSetting::new("model.path", path, reason))
+        }
+        None => Ok(()),
     }
-    Err(InvalidSetting::new(
-        "model.path",
-        path,
-        "it must be a directory with config.json",
-    ))
 }
 
 /// The learner checks more when the job is submitted; but the last of several jobs is submitted hours later.

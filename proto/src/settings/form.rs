@@ -1,13 +1,14 @@
 //! The TOML form of the messages that hold a choice: `[objective.kimi]` is the table of one possibility. Generated from
 //! the descriptors; this file has what the generated code says to people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeStruct as _;
-use serde::{Deserialize, Deserializer};
+use serde::ser::{Error as _, SerializeStruct as _};
+use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
 
 use crate::short_names::Named;
 use crate::v1;
@@ -104,4 +105,50 @@ pub(crate) fn files_as_text_or_list<S: serde::Serializer>(files: &[String], seri
         [file] => serializer.serialize_str(file),
         files => serializer.collect_seq(files),
     }
+}
+
+/// Reads a table of values of any kind, each of which becomes JSON.
+pub(crate) fn values_from_table<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let FromTable(table) = FromTable::<BTreeMap<String, toml::Value>>::deserialize(deserializer)?;
+    let mut values = BTreeMap::new();
+    for (name, value) in table {
+        let json = as_json(&value).map_err(|reason| D::Error::custom(format!("{name} {reason}")))?;
+        values.insert(name, json.to_string());
+    }
+    Ok(values)
+}
+
+/// JSON has no dates and no infinite numbers.
+fn as_json(value: &toml::Value) -> Result<serde_json::Value, String> {
+    Ok(match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) if number.is_finite() => (*number).into(),
+        toml::Value::Float(number) => return Err(format!("is {number}; it must be a finite number")),
+        toml::Value::Boolean(flag) => (*flag).into(),
+        toml::Value::Datetime(date) => return Err(format!("is a date, {date}; it must be a text in quotes")),
+        toml::Value::Array(items) => items.iter().map(as_json).collect::<Result<Vec<_>, _>>()?.into(),
+        toml::Value::Table(table) => {
+            let entries = table.iter().map(|(name, item)| Ok((name.clone(), as_json(item)?)));
+            serde_json::Value::Object(entries.collect::<Result<_, String>>()?)
+        }
+    })
+}
+
+/// Writes the values of such a table again. A null, which TOML does not have, is left out.
+pub(crate) fn values_as_table<S: Serializer>(
+    values: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut table = BTreeMap::new();
+    for (name, json) in values {
+        let value: serde_json::Value =
+            serde_json::from_str(json).map_err(|error| S::Error::custom(format!("{name}: {error}")))?;
+        if !value.is_null() {
+            table.insert(name, value);
+        }
+    }
+    table.serialize(serializer)
 }

@@ -1,9 +1,10 @@
 //! A job specification whose settings are reached by their dotted names: what lets one table fill in and check them
 //! all.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
 use crate::v1;
 
@@ -140,6 +141,18 @@ impl Job {
             return Vec::new();
         };
         values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// The entries of a map of texts.
+    pub(super) fn texts_by_name(&self, path: &str) -> BTreeMap<String, String> {
+        let Some(Value::Map(entries)) = self.get(path) else {
+            return BTreeMap::new();
+        };
+        let text = |(name, value): (MapKey, Value)| match (name, value) {
+            (MapKey::String(name), Value::String(value)) => Some((name, value)),
+            _ => None,
+        };
+        entries.into_iter().filter_map(text).collect()
     }
 
     /// The numbers of a list.

@@ -12,6 +12,7 @@ mod file;
 mod filled;
 mod form;
 mod job;
+mod model_directory;
 mod objective;
 mod plain;
 mod reference;
@@ -30,7 +31,11 @@ use crate::v1;
 pub use data_files::{is_pattern, reason_that_nothing_is_there};
 pub use error::InvalidSetting;
 pub use file::{JobFileError, parse_job_file, with_its_place};
-pub(crate) use form::{budgets_from_list, files_as_text_or_list, files_from_text_or_list, section_from_table};
+pub(crate) use form::{
+    budgets_from_list, files_as_text_or_list, files_from_text_or_list, section_from_table, values_as_table,
+    values_from_table,
+};
+pub use model_directory::reason_that_no_model_is_there;
 pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;
 pub use reference::reference_text;

@@ -5,7 +5,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use super::filled::{choose_table, filled};
 use super::job::Job;
-use super::row::{Default, short_name};
+use super::row::{Default, Literal, short_name};
 use super::table::TABLE;
 use crate::v1;
 
@@ -41,7 +41,8 @@ pub fn reference_text() -> String {
     let mut text = HEAD.to_owned();
     let mut section = String::new();
     for row in TABLE {
-        let Some(field) = Job::field(row.path).filter(|field| !matches!(field.kind(), Kind::Message(_))) else {
+        let is_setting = |field: &FieldDescriptor| field.is_map() || !matches!(field.kind(), Kind::Message(_));
+        let Some(field) = Job::field(row.path).filter(is_setting) else {
             continue;
         };
         let (path, name) = row.path.rsplit_once('.').unwrap_or(("", row.path));
@@ -71,10 +72,10 @@ pub fn reference_text() -> String {
         match (value, &row.default) {
             (Some(value), _) => text.push_str(&format!("{mark}{name} = {value}\n")),
             (None, Default::Required(example, _) | Default::Open(example)) => {
-                let example = if field.is_list() && field.kind() == Kind::Double {
-                    "[0.1, 0.2, 0.3, 0.4]".to_owned()
-                } else {
-                    written(&field, &example.value(&field))
+                let example = match example {
+                    Literal::Table(table) => (*table).to_owned(),
+                    _ if field.is_list() && field.kind() == Kind::Double => "[0.1, 0.2, 0.3, 0.4]".to_owned(),
+                    _ => written(&field, &example.value(&field)),
                 };
                 text.push_str(&format!("# {name} = {example}\n"));
             }

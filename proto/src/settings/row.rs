@@ -48,6 +48,8 @@ pub(super) enum Literal {
     /// A text, or the short name of an enumeration's variant.
     Text(&'static str),
     List(&'static [u32]),
+    /// A table of values, as TOML; only as an example.
+    Table(&'static str),
 }
 
 /// The values that a setting may have. An enumeration is always checked to be one of its variants.
@@ -94,6 +96,7 @@ impl Literal {
             }
             (Self::Text(text), _) if field.is_list() => Value::List(vec![Value::String(text.to_owned())]),
             (Self::Text(text), _) => Value::String(text.to_owned()),
+            (Self::Table(_), _) => Value::Map(std::collections::HashMap::new()),
             (Self::List(numbers), _) => Value::List(numbers.iter().copied().map(Value::U32).collect()),
         }
     }

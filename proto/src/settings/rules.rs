@@ -58,6 +58,35 @@ pub(super) fn field_name(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
+/// A text that says something, where it is written.
+pub(super) fn not_blank(job: &Job, path: &str) -> Checked<()> {
+    let text = job.text(path);
+    if job.get(path).is_some() && text.trim().is_empty() {
+        return Err(InvalidSetting::new(path, text, "it must say something, or be left out"));
+    }
+    Ok(())
+}
+
+/// What a chat template is given in any case, and what its values must be.
+pub(super) fn template_arguments(job: &Job, path: &str) -> Checked<()> {
+    for (name, value) in job.texts_by_name(path) {
+        if ["messages", "add_generation_prompt"].contains(&name.as_str()) {
+            let reason = "the prompt itself says what it is; it must be left out";
+            return Err(InvalidSetting::because(&format!("{path}.{name}"), reason));
+        }
+        let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let reason = "its names must be those of a template's variables: letters, digits and `_`, no digit first";
+            return Err(InvalidSetting::new(path, name, reason));
+        }
+        if serde_json::from_str::<serde_json::Value>(&value).is_err() {
+            let reason = "it must be JSON, as which template arguments travel";
+            return Err(InvalidSetting::new(&format!("{path}.{name}"), value, reason));
+        }
+    }
+    Ok(())
+}
+
 /// Checked at the last of the four.
 pub(super) fn markers(job: &Job, path: &str) -> Checked<()> {
     not_empty(job, path)?;

@@ -7,7 +7,7 @@ use super::error::InvalidSetting;
 use super::job::Job;
 use super::row::Default::{Computed, Is, Open, Required};
 use super::row::Kinds::{All, AllBut, Only};
-use super::row::Literal::{Flag, List, Number, Text, Whole};
+use super::row::Literal::{Flag, List, Number, Table, Text, Whole};
 use super::row::{Check, Checked, Row, row};
 use super::rules;
 use crate::v1::JobKind::{self, Evaluate, Train};
@@ -55,6 +55,16 @@ pub(super) const TABLE: &[Row] = &[
     row("data.chat_template", Open(Flag(true)), ANY),
     row("data.max_prompt_tokens", Is(Whole(1024)), TOKENS),
     row("data.shuffle_seed", Is(Whole(42)), ANY),
+    row(
+        "data.system",
+        Open(Text("You are a careful mathematician.")),
+        Check::Rule(rules::not_blank),
+    ),
+    row(
+        "data.template_arguments",
+        Open(Table("{ enable_thinking = false }")),
+        Check::Rule(rules::template_arguments),
+    ),
     row(
         "data.problem_field",
         Open(Text("question")),

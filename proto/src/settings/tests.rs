@@ -137,7 +137,7 @@ fn the_table_has_every_setting_once() {
     settings_under(Job::descriptor(), "", &mut in_proto);
     let is_setting = |path: &&str| {
         let field = Job::field(path).unwrap_or_else(|| panic!("{path}: the proto files have no such setting"));
-        !matches!(field.kind(), prost_reflect::Kind::Message(_))
+        field.is_map() || !matches!(field.kind(), prost_reflect::Kind::Message(_))
     };
     let mut in_table: Vec<&str> = TABLE.iter().map(|row| row.path).filter(is_setting).collect();
     in_table.sort_unstable();
@@ -149,7 +149,9 @@ fn settings_under(message: &prost_reflect::MessageDescriptor, prefix: &str, foun
     for field in message.fields() {
         let path = format!("{prefix}{}", field.name());
         match field.kind() {
-            prost_reflect::Kind::Message(inner) => settings_under(&inner, &format!("{path}."), found),
+            prost_reflect::Kind::Message(inner) if !field.is_map() => {
+                settings_under(&inner, &format!("{path}."), found)
+            }
             _ => found.push(path),
         }
     }
@@ -259,6 +261,60 @@ fn toml_and_message_are_two_forms_of_one_thing() {
     let text = toml::to_string(&filled).expect("serialisable");
     assert!(text.contains("prior = \"linear\""), "{text}");
     assert_eq!(parse_job_file(&text).expect("valid"), filled);
+}
+
+#[test]
+fn template_arguments_are_a_table_of_any_values() {
+    let text = "[data.template_arguments]\nenable_thinking = false\nbudget = 3\nshare = 0.5\nname = 'a \"b\"'\n\
+                tools = [{ name = \"x\", strict = true }]";
+    let spec = parse_job_file(&format!("{TRAIN}\n{text}")).expect("valid");
+    let arguments = JobSettings::try_new(&spec).expect("valid").data.template_arguments;
+    let expected = [
+        ("budget", "3"),
+        ("enable_thinking", "false"),
+        ("name", r#""a \"b\"""#),
+        ("share", "0.5"),
+        ("tools", r#"[{"name":"x","strict":true}]"#),
+    ];
+    let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    assert_eq!(arguments.collect::<Vec<_>>(), expected);
+    let filled = with_defaults(&spec);
+    let written = toml::to_string(&filled).expect("serialisable");
+    assert_eq!(parse_job_file(&written).expect("valid"), filled, "{written}");
+    assert!(parse("").expect("valid").data.template_arguments.is_empty());
+
+    for (lines, says) in [
+        ("messages = []", "data.template_arguments.messages: the prompt itself"),
+        ("\"a b\" = 1", "data.template_arguments is \"a b\"; its names must be"),
+        ("x = inf", "x is inf; it must be a finite number"),
+        ("x = 2025-01-01", "x is a date, 2025-01-01; it must be a text in quotes"),
+    ] {
+        let error = parse(&format!("[data.template_arguments]\n{lines}"))
+            .expect_err(lines)
+            .to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let error = parse_job_file(&TRAIN.replace("[data]", "[data]\ntemplate_arguments = false"))
+        .expect_err("no table")
+        .to_string();
+    assert!(error.contains("it is false; it must be a table of settings"), "{error}");
+    // What travels is JSON, whoever wrote it.
+    let mut spec = parse_job_file(TRAIN).expect("valid");
+    let data = spec.data.as_mut().expect("written");
+    data.template_arguments.insert("x".to_owned(), "not json".to_owned());
+    let error = JobSettings::try_new(&spec).expect_err("no JSON");
+    assert_eq!(error.field, "data.template_arguments.x");
+}
+
+#[test]
+fn a_system_message_says_something() {
+    assert_eq!(parse("").expect("valid").data.system, None);
+    let with = |text: &str| TRAIN.replace("[data]", &format!("[data]\nsystem = {text:?}"));
+    let spec = parse_job_file(&with("Be brief.")).expect("valid");
+    let system = JobSettings::try_new(&spec).expect("valid").data.system;
+    assert_eq!(system.as_deref(), Some("Be brief."));
+    let error = parse_job_file(&with(" ")).expect_err("blank").to_string();
+    assert_eq!(error, "data.system is \" \"; it must say something, or be left out");
 }
 
 #[test]

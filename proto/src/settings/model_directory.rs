@@ -1,0 +1,94 @@
+//! Why a model's directory is none, said alike by whoever looks first.
+
+use std::path::Path;
+
+/// Why `path`, which begins at `root`, is no model's directory; none where it has a `config.json`.
+pub fn reason_that_no_model_is_there(root: &Path, path: &str) -> Option<String> {
+    let directory = root.join(path);
+    if directory.join("config.json").symlink_metadata().is_ok() {
+        return None;
+    }
+    if directory.is_dir() {
+        let adapter = std::fs::read(directory.join("adapter_config.json")).ok();
+        return Some(match adapter {
+            Some(text) => {
+                let text = serde_json::from_slice(&text).unwrap_or(serde_json::Value::Null);
+                format!(
+                    "it holds an adapter (adapter_config.json) of the model {} and no model; merge it into that with \
+                     merge_and_unload of PEFT, and save the result",
+                    text["base_model_name_or_path"]
+                )
+            }
+            None => "it has no config.json".to_owned(),
+        });
+    }
+    if directory.exists() {
+        return Some("it is a file".to_owned());
+    }
+    Some(match name_on_the_hub(path) {
+        Some(name) => format!(
+            "there is no such directory; a model of the Hugging Face hub is fetched first: hf download {name} --local-dir \
+             DIRECTORY"
+        ),
+        None => "there is no such directory".to_owned(),
+    })
+}
+
+/// `Qwen/Qwen3-4B` of `Qwen/Qwen3-4B`, `hf://Qwen/Qwen3-4B` and the address of its page.
+fn name_on_the_hub(path: &str) -> Option<&str> {
+    let name = ["hf://", "https://huggingface.co/", "https://hf.co/"]
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix))
+        .unwrap_or(path)
+        .trim_end_matches('/');
+    let (organisation, model) = name.split_once('/')?;
+    let is_name = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    (is_name(organisation) && is_name(model)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_hub() {
+        for path in [
+            "Qwen/Qwen2.5-1.5B-Instruct",
+            "hf://Qwen/Qwen2.5-1.5B-Instruct",
+            "https://huggingface.co/Qwen/Qwen2.5-1.5B-Instruct/",
+        ] {
+            assert_eq!(name_on_the_hub(path), Some("Qwen/Qwen2.5-1.5B-Instruct"), "{path}");
+        }
+        for path in ["modle", "/models/x", "../models", "a/b/c", "a/", "./x", "my models/x"] {
+            assert_eq!(name_on_the_hub(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_instead_is_named() {
+        let root = tempfile::tempdir().expect("a directory");
+        let reason = |path: &str| reason_that_no_model_is_there(root.path(), path).unwrap_or_default();
+        assert_eq!(reason("model"), "there is no such directory");
+        assert!(reason("models/x").ends_with("hf download models/x --local-dir DIRECTORY"));
+        std::fs::write(root.path().join("file"), "").expect("written");
+        assert_eq!(reason("file"), "it is a file");
+        let model = root.path().join("model");
+        std::fs::create_dir(&model).expect("made");
+        assert_eq!(reason("model"), "it has no config.json");
+        for (adapter, base) in [
+            (r#"{"base_model_name_or_path": "Qwen/Qwen3-4B"}"#, "\"Qwen/Qwen3-4B\""),
+            ("{", "null"),
+        ] {
+            std::fs::write(model.join("adapter_config.json"), adapter).expect("written");
+            let says = format!("it holds an adapter (adapter_config.json) of the model {base} and no model; merge it");
+            assert!(reason("model").starts_with(&says), "{}", reason("model"));
+        }
+        std::fs::write(model.join("config.json"), "").expect("written");
+        assert_eq!(reason("model"), "");
+    }
+}
