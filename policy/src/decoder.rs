@@ -402,6 +402,7 @@ fn check(config: &ModelConfig, weights: &Weights) -> Result<(), PolicyError> {
             return Err(PolicyError::MissingTensor {
                 origin: origin(),
                 name: name.clone(),
+                hint: String::new(),
             });
         };
         if tensor.size() != *shape {
@@ -431,6 +432,7 @@ fn check(config: &ModelConfig, weights: &Weights) -> Result<(), PolicyError> {
             origin: origin(),
             name: name.clone(),
             model_type: config.model_type.name().to_owned(),
+            hint: String::new(),
         }),
         None => Ok(()),
     }

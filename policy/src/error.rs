@@ -1,6 +1,48 @@
 //! What can go wrong between a model directory and a running decoder.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// What an error is about: a file, or a field of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    path: PathBuf,
+    field: Option<&'static str>,
+}
+
+impl Origin {
+    pub(crate) fn file(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            field: None,
+        }
+    }
+
+    pub(crate) fn field(path: &Path, field: &'static str) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            field: Some(field),
+        }
+    }
+
+    /// The file's name, with the field where it is one, without its directory.
+    pub fn short(&self) -> String {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy();
+        match self.field {
+            Some(field) => format!("{field} in {name}"),
+            None => name.into_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field {
+            Some(field) => write!(formatter, "{field} in {}", self.path.display()),
+            None => write!(formatter, "{}", self.path.display()),
+        }
+    }
+}
 
 /// An error of this crate. Its text names the file and the field or tensor that caused it.
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +84,17 @@ pub enum PolicyError {
         allowed: String,
     },
     /// A tensor that the configuration calls for is not there.
-    #[error("{origin}: tensor {name} is missing")]
+    #[error("{origin}: tensor {name} is missing{hint}")]
     MissingTensor {
         /// The file, or `weights` for tensors in memory.
         origin: String,
         /// The tensor's name.
         name: String,
+        /// What may be the cause, as the end of the sentence; empty where nothing is known.
+        hint: String,
     },
     /// A tensor is there that the configuration has no place for.
-    #[error("{origin}: tensor {name} does not belong to a {model_type} model of this configuration")]
+    #[error("{origin}: tensor {name} does not belong to a {model_type} model of this configuration{hint}")]
     UnexpectedTensor {
         /// The file, or `weights` for tensors in memory.
         origin: String,
@@ -58,6 +102,8 @@ pub enum PolicyError {
         name: String,
         /// The configuration's model type.
         model_type: String,
+        /// What may be the cause, as the end of the sentence; empty where nothing is known.
+        hint: String,
     },
     /// A tensor has another shape than the configuration gives it.
     #[error("{origin}: tensor {name} has shape {found:?}, the configuration says {expected:?}")]
@@ -83,7 +129,7 @@ pub enum PolicyError {
         /// What would have been accepted; the sentence continues "it must be".
         allowed: String,
     },
-    /// A safetensors file is damaged or cut short.
+    /// A file of the directory is damaged, cut short, or not what its name says.
     #[error("{}: {problem}", path.display())]
     Checkpoint {
         /// The file or directory.
@@ -97,9 +143,11 @@ pub enum PolicyError {
         /// What is wrong.
         problem: String,
     },
-    /// The chat template is missing, malformed, or refused the message.
-    #[error("chat template: {problem}")]
+    /// The chat template is malformed, or refused the message.
+    #[error("{origin}: {problem}")]
     ChatTemplate {
+        /// Where the template was found.
+        origin: Origin,
         /// What is wrong.
         problem: String,
     },

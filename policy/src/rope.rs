@@ -11,6 +11,8 @@ use crate::config::{ModelConfig, RopeScaling};
 /// The angle per position of each pair of channels: [head_dim / 2].
 pub(crate) struct Rope {
     frequencies: Tensor,
+    /// Cosines and sines are multiplied by it, where positions are stretched by YaRN.
+    growth: Option<f64>,
     half: i64,
 }
 
@@ -33,7 +35,9 @@ impl Rope {
         // libtorch's own f32 power, so that frequencies equal those of transformers to the last bit: at position
         // 10,000 one unit in the last place of a frequency is already an angle of 0.001.
         let exponents = Tensor::arange(half, (Kind::Int64, Device::Cpu)).to_kind(kind) * 2 / config.head_dim;
-        let frequencies = Tensor::pow_scalar(config.rope_theta, &exponents).reciprocal();
+        let powers = Tensor::pow_scalar(config.rope_theta, &exponents);
+        let frequencies = powers.reciprocal();
+        let mut growth = None;
         let frequencies = match config.rope_scaling {
             RopeScaling::None => frequencies,
             RopeScaling::Linear { factor } => frequencies / factor,
@@ -50,9 +54,41 @@ impl Rope {
                 let share = share.clamp(0.0, 1.0);
                 &frequencies * &share + &frequencies / factor * (1.0 - &share)
             }
+            RopeScaling::Yarn {
+                factor,
+                attention_factor,
+                beta_fast,
+                beta_slow,
+                original_max_position_embeddings,
+                truncate,
+            } => {
+                growth = Some(attention_factor);
+                let width = config.head_dim as f64;
+                // The channel that turns this often within the length of pre-training.
+                let channel = |turns: f64| {
+                    width * (original_max_position_embeddings / (turns * std::f64::consts::TAU)).ln()
+                        / (2.0 * config.rope_theta.ln())
+                };
+                let (first, last) = (channel(beta_fast), channel(beta_slow));
+                let (first, last) = if truncate {
+                    (first.floor(), last.ceil())
+                } else {
+                    (first, last)
+                };
+                let (first, mut last) = (first.max(0.0), last.min(width - 1.0));
+                if first == last {
+                    last += 0.001;
+                }
+                // 0 for channels that turn fast, 1 for slow ones.
+                let ramp = (Tensor::arange(half, (kind, Device::Cpu)) - first) / (last - first);
+                let kept = 1.0 - ramp.clamp(0.0, 1.0);
+                let stretched = (powers * factor).reciprocal();
+                stretched * (1.0 - &kept) + frequencies * kept
+            }
         };
         Rope {
             frequencies: frequencies.to_device(device),
+            growth,
             half,
         }
     }
@@ -60,8 +96,10 @@ impl Rope {
     /// The rotation of tokens at `positions` `[tokens]`, int64.
     pub(crate) fn rotation(&self, positions: &Tensor) -> Rotation {
         let angles = positions.to_kind(self.frequencies.kind()).unsqueeze(-1) * &self.frequencies;
-        let cosine = angles.cos();
-        let sine = angles.sin();
+        let (mut cosine, mut sine) = (angles.cos(), angles.sin());
+        if let Some(growth) = self.growth {
+            (cosine, sine) = (cosine * growth, sine * growth);
+        }
         Rotation {
             cosine: Tensor::cat(&[&cosine, &cosine], -1).unsqueeze(1),
             sine: Tensor::cat(&[&-&sine, &sine], -1).unsqueeze(1),

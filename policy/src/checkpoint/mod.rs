@@ -1,6 +1,8 @@
 //! Model directories as Hugging Face lays them out: reading weights, exporting a whole directory.
 
+mod hints;
 mod layout;
+mod listing;
 mod read;
 mod write;
 

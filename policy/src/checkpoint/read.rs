@@ -1,32 +1,43 @@
 //! Safetensors to tensors, one tensor at a time, so that a model needs its own size in memory and not twice that.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Kind, Tensor};
 
-use super::layout::{INDEX_FILE, SINGLE_FILE};
+use super::hints;
+use super::listing::{Listing, list_shards};
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
+use crate::model_files;
 use crate::weights::{Weights, expected_tensors};
 
 /// A longer header means a damaged file: 100 MB, the limit of safetensors itself.
 const LONGEST_HEADER: u64 = 100_000_000;
 
+/// How much of two tensors is compared at a time.
+const COMPARED_AT_A_TIME: usize = 1 << 20;
+
+const HEAD: &str = "lm_head.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
 /// Reads the weights of a model directory, from `model.safetensors` or from the shards that
 /// `model.safetensors.index.json` lists, as `kind` on `device`.
 ///
-/// Rotary frequencies that older exports carry are ignored, as is an `lm_head.weight` beside tied embeddings.
+/// Rotary frequencies that older exports carry are ignored, as is an `lm_head.weight` beside tied embeddings that is
+/// a copy of them. Of a tensor in two shards the one is read that the index names.
 ///
 /// # Errors
-/// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16.
+/// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16; or
+/// a head beside tied embeddings is another tensor than they are.
 pub fn read_weights(dir: &Path, config: &ModelConfig, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
     let mut weights = Weights::new();
-    for (mut shard, tensors) in open_shards(dir, config)? {
+    for (shard, tensors) in open_shards(dir, config)? {
         for (name, info) in tensors {
             let tensor = shard.read(&name, &info)?.f_to_kind(kind)?.f_to_device(device)?;
             weights.insert(name, tensor);
@@ -35,8 +46,8 @@ pub fn read_weights(dir: &Path, config: &ModelConfig, kind: Kind, device: Device
     Ok(weights)
 }
 
-/// Checks by the headers alone that the directory holds every weight of the model in its shape, before gigabytes are
-/// read.
+/// Checks by the headers that the directory holds every weight of the model in its shape, before gigabytes are read. Of
+/// the data only a head beside tied embeddings is read.
 ///
 /// # Errors
 /// Those of [`read_weights`], except for data that cannot be read.
@@ -50,92 +61,106 @@ type ShardTensors = (Shard, Vec<(String, TensorInfo)>);
 /// The files with the model's tensors in each; together they hold every expected tensor once.
 fn open_shards(dir: &Path, config: &ModelConfig) -> Result<Vec<ShardTensors>, PolicyError> {
     let expected: HashMap<String, Vec<i64>> = expected_tensors(config).into_iter().collect();
+    let listing = list_shards(dir)?;
+    let mut shards = Vec::with_capacity(listing.shards.len());
+    for path in &listing.shards {
+        shards.push(Shard::open(path)?);
+    }
+    let chosen = Chosen::among(&shards, &listing)?;
     let mut missing: BTreeSet<&String> = expected.keys().collect();
-    let Listing {
-        named_by,
-        shards: paths,
-    } = list_shards(dir)?;
-    let mut opened = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let shard = Shard::open(path)?;
+    let mut tensors_of = Vec::with_capacity(shards.len());
+    for (index, shard) in shards.iter().enumerate() {
         let mut tensors = Vec::new();
         for (name, info) in shard.tensors() {
-            if is_ignored(config, &name) {
+            let is_copied_head = config.tie_word_embeddings && name == HEAD;
+            if is_copied_head || chosen.place(&name) != Some(index) {
                 continue;
             }
             let Some(expected) = expected.get(&name) else {
-                let model_type = config.model_type.name().to_owned();
+                let hint = hints::unexpected(config, &name, |other| expected.contains_key(other));
                 return Err(PolicyError::UnexpectedTensor {
-                    origin: path.display().to_string(),
+                    origin: shard.path.display().to_string(),
                     name,
-                    model_type,
+                    model_type: config.model_type.name().to_owned(),
+                    hint,
                 });
             };
-            if !missing.remove(&name) {
-                return Err(PolicyError::checkpoint(
-                    path,
-                    format!("tensor {name} is also in another shard"),
-                ));
-            }
+            missing.remove(&name);
             shard.check(&name, &info, expected)?;
             tensors.push((name, info));
         }
-        opened.push((shard, tensors));
+        tensors_of.push(tensors);
     }
     if let Some(name) = missing.into_iter().next() {
+        let is_head = name == HEAD;
         return Err(PolicyError::MissingTensor {
-            origin: named_by.display().to_string(),
+            origin: listing.named_by.display().to_string(),
             name: name.clone(),
+            hint: if is_head { hints::NO_HEAD } else { "" }.to_owned(),
         });
     }
-    Ok(opened)
+    if config.tie_word_embeddings {
+        refuse_another_head(&shards, &chosen)?;
+    }
+    Ok(shards.into_iter().zip(tensors_of).collect())
 }
 
-fn is_ignored(config: &ModelConfig, name: &str) -> bool {
-    name.ends_with("rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight")
+fn is_ignored(name: &str) -> bool {
+    name.ends_with("rotary_emb.inv_freq")
 }
 
-/// The safetensors files of a directory, in the order of their names.
-struct Listing {
-    /// The index, or the only file.
-    named_by: PathBuf,
-    shards: Vec<PathBuf>,
+/// In which shard each tensor is read.
+struct Chosen(HashMap<String, usize>);
+
+impl Chosen {
+    /// The one that the index names, where it is there; else the only one.
+    fn among(shards: &[Shard], listing: &Listing) -> Result<Self, PolicyError> {
+        let mut holders: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, shard) in shards.iter().enumerate() {
+            for (name, _) in shard.tensors().into_iter().filter(|(name, _)| !is_ignored(name)) {
+                holders.entry(name).or_default().push(index);
+            }
+        }
+        let mut chosen = HashMap::with_capacity(holders.len());
+        for (name, holders) in holders {
+            let is_named = |index: &&usize| listing.names(&name, &shards[**index].path);
+            let place = match (holders.iter().find(is_named), holders.as_slice()) {
+                (Some(named), _) => *named,
+                (None, [only]) => *only,
+                (None, [first, second, ..]) => {
+                    let (first, second) = (&shards[*first].path, &shards[*second].path);
+                    let problem = format!(
+                        "tensor {name} is also in {}, and the index names neither; name one of them there",
+                        first.file_name().unwrap_or_default().to_string_lossy()
+                    );
+                    return Err(PolicyError::checkpoint(second, problem));
+                }
+                (None, []) => continue,
+            };
+            chosen.insert(name, place);
+        }
+        Ok(Self(chosen))
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.0.get(name).copied()
+    }
 }
 
-fn list_shards(dir: &Path) -> Result<Listing, PolicyError> {
-    let index = dir.join(INDEX_FILE);
-    let single = dir.join(SINGLE_FILE);
-    if single.exists() || !index.exists() {
-        return Ok(Listing {
-            named_by: single.clone(),
-            shards: vec![single],
-        });
+/// A head beside tied embeddings is a copy of them, or the model that was trained is another one than would run.
+fn refuse_another_head(shards: &[Shard], chosen: &Chosen) -> Result<(), PolicyError> {
+    let holder = |name: &str| chosen.place(name).map(|index| &shards[index]);
+    let (Some(with_head), Some(with_embedding)) = (holder(HEAD), holder(EMBEDDING)) else {
+        return Ok(());
+    };
+    if with_head.holds_the_same(HEAD, with_embedding, EMBEDDING)? {
+        return Ok(());
     }
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let text = std::fs::read(&index).map_err(|source| PolicyError::read(&index, source))?;
-    let parsed: Index = serde_json::from_slice(&text).map_err(|source| PolicyError::json(&index, source))?;
-    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    // A shard is a file of this directory; the index may come from anywhere.
-    if let Some(name) = names
-        .iter()
-        .find(|name| Path::new(name).file_name() != Some(name.as_ref()))
-    {
-        return Err(PolicyError::checkpoint(
-            &index,
-            format!("shard {name} is not a file name"),
-        ));
-    }
-    if names.is_empty() {
-        return Err(PolicyError::checkpoint(&index, "weight_map is empty"));
-    }
-    let shards = names.iter().map(|name| dir.join(name)).collect();
-    Ok(Listing {
-        named_by: index,
-        shards,
-    })
+    let problem = format!(
+        "tensor {HEAD} differs from {EMBEDDING}, though tie_word_embeddings in config.json is true; set that to false to \
+         keep the head, or remove the tensor"
+    );
+    Err(PolicyError::checkpoint(&with_head.path, problem))
 }
 
 struct Shard {
@@ -158,6 +183,9 @@ impl Shard {
             ));
         }
         file.read_exact(&mut length).map_err(read_error)?;
+        if model_files::POINTER.starts_with(&length) {
+            return Err(model_files::is_pointer(path));
+        }
         let header_length = u64::from_le_bytes(length);
         if header_length > LONGEST_HEADER.min(file_length - 8) {
             let problem = format!("the header claims {header_length} bytes, the file has {file_length}");
@@ -220,15 +248,45 @@ impl Shard {
         }
     }
 
-    fn read(&mut self, name: &str, info: &TensorInfo) -> Result<Tensor, PolicyError> {
+    /// Whether a tensor holds the same numbers as one of another file, or of this one.
+    fn holds_the_same(&self, name: &str, other: &Shard, other_name: &str) -> Result<bool, PolicyError> {
+        let (Some(one), Some(two)) = (self.metadata.info(name), other.metadata.info(other_name)) else {
+            return Ok(false);
+        };
+        if one.shape != two.shape {
+            return Ok(false);
+        }
+        if one.dtype != two.dtype {
+            let (one, two) = (self.read(name, one)?, other.read(other_name, two)?);
+            return Ok(one.f_to_kind(Kind::Float)?.f_equal(&two.f_to_kind(Kind::Float)?)?);
+        }
+        let length = one.data_offsets.1 - one.data_offsets.0;
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for start in (0..length).step_by(COMPARED_AT_A_TIME) {
+            let size = COMPARED_AT_A_TIME.min(length - start);
+            left.resize(size, 0);
+            right.resize(size, 0);
+            self.read_bytes(one.data_offsets.0 + start, &mut left)?;
+            other.read_bytes(two.data_offsets.0 + start, &mut right)?;
+            if left != right {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Bytes of the data from `start` on.
+    fn read_bytes(&self, start: usize, bytes: &mut [u8]) -> Result<(), PolicyError> {
+        self.file
+            .read_exact_at(bytes, self.data_start + start as u64)
+            .map_err(|source| PolicyError::read(&self.path, source))
+    }
+
+    fn read(&self, name: &str, info: &TensorInfo) -> Result<Tensor, PolicyError> {
         let kind = self.kind(name, info)?;
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0; end - start];
-        let read_error = |source| PolicyError::read(&self.path, source);
-        self.file
-            .seek(SeekFrom::Start(self.data_start + start as u64))
-            .map_err(read_error)?;
-        self.file.read_exact(&mut bytes).map_err(read_error)?;
+        self.read_bytes(start, &mut bytes)?;
         let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
         Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
     }

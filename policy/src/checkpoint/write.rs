@@ -83,7 +83,8 @@ fn write_files(
     for (name, expected) in expected_tensors(config) {
         let origin = "weights".to_owned();
         let Some(tensor) = weights.get(&name) else {
-            return Err(PolicyError::MissingTensor { origin, name });
+            let hint = String::new();
+            return Err(PolicyError::MissingTensor { origin, name, hint });
         };
         let found = tensor.size();
         if found != expected {

@@ -124,12 +124,221 @@ fn what_may_be_there_without_being_used() {
 }
 
 #[test]
+fn a_head_beside_tied_embeddings_is_a_copy_or_refused() {
+    let with_head = |change: &dyn Fn(&Tensor) -> Tensor| {
+        let dir = changed("qwen2-tied", |weights| {
+            let head = change(&weights["model.embed_tokens.weight"]);
+            weights.insert("lm_head.weight".to_owned(), head);
+        });
+        read(dir.path()).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(with_head(&Tensor::copy), Ok(()));
+    // A copy in another kind holds the same numbers where the kind can.
+    let rounded = changed("qwen2-tied", |weights| {
+        let head = weights["model.embed_tokens.weight"].to_kind(Kind::BFloat16);
+        weights.insert("model.embed_tokens.weight".to_owned(), head.to_kind(Kind::Float));
+        weights.insert("lm_head.weight".to_owned(), head);
+    });
+    read(rounded.path()).unwrap();
+    let one_number = |embedding: &Tensor| {
+        let head = embedding.copy();
+        let last = head.numel() as i64 - 1;
+        let _ = head.view(-1).narrow(0, last, 1).fill_(7.5);
+        head
+    };
+    let others: [&dyn Fn(&Tensor) -> Tensor; 3] = [
+        &one_number,
+        &|embedding| embedding.to_kind(Kind::BFloat16),
+        &|embedding| embedding.narrow(0, 0, 3),
+    ];
+    for other in others {
+        let error = with_head(other).unwrap_err();
+        let says = "tensor lm_head.weight differs from model.embed_tokens.weight, though tie_word_embeddings in \
+                    config.json is true; set that to false to keep the head, or remove the tensor";
+        assert!(error.ends_with(says), "{error}");
+    }
+}
+
+/// A model in two shards with an index; `change` may put other tensors into the second one.
+fn sharded(change: impl FnOnce(&mut Weights, &mut Value)) -> (tempfile::TempDir, Weights) {
+    let (_, weights) = fixture_model("llama", Kind::Float);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture("llama").join("config.json"), dir.path().join("config.json")).unwrap();
+    let mut index = serde_json::json!({"weight_map": {}});
+    let (mut first, mut second) = (Weights::new(), Weights::new());
+    for (number, (name, tensor)) in weights.iter().enumerate() {
+        let (shard, file) = if number % 2 == 0 {
+            (&mut first, "a.safetensors")
+        } else {
+            (&mut second, "b.safetensors")
+        };
+        shard.insert(name.clone(), tensor.copy());
+        index["weight_map"][name] = file.into();
+    }
+    change(&mut second, &mut index);
+    for (shard, file) in [(&first, "a.safetensors"), (&second, "b.safetensors")] {
+        let entries: Vec<(&String, &Tensor)> = shard.iter().collect();
+        Tensor::write_safetensors(&entries, dir.path().join(file)).unwrap();
+    }
+    std::fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    (dir, weights)
+}
+
+#[test]
+fn of_a_tensor_in_two_shards_the_index_decides() {
+    // The first tensor by name is in the first shard.
+    let name = "lm_head.weight";
+    let overlay = |second: &mut Weights, _: &mut Value| {
+        let zeros = Tensor::zeros([97, 32], (Kind::Float, Device::Cpu));
+        second.insert(name.to_owned(), zeros);
+    };
+    let (dir, weights) = sharded(overlay);
+    assert!(read(dir.path()).unwrap()[name].equal(&weights[name]));
+    let (dir, _) = sharded(|second, index| {
+        overlay(second, index);
+        index["weight_map"][name] = "b.safetensors".into();
+    });
+    assert_eq!(read(dir.path()).unwrap()[name].abs().max().double_value(&[]), 0.0);
+    // An index that is wrong about the only shard which has it does no harm; one that says nothing about two is refused.
+    let (dir, weights) = sharded(|_, index| index["weight_map"][name] = "b.safetensors".into());
+    assert!(read(dir.path()).unwrap()[name].equal(&weights[name]));
+    let (dir, _) = sharded(|second, index| {
+        overlay(second, index);
+        index["weight_map"].as_object_mut().unwrap().remove(name);
+    });
+    let error = read(dir.path()).unwrap_err().to_string();
+    let says = "b.safetensors: tensor lm_head.weight is also in a.safetensors, and the index names neither";
+    assert!(error.contains(says), "{error}");
+}
+
+#[test]
+fn weights_of_another_make_are_named() {
+    let dir = changed("llama", |_| {});
+    let refusal = || read(dir.path()).unwrap_err().to_string();
+    let single = dir.path().join("model.safetensors");
+    let rename = |name: &str| std::fs::rename(&single, dir.path().join(name)).unwrap();
+    rename("model-00001-of-00002.safetensors");
+    assert!(
+        refusal().ends_with(
+            "there is neither model.safetensors nor model.safetensors.index.json, which says what is in the files beside it \
+             such as model-00001-of-00002.safetensors; fetch it, or save the model again"
+        ),
+        "{}",
+        refusal()
+    );
+    std::fs::rename(dir.path().join("model-00001-of-00002.safetensors"), &single).unwrap();
+    for (name, says) in [
+        (
+            "pytorch_model.bin",
+            "there is no model.safetensors, and pytorch_model.bin is not read; AutoModelForCausalLM",
+        ),
+        (
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model-00001-of-00002.bin is not read",
+        ),
+        ("model.Q4_K.gguf", "model.Q4_K.gguf is not read"),
+        (
+            "adapter_model.safetensors",
+            "there is an adapter (adapter_model.safetensors) and no model; merge it",
+        ),
+    ] {
+        rename(name);
+        assert!(refusal().contains(says), "{}", refusal());
+        std::fs::rename(dir.path().join(name), &single).unwrap();
+    }
+    std::fs::write(
+        &single,
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+    )
+    .unwrap();
+    let says =
+        "model.safetensors: the file is a pointer of git-lfs and not the content; fetch that with `git lfs pull`";
+    assert!(refusal().ends_with(says), "{}", refusal());
+    std::fs::remove_file(&single).unwrap();
+    std::fs::create_dir(&single).unwrap();
+    assert!(
+        refusal().starts_with(&format!("cannot read {}", single.display())),
+        "{}",
+        refusal()
+    );
+}
+
+#[test]
+fn names_of_tensors_say_how_a_model_was_saved() {
+    single_thread();
+    let renamed = |rename: &dyn Fn(&str) -> String| {
+        let change = |weights: &mut Weights| {
+            *weights = std::mem::take(weights)
+                .into_iter()
+                .map(|(name, tensor)| (rename(&name), tensor))
+                .collect();
+        };
+        read(changed("llama", change).path()).unwrap_err().to_string()
+    };
+    let without_model = |name: &str| name.strip_prefix("model.").unwrap_or(name).to_owned();
+    type Rename<'a> = &'a dyn Fn(&str) -> String;
+    let cases: [(Rename<'_>, &str); 6] = [
+        (
+            &without_model,
+            "it lacks the prefix \"model.\": save the model as AutoModelForCausalLM",
+        ),
+        (
+            &|name| format!("base_model.model.{name}"),
+            "without the prefix \"base_model.model.\" it would: save the model",
+        ),
+        (
+            &|name| format!("_orig_mod.{name}"),
+            "without the prefix \"_orig_mod.\" it would",
+        ),
+        (
+            &|name| format!("module.{name}"),
+            "without the prefix \"module.\" it would",
+        ),
+        (
+            &|name| {
+                name.replace("self_attn", "self_attn._orig_mod")
+                    .replace("mlp", "mlp._orig_mod")
+            },
+            "without \"_orig_mod.\" it would: save the model that torch.compile holds",
+        ),
+        (
+            &|name| name.replace("q_proj.weight", "q_proj.lora_A.weight"),
+            "merge the adapter into its base with merge_and_unload of PEFT",
+        ),
+    ];
+    for (rename, says) in cases {
+        let error = renamed(rename);
+        assert!(
+            error.contains(" does not belong to a llama model of this configuration; ") && error.contains(says),
+            "{error}"
+        );
+    }
+    let extra = |name: &'static str| {
+        let change = |weights: &mut Weights| drop(weights.insert(name.to_owned(), Tensor::from(1.0_f32)));
+        read(changed("llama", change).path()).unwrap_err().to_string()
+    };
+    let error = extra("model.layers.2.mlp.up_proj.weight");
+    assert!(
+        error.ends_with("of this configuration; num_hidden_layers in config.json is 2"),
+        "{error}"
+    );
+    let error = extra("model.layers.0.self_attn.q_proj.bias");
+    assert!(
+        error.ends_with("of this configuration; attention_bias in config.json is not true"),
+        "{error}"
+    );
+}
+
+#[test]
 fn wrong_tensors_are_named() {
     single_thread();
     let refusal = |change: &dyn Fn(&mut Weights)| read(changed("llama", change).path()).unwrap_err().to_string();
     let error = refusal(&|weights| drop(weights.remove("lm_head.weight")));
     assert!(
-        error.ends_with("model.safetensors: tensor lm_head.weight is missing"),
+        error.ends_with(
+            "model.safetensors: tensor lm_head.weight is missing; tie_word_embeddings in config.json does not tie it to the \
+             embedding: set that to true if the model has no head of its own"
+        ),
         "{error}"
     );
     let error = refusal(&|weights| drop(weights.insert("model.extra".to_owned(), Tensor::from(1.0_f32))));

@@ -10,6 +10,7 @@ mod delta;
 mod generation;
 mod score;
 mod smollm2;
+mod templates;
 mod tokenizer;
 mod transformers;
 mod tree;

@@ -5,7 +5,9 @@
 
 use std::path::PathBuf;
 
-use anytime_policy::{Branch, Decoder, Extension, KvCache, ModelConfig, Tokenizer, TreeBatch, TreeRow};
+use anytime_policy::{
+    Branch, Chat, Decoder, Extension, KvCache, ModelConfig, TemplateArguments, Tokenizer, TreeBatch, TreeRow,
+};
 use anytime_policy::{read_weights, write_checkpoint};
 use tch::{Device, Kind, Tensor};
 
@@ -59,9 +61,12 @@ fn smollm2_equals_transformers() {
     let decoder = Decoder::new(&config, &weights).unwrap();
     let tokenizer = Tokenizer::load(&dir).unwrap();
 
-    let prompt = tokenizer
-        .encode(&tokenizer.render_chat(&expected.user).unwrap())
-        .unwrap();
+    let chat = Chat {
+        system: None,
+        user: &expected.user,
+        arguments: &TemplateArguments::default(),
+    };
+    let prompt = tokenizer.encode(&tokenizer.render_chat(&chat).unwrap()).unwrap();
     assert_eq!(prompt, expected.ids);
     let (logits, text) = greedy(&decoder, &config, &prompt, expected.greedy.len());
     let largest = difference(&logits, &Tensor::from_slice(&expected.logits).unsqueeze(0));

@@ -4,7 +4,17 @@ use crate::common::{difference, fixture, fixture_model, token_by_token};
 use anytime_policy::{Branch, Decoder, Extension, KvCache, ModelConfig, TreeBatch, TreeRow};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 6] = ["qwen2", "qwen2-tied", "llama", "llama-scaled", "llama-linear", "qwen3"];
+const MODELS: [&str; 9] = [
+    "qwen2",
+    "qwen2-tied",
+    "llama",
+    "llama-scaled",
+    "llama-linear",
+    "qwen3",
+    "qwen2-yarn",
+    "qwen3-yarn",
+    "llama-yarn",
+];
 const TOLERANCE: f64 = 1e-4;
 
 /// The prompt and the logits of each of its positions, [tokens, vocab].

@@ -1,0 +1,226 @@
+//! Chat templates: the Jinja text of a model directory, rendered as transformers renders it.
+//!
+//! minijinja runs them. What Jinja2 with transformers' extensions has otherwise is brought in here: `source` changes
+//! the text of a template, `python` the values' behaviour, `json` and `strftime` two functions. Steps and output are
+//! bounded, since a template comes from anywhere.
+
+mod json;
+mod python;
+mod source;
+mod strftime;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use minijinja::value::Value;
+use minijinja::{Environment, Error, ErrorKind};
+
+use crate::error::{Origin, PolicyError};
+use crate::model_files;
+
+/// Steps of one rendering: about a tenth of a second. The longest published templates take some thousand.
+const MOST_STEPS: u64 = 2_000_000;
+
+/// The longest text that one rendering may make, in bytes.
+const LONGEST_TEXT: usize = 1 << 26;
+
+const FILE: &str = "chat_template.jinja";
+const TEMPLATE: &str = "chat_template";
+const SPECIAL_TOKENS: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+/// Values for names that a chat template reads, such as `enable_thinking`. Their objects keep their order.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(transparent)]
+pub struct TemplateArguments(BTreeMap<String, Value>);
+
+impl TemplateArguments {
+    /// Reads values that are written as JSON, by their names.
+    ///
+    /// # Errors
+    /// The first that is no JSON.
+    pub fn from_json(values: &BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
+        let read = |(name, json): (&String, &String)| Ok((name.clone(), serde_json::from_str(json)?));
+        values.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The names that have values.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// What a chat template is rendered with: one user message, after which the assistant's turn begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat<'a> {
+    /// A system message before it.
+    pub system: Option<&'a str>,
+    /// The user's message.
+    pub user: &'a str,
+    /// Values for names that the template reads.
+    pub arguments: &'a TemplateArguments,
+}
+
+/// A compiled chat template with the special tokens that it may name.
+pub(crate) struct ChatTemplate {
+    environment: Environment<'static>,
+    special_tokens: Vec<(&'static str, String)>,
+    source: String,
+    origin: Origin,
+}
+
+impl ChatTemplate {
+    /// The template of a model directory: `chat_template.jinja` or, failing that, `chat_template` of
+    /// `tokenizer_config.json` (given as `settings`), a text or a list of named texts with one called `default`.
+    /// `special_token` tells the text of a special token.
+    pub(crate) fn load(
+        dir: &Path,
+        settings: &serde_json::Value,
+        special_token: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, PolicyError> {
+        let path = dir.join(FILE);
+        let (source, origin) = match model_files::optional_text(&path)? {
+            Some(source) => (source, Origin::file(&path)),
+            None => {
+                let origin = Origin::field(&dir.join("tokenizer_config.json"), "chat_template");
+                match source_in_settings(&settings["chat_template"], &origin)? {
+                    Some(source) => (source, origin),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let mut special_tokens = Vec::new();
+        for name in SPECIAL_TOKENS {
+            special_tokens.extend(special_token(name).map(|token| (name, token)));
+        }
+        Self::compile(&source, special_tokens, origin).map(Some)
+    }
+
+    fn compile(source: &str, special_tokens: Vec<(&'static str, String)>, origin: Origin) -> Result<Self, PolicyError> {
+        let source = source::translate(source);
+        let mut environment = Environment::new();
+        environment.set_trim_blocks(true);
+        environment.set_lstrip_blocks(true);
+        environment.set_fuel(Some(MOST_STEPS));
+        python::adopt(&mut environment);
+        environment.add_filter("tojson", json::tojson);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", strftime::strftime_now);
+        if let Err(error) = environment.add_template_owned(TEMPLATE, source.clone()) {
+            return Err(refuse(&origin, &error));
+        }
+        Ok(ChatTemplate {
+            environment,
+            special_tokens,
+            source,
+            origin,
+        })
+    }
+
+    /// Where the template was found.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Whether the template has this name in it.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        source::has_word(&self.source, name)
+    }
+
+    /// The messages, followed by what opens the assistant's turn.
+    pub(crate) fn render(&self, chat: &Chat<'_>) -> Result<String, PolicyError> {
+        let message = |role: &str, text: &str| Value::from_iter([("role", role), ("content", text)]);
+        let mut messages = Vec::new();
+        messages.extend(chat.system.map(|system| message("system", system)));
+        messages.push(message("user", chat.user));
+        let mut variables: BTreeMap<&str, Value> = BTreeMap::new();
+        // transformers passes these as None where a caller gives none, and templates test for it.
+        variables.insert("tools", Value::from(()));
+        variables.insert("documents", Value::from(()));
+        for (name, token) in &self.special_tokens {
+            variables.insert(name, Value::from(token.as_str()));
+        }
+        for (name, value) in &chat.arguments.0 {
+            variables.insert(name, value.clone());
+        }
+        variables.insert("messages", Value::from(messages));
+        variables.insert("add_generation_prompt", Value::from(true));
+        let mut text = BoundedText(Vec::new());
+        let rendered = self
+            .environment
+            .get_template(TEMPLATE)
+            .and_then(|template| template.render_captured_to(variables, &mut text).map(drop));
+        rendered.map_err(|error| refuse(&self.origin, &error))?;
+        String::from_utf8(text.0).map_err(|_| problem(&self.origin, "it renders bytes that are no text"))
+    }
+}
+
+/// A text that cannot grow beyond [`LONGEST_TEXT`].
+struct BoundedText(Vec<u8>);
+
+impl io::Write for &mut BoundedText {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST_TEXT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn source_in_settings(field: &serde_json::Value, origin: &Origin) -> Result<Option<String>, PolicyError> {
+    match field {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(source) => Ok(Some(source.clone())),
+        serde_json::Value::Array(templates) => {
+            let default = templates.iter().find(|template| template["name"] == "default");
+            match default.and_then(|template| template["template"].as_str()) {
+                Some(source) => Ok(Some(source.to_owned())),
+                None => Err(problem(origin, "the list has no template called default; name one so")),
+            }
+        }
+        _ => Err(problem(origin, "it is neither a text nor a list of named texts")),
+    }
+}
+
+fn problem(origin: &Origin, text: impl Into<String>) -> PolicyError {
+    PolicyError::ChatTemplate {
+        origin: origin.clone(),
+        problem: text.into(),
+    }
+}
+
+/// What minijinja says, in one line and with the line of the template.
+fn refuse(origin: &Origin, error: &Error) -> PolicyError {
+    let said = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => format!("it takes more than {MOST_STEPS} steps, as a loop does that never ends"),
+        (ErrorKind::WriteFailure, _) => format!("it renders more than {LONGEST_TEXT} bytes"),
+        (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
+    let said = source::one_line(&said);
+    match error.line() {
+        Some(line) => problem(origin, format!("{said} (line {line})")),
+        None => problem(origin, said),
+    }
+}
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("it refuses the messages: {message}"),
+    ))
+}

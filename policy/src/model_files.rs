@@ -1,0 +1,68 @@
+//! The small files of a model directory, read so that what is wrong with one is said: a byte order mark is skipped, and
+//! a pointer of git-lfs, a directory and a link to nothing are named as what they are.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::PolicyError;
+
+/// What a file begins with whose content git-lfs keeps elsewhere.
+pub(crate) const POINTER: &[u8] = b"version https://git-lfs";
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The bytes of a file without its byte order mark.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    let mut bytes = std::fs::read(path).map_err(|source| PolicyError::read(path, source))?;
+    if bytes.starts_with(POINTER) {
+        return Err(is_pointer(path));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
+}
+
+/// The file is a pointer of git-lfs.
+pub(crate) fn is_pointer(path: &Path) -> PolicyError {
+    let problem = "the file is a pointer of git-lfs and not the content; fetch that with `git lfs pull`";
+    PolicyError::checkpoint(path, problem)
+}
+
+/// The text of a file.
+pub(crate) fn text(path: &Path) -> Result<String, PolicyError> {
+    String::from_utf8(bytes(path)?)
+        .map_err(|_| PolicyError::checkpoint(path, "the file is not in UTF-8; save it in UTF-8"))
+}
+
+/// The text of a file; none where it is not there.
+pub(crate) fn optional_text(path: &Path) -> Result<Option<String>, PolicyError> {
+    if is_absent(path) {
+        Ok(None)
+    } else {
+        text(path).map(Some)
+    }
+}
+
+/// A file of JSON.
+pub(crate) fn json(path: &Path) -> Result<Value, PolicyError> {
+    serde_json::from_slice(&bytes(path)?).map_err(|source| PolicyError::json(path, source))
+}
+
+/// A file of JSON that holds an object; null where it is not there.
+pub(crate) fn optional_json(path: &Path) -> Result<Value, PolicyError> {
+    if is_absent(path) {
+        return Ok(Value::Null);
+    }
+    match json(path)? {
+        value @ (Value::Object(_) | Value::Null) => Ok(value),
+        _ => Err(PolicyError::checkpoint(path, "the file must hold a JSON object")),
+    }
+}
+
+/// A link to nothing is there, and reading it says what is wrong.
+fn is_absent(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+}

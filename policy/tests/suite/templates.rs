@@ -1,0 +1,188 @@
+//! Chat templates render as transformers renders them: `fixtures/templates.py` says how. And what a hostile one costs.
+
+use std::path::Path;
+
+use anytime_policy::{Chat, TemplateArguments, Tokenizer};
+use serde_json::json;
+
+use crate::common::fixture;
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    template: String,
+    system: Option<String>,
+    user: String,
+    arguments: TemplateArguments,
+    rendered: Option<String>,
+}
+
+/// A model directory with this template.
+fn tokenizer(template: &str) -> Result<Tokenizer, String> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        fixture("tokenizer-chatml").join("tokenizer.json"),
+        dir.path().join("tokenizer.json"),
+    )
+    .unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("config.json", &json!({"eos_token_id": 2}).to_string());
+    write(
+        "tokenizer_config.json",
+        &json!({"bos_token": "<s>", "eos_token": "</s>"}).to_string(),
+    );
+    write("chat_template.jinja", template);
+    Tokenizer::load(dir.path()).map_err(|error| error.to_string())
+}
+
+fn render(template: &str, user: &str) -> Result<String, String> {
+    let chat = Chat {
+        system: None,
+        user,
+        arguments: &TemplateArguments::default(),
+    };
+    tokenizer(template)?
+        .render_chat(&chat)
+        .map_err(|error| error.to_string())
+}
+
+/// What is known to come out otherwise, none of it in a published template: for Python 1 and true are one key.
+const DIFFERENT: [&str; 1] = ["{{ {1: 2, true: 3, none: 4} | tojson }}"];
+
+#[test]
+fn templates_and_constructs_render_as_in_transformers() {
+    let expected = std::fs::read(fixture("templates").join("expected.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(&expected).unwrap();
+    let mut different = Vec::new();
+    let mut said = Vec::new();
+    for case in &cases {
+        let chat = Chat {
+            system: case.system.as_deref(),
+            user: &case.user,
+            arguments: &case.arguments,
+        };
+        let rendered = tokenizer(&case.template)
+            .and_then(|tokenizer| tokenizer.render_chat(&chat).map_err(|error| error.to_string()));
+        if rendered.as_ref().ok() != case.rendered.as_ref() {
+            different.push(case.name.as_str());
+            said.push(format!(
+                "{}\n  here: {rendered:?}\n  there: {:?}",
+                case.name, case.rendered
+            ));
+        }
+    }
+    assert!(cases.len() > 110, "{}", cases.len());
+    assert_eq!(different, DIFFERENT, "{}", said.join("\n"));
+}
+
+#[test]
+fn a_template_that_does_not_end_is_stopped() {
+    for template in [
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% include 'chat_template' %}",
+        "{% for i in range(1000000000) %}{{ i }}{% endfor %}",
+        "{% for i in range(99999) %}{{ 'x' * 1000000 }}{% endfor %}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ 'aaa'.count('') }}{{ raise_exception('counted') }}",
+        "{{ 'x'.ljust(1000000000000) }}",
+    ] {
+        let error = render(template, "hi").expect_err(template);
+        assert!(error.contains("chat_template.jinja: "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    let error = render(
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+        "",
+    )
+    .unwrap_err();
+    assert!(error.contains("it takes more than 2000000 steps"), "{error}");
+}
+
+#[test]
+fn a_refusal_says_file_line_and_reason_in_one_line() {
+    let cases = [
+        ("a\n{% if %}", "syntax error: unexpected end of block (line 2)"),
+        (
+            "{{ raise_exception('no\nsystem role') }}",
+            "it refuses the messages: no system role (line 1)",
+        ),
+        ("{{ messages.x.y }}", "undefined value (line 1)"),
+        ("{{ unknown() }}", "unknown function: unknown is unknown (line 1)"),
+        ("{% unknown %}", "syntax error: unknown statement unknown (line 1)"),
+        ("\n\n{{ strftime_now('%Q') }}", "strftime_now does not know %Q (line 3)"),
+    ];
+    for (template, says) in cases {
+        let error = render(template, "hi").expect_err(template);
+        assert!(error.ends_with(&format!("/chat_template.jinja: {says}")), "{error}");
+    }
+}
+
+fn write(dir: &Path, name: &str, text: &[u8]) {
+    std::fs::write(dir.join(name), text).unwrap();
+}
+
+#[test]
+fn a_template_is_found_or_what_is_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::copy(
+        fixture("tokenizer-chatml").join("tokenizer.json"),
+        dir.join("tokenizer.json"),
+    )
+    .unwrap();
+    write(dir, "config.json", br#"{"eos_token_id": 2}"#);
+    let load = || Tokenizer::load(dir).map_err(|error| error.to_string());
+    let origin = || {
+        load()
+            .unwrap()
+            .chat_template_origin()
+            .map(anytime_policy::Origin::short)
+    };
+    assert_eq!(origin(), None);
+    write(dir, "tokenizer_config.json", br#"{"chat_template": "inside"}"#);
+    assert_eq!(origin().as_deref(), Some("chat_template in tokenizer_config.json"));
+
+    // The file goes first, and a byte order mark is no part of it.
+    let path = dir.join("chat_template.jinja");
+    std::fs::write(&path, "\u{feff}{{ messages[0].content }}!").unwrap();
+    assert_eq!(origin().as_deref(), Some("chat_template.jinja"));
+    let chat = Chat {
+        system: None,
+        user: "hi",
+        arguments: &TemplateArguments::default(),
+    };
+    assert_eq!(load().unwrap().render_chat(&chat).unwrap(), "hi!");
+    assert!(load().unwrap().chat_template_names("messages"));
+    assert!(!load().unwrap().chat_template_names("message"));
+
+    std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n").unwrap();
+    assert!(load().err().unwrap().contains("is a pointer of git-lfs"));
+    std::fs::write(&path, b"caf\xe9").unwrap();
+    assert!(
+        load()
+            .err()
+            .unwrap()
+            .ends_with("the file is not in UTF-8; save it in UTF-8")
+    );
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(
+        load()
+            .err()
+            .unwrap()
+            .starts_with(&format!("cannot read {}", path.display()))
+    );
+    std::fs::remove_dir(&path).unwrap();
+    // A link to a file that is gone, and one to itself, are no missing files.
+    for target in ["gone", "chat_template.jinja"] {
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        assert!(
+            load()
+                .err()
+                .unwrap()
+                .starts_with(&format!("cannot read {}", path.display()))
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+}
