@@ -142,7 +142,8 @@ impl GroupInHand {
         summaries: Vec<Generated>,
         verdicts: &[VerdictKind],
     ) -> bool {
-        let end_marker = &self.lease.plan.markers.end;
+        let markers = &self.lease.plan.markers;
+        let decode = |ids: &[u32]| self.tokenizer.decode(ids).unwrap_or_default();
         let trace = &mut self.traces[trace];
         let Some(thinking) = &trace.thinking else {
             return false;
@@ -154,7 +155,7 @@ impl GroupInHand {
         let plan = &trace.nodes[node];
         let mut scored = Vec::with_capacity(summaries.len());
         for (generated, &verdict) in summaries.into_iter().zip(verdicts) {
-            let formatted = nodes::is_formatted(end_marker, plan, thinking, &generated.ids);
+            let formatted = nodes::is_formatted(markers, plan, thinking, &generated.ids, decode);
             let score = nodes::score(plan, thinking, verdict, formatted);
             scored.push(v1::Summary {
                 generated: Some(generated),

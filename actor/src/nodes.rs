@@ -57,11 +57,22 @@ pub struct ThinkingEnd {
 
 /// Whether exactly one end marker is between the start of the thinking and the end of the summary.
 ///
-/// The thinking up to the node's cut counts as one where it was ended by the marker and is not cut before it.
-pub fn is_formatted(end_marker: &[u32], node: &NodePlan, thinking: ThinkingEnd, generated: &[u32]) -> bool {
+/// The thinking up to the node's cut counts as one where it was ended by the marker and is not cut before it. A marker
+/// that has a text is counted in the text that `decode` makes of ids.
+pub fn is_formatted(
+    markers: &Markers,
+    node: &NodePlan,
+    thinking: ThinkingEnd,
+    generated: &[u32],
+    decode: impl Fn(&[u32]) -> String,
+) -> bool {
     let ended = node.cut == thinking.length && thinking.finish == FinishReason::EndMarker;
     let after_thinking = [node.inserted.as_slice(), generated].concat();
-    usize::from(ended) + occurrences(end_marker, &after_thinking) == 1
+    let after = match markers.end_text.as_str() {
+        "" => occurrences(&markers.end, &after_thinking),
+        text => decode(&after_thinking).matches(text).count(),
+    };
+    usize::from(ended) + after == 1
 }
 
 /// 1 where the verdict is correct and the whole is formatted, else 0; always 0 at the node of a thinking that an end of
@@ -153,9 +164,48 @@ mod tests {
         let nodes = nodes(&plan, finished.length, finished.finish);
         let answer = [20, 21];
         let second_end = [answer.as_slice(), &end].concat();
+        let never = |_: &[u32]| -> String { panic!("a marker without a text is counted by its ids") };
         for node in &nodes {
-            assert!(is_formatted(&end, node, finished, &answer), "{node:?}");
-            assert!(!is_formatted(&end, node, finished, &second_end), "{node:?}");
+            assert!(is_formatted(&plan.markers, node, finished, &answer, never), "{node:?}");
+            assert!(
+                !is_formatted(&plan.markers, node, finished, &second_end, never),
+                "{node:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_marker_with_a_text_is_counted_in_texts() {
+        let mut plan = plan();
+        plan.markers.end_text = "</t>".to_owned();
+        let finished = ThinkingEnd {
+            length: 6,
+            finish: FinishReason::EndMarker,
+        };
+        let nodes = nodes(&plan, finished.length, finished.finish);
+        // Ids 2 and 90 with 91 are two spellings of one text.
+        let spell = |ids: &[u32]| -> String {
+            let text = |id: &u32| match id {
+                2 => "</t>",
+                90 => " </",
+                91 => "t>",
+                _ => "x",
+            };
+            ids.iter().map(text).collect()
+        };
+        for node in &nodes {
+            assert!(
+                is_formatted(&plan.markers, node, finished, &[20, 91, 90], spell),
+                "{node:?}"
+            );
+            assert!(
+                !is_formatted(&plan.markers, node, finished, &[20, 90, 91], spell),
+                "{node:?}"
+            );
+            assert!(
+                !is_formatted(&plan.markers, node, finished, &[2, 20], spell),
+                "{node:?}"
+            );
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Markers {
     pub cut: Vec<u32>,
     /// Opens the summary.
     pub summary: Vec<u32>,
+    /// The text of `end`, which a thinking may come to hold in other tokens; empty where only `end` counts.
+    pub end_text: String,
 }
 
 /// A valid [`v1::RolloutPlan`]: how one group is generated and graded.
@@ -127,6 +129,7 @@ impl Plan {
                 end: markers.end,
                 cut: markers.cut,
                 summary: markers.summary,
+                end_text: markers.end_text,
             },
             eos_ids: plan.eos_ids.clone(),
             recompute: plan.cache_policy() == v1::CachePolicy::Recompute,

@@ -18,6 +18,7 @@ pub(crate) fn plan_message() -> v1::RolloutPlan {
             end: vec![2],
             cut: vec![3],
             summary: vec![4, 5],
+            end_text: String::new(),
         }),
         eos_ids: vec![1],
         vocabulary: 30,

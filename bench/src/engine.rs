@@ -207,6 +207,7 @@ impl TimedEngine {
                 end: END_MARKER.to_vec(),
                 cut: Vec::new(),
                 summary: SUMMARY_MARKER.to_vec(),
+                end_text: String::new(),
             }),
             // Without an end of sequence all lengths are forced.
             eos_ids: Vec::new(),

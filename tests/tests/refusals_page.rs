@@ -93,8 +93,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("training row: ", "a row that the learner itself has made wrong"),
     ("signal handlers: ", "an operating system that refuses them"),
     (
-        "the model directory has none",
-        "the learner asks before, with a text of its own",
+        "it must be JSON, as which template arguments travel",
+        "takes a request over gRPC: proto/src/settings/tests.rs",
     ),
     (
         "{origin}: tensor {name}",

@@ -167,7 +167,7 @@ impl EngineState {
         let mut ended = Vec::new();
         for (index, (row, drawn)) in self.rows.iter_mut().zip(drawn).enumerate() {
             thinking_tokens += u64::from(row.task == Task::Thinking);
-            if let Some(finish) = row.push(drawn, version) {
+            if let Some(finish) = row.push(drawn, version, &model.tokenizer) {
                 ended.push((index, finish));
             }
         }

@@ -6,13 +6,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use anytime_policy::Prefix;
+use anytime_policy::{Prefix, Tokenizer};
 use anytime_proto::WeightsVersion;
 use anytime_proto::v1::{FinishReason, Generated};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
+use super::end_text::completes;
 use super::forced_start::ForcedStart;
 use super::sampler::{Draw, Drawn};
 use crate::plan::Plan;
@@ -127,7 +128,12 @@ impl Sequence {
     }
 
     /// Appends a drawn token. Says why the sequence has ended, where it has.
-    pub(crate) fn push(&mut self, drawn: Drawn, version: WeightsVersion) -> Option<FinishReason> {
+    pub(crate) fn push(
+        &mut self,
+        drawn: Drawn,
+        version: WeightsVersion,
+        tokenizer: &Tokenizer,
+    ) -> Option<FinishReason> {
         let drawn = self.start.apply(&self.plan, self.ids.len(), drawn);
         self.ids.push(drawn.id);
         self.log_probs.push(drawn.log_prob);
@@ -136,7 +142,8 @@ impl Sequence {
             Task::Thinking => (true, self.plan.largest_budget()),
             Task::Summary { .. } => (false, self.plan.max_summary_tokens),
         };
-        if is_thinking && self.ids.ends_with(&self.plan.markers.end) {
+        let markers = &self.plan.markers;
+        if is_thinking && (self.ids.ends_with(&markers.end) || completes(tokenizer, &self.ids, &markers.end_text)) {
             return Some(FinishReason::EndMarker);
         }
         if self.plan.eos_ids.contains(&drawn.id) {

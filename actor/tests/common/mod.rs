@@ -103,6 +103,7 @@ pub fn plan_message() -> v1::RolloutPlan {
             end: vec![END],
             cut: vec![3],
             summary: vec![4, 5],
+            end_text: String::new(),
         }),
         eos_ids: vec![EOS],
         vocabulary: VOCABULARY - 2,
@@ -122,6 +123,7 @@ pub fn endless_plan(tokens: u32) -> v1::RolloutPlan {
             end: vec![VOCABULARY - 1],
             cut: vec![3],
             summary: vec![4, 5],
+            end_text: String::new(),
         }),
         eos_ids: Vec::new(),
         ..plan_message()

@@ -19,6 +19,7 @@ fn thinking_ends_at_the_marker_the_budget_or_the_end_of_sequence() {
         end: vec![9],
         cut: vec![3],
         summary: vec![4, 5],
+        end_text: String::new(),
     });
     plan.sampling = Some(v1::Sampling {
         temperature: 3.0,
@@ -63,6 +64,7 @@ fn an_end_marker_of_several_tokens_is_found_at_the_tail() {
         end: vec![2, 3],
         cut: vec![],
         summary: vec![4],
+        end_text: String::new(),
     });
     plan.sampling = Some(v1::Sampling {
         temperature: 8.0,
@@ -83,6 +85,42 @@ fn an_end_marker_of_several_tokens_is_found_at_the_tail() {
     assert!(marked > 10, "{marked}");
 }
 
+#[test]
+fn an_end_marker_is_found_in_the_text_of_other_tokens() {
+    let mut plan = plan_message();
+    plan.budgets = vec![16, 64];
+    plan.traces = 48;
+    plan.eos_ids = Vec::new();
+    plan.vocabulary = 20;
+    // The tokens of these tests are spelled t0, t1, …, with a blank between two: the text is that of 9 and 1, of 19 and
+    // 12, and so on.
+    plan.markers = Some(v1::MarkerIds {
+        end: vec![9, 1],
+        cut: vec![],
+        summary: vec![4],
+        end_text: "9 t1".to_owned(),
+    });
+    plan.sampling = Some(v1::Sampling {
+        temperature: 8.0,
+        top_p: 1.0,
+        top_k: 0,
+    });
+    let is_marker = |pair: &[u32]| [9, 19].contains(&pair[0]) && (pair[1] == 1 || (10..20).contains(&pair[1]));
+    let mut by_text = 0;
+    for outcome in generate(64, PLENTY, vec![request(1, &plan)]).values() {
+        let ids = &outcome.thinking.ids;
+        assert!(!ids[..ids.len() - 1].windows(2).any(is_marker), "{ids:?}");
+        if outcome.thinking.finish() == FinishReason::EndMarker {
+            assert!(ids.windows(2).next_back().is_some_and(is_marker), "{ids:?}");
+            assert_eq!(outcome.nodes.last().unwrap().inserted, [4]);
+            by_text += usize::from(!ids.ends_with(&[9, 1]));
+        } else {
+            assert!(!ids.windows(2).any(is_marker), "{ids:?}");
+        }
+    }
+    assert!(by_text > 10, "{by_text}");
+}
+
 /// Half of six traces is made to end at once, half is kept from it.
 fn half_without_thinking(end: &[u32]) -> v1::RolloutPlan {
     let mut plan = plan_message();
@@ -91,6 +129,7 @@ fn half_without_thinking(end: &[u32]) -> v1::RolloutPlan {
         end: end.to_vec(),
         cut: vec![3],
         summary: vec![4, 5],
+        end_text: String::new(),
     });
     plan
 }

@@ -1,7 +1,7 @@
 //! What a check of a job finds, for people: the first prompt as the model will see it, what ends a sequence, the counts
 //! of the data, and the memory that the processes will take.
 
-use anytime_policy::expected_tensors;
+use anytime_policy::{Origin, expected_tensors};
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
@@ -44,20 +44,14 @@ pub(super) fn job_check(settings: &JobSettings, prepared: &Prepared) -> Result<v
         ends,
         data: prepared.checks.clone(),
         memory: memory(settings, prepared, parameters as u64),
-        notices: notices(settings, &prepared.checks),
+        notices: notices(settings, &prepared.checks, &prepared.notes),
         parameters: parameters as u64,
     })
 }
 
-/// The file of the chat template that prompts go through; empty where they go through none.
+/// Where the chat template is that prompts go through; empty where they go through none.
 fn template(settings: &JobSettings, prepared: &Prepared) -> String {
-    if !(settings.data.chat_template.unwrap_or(true) && prepared.tokenizer.has_chat_template()) {
-        return String::new();
-    }
-    let file = "chat_template.jinja";
-    if prepared.model_directory.join(file).exists() {
-        file.to_owned()
-    } else {
-        "chat_template in tokenizer_config.json".to_owned()
-    }
+    let origin = prepared.tokenizer.chat_template_origin();
+    let is_used = settings.data.chat_template.unwrap_or(true);
+    origin.filter(|_| is_used).map(Origin::short).unwrap_or_default()
 }

@@ -70,7 +70,7 @@ impl<'a> RunningJob<'a> {
         let mut trainer = Trainer::new(
             settings,
             prepared.config.clone(),
-            prepared.tokenizer.vocabulary_size(),
+            prepared.vocabulary(),
             weights,
             device,
         );

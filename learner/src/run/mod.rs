@@ -1,8 +1,9 @@
 //! What a job does on its thread: it prepares, then trains, fine-tunes or evaluates.
 //!
 //! `start` is where both begin: the check at submission and the run. `prepare` reads everything that the settings name,
-//! with `prompts`, which makes ids of problems (`parallel`), and `notices` says what happened to data on the way. `check`
-//! puts it together for who asks before a run, with the `memory` that the processes will take.
+//! with `model`, which opens the model's directory, `rendering`, which makes ids of a problem, and `prompts`, which does so
+//! for whole files (`parallel`); `notices` says what happened to data on the way. `check` puts it together for who asks
+//! before a run, with the `memory` that the processes will take.
 //! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do.
 //! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
 //! starting weights, `figures` sums up a step's groups and `reward_watch` notices when the reward collapses.
@@ -14,15 +15,19 @@ mod figures;
 mod fingerprint;
 mod job;
 mod memory;
+mod model;
 mod notices;
 mod order;
 mod parallel;
 mod plan;
 mod prepare;
+#[cfg(test)]
+mod prompt_tests;
 mod prompts;
 mod reference;
 #[cfg(test)]
 mod refusals;
+mod rendering;
 mod reward_watch;
 mod sft;
 mod start;

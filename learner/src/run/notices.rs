@@ -1,4 +1,4 @@
-//! What a job did to its data, in sentences for its user: they become events of the job and stand in its report.
+//! What a job found in its model's files and did to its data, in sentences for its user: they become events of the job and stand in its report.
 
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -9,9 +9,17 @@ const SHOWN: usize = 3;
 /// Of so many prompts one must seem to have an instruction of its own.
 const MOST_PER_INSTRUCTION: u64 = 20;
 
-/// What the user should know, in the order of the settings.
-pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck]) -> Vec<v1::Notice> {
-    checks.iter().flat_map(|check| of_setting(settings, check)).collect()
+/// What the user should know, in the order of the settings: about the model's files, which `notes` has in sentences, and
+/// about the data.
+pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck], notes: &[String]) -> Vec<v1::Notice> {
+    let of_model = notes.iter().map(|text| v1::Notice {
+        topic: "model".to_owned(),
+        text: text.clone(),
+        step: 0,
+    });
+    of_model
+        .chain(checks.iter().flat_map(|check| of_setting(settings, check)))
+        .collect()
 }
 
 fn of_setting(settings: &JobSettings, check: &v1::DataCheck) -> Vec<v1::Notice> {
@@ -125,7 +133,7 @@ mod tests {
     fn topics(check: v1::DataCheck) -> Vec<(String, String)> {
         let spec = parse_job_file(JOB).expect("a job file");
         let settings = JobSettings::try_new(&spec).expect("valid");
-        let notices = notices(&settings, &[check]);
+        let notices = notices(&settings, &[check], &[]);
         notices.into_iter().map(|notice| (notice.topic, notice.text)).collect()
     }
 

@@ -39,7 +39,7 @@ fn common_plan(settings: &JobSettings, prepared: &Prepared, problems: &[v1::Prob
         max_summary_tokens: settings.rollout.max_summary_tokens,
         markers: Some(prepared.markers.clone()),
         eos_ids: prepared.tokenizer.eos_ids().to_vec(),
-        vocabulary: prepared.tokenizer.vocabulary_size(),
+        vocabulary: prepared.vocabulary(),
         cache_policy: settings.rollout.plan_cache_policy().into(),
         extraction: v1::Extraction::Anytime.into(),
         conventions: Some(settings.grading.conventions()),

@@ -11,7 +11,9 @@ use anytime_policy::{ModelConfig, Tokenizer};
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
-use super::prompts::{self, Prompted, with_instruction};
+use super::model::{OpenModel, markers, model_notes, open_model, template_in_use};
+use super::prompts::{self, Prompted};
+use super::rendering::Rendering;
 use crate::data::{CompletionRow, DataFiles, Fields, ProblemRow};
 
 /// The inputs of a job, read and checked.
@@ -34,10 +36,22 @@ pub struct Prepared {
     pub completions: Vec<PromptAndCompletion>,
     /// What was found in the files of `data.path` and `evaluation.path`, as far as the job reads them.
     pub checks: Vec<v1::DataCheck>,
+    /// Which chat template prompts go through, as a sentence.
+    pub template: String,
+    /// What a user should know about how the model's files were read, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// The ids of a supervised row: the prompt, and the completion with the end of sequence behind it.
 pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
+
+impl Prepared {
+    /// How many ids the model can generate: those that both its tokenizer and its embedding have.
+    pub fn vocabulary(&self) -> u32 {
+        let rows = u32::try_from(self.config.vocab_size).unwrap_or(u32::MAX);
+        self.tokenizer.vocabulary_size().min(rows)
+    }
+}
 
 /// Reads and checks everything that the job names. Relative paths start at `root`. Data is read until the given time,
 /// where there is one, and then what has been read stands for the whole.
@@ -46,22 +60,9 @@ pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
 /// The first setting that cannot work.
 pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> Result<Prepared, InvalidSetting> {
     let model_directory = root.join(&settings.model.path);
-    let (config, tokenizer) = open_model(settings, &model_directory)?;
-    let open = marker_ids(&tokenizer, "markers.open", &settings.markers.open)?;
-    let mut markers = v1::MarkerIds::default();
-    // Supervised rows hold their markers themselves.
-    if settings.kind != v1::JobKind::Sft {
-        markers.end = marker_ids(&tokenizer, "markers.end", &settings.markers.end)?;
-        markers.cut = marker_ids(&tokenizer, "markers.cut", &settings.markers.cut)?;
-        markers.summary = marker_ids(&tokenizer, "markers.summary", &settings.markers.summary)?;
-        check_marker_ids(settings, &open, &markers)?;
-    }
-
-    let prompts = Prompts {
-        settings,
-        tokenizer: &tokenizer,
-        open: &open,
-    };
+    let model = open_model(settings, root)?;
+    let (open, markers) = markers(settings, &model)?;
+    let rendering = Rendering::new(settings, &model, &open)?;
     let fields = Fields {
         problem: settings.data.problem_field.as_deref(),
         answer: settings.data.answer_field.as_deref(),
@@ -82,7 +83,7 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
         fields: Fields { or_common, ..fields },
         ..data
     };
-    let prompt_ids = |field: &str, problem: &str| prompts.prompt_ids(field, problem);
+    let prompt_ids = |field: &str, problem: &str| rendering.ids(field, problem);
     let mut checks = Vec::new();
     let mut completions = Vec::new();
     let mut problems = Vec::new();
@@ -90,7 +91,7 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
     let mut evaluation_rows = Vec::new();
     match settings.kind {
         v1::JobKind::Sft => {
-            let (rows, check) = prompts::completions(&data, |row| prompts.completion(row))?;
+            let (rows, check) = prompts::completions(&data, |row| completion_ids(&rendering, &model.tokenizer, row))?;
             completions = rows;
             checks.push(check);
         }
@@ -106,6 +107,11 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
         (evaluation_problems, evaluation_rows) = (problems, rows);
         checks.push(check);
     }
+    let (template, notes) = (
+        template_in_use(settings, &model.tokenizer),
+        model_notes(settings, &model),
+    );
+    let OpenModel { config, tokenizer } = model;
     let prepared = Prepared {
         model_directory,
         config,
@@ -116,6 +122,8 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
         evaluation_rows,
         completions,
         checks,
+        template,
+        notes,
     };
     if settings.kind != v1::JobKind::Sft {
         check_length(settings, &prepared)?;
@@ -126,144 +134,23 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
     Ok(prepared)
 }
 
-fn open_model(settings: &JobSettings, directory: &Path) -> Result<(ModelConfig, Tokenizer), InvalidSetting> {
-    let refuse = |error: &dyn std::fmt::Display| {
-        let reason = format!("it must be a Hugging Face checkpoint directory: {error}");
-        InvalidSetting::new("model.path", directory.display().to_string(), reason)
-    };
-    if !directory.is_dir() {
-        return Err(refuse(&"no such directory"));
-    }
-    if let Some(name) = irregular_file(directory) {
-        return Err(refuse(&format!("{name} in it is no regular file")));
-    }
-    let config = ModelConfig::load(directory).map_err(|error| refuse(&error))?;
-    let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
-    if !settings.model.initialise {
-        anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
-    }
-    if tokenizer.vocabulary_size() as i64 > config.vocab_size {
-        let sizes = format!(
-            "the tokenizer has {} ids, the embedding {} (vocab_size in config.json), which must have as many or more",
-            tokenizer.vocabulary_size(),
-            config.vocab_size
+/// The ids of a supervised row.
+fn completion_ids(
+    rendering: &Rendering<'_>,
+    tokenizer: &Tokenizer,
+    row: &CompletionRow,
+) -> Result<PromptAndCompletion, InvalidSetting> {
+    let prompt_ids = rendering.ids("data.path", &row.prompt)?;
+    let mut completion_ids = tokenizer.encode(&row.completion).map_err(|error| {
+        let reason = format!(
+            "the model's tokenizer cannot spell the completion {:?} ({error}); leave it out",
+            row.completion
         );
-        return Err(refuse(&sizes));
-    }
-    let is_beyond = |id: &&u32| i64::from(**id) >= config.vocab_size;
-    if let Some(id) = tokenizer.eos_ids().iter().find(is_beyond) {
-        return Err(refuse(&format!(
-            "eos_token_id is {id}; it must be below vocab_size in config.json, which is {}",
-            config.vocab_size
-        )));
-    }
-    Ok((config, tokenizer))
-}
-
-/// An entry of the directory whose reading could wait for ever, such as a FIFO.
-fn irregular_file(directory: &Path) -> Option<String> {
-    let entries = std::fs::read_dir(directory).ok()?;
-    let is_irregular = |path: &Path| std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    let mut irregular = entries.flatten().filter(|entry| is_irregular(&entry.path()));
-    irregular
-        .next()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-}
-
-fn marker_ids(tokenizer: &Tokenizer, field: &str, text: &str) -> Result<Vec<u32>, InvalidSetting> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let refuse = |what: &str| InvalidSetting::new(field, text, format!("it must be a text that {what}"));
-    let ids = tokenizer
-        .encode(text)
-        .map_err(|error| refuse(&format!("the model's vocabulary can spell ({error})")))?;
-    if ids.is_empty() {
-        Err(refuse("has tokens, and the model's tokenizer makes none of this one"))
-    } else {
-        Ok(ids)
-    }
-}
-
-/// Compares the markers by their ids, which is what the model sees: different strings may have the same ids.
-fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerIds) -> Result<(), InvalidSetting> {
-    let named = [
-        ("markers.open", &settings.markers.open, open),
-        ("markers.end", &settings.markers.end, &markers.end),
-        ("markers.cut", &settings.markers.cut, &markers.cut),
-        ("markers.summary", &settings.markers.summary, &markers.summary),
-    ];
-    for (field, text, ids) in named {
-        for (other_field, _, other) in named {
-            let contains = !other.is_empty() && ids.windows(other.len()).any(|window| window == other);
-            if field != other_field && contains {
-                let reason = format!("its tokens {ids:?} must not contain those of {other_field}, {other:?}");
-                return Err(InvalidSetting::new(field, text, reason));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Turns problems and completions into ids.
-struct Prompts<'a> {
-    settings: &'a JobSettings,
-    tokenizer: &'a Tokenizer,
-    open: &'a [u32],
-}
-
-impl Prompts<'_> {
-    /// Problem and instruction, through the chat template where the model has one, then the marker that opens the
-    /// thinking.
-    fn prompt_ids(&self, field: &str, problem: &str) -> Result<Vec<u32>, InvalidSetting> {
-        let data = &self.settings.data;
-        let refuse = |error: &dyn std::fmt::Display| {
-            let reason = format!("the model's tokenizer cannot spell the prompt {problem:?} ({error}); leave it out");
-            InvalidSetting::because(field, reason)
-        };
-        let user = with_instruction(problem, &data.instruction);
-        let use_template = match data.chat_template {
-            Some(true) if !self.tokenizer.has_chat_template() => {
-                return Err(InvalidSetting::new(
-                    "data.chat_template",
-                    true,
-                    "it must be false, because the model has no chat template",
-                ));
-            }
-            Some(choice) => choice,
-            None => self.tokenizer.has_chat_template(),
-        };
-        let text = if use_template {
-            self.tokenizer.render_chat(&user).map_err(|error| {
-                let reason = format!(
-                    "the model's template fails on the prompt {problem:?} ({error}); correct the template, or set this \
-                     to false"
-                );
-                InvalidSetting::because("data.chat_template", reason)
-            })?
-        } else {
-            user
-        };
-        let mut ids = self.tokenizer.encode(&text).map_err(|error| refuse(&error))?;
-        ids.extend_from_slice(self.open);
-        if ids.is_empty() {
-            return Err(refuse(&"it has no tokens"));
-        }
-        Ok(ids)
-    }
-
-    fn completion(&self, row: &CompletionRow) -> Result<PromptAndCompletion, InvalidSetting> {
-        let prompt_ids = self.prompt_ids("data.path", &row.prompt)?;
-        let mut completion_ids = self.tokenizer.encode(&row.completion).map_err(|error| {
-            let reason = format!(
-                "the model's tokenizer cannot spell the completion {:?} ({error}); leave it out",
-                row.completion
-            );
-            InvalidSetting::because("data.path", reason)
-        })?;
-        completion_ids.extend(self.tokenizer.eos_ids().first());
-        Ok((prompt_ids, completion_ids))
-    }
+        InvalidSetting::because("data.path", reason)
+    })?;
+    rendering.refuse_beyond_embedding("data.path", &row.completion, &completion_ids)?;
+    completion_ids.push(tokenizer.completion_end());
+    Ok((prompt_ids, completion_ids))
 }
 
 /// Traces that are made to end at once need room for the end marker, and accuracies are kept by problem id.
@@ -315,11 +202,12 @@ fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
         }
         let largest = budgets.last().copied().unwrap_or(0) as usize;
         let length = prompt + largest + inserted + settings.rollout.max_summary_tokens as usize;
-        if length > prepared.config.max_position_embeddings {
+        if length > prepared.config.longest_sequence() {
             let reason = format!(
                 "they must leave room for the longest prompt ({prompt}), the markers ({inserted}) and a summary ({}) \
-                 within the model's max_position_embeddings ({})",
-                settings.rollout.max_summary_tokens, prepared.config.max_position_embeddings
+                 within the {} positions of the model (max_position_embeddings, and what YaRN makes of it)",
+                settings.rollout.max_summary_tokens,
+                prepared.config.longest_sequence()
             );
             return Err(InvalidSetting::new(field, budgets, reason));
         }

@@ -16,7 +16,7 @@ const JOB: &str = "name = \"job\"\nkind = \"train\"\n[model]\npath = \"model\"\n
                    [6, 12]\nmax_summary_tokens = 4\n[training]\nsteps = 3\n";
 
 /// What is different from a job that works.
-enum Change {
+pub(super) enum Change {
     /// In the job: this, by that.
     Job(&'static str, &'static str),
     /// In a file of the model: this, by that.
@@ -41,6 +41,21 @@ const CASES: &[(&str, &[Change])] = &[
         "a directory that is not there",
         &[Job("path = \"model\"", "path = \"modle\"")],
     ),
+    (
+        "a name of the Hugging Face hub",
+        &[Job("path = \"model\"", "path = \"Qwen/Qwen2.5-1.5B-Instruct\"")],
+    ),
+    ("a file", &[Job("path = \"model\"", "path = \"data.jsonl\"")]),
+    (
+        "the directory of an adapter (LoRA)",
+        &[
+            Without("config.json"),
+            With(
+                "model/adapter_config.json",
+                "{\"base_model_name_or_path\": \"Qwen/Qwen3-4B\", \"peft_type\": \"LORA\"}",
+            ),
+        ],
+    ),
     ("a directory without config.json", &[Without("config.json")]),
     (
         "a config.json that is no JSON",
@@ -63,6 +78,51 @@ const CASES: &[(&str, &[Change])] = &[
         &[Model("config.json", "\"hidden_size\": 96,", "")],
     ),
     (
+        "a number that no model has",
+        &[Model(
+            "config.json",
+            "\"num_hidden_layers\": 3",
+            "\"num_hidden_layers\": 1000000000",
+        )],
+    ),
+    (
+        "sizes of a model to be drawn anew that no machine could hold",
+        &[Model("config.json", "\"hidden_size\": 96", "\"hidden_size\": 1000000")],
+    ),
+    (
+        "a window over which some layers see no further",
+        &[Model(
+            "config.json",
+            "\"use_sliding_window\": false,\n  \"sliding_window\": null,\n  \"max_window_layers\": 3",
+            "\"use_sliding_window\": true, \"sliding_window\": 4096, \"max_window_layers\": 2",
+        )],
+    ),
+    (
+        "a way of stretching positions that the decoder lacks",
+        &[Model(
+            "config.json",
+            "\"rope_theta\": 10000.0",
+            "\"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 4.0}",
+        )],
+    ),
+    (
+        "rotary positions by type of layer",
+        &[Model(
+            "config.json",
+            "\"rope_theta\": 10000.0",
+            "\"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1000000.0}}",
+        )],
+    ),
+    (
+        "`rope_scaling` beside `rope_parameters`, whose base would be lost",
+        &[Model(
+            "config.json",
+            "\"rope_theta\": 10000.0",
+            "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 1000000.0}, \"rope_scaling\": {\"rope_type\": \
+             \"yarn\", \"factor\": 4.0}",
+        )],
+    ),
+    (
         "a directory without weights, where `model.initialise` is not set",
         &[Job("initialise = true\n", "")],
     ),
@@ -77,13 +137,47 @@ const CASES: &[(&str, &[Change])] = &[
         "weights that are no safetensors file",
         &[
             Job("initialise = true\n", ""),
+            With("model/model.safetensors", "<html>not found</html>\n"),
+        ],
+    ),
+    (
+        "weights that git-lfs keeps elsewhere",
+        &[
+            Job("initialise = true\n", ""),
             With(
                 "model/model.safetensors",
                 "version https://git-lfs.github.com/spec/v1\n",
             ),
         ],
     ),
+    (
+        "shards without their index",
+        &[
+            Job("initialise = true\n", ""),
+            With("model/model-00001-of-00002.safetensors", ""),
+            With("model/model-00002-of-00002.safetensors", ""),
+        ],
+    ),
+    (
+        "weights of PyTorch",
+        &[Job("initialise = true\n", ""), With("model/pytorch_model.bin", "")],
+    ),
+    (
+        "tensors under the names of a wrapper",
+        &[
+            Job("initialise = true\n", ""),
+            With(
+                "model/model.safetensors",
+                "\u{61}\0\0\0\0\0\0\0{\"base_model.model.model.norm.weight\":{\"dtype\":\"F32\",\"shape\":[0],\
+                 \"data_offsets\":[0,0]}}          ",
+            ),
+        ],
+    ),
     ("no tokenizer", &[Without("tokenizer.json")]),
+    (
+        "a tokenizer in another form",
+        &[Without("tokenizer.json"), With("model/tokenizer.model", "")],
+    ),
     (
         "a tokenizer.json that is cut short",
         &[With("model/tokenizer.json", "{\"version\"")],
@@ -105,7 +199,7 @@ const CASES: &[(&str, &[Change])] = &[
         )],
     ),
     (
-        "an end of sequence that the embedding does not have",
+        "an end of sequence that the tokenizer does not have",
         &[Model(
             "generation_config.json",
             "\"eos_token_id\": 1",
@@ -113,8 +207,46 @@ const CASES: &[(&str, &[Change])] = &[
         )],
     ),
     (
-        "a tokenizer with more ids than the embedding has rows",
-        &[Model("config.json", "\"vocab_size\": 32", "\"vocab_size\": 20")],
+        "an end of sequence that the embedding does not have",
+        &[
+            Model("config.json", "\"vocab_size\": 32", "\"vocab_size\": 20"),
+            Model("generation_config.json", "\"eos_token_id\": 1", "\"eos_token_id\": 20"),
+        ],
+    ),
+    (
+        "an end of sequence that only tokenizer_config.json names, and that tokenizer.json does not have",
+        &[
+            Without("generation_config.json"),
+            Model("config.json", "\"eos_token_id\": 1,", ""),
+            Model(
+                "tokenizer_config.json",
+                "\"eos_token\": \"<eos>\"",
+                "\"eos_token\": \"<|im_end|>\"",
+            ),
+        ],
+    ),
+    (
+        "a token that tokenizer_config.json lists at a place where the tokenizer cannot have it",
+        &[Model(
+            "tokenizer_config.json",
+            "\"added_tokens_decoder\": {",
+            "\"added_tokens_decoder\": {\"40\": {\"content\": \"<tool>\"},",
+        )],
+    ),
+    (
+        "a marker with a token that the embedding does not have",
+        &[
+            Model("config.json", "\"vocab_size\": 32", "\"vocab_size\": 15"),
+            Job("cut = \"...\"", "cut = \"+\""),
+        ],
+    ),
+    (
+        "a prompt with a token that the embedding does not have",
+        &[
+            Model("config.json", "\"vocab_size\": 32", "\"vocab_size\": 10"),
+            Job("cut = \"...\"\nsummary = \"=\"", "cut = \"...\"\nsummary = \"1\""),
+            With("data.jsonl", "{\"problem\": \"1+9=\", \"answer\": 10}\n"),
+        ],
     ),
     (
         "a chat template that does not compile",
@@ -126,6 +258,69 @@ const CASES: &[(&str, &[Change])] = &[
             "model/chat_template.jinja",
             "{{ raise_exception('a system message is needed') }}",
         )],
+    ),
+    (
+        "a chat template with a loop that does not end",
+        &[With(
+            "model/chat_template.jinja",
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        )],
+    ),
+    (
+        "a chat template that renders nothing",
+        &[With("model/chat_template.jinja", "{# to be written #}")],
+    ),
+    (
+        "a chat template that does not show the message",
+        &[With("model/chat_template.jinja", "{{ messages | length }}+1=")],
+    ),
+    (
+        "`data.system` with a template that leaves it out",
+        &[
+            With("model/chat_template.jinja", "{{ messages[-1].content }}"),
+            Job("instruction = \"\"\n", "instruction = \"\"\nsystem = \"2+2=\"\n"),
+        ],
+    ),
+    (
+        "`data.system` with a template that refuses it",
+        &[
+            With(
+                "model/chat_template.jinja",
+                "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{{ \
+                 messages[-1].content }}",
+            ),
+            Job("instruction = \"\"\n", "instruction = \"\"\nsystem = \"2+2=\"\n"),
+        ],
+    ),
+    (
+        "`data.system` without a template",
+        &[Job("instruction = \"\"\n", "instruction = \"\"\nsystem = \"2+2=\"\n")],
+    ),
+    (
+        "a template argument that the template does not read",
+        &[
+            With(
+                "model/chat_template.jinja",
+                "{{ messages[-1].content }}{{ enable_thinking }}",
+            ),
+            Job(
+                "instruction = \"\"\n",
+                "instruction = \"\"\ntemplate_arguments = { enable_thinkng = false }\n",
+            ),
+        ],
+    ),
+    (
+        "template arguments with `data.chat_template = false`",
+        &[
+            With(
+                "model/chat_template.jinja",
+                "{{ messages[-1].content }}{{ enable_thinking }}",
+            ),
+            Job(
+                "instruction = \"\"\n",
+                "instruction = \"\"\nchat_template = false\ntemplate_arguments = { enable_thinking = false }\n",
+            ),
+        ],
     ),
     (
         "`data.chat_template = true` without a template",
@@ -156,7 +351,7 @@ const CASES: &[(&str, &[Change])] = &[
             STRIPPED,
             With("data.jsonl", "{\"problem\": \" .\", \"answer\": 3}\n"),
             Job("instruction", "chat_template = true\ninstruction"),
-            With("model/chat_template.jinja", " "),
+            With("model/chat_template.jinja", "{{ messages[0].content[:1] }}"),
         ],
     ),
     (
@@ -195,7 +390,7 @@ const CASES: &[(&str, &[Change])] = &[
 ];
 
 /// The job and its files under `root`, with these changes.
-fn write(root: &Path, changes: &[Change]) -> String {
+pub(super) fn write(root: &Path, changes: &[Change]) -> String {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo/model");
     let model = root.join("model");
     std::fs::create_dir_all(&model).expect("a directory");

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
+use tracing::info;
 
 use super::check::job_check;
 use super::job::RunningJob;
 use super::notices::notices;
-use super::prepare::prepare;
+use super::prepare::{Prepared, prepare};
 use super::{sft, train};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
@@ -50,12 +51,13 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let prepared = prepare(context.settings(), context.root(), None)?;
     // What the check at submission has said already is not said again; a file may have changed since.
     let known = context.notices();
-    for notice in notices(context.settings(), &prepared.checks) {
+    for notice in notices(context.settings(), &prepared.checks, &prepared.notes) {
         let is_known = |earlier: &v1::Notice| (&earlier.topic, &earlier.text) == (&notice.topic, &notice.text);
         if !known.iter().any(is_known) {
             context.notice(&notice.topic, &notice.text);
         }
     }
+    log_first_prompt(context, &prepared);
     let mut job = RunningJob::open(context, prepared, device)?;
     match context.settings().kind {
         v1::JobKind::Train => train::train(&mut job),
@@ -64,5 +66,20 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
             job.publish();
             job.evaluate()
         }
+    }
+}
+
+/// A template that is lost or wrong is seen here first.
+fn log_first_prompt(context: &JobContext, prepared: &Prepared) {
+    let job_id = context.job_id();
+    info!(%job_id, "{}", prepared.template);
+    let problems = prepared.problems.iter().chain(&prepared.evaluation_problems);
+    let prompts = problems.map(|problem| &problem.prompt_ids);
+    let first = prompts
+        .chain(prepared.completions.iter().map(|(prompt, _)| prompt))
+        .next();
+    if let Some(ids) = first {
+        let text = prepared.tokenizer.decode(ids).unwrap_or_default();
+        info!(%job_id, ?ids, ?text, "first prompt");
     }
 }

@@ -137,6 +137,7 @@ fn plan(policy: CachePolicy, vocabulary: u32) -> Arc<Plan> {
             end: vec![vocabulary - 1],
             cut: Vec::new(),
             summary: vec![0],
+            end_text: String::new(),
         }),
         eos_ids: Vec::new(),
         vocabulary: vocabulary - 1,
