@@ -161,4 +161,8 @@ metric_names! {
         "Batches refused because too many waited.";
     gauge VERIFIER_STREAMS "anytime_verifier_streams" Count
         "Streams of batches that are open.";
+    counter VERIFIER_ABANDONED_ITEMS "anytime_verifier_abandoned_items_total" Count
+        "Items that hung: answered as out of time, their thread given up.";
+    gauge VERIFIER_ABANDONED_THREADS "anytime_verifier_abandoned_threads" Count
+        "Threads that were given up because their item hung, and have not ended.";
 }

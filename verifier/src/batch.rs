@@ -1,37 +1,46 @@
 //! Grades batches off the async threads, in parallel, with the verdicts in order, within a time. A fault of one item
-//! does not touch the others.
+//! does not touch the others: neither a panic nor a hang.
 
-use std::any::Any;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use futures::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::caught::catch_panic;
+use crate::crew::Crew;
 use crate::grade::verdict;
 use crate::limits::ServerLimits;
 use crate::meters::{Counted, Meters};
 use crate::options::Options;
+use crate::watch::{self, Hand, Turn};
 
 /// Grades one item. It is a parameter, so that a test can put in a function that fails.
 pub(crate) type GradeItem = Arc<dyn Fn(&VerifyItem, &Options) -> Verdict + Send + Sync>;
 
 /// With fewer items than this, a further thread costs more than it saves.
 const ITEMS_PER_WORKER: usize = 16;
+/// How long a batch waits beyond its time for the items that are in hand then. An item takes 20 ms at most.
+const LAST_ITEMS_TIME: Duration = Duration::from_millis(50);
 
 /// The threads that grade, shared by all requests.
 #[derive(Clone)]
 pub(crate) struct GradingPool {
     threads: NonZeroUsize,
+    item_time: Duration,
     permits: Arc<Semaphore>,
     /// One permit for each batch that may wait for a thread.
     places: Arc<Semaphore>,
+    crew: Arc<Crew>,
+    /// Threads that were given up and have not ended.
+    given_up: Arc<AtomicUsize>,
+    too_many_given_up: CancellationToken,
     grade_item: GradeItem,
     meters: Arc<Meters>,
 }
@@ -41,6 +50,9 @@ pub(crate) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
     _counted: Counted,
 }
+
+/// Verdicts with the positions of their items.
+type Graded = Vec<(usize, Verdict)>;
 
 /// One request while it is worked on.
 struct Batch {
@@ -53,7 +65,12 @@ struct Batch {
     unwanted: CancellationToken,
     /// The place in the queue, until the batch has a thread.
     place: Mutex<Option<Place>>,
+    /// What the threads of this batch have graded.
+    hands: Mutex<Vec<Arc<Hand<Graded>>>>,
 }
+
+/// A thread could not be started, or ended before its work did.
+struct ThreadFailed;
 
 impl GradingPool {
     /// A pool with these limits.
@@ -61,8 +78,12 @@ impl GradingPool {
         let semaphore = |permits: NonZeroUsize| Arc::new(Semaphore::new(permits.get().min(Semaphore::MAX_PERMITS)));
         Self {
             threads: limits.threads,
+            item_time: limits.item_time,
             permits: semaphore(limits.threads),
             places: semaphore(limits.waiting_batches),
+            crew: Arc::default(),
+            given_up: Arc::default(),
+            too_many_given_up: CancellationToken::new(),
             grade_item,
             meters,
         }
@@ -89,8 +110,8 @@ impl GradingPool {
         }
     }
 
-    /// Grades a batch and returns the verdicts in the order of the items. An item that is not reached by the deadline
-    /// is [`VerdictKind::OutOfTime`].
+    /// Grades a batch and returns the verdicts in the order of the items. An item that is not reached by the deadline,
+    /// or hangs, is [`VerdictKind::OutOfTime`].
     pub(crate) async fn grade_batch(
         &self,
         items: Vec<VerifyItem>,
@@ -110,28 +131,23 @@ impl GradingPool {
             next: AtomicUsize::new(0),
             unwanted,
             place: Mutex::new(Some(place)),
+            hands: Mutex::default(),
         });
 
-        let mut workers = JoinSet::new();
-        for _ in 0..worker_count {
-            workers.spawn(run_worker(self.clone(), batch.clone()));
-        }
+        // They go on without this future, so that a thread that hangs is watched until it is given up.
+        let workers = (0..worker_count).map(|_| tokio::spawn(run_worker(self.clone(), batch.clone())));
+        let outcomes = timeout_at(deadline + LAST_ITEMS_TIME, join_all(workers)).await;
+        let failed = match outcomes {
+            Ok(outcomes) => outcomes.iter().any(|outcome| !matches!(outcome, Ok(Ok(())))),
+            Err(_) => false,
+        };
         let mut verdicts: Vec<Option<Verdict>> = vec![None; item_count];
-        let mut failed = false;
-        while let Some(outcome) = workers.join_next().await {
-            match outcome {
-                Ok(Ok(graded)) => {
-                    for (index, graded_verdict) in graded {
-                        verdicts[index] = Some(graded_verdict);
-                    }
-                }
-                Ok(Err(join_error)) | Err(join_error) => {
-                    error!(error = %join_error, "grading thread failed");
-                    failed = true;
-                }
-            }
+        let hands = std::mem::take(&mut *batch.hands.lock().unwrap_or_else(PoisonError::into_inner));
+        for (index, graded_verdict) in hands.iter().flat_map(|hand| hand.take()) {
+            verdicts[index] = Some(graded_verdict);
         }
         let missing = if failed {
+            error!("grading thread failed");
             verdict(VerdictKind::InternalError, "", "grading thread failed")
         } else {
             verdict(VerdictKind::OutOfTime, "", "not reached within the time of the batch")
@@ -142,44 +158,139 @@ impl GradingPool {
             .collect()
     }
 
-    /// Waits until no batch is worked on.
+    /// Waits until no batch is worked on. Threads that were given up do not count.
     pub(crate) async fn idle(&self) {
         let all = u32::try_from(self.threads.get()).unwrap_or(u32::MAX);
         // The semaphore is never closed, so this can only succeed.
         let _ = self.permits.acquire_many(all).await;
     }
+
+    /// Waits until so many threads had to be given up that the process should end.
+    pub(crate) async fn too_many_given_up(&self) {
+        self.too_many_given_up.cancelled().await;
+    }
+
+    /// Notes that the thread with this item in hand was given up.
+    fn give_up(&self, batch: &Batch, index: usize) {
+        self.meters.abandoned_items.increment(1);
+        self.meters.abandoned_threads.increment(1.0);
+        let living = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+        let most = watch::most_given_up(self.threads.get());
+        error!(
+            item = index,
+            ground_truth = batch.items[index]
+                .ground_truths
+                .first()
+                .map_or("", |truth| shown(truth)),
+            response_bytes = batch.items[index].response.len(),
+            seconds = self.item_time.as_secs_f64(),
+            threads_given_up = living,
+            most,
+            "an item hangs: it is answered as out of time, and its thread is given up"
+        );
+        if living >= most {
+            self.too_many_given_up.cancel();
+        }
+    }
+
+    /// Notes that a thread that was given up has ended after all.
+    fn ended_late(&self) {
+        self.given_up.fetch_sub(1, Ordering::Relaxed);
+        self.meters.abandoned_threads.decrement(1.0);
+    }
 }
 
-/// Waits for a thread of the pool and works on the batch there.
-async fn run_worker(pool: GradingPool, batch: Arc<Batch>) -> Result<Vec<(usize, Verdict)>, JoinError> {
-    let permit = tokio::select! {
-        permit = timeout_at(batch.deadline, pool.permits.clone().acquire_owned()) => permit,
-        () = batch.unwanted.cancelled() => return Ok(Vec::new()),
-    };
-    let Ok(Ok(permit)) = permit else {
-        return Ok(Vec::new());
-    };
-    batch.place.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let work = move || grade_items(&batch, &pool, permit);
-    tokio::task::spawn_blocking(work).await
+/// The beginning of a text, for the log.
+fn shown(text: &str) -> &str {
+    const SHOWN_CHARS: usize = 80;
+    text.char_indices()
+        .nth(SHOWN_CHARS)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
-/// Takes items until none is left or the time is up, and holds the thread's permit meanwhile.
-fn grade_items(batch: &Batch, pool: &GradingPool, _permit: OwnedSemaphorePermit) -> Vec<(usize, Verdict)> {
-    let mut graded = Vec::new();
+/// Waits for a thread of the pool and works on the batch there; on another one, if that hangs.
+async fn run_worker(pool: GradingPool, batch: Arc<Batch>) -> Result<(), ThreadFailed> {
+    loop {
+        let permit = tokio::select! {
+            permit = timeout_at(batch.deadline, pool.permits.clone().acquire_owned()) => permit,
+            () = batch.unwanted.cancelled() => return Ok(()),
+        };
+        let Ok(Ok(_permit)) = permit else {
+            return Ok(());
+        };
+        batch.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let hand = Arc::new(Hand::new(Vec::new()));
+        batch
+            .hands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(hand.clone());
+        let (working_pool, working_batch, working_hand) = (pool.clone(), batch.clone(), hand.clone());
+        let work = move || grade_items(&working_batch, &working_pool, &working_hand);
+        let done = pool.crew.run(work).map_err(|problem| {
+            error!(error = %problem, "cannot start a grading thread");
+            ThreadFailed
+        })?;
+        match ended_or_given_up(&pool, &batch, &hand, done).await {
+            Some(ended) => return ended,
+            None => continue,
+        }
+    }
+}
+
+/// Waits for a thread. None if it hangs and was given up.
+async fn ended_or_given_up(
+    pool: &GradingPool,
+    batch: &Batch,
+    hand: &Hand<Graded>,
+    mut done: oneshot::Receiver<()>,
+) -> Option<Result<(), ThreadFailed>> {
+    loop {
+        let look = tokio::time::sleep(watch::interval(pool.item_time));
+        tokio::select! {
+            ended = &mut done => return Some(ended.map_err(|_| ThreadFailed)),
+            () = look => {}
+        }
+        let out_of_time = |index: usize, graded: &mut Graded| {
+            graded.push((
+                index,
+                verdict(VerdictKind::OutOfTime, "", "the item hangs and was given up"),
+            ));
+        };
+        if let Some(index) = hand.look(out_of_time) {
+            pool.give_up(batch, index);
+            return None;
+        }
+    }
+}
+
+/// Takes items until none is left or the time is up. Returns whether the thread may be used again.
+fn grade_items(batch: &Batch, pool: &GradingPool, hand: &Hand<Graded>) -> bool {
+    let mut finished: Option<(usize, Verdict)> = None;
     // One look at the clock for each item tells both how long it took and whether there is time for the next.
     let mut now = Instant::now();
-    while now < batch.deadline && !batch.unwanted.is_cancelled() {
-        let index = batch.next.fetch_add(1, Ordering::Relaxed);
-        let Some(item) = batch.items.get(index) else {
-            break;
+    loop {
+        let next = || {
+            if now >= batch.deadline || batch.unwanted.is_cancelled() {
+                return None;
+            }
+            let index = batch.next.fetch_add(1, Ordering::Relaxed);
+            (index < batch.items.len()).then_some(index)
         };
-        let item_verdict = grade_caught(index, item, &batch.options, &*pool.grade_item);
+        let last = finished.take();
+        let index = match hand.turn(|graded| graded.extend(last), next) {
+            Turn::Item(index) => index,
+            Turn::Done => return true,
+            Turn::GivenUp => {
+                pool.ended_late();
+                return false;
+            }
+        };
+        let item_verdict = grade_caught(index, &batch.items[index], &batch.options, &*pool.grade_item);
         let item_started = std::mem::replace(&mut now, Instant::now());
         pool.meters.record_pair(&item_verdict, now - item_started);
-        graded.push((index, item_verdict));
+        finished = Some((index, item_verdict));
     }
-    graded
 }
 
 /// A panic becomes a fault of this item, and the batch goes on.
@@ -194,24 +305,6 @@ fn grade_caught(
         error!(index, reason = graded.detail, "grading failed");
     }
     graded
-}
-
-/// A panic says nothing about the answer: it becomes a fault.
-pub(crate) fn catch_panic(grade: impl FnOnce() -> Verdict) -> Verdict {
-    // Grading is pure and the cache is written after it: there is no state that a panic could leave half changed.
-    match catch_unwind(AssertUnwindSafe(grade)) {
-        Ok(graded) => graded,
-        Err(payload) => {
-            let reason = panic_message(payload.as_ref());
-            verdict(VerdictKind::InternalError, "", format!("grading panicked: {reason}"))
-        }
-    }
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("unknown reason")
 }
 
 #[cfg(test)]
@@ -240,6 +333,25 @@ mod tests {
 
     fn pool(threads: usize, grade_item: fn(&VerifyItem, &Options) -> Verdict) -> GradingPool {
         let limits = ServerLimits::with_threads(NonZeroUsize::new(threads).unwrap());
+        GradingPool::new(&limits, Arc::new(grade_item), Arc::new(Meters::new()))
+    }
+
+    /// Hangs until the process ends, without taking a core.
+    fn hang_at_seven(item: &VerifyItem, options: &Options) -> Verdict {
+        if item.response == "7" {
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+        }
+        slow(item, options)
+    }
+
+    /// A pool that gives an item up after a short time.
+    fn impatient(threads: usize, grade_item: fn(&VerifyItem, &Options) -> Verdict) -> GradingPool {
+        let limits = ServerLimits {
+            item_time: Duration::from_millis(400),
+            ..ServerLimits::with_threads(NonZeroUsize::new(threads).unwrap())
+        };
         GradingPool::new(&limits, Arc::new(grade_item), Arc::new(Meters::new()))
     }
 
@@ -330,5 +442,49 @@ mod tests {
         tokio::join!(running, third);
         drop(second);
         assert!(pool.try_admit().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_item_that_hangs_is_given_up_and_the_others_are_graded() {
+        let pool = impatient(1, hang_at_seven);
+        for _ in 0..2 {
+            let verdicts = grade_all(&pool, 20, Instant::now() + Duration::from_secs(60)).await;
+            for (index, graded) in verdicts.iter().enumerate() {
+                let expected = match index {
+                    7 => VerdictKind::OutOfTime,
+                    _ => VerdictKind::Correct,
+                };
+                assert_eq!(graded.kind(), expected, "{index}: {}", graded.detail);
+            }
+        }
+        assert_eq!(pool.given_up.load(Ordering::Relaxed), 2);
+        tokio::time::timeout(Duration::from_secs(10), pool.idle())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_batch_does_not_wait_beyond_its_time_for_an_item_that_hangs() {
+        let pool = pool(1, hang_at_seven);
+        let verdicts = grade_all(&pool, 8, Instant::now() + Duration::from_millis(400)).await;
+        assert_eq!(verdicts[0].kind(), VerdictKind::Correct);
+        assert_eq!(verdicts[7].kind(), VerdictKind::OutOfTime);
+        // The thread is given up though nobody waits for the batch any more.
+        tokio::time::timeout(Duration::from_secs(20), pool.idle())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn too_many_that_hang_are_told() {
+        let pool = impatient(2, hang_at_seven);
+        for _ in 0..watch::most_given_up(2) {
+            let early = tokio::time::timeout(Duration::ZERO, pool.too_many_given_up()).await;
+            assert!(early.is_err());
+            grade_all(&pool, 8, Instant::now() + Duration::from_secs(60)).await;
+        }
+        tokio::time::timeout(Duration::from_secs(10), pool.too_many_given_up())
+            .await
+            .unwrap();
     }
 }

@@ -25,6 +25,9 @@ pub const MAX_TOKENS: usize = 2_048;
 /// Most items in one batch.
 pub const MAX_BATCH_ITEMS: usize = 65_536;
 
+/// Longest time of one item before its thread is given up.
+pub(crate) const ITEM_TIME: Duration = Duration::from_secs(1);
+
 /// How a server uses its machine.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
@@ -33,6 +36,9 @@ pub struct ServerLimits {
     /// Longest time that a batch is worked on; a client that sets a deadline may ask for less. It is well below the
     /// time that a process has to end after SIGTERM, so that a batch which has just begun is still answered.
     pub batch_time: Duration,
+    /// An item that takes longer hangs: its thread is given up and another one takes its place. It is far longer than
+    /// the 20 ms that the step budget allows, so that a busy machine is not taken for a fault.
+    pub item_time: Duration,
     /// Longest wait for requests under way after the shutdown began.
     pub drain_time: Duration,
     /// Batches that may wait for a thread, over all connections. One more is refused if it comes as a call of its own,
@@ -56,6 +62,7 @@ impl ServerLimits {
         Self {
             threads,
             batch_time: Duration::from_secs(5),
+            item_time: ITEM_TIME,
             drain_time: Duration::from_secs(6),
             waiting_batches: DEFAULT_WAITING_BATCHES,
             stream_batches: DEFAULT_STREAM_BATCHES,

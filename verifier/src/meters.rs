@@ -17,6 +17,10 @@ pub(crate) struct Meters {
     pair_seconds: [Histogram; KINDS],
     /// Batches that were refused.
     pub(crate) refused: Counter,
+    /// Items that hung and were given up with their thread.
+    pub(crate) abandoned_items: Counter,
+    /// Threads that were given up and have not ended.
+    pub(crate) abandoned_threads: Gauge,
     /// Batches that wait for a thread.
     pub(crate) waiting: Gauge,
     /// Streams that are open.
@@ -41,16 +45,28 @@ impl Meters {
             batch_seconds: histogram!(names::VERIFIER_BATCH_SECONDS),
             pair_seconds,
             refused: counter!(names::VERIFIER_REFUSED),
+            abandoned_items: counter!(names::VERIFIER_ABANDONED_ITEMS),
+            abandoned_threads: gauge!(names::VERIFIER_ABANDONED_THREADS),
             waiting: gauge!(names::VERIFIER_WAITING),
             streams: gauge!(names::VERIFIER_STREAMS),
             cache_hits: counter!(names::VERIFIER_CACHE_HITS),
             cache_misses: counter!(names::VERIFIER_CACHE_MISSES),
             cache_bytes: gauge!(names::VERIFIER_CACHE_BYTES),
         };
-        for counter in [&meters.refused, &meters.cache_hits, &meters.cache_misses] {
+        for counter in [
+            &meters.refused,
+            &meters.abandoned_items,
+            &meters.cache_hits,
+            &meters.cache_misses,
+        ] {
             counter.increment(0);
         }
-        for gauge in [&meters.waiting, &meters.streams, &meters.cache_bytes] {
+        for gauge in [
+            &meters.waiting,
+            &meters.streams,
+            &meters.abandoned_threads,
+            &meters.cache_bytes,
+        ] {
             gauge.set(0.0);
         }
         meters

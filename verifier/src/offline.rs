@@ -3,23 +3,26 @@
 //! One thread reads and cuts the input into chunks of lines, the workers grade chunks, and the caller writes them in
 //! the order in which they were read. Both queues between them are bounded, so that a slow reader of the output slows
 //! the reading of the input. A chunk ends early when no more input is there yet: a line that is typed is answered at
-//! once.
+//! once. A worker that hangs is given up, and another one goes on behind the line that it hangs at.
 
 mod line;
 mod progress;
+mod workers;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use anytime_service::exit::ExitError;
 
-use crate::limits::{MAX_ANSWER_CHARS, MAX_GROUND_TRUTHS, MAX_RESPONSE_BYTES};
-use crate::offline::line::{Grader, Tally};
+use crate::grade::grade;
+use crate::limits::{ITEM_TIME, MAX_ANSWER_CHARS, MAX_GROUND_TRUTHS, MAX_RESPONSE_BYTES};
+use crate::offline::line::{Grade, Grader};
 use crate::offline::progress::Progress;
+use crate::offline::workers::{Chunk, Graded, start_workers};
 use crate::options::Options;
 
 /// Lines of one chunk, so many that handing it over costs little beside the grading.
@@ -43,45 +46,33 @@ pub struct GradeSettings {
     pub threads: NonZeroUsize,
 }
 
-/// Some lines that are graded together.
-struct Chunk {
-    /// Whole lines, the last of the input perhaps without its line break.
-    text: Vec<u8>,
-    /// Number of the first line, from one.
-    first_line: u64,
-    /// Where the graded lines go; whoever waits there may be gone.
-    graded: SyncSender<Graded>,
-}
-
-/// A chunk that was graded.
-struct Graded {
-    output: Vec<u8>,
-    tally: Tally,
-    /// If a line cannot be graded, the reason why the input ends there, after the output of the lines before it.
-    problem: Option<anyhow::Error>,
-}
-
 /// Grades every line of the input. An output that nobody reads any more ends it without an error.
 ///
 /// # Errors
-/// [`ExitError`] with the data code at the first line that cannot be read, after everything before it was written; and
-/// any error of reading or writing.
+/// [`ExitError`] with the data code at the first line that cannot be read, after everything before it was written; any
+/// error of reading or writing; and an error if many lines hang.
 pub fn grade_lines(
+    input: impl Read + Send + 'static,
+    output: impl Write,
+    settings: &GradeSettings,
+) -> anyhow::Result<()> {
+    grade_lines_with(input, output, settings, grade, ITEM_TIME)
+}
+
+/// [`grade_lines`] with the function that grades and the time of one line, so that a test can put in one that hangs.
+fn grade_lines_with(
     input: impl Read + Send + 'static,
     mut output: impl Write,
     settings: &GradeSettings,
+    grade: Grade,
+    item_time: Duration,
 ) -> anyhow::Result<()> {
     let workers = settings.threads.get();
     let queue_length = workers.saturating_mul(CHUNKS_PER_WORKER);
     let (to_workers, chunks) = sync_channel::<Chunk>(queue_length);
     let (in_order, to_write) = sync_channel::<Receiver<Graded>>(queue_length);
-    let chunks = Arc::new(Mutex::new(chunks));
-    let grader = Grader::new(settings.options, settings.explain);
-    for number in 0..workers {
-        let chunks = chunks.clone();
-        let work = move || grade_chunks(&chunks, grader);
-        spawn(&format!("grade-{number}"), work)?;
-    }
+    let grader = Grader::new(settings.options, settings.explain, grade);
+    start_workers(workers, chunks, grader, item_time)?;
     spawn("read", move || {
         read_chunks(BufReader::with_capacity(CHUNK_BYTES, input), &to_workers, &in_order)
     })?;
@@ -134,9 +125,8 @@ fn read_chunks(mut input: impl BufReadNow, to_workers: &SyncSender<Chunk>, in_or
         if ends {
             let (graded, receiver) = sync_channel(1);
             let end = Graded {
-                output: Vec::new(),
-                tally: Tally::default(),
                 problem,
+                ..Graded::default()
             };
             // With the writer gone there is nobody to tell.
             let _ = graded.send(end);
@@ -192,41 +182,6 @@ impl<Input: Read> BufReadNow for BufReader<Input> {
     }
 }
 
-/// Grades chunks until no more come.
-fn grade_chunks(chunks: &Mutex<Receiver<Chunk>>, grader: Grader) {
-    loop {
-        // One worker waits for the next chunk, the others for the lock.
-        let received = chunks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(chunk) = received else {
-            return;
-        };
-        // With the writer gone nobody wants it.
-        let _ = chunk.graded.send(grade_chunk(&chunk, grader));
-    }
-}
-
-fn grade_chunk(chunk: &Chunk, grader: Grader) -> Graded {
-    let mut graded = Graded {
-        output: Vec::with_capacity(CHUNK_LINES * 128),
-        tally: Tally::default(),
-        problem: None,
-    };
-    for (line, number) in chunk
-        .text
-        .split_inclusive(|byte| *byte == b'\n')
-        .zip(chunk.first_line..)
-    {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        if let Err(bad_line) = grader.grade_line(line, &mut graded.output, &mut graded.tally) {
-            graded.problem = Some(ExitError::data(format!("line {number}: {bad_line}")).into());
-            break;
-        }
-    }
-    graded
-}
-
 fn write_in_order(to_write: &Receiver<Receiver<Graded>>, output: &mut impl Write) -> anyhow::Result<()> {
     let mut progress = Progress::start();
     loop {
@@ -263,7 +218,9 @@ fn write_in_order(to_write: &Receiver<Receiver<Graded>>, output: &mut impl Write
 
 #[cfg(test)]
 mod tests {
+    use anytime_proto::v1::{Extraction, Verdict};
     use anytime_service::exit;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -296,6 +253,60 @@ mod tests {
         let (result, lines) = grade(io::Cursor::new(line));
         result.unwrap();
         assert_eq!(lines, 2);
+    }
+
+    fn hang_at_x(response: &str, ground_truths: &[String], options: &Options) -> Verdict {
+        if response == "x" {
+            loop {
+                thread::sleep(Duration::from_secs(3600));
+            }
+        }
+        crate::grade::grade(response, ground_truths, options)
+    }
+
+    fn grade_with_hangs(lines: &[&str], threads: usize) -> (anyhow::Result<()>, Vec<Value>) {
+        let settings = GradeSettings {
+            options: Options::try_from_request(Extraction::Boxed.into(), None).unwrap(),
+            explain: false,
+            threads: NonZeroUsize::new(threads).unwrap(),
+        };
+        let mut output = Vec::new();
+        let input = io::Cursor::new(lines.concat());
+        let result = grade_lines_with(input, &mut output, &settings, hang_at_x, Duration::from_millis(100));
+        let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        (
+            result,
+            lines.map(|line| serde_json::from_slice(line).unwrap()).collect(),
+        )
+    }
+
+    const HANGS: &str = "{\"id\": \"h\", \"response\": \"x\", \"ground_truth\": 1}\n";
+
+    #[test]
+    fn a_line_that_hangs_is_out_of_time_and_the_others_are_graded() {
+        let mut lines = vec![LINE; 200];
+        lines[3] = HANGS;
+        lines[130] = HANGS;
+        let (result, graded) = grade_with_hangs(&lines, 1);
+        result.unwrap();
+        assert_eq!(graded.len(), lines.len());
+        for (line, graded) in lines.iter().zip(graded) {
+            let (id, verdict) = if *line == HANGS {
+                (json!("h"), "out_of_time")
+            } else {
+                (json!(1), "correct")
+            };
+            assert_eq!((&graded["id"], &graded["verdict"]), (&id, &json!(verdict)));
+        }
+    }
+
+    #[test]
+    fn many_lines_that_hang_end_it() {
+        let (result, graded) = grade_with_hangs(&[LINE, HANGS, LINE, HANGS, HANGS, LINE, HANGS, LINE], 1);
+        let error = result.unwrap_err();
+        assert_eq!(exit::exit_code(&error), exit::FAILED, "{error:#}");
+        assert!(format!("{error:#}").contains("line 7"), "{error:#}");
+        assert_eq!(graded.len(), 7);
     }
 
     struct Broken;

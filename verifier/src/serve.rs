@@ -17,12 +17,13 @@ use crate::cache::{VerdictCache, grade_item};
 use crate::limits::ServerLimits;
 use crate::meters::Meters;
 use crate::rpc::Verifier;
+use crate::watch;
 
 /// Serves until the token is cancelled. From then on health says NOT_SERVING, no new connection is taken, and requests
 /// under way finish within the drain time.
 ///
 /// # Errors
-/// If the transport fails.
+/// If the transport fails, or if so many items hung that the process should be started again.
 pub async fn run(listener: TcpListener, shutdown: CancellationToken, limits: ServerLimits) -> anyhow::Result<()> {
     let meters = Arc::new(Meters::new());
     let cache = Arc::new(VerdictCache::new(limits.cache_bytes, &meters));
@@ -48,8 +49,15 @@ async fn run_with(
     let (router, health) = server::router()?;
     health.set_serving::<VerifierServiceServer<Verifier>>().await;
 
+    let mut is_exhausted = false;
     let drain = async {
-        shutdown.cancelled().await;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = pool.too_many_given_up() => {
+                is_exhausted = true;
+                shutdown.cancel();
+            }
+        }
         let end = async {
             end_health(health, &pool).await;
             // What is left is to write the last answers, which `serve` waits for.
@@ -57,7 +65,7 @@ async fn run_with(
         };
         let _ = tokio::time::timeout(limits.drain_time, end).await;
     };
-    tokio::select! {
+    let served = tokio::select! {
         served = server::serve(router.add_service(service), listener, shutdown.clone()) => {
             info!("drained");
             served
@@ -66,7 +74,14 @@ async fn run_with(
             warn!(seconds = limits.drain_time.as_secs_f64(), "drain took too long, dropping connections");
             Ok(())
         }
-    }
+    };
+    // Each thread that hangs takes a core for as long as the process lives. A new one is without them.
+    anyhow::ensure!(
+        !is_exhausted,
+        "{} grading threads hang, so this process ends for another to take its place",
+        watch::most_given_up(limits.threads.get())
+    );
+    served
 }
 
 /// Tells those who watch the health, and ends their streams once the last batch is graded, because an open stream would
@@ -103,6 +118,11 @@ mod tests {
 
     fn slow(item: &VerifyItem, _options: &Options) -> Verdict {
         assert_ne!(item.response, "broken");
+        if item.response == "hangs" {
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+        }
         std::thread::sleep(ITEM_TIME);
         verdict(VerdictKind::Correct, "", "")
     }
@@ -241,5 +261,51 @@ mod tests {
             .unwrap()
             .unwrap()
             .unwrap();
+    }
+
+    /// Gives an item up while a test waits.
+    fn impatient() -> ServerLimits {
+        ServerLimits {
+            item_time: ITEM_TIME * 4,
+            ..limits()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_item_that_hangs_is_out_of_time_and_the_server_goes_on() {
+        let shutdown = CancellationToken::new();
+        let (mut client, server) = start(&shutdown, impatient()).await;
+        let batch = client.verify(request(&["", "hangs", ""])).await.unwrap().into_inner();
+        let kinds: Vec<VerdictKind> = batch.verdicts.iter().map(Verdict::kind).collect();
+        assert_eq!(
+            kinds,
+            [VerdictKind::Correct, VerdictKind::OutOfTime, VerdictKind::Correct]
+        );
+        let next = client.verify(request(&[""])).await.unwrap().into_inner();
+        assert_eq!(next.verdicts[0].kind(), VerdictKind::Correct);
+        // One more is in hand when the server is told to end.
+        let late = tokio::spawn(async move { client.verify(request(&["hangs"])).await });
+        tokio::time::sleep(ITEM_TIME).await;
+        shutdown.cancel();
+        let ended = tokio::time::timeout(limits().drain_time + Duration::from_secs(2), server);
+        ended.await.unwrap().unwrap().unwrap();
+        assert_eq!(
+            late.await.unwrap().unwrap().into_inner().verdicts[0].kind(),
+            VerdictKind::OutOfTime
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_with_too_many_threads_that_hang_ends() {
+        let shutdown = CancellationToken::new();
+        let (mut client, server) = start(&shutdown, impatient()).await;
+        for _ in 0..watch::most_given_up(1) {
+            // The last answer may be cut off.
+            let _ = client.verify(request(&["hangs"])).await;
+        }
+        let ended = tokio::time::timeout(limits().drain_time + Duration::from_secs(10), server);
+        let error = ended.await.unwrap().unwrap().unwrap_err();
+        assert!(error.to_string().contains("4 grading threads hang"), "{error}");
+        assert!(shutdown.is_cancelled());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anytime_proto::ShortName as _;
 use anytime_proto::settings::InvalidSetting;
@@ -10,9 +10,9 @@ use anytime_proto::v1::{Verdict, VerdictKind};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::batch::catch_panic;
+use crate::caught::catch_panic;
 use crate::explain::explain;
-use crate::grade::grade;
+use crate::grade::verdict;
 use crate::options::Options;
 use crate::request::check_ground_truths;
 
@@ -94,42 +94,49 @@ struct Explained {
     rule: String,
 }
 
+/// Grades one response. It is a parameter, so that a test can put in a function that fails.
+pub(super) type Grade = fn(&str, &[String], &Options) -> Verdict;
+
 /// Grades lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grader {
     options: Options,
     explain: bool,
+    grade: Grade,
 }
 
 impl Grader {
-    pub(super) fn new(options: Options, explain: bool) -> Self {
-        Self { options, explain }
+    pub(super) fn new(options: Options, explain: bool, grade: Grade) -> Self {
+        Self {
+            options,
+            explain,
+            grade,
+        }
     }
 
     /// Writes the verdict on one line as one line.
     pub(super) fn grade_line(&self, line: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> Result<(), BadLine> {
         let (id, response, ground_truths) = read_line(line)?;
         let started = Instant::now();
-        let verdict = catch_panic(|| grade(&response, &ground_truths, &self.options));
+        let verdict = catch_panic(|| (self.grade)(&response, &ground_truths, &self.options));
         let seconds = started.elapsed().as_secs_f64();
-
-        let correct = verdict.kind() == VerdictKind::Correct;
-        tally.lines += 1;
-        tally.correct += u64::from(correct);
         let explanation = self
             .explain
             .then(|| self.explained(&response, &ground_truths, &verdict));
-        let graded = Output {
-            id,
-            correct,
-            verdict: verdict.kind().short_name(),
-            extracted: &verdict.extracted,
-            seconds,
-            explanation,
-        };
-        serde_json::to_writer(&mut *output, &graded).map_err(|error| BadLine::Json(error.to_string()))?;
-        output.push(b'\n');
-        Ok(())
+        write_line(id, &verdict, seconds, explanation, output, tally)
+    }
+
+    /// Writes that grading this line took far too long. Returns its id as it was written.
+    pub(super) fn give_up<'a>(
+        line: &'a [u8],
+        time: Duration,
+        output: &mut Vec<u8>,
+        tally: &mut Tally,
+    ) -> Result<&'a str, BadLine> {
+        let (id, _, _) = read_line(line)?;
+        let out_of_time = verdict(VerdictKind::OutOfTime, "", "");
+        write_line(id, &out_of_time, time.as_secs_f64(), None, output, tally)?;
+        Ok(id.get())
     }
 
     fn explained(&self, response: &str, ground_truths: &[String], verdict: &Verdict) -> Explained {
@@ -143,6 +150,30 @@ impl Grader {
                 .unwrap_or_default(),
         }
     }
+}
+
+fn write_line(
+    id: &RawValue,
+    verdict: &Verdict,
+    seconds: f64,
+    explanation: Option<Explained>,
+    output: &mut Vec<u8>,
+    tally: &mut Tally,
+) -> Result<(), BadLine> {
+    let correct = verdict.kind() == VerdictKind::Correct;
+    tally.lines += 1;
+    tally.correct += u64::from(correct);
+    let graded = Output {
+        id,
+        correct,
+        verdict: verdict.kind().short_name(),
+        extracted: &verdict.extracted,
+        seconds,
+        explanation,
+    };
+    serde_json::to_writer(&mut *output, &graded).map_err(|error| BadLine::Json(error.to_string()))?;
+    output.push(b'\n');
+    Ok(())
 }
 
 fn read_line(line: &[u8]) -> Result<(&RawValue, String, Vec<String>), BadLine> {
@@ -216,7 +247,11 @@ mod tests {
     fn grade_text(line: &str, explain: bool) -> Result<String, BadLine> {
         let options = Options::try_from_request(anytime_proto::v1::Extraction::Boxed.into(), None).unwrap();
         let mut output = Vec::new();
-        Grader::new(options, explain).grade_line(line.as_bytes(), &mut output, &mut Tally::default())?;
+        Grader::new(options, explain, crate::grade::grade).grade_line(
+            line.as_bytes(),
+            &mut output,
+            &mut Tally::default(),
+        )?;
         Ok(String::from_utf8(output).unwrap())
     }
 
