@@ -5,7 +5,7 @@ use dashu_ratio::RBig;
 
 /// A mathematical expression. Sums and products are flat lists, so that the depth of a tree is the depth of the
 /// brackets it was written with; `a - b` is `a + (-1)·b` and `a / b` is `a · b^(-1)`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub enum Expression {
     /// A rational number, exactly. Decimals are rationals.
     Number(RBig),

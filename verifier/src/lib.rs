@@ -10,7 +10,9 @@
 pub mod ball;
 mod batch;
 mod cache;
+mod caught;
 pub mod compare;
+mod crew;
 mod deadline;
 pub mod equality;
 mod explain;
@@ -18,6 +20,7 @@ pub mod expression;
 mod extract;
 pub mod field;
 mod grade;
+pub mod ground_truth;
 pub mod limits;
 mod meters;
 mod modulus;
@@ -32,6 +35,7 @@ pub mod steps;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 pub use explain::{Explanation, explain};
 pub use extract::extract;

@@ -11,12 +11,30 @@ use crate::steps::{Steps, Stop};
 /// separation bound of algebraic numbers), or if they agree to at least 1024 bits while nothing in either was too small
 /// to be seen. Expressions with variables or unknown functions are equal if they agree at three random points at least,
 /// to 128 bits. Points are positive first and then of all signs. A point where a value on the way is not real does not
-/// count, so that `√a·√b` is `√(ab)` and `√(x²)` is `|x|` but not `x`.
+/// count, so that `√a·√b` is `√(ab)` and `√(x²)` is `|x|` but not `x`. Where one side is real and the other one is not,
+/// they differ, except for what is left out by custom: `ln x` is `ln|x|`, but `ln(-x)` is not.
 ///
 /// # Errors
 /// [`Stop::Undefined`] and [`Stop::TooLarge`] if a constant has no value within the limits, [`Stop::OutOfSteps`].
 pub fn decide(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
-    let mut survey = random::Survey::default();
+    decide_at(random::Survey::default(), left, right, steps)
+}
+
+/// The same for expressions whose variables were made large, so that the points near zero are left out. That no
+/// positive point is left on which both sides of a logarithm are real says nothing then: `ln(1-x)` has some near zero.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_far(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
+    decide_at(random::Survey::far(), left, right, steps)
+}
+
+fn decide_at(
+    mut survey: random::Survey,
+    left: &Expression,
+    right: &Expression,
+    steps: &mut Steps,
+) -> Result<Decision, Stop> {
     steps.spend((left.node_count() + right.node_count()) as u64)?;
     survey.add(left);
     survey.add(right);

@@ -18,6 +18,6 @@ mod series;
 pub mod value;
 
 pub use constant::compare;
-pub use decide::decide;
+pub use decide::{decide, decide_far};
 pub use random::{Proportion, proportional};
 pub use series::pi;

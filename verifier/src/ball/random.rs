@@ -69,9 +69,22 @@ pub(super) struct Survey {
     parts: bool,
     /// Functions that are made of pieces: points on all of them count.
     corners: bool,
+    logarithms: bool,
+    /// Powers with exponents that are no numbers.
+    variable_exponents: bool,
+    /// Whether the variables were made large.
+    is_far: bool,
 }
 
 impl Survey {
+    /// The survey of expressions whose variables were made large.
+    pub(super) fn far() -> Self {
+        Self {
+            is_far: true,
+            ..Self::default()
+        }
+    }
+
     /// Notes what occurs in an expression.
     pub(super) fn add(&mut self, expression: &Expression) {
         match expression {
@@ -80,6 +93,8 @@ impl Survey {
             Expression::Symbol(_) => self.varies = true,
             Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(|part| self.add(part)),
             Expression::Power(base, exponent) => {
+                let is_positive = matches!(&**base, Expression::Number(_) | Expression::Constant(_));
+                self.variable_exponents |= !is_positive && !matches!(&**exponent, Expression::Number(_));
                 self.add(base);
                 self.add(exponent);
             }
@@ -88,6 +103,7 @@ impl Survey {
                     Function::Named(_) => (self.varies, self.unknown) = (true, true),
                     Function::Re | Function::Im | Function::Conjugate => self.parts = true,
                     Function::Abs => (self.modulus, self.corners) = (true, true),
+                    Function::Ln | Function::Log => self.logarithms = true,
                     Function::Floor | Function::Ceiling | Function::Max | Function::Min => self.corners = true,
                     _ => {}
                 }
@@ -122,6 +138,23 @@ impl Survey {
         }
     }
 
+    /// Where it counts that only one of two sides is real.
+    ///
+    /// A root has its domain, and another domain makes another function. Powers with symbols in the exponent are
+    /// functions of positive numbers. Under a logarithm the sign is often left out, `\ln x` for `\ln|x|`, so that it
+    /// counts only where no positive number is left on which both are real: `\ln(-x)` is not `\ln|x|`.
+    fn domain(self) -> Domain {
+        if self.logarithms && self.is_far {
+            Domain::Nowhere
+        } else if self.logarithms {
+            Domain::SomePositive
+        } else if self.variable_exponents {
+            Domain::Positive
+        } else {
+            Domain::All
+        }
+    }
+
     fn precisions(self) -> &'static [usize] {
         if self.unknown {
             &PRECISIONS_OF_UNKNOWN
@@ -138,12 +171,27 @@ struct Mode {
     complex_values: bool,
 }
 
+/// The points at which two equal functions must be real alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Domain {
+    /// All of them.
+    All,
+    /// The positive ones.
+    Positive,
+    /// Some of the positive ones.
+    SomePositive,
+    /// None.
+    Nowhere,
+}
+
 /// The result of one point.
 enum Finding<T> {
     /// Proven to differ.
     Differ,
     /// The values agree.
     Agree(T),
+    /// One side is real and the other is not.
+    OneSided,
     /// The point tells nothing.
     Unusable,
 }
@@ -167,6 +215,7 @@ fn try_points<T>(
     for &mode in survey.modes() {
         let mut state = None;
         let mut usable = 0;
+        let (mut agrees_at_positive, mut one_sided) = (false, 0);
         for (index, (signs, scale)) in POINTS.into_iter().enumerate() {
             if index >= ALWAYS_TRIED && usable >= ENOUGH_POINTS && !survey.corners {
                 break;
@@ -179,14 +228,25 @@ fn try_points<T>(
                 scale,
                 complex: mode.complex_points,
             };
+            let is_positive = matches!(signs, Signs::Positive);
             match try_point(point, mode, state.as_ref(), steps)? {
                 Finding::Differ => return Ok(Finding::Differ),
                 Finding::Agree(found) => {
                     usable += 1;
+                    agrees_at_positive |= is_positive;
                     state.get_or_insert(found);
                 }
+                Finding::OneSided => match survey.domain() {
+                    Domain::All => return Ok(Finding::Differ),
+                    Domain::Positive if is_positive => return Ok(Finding::Differ),
+                    Domain::SomePositive if is_positive => one_sided += 1,
+                    Domain::Positive | Domain::SomePositive | Domain::Nowhere => {}
+                },
                 Finding::Unusable => {}
             }
+        }
+        if one_sided > 1 && !agrees_at_positive {
+            return Ok(Finding::Differ);
         }
         if let Some(state) = state.filter(|_| usable >= ENOUGH_POINTS) {
             return Ok(Finding::Agree(state));
@@ -213,7 +273,35 @@ fn at_rising_precision<T>(
     Ok(Finding::Unusable)
 }
 
-/// Whether two expressions agree wherever both are real.
+/// The values of both sides; none if one of them is real, and the other one is not.
+fn both<'tree>(
+    evaluator: &mut Evaluator<'tree, '_>,
+    left: &'tree Expression,
+    right: &'tree Expression,
+) -> Result<Option<(Value, Value)>, Trouble> {
+    let undefined = |value: &Result<Value, Trouble>| matches!(value, Err(Trouble::Stop(Stop::Undefined)));
+    let left_value = evaluator.evaluate(left);
+    if let Err(trouble) = &left_value
+        && !(evaluator.real_only && undefined(&left_value))
+    {
+        return Err(*trouble);
+    }
+    let right_value = evaluator.evaluate(right);
+    let not_real = match (&left_value, &right_value) {
+        (Err(_), Ok(_)) => left,
+        (Ok(_), Err(_)) if evaluator.real_only && undefined(&right_value) => right,
+        _ => return Ok(Some((left_value?, right_value?))),
+    };
+    // A value may be real though a value on the way is not, as that of √-2 · √-3; or there is none at all.
+    evaluator.real_only = false;
+    match evaluator.evaluate(not_real) {
+        Ok(Value::Number(number, _)) if !number.imaginary.contains_zero() => Ok(None),
+        Err(trouble @ Trouble::Stop(Stop::OutOfSteps)) => Err(trouble),
+        _ => Err(Stop::Undefined.into()),
+    }
+}
+
+/// Whether two expressions agree wherever both are real, and are real at the same points as far as that counts.
 pub(super) fn decide(
     left: &Expression,
     right: &Expression,
@@ -224,7 +312,9 @@ pub(super) fn decide(
         at_rising_precision(point, survey, steps, |steps, precision, point| {
             let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
             evaluator.real_only = !mode.complex_values;
-            let (left, right) = (evaluator.evaluate(left)?, evaluator.evaluate(right)?);
+            let Some((left, right)) = both(&mut evaluator, left, right)? else {
+                return Ok(Finding::OneSided);
+            };
             let difference = evaluator.minus(left, right)?;
             match difference {
                 difference if difference.is_zero() => Ok(Finding::Agree(())),
@@ -243,7 +333,7 @@ pub(super) fn decide(
     Ok(match finding {
         Finding::Differ => Decision::Different,
         Finding::Agree(()) => Decision::Equal,
-        Finding::Unusable => Decision::Undecided,
+        Finding::OneSided | Finding::Unusable => Decision::Undecided,
     })
 }
 
@@ -282,7 +372,9 @@ pub fn proportional(left: &Expression, right: &Expression, steps: &mut Steps) ->
             at_rising_precision(point, survey, steps, |steps, precision, point| {
                 let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
                 evaluator.real_only = !mode.complex_values;
-                let (left, right) = (evaluator.evaluate(left)?, evaluator.evaluate(right)?);
+                let Some((left, right)) = both(&mut evaluator, left, right)? else {
+                    return Ok(Finding::OneSided);
+                };
                 if left.is_zero() || right.is_zero() {
                     // Zero is no multiple of anything else; that both are says nothing.
                     let other = if left.is_zero() { right } else { left };
@@ -318,7 +410,7 @@ pub fn proportional(left: &Expression, right: &Expression, steps: &mut Steps) ->
             Some(Sign::Negative) => Proportion::Negative,
             None => Proportion::Undecided,
         },
-        Finding::Unusable => Proportion::Undecided,
+        Finding::OneSided | Finding::Unusable => Proportion::Undecided,
     })
 }
 

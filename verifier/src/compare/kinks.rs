@@ -99,6 +99,21 @@ impl Kinks {
                 self.variables.insert(name.clone());
                 Ok(Argument::Varies(0))
             }
+            // n! and n over k are below n^n.
+            Expression::Call(Function::Factorial | Function::Binomial, parts) => {
+                let bits = self.add_parts(parts, steps)?;
+                match (
+                    bits,
+                    parts
+                        .first()
+                        .map(|above| largest_value(above, steps))
+                        .transpose()?
+                        .flatten(),
+                ) {
+                    (Argument::Constant(bits), Some(times)) => Ok(Argument::Constant(bits.saturating_mul(times))),
+                    (bits, _) => Ok(bits),
+                }
+            }
             Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
                 self.add_parts(parts, steps)
             }

@@ -202,15 +202,16 @@ impl Comparison<'_> {
 
     /// Whether two names cannot stand for the same thing. Words only describe, so that they contradict nothing.
     fn contradict(&mut self, named: &Label, wanted: &Label) -> bool {
+        if let Some(is_same) = named.same_angle(wanted) {
+            return !is_same;
+        }
         if named.spelled == wanted.spelled {
             return false;
         }
         match (&named.expression, &wanted.expression) {
+            (Some(Expression::Symbol(named)), Some(Expression::Symbol(wanted))) => named != wanted,
             // `AB` and `BA` are one length.
-            (Some(named @ Expression::Product(_)), Some(wanted @ Expression::Product(_))) => {
-                !self.expressions(named.clone(), wanted.clone())
-            }
-            (Some(_), Some(_)) => true,
+            (Some(named), Some(wanted)) => !self.expressions(named.clone(), wanted.clone()),
             _ => false,
         }
     }

@@ -10,7 +10,7 @@ use crate::equality::Decision;
 use crate::expression::{Constant, Expression};
 use crate::normal::{self, Form};
 use crate::options::Units;
-use crate::parse::{Literal, Quantity, Unit};
+use crate::parse::{Literal, Quantity, Unit, measures};
 use crate::steps::{Steps, Stop};
 use crate::{ball, field};
 
@@ -92,7 +92,7 @@ impl Comparison<'_> {
             return Ok(near);
         }
         for [left, right] in kinks.magnified([left, right], self.steps)? {
-            match ball::decide(&left, &right, self.steps) {
+            match ball::decide_far(&left, &right, self.steps) {
                 Ok(Decision::Different) => return Ok(Decision::Different),
                 Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
                 _ => {}
@@ -144,6 +144,12 @@ impl Comparison<'_> {
                 let exponents = |dimensions: &[(&str, i32)]| dimensions.first().map(|(_, exponent)| *exponent);
                 exponents(dimensions) == exponents(wanted) && self.close_enough(answer, truth)
             }
+            // `\$15 \text{ per hour}` is right for \$15.
+            (Some(Unit::Measure(dimensions, _)), Some(Unit::Measure(wanted, _)))
+                if is_rate_of_money(dimensions, wanted) || is_rate_of_money(wanted, dimensions) =>
+            {
+                self.close_enough(answer, truth)
+            }
             (Some(Unit::Measure(dimensions, size)), Some(Unit::Measure(wanted, wanted_size))) => {
                 dimensions == wanted
                     && (size == wanted_size && self.close_enough(answer, truth)
@@ -162,6 +168,13 @@ impl Comparison<'_> {
             | (Some(Unit::Measure(..)), None)
             | (None, Some(Unit::Measure(..))) => self.close_enough(answer, truth),
             (Some(Unit::Degree), Some(Unit::Degree)) => self.close_enough(answer, truth),
+            // A degree may be one of temperature.
+            (Some(Unit::Degree), Some(Unit::Measure(dimensions, _)))
+            | (Some(Unit::Measure(dimensions, _)), Some(Unit::Degree))
+                if matches!(dimensions.as_slice(), [("celsius" | "fahrenheit", 1)]) =>
+            {
+                self.close_enough(answer, truth)
+            }
             (
                 Some(Unit::Percent | Unit::Degree | Unit::Measure(..)),
                 Some(Unit::Percent | Unit::Degree | Unit::Measure(..)),
@@ -234,11 +247,39 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
     let counts = |words: &str| words.split(' ').all(|word| COUNTS.contains(&singular(word)));
     match other {
         Unit::Words(other) => {
-            let last = |words: &'_ str| words.rsplit(' ').next().map(|word| singular(word).to_owned());
-            counts(words) || counts(other) || last(words) == last(other)
+            // The last word says what is counted: `5 red marbles`, `5 marbles`. With `per` there are two.
+            let counted = |words: &str| -> Vec<String> {
+                let last = |words: &str| words.rsplit(' ').next().map(|word| singular(word).to_lowercase());
+                words.split(" per ").filter_map(last).collect()
+            };
+            let no_other_unit =
+                measures(words).is_empty() || measures(other).is_empty() || measures(words) == measures(other);
+            no_other_unit && (counts(words) || counts(other) || counted(words) == counted(other))
         }
-        _ => counts(words),
+        // `5 kg of apples`
+        Unit::Measure(dimensions, size) => match measures(words).as_slice() {
+            [] => counts(words),
+            [(dimension, of_words)] => {
+                dimensions.as_slice() == [(*dimension, 1)] && size == of_words && !words.contains(" per ")
+            }
+            _ => false,
+        },
+        Unit::Percent | Unit::Degree => counts(words),
     }
+}
+
+/// Whether the first is money per something, and the second the same money.
+fn is_rate_of_money(dimensions: &[(&'static str, i32)], money: &[(&'static str, i32)]) -> bool {
+    let [(currency, 1)] = money else {
+        return false;
+    };
+    let is_money = matches!(*currency, "dollar" | "euro" | "sterling" | "yen" | "rupee");
+    is_money
+        && dimensions.len() > 1
+        && dimensions
+            .iter()
+            .all(|(dimension, exponent)| dimension == currency && *exponent == 1 || *exponent < 0)
+        && dimensions.contains(&money[0])
 }
 
 fn singular(word: &str) -> &str {

@@ -12,6 +12,9 @@ use crate::parse::{Answer, Body, Label, Quantity};
 /// The sides of a chain and the relations between them.
 type Chain<'c> = (&'c [Quantity], &'c [Relation]);
 
+/// Both sides of an equation.
+type Sides = [Expression; 2];
+
 impl Comparison<'_> {
     /// Whether a chain of equations, `m + n = 20 + 5 = 25`, says that something is the ground truth. The first side
     /// may name what was asked for; every other one must be the ground truth, or it would be a second guess.
@@ -46,6 +49,11 @@ impl Comparison<'_> {
     /// Whether two chains say the same, side by side, reversed, or as one relation brought to zero.
     pub(super) fn chains(&mut self, answer: Chain<'_>, truth: Chain<'_>) -> bool {
         if answer.1.len() != truth.1.len() {
+            return false;
+        }
+        // `1 = 1` is as true as `\sin^2 x + \cos^2 x = 1`, and says something else.
+        let is_numeric = |sides: &[Quantity]| sides.iter().all(|side| is_constant(&side.expression));
+        if is_numeric(answer.0) != is_numeric(truth.0) {
             return false;
         }
         if answer.1 == truth.1 && self.sides(answer.0.iter(), truth.0) {
@@ -111,16 +119,31 @@ impl Comparison<'_> {
         if answer.label.is_none() && truth.label.is_none() {
             return None;
         }
-        let difference = equation(answer)?;
-        let wanted = equation(truth)?;
-        self.same_equation(&difference, &wanted)
+        self.same_equation(&equation(answer)?, &equation(truth)?)
     }
 
-    fn same_equation(&mut self, left: &Expression, right: &Expression) -> Option<Rule> {
-        let is_same = matches!(
-            self.proportion(left, right),
-            Proportion::Positive | Proportion::Negative
-        );
+    /// Whether two equations, given by their sides, say the same.
+    fn same_equation(&mut self, answer: &Sides, truth: &Sides) -> Option<Rule> {
+        let is_numeric = |sides: &Sides| sides.iter().all(is_constant);
+        let is_same = match (is_numeric(answer), is_numeric(truth)) {
+            (false, false) => {
+                let difference = |[left, right]: &Sides| left.clone().minus(right.clone());
+                matches!(
+                    self.proportion(&difference(answer), &difference(truth)),
+                    Proportion::Positive | Proportion::Negative
+                )
+            }
+            // Between numbers an equation is true or false; only its sides tell it from another one.
+            (true, true) => {
+                let [left, right] = answer;
+                let [wanted_left, wanted_right] = truth;
+                let mut same =
+                    |answer: &Expression, truth: &Expression| self.expressions(answer.clone(), truth.clone());
+                same(left, wanted_left) && same(right, wanted_right)
+                    || same(left, wanted_right) && same(right, wanted_left)
+            }
+            _ => false,
+        };
         is_same.then_some(Rule::Relation)
     }
 
@@ -167,12 +190,12 @@ impl Comparison<'_> {
     }
 }
 
-/// The left side minus the right side of an equation.
-fn equation(answer: &Answer) -> Option<Expression> {
+/// The sides of an equation.
+fn equation(answer: &Answer) -> Option<Sides> {
     match (&answer.label, &answer.body) {
-        (Some(label), Body::Quantity(value)) => Some(label.expression.clone()?.minus(value.expression.clone())),
+        (Some(label), Body::Quantity(value)) => Some([label.expression.clone()?, value.expression.clone()]),
         (None, Body::Chain(sides, relations)) => match (sides.as_slice(), relations.as_slice()) {
-            ([left, right], [Relation::Equal]) => Some(left.expression.clone().minus(right.expression.clone())),
+            ([left, right], [Relation::Equal]) => Some([left.expression.clone(), right.expression.clone()]),
             _ => None,
         },
         _ => None,

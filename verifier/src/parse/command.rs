@@ -35,7 +35,7 @@ pub(super) const VARIABLE_FONTS: [&str; 10] = [
 ];
 
 /// Commands that leave no token.
-pub(super) const DRESS: [&str; 47] = [
+pub(super) const DRESS: [&str; 44] = [
     "left",
     "right",
     "big",
@@ -78,9 +78,6 @@ pub(super) const DRESS: [&str; 47] = [
     "huge",
     "normalsize",
     "therefore",
-    "implies",
-    "Rightarrow",
-    "Longrightarrow",
     "checkmark",
     "blacksquare",
 ];
@@ -115,6 +112,9 @@ pub(super) fn number_set(content: &str) -> Kind<'_> {
         "N" => Kind::Symbol(CompactString::const_new("ℕ")),
         "Q" => Kind::Symbol(CompactString::const_new("ℚ")),
         "C" => Kind::Symbol(CompactString::const_new("ℂ")),
+        // Expectation and probability.
+        "E" => Kind::Symbol(CompactString::const_new("𝔼")),
+        "P" => Kind::Symbol(CompactString::const_new("ℙ")),
         _ => Kind::Other(content),
     }
 }

@@ -2,6 +2,7 @@
 
 use dashu_ratio::RBig;
 
+use super::operation::{are_vector, joins_statements, ordered, product_of_vectors};
 use super::signs::is_operator;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression, Function};
@@ -75,7 +76,13 @@ impl<'a> Parser<'_, 'a> {
         }
     }
 
+    /// All that may stand in brackets.
     pub(super) fn sum(&mut self) -> Parsed {
+        self.statement(0)
+    }
+
+    /// A sum of products.
+    pub(super) fn arithmetic(&mut self) -> Parsed {
         let mut terms = Vec::new();
         let mut is_first = true;
         loop {
@@ -127,12 +134,35 @@ impl<'a> Parser<'_, 'a> {
 
     /// A product, which ends before the next plus or minus.
     pub(super) fn product(&mut self) -> Parsed {
+        let mut last = self.position;
         let mut factors = vec![self.signed_factor()?];
         loop {
+            let before = std::mem::replace(&mut last, self.position);
             match self.peek() {
                 Some(Kind::Times) => {
+                    let source = self.tokens[self.position].source;
                     self.position += 1;
-                    factors.push(self.signed_factor()?);
+                    let left_tokens = &self.tokens[before..last];
+                    last = self.position;
+                    let factor = self.signed_factor()?;
+                    let of_vectors = factors.last().is_some_and(|left| are_vector(left_tokens, left))
+                        && are_vector(&self.tokens[last..self.position], &factor);
+                    match factors.pop() {
+                        Some(left) if of_vectors => factors.push(product_of_vectors(source, left, factor)),
+                        left => {
+                            factors.extend(left);
+                            factors.push(factor);
+                        }
+                    }
+                }
+                Some(Kind::Operator(operator)) if !joins_statements(operator) => {
+                    let operator = *operator;
+                    self.position += 1;
+                    last = self.position;
+                    let right = self.signed_factor()?;
+                    if let Some(left) = factors.pop() {
+                        factors.push(ordered(operator, left, right));
+                    }
                 }
                 Some(Kind::Symbol(name)) if name == "x" && self.is_times_sign() => {
                     self.position += 1;

@@ -16,6 +16,10 @@ pub struct Label {
     pub expression: Option<Expression>,
     /// The names of a tuple of names: `x` and `y` in `(x, y) = (1, 2)`.
     pub names: Vec<CompactString>,
+    /// The three points of an angle, or of what may be one: the vertex is the second.
+    pub points: Option<[CompactString; 3]>,
+    /// Whether it is said to be an angle.
+    pub is_angle: bool,
 }
 
 impl Label {
@@ -29,12 +33,51 @@ impl Label {
             Some(shape) if shape + 1 < tokens.len() => &tokens[shape + 1..],
             _ => tokens,
         };
+        let is_angle = tokens
+            .iter()
+            .any(|token| matches!(token.kind, Kind::Shape("angle") | Kind::Accent("hat")));
         Some(Self {
             spelled: spell(named),
             expression: function_of_a_letter(named).or_else(|| grammar::expression(named).ok()),
             names: tuple_of_names(named),
+            points: points(named),
+            is_angle,
         })
     }
+
+    /// Whether two names say different angles of the same points: ∠ABC is ∠CBA, but not ∠BAC. None if neither is said
+    /// to be an angle at three points.
+    pub fn same_angle(&self, other: &Self) -> Option<bool> {
+        let (Some([first, vertex, last]), Some([other_first, other_vertex, other_last])) =
+            (&self.points, &other.points)
+        else {
+            return None;
+        };
+        let is_same = vertex == other_vertex
+            && (first == other_first && last == other_last || first == other_last && last == other_first);
+        (self.is_angle || other.is_angle).then_some(is_same)
+    }
+}
+
+/// The names of three points, `ABC`, `A_1BC'`; none if it is anything else.
+fn points(tokens: &[Token<'_>]) -> Option<[CompactString; 3]> {
+    let mut names: Vec<CompactString> = Vec::new();
+    let mut index = 0;
+    while let Some(token) = tokens.get(index) {
+        let mut length = 1;
+        match (&token.kind, names.last_mut()) {
+            (Kind::Symbol(name), _) if name.starts_with(char::is_uppercase) => names.push(name.clone()),
+            (Kind::GroupOpen | Kind::GroupClose | Kind::Accent(_), _) => {}
+            (Kind::Prime, Some(last)) => last.push('\''),
+            (Kind::Underscore, Some(last)) => {
+                length += subscript_length(&tokens[index + 1..]);
+                last.push_str(&spell(tokens.get(index..index + length)?));
+            }
+            _ => return None,
+        }
+        index += length;
+    }
+    names.try_into().ok()
 }
 
 /// `P(x)`: any letter names a function on the left of an equals sign.
@@ -89,7 +132,7 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
             Kind::Shape(_) => (variables, all_upper) = (0, true),
             Kind::Constant(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
-            Kind::GroupOpen | Kind::GroupClose => {}
+            Kind::GroupOpen | Kind::GroupClose | Kind::Operator("∘") => {}
             Kind::Underscore => {
                 index += subscript_length(&tokens[index + 1..]);
             }

@@ -1,17 +1,21 @@
 //! Cuts LaTeX and plain text into tokens. Whatever only dresses an answer (sizes, fonts, spaces, dollar signs) leaves
 //! no token.
 
+mod characters;
+
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
+use super::applied;
 use super::command::{
     DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, raised_primes,
     split_command, upright_constant, without_row_distance,
 };
 use super::names;
 use super::numeral;
+use super::operation;
 use super::token::{Bracket, Kind, Relation, Token};
-use super::unit;
+use super::units;
 use crate::expression::Function;
 use crate::limits::{MAX_NESTING, MAX_TOKENS};
 use crate::steps::MAX_BITS;
@@ -52,6 +56,7 @@ pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
         outer_arguments: Vec::new(),
         numeral_bits: 0,
         spaced: false,
+        is_bold: false,
         bare_bracket: None,
     };
     lexer.read(text, false, 0)?;
@@ -75,6 +80,8 @@ struct Lexer<'a> {
     numeral_bits: usize,
     /// Whether a space was passed since the last token.
     spaced: bool,
+    /// Whether letters are set in bold here.
+    is_bold: bool,
     /// The depth of a bracket that leaves no token, neither where it opens nor where it closes.
     bare_bracket: Option<u32>,
 }
@@ -108,7 +115,14 @@ impl<'a> Lexer<'a> {
 
     fn push(&mut self, kind: Kind<'a>, source: &'a str) {
         let spaced = std::mem::take(&mut self.spaced);
-        self.tokens.push(Token { kind, spaced, source });
+        let is_bold = self.is_bold && matches!(kind, Kind::Symbol(_) | Kind::Constant(_));
+        self.tokens.push(Token {
+            kind,
+            spaced,
+            is_bold,
+            applies: false,
+            source,
+        });
     }
 
     /// Pushes a token that is an argument by itself.
@@ -155,7 +169,7 @@ impl<'a> Lexer<'a> {
         }
         let follows_number = matches!(self.last(), Some(Kind::Number(..)));
         // `12cm` is a unit; most other letters directly behind a number are variables.
-        let is_unit = self.spaced && unit::is_unit_word(run) || matches!(run, "cm" | "km" | "kg" | "mph");
+        let is_unit = self.spaced && units::is_unit_word(run) || matches!(run, "cm" | "km" | "kg" | "mph");
         if length > 1 && follows_number && is_unit {
             self.push_argument(Kind::Word(run), run);
             return &rest[length..];
@@ -166,6 +180,10 @@ impl<'a> Lexer<'a> {
         }
         if let Some(kind) = names::word(run) {
             self.named(kind, run);
+            return &rest[length..];
+        }
+        if let Some(name) = applied::function_name(run, &rest[length..]) {
+            self.push_argument(Kind::Symbol(name), run);
             return &rest[length..];
         }
         for name in [
@@ -321,40 +339,6 @@ impl<'a> Lexer<'a> {
         &rest[length..]
     }
 
-    fn character(&mut self, rest: &'a str, next: char) -> &'a str {
-        let length = next.len_utf8();
-        let source = &rest[..length];
-        if let Some((numerator, denominator)) = names::vulgar_fraction(next) {
-            self.push(Kind::Frac, source);
-            self.push(Kind::Number(RBig::from(numerator), None), source);
-            self.push(Kind::Number(RBig::from(denominator), None), source);
-        } else if names::superscript(next).is_some() {
-            return self.raised(rest, Kind::Caret, names::superscript);
-        } else if names::subscript(next).is_some() {
-            return self.raised(rest, Kind::Underscore, names::subscript);
-        } else if let Some(kind) = names::character(next) {
-            self.named(kind, source);
-        } else if next.is_whitespace() || matches!(next, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{2061}' | '\u{2062}')
-        {
-            self.spaced = true;
-        } else {
-            self.push_argument(Kind::Other(source), source);
-        }
-        &rest[length..]
-    }
-
-    /// Reads small digits, high or low, as an exponent or a subscript.
-    fn raised(&mut self, rest: &'a str, sign: Kind<'a>, digit_of: fn(char) -> Option<char>) -> &'a str {
-        let end = rest.find(|next| digit_of(next).is_none()).unwrap_or(rest.len());
-        let source = &rest[..end];
-        let digits: String = source.chars().filter_map(digit_of).collect();
-        self.push(sign, source);
-        let unsigned = digits.strip_prefix('-').inspect(|_| self.push(Kind::Minus, source));
-        let read = numeral::read(unsigned.unwrap_or(&digits), false, true);
-        self.push(Kind::Number(read.value, None), source);
-        &rest[end..]
-    }
-
     fn command(&mut self, rest: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
         let (name, after) = split_command(rest);
         let source = &rest[..rest.len() - after.len()];
@@ -376,7 +360,19 @@ impl<'a> Lexer<'a> {
             return self.font(after, true, depth);
         }
         if VARIABLE_FONTS.contains(&name) {
-            return self.font(after, words, depth);
+            let was_bold = self.is_bold;
+            self.is_bold |= matches!(name, "mathbf" | "boldsymbol" | "bm");
+            let read = self.font(after, words, depth);
+            self.is_bold = was_bold;
+            return read;
+        }
+        if let Some(name) = applied::function_command(name) {
+            self.push_argument(Kind::Symbol(name), source);
+            return Ok(after);
+        }
+        if let Some(operator) = operation::operator(name, self.last(), after) {
+            self.push(operator, source);
+            return Ok(after);
         }
         match name {
             "mathbb" | "Bbb" => {
@@ -468,6 +464,10 @@ impl<'a> Lexer<'a> {
             && let Some(function) = names::function(content)
         {
             self.push_argument(Kind::Function(function), content);
+            return Ok(rest);
+        }
+        if words && let Some(name) = applied::function_name(content, rest) {
+            self.push_argument(Kind::Symbol(name), content);
             return Ok(rest);
         }
         if let Some(kind @ Kind::Function(Function::Named(_))) = names::command(content) {

@@ -1,9 +1,13 @@
 //! Words that change the meaning of a number, so that they are no unit behind it.
 
-use super::names;
+use super::{names, scale};
 
 /// Words that take an answer back, hedge it, compare it or calculate with it.
-const WORDS: [&str; 96] = [
+const WORDS: [&str; 69] = [
+    "mille",
+    "permille",
+    "ppm",
+    "ppb",
     "not",
     "no",
     "never",
@@ -60,26 +64,7 @@ const WORDS: [&str; 96] = [
     "triple",
     "twice",
     "thrice",
-    "half",
-    "halves",
     "halved",
-    "third",
-    "thirds",
-    "fourth",
-    "fourths",
-    "fifths",
-    "sixths",
-    "sevenths",
-    "eighths",
-    "ninths",
-    "tenth",
-    "tenths",
-    "hundredth",
-    "hundredths",
-    "thousandth",
-    "thousandths",
-    "millionth",
-    "millionths",
     "th",
     "st",
     "nd",
@@ -88,22 +73,7 @@ const WORDS: [&str; 96] = [
     "modulo",
     "base",
     "power",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
 ];
-
-/// Words that multiply. Directly behind a number they belong to it; elsewhere they make it mean something else.
-const SCALES: [&str; 6] = ["dozen", "hundred", "thousand", "million", "billion", "trillion"];
 
 /// Letters that stand for units which are not among the known ones.
 const UNIT_LETTERS: [&str; 6] = ["A", "B", "C", "F", "H", "T"];
@@ -114,7 +84,7 @@ pub(super) fn changes_meaning(word: &str) -> bool {
         return !UNIT_LETTERS.contains(&word);
     }
     let lower = word.to_lowercase();
-    WORDS.contains(&lower.as_str()) || SCALES.contains(&lower.as_str()) || names::function(&lower).is_some()
+    WORDS.contains(&lower.as_str()) || scale::is_numeral(&lower) || names::function(&lower).is_some()
 }
 
 /// Whether a word takes back what stands before it, or hedges it.

@@ -2,6 +2,7 @@
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
 mod answer;
+mod applied;
 mod call;
 mod cases;
 mod choice;
@@ -10,21 +11,26 @@ mod compound;
 mod dress;
 mod grammar;
 mod label;
+mod leibniz;
 pub mod lexer;
 mod linear;
 mod matrix;
 mod meaning;
 mod names;
 mod numeral;
+mod operation;
 mod operator;
 mod primary;
 mod quantity;
+mod scale;
 mod signs;
 mod solutions;
 mod spell;
+mod statement;
 mod structure;
 pub mod token;
 mod unit;
+mod units;
 mod words;
 use self::dress::undress;
 use self::lexer::{Commas, TooManyTokens, lex};
@@ -34,7 +40,7 @@ use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
-pub use unit::Unit;
+pub use unit::{Unit, measures};
 
 /// Reads an answer or a ground truth.
 ///
@@ -42,7 +48,9 @@ pub use unit::Unit;
 /// If the text cannot be read.
 pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     let (text, is_text) = undress(raw);
-    let lexed = lex(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
+    let mut lexed = lex(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
+    operation::settle(&mut lexed.tokens);
+    applied::mark(&mut lexed.tokens);
     let tokens = lexed.tokens.as_slice();
     if !tokens.iter().any(says_something) {
         return Err(ParseError::Nothing);
@@ -87,6 +95,7 @@ fn says_something(token: &Token<'_>) -> bool {
             | Kind::RowBreak
             | Kind::Dots
             | Kind::Bar
+            | Kind::Operator(_)
             | Kind::Other("?" | "\"" | "`" | "\\")
     )
 }

@@ -21,7 +21,7 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" | "flatfrac" => Kind::Frac,
         "sqrt" | "surd" => Kind::Sqrt,
         "binom" | "dbinom" | "tbinom" => Kind::Binom,
-        "cdot" | "times" | "ast" | "cdotp" | "bullet" | "star" => Kind::Times,
+        "cdot" | "times" | "ast" | "cdotp" | "bullet" => Kind::Times,
         "div" | "slash" => Kind::Divide,
         "pm" => Kind::PlusMinus,
         "mp" => Kind::MinusPlus,

@@ -194,6 +194,8 @@ impl<'t, 'a> Parser<'t, 'a> {
             inside.push(Token {
                 kind: Kind::Number(dashu_ratio::RBig::ONE, None),
                 spaced: false,
+                is_bold: false,
+                applies: false,
                 source: "1",
             });
         }
@@ -216,6 +218,8 @@ impl<'t, 'a> Parser<'t, 'a> {
                 let piece = |kind, spaced| Token {
                     kind,
                     spaced,
+                    is_bold: token.is_bold,
+                    applies: token.applies,
                     source: token.source,
                 };
                 let name = Kind::Symbol(bound.clone());

@@ -43,13 +43,20 @@ impl Parser<'_, '_> {
                 Ok(Expression::Constant(*constant))
             }
             Kind::Symbol(name) => {
-                if is_function_letter(name) && matches!(self.peek(), Some(Kind::Open(Bracket::Round) | Kind::Prime)) {
-                    return self.application(name);
+                if let Some(derivative) = self.leibniz_line() {
+                    return derivative;
+                }
+                if token.applies || is_function_letter(name) {
+                    return self.application(name, token.applies);
                 }
                 self.symbol(name)
             }
+            Kind::Other("\\neg") => self.negation(),
             Kind::Function(function) => self.function(function.clone()),
             Kind::Frac => {
+                if let Some(derivative) = self.leibniz_fraction() {
+                    return derivative;
+                }
                 let numerator = self.argument()?;
                 let denominator = self.argument()?;
                 Ok(quotient(numerator, denominator))
@@ -213,6 +220,11 @@ impl Parser<'_, '_> {
 
     /// A variable with its subscript and marks.
     pub(super) fn symbol(&mut self, name: &str) -> Parsed {
+        self.symbol_name(name).map(Expression::Symbol)
+    }
+
+    /// The name of a variable with its subscript and marks.
+    pub(super) fn symbol_name(&mut self, name: &str) -> Result<CompactString, NoExpression> {
         let mut name = CompactString::from(name);
         loop {
             match self.peek() {
@@ -228,7 +240,7 @@ impl Parser<'_, '_> {
                     self.position += 1;
                     name.push('\'');
                 }
-                _ => return Ok(Expression::Symbol(name)),
+                _ => return Ok(name),
             }
         }
     }
@@ -272,23 +284,6 @@ impl Parser<'_, '_> {
                 return Ok(());
             }
         }
-    }
-
-    /// `f(x)`, `f'(x)`.
-    fn application(&mut self, name: &str) -> Parsed {
-        let mut name = CompactString::from(name);
-        while self.take(&Kind::Prime) {
-            name.push('\'');
-        }
-        if !self.take(&Kind::Open(Bracket::Round)) {
-            return self.symbol(&name);
-        }
-        let mut arguments = vec![self.sum()?];
-        while self.take(&Kind::Comma) {
-            arguments.push(self.sum()?);
-        }
-        self.expect(&Kind::Close(Bracket::Round))?;
-        Ok(Expression::Call(Function::Named(name), arguments))
     }
 
     fn function(&mut self, function: Function) -> Parsed {

@@ -92,22 +92,29 @@ fn numeral_in_base(tokens: &[Token<'_>]) -> Option<RBig> {
     in_base(&spelled, base)
 }
 
+/// Most tokens of a fraction beside signs and brackets.
+const MOST_OF_FRACTION: usize = 4;
+
 /// How a number was written.
 fn literal(tokens: &[Token<'_>]) -> Literal {
-    let unsigned = match tokens {
-        [sign, rest @ ..] if sign.kind == Kind::Minus => rest,
-        all => all,
-    };
-    let significant: Vec<&Token<'_>> = unsigned
-        .iter()
-        .filter(|token| !matches!(token.kind, Kind::GroupOpen | Kind::GroupClose))
-        .take(4)
-        .collect();
-    let kinds: Vec<&Kind<'_>> = significant.iter().map(|token| &token.kind).collect();
-    let fraction = match kinds.as_slice() {
-        [Kind::Number(_, Some(places))] => return Literal::Decimal(*places),
+    // Signs and brackets do not make another fraction of it.
+    let mut significant: Vec<&Kind<'_>> = Vec::with_capacity(MOST_OF_FRACTION);
+    let mut signs = 0;
+    for token in tokens {
+        match token.kind {
+            Kind::Minus => signs += 1,
+            Kind::GroupOpen | Kind::GroupClose | Kind::Open(Bracket::Round) | Kind::Close(Bracket::Round) => {}
+            _ if significant.len() == MOST_OF_FRACTION => return Literal::Other,
+            _ => significant.push(&token.kind),
+        }
+    }
+    let fraction = match significant.as_slice() {
+        [Kind::Number(_, Some(places))] if signs < 2 => return Literal::Decimal(*places),
         [Kind::Frac, Kind::Number(upper, None), Kind::Number(lower, None)]
-        | [Kind::Number(upper, None), Kind::Divide, Kind::Number(lower, None)] => (upper, lower),
+        | [Kind::Number(upper, None), Kind::Divide, Kind::Number(lower, None)]
+        // `1\frac{2}{4}`, `1 2/4`
+        | [Kind::Number(..), Kind::Frac, Kind::Number(upper, None), Kind::Number(lower, None)]
+        | [Kind::Number(..), Kind::Number(upper, None), Kind::Divide, Kind::Number(lower, None)] => (upper, lower),
         _ => return Literal::Other,
     };
     let (upper, lower) = fraction;
@@ -116,6 +123,7 @@ fn literal(tokens: &[Token<'_>]) -> Literal {
     }
     let quotient = upper / lower;
     Literal::Fraction {
-        is_reduced: !quotient.is_int() && IBig::from(quotient.denominator().clone()) == *lower.numerator(),
+        // Two signs cancel as two factors do.
+        is_reduced: signs < 2 && !quotient.is_int() && IBig::from(quotient.denominator().clone()) == *lower.numerator(),
     }
 }

@@ -30,6 +30,8 @@ pub(super) fn joined(items: Vec<Answer>) -> Vec<Answer> {
         spelled: format_compact!("({})", distinct.join(",")),
         expression: None,
         names: distinct.clone(),
+        points: None,
+        is_angle: false,
     };
     let mut tuples = Vec::with_capacity(names.len() / width);
     let mut items = items.into_iter();

@@ -343,7 +343,7 @@ impl<'o> Speller<'o> {
             Kind::Dots => "…",
             // A transpose, whichever way it is set.
             Kind::Other("\\top" | "\\intercal") => "T",
-            Kind::Other(other) => *other,
+            Kind::Other(other) | Kind::Operator(other) => *other,
         };
         self.out.push_str(piece);
     }

@@ -12,6 +12,10 @@ pub struct Token<'a> {
     pub kind: Kind<'a>,
     /// Whether it was set apart from the token before it.
     pub spaced: bool,
+    /// Whether it is set in bold, as vectors are.
+    pub is_bold: bool,
+    /// Whether it is a letter that names a function of what stands in brackets behind it.
+    pub applies: bool,
     /// The characters that it was read from.
     pub source: &'a str,
 }
@@ -41,6 +45,8 @@ pub enum Kind<'a> {
     Plus,
     /// `-`.
     Minus,
+    /// An operation that is no product: `∘` of functions, `⋆`; `⇒`, `∨` and `∧` of statements; `⋀` of vectors.
+    Operator(&'static str),
     /// `±`.
     PlusMinus,
     /// `∓`.

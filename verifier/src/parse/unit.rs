@@ -1,11 +1,12 @@
 //! Units of measurement with their dimension and size, so that equal quantities are equal.
 
 use compact_str::CompactString;
-use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::meaning::changes_meaning;
+use super::scale;
 use super::token::{Kind, Token};
+use super::units::{Found, lookup};
 use crate::expression::Constant;
 
 /// The unit of a number.
@@ -21,98 +22,17 @@ pub enum Unit {
     Words(CompactString),
 }
 
-/// A unit by its names: the dimension, the exponent of it, the size in the dimension's base unit as a fraction.
-struct Entry {
-    names: &'static [&'static str],
-    dimension: &'static str,
-    exponent: i32,
-    size: (u64, u64),
-}
-
-const fn entry(names: &'static [&'static str], dimension: &'static str, size: (u64, u64)) -> Entry {
-    Entry {
-        names,
-        dimension,
-        exponent: 1,
-        size,
-    }
-}
-
-/// The units; lengths in micrometres, times in seconds, masses in milligrams, volumes as cubed lengths.
-const UNITS: [Entry; 42] = [
-    entry(&["m", "meter", "metre"], "length", (1_000_000, 1)),
-    entry(&["cm", "centimeter", "centimetre"], "length", (10_000, 1)),
-    entry(&["mm", "millimeter", "millimetre"], "length", (1_000, 1)),
-    entry(&["km", "kilometer", "kilometre"], "length", (1_000_000_000, 1)),
-    entry(&["nm", "nanometer", "nanometre"], "length", (1, 1_000)),
-    entry(&["in", "inch", "inche"], "length", (25_400, 1)),
-    entry(&["ft", "foot", "feet"], "length", (304_800, 1)),
-    entry(&["yd", "yard"], "length", (914_400, 1)),
-    entry(&["mi", "mile"], "length", (1_609_344_000, 1)),
-    entry(&["s", "sec", "second"], "time", (1, 1)),
-    entry(&["ms", "millisecond"], "time", (1, 1_000)),
-    entry(&["min", "minute"], "time", (60, 1)),
-    entry(&["h", "hr", "hour"], "time", (3_600, 1)),
-    entry(&["d", "day"], "time", (86_400, 1)),
-    entry(&["week"], "time", (604_800, 1)),
-    entry(&["month"], "month", (1, 1)),
-    entry(&["year", "yr"], "month", (12, 1)),
-    entry(&["g", "gram"], "mass", (1_000, 1)),
-    entry(&["kg", "kilogram"], "mass", (1_000_000, 1)),
-    entry(&["mg", "milligram"], "mass", (1, 1)),
-    entry(&["lb", "pound"], "weight", (16, 1)),
-    entry(&["oz", "ounce"], "weight", (1, 1)),
-    entry(&["ton"], "tons", (1, 1)),
-    entry(&["$", "dollar", "usd", "buck"], "dollar", (1, 1)),
-    entry(&["¢", "cent"], "dollar", (1, 100)),
-    entry(&["€", "euro", "eur"], "euro", (1, 1)),
-    entry(&["£"], "sterling", (1, 1)),
-    entry(&["¥", "yen"], "yen", (1, 1)),
-    entry(&["rupee"], "rupee", (1, 1)),
-    entry(&["l", "liter", "litre"], "liters", (1_000, 1)),
-    entry(&["ml", "milliliter", "millilitre"], "liters", (1, 1)),
-    entry(&["gal", "gallon"], "gallons", (4, 1)),
-    entry(&["qt", "quart"], "gallons", (1, 1)),
-    entry(&["acre"], "acres", (1, 1)),
-    entry(&["n", "newton"], "newton", (1, 1)),
-    entry(&["j", "joule"], "joule", (1, 1)),
-    entry(&["w", "watt"], "watt", (1, 1)),
-    entry(&["v", "volt"], "volt", (1, 1)),
-    entry(&["hz", "hertz"], "hertz", (1, 1)),
-    entry(&["k", "kelvin"], "kelvin", (1, 1)),
-    entry(&["rad", "radian"], "radian", (1, 1)),
-    entry(&["pa", "pascal"], "pascal", (1, 1)),
-];
-
-/// Whether a plain word after a number is one of the units that can hardly be a product of variables.
-pub(super) fn is_unit_word(word: &str) -> bool {
-    // `2 mg` is a weight as often as a mass.
-    word.len() > 1
-        && word != "mg"
-        && (lookup(word).is_some() || matches!(word, "mph" | "kph" | "units" | "unit" | "sq"))
-}
-
-fn lookup(word: &str) -> Option<&'static Entry> {
-    let lower = word.to_lowercase();
-    let singular = lower.strip_suffix('s').filter(|stem| stem.len() > 1);
-    let find = |name: &str| UNITS.iter().find(|unit| unit.names.contains(&name));
-    // Prefixes and single letters differ by case: `M` is no metre, `S` no second.
-    if word.len() == 1
-        && !matches!(
-            word,
-            "$" | "m" | "s" | "h" | "d" | "g" | "l" | "L" | "N" | "J" | "W" | "V" | "K"
-        )
-        && word.is_ascii()
-    {
-        return None;
-    }
-    find(&lower).or_else(|| singular.and_then(find))
+/// The known units among some words, with their sizes.
+pub fn measures(words: &str) -> Vec<(&'static str, RBig)> {
+    // `in total` is no inch.
+    let found = words.split(' ').filter(|word| *word != "in").filter_map(lookup);
+    found.map(|Found { dimension, size }| (dimension, size)).collect()
 }
 
 /// Splits a unit off the end of a numeral or an expression. Returns the rest and the unit. `5 \text{ million}` stays
 /// with its number, see [`split_scale`].
 pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<Unit>) {
-    if let Some((value, unit)) = split_sign(tokens) {
+    if let Some((value, unit)) = split_temperature(tokens).or_else(|| split_sign(tokens)) {
         return (value, Some(unit));
     }
     let Some(start) = first_word(tokens).filter(|start| *start > 0) else {
@@ -176,32 +96,35 @@ fn scale(token: &Token<'_>) -> Option<RBig> {
     let (Kind::Text(word) | Kind::Word(word)) = token.kind else {
         return None;
     };
-    let factor: u64 = match word.to_lowercase().as_str() {
-        "dozen" => 12,
-        "hundred" => 100,
-        "thousand" => 1_000,
-        "million" => 1_000_000,
-        "billion" => 1_000_000_000,
-        "trillion" => 1_000_000_000_000,
-        _ => return None,
-    };
-    Some(RBig::from(factor))
+    scale::factor(word)
 }
 
 fn is_numeric(token: &Token<'_>) -> bool {
     matches!(token.kind, Kind::Number(..) | Kind::Constant(Constant::Pi))
 }
 
+/// Splits off `^\circ C` and `\text{ degrees Fahrenheit}`.
+fn split_temperature<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)> {
+    let [value @ .., degree, scale] = tokens else {
+        return None;
+    };
+    let name = match &scale.kind {
+        Kind::Symbol(name) => name.as_str(),
+        Kind::Text(word) | Kind::Word(word) => word,
+        _ => return None,
+    };
+    let dimension = match name.to_lowercase().as_str() {
+        "c" | "celsius" | "centigrade" => "celsius",
+        "f" | "fahrenheit" => "fahrenheit",
+        _ => return None,
+    };
+    let is_temperature = degree.kind == Kind::Degree && !value.is_empty();
+    is_temperature.then(|| (value, Unit::Measure(vec![(dimension, 1)], RBig::ONE)))
+}
+
 /// Splits off `%`, `°` or a currency, which may stand before or after.
 fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)> {
     match tokens {
-        // `20^\circ C`
-        [value @ .., degree, scale]
-            if degree.kind == Kind::Degree
-                && matches!(&scale.kind, Kind::Symbol(name) if name == "C" || name == "F") =>
-        {
-            Some((value, Unit::Degree))
-        }
         [
             Token {
                 kind: Kind::Currency(sign),
@@ -214,7 +137,8 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
                 matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_)) && scale(token).is_none()
             };
             let end = value.iter().position(is_word).unwrap_or(value.len());
-            Some((&value[..end], measure(sign)))
+            let (value, words) = value.split_at(end);
+            Some((value, with_rate(measure(sign), words)))
         }
         [
             value @ ..,
@@ -238,6 +162,22 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
     }
 }
 
+/// `\$5 \text{ per hour}`: a currency with what stands behind the amount, as far as that is a known rate.
+fn with_rate(currency: Unit, words: &[Token<'_>]) -> Unit {
+    match (currency, read(words)) {
+        (Unit::Measure(mut dimensions, size), Some(Unit::Measure(rate, rate_size)))
+            if rate
+                .iter()
+                .all(|(dimension, exponent)| *exponent < 0 && *dimension != dimensions[0].0) =>
+        {
+            dimensions.extend(rate);
+            dimensions.sort_unstable();
+            Unit::Measure(dimensions, size * rate_size)
+        }
+        (currency, _) => currency,
+    }
+}
+
 fn has(tokens: &[Token<'_>], kind: &Kind<'_>) -> bool {
     tokens.iter().any(|token| token.kind == *kind)
 }
@@ -249,13 +189,9 @@ fn has_function(tokens: &[Token<'_>]) -> bool {
 /// The unit with this name.
 pub(super) fn measure(sign: &str) -> Unit {
     match lookup(sign) {
-        Some(entry) => Unit::Measure(vec![(entry.dimension, entry.exponent)], size_of(entry)),
+        Some(Found { dimension, size }) => Unit::Measure(vec![(dimension, 1)], size),
         None => Unit::Words(CompactString::from(sign)),
     }
-}
-
-fn size_of(entry: &Entry) -> RBig {
-    RBig::from_parts(IBig::from(entry.size.0), UBig::from(entry.size.1))
 }
 
 /// Most words of a unit: a longer text is no unit.
@@ -283,7 +219,11 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                 if !words.is_empty() {
                     words.push(' ');
                 }
-                words.push_str(&word.to_lowercase());
+                if lookup(word).is_some() {
+                    words.push_str(word);
+                } else {
+                    words.push_str(&word.to_lowercase());
+                }
                 match *word {
                     "square" | "sq" | "Square" => next_exponent = 2,
                     "cubic" | "cu" => next_exponent = 3,
@@ -338,23 +278,23 @@ fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
 
 fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&str, i32)]) {
     for (name, exponent) in parts {
-        let Some(entry) = lookup(name) else {
+        let Some(found) = lookup(name) else {
             continue;
         };
         let exponent = (*exponent).clamp(-9, 9);
         for _ in 0..exponent.unsigned_abs() {
             if exponent > 0 {
-                *size *= size_of(entry);
+                *size *= &found.size;
             } else {
-                *size /= size_of(entry);
+                *size /= &found.size;
             }
         }
         match dimensions
             .iter_mut()
-            .find(|(dimension, _)| *dimension == entry.dimension)
+            .find(|(dimension, _)| *dimension == found.dimension)
         {
             Some((_, total)) => *total += exponent,
-            None => dimensions.push((entry.dimension, exponent)),
+            None => dimensions.push((found.dimension, exponent)),
         }
     }
 }

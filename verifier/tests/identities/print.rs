@@ -99,6 +99,9 @@ impl Printer<'_> {
                 let needs_sign = next.starts_with(|first: char| first.is_ascii_digit())
                     || text.ends_with(|last: char| last.is_ascii_digit())
                         && (next.starts_with('\\') || next.starts_with('{') || next.starts_with('e'));
+                // `k(3)` is a value of a function.
+                let is_atom = matches!(factor, Tree::Number(_) | Tree::Variable(_) | Tree::Pi);
+                let needs_sign = needs_sign || is_atom && (next.contains('(') || next.contains('['));
                 let times = if needs_sign || self.random.once_in(3) {
                     self.pick(&[" \\cdot ", "\\cdot ", " \\times ", "*", " * ", "·"])
                 } else {

@@ -5,6 +5,7 @@ mod collections;
 mod conventions;
 mod expressions;
 mod formulas;
+mod hostile;
 mod numbers;
 mod operators;
 mod relations;
@@ -86,4 +87,9 @@ fn formulas() {
 #[test]
 fn operators() {
     check(Conventions::default(), operators::EQUAL, operators::DIFFERENT);
+}
+
+#[test]
+fn hostile() {
+    check(Conventions::default(), hostile::EQUAL, hostile::DIFFERENT);
 }

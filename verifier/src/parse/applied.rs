@@ -1,0 +1,272 @@
+//! Tells functions of letters from products with brackets: `P(A)` is a value of P, `P(1+r)` is P times 1 + r.
+//!
+//! Nobody writes `P(A)` for the product of two letters, nor `y(0)` for zero. So a letter before brackets around a single
+//! letter or number is a function, there and wherever else in the same text it stands before brackets: both P in
+//! `P(n+1)-P(n)` are. Letters that name functions by custom need no such sign.
+
+use std::collections::BTreeSet;
+
+use compact_str::CompactString;
+
+use super::grammar::{NoExpression, Parsed, Parser};
+use super::spell::spell_argument;
+use super::token::{Bracket, Kind, Token};
+use crate::expression::{Constant, Expression, Function};
+
+/// Names of functions with more than one letter, where brackets follow; without these they are products of letters.
+const NAMES: [&str; 21] = [
+    "Var", "var", "Cov", "cov", "Pr", "det", "tr", "Tr", "sgn", "sign", "erf", "erfc", "deg", "dim", "ker", "rank",
+    "arg", "Arg", "Li", "Si", "ord",
+];
+
+/// Commands of the same kind; these need no brackets.
+const COMMANDS: [&str; 5] = ["Pr", "deg", "dim", "ker", "arg"];
+
+/// The name of a function that a word is, where brackets follow it.
+pub(super) fn function_name(word: &str, after: &str) -> Option<CompactString> {
+    let has_brackets = after.trim_start().starts_with(['(', '[']) || after.trim_start().starts_with("\\left");
+    (has_brackets && NAMES.contains(&word)).then(|| CompactString::from(word))
+}
+
+/// The name of a function that a LaTeX command without its backslash is.
+pub(super) fn function_command(name: &str) -> Option<CompactString> {
+    COMMANDS.contains(&name).then(|| CompactString::from(name))
+}
+
+/// Letters that are functions before any brackets.
+fn is_always_function(name: &str) -> bool {
+    matches!(name, "Γ" | "Φ" | "ζ" | "𝔼" | "ℙ") || name.chars().nth(1).is_some_and(char::is_alphabetic)
+}
+
+/// Marks the letters that are functions of what stands in brackets behind them.
+pub(super) fn mark(tokens: &mut [Token<'_>]) {
+    let mut functions: BTreeSet<CompactString> = BTreeSet::new();
+    let mut candidates: Vec<(usize, CompactString)> = Vec::new();
+    for index in 0..tokens.len() {
+        let Some(call) = Call::at(tokens, index) else {
+            continue;
+        };
+        let is_function = is_always_function(&call.name)
+            // Bessel's functions.
+            || call.name.starts_with("J_")
+            || call.has_order
+            || call.is_of_statement(tokens)
+            || call.is_of_atom(tokens);
+        if is_function {
+            functions.insert(call.name.clone());
+        }
+        candidates.push((index, call.name));
+    }
+    for (index, name) in candidates {
+        tokens[index].applies = functions.contains(&name);
+    }
+}
+
+/// A letter with brackets behind it.
+struct Call {
+    /// The letter with its subscript.
+    name: CompactString,
+    /// Whether it has an order, as `y^{(4)}` has.
+    has_order: bool,
+    /// Where the content of the brackets begins and ends.
+    content: std::ops::Range<usize>,
+}
+
+impl Call {
+    fn at(tokens: &[Token<'_>], index: usize) -> Option<Self> {
+        let Kind::Symbol(letter) = &tokens[index].kind else {
+            return None;
+        };
+        // `d(x)` is a differential, and what is an argument itself ends with the letter: `e^x(x+1)`, `\sin x(2)`.
+        let before = index.checked_sub(1).map(|before| &tokens[before].kind);
+        let is_argument = matches!(
+            before,
+            Some(
+                Kind::Caret
+                    | Kind::Underscore
+                    | Kind::Frac
+                    | Kind::Sqrt
+                    | Kind::Binom
+                    | Kind::Function(_)
+                    | Kind::Accent(_)
+            )
+        ) || matches!(
+            index.checked_sub(2).map(|before| &tokens[before].kind),
+            Some(Kind::Frac | Kind::Binom)
+        );
+        if is_argument || letter == "d" || letter == "∂" || letter == "∇" {
+            return None;
+        }
+        let mut next = index + 1;
+        if tokens.get(next)?.kind == Kind::Underscore {
+            next = after_argument(tokens, next + 1)?;
+        }
+        let mut name = CompactString::default();
+        spell_argument(&tokens[index..next], &mut name);
+        while tokens.get(next)?.kind == Kind::Prime {
+            next += 1;
+        }
+        let after_order = order_at(tokens, next).map(|order| order.end + 2);
+        next = after_order.unwrap_or(next);
+        if !matches!(tokens.get(next)?.kind, Kind::Open(Bracket::Round | Bracket::Square)) {
+            return None;
+        }
+        let close = closing(tokens, next)?;
+        Some(Self {
+            name,
+            has_order: after_order.is_some(),
+            content: next + 1..close,
+        })
+    }
+
+    /// Whether it is the chance of something: `P(X = 1)`, `P(\text{heads})`.
+    fn is_of_statement(&self, tokens: &[Token<'_>]) -> bool {
+        let is_statement = |token: &Token<'_>| matches!(token.kind, Kind::Relation(_) | Kind::Text(_) | Kind::In);
+        self.name.starts_with(char::is_uppercase) && tokens[self.content.clone()].iter().any(is_statement)
+    }
+
+    /// Whether the brackets hold a single letter or number, and are no factor among others in brackets.
+    fn is_of_atom(&self, tokens: &[Token<'_>]) -> bool {
+        let content = &tokens[self.content.clone()];
+        let is_number = matches!(
+            content,
+            [Token {
+                kind: Kind::Number(..),
+                ..
+            }]
+        );
+        // `k(3)(x+1)`, `k(3)^{1/2}`
+        let is_factor = tokens
+            .get(self.content.end + 1)
+            .is_some_and(|next| next.kind == Kind::Open(Bracket::Round) || is_number && next.kind == Kind::Caret);
+        let is_plain = match content {
+            [atom] => is_atom(&atom.kind),
+            [atom, Token { kind: Kind::Prime, .. }] => is_atom(&atom.kind),
+            [
+                atom,
+                Token {
+                    kind: Kind::Underscore, ..
+                },
+                rest @ ..,
+            ] => is_atom(&atom.kind) && after_argument(rest, 0) == Some(rest.len()),
+            _ => false,
+        };
+        is_plain && !is_factor
+    }
+}
+
+fn is_atom(kind: &Kind<'_>) -> bool {
+    matches!(
+        kind,
+        Kind::Symbol(_) | Kind::Number(..) | Kind::Constant(Constant::Pi | Constant::Infinity)
+    )
+}
+
+/// The content of `^{(n)}`, the order of a derivative, at this place.
+pub(super) fn order_at(tokens: &[Token<'_>], start: usize) -> Option<std::ops::Range<usize>> {
+    let [caret, group, open, ..] = tokens.get(start..)? else {
+        return None;
+    };
+    let begins = caret.kind == Kind::Caret && group.kind == Kind::GroupOpen && open.kind == Kind::Open(Bracket::Round);
+    if !begins {
+        return None;
+    }
+    let close = closing(tokens, start + 2)?;
+    (tokens.get(close + 1)?.kind == Kind::GroupClose).then_some(start + 3..close)
+}
+
+/// Where the bracket closes that opens here.
+pub(super) fn closing(tokens: &[Token<'_>], open: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.kind {
+            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
+            Kind::Close(_) | Kind::GroupClose | Kind::End => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(index);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What follows an argument, which is a group or one token.
+fn after_argument(tokens: &[Token<'_>], start: usize) -> Option<usize> {
+    match tokens.get(start)?.kind {
+        Kind::GroupOpen => closing(tokens, start).map(|close| close + 1),
+        _ => Some(start + 1),
+    }
+}
+
+impl Parser<'_, '_> {
+    /// A letter that may be a function: `f(x)`, `f'(x)`, `f^{(n)}(0)`, `f^{-1}(2)`; else the variable.
+    pub(super) fn application(&mut self, letter: &str, applies: bool) -> Parsed {
+        let has_subscript = self.peek() == Some(&Kind::Underscore);
+        let mut name = self.symbol_name(letter)?;
+        if let Some(order) = order_at(self.tokens, self.position) {
+            name.push_str("^(");
+            spell_argument(&self.tokens[order.clone()], &mut name);
+            name.push(')');
+            self.position = order.end + 2;
+        } else if matches!(letter, "f" | "g")
+            && let Some(length) = inverse_at(&self.tokens[self.position..])
+        {
+            name.push_str("^{-1}");
+            self.position += length;
+        }
+        let open = self.position;
+        let bracket = match self.peek() {
+            Some(Kind::Open(Bracket::Round)) if applies || !has_subscript => Bracket::Round,
+            Some(Kind::Open(Bracket::Square)) if applies => Bracket::Square,
+            _ => return Ok(Expression::Symbol(name)),
+        };
+        let (depth, open_bars) = (self.depth, self.open_bars);
+        match self.arguments(bracket) {
+            Ok(arguments) => Ok(Expression::Call(Function::Named(name), arguments)),
+            // `P(X > 1)`, `P(A \cap B)`: what is in the brackets is no number, and told by its spelling.
+            Err(NoExpression::NotMathematics) => {
+                let close = closing(self.tokens, open).ok_or(NoExpression::NotMathematics)?;
+                (self.position, self.depth, self.open_bars) = (close + 1, depth, open_bars);
+                let mut content = CompactString::default();
+                spell_argument(&self.tokens[open + 1..close], &mut content);
+                Ok(Expression::Call(
+                    Function::Named(name),
+                    vec![Expression::Symbol(content)],
+                ))
+            }
+            Err(too_deep) => Err(too_deep),
+        }
+    }
+
+    fn arguments(&mut self, bracket: Bracket) -> Result<Vec<Expression>, NoExpression> {
+        self.position += 1;
+        let mut arguments = vec![self.sum()?];
+        while self.take(&Kind::Comma) {
+            arguments.push(self.sum()?);
+        }
+        self.expect(&Kind::Close(bracket))?;
+        Ok(arguments)
+    }
+}
+
+/// The length of `^{-1}` with a bracket behind it.
+fn inverse_at(tokens: &[Token<'_>]) -> Option<usize> {
+    let is_one = |token: &Token<'_>| matches!(token.source, "1") && matches!(token.kind, Kind::Number(..));
+    let length = match tokens {
+        [caret, open, minus, one, close, ..]
+            if caret.kind == Kind::Caret
+                && open.kind == Kind::GroupOpen
+                && minus.kind == Kind::Minus
+                && is_one(one)
+                && close.kind == Kind::GroupClose =>
+        {
+            5
+        }
+        [caret, minus, one, ..] if caret.kind == Kind::Caret && minus.kind == Kind::Minus && is_one(one) => 3,
+        _ => return None,
+    };
+    (tokens.get(length)?.kind == Kind::Open(Bracket::Round)).then_some(length)
+}
