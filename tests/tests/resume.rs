@@ -51,7 +51,10 @@ async fn an_evaluation_that_is_cut_off_is_made_up_for_and_costs_no_step() {
     within(150, async {
         let mut stack = Stack::start(1).await;
         let mut spec = evaluated(&stack.workplace, "killed", 15, 5);
-        spec.checkpoint.as_mut().unwrap().recovery_every = Some(5);
+        let checkpoint = spec.checkpoint.as_mut().unwrap();
+        checkpoint.recovery_every = Some(5);
+        checkpoint.export_every = Some(5);
+        checkpoint.keep_last = Some(1);
         let killed = stack.submit("killed", spec).await;
         wait_for_evaluation(&stack, &killed.id, 5).await;
         stack.learner.process.kill();
@@ -59,6 +62,19 @@ async fn an_evaluation_that_is_cut_off_is_made_up_for_and_costs_no_step() {
         let job = stack.wait_for_success(&killed.id, 60).await;
         assert_eq!(evaluated_steps(&job), [5, 10, 15]);
         stack.assert_trained_once_each(&killed.id).await;
+        let names = |directory: &str, prefix: &str| {
+            let listing = std::fs::read_dir(stack.job_directory(&killed.id).join(directory)).unwrap();
+            let names = listing.flatten().map(|one| one.file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with(prefix)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names("", "step-"),
+            ["step-00000010"],
+            "the newest export of those on the way"
+        );
+        assert_eq!(names("", "best-").len(), 1, "one of the best evaluated weights");
+        assert_eq!(names("recovery", "step-"), ["step-00000015"]);
+        assert_eq!(names("", "."), Vec::<String>::new(), "nothing is left over");
 
         // No checkpoint is due for long; the one that SIGTERM writes holds the step before the evaluation.
         let mut spec = evaluated(&stack.workplace, "asked", 12, 4);
