@@ -161,6 +161,19 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("p=5,q=2;p=7,q=2", "p=7,q=2;p=5,q=2"),
     ("p=5,q=2;p=7,q=3", "q=3,p=7;q=2,p=5"),
     ("x=1,y=2\\text{ or }x=3,y=4", "(1,2),(3,4)"),
+    // Values of functions and products of vectors, in another order or with brackets.
+    ("P(A)+P(B)-P(A\\cap B)", "P(B)+P(A)-P(A\\cap B)"),
+    ("\\text{Var}(X)+\\text{Var}(Y)", "\\text{Var}(Y)+\\text{Var}(X)"),
+    ("E(X^2)-E(X)^2", "E(X^2)-(E(X))^2"),
+    ("T(n)=T(n-1)+1", "T(n)-T(n-1)=1"),
+    ("\\mathbf a\\times\\mathbf b", "-\\mathbf b\\times\\mathbf a"),
+    ("\\sum_{k=1}^n P(k)", "\\sum_{j=1}^n P(j)"),
+    ("\\sum_{k=1}^{n} f(k) g(k)", "\\sum_{i=0}^{n-1} g(i+1)f(i+1)"),
+    ("\\int_0^1 \\Phi(x)\\,dx", "\\int_0^1\\Phi(t)\\,dt"),
+    (
+        "\\frac{dy}{dx}=\\sum_{k=1}^n k x^{k-1}",
+        "\\frac{dy}{dx}=\\sum_{j=1}^n jx^{j-1}",
+    ),
     // Powers that are too large to write down.
     ("2^{10^{20}}", "4^{5\\cdot10^{19}}"),
     ("2^{10^{20}}", "(2^{10^{10}})^{10^{10}}"),
@@ -304,6 +317,13 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("p=5,q=2;p=7,q=3", "p=5,q=3;p=7,q=2"),
     ("p=5,q=2;p=7,q=2", "p=5,q=2"),
     ("p=5,q=2;p=7,q=3", "(p,q)=(2,5),(3,7)"),
+    // Values of functions and products of vectors.
+    ("P(A)+P(B)-P(A\\cap B)", "P(A)+P(B)-P(A\\cup B)"),
+    ("E(X^2)-E(X)^2", "E(X)^2-E(X^2)"),
+    ("T(n)=T(n-1)+1", "T(n)-T(n-1)=2"),
+    ("\\mathbf a\\times\\mathbf b", "\\mathbf b\\times\\mathbf a"),
+    ("\\sum_{k=1}^n P(k)", "\\sum_{j=1}^n Q(j)"),
+    ("\\sum_{k=1}^{n} f(k) g(k)", "\\sum_{k=1}^{n} f(k)\\sum_{k=1}^{n} g(k)"),
     // Powers that are too large to write down.
     ("2^{10^{20}}", "2^{10^{21}}"),
     ("2^{10^{20}}", "2^{10^{20}+1}"),
