@@ -12,7 +12,6 @@ mod workers;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,7 +21,7 @@ use crate::grade::grade;
 use crate::limits::{ITEM_TIME, MAX_ANSWER_CHARS, MAX_GROUND_TRUTHS, MAX_RESPONSE_BYTES};
 use crate::offline::line::{Grade, Grader};
 use crate::offline::progress::Progress;
-use crate::offline::workers::{Chunk, Graded, start_workers};
+use crate::offline::workers::{Chunk, Graded, spawn, start_workers};
 use crate::options::Options;
 
 /// Lines of one chunk, so many that handing it over costs little beside the grading.
@@ -84,12 +83,6 @@ fn grade_lines_with(
         Err(error) if is_closed_output(&error) => Ok(()),
         written => written,
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.with_context(|| format!("start thread {name}"))?;
-    Ok(())
 }
 
 fn is_closed_output(error: &anyhow::Error) -> bool {
@@ -258,7 +251,7 @@ mod tests {
     fn hang_at_x(response: &str, ground_truths: &[String], options: &Options) -> Verdict {
         if response == "x" {
             loop {
-                thread::sleep(Duration::from_secs(3600));
+                std::thread::sleep(Duration::from_secs(3600));
             }
         }
         crate::grade::grade(response, ground_truths, options)

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use anytime_service::exit::ExitError;
 
 use super::line::{Grader, Tally};
-use super::spawn;
 use crate::watch::{self, Hand, Turn};
 
 /// Some lines that are graded together.
@@ -223,4 +222,14 @@ fn go_on_behind(shared: &Arc<Shared>, work: &Arc<Work>, index: usize) {
 /// What is behind these locks is whole even if a thread panicked with them.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a thread that nobody waits for.
+///
+/// # Errors
+/// If the system has none left.
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.with_context(|| format!("start thread {name}"))?;
+    Ok(())
 }
