@@ -1,7 +1,5 @@
 //! Arguments and environment, checked before anything starts.
 
-use std::time::Duration;
-
 use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::ActorId;
@@ -70,12 +68,7 @@ pub struct ActorConfig {
     pub threads: usize,
     /// How much the engine may run and remember at the same time.
     pub limits: EngineLimits,
-    /// How long a verifier may fail before the groups whose summaries wait for it are given up.
-    pub verify_patience: Duration,
 }
-
-/// The default of [`ActorConfig::verify_patience`].
-pub const VERIFY_PATIENCE: Duration = Duration::from_secs(60);
 
 impl ActorConfig {
     /// Checks the arguments and looks for the device.
@@ -106,7 +99,6 @@ impl ActorConfig {
                 slots: args.slots,
                 cache,
             },
-            verify_patience: VERIFY_PATIENCE,
         })
     }
 }

@@ -7,19 +7,22 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use anytime_proto::v1::{AbandonReason, Generated, Lease, VerdictKind};
-use anytime_proto::{ActorId, GroupId, JobId};
+use anytime_proto::v1::{AbandonReason, Generated, Lease, RolloutPlan, VerdictKind};
+use anytime_proto::{GroupId, JobId};
 use anytime_service::metric_names::ACTOR_GROUP_SECONDS;
 use metrics::histogram;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::engine::{Command, EngineHandle, Event, Installed};
 use crate::grade::Grader;
 use crate::group::{GroupInHand, Leased, WeightsMatch};
-use crate::lease::Backlog;
+use crate::identity::Identity;
+use crate::in_hand::Held;
+use crate::lease::{Backlog, NewLease};
+use crate::plan::Plan;
 use crate::push::{Abandoned, Pusher};
 
 /// How often leases that wait for weights are looked at.
@@ -27,6 +30,9 @@ const PARKED_TICK: Duration = Duration::from_millis(250);
 
 /// How long a lease waits for weights that newer ones seem to have replaced: an announcement may be on its way.
 const LATE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why leases are given back when the process ends.
+const DRAINS: &str = "the actor drains";
 
 /// How long the last pushes may take once the process drains.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -49,7 +55,7 @@ struct Graded {
 }
 
 pub(crate) struct Coordinator {
-    actor_id: ActorId,
+    identity: Identity,
     engine: EngineHandle,
     installed: watch::Receiver<Option<Installed>>,
     grader: Grader,
@@ -64,7 +70,7 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     pub(crate) fn new(
-        actor_id: ActorId,
+        identity: Identity,
         engine: EngineHandle,
         grader: Grader,
         pusher: Pusher,
@@ -72,7 +78,7 @@ impl Coordinator {
     ) -> Self {
         let installed = engine.installed();
         Self {
-            actor_id,
+            identity,
             engine,
             installed,
             grader,
@@ -92,7 +98,7 @@ impl Coordinator {
     /// If the engine's thread ends by itself.
     pub(crate) async fn run(
         mut self,
-        mut leases: mpsc::Receiver<Lease>,
+        mut leases: mpsc::Receiver<NewLease>,
         mut events: mpsc::UnboundedReceiver<Event>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
@@ -100,45 +106,59 @@ impl Coordinator {
         let result = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
-                Some(lease) = leases.recv() => self.take_lease(lease),
+                Some(lease) = leases.recv() => {
+                    let traces = lease.traces;
+                    self.take_lease(lease.lease, lease.held);
+                    // Its traces are counted as the engine's, or as parked, before they are not as on their way.
+                    self.publish_backlog();
+                    self.backlog.unreceived_traces.fetch_sub(traces, Ordering::AcqRel);
+                }
                 event = events.recv() => match event {
                     Some(event) => self.take_event(event),
                     None => break Err(anyhow!("the engine has ended")),
                 },
                 Some(graded) = self.gradings.join_next() => match graded {
                     Ok(graded) => self.take_verdicts(graded),
+                    // Its group was given up.
+                    Err(error) if error.is_cancelled() => {}
                     Err(error) => break Err(anyhow!("a grading task failed: {error}")),
                 },
-                // A push task reports by itself; it is joined so that the pushes under way can be counted.
-                Some(_) = self.pushes.join_next() => {}
+                // A push task reports by itself, unless it panics.
+                Some(outcome) = self.pushes.join_next() => report_panic(outcome),
                 // Weights arrived: parked leases may start. An engine that is gone is noticed by its events.
                 Ok(()) = self.installed.changed() => self.review_parked(),
                 // Parked leases run out.
                 _ = tick.tick(), if !self.parked.is_empty() => self.review_parked(),
             }
-            self.publish_backlog(&leases);
+            self.publish_backlog();
         };
         leases.close();
-        while let Ok(lease) = leases.try_recv() {
-            let (job_id, group_id) = (JobId(lease.job_id), GroupId(lease.group_id));
-            self.give_back_undone(job_id, group_id);
+        while let Ok(NewLease { lease, held, .. }) = leases.try_recv() {
+            self.give_back(Abandoned {
+                job_id: JobId(lease.job_id),
+                group_id: GroupId(lease.group_id),
+                reason: AbandonReason::Shutdown,
+                detail: DRAINS.to_owned(),
+                thinking_tokens: 0,
+                held,
+            });
         }
         self.drain().await;
         result
     }
 
-    fn take_lease(&mut self, lease: Lease) {
+    fn take_lease(&mut self, lease: Lease, held: Held) {
         let patience = Duration::from_secs(u64::from(lease.seconds));
-        let (job_id, group_id) = (JobId(lease.job_id.clone()), GroupId(lease.group_id.clone()));
-        let lease = match Leased::try_new(lease) {
-            Ok(lease) => lease,
+        let lease = match Plan::try_new(lease.plan.as_ref().unwrap_or(&RolloutPlan::default())) {
+            Ok(plan) => Leased::new(lease, plan, held),
             Err(error) => {
-                let (reason, detail) = (AbandonReason::Engine, error.to_string());
                 self.give_back(Abandoned {
-                    job_id,
-                    group_id,
-                    reason,
-                    detail,
+                    job_id: JobId(lease.job_id),
+                    group_id: GroupId(lease.group_id),
+                    reason: AbandonReason::Engine,
+                    detail: error.to_string(),
+                    thinking_tokens: 0,
+                    held,
                 });
                 return;
             }
@@ -189,14 +209,12 @@ impl Coordinator {
             } else {
                 AbandonReason::Engine
             };
-            let detail = "the weights that the lease asks for did not come".to_owned();
-            let Leased { job_id, group_id, .. } = parked.lease;
-            self.give_back(Abandoned {
-                job_id,
-                group_id,
+            self.give_back_lease(
+                parked.lease,
+                0,
                 reason,
-                detail,
-            });
+                "the weights that the lease asks for did not come",
+            );
         }
     }
 
@@ -250,7 +268,7 @@ impl Coordinator {
             }
         };
         let (grader, grading) = (self.grader.clone(), group.lease.plan.grading);
-        self.gradings.spawn(async move {
+        let task = self.gradings.spawn(async move {
             let verdicts = grader.grade(items, grading).await;
             Graded {
                 number,
@@ -260,6 +278,9 @@ impl Coordinator {
                 verdicts,
             }
         });
+        if let Some(group) = self.groups.get_mut(&number) {
+            group.is_graded_by(task);
+        }
     }
 
     fn take_verdicts(&mut self, graded: Graded) {
@@ -278,30 +299,27 @@ impl Coordinator {
         let is_complete = group.node_graded(graded.trace, graded.node, graded.summaries, &verdicts);
         if is_complete && let Some(group) = self.groups.remove(&number) {
             histogram!(ACTOR_GROUP_SECONDS).record(group.lease.leased_at.elapsed());
-            let scored = group.into_scored(&self.actor_id);
-            self.pushes.spawn(self.pusher.clone().push(scored));
+            let recent = self.installed.borrow().as_ref().map(|held| Arc::clone(&held.recent));
+            let (scored, held) = group.into_scored(&self.identity.actor_id, recent.as_deref().unwrap_or_default());
+            self.pushes.spawn(self.pusher.clone().push(scored, held));
         }
     }
 
     fn abandon(&mut self, number: u64, reason: AbandonReason, detail: String) {
         if let Some(group) = self.groups.remove(&number) {
-            let (job_id, group_id) = (group.lease.job_id, group.lease.group_id);
-            self.give_back(Abandoned {
-                job_id,
-                group_id,
-                reason,
-                detail,
-            });
+            let thinking_tokens = group.thinking_tokens();
+            self.give_back_lease(group.lease, thinking_tokens, reason, &detail);
         }
     }
 
-    fn give_back_undone(&mut self, job_id: JobId, group_id: GroupId) {
-        let detail = "the actor drains".to_owned();
+    fn give_back_lease(&mut self, lease: Leased, thinking_tokens: usize, reason: AbandonReason, detail: &str) {
         self.give_back(Abandoned {
-            job_id,
-            group_id,
-            reason: AbandonReason::Shutdown,
-            detail,
+            job_id: lease.job_id,
+            group_id: lease.group_id,
+            reason,
+            detail: detail.to_owned(),
+            thinking_tokens,
+            held: lease.held,
         });
     }
 
@@ -310,14 +328,11 @@ impl Coordinator {
     }
 
     /// Tells the lease loop what is in hand beyond the engine.
-    fn publish_backlog(&self, leases: &mpsc::Receiver<Lease>) {
+    fn publish_backlog(&self) {
         let parked: usize = self.parked.iter().map(|parked| parked.lease.plan.traces).sum();
         let load = self.engine.load();
         load.waits_for_weights.store(parked > 0, Ordering::Release);
-        // The lease loop has counted what lies in the channel; the sum is known only when it is empty.
-        if leases.is_empty() {
-            self.backlog.parked_traces.store(parked, Ordering::Release);
-        }
+        self.backlog.parked_traces.store(parked, Ordering::Release);
         let generated = self.groups.values().filter(|group| group.is_generated).count();
         let before = self
             .backlog
@@ -339,12 +354,19 @@ impl Coordinator {
         );
         let parked = std::mem::take(&mut self.parked).into_iter().map(|parked| parked.lease);
         let in_hand = std::mem::take(&mut self.groups).into_values().map(|group| group.lease);
-        for Leased { job_id, group_id, .. } in parked.chain(in_hand).collect::<Vec<_>>() {
-            self.give_back_undone(job_id, group_id);
+        for lease in parked.chain(in_hand).collect::<Vec<_>>() {
+            self.give_back_lease(lease, 0, AbandonReason::Shutdown, DRAINS);
         }
         let pushes = async { while self.pushes.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, pushes).await.is_err() {
             warn!("drain ended before every lease was given back");
         }
+    }
+}
+
+/// A group whose task panicked is not in hand any more, so that the learner leases it again.
+fn report_panic(outcome: Result<(), JoinError>) {
+    if let Err(error) = outcome {
+        error!(%error, "handing a group over failed, it will be leased again");
     }
 }

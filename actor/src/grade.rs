@@ -1,11 +1,16 @@
 //! The verifier's client. Summaries that wait are sent in one batch, several batches at the same time, and faults are
 //! tried again.
 //!
-//! A fault (a verifier that is away, out of time, broken) says nothing about an answer: it is never turned into a
-//! score. After enough tries the node is given up, and with it its group.
+//! A fault says nothing about an answer: it is never turned into a score. Whose fault it is decides what follows:
+//!
+//! - The verifier is away, answers nothing that can be used, or fails at every item: that costs waiting and nothing
+//!   else, however long. What waits keeps its place, and meanwhile the actor asks for no work ([`VerifierHealth`]).
+//! - The verifier fails at one item although it judges others. After [`FAULT_TRIES`] tries the node of that item is
+//!   given up, and with it its group. Where there are no others, an item of our own is sent along that any verifier can
+//!   judge.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
@@ -16,8 +21,10 @@ use anytime_service::peer::with_deadline;
 use metrics::histogram;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 use tracing::warn;
 
+use crate::health::VerifierHealth;
 use crate::plan::Grading;
 
 /// The most summaries in one call, unless one node alone has more.
@@ -26,8 +33,8 @@ const BATCH_ITEMS: usize = 128;
 /// How many calls run at the same time.
 const CONCURRENT_BATCHES: usize = 8;
 
-/// How often an item is sent to a verifier that answers it with a fault.
-const FAULT_TRIES: usize = 5;
+/// How often an item is sent to a verifier that answers it with a fault although it judges others.
+pub const FAULT_TRIES: u32 = 5;
 
 /// One node's summaries on their way to their verdicts.
 struct Ticket {
@@ -40,24 +47,32 @@ struct Ticket {
 #[derive(Clone)]
 pub struct Grader {
     tickets: mpsc::UnboundedSender<Ticket>,
+    health: VerifierHealth,
 }
 
 impl Grader {
     /// Starts the task that makes batches; it ends with the last grader.
-    pub fn start(channel: Channel, patience: Duration) -> Self {
+    pub fn start(channel: Channel) -> Self {
         let client = VerifierServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         // The groups that may be in hand bound this channel.
         let (tickets, received) = mpsc::unbounded_channel();
-        tokio::spawn(make_batches(client, received, patience));
-        Self { tickets }
+        let health = VerifierHealth::default();
+        tokio::spawn(make_batches(client, received, health.clone()));
+        Self { tickets, health }
     }
 
-    /// Has one node's summaries graded. Returns their verdicts in order, none of them a fault.
+    /// Whether the verifier judges.
+    pub fn health(&self) -> VerifierHealth {
+        self.health.clone()
+    }
+
+    /// Has one node's summaries graded. Returns their verdicts in order, none of them a fault. Waits for a verifier that
+    /// is away. Where this future is dropped, the summaries are not sent any more.
     ///
     /// # Errors
-    /// The last fault, once the patience or the tries are used up.
+    /// The last fault of an item at which the verifier keeps failing.
     pub async fn grade(&self, items: Vec<VerifyItem>, grading: Grading) -> Result<Vec<VerdictKind>, String> {
         let (reply, verdicts) = oneshot::channel();
         let ended = || "the grader has ended".to_owned();
@@ -71,7 +86,7 @@ impl Grader {
 async fn make_batches(
     client: VerifierServiceClient<Channel>,
     mut tickets: mpsc::UnboundedReceiver<Ticket>,
-    patience: Duration,
+    health: VerifierHealth,
 ) {
     let permits = Arc::new(Semaphore::new(CONCURRENT_BATCHES));
     let mut held_back: Option<Ticket> = None;
@@ -93,6 +108,9 @@ async fn make_batches(
         while count < BATCH_ITEMS
             && let Ok(next) = tickets.try_recv()
         {
+            if next.reply.is_closed() {
+                continue;
+            }
             count += next.items.len();
             if next.grading != grading || count > BATCH_ITEMS {
                 held_back = Some(next);
@@ -100,84 +118,135 @@ async fn make_batches(
             }
             batch.push(next);
         }
-        let client = client.clone();
+        let call = VerifierCall {
+            client: client.clone(),
+            health: health.clone(),
+            grading,
+        };
         tokio::spawn(async move {
-            Batch::new(batch, grading).run(client, patience).await;
+            let started = Instant::now();
+            if let Some(refused) = Batch::new(batch).run(call.clone()).await {
+                // One of them is at fault for all. Which one shows where each is sent alone.
+                for ticket in refused {
+                    Batch::new(vec![ticket]).run(call.clone()).await;
+                }
+            }
+            histogram!(ACTOR_VERIFY_SECONDS).record(started.elapsed());
             drop(permit);
         });
     }
 }
 
+/// What every call of a batch needs.
+#[derive(Clone)]
+struct VerifierCall {
+    client: VerifierServiceClient<Channel>,
+    health: VerifierHealth,
+    grading: Grading,
+}
+
+/// One item under way.
+#[derive(Clone, Default)]
+struct Verdict {
+    decided: Option<VerdictKind>,
+    /// How often the verifier failed at it although it judged others.
+    faults: u32,
+}
+
 /// Tickets that are sent together. Each is answered as soon as its own items have verdicts.
 struct Batch {
-    grading: Grading,
     tickets: Vec<Option<Ticket>>,
-    /// By ticket and item; `None` while there is no verdict.
-    verdicts: Vec<Vec<Option<VerdictKind>>>,
-    last_problem: String,
+    /// By ticket and item.
+    verdicts: Vec<Vec<Verdict>>,
 }
 
 impl Batch {
-    fn new(tickets: Vec<Ticket>, grading: Grading) -> Self {
-        let verdicts = tickets.iter().map(|ticket| vec![None; ticket.items.len()]).collect();
+    fn new(tickets: Vec<Ticket>) -> Self {
+        let verdicts = tickets
+            .iter()
+            .map(|ticket| vec![Verdict::default(); ticket.items.len()])
+            .collect();
         let tickets = tickets.into_iter().map(Some).collect();
-        Self {
-            grading,
-            tickets,
-            verdicts,
-            last_problem: String::new(),
-        }
+        Self { tickets, verdicts }
     }
 
-    async fn run(mut self, mut client: VerifierServiceClient<Channel>, patience: Duration) {
-        let started = Instant::now();
+    /// Sends the items until every ticket is answered. Returns the tickets where the verifier refuses the request as a
+    /// whole and there is more than one.
+    async fn run(mut self, mut call: VerifierCall) -> Option<Vec<Ticket>> {
         let mut backoff = Backoff::default();
-        let mut fault_tries = 0;
+        let mut probes_sent = 0;
+        let mut wants_probe = false;
         loop {
+            self.drop_dead();
             let pending = self.pending();
             if pending.is_empty() {
-                break;
+                return None;
             }
-            let items = pending
+            let mut items: Vec<VerifyItem> = pending
                 .iter()
                 .filter_map(|&(ticket, item)| self.item(ticket, item))
                 .collect();
+            if wants_probe {
+                probes_sent += 1;
+                items.push(probe(probes_sent));
+            }
+            let asked = items.len();
             let request = VerifyRequest {
                 items,
-                extraction: self.grading.extraction.into(),
-                conventions: Some(self.grading.conventions),
+                extraction: call.grading.extraction.into(),
+                conventions: Some(call.grading.conventions),
             };
-            match with_deadline(CALL_TIMEOUT, client.verify(request)).await {
-                Ok(response) if response.verdicts.len() == pending.len() => {
+            match with_deadline(CALL_TIMEOUT, call.client.verify(request)).await {
+                Ok(response) if response.verdicts.len() == asked => {
                     let kinds: Vec<VerdictKind> = response.verdicts.iter().map(|verdict| verdict.kind()).collect();
-                    fault_tries += 1;
-                    self.book(&pending, &kinds);
+                    if kinds.iter().any(|kind| is_decided(*kind)) {
+                        call.health.judges();
+                        self.book(&pending, &kinds);
+                    } else if wants_probe {
+                        call.health.fails(kinds[0].as_str_name());
+                    }
+                    // Where nothing is decided, the next answer tells whose fault it is.
+                    wants_probe = true;
                 }
                 Ok(response) => {
-                    let (got, asked) = (response.verdicts.len(), pending.len());
-                    fault_tries += 1;
-                    self.last_problem = format!("{got} verdicts for {asked} items");
+                    let got = response.verdicts.len();
+                    call.health.fails(&format!("{got} verdicts for {asked} items"));
                 }
-                Err(status) => self.last_problem = format!("{:?}: {}", status.code(), status.message()),
+                Err(status) if is_refusal(&status) => {
+                    if self.tickets.iter().flatten().count() > 1 {
+                        return Some(self.tickets.into_iter().flatten().collect());
+                    }
+                    call.health.judges();
+                    self.count_refusal(&pending, &status);
+                }
+                Err(status) => call.health.fails(&format!("{:?}: {}", status.code(), status.message())),
             }
             self.answer_decided();
-            if self.tickets.iter().all(Option::is_none) {
-                break;
+            if self.tickets.iter().any(Option::is_some) {
+                tokio::time::sleep(backoff.pause()).await;
             }
-            if fault_tries >= FAULT_TRIES || started.elapsed() >= patience {
-                self.give_up();
-                break;
-            }
-            tokio::time::sleep(backoff.pause().min(patience)).await;
         }
-        histogram!(ACTOR_VERIFY_SECONDS).record(started.elapsed());
+    }
+
+    /// Forgets the tickets whose groups were given up.
+    fn drop_dead(&mut self) {
+        for ticket in &mut self.tickets {
+            if ticket.as_ref().is_some_and(|ticket| ticket.reply.is_closed()) {
+                *ticket = None;
+            }
+        }
     }
 
     fn pending(&self) -> Vec<(usize, usize)> {
         let mut pending = Vec::new();
-        for (ticket, verdicts) in self.verdicts.iter().enumerate() {
-            let undecided = verdicts.iter().enumerate().filter(|(_, verdict)| verdict.is_none());
-            pending.extend(undecided.map(|(item, _)| (ticket, item)));
+        for (number, (ticket, verdicts)) in self.tickets.iter().zip(&self.verdicts).enumerate() {
+            if ticket.is_some() {
+                let undecided = verdicts
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, verdict)| verdict.decided.is_none());
+                pending.extend(undecided.map(|(item, _)| (number, item)));
+            }
         }
         pending
     }
@@ -186,33 +255,69 @@ impl Batch {
         self.tickets[ticket].as_ref().map(|ticket| ticket.items[item].clone())
     }
 
+    /// Enters verdicts of a verifier that judged something: what it did not judge is the fault of the item.
     fn book(&mut self, pending: &[(usize, usize)], kinds: &[VerdictKind]) {
         for (&(ticket, item), &kind) in pending.iter().zip(kinds) {
-            match kind {
-                VerdictKind::Unspecified | VerdictKind::OutOfTime | VerdictKind::InternalError => {
-                    self.last_problem = kind.as_str_name().to_owned();
-                }
-                decided => self.verdicts[ticket][item] = Some(decided),
+            let verdict = &mut self.verdicts[ticket][item];
+            if is_decided(kind) {
+                verdict.decided = Some(kind);
+            } else {
+                verdict.faults += 1;
+                self.give_up_after_tries(ticket, item, kind.as_str_name());
             }
+        }
+    }
+
+    fn count_refusal(&mut self, pending: &[(usize, usize)], status: &Status) {
+        for &(ticket, item) in pending {
+            self.verdicts[ticket][item].faults += 1;
+            self.give_up_after_tries(ticket, item, status.message());
+        }
+    }
+
+    fn give_up_after_tries(&mut self, ticket: usize, item: usize, problem: &str) {
+        if self.verdicts[ticket][item].faults < FAULT_TRIES {
+            return;
+        }
+        if let Some(ticket) = self.tickets[ticket].take() {
+            warn!(
+                problem,
+                "the verifier keeps failing at an answer, its group is given up"
+            );
+            // Whoever asked may have given the group up meanwhile.
+            let _ = ticket.reply.send(Err(problem.to_owned()));
         }
     }
 
     fn answer_decided(&mut self) {
         for (ticket, verdicts) in self.tickets.iter_mut().zip(&self.verdicts) {
-            let decided: Option<Vec<VerdictKind>> = verdicts.iter().copied().collect();
+            let decided: Option<Vec<VerdictKind>> = verdicts.iter().map(|verdict| verdict.decided).collect();
             if let Some(decided) = decided
                 && let Some(ticket) = ticket.take()
             {
-                // Whoever asked may have given the group up meanwhile.
                 let _ = ticket.reply.send(Ok(decided));
             }
         }
     }
+}
 
-    fn give_up(&mut self) {
-        warn!(problem = self.last_problem, "verifier keeps failing");
-        for ticket in self.tickets.iter_mut().filter_map(Option::take) {
-            let _ = ticket.reply.send(Err(self.last_problem.clone()));
-        }
+fn is_decided(kind: VerdictKind) -> bool {
+    !matches!(
+        kind,
+        VerdictKind::Unspecified | VerdictKind::OutOfTime | VerdictKind::InternalError
+    )
+}
+
+/// Whether the verifier refuses what was asked, and would again.
+fn is_refusal(status: &Status) -> bool {
+    matches!(status.code(), Code::InvalidArgument | Code::OutOfRange)
+}
+
+/// An item that any verifier can judge. Its text is new each time, so that no cache can answer in the grader's place.
+fn probe(number: u32) -> VerifyItem {
+    let value = (u64::from(rand::random::<u32>()) << 16) + u64::from(number);
+    VerifyItem {
+        response: format!("\\boxed{{{value}}}"),
+        ground_truths: vec![value.to_string()],
     }
 }

@@ -1,5 +1,6 @@
 //! One leased group, from its first finished trace until it is scored.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,9 +8,12 @@ use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 
-use crate::engine::{GroupRequest, Installed};
+use tokio::task::AbortHandle;
+
+use crate::engine::{GroupRequest, Installed, ModelId};
+use crate::in_hand::Held;
 use crate::nodes::{self, NodePlan, ThinkingEnd};
-use crate::plan::{InvalidPlan, Plan};
+use crate::plan::Plan;
 
 /// A lease with a valid plan.
 pub(crate) struct Leased {
@@ -22,6 +26,7 @@ pub(crate) struct Leased {
     pub(crate) min_version: WeightsVersion,
     pub(crate) manifest_checksum: Option<String>,
     pub(crate) leased_at: Instant,
+    pub(crate) held: Held,
 }
 
 /// Whether the weights that are held may generate a lease.
@@ -36,9 +41,9 @@ pub(crate) enum WeightsMatch {
 }
 
 impl Leased {
-    pub(crate) fn try_new(lease: v1::Lease) -> Result<Self, InvalidPlan> {
-        Ok(Self {
-            plan: Arc::new(Plan::try_new(&lease.plan.unwrap_or_default())?),
+    pub(crate) fn new(lease: v1::Lease, plan: Plan, held: Held) -> Self {
+        Self {
+            plan: Arc::new(plan),
             job_id: JobId(lease.job_id),
             group_id: GroupId(lease.group_id),
             purpose: lease.purpose,
@@ -47,7 +52,8 @@ impl Leased {
             min_version: WeightsVersion(lease.min_weights_version),
             manifest_checksum: Some(lease.manifest_checksum).filter(|checksum| !checksum.is_empty()),
             leased_at: Instant::now(),
-        })
+            held,
+        }
     }
 
     pub(crate) fn match_weights(&self, installed: Option<&Installed>) -> WeightsMatch {
@@ -83,6 +89,19 @@ pub(crate) struct GroupInHand {
     /// Whether the engine has generated all of it.
     pub(crate) is_generated: bool,
     traces: Vec<TraceInHand>,
+    gradings: Gradings,
+}
+
+/// The tasks that wait for a group's verdicts. They end with the group, so that nobody asks for what is not wanted.
+#[derive(Default)]
+struct Gradings(Vec<AbortHandle>);
+
+impl Drop for Gradings {
+    fn drop(&mut self) {
+        for grading in &self.0 {
+            grading.abort();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -101,7 +120,19 @@ impl GroupInHand {
             tokenizer,
             is_generated: false,
             traces,
+            gradings: Gradings::default(),
         }
+    }
+
+    /// A task waits for verdicts of this group.
+    pub(crate) fn is_graded_by(&mut self, grading: AbortHandle) {
+        self.gradings.0.push(grading);
+    }
+
+    /// Tokens of the longest thinking that has ended.
+    pub(crate) fn thinking_tokens(&self) -> usize {
+        let thinkings = self.traces.iter().filter_map(|trace| trace.thinking.as_ref());
+        thinkings.map(|thinking| thinking.ids.len()).max().unwrap_or(0)
     }
 
     pub(crate) fn trace_finished(&mut self, trace: usize, thinking: Generated, nodes: Vec<NodePlan>) {
@@ -179,7 +210,8 @@ impl GroupInHand {
         self.traces.iter().all(is_graded)
     }
 
-    pub(crate) fn into_scored(self, actor_id: &ActorId) -> ScoredGroup {
+    /// The group as it is pushed; `recent` are the weights that generated lately.
+    pub(crate) fn into_scored(self, actor_id: &ActorId, recent: &[ModelId]) -> (ScoredGroup, Held) {
         let mut traces = Vec::with_capacity(self.traces.len());
         for trace in self.traces {
             let nodes = trace.graded.into_iter().flatten().collect();
@@ -188,6 +220,7 @@ impl GroupInHand {
                 nodes,
             });
         }
+        let weights = used_weights(&traces, recent, &self.lease.job_id);
         let group = ScoredGroup {
             job_id: self.lease.job_id.0,
             group_id: self.lease.group_id.0,
@@ -200,8 +233,70 @@ impl GroupInHand {
             actor_id: actor_id.0.clone(),
             end_marker_tokens: self.lease.plan.markers.end.len() as u32,
             no_thinking_traces: self.lease.plan.no_thinking_traces as u32,
+            weights,
         };
         debug_assert_eq!(anytime_proto::check_group(&group), Ok(()));
-        group
+        (group, self.lease.held)
+    }
+}
+
+/// Names the weights behind the version numbers of a group's tokens.
+fn used_weights(traces: &[v1::Trace], recent: &[ModelId], job_id: &JobId) -> Vec<v1::UsedWeights> {
+    let mut versions = BTreeSet::new();
+    for trace in traces {
+        let summaries = trace
+            .nodes
+            .iter()
+            .flat_map(|node| &node.summaries)
+            .filter_map(|summary| summary.generated.as_ref());
+        for generated in trace.thinking.iter().chain(summaries) {
+            versions.extend(generated.versions.iter().copied());
+        }
+    }
+    let mut weights: Vec<v1::UsedWeights> = Vec::new();
+    for model in recent {
+        let used = v1::UsedWeights {
+            version: model.version.0,
+            manifest_checksum: model.manifest_checksum.clone(),
+        };
+        if model.job_id == *job_id && versions.contains(&used.version) && !weights.contains(&used) {
+            weights.push(used);
+        }
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_stood_for_two_sets_of_weights_is_named_twice() {
+        let trace = v1::Trace {
+            thinking: Some(Generated {
+                versions: vec![3, 3, 4],
+                ..Generated::default()
+            }),
+            nodes: Vec::new(),
+        };
+        let model = |job: &str, version: u64, checksum: &str| ModelId {
+            job_id: JobId(job.to_owned()),
+            version: WeightsVersion(version),
+            manifest_checksum: checksum.to_owned(),
+        };
+        let recent = [
+            model("other", 3, "z"),
+            model("job", 2, "a"),
+            model("job", 3, "b"),
+            model("job", 4, "c"),
+            model("job", 3, "b"),
+            model("job", 4, "d"),
+        ];
+        let named: Vec<(u64, String)> = used_weights(&[trace], &recent, &JobId("job".to_owned()))
+            .into_iter()
+            .map(|weights| (weights.version, weights.manifest_checksum))
+            .collect();
+        let expected = [(3, "b"), (4, "c"), (4, "d")].map(|(version, checksum)| (version, checksum.to_owned()));
+        assert_eq!(named, expected);
     }
 }

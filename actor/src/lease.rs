@@ -1,10 +1,11 @@
-//! Asks for work whenever the engine has room for it, and for no more than it has room for.
+//! Asks for work whenever the engine has room for it, and for no more than it has room for. Every request also lists the
+//! groups in hand, which renews their leases; where there is no room for long, a request says nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anytime_proto::ActorId;
+use anytime_proto::GroupId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{Lease, LeaseRequest};
@@ -16,6 +17,9 @@ use tonic::transport::Channel;
 use tracing::debug;
 
 use crate::engine::EngineHandle;
+use crate::health::VerifierHealth;
+use crate::identity::Identity;
+use crate::in_hand::{Held, InHand};
 
 /// How many traces a group is taken to have until the first lease says it.
 const ASSUMED_TRACES: usize = 8;
@@ -26,89 +30,133 @@ const MOST_FINISHED_GROUPS: usize = 32;
 /// An answer without leases that comes faster than this was not waited for; asking again at once would be a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Work outside the engine that counts against new leases. The coordinator writes it, the lease loop reads it.
+/// How long an actor that has no room for work may say nothing of the groups that it has in hand.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+
+/// While the verifier is away, this often it is looked whether it is back.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Work outside the engine that counts against new leases.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    /// Traces of leases that wait for weights.
+    /// Traces of leases that the coordinator has not received. The lease loop adds to it, the coordinator takes away.
+    pub(crate) unreceived_traces: AtomicUsize,
+    /// Traces of leases that wait for weights. The coordinator writes it.
     pub(crate) parked_traces: AtomicUsize,
-    /// Groups that are being graded or pushed.
+    /// Groups that are being graded or pushed. The coordinator writes it.
     pub(crate) finished_groups: AtomicUsize,
 }
 
-/// Leases work until the token is cancelled, and sends every lease to `leases`.
-pub(crate) async fn lease_work(
-    channel: Channel,
-    actor_id: ActorId,
-    engine: EngineHandle,
-    backlog: Arc<Backlog>,
-    leases: mpsc::Sender<Lease>,
-    shutdown: CancellationToken,
-) {
-    let mut client = RolloutServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut peer = PeerLog::new("rollout.lease");
-    let mut traces_per_group = ASSUMED_TRACES;
-    let mut installed = engine.installed();
-    // Without weights a lease would only run out.
-    let has_weights = run_unless_cancelled(installed.wait_for(Option::is_some), &shutdown).await;
-    if has_weights.is_none_or(|result| result.is_err()) {
-        return;
-    }
-    loop {
-        let Some(max_groups) = run_unless_cancelled(room(&engine, &backlog, traces_per_group), &shutdown).await else {
+/// A lease on its way to the coordinator.
+pub(crate) struct NewLease {
+    pub(crate) lease: Lease,
+    pub(crate) held: Held,
+    /// What it counts in [`Backlog::unreceived_traces`].
+    pub(crate) traces: usize,
+}
+
+/// What the lease loop looks at and tells.
+pub(crate) struct LeaseLoop {
+    pub(crate) identity: Identity,
+    pub(crate) engine: EngineHandle,
+    pub(crate) backlog: Arc<Backlog>,
+    pub(crate) in_hand: InHand,
+    pub(crate) verifier: VerifierHealth,
+    pub(crate) leases: mpsc::Sender<NewLease>,
+}
+
+impl LeaseLoop {
+    /// Leases work until the token is cancelled, and sends every lease to `leases`.
+    pub(crate) async fn run(self, channel: Channel, shutdown: CancellationToken) {
+        let mut client = RolloutServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let mut peer = PeerLog::new("rollout.lease");
+        let mut traces_per_group = ASSUMED_TRACES;
+        let mut longest_silence = LONGEST_SILENCE;
+        let mut number = 0;
+        let mut installed = self.engine.installed();
+        // Without weights a lease would only run out.
+        let has_weights = run_unless_cancelled(installed.wait_for(Option::is_some), &shutdown).await;
+        if has_weights.is_none_or(|result| result.is_err()) {
             return;
-        };
-        let wait_ms = MAX_LEASE_WAIT.as_millis() as u32;
-        let request = LeaseRequest {
-            actor_id: actor_id.0.clone(),
-            max_groups,
-            wait_ms,
-        };
-        let asked_at = Instant::now();
-        let call = with_deadline(MAX_LEASE_WAIT + CALL_TIMEOUT, client.lease(request));
-        let Some(result) = run_unless_cancelled(call, &shutdown).await else {
-            return;
-        };
-        let pause = match result {
-            Ok(response) => {
-                peer.is_up();
-                let pause = SHORTEST_WAIT.saturating_sub(asked_at.elapsed());
-                let pause = if response.leases.is_empty() {
-                    pause
-                } else {
-                    Duration::ZERO
-                };
-                debug!(asked = max_groups, got = response.leases.len(), reason = ?response.wait_reason(), "leased");
-                for lease in response.leases {
-                    traces_per_group = lease
-                        .plan
-                        .as_ref()
-                        .map_or(ASSUMED_TRACES, |plan| plan.traces.max(1) as usize);
-                    // Counted from here on, so that the next request does not ask for the same room.
-                    backlog.parked_traces.fetch_add(traces_per_group, Ordering::AcqRel);
-                    if leases.send(lease).await.is_err() {
-                        return;
+        }
+        loop {
+            let room = tokio::time::timeout(longest_silence, self.room(traces_per_group));
+            let Some(room) = run_unless_cancelled(room, &shutdown).await else {
+                return;
+            };
+            // Without room, the leases in hand are renewed.
+            let max_groups = room.unwrap_or(0);
+            let wait = if max_groups > 0 { MAX_LEASE_WAIT } else { Duration::ZERO };
+            number += 1;
+            let request = LeaseRequest {
+                actor_id: self.identity.actor_id.0.clone(),
+                max_groups,
+                wait_ms: wait.min(longest_silence).as_millis() as u32,
+                incarnation: self.identity.incarnation.clone(),
+                held_group_ids: self.in_hand.ids(),
+                number,
+            };
+            let asked_at = Instant::now();
+            let call = with_deadline(wait + CALL_TIMEOUT, client.lease(request));
+            let Some(result) = run_unless_cancelled(call, &shutdown).await else {
+                return;
+            };
+            let pause = match result {
+                Ok(response) => {
+                    peer.is_up();
+                    let is_idle = response.leases.is_empty() && max_groups > 0;
+                    let pause = SHORTEST_WAIT.saturating_sub(asked_at.elapsed());
+                    debug!(asked = max_groups, got = response.leases.len(), reason = ?response.wait_reason(), "leased");
+                    for lease in response.leases {
+                        let plan = lease.plan.as_ref();
+                        traces_per_group = plan.map_or(ASSUMED_TRACES, |plan| plan.traces.max(1) as usize);
+                        longest_silence = silence_for(&lease);
+                        if !self.pass_on(lease, traces_per_group).await {
+                            return;
+                        }
                     }
+                    if is_idle { pause } else { Duration::ZERO }
                 }
-                pause
+                Err(status) => peer.failed(&status),
+            };
+            if !sleep_unless_cancelled(pause, &shutdown).await {
+                return;
             }
-            Err(status) => peer.failed(&status),
-        };
-        if !sleep_unless_cancelled(pause, &shutdown).await {
-            return;
+        }
+    }
+
+    async fn pass_on(&self, lease: Lease, traces: usize) -> bool {
+        // Counted and listed from here on, so that the next request neither asks for the same room nor lacks the group.
+        self.backlog.unreceived_traces.fetch_add(traces, Ordering::AcqRel);
+        let held = self.in_hand.hold(&GroupId(lease.group_id.clone()));
+        self.leases.send(NewLease { lease, held, traces }).await.is_ok()
+    }
+
+    /// Waits until there is room and says for how many groups. There is room until half as many sequences wait as can
+    /// run, while the verifier is there.
+    async fn room(&self, traces_per_group: usize) -> u32 {
+        let load = self.engine.load();
+        loop {
+            let wanted = (load.slots() * 3).div_ceil(2);
+            let outstanding = load.outstanding()
+                + self.backlog.unreceived_traces.load(Ordering::Acquire)
+                + self.backlog.parked_traces.load(Ordering::Acquire);
+            let is_behind = self.backlog.finished_groups.load(Ordering::Acquire) >= MOST_FINISHED_GROUPS;
+            if self.verifier.is_away() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            if outstanding < wanted && !is_behind {
+                return (wanted - outstanding).div_ceil(traces_per_group) as u32;
+            }
+            load.changed.notified().await;
         }
     }
 }
 
-/// Waits until there is room and says for how many groups. There is room until half as many sequences wait as can run.
-async fn room(engine: &EngineHandle, backlog: &Backlog, traces_per_group: usize) -> u32 {
-    let load = engine.load();
-    loop {
-        let wanted = (load.slots() * 3).div_ceil(2);
-        let outstanding = load.outstanding() + backlog.parked_traces.load(Ordering::Acquire);
-        let is_behind = backlog.finished_groups.load(Ordering::Acquire) >= MOST_FINISHED_GROUPS;
-        if outstanding < wanted && !is_behind {
-            return (wanted - outstanding).div_ceil(traces_per_group) as u32;
-        }
-        load.changed.notified().await;
-    }
+/// A lease is renewed three times before it runs out.
+fn silence_for(lease: &Lease) -> Duration {
+    Duration::from_secs_f64(f64::from(lease.seconds.max(1)) / 3.0).min(LONGEST_SILENCE)
 }

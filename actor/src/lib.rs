@@ -13,6 +13,9 @@ mod coordinator;
 pub mod engine;
 pub mod grade;
 mod group;
+pub mod health;
+pub mod identity;
+mod in_hand;
 mod lease;
 pub mod nodes;
 pub mod plan;
@@ -39,7 +42,9 @@ use crate::config::ActorConfig;
 use crate::coordinator::Coordinator;
 use crate::engine::EngineError;
 use crate::grade::Grader;
-use crate::lease::Backlog;
+use crate::identity::Identity;
+use crate::in_hand::InHand;
+use crate::lease::{Backlog, LeaseLoop};
 use crate::push::Pusher;
 use crate::weights::WeightsError;
 
@@ -54,7 +59,8 @@ const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let learner = lazy_channel("learner", &config.learner)?;
     let verifier = lazy_channel("verifier", &config.verifier)?;
-    let actor_id = config.actor_id;
+    let identity = Identity::new(config.actor_id);
+    let actor_id = &identity.actor_id;
     let (limits, device) = (config.limits, config.device);
     info!(%actor_id, ?device, slots = limits.slots, cache = ?limits.cache, "actor starts");
 
@@ -70,7 +76,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     let loader = weights::Loader::start(device).context("weights loader thread")?;
     let following = tokio::spawn(weights::follow(
         learner.clone(),
-        actor_id.clone(),
+        identity.clone(),
         loader,
         engine.clone(),
         tasks.clone(),
@@ -78,17 +84,18 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     // Where weights cannot be loaded any more, groups are given back as at any other end.
     let end = shutdown.child_token();
     let following = tokio::spawn(end_with(following, end.clone()));
-    tokio::spawn(lease::lease_work(
-        learner.clone(),
-        actor_id.clone(),
-        engine.clone(),
-        Arc::clone(&backlog),
-        lease_sender,
-        tasks,
-    ));
-    let grader = Grader::start(verifier, config.verify_patience);
-    let pusher = Pusher::new(learner, actor_id.clone(), shutdown.clone());
-    let coordinator = Coordinator::new(actor_id, engine, grader, pusher, backlog);
+    let grader = Grader::start(verifier);
+    let lease_loop = LeaseLoop {
+        identity: identity.clone(),
+        engine: engine.clone(),
+        backlog: Arc::clone(&backlog),
+        in_hand: InHand::default(),
+        verifier: grader.health(),
+        leases: lease_sender,
+    };
+    tokio::spawn(lease_loop.run(learner.clone(), tasks));
+    let pusher = Pusher::new(learner, identity.clone(), shutdown.clone());
+    let coordinator = Coordinator::new(identity, engine, grader, pusher, backlog);
     let outcome = coordinator.run(leases, events, end.clone()).await;
     if let Err(error) = join(thread).await {
         return Err(match error {

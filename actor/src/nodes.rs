@@ -5,7 +5,7 @@
 //! between the start of the thinking and the end of the summary (paper 4); an end of sequence inside the thinking makes
 //! the node at its end score 0.
 
-use anytime_proto::nodes::node_spans;
+use anytime_proto::nodes::{inserted_ids, node_spans};
 use anytime_proto::v1::{FinishReason, VerdictKind};
 
 use crate::plan::{Markers, Plan};
@@ -28,10 +28,8 @@ pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> 
     let mut nodes = Vec::new();
     for span in node_spans(&plan.budgets, length) {
         let has_ended = span.cut == length;
-        let inserted = match finish {
-            FinishReason::EndMarker if has_ended => plan.markers.summary.clone(),
-            _ => cut_thinking(&plan.markers),
-        };
+        let Markers { end, cut, summary } = &plan.markers;
+        let inserted = inserted_ids(cut, end, summary, has_ended && finish == FinishReason::EndMarker);
         nodes.push(NodePlan {
             cut: span.cut,
             first_budget: span.first_budget,
@@ -40,10 +38,6 @@ pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> 
         });
     }
     nodes
-}
-
-fn cut_thinking(markers: &Markers) -> Vec<u32> {
-    [markers.cut.as_slice(), &markers.end, &markers.summary].concat()
 }
 
 /// What is known of the thinking when one of its nodes is scored.

@@ -7,16 +7,20 @@ use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::push_request::Outcome;
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{AbandonReason, AbandonedGroup, PushRequest, PushStatus, ScoredGroup};
-use anytime_proto::{ActorId, GroupId, JobId};
+use anytime_proto::{GroupId, JobId};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_GROUPS;
 use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
 use metrics::counter;
+use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
+
+use crate::identity::Identity;
+use crate::in_hand::Held;
 
 /// How often giving a lease back is tried. After that the lease runs out by itself.
 const ABANDON_TRIES: usize = 5;
@@ -25,74 +29,94 @@ const ABANDON_TRIES: usize = 5;
 const DRAIN_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A lease that is given back without a group.
-#[derive(Clone, Debug)]
 pub(crate) struct Abandoned {
     pub(crate) job_id: JobId,
     pub(crate) group_id: GroupId,
     pub(crate) reason: AbandonReason,
     pub(crate) detail: String,
+    /// Tokens of the longest thinking so far.
+    pub(crate) thinking_tokens: usize,
+    /// The group stays in hand until the learner has answered.
+    pub(crate) held: Held,
 }
 
 /// Pushes outcomes to the learner. Cheap to clone; every outcome is pushed by a task of its own.
 #[derive(Clone)]
 pub(crate) struct Pusher {
     client: RolloutServiceClient<Channel>,
-    actor_id: ActorId,
+    identity: Identity,
     shutdown: CancellationToken,
 }
 
 impl Pusher {
-    pub(crate) fn new(channel: Channel, actor_id: ActorId, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(channel: Channel, identity: Identity, shutdown: CancellationToken) -> Self {
         let client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Self {
             client,
-            actor_id,
+            identity,
             shutdown,
         }
     }
 
-    /// Pushes a group until the learner has decided about it. While the process drains there is one more try; after it
-    /// the lease is given back.
-    pub(crate) async fn push(mut self, group: ScoredGroup) {
+    /// Pushes a group until the learner has decided about it. One that is refused for good is given back, so that the
+    /// learner knows why it does not come. While the process drains there is one more try; after it the lease is given
+    /// back.
+    pub(crate) async fn push(mut self, group: ScoredGroup, held: Held) {
         let job_id = JobId(group.job_id.clone());
         let group_id = GroupId(group.group_id.clone());
+        let thinkings = group.traces.iter().filter_map(|trace| trace.thinking.as_ref());
+        let thinking_tokens = thinkings.map(|thinking| thinking.ids.len()).max().unwrap_or(0);
         let request = PushRequest {
             outcome: Some(Outcome::Group(group)),
         };
         let mut backoff = Backoff::default();
         let mut is_reported = false;
-        loop {
+        let (reason, detail) = loop {
             let is_last = self.shutdown.is_cancelled();
-            let problem = match self.call(request.clone()).await {
+            let problem = match self.send(request.clone()).await {
                 Ok(PushStatus::Accepted) => return conclude("pushed", &job_id, &group_id),
                 Ok(PushStatus::Duplicate) => return conclude("duplicate", &job_id, &group_id),
                 Ok(PushStatus::Unwanted) => return conclude("unwanted", &job_id, &group_id),
                 Ok(PushStatus::QueueFull | PushStatus::Unspecified) => "the queue is full".to_owned(),
                 Err(status) if is_final(&status) => {
                     warn!(%job_id, %group_id, code = ?status.code(), message = status.message(), "group refused");
-                    return conclude("unwanted", &job_id, &group_id);
+                    conclude("refused", &job_id, &group_id);
+                    break (AbandonReason::Refused, status.message().to_owned());
                 }
                 Err(status) => status.message().to_owned(),
             };
             if is_last {
-                let (reason, detail) = (AbandonReason::Shutdown, problem);
-                return self
-                    .abandon(Abandoned {
-                        job_id,
-                        group_id,
-                        reason,
-                        detail,
-                    })
-                    .await;
+                break (AbandonReason::Shutdown, problem);
             }
             if !is_reported {
                 is_reported = true;
                 info!(%job_id, %group_id, problem, "group kept, pushing again");
             }
             sleep_unless_cancelled(backoff.pause(), &self.shutdown).await;
+        };
+        self.abandon(Abandoned {
+            job_id,
+            group_id,
+            reason,
+            detail,
+            thinking_tokens,
+            held,
+        })
+        .await;
+    }
+
+    /// Sends a group, unless it is too large for any message: the connection would refuse it with a code that says
+    /// nothing, and would again.
+    async fn send(&mut self, request: PushRequest) -> Result<PushStatus, Status> {
+        let bytes = request.encoded_len();
+        if bytes > MAX_MESSAGE_BYTES {
+            return Err(Status::out_of_range(format!(
+                "the group has {bytes} bytes; a message has at most {MAX_MESSAGE_BYTES}"
+            )));
         }
+        self.call(request).await
     }
 
     /// Gives a lease back.
@@ -102,15 +126,19 @@ impl Pusher {
             group_id,
             reason,
             detail,
+            thinking_tokens,
+            held: _held,
         } = abandoned;
         info!(%job_id, %group_id, ?reason, detail, "lease given back");
         counter!(ACTOR_GROUPS, "outcome" => "abandoned").increment(1);
         let message = AbandonedGroup {
             job_id: job_id.0,
             group_id: group_id.0,
-            actor_id: self.actor_id.0.clone(),
+            actor_id: self.identity.actor_id.0.clone(),
             reason: reason.into(),
             detail,
+            incarnation: self.identity.incarnation.clone(),
+            thinking_tokens: thinking_tokens as u32,
         };
         let request = PushRequest {
             outcome: Some(Outcome::Abandoned(message)),
@@ -149,8 +177,54 @@ fn conclude(outcome: &'static str, job_id: &JobId, group_id: &GroupId) {
 
 /// Whether the learner has understood and refused, so that sending it again would change nothing.
 fn is_final(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange | Code::Unimplemented
-    )
+    match status.code() {
+        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange | Code::Unimplemented => {
+            true
+        }
+        // Other servers and proxies say this of a message that is too large, and also where they are busy.
+        Code::ResourceExhausted => ["larger", "too large", "size"]
+            .iter()
+            .any(|word| status.message().to_lowercase().contains(word)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_refused_for_good_and_what_is_busy_is_not() {
+        for (status, expected) in [
+            (
+                Status::resource_exhausted("Received message larger than max (70 vs. 64)"),
+                true,
+            ),
+            (Status::resource_exhausted("message size exceeds the limit"), true),
+            (Status::resource_exhausted("too many requests"), false),
+            (Status::out_of_range("length too large"), true),
+            (Status::invalid_argument("scored group: budgets"), true),
+            (Status::unavailable("the learner is shutting down"), false),
+            (Status::deadline_exceeded("no answer"), false),
+        ] {
+            assert_eq!(is_final(&status), expected, "{status:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_group_that_is_too_large_is_not_even_sent() {
+        let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+        let identity = Identity::new(anytime_proto::ActorId("a".to_owned()));
+        let mut pusher = Pusher::new(channel, identity, CancellationToken::new());
+        let group = ScoredGroup {
+            problem_id: "x".repeat(MAX_MESSAGE_BYTES),
+            ..ScoredGroup::default()
+        };
+        let outcome = Some(Outcome::Group(group));
+        let status = pusher.send(PushRequest { outcome }).await.expect_err("too large");
+        assert!(
+            is_final(&status) && status.message().contains("at most 67108864"),
+            "{status:?}"
+        );
+    }
 }

@@ -22,7 +22,7 @@ use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::registry::JobRegistry;
 use crate::jobs::runner::{self, RunJob};
 use crate::outputs::Places;
-use crate::queue::redis::RedisConnection;
+use crate::queue::redis::{RedisConnection, START_PATIENCE};
 use crate::rollouts::broker::RolloutBroker;
 use crate::rollouts::monitor;
 use crate::rpc::jobs::{JobWork, JobsRpc, Validate};
@@ -85,7 +85,10 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let unusable_root = |error| ExitError::configuration(format!("--root {}: {error}", config.root.display()));
     let root = config.root.canonicalize().map_err(unusable_root)?;
-    let redis = Arc::new(RedisConnection::connect(&config.redis).await?);
+    let redis = tokio::select! {
+        redis = RedisConnection::connect_within(START_PATIENCE, &config.redis) => Arc::new(redis?),
+        () = shutdown.cancelled() => return Ok(()),
+    };
     // A disk that is gone for a moment is no bad configuration, and a supervisor may try again.
     let unusable_runs = |error: anyhow::Error| ExitError {
         code: match fault_of(&error) {

@@ -21,7 +21,7 @@ pub mod v1 {
     tonic::include_proto!("anytime.v1");
 }
 
-pub use group::{InvalidGroup, check_group};
+pub use group::{InvalidGroup, LOWEST_LOG_PROB, check_group, check_group_against_plan};
 pub use ids::{ActorId, GroupId, JobId, WeightsVersion};
 pub use manifest::{have_same_tensors, manifest_checksum};
 pub use short_names::ShortName;

@@ -47,6 +47,16 @@ pub fn node_of_budget(budgets: &[u32], length: usize) -> Vec<usize> {
     (0..budgets.len()).map(|budget| budget.min(last)).collect()
 }
 
+/// What stands between a thinking and each of its summaries: the marker of the summary, and before it, unless the
+/// thinking that is seen `ended_itself` with its marker, the markers that cut and end it.
+pub fn inserted_ids(cut: &[u32], end: &[u32], summary: &[u32], ended_itself: bool) -> Vec<u32> {
+    if ended_itself {
+        summary.to_vec()
+    } else {
+        [cut, end, summary].concat()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

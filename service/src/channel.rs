@@ -33,7 +33,8 @@ pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
         .connect_lazy())
 }
 
-/// The pauses between the tries of a failing call: each is twice as long as the one before, up to a bound.
+/// The pauses between the tries of a failing call: each is twice as long as the one before, up to a bound, and then
+/// shortened at random by up to a half, so that all callers of a server that comes back do not return in step.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -50,11 +51,30 @@ impl Backoff {
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_BACKOFF);
-        pause
+        pause.mul_f64(rand::random_range(0.5..=1.0))
     }
 
     /// Starts over with the shortest pause, after a success.
     pub fn reset(&mut self) {
         self.next = FIRST_BACKOFF;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_differ_between_callers() {
+        let pauses = || -> Vec<Duration> {
+            let mut backoff = Backoff::default();
+            (0..20).map(|_| backoff.pause()).collect()
+        };
+        let mut longest = FIRST_BACKOFF;
+        for pause in pauses() {
+            assert!(pause >= longest / 2 && pause <= longest, "{pause:?}");
+            longest = (longest * 2).min(LONGEST_BACKOFF);
+        }
+        assert_ne!(pauses(), pauses());
     }
 }

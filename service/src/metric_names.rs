@@ -50,7 +50,7 @@ metric_names! {
     counter ACTOR_TOKENS "anytime_actor_generated_tokens_total" Count
         "Tokens generated, by phase (thinking, summary).";
     counter ACTOR_GROUPS "anytime_actor_groups_total" Count
-        "Groups by outcome (pushed, duplicate, unwanted, abandoned).";
+        "Groups by outcome (pushed, duplicate, unwanted, refused, abandoned).";
     counter ACTOR_WEIGHTS_WAIT "anytime_actor_weights_wait_seconds_total" Seconds
         "Time without work because weights were missing or too old, or were being swapped.";
     counter ACTOR_LEASE_WAIT "anytime_actor_lease_wait_seconds_total" Seconds
@@ -65,6 +65,8 @@ metric_names! {
         "The weights version that generates.";
     histogram ACTOR_GROUP_SECONDS "anytime_actor_group_seconds" Seconds
         "From lease to scored group.";
+    gauge ACTOR_VERIFIER_AWAY "anytime_actor_verifier_away" Count
+        "1 while the verifier judges nothing and the actor waits for it.";
     histogram ACTOR_VERIFY_SECONDS "anytime_actor_verify_seconds" Seconds
         "One call to the verifier, retries included.";
     histogram ACTOR_WEIGHTS_FETCH_SECONDS "anytime_actor_weights_fetch_seconds" Seconds
@@ -126,7 +128,13 @@ metric_names! {
     gauge LEARNER_LEASED "anytime_learner_leased_groups" Count
         "Groups that are leased and not yet pushed.";
     counter LEARNER_GROUPS "anytime_learner_groups_total" Count
-        "Groups by outcome (accepted, duplicate, unwanted, queue_full, stale, abandoned, expired).";
+        "Groups by outcome (accepted, duplicate, unwanted, refused, queue_full, stale, skipped, abandoned, expired, back).";
+    counter LEARNER_GROUPS_BY_LENGTH "anytime_learner_groups_by_length_total" Count
+        "Groups by outcome (trained, stale, skipped) and by the longest thinking in tokens (the next power of two).";
+    gauge LEARNER_AWAITED_GROUP "anytime_learner_awaited_group" Count
+        "The sequence number of the group that the trainer takes next.";
+    gauge LEARNER_AWAITED_SECONDS "anytime_learner_awaited_seconds" Seconds
+        "How long the trainer has waited for that group; 0 where it does not wait.";
     histogram LEARNER_PUBLISH_SECONDS "anytime_learner_publish_seconds" Seconds
         "Making one weights version available.";
     counter LEARNER_WEIGHTS_BYTES "anytime_learner_weights_sent_bytes_total" Bytes

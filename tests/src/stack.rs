@@ -50,11 +50,16 @@ pub struct Stack {
 impl Stack {
     /// Starts everything, with this many actors, and waits until the servers listen.
     pub async fn start(actors: usize) -> Self {
+        Self::start_logging(actors, "info").await
+    }
+
+    /// The same with a level for the learner's log.
+    pub async fn start_logging(actors: usize, level: &str) -> Self {
         let workplace = Workplace::new();
         let (redis, redis_url) = start_redis(&workplace).await;
         let verifier = start_server(&workplace, "verifier", &free_address(), verifier_arguments()).await;
         let arguments = learner_arguments(&workplace, &redis_url);
-        let learner = start_server(&workplace, "learner", &free_address(), arguments).await;
+        let learner = start_logging(&workplace, "learner", &free_address(), arguments, level).await;
         let mut stack = Self {
             actors: Vec::new(),
             learner,
@@ -246,6 +251,16 @@ fn learner_arguments(workplace: &Workplace, redis_url: &str) -> Vec<OsString> {
 }
 
 async fn start_server(workplace: &Workplace, name: &str, listen: &str, arguments: Vec<OsString>) -> Server {
+    start_logging(workplace, name, listen, arguments, "info").await
+}
+
+async fn start_logging(
+    workplace: &Workplace,
+    name: &str,
+    listen: &str,
+    arguments: Vec<OsString>,
+    level: &str,
+) -> Server {
     let port_file = workplace.path(&format!("{name}.port"));
     let _ = std::fs::remove_file(&port_file);
     let metrics_address = free_address();
@@ -254,7 +269,7 @@ async fn start_server(workplace: &Workplace, name: &str, listen: &str, arguments
         command.arg("serve");
     }
     command.args(["--listen", listen, "--metrics-address", &metrics_address, "--port-file"]);
-    command.arg(&port_file).args(arguments);
+    command.arg(&port_file).args(arguments).env("RUST_LOG", level);
     let mut process = Process::start(name, command, workplace.mark(), &logs(workplace));
     let address = eventually(&format!("the port of the {name}"), START_SECONDS, async || {
         process.assert_runs();

@@ -86,6 +86,8 @@ pub struct Installed {
     pub id: ModelId,
     /// Decodes the text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
+    /// The weights that generated lately, in the order in which they were installed, these last.
+    pub recent: Arc<[ModelId]>,
 }
 
 /// A group to generate: G traces of one problem, and their summaries.

@@ -11,13 +11,16 @@ use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::{Device, IndexOp as _, Tensor};
 use tracing::info;
 
-use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model};
+use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model, ModelId};
 use super::sampler::{Draw, Drawn, sample};
 use super::sequence::{Sequence, Task};
 use super::state::{EngineState, Memory};
 
 /// How long an idle engine sleeps before it counts the time it waited.
 const IDLE_TICK: Duration = Duration::from_millis(200);
+
+/// So many of the latest weights are known by name. A group that took longer leaves the oldest of its own unnamed.
+const RECENT_MODELS: usize = 64;
 
 /// Generates until a command or the end of all handles ends it.
 ///
@@ -198,6 +201,14 @@ impl EngineState {
         }
     }
 
+    /// The weights installed lately, with a new one behind them.
+    fn recent_models(&self, newest: &ModelId) -> Arc<[ModelId]> {
+        let before = self.installed.borrow();
+        let known = before.as_ref().map_or(&[][..], |installed| &installed.recent);
+        let kept = &known[known.len().saturating_sub(RECENT_MODELS - 1)..];
+        kept.iter().chain([newest]).cloned().collect()
+    }
+
     fn swap_weights(&mut self, model: Model) {
         let started = Instant::now();
         let goes_on = self
@@ -220,6 +231,7 @@ impl EngineState {
         let installed = Installed {
             id: model.id.clone(),
             tokenizer: Arc::clone(&model.tokenizer),
+            recent: self.recent_models(&model.id),
         };
         self.epoch += 1;
         let outdated = self.model.replace(model);

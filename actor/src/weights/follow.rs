@@ -5,12 +5,13 @@
 //! an actor holds these bytes beside the tensors of its engine, and twice while the next version is put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anytime_policy::memory::is_exhaustion;
-use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES, STREAM_IDLE_TIMEOUT};
+use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
-use anytime_proto::{ActorId, JobId, WeightsVersion};
+use anytime_proto::{JobId, WeightsVersion};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
 use anytime_service::peer::{PeerLog, with_deadline};
@@ -27,6 +28,11 @@ use super::fetch::{Base, FetchError, fetch};
 use super::loader::{Loaded, Loader};
 use super::model::Assets;
 use crate::engine::{Command, EngineHandle, Model, ModelId};
+use crate::identity::Identity;
+
+/// A stream of announcements that is silent for so long is opened again. The keep-alive of the connection notices a
+/// learner that is gone much sooner; this is for a stream that was forgotten.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3600);
 
 type Client = WeightsServiceClient<Channel>;
 
@@ -42,7 +48,7 @@ pub struct WeightsError(String);
 /// wait for it without an end.
 pub async fn follow(
     channel: Channel,
-    actor_id: ActorId,
+    identity: Identity,
     loader: Loader,
     engine: EngineHandle,
     shutdown: CancellationToken,
@@ -51,7 +57,7 @@ pub async fn follow(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (sender, receiver) = watch::channel(None);
-    let listening = listen(client.clone(), actor_id, sender);
+    let listening = listen(client.clone(), identity, sender);
     let fetching = install_latest(client, loader, engine, receiver, shutdown.clone());
     let both = async {
         tokio::select! {
@@ -63,10 +69,10 @@ pub async fn follow(
 }
 
 /// Passes every announcement on, and connects again whenever the stream is lost or silent for long.
-async fn listen(mut client: Client, actor_id: ActorId, latest: watch::Sender<Option<WeightsAnnouncement>>) {
+async fn listen(mut client: Client, identity: Identity, latest: watch::Sender<Option<WeightsAnnouncement>>) {
     let mut peer = PeerLog::new("weights.watch");
     loop {
-        match listen_once(&mut client, &actor_id, &latest, &mut peer).await {
+        match listen_once(&mut client, &identity, &latest, &mut peer).await {
             // Silence is no failure: the version may stay for long. The new stream tells the current one again.
             Ok(()) => tokio::time::sleep(Backoff::default().pause()).await,
             Err(status) => tokio::time::sleep(peer.failed(&status)).await,
@@ -76,18 +82,19 @@ async fn listen(mut client: Client, actor_id: ActorId, latest: watch::Sender<Opt
 
 async fn listen_once(
     client: &mut Client,
-    actor_id: &ActorId,
+    identity: &Identity,
     latest: &watch::Sender<Option<WeightsAnnouncement>>,
     peer: &mut PeerLog,
 ) -> Result<(), Status> {
     let request = WatchWeightsRequest {
-        actor_id: actor_id.0.clone(),
+        actor_id: identity.actor_id.0.clone(),
         job_id: String::new(),
+        incarnation: identity.incarnation.clone(),
     };
     let mut stream = with_deadline(CALL_TIMEOUT, client.watch(request)).await?;
     peer.is_up();
     loop {
-        let Ok(message) = tokio::time::timeout(STREAM_IDLE_TIMEOUT, stream.message()).await else {
+        let Ok(message) = tokio::time::timeout(LONGEST_SILENCE, stream.message()).await else {
             return Ok(());
         };
         let Some(announcement) = message? else {

@@ -17,15 +17,15 @@ use anytime_proto::v1::weights_delta::Block;
 use anytime_proto::v1::weights_service_server::{WeightsService, WeightsServiceServer};
 use anytime_proto::v1::{
     AbandonedGroup, FetchWeightsRequest, FetchWeightsResponse, Lease, LeaseRequest, LeaseResponse, PushRequest,
-    PushResponse, PushStatus, ScoredGroup, Verdict, VerdictKind, VerifyRequest, VerifyResponse, WatchWeightsRequest,
-    WeightsAnnouncement, WeightsChunk, WeightsDelta, WeightsEntry, WeightsId, WeightsManifest,
+    PushResponse, PushStatus, ScoredGroup, Verdict, VerdictKind, VerifyItem, VerifyRequest, VerifyResponse,
+    WatchWeightsRequest, WeightsAnnouncement, WeightsChunk, WeightsDelta, WeightsEntry, WeightsId, WeightsManifest,
 };
 use anytime_service::server;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// One version as it is sent.
 #[derive(Clone)]
@@ -146,6 +146,10 @@ pub struct LearnerState {
     pub answered_by_delta: Vec<bool>,
     /// How many further pushes are answered with a full queue.
     pub full_pushes: usize,
+    /// The code that every push of a group is refused with.
+    pub refuses_groups: Option<Code>,
+    /// Every request for leases.
+    pub lease_requests: Vec<LeaseRequest>,
 }
 
 #[derive(Clone)]
@@ -192,6 +196,7 @@ impl FakeLearner {
 impl RolloutService for FakeLearner {
     async fn lease(&self, request: Request<LeaseRequest>) -> Result<Response<LeaseResponse>, Status> {
         let request = request.into_inner();
+        self.state().lease_requests.push(request.clone());
         for _ in 0..request.wait_ms / 10 {
             let leases: Vec<Lease> = {
                 let mut state = self.state();
@@ -209,6 +214,10 @@ impl RolloutService for FakeLearner {
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
         let mut state = self.state();
         let status = match request.into_inner().outcome {
+            Some(Outcome::Group(_)) if state.refuses_groups.is_some() => {
+                let code = state.refuses_groups.unwrap_or(Code::Unknown);
+                return Err(Status::new(code, "the message size is too large"));
+            }
             Some(Outcome::Group(_)) if state.full_pushes > 0 => {
                 state.full_pushes -= 1;
                 PushStatus::QueueFull
@@ -289,8 +298,16 @@ pub enum Mood {
     Works,
     /// Every verdict is a fault.
     OutOfTime,
+    /// Every verdict is another fault, as of a bad deployment.
+    Broken,
     /// No answer at all.
     Refuses,
+    /// Fewer verdicts than items.
+    Short,
+    /// Fails at every answer to the question whose ground truth is 42, and judges others.
+    FailsAt42,
+    /// Refuses requests with such an answer.
+    Refuses42,
 }
 
 #[derive(Clone)]
@@ -333,19 +350,25 @@ impl VerifierService for FakeVerifier {
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let request = request.into_inner();
         let mood = *self.mood.lock().unwrap();
-        let kind = |response: &str| match mood {
+        let kind = |item: &VerifyItem| match mood {
             Mood::OutOfTime => VerdictKind::OutOfTime,
-            _ if is_right(response) => VerdictKind::Correct,
+            Mood::Broken => VerdictKind::InternalError,
+            Mood::FailsAt42 if item.ground_truths == ["42"] => VerdictKind::InternalError,
+            _ if is_right(&item.response) => VerdictKind::Correct,
             _ => VerdictKind::Wrong,
         };
         let verdicts = request.items.iter().map(|item| Verdict {
-            kind: kind(&item.response).into(),
+            kind: kind(item).into(),
             ..Verdict::default()
         });
-        let verdicts = verdicts.collect();
+        let mut verdicts: Vec<Verdict> = verdicts.collect();
+        let holds_42 = request.items.iter().any(|item| item.ground_truths == ["42"]);
         self.requests.lock().unwrap().push(request);
-        if mood == Mood::Refuses {
-            return Err(Status::unavailable("out for lunch"));
+        match mood {
+            Mood::Refuses => return Err(Status::unavailable("out for lunch")),
+            Mood::Refuses42 if holds_42 => return Err(Status::invalid_argument("an answer is too long")),
+            Mood::Short => verdicts.truncate(1),
+            _ => {}
         }
         Ok(Response::new(VerifyResponse { verdicts }))
     }

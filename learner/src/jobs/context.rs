@@ -209,7 +209,9 @@ impl JobContext {
     pub fn publish(&self, weights: PublishedWeights) {
         let held = self.state.weights.publish(self.job_id(), weights);
         held.manifest_checksum.clone_into(&mut lock(&self.manifest_checksum));
-        self.state.broker.set_version(self.job_id(), held.version);
+        self.state
+            .broker
+            .set_version(self.job_id(), held.version, &held.manifest_checksum);
     }
 
     /// The checksum of the published version's manifest, which evaluation leases carry; empty before the first.
@@ -227,8 +229,8 @@ impl JobContext {
         Ok(())
     }
 
-    /// Takes groups out of the queue that are fresh enough for the published version, waiting until there are `count`.
-    /// They are in the order of their sequences, and stay in Redis until they are acknowledged.
+    /// Takes the next `count` groups in the order of training, waiting for each. They stay in Redis until they are
+    /// acknowledged.
     ///
     /// # Errors
     /// If the job is to stop, training is not open, or actors give every problem up.
@@ -273,11 +275,11 @@ impl JobContext {
         lock(&self.reader).take();
     }
 
-    /// Leases groups out for evaluation, waits for all of them and returns them in the order of the leases. Progress is
-    /// reported. Meanwhile no training problem of the job is leased.
+    /// Leases groups out for evaluation, waits for all of them and returns them in the order of the leases, without
+    /// those that failed too often. Progress is reported. Meanwhile no training problem of the job is leased.
     ///
     /// # Errors
-    /// If the job is to stop, or a group fails too often.
+    /// If the job is to stop.
     pub fn evaluate(&self, leases: Vec<v1::Lease>) -> Result<Vec<v1::ScoredGroup>, ContextError> {
         let mut reported: Option<(u32, Instant)> = None;
         let progress = |done: u32, total: u32| {

@@ -1,8 +1,9 @@
 //! The connection to Redis: one multiplexed connection, which is made again after every loss. Every wait is bounded.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anytime_service::channel::Backoff;
 use anytime_service::exit::ExitError;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
@@ -14,6 +15,12 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Deadline of one command. A group of ten megabytes takes a fraction of it.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a Redis that cannot be reached is waited for at the start.
+pub const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest pause between two tries to reach it.
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// Redis did not answer, or answered with an error that only an operator can mend. Nothing is lost: try again.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +41,17 @@ impl RedisConnection {
     /// Connects, so that a wrong address ends the process before it serves.
     ///
     /// # Errors
+    /// As [`connect_within`](Self::connect_within).
+    pub async fn connect(url: &str) -> Result<Self, ExitError> {
+        Self::connect_within(Duration::ZERO, url).await
+    }
+
+    /// The same, but a Redis that is away is tried again for `patience`: it may be starting, or be reading its data.
+    ///
+    /// # Errors
     /// [`ExitError`] that names `--redis`: with the configuration code for a bad URL and for credentials that Redis
     /// refuses, otherwise with the code of a peer that cannot be reached.
-    pub async fn connect(url: &str) -> Result<Self, ExitError> {
+    pub async fn connect_within(patience: Duration, url: &str) -> Result<Self, ExitError> {
         let client = Client::open(url).map_err(|error| ExitError::configuration(format!("--redis: {error}")))?;
         let address = client.get_connection_info().addr().to_string();
         let redis = Self {
@@ -45,21 +60,41 @@ impl RedisConnection {
             connection: Mutex::new(None),
             is_up: watch::Sender::new(false),
         };
-        redis.first_ping().await.map_err(|error| {
+        let deadline = Instant::now() + patience;
+        let mut backoff = Backoff::default();
+        let mut is_reported = false;
+        while let Err(error) = redis.first_ping(deadline).await {
             let message = format!("--redis {}: {error}", redis.address);
             if is_refusal(&error) {
-                ExitError::configuration(message)
-            } else {
-                ExitError::unavailable(message)
+                return Err(ExitError::configuration(message));
             }
-        })?;
+            if Instant::now() >= deadline {
+                return Err(ExitError::unavailable(message));
+            }
+            if !is_reported {
+                is_reported = true;
+                warn!(redis = %redis.address, %error, "redis is unavailable, waiting for it");
+            }
+            tokio::time::sleep(backoff.pause().min(START_PAUSE)).await;
+        }
         redis.is_up.send_replace(true);
         Ok(redis)
     }
 
-    async fn first_ping(&self) -> RedisResult<()> {
-        let mut connection = self.connection().await?;
-        redis::cmd("PING").query_async(&mut connection).await
+    async fn first_ping(&self, deadline: Instant) -> RedisResult<()> {
+        let ping = async {
+            let mut connection = self.connection().await?;
+            redis::cmd("PING").query_async(&mut connection).await
+        };
+        let limit = deadline.max(Instant::now() + CONNECTION_TIMEOUT);
+        let outcome = match tokio::time::timeout_at(limit.into(), ping).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err((ErrorKind::Io, "no answer").into()),
+        };
+        if outcome.is_err() {
+            self.connection.lock().await.take();
+        }
+        outcome
     }
 
     /// Whether commands are answered, and the lease tables were brought in line with Redis after the last outage.

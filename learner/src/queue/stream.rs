@@ -9,18 +9,16 @@
 //! serves one learner, and the only reader of a stream is that learner's trainer: entries need no consumer group.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use anytime_proto::JobId;
-use redis::streams::{StreamId, StreamRangeReply};
-use redis::{Script, Value};
+use redis::Script;
 
 use super::redis::{RedisConnection, RedisUnavailable};
 
 /// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash, without sequences
-/// whose entries somebody else has deleted. These are looked for one by one only where the numbers differ, because Redis
-/// cannot look for an entry without copying its group.
+/// whose entries somebody else has deleted, and deletes entries that somebody else has added. These are looked for one
+/// by one only where the numbers differ, because Redis cannot look at an entry without copying its group.
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -30,17 +28,51 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
         end
         local seen = redis.call('HGETALL', KEYS[2])
         local queued = {}
+        local known = {}
+        local count = 0
         for index = 1, #seen, 2 do
             local id = seen[index + 1]
-            if seen[index] ~= 'owner' and string.find(id, '-', 1, true) then queued[seen[index]] = id end
+            if seen[index] ~= 'owner' and string.find(id, '-', 1, true) then
+                queued[seen[index]] = id
+                known[id] = true
+                count = count + 1
+            end
         end
-        local count = 0
-        for _ in pairs(queued) do count = count + 1 end
         if count == redis.call('XLEN', KEYS[1]) then return seen end
         for sequence, id in pairs(queued) do
-            if #redis.call('XRANGE', KEYS[1], id, id) == 0 then redis.call('HDEL', KEYS[2], sequence) end
+            if #redis.call('XRANGE', KEYS[1], id, id) == 0 then
+                redis.call('HDEL', KEYS[2], sequence)
+                count = count - 1
+            end
+        end
+        local start = '-'
+        while redis.call('XLEN', KEYS[1]) > count do
+            local entries = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 8)
+            if #entries == 0 then break end
+            for _, entry in ipairs(entries) do
+                if not known[entry[1]] then redis.call('XDEL', KEYS[1], entry[1]) end
+                start = '(' .. entry[1]
+            end
         end
         return redis.call('HGETALL', KEYS[2])
+        ",
+    )
+});
+
+/// Returns one group, or nothing where the queue does not hold it. An entry without a group reads as an empty one.
+static READ: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return false end
+        local id = redis.call('HGET', KEYS[2], ARGV[2])
+        if not id or not string.find(id, '-', 1, true) then return false end
+        local entries = redis.call('XRANGE', KEYS[1], id, id)
+        if #entries == 0 then return false end
+        local fields = entries[1][2]
+        for index = 1, #fields, 2 do
+            if fields[index] == 'group' then return fields[index + 1] end
+        end
+        return ''
         ",
     )
 });
@@ -133,26 +165,14 @@ pub struct Survey {
     pub skipped: BTreeSet<u64>,
 }
 
-/// One entry of the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its id in the stream.
-    pub id: String,
-    /// The group's sequence; none where this learner did not write the entry.
-    pub sequence: Option<u64>,
-    /// The encoded group.
-    pub payload: Vec<u8>,
-}
-
-/// The queue of one job. Pushes add to it, the reader of the trainer lists its entries, and the trainer settles them.
-/// It is cheap to clone; clones share the count of openings.
+/// The queue of one job. Pushes add to it, the trainer reads its groups one by one and settles them. It is cheap to
+/// clone.
 #[derive(Clone)]
 pub struct GroupStream {
     redis: Arc<RedisConnection>,
     groups_key: String,
     seen_key: String,
     owner: String,
-    openings: Arc<AtomicU64>,
 }
 
 impl GroupStream {
@@ -165,14 +185,7 @@ impl GroupStream {
             groups_key,
             seen_key,
             owner,
-            openings: Arc::default(),
         }
-    }
-
-    /// How often the keys were opened by this object and its clones. Another count than before means that entries may
-    /// be gone, and that new ones may have lower ids.
-    pub(super) fn openings(&self) -> u64 {
-        self.openings.load(Ordering::SeqCst)
     }
 
     /// Makes the keys ready and returns what they hold. May be repeated.
@@ -186,8 +199,6 @@ impl GroupStream {
             .redis
             .run(async |mut connection| call.invoke_async(&mut connection).await)
             .await?;
-        // Not before the keys are as they will stay: a reader that starts over sooner would miss what follows.
-        self.openings.fetch_add(1, Ordering::SeqCst);
         let mut survey = Survey::default();
         for (name, value) in seen {
             let Ok(sequence) = name.parse::<u64>() else {
@@ -256,44 +267,30 @@ impl GroupStream {
         Ok(())
     }
 
-    /// Up to `count` entries behind the one with this id, or from the oldest on. Nothing changes in Redis. Where the keys
-    /// are gone the list is empty.
+    /// The encoded group with this sequence; none where the queue does not hold it. Nothing changes in Redis.
     ///
     /// # Errors
     /// If Redis is unavailable.
-    pub(super) async fn entries_after(
-        &self,
-        last_id: Option<&str>,
-        count: usize,
-    ) -> Result<Vec<Entry>, RedisUnavailable> {
-        let start = last_id.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-        let read = async |mut connection| {
-            redis::cmd("XRANGE")
-                .arg(&self.groups_key)
-                .arg(start)
-                .arg("+")
-                .arg("COUNT")
-                .arg(count)
-                .query_async(&mut connection)
-                .await
-        };
-        let entries: StreamRangeReply = self.redis.run(read).await?;
-        Ok(entries.ids.into_iter().map(entry_of).collect())
+    pub(super) async fn read(&self, sequence: u64) -> Result<Option<Vec<u8>>, RedisUnavailable> {
+        let mut call = READ.key(&self.groups_key);
+        call.key(&self.seen_key).arg(&self.owner).arg(sequence);
+        self.redis
+            .run(async |mut connection| call.invoke_async(&mut connection).await)
+            .await
     }
 
-    /// Removes an entry that this learner did not write.
+    /// How many entries the queue holds, whoever wrote them.
     ///
     /// # Errors
     /// If Redis is unavailable.
-    pub async fn discard(&self, entry_id: &str) -> Result<(), RedisUnavailable> {
-        let discard = async |mut connection| {
-            redis::cmd("XDEL")
+    pub async fn length(&self) -> Result<u64, RedisUnavailable> {
+        let length = async |mut connection| {
+            redis::cmd("XLEN")
                 .arg(&self.groups_key)
-                .arg(entry_id)
                 .query_async(&mut connection)
                 .await
         };
-        self.redis.run(discard).await
+        self.redis.run(length).await
     }
 
     /// Deletes the keys, when the job has ended.
@@ -326,22 +323,5 @@ impl GroupStream {
         let error = RedisUnavailable(what.to_owned());
         self.redis.mark_down(&error);
         error
-    }
-}
-
-fn entry_of(stream_id: StreamId) -> Entry {
-    let mut fields: HashMap<String, Value> = stream_id.map;
-    let mut bytes_of = |name: &str| match fields.remove(name) {
-        Some(Value::BulkString(bytes)) => bytes,
-        _ => Vec::new(),
-    };
-    let payload = bytes_of("group");
-    let sequence = String::from_utf8(bytes_of("sequence"))
-        .ok()
-        .and_then(|text| text.parse().ok());
-    Entry {
-        id: stream_id.id,
-        sequence,
-        payload,
     }
 }

@@ -1,68 +1,235 @@
-//! Which actors are connected. An actor follows the weights over one long stream. Where that stream ends and no other
-//! begins, its process is gone, and its leases can be given to others before their time runs out.
+//! Which actors are there, and which process of each.
+//!
+//! An actor follows the weights over one long stream. Where that stream ends and no other begins, its process is gone,
+//! and its leases can be given to others before their time runs out. A process that comes back under its actor's id
+//! says so by another incarnation, and then the leases of the one before it are free at once. Two processes that live
+//! under one id are noticed by the same means: the one that was taken for gone asks for leases again.
 
 #![deny(clippy::disallowed_methods)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anytime_proto::ActorId;
+use tracing::warn;
 
 use crate::lock::lock;
 
 /// How long an actor may be away before it counts as gone. An actor that lives makes a broken connection again sooner.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
-struct Streams {
-    open: u32,
-    gone_since: Option<Instant>,
+/// A process without a stream that asks for nothing for so long is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+
+/// Who holds a lease: one process of an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Holder {
+    /// The actor.
+    pub actor: ActorId,
+    /// What its process drew when it started; empty where it does not say.
+    pub incarnation: String,
 }
 
-/// Counts the open streams of every actor. The service of weights tells it of streams that begin and end.
+impl Holder {
+    /// A process of this actor that does not say which one it is.
+    pub fn unnamed(actor: &ActorId) -> Self {
+        Self {
+            actor: actor.clone(),
+            incarnation: String::new(),
+        }
+    }
+
+    /// Whether the two can be the same process.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let is_unnamed = self.incarnation.is_empty() || other.incarnation.is_empty();
+        self.actor == other.actor && (is_unnamed || self.incarnation == other.incarnation)
+    }
+}
+
+struct Process {
+    open_streams: u32,
+    gone_since: Option<Instant>,
+    last_seen: Instant,
+    /// The number of its latest lease request.
+    last_request: u64,
+    /// Another process of the same actor came after it, and it has not been heard of since.
+    is_superseded: bool,
+}
+
+impl Process {
+    fn new(now: Instant) -> Self {
+        Self {
+            open_streams: 0,
+            gone_since: None,
+            last_seen: now,
+            last_request: 0,
+            is_superseded: false,
+        }
+    }
+}
+
+/// What a sign of life changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// Earlier processes of the same actor, whose leases are free now.
+    pub superseded: Vec<Holder>,
+    /// The request came after a later one of the same process.
+    pub is_overtaken: bool,
+}
+
+/// The processes of every actor. The services tell it of streams and requests.
 #[derive(Default)]
 pub struct Actors {
-    actors: Mutex<HashMap<ActorId, Streams>>,
+    actors: Mutex<HashMap<ActorId, BTreeMap<String, Process>>>,
 }
 
 impl Actors {
-    /// A stream of that actor has begun.
-    pub fn arrived(&self, actor: &ActorId) {
+    /// A process asks for leases, with the number of its request.
+    pub fn asked(&self, holder: &Holder, number: u64, now: Instant) -> Sighting {
+        let mut sighting = self.seen(holder, now);
         let mut actors = lock(&self.actors);
-        let streams = actors.entry(actor.clone()).or_default();
-        streams.open += 1;
-        streams.gone_since = None;
+        if let Some(process) = process_of(&mut actors, holder) {
+            sighting.is_overtaken = number > 0 && number <= process.last_request;
+            process.last_request = process.last_request.max(number);
+        }
+        sighting
     }
 
-    /// A stream of that actor has ended.
-    pub fn left(&self, actor: &ActorId, now: Instant) {
-        let mut actors = lock(&self.actors);
-        let Some(streams) = actors.get_mut(actor) else {
-            return;
-        };
-        streams.open = streams.open.saturating_sub(1);
-        if streams.open == 0 {
-            streams.gone_since = Some(now);
+    /// A stream of that process has begun. Returns the processes that it takes the place of.
+    pub fn arrived(&self, holder: &Holder, now: Instant) -> Vec<Holder> {
+        let sighting = self.seen(holder, now);
+        if let Some(process) = process_of(&mut lock(&self.actors), holder) {
+            process.open_streams += 1;
+            process.gone_since = None;
+        }
+        sighting.superseded
+    }
+
+    /// A stream of that process has ended.
+    pub fn left(&self, holder: &Holder, now: Instant) {
+        if let Some(process) = process_of(&mut lock(&self.actors), holder) {
+            process.open_streams = process.open_streams.saturating_sub(1);
+            if process.open_streams == 0 {
+                process.gone_since = Some(now);
+            }
         }
     }
 
-    /// Actors that have been away for longer than [`GRACE`]; each is named once.
-    pub fn gone(&self, now: Instant) -> Vec<ActorId> {
+    /// Processes that have been away for longer than [`GRACE`]; each is named once.
+    pub fn gone(&self, now: Instant) -> Vec<Holder> {
+        let mut gone = Vec::new();
         let mut actors = lock(&self.actors);
-        let is_gone = |streams: &Streams| {
-            streams
-                .gone_since
-                .is_some_and(|since| now.duration_since(since) >= GRACE)
-        };
-        let gone: Vec<ActorId> = actors
-            .iter()
-            .filter(|(_, streams)| is_gone(streams))
-            .map(|(actor, _)| actor.clone())
-            .collect();
-        for actor in &gone {
-            actors.remove(actor);
+        for (actor, processes) in actors.iter_mut() {
+            processes.retain(|incarnation, process| {
+                let is_gone = process
+                    .gone_since
+                    .is_some_and(|since| now.duration_since(since) >= GRACE);
+                if is_gone && !process.is_superseded {
+                    gone.push(Holder {
+                        actor: actor.clone(),
+                        incarnation: incarnation.clone(),
+                    });
+                }
+                let is_idle = process.open_streams == 0 && now.duration_since(process.last_seen) >= FORGOTTEN_AFTER;
+                !is_gone && !is_idle
+            });
         }
+        actors.retain(|_, processes| !processes.is_empty());
         gone
+    }
+
+    fn seen(&self, holder: &Holder, now: Instant) -> Sighting {
+        let mut actors = lock(&self.actors);
+        let processes = actors.entry(holder.actor.clone()).or_default();
+        let mut sighting = Sighting::default();
+        if holder.incarnation.is_empty() {
+            // It does not say which process it is, so it takes nobody's place.
+        } else if let Some(known) = processes.get_mut(&holder.incarnation) {
+            if std::mem::take(&mut known.is_superseded) {
+                warn!(
+                    actor_id = %holder.actor,
+                    "two processes call themselves by one actor id; give each its own, or groups are generated twice"
+                );
+            }
+        } else {
+            for (incarnation, earlier) in processes.iter_mut() {
+                if !incarnation.is_empty() && !earlier.is_superseded {
+                    earlier.is_superseded = true;
+                    sighting.superseded.push(Holder {
+                        actor: holder.actor.clone(),
+                        incarnation: incarnation.clone(),
+                    });
+                }
+            }
+        }
+        let process = processes
+            .entry(holder.incarnation.clone())
+            .or_insert_with(|| Process::new(now));
+        process.last_seen = now;
+        sighting
+    }
+}
+
+fn process_of<'a>(
+    actors: &'a mut HashMap<ActorId, BTreeMap<String, Process>>,
+    holder: &Holder,
+) -> Option<&'a mut Process> {
+    actors.get_mut(&holder.actor)?.get_mut(&holder.incarnation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(incarnation: &str) -> Holder {
+        Holder {
+            actor: ActorId("a".to_owned()),
+            incarnation: incarnation.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_new_process_takes_the_place_of_the_one_before_at_once() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        assert_eq!(actors.arrived(&holder("one"), now), []);
+        assert_eq!(actors.asked(&holder("one"), 1, now), Sighting::default());
+        // Whatever tells of it first; and only once.
+        assert_eq!(actors.asked(&holder("two"), 1, now).superseded, [holder("one")]);
+        assert_eq!(actors.arrived(&holder("two"), now), []);
+        actors.left(&holder("one"), now);
+        assert_eq!(actors.gone(now + GRACE), []);
+        actors.left(&holder("two"), now + GRACE);
+        assert_eq!(actors.gone(now + 2 * GRACE), [holder("two")]);
+        assert_eq!(actors.gone(now + 3 * GRACE), []);
+    }
+
+    #[test]
+    fn two_that_live_under_one_id_keep_their_leases_after_the_first_round() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        actors.asked(&holder("one"), 1, now);
+        assert_eq!(actors.asked(&holder("two"), 1, now).superseded, [holder("one")]);
+        for number in 2..5 {
+            assert_eq!(actors.asked(&holder("one"), number, now), Sighting::default());
+            assert_eq!(actors.asked(&holder("two"), number, now), Sighting::default());
+        }
+    }
+
+    #[test]
+    fn a_process_that_does_not_say_which_it_is_takes_nobodys_place() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        actors.asked(&holder("one"), 1, now);
+        assert_eq!(actors.asked(&holder(""), 0, now), Sighting::default());
+        assert_eq!(actors.asked(&holder("one"), 2, now), Sighting::default());
+        assert!(holder("").may_be(&holder("one")) && !holder("two").may_be(&holder("one")));
+    }
+
+    #[test]
+    fn a_request_that_was_overtaken_is_known() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        assert!(!actors.asked(&holder("one"), 2, now).is_overtaken);
+        assert!(actors.asked(&holder("one"), 1, now).is_overtaken);
+        assert!(actors.asked(&holder("one"), 2, now).is_overtaken);
+        assert!(!actors.asked(&holder("one"), 3, now).is_overtaken);
     }
 }

@@ -4,7 +4,7 @@
 //! The lock is never held across a wait. A pushed group is judged by the lease table, then by Redis in one atomic
 //! script, and is then entered in the table. Where two requests push the same group, the second one is a duplicate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -14,15 +14,17 @@ use metrics::counter;
 use prost::Message as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::actors::Actors;
+use super::actors::{Actors, Holder};
 use super::evaluation_leases::EvaluationLeases;
+use super::inspection::longest_thinking;
 use super::lease_table::{GivenBack, PushCheck};
+use super::lengths;
 use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
 use crate::queue::redis::{RedisConnection, RedisUnavailable};
-use crate::queue::stream::{PushOutcome, Settlement};
+use crate::queue::stream::{GroupStream, PushOutcome, Settlement};
 
 /// Why a push was refused.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +37,29 @@ pub enum PushError {
     Unavailable(#[from] RedisUnavailable),
 }
 
+/// What an actor asks for, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct LeaseAsk {
+    /// Who asks.
+    pub holder: Holder,
+    /// The number of the request among those of this process; 0 where it does not count them.
+    pub number: u64,
+    /// The groups that it has in hand. None where it does not say.
+    pub held: Option<BTreeSet<GroupId>>,
+    /// How many groups it can start now.
+    pub count: usize,
+    /// When it is to be answered at the latest.
+    pub deadline: Instant,
+}
+
 /// The leases and groups of one job.
 #[derive(Default)]
 pub(super) struct JobRollouts {
     pub(super) training: Option<TrainingSession>,
     pub(super) evaluation: Option<EvaluationLeases>,
     pub(super) version: Option<WeightsVersion>,
+    /// The checksum of the published version's manifest.
+    pub(super) manifest_checksum: String,
 }
 
 /// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls are in `take`, and the
@@ -53,6 +72,8 @@ pub struct RolloutBroker {
     pub(super) changed: Notify,
     /// Which actors are there.
     pub actors: Actors,
+    /// Queues of ended jobs that could not be deleted.
+    pub(super) undeleted_queues: Mutex<BTreeSet<JobId>>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -64,20 +85,18 @@ impl RolloutBroker {
             jobs: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
             actors: Actors::default(),
+            undeleted_queues: Mutex::default(),
             shutdown,
         }
     }
 
-    /// Leases up to `count` groups, waiting until `deadline` for the first.
+    /// Renews the leases of the groups that the actor has in hand, and leases up to `count` more, waiting until
+    /// `deadline` for the first.
     ///
     /// # Errors
     /// If Redis is unavailable and nothing can be leased without it.
-    pub async fn lease(
-        &self,
-        actor: &ActorId,
-        count: usize,
-        deadline: Instant,
-    ) -> Result<v1::LeaseResponse, RedisUnavailable> {
+    pub async fn lease(&self, ask: &LeaseAsk) -> Result<v1::LeaseResponse, RedisUnavailable> {
+        self.hear_from(ask, Instant::now());
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -91,17 +110,17 @@ impl RolloutBroker {
                 });
             }
             let now = Instant::now();
-            let (response, next_change) = self.try_lease(actor, count, now);
-            if !response.leases.is_empty() {
+            let (response, next_change) = self.try_lease(ask, now);
+            if !response.leases.is_empty() || ask.count == 0 {
                 return Ok(response);
             }
             if response.wait_reason() == v1::WaitReason::Unspecified {
                 return Err(RedisUnavailable("no leases until it is back".to_owned()));
             }
-            if now >= deadline {
+            if now >= ask.deadline {
                 return Ok(response);
             }
-            let wake = next_change.map_or(deadline, |time| time.min(deadline));
+            let wake = next_change.map_or(ask.deadline, |time| time.min(ask.deadline));
             tokio::select! {
                 () = &mut changed => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
@@ -112,7 +131,8 @@ impl RolloutBroker {
 
     /// Leases what can be leased now: evaluations before training, because an evaluation holds its trainer up. Neither
     /// a lease nor a reason to wait means that Redis is unavailable. Also returns when something changes by time alone.
-    fn try_lease(&self, actor: &ActorId, count: usize, now: Instant) -> (v1::LeaseResponse, Option<Instant>) {
+    fn try_lease(&self, ask: &LeaseAsk, now: Instant) -> (v1::LeaseResponse, Option<Instant>) {
+        let (holder, count) = (&ask.holder, ask.count);
         let is_up = self.redis.is_up();
         let mut leases = Vec::new();
         let mut wait_reason = v1::WaitReason::NoJob;
@@ -122,7 +142,7 @@ impl RolloutBroker {
             job.expire(now);
             if let Some(evaluation) = &mut job.evaluation {
                 while leases.len() < count
-                    && let Some(lease) = evaluation.lease(actor, now)
+                    && let Some(lease) = evaluation.lease(holder, now)
                 {
                     leases.push(lease);
                 }
@@ -133,7 +153,7 @@ impl RolloutBroker {
                     continue;
                 }
                 while leases.len() < count {
-                    match training.lease(actor, now) {
+                    match training.lease(holder, now) {
                         Ok(lease) => leases.push(lease),
                         Err(reason) => {
                             wait_reason = reason;
@@ -163,13 +183,15 @@ impl RolloutBroker {
     /// If the group is invalid, or Redis is unavailable.
     pub async fn push(&self, group: v1::ScoredGroup) -> Result<v1::PushStatus, PushError> {
         let outcome = self.try_push(group).await;
-        if let Ok(status) = &outcome {
-            let label = match status {
-                v1::PushStatus::Accepted => "accepted",
-                v1::PushStatus::Duplicate => "duplicate",
-                v1::PushStatus::QueueFull => "queue_full",
-                _ => "unwanted",
-            };
+        let label = match &outcome {
+            Ok(v1::PushStatus::Accepted) => Some("accepted"),
+            Ok(v1::PushStatus::Duplicate) => Some("duplicate"),
+            Ok(v1::PushStatus::QueueFull) => Some("queue_full"),
+            Ok(_) => Some("unwanted"),
+            Err(PushError::Invalid(_)) => Some("refused"),
+            Err(PushError::Unavailable(_)) => None,
+        };
+        if let Some(label) = label {
             counter!(LEARNER_GROUPS, "outcome" => label).increment(1);
         }
         self.changed.notify_waiters();
@@ -181,39 +203,38 @@ impl RolloutBroker {
         let group_id = GroupId(group.group_id.clone());
         let actor = ActorId(group.actor_id.clone());
         let now = Instant::now();
-        if let Err(error) = check_group(&group) {
-            warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
-            self.give_back(&job_id, &group_id, &actor, Some(&error.to_string()));
-            return Err(error.into());
-        }
-
-        let (sequence, stream, bound, taken) = {
+        let admission = check_group(&group).map_err(PushError::from).and_then(|()| {
             let mut jobs = lock(&self.jobs);
-            let Some(job) = jobs.get_mut(&job_id) else {
-                return Ok(v1::PushStatus::Unwanted);
-            };
-            if let Some(evaluation) = job
-                .evaluation
-                .as_mut()
-                .filter(|evaluation| evaluation.contains(&group_id))
-            {
-                return Ok(evaluation.push(group));
+            match jobs.get_mut(&job_id) {
+                Some(job) => job.admit(&job_id, &group, now),
+                None => Ok(Admission::Answered(v1::PushStatus::Unwanted)),
             }
-            let (Some(training), Some(sequence)) = (&mut job.training, training_sequence(&job_id, &group_id)) else {
-                return Ok(v1::PushStatus::Unwanted);
-            };
-            if !training.is_of_plan(sequence, &group) {
-                warn!(%job_id, %group_id, actor_id = %actor, "refused a group of another problem or plan");
-                return Ok(v1::PushStatus::Unwanted);
+        });
+        let (sequence, stream, bound, taken) = match admission {
+            Ok(Admission::Training {
+                sequence,
+                stream,
+                bound,
+                taken,
+            }) => (sequence, stream, bound, taken),
+            Ok(Admission::Evaluation) => {
+                let mut jobs = lock(&self.jobs);
+                let evaluation = jobs.get_mut(&job_id).and_then(|job| job.evaluation.as_mut());
+                return Ok(evaluation.map_or(v1::PushStatus::Unwanted, |evaluation| evaluation.push(group)));
             }
-            match training.leases.check_push(sequence, &actor, now) {
-                PushCheck::Duplicate => return Ok(v1::PushStatus::Duplicate),
-                PushCheck::Unwanted => return Ok(v1::PushStatus::Unwanted),
-                PushCheck::Admit => {}
+            Ok(Admission::Answered(status)) => return Ok(status),
+            Err(error) => {
+                warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
+                let failure = Failure {
+                    reason: error.to_string(),
+                    thinking_tokens: longest_thinking(&group),
+                };
+                self.give_back(&job_id, &group_id, &Holder::unnamed(&actor), Some(&failure));
+                return Err(error);
             }
-            let bound = training.leases.rules().queue_groups;
-            (sequence, training.stream.clone(), bound, training.leases.taken_groups())
         };
+        let thinking_tokens = longest_thinking(&group);
+        debug!(%job_id, %group_id, actor_id = %actor, problem_id = group.problem_id, thinking_tokens, "a group has come");
         let outcome = stream.push(sequence, &group.encode_to_vec(), bound, taken).await?;
 
         let mut jobs = lock(&self.jobs);
@@ -241,12 +262,17 @@ impl RolloutBroker {
     pub fn abandon(&self, abandoned: &v1::AbandonedGroup) -> v1::PushStatus {
         let job_id = JobId(abandoned.job_id.clone());
         let group_id = GroupId(abandoned.group_id.clone());
-        let actor = ActorId(abandoned.actor_id.clone());
+        let holder = Holder {
+            actor: ActorId(abandoned.actor_id.clone()),
+            incarnation: abandoned.incarnation.clone(),
+        };
         let reason = abandoned.reason();
-        let is_failure = reason != v1::AbandonReason::Shutdown;
-        let why = format!("{}: {}", reason.as_str_name(), abandoned.detail);
+        let failure = (reason != v1::AbandonReason::Shutdown).then(|| Failure {
+            reason: format!("{}: {}", reason.as_str_name(), abandoned.detail),
+            thinking_tokens: abandoned.thinking_tokens as usize,
+        });
         counter!(LEARNER_GROUPS, "outcome" => "abandoned").increment(1);
-        let was_held = self.give_back(&job_id, &group_id, &actor, is_failure.then_some(&why));
+        let was_held = self.give_back(&job_id, &group_id, &holder, failure.as_ref());
         self.changed.notify_waiters();
         if was_held {
             v1::PushStatus::Accepted
@@ -255,8 +281,11 @@ impl RolloutBroker {
         }
     }
 
-    fn give_back(&self, job_id: &JobId, group_id: &GroupId, actor: &ActorId, failure: Option<&str>) -> bool {
+    fn give_back(&self, job_id: &JobId, group_id: &GroupId, holder: &Holder, failure: Option<&Failure>) -> bool {
         let now = Instant::now();
+        let has_failed = failure.is_some();
+        let last = failure.map_or("", |failure| failure.reason.as_str());
+        let thinking_tokens = failure.map_or(0, |failure| failure.thinking_tokens);
         let mut jobs = lock(&self.jobs);
         let Some(job) = jobs.get_mut(job_id) else {
             return false;
@@ -266,17 +295,22 @@ impl RolloutBroker {
             .as_mut()
             .filter(|evaluation| evaluation.contains(group_id))
         {
-            return evaluation.give_back(group_id, actor, failure.is_some(), failure.unwrap_or_default(), now);
+            let (was_held, is_left_out) = evaluation.give_back(group_id, holder, has_failed, now);
+            if is_left_out {
+                warn!(%job_id, %group_id, last, "an evaluation leaves out a problem that failed too often");
+            }
+            return was_held;
         }
         let (Some(training), Some(sequence)) = (&mut job.training, training_sequence(job_id, group_id)) else {
             return false;
         };
-        match training.leases.give_back(sequence, actor, failure.is_some(), now) {
+        match training.leases.give_back(sequence, holder, has_failed, now) {
             GivenBack::NotHeld => false,
             GivenBack::Again => true,
             GivenBack::Skipped => {
-                let last = failure.unwrap_or_default();
                 warn!(%job_id, %group_id, last, "skipped a problem that failed too often");
+                counter!(LEARNER_GROUPS, "outcome" => "skipped").increment(1);
+                lengths::count("skipped", thinking_tokens);
                 training.remember_skipped(sequence, last);
                 true
             }
@@ -284,42 +318,16 @@ impl RolloutBroker {
     }
 
     /// A version has been published: what may be leased follows from it.
-    pub fn set_version(&self, job_id: &JobId, version: WeightsVersion) {
+    pub fn set_version(&self, job_id: &JobId, version: WeightsVersion, manifest_checksum: &str) {
         let mut jobs = lock(&self.jobs);
         let job = jobs.entry(job_id.clone()).or_default();
         job.version = Some(version);
+        manifest_checksum.clone_into(&mut job.manifest_checksum);
         if let Some(training) = &mut job.training {
             training.leases.set_version(version);
         }
         drop(jobs);
         self.changed.notify_waiters();
-    }
-
-    /// Takes back the leases that have run out and those of actors that are gone. To be called about once a second.
-    pub fn tick(&self, now: Instant) {
-        let gone = self.actors.gone(now);
-        let mut jobs = lock(&self.jobs);
-        let mut count = 0;
-        for job in jobs.values_mut() {
-            count += job.expire(now);
-            for actor in &gone {
-                let from_training = job
-                    .training
-                    .as_mut()
-                    .map_or(0, |it| it.leases.take_back_from(actor, now));
-                let from_evaluation = job.evaluation.as_mut().map_or(0, |it| it.take_back_from(actor, now));
-                let taken_back = from_training + from_evaluation;
-                if taken_back > 0 {
-                    warn!(actor_id = %actor, groups = taken_back, "an actor is gone, its groups are leased again");
-                }
-                counter!(LEARNER_GROUPS, "outcome" => "expired").increment(taken_back);
-                count += taken_back;
-            }
-        }
-        drop(jobs);
-        if count > 0 {
-            self.changed.notify_waiters();
-        }
     }
 
     /// Records in Redis that skipped sequences must not be leased again after a restart. Where that fails they will be.
@@ -354,8 +362,69 @@ impl RolloutBroker {
     }
 }
 
+/// Why an actor gave a group back, or a push was refused.
+struct Failure {
+    reason: String,
+    /// Tokens of the longest thinking, 0 where it is not known.
+    thinking_tokens: usize,
+}
+
+/// What is to be done with a group that was pushed.
+enum Admission {
+    /// It goes into the queue.
+    Training {
+        sequence: u64,
+        stream: GroupStream,
+        bound: u64,
+        taken: u64,
+    },
+    /// It goes to the evaluation.
+    Evaluation,
+    /// Nothing.
+    Answered(v1::PushStatus),
+}
+
 impl JobRollouts {
-    fn expire(&mut self, now: Instant) -> u64 {
+    /// Looks at a pushed group that keeps the invariants of its form.
+    fn admit(&mut self, job_id: &JobId, group: &v1::ScoredGroup, now: Instant) -> Result<Admission, PushError> {
+        let group_id = GroupId(group.group_id.clone());
+        let actor = ActorId(group.actor_id.clone());
+        if let Some(evaluation) = self
+            .evaluation
+            .as_ref()
+            .filter(|evaluation| evaluation.contains(&group_id))
+        {
+            evaluation.inspect(group)?;
+            return Ok(Admission::Evaluation);
+        }
+        let (Some(training), Some(sequence)) = (&mut self.training, training_sequence(job_id, &group_id)) else {
+            return Ok(Admission::Answered(v1::PushStatus::Unwanted));
+        };
+        if !training.is_of_plan(sequence, group) {
+            warn!(%job_id, %group_id, actor_id = %actor, "refused a group of another problem or plan");
+            return Ok(Admission::Answered(v1::PushStatus::Unwanted));
+        }
+        training.inspect(group)?;
+        match training.leases.check_push(sequence, &actor, now) {
+            PushCheck::Duplicate => return Ok(Admission::Answered(v1::PushStatus::Duplicate)),
+            PushCheck::Unwanted => return Ok(Admission::Answered(v1::PushStatus::Unwanted)),
+            PushCheck::Admit => {}
+        }
+        training.check_versions(sequence, group, self.version.unwrap_or_default().0)?;
+        let bound = if training.leases.is_due(sequence) {
+            u64::MAX
+        } else {
+            training.leases.rules().queue_groups
+        };
+        Ok(Admission::Training {
+            sequence,
+            stream: training.stream.clone(),
+            bound,
+            taken: training.leases.taken_groups(),
+        })
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let from_training = self.training.as_mut().map_or(0, |training| training.leases.expire(now));
         let from_evaluation = self.evaluation.as_mut().map_or(0, |evaluation| evaluation.expire(now));
         let expired = from_training + from_evaluation;

@@ -1,19 +1,23 @@
-//! The leases of one evaluation: they are given out in order, and a group must come back for each. They are held in
-//! memory only, so that an evaluation that a crash interrupts starts over.
+//! The leases of one evaluation: they are given out in order, and a group comes back for each, but for those that fail
+//! again and again. They are held in memory only, so that an evaluation that a crash interrupts starts over.
 
 #![deny(clippy::disallowed_methods)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use anytime_proto::{ActorId, GroupId, v1};
+use anytime_proto::{GroupId, InvalidGroup, check_group_against_plan, v1};
 
+use super::actors::Holder;
+use super::answers::Renewal;
+use super::inspection::{check_problem, check_versions};
 use super::retries::{MAX_FAILURES, pause_after};
 
 enum State {
     Waiting { not_before: Instant },
-    Leased { actor: ActorId, expires: Instant },
+    Leased { holder: Holder, expires: Instant },
     Done(Box<v1::ScoredGroup>),
+    LeftOut,
 }
 
 struct Item {
@@ -23,13 +27,12 @@ struct Item {
 }
 
 /// The leases of one evaluation with their groups. A state machine without clock or I/O: the broker passes the time to
-/// it, and asks [`progress`](Self::progress) and [`failure`](Self::failure) whether it is over.
+/// it, and asks [`progress`](Self::progress) whether it is over.
 pub struct EvaluationLeases {
     items: Vec<Item>,
     by_group: HashMap<GroupId, usize>,
-    done: usize,
-    /// Why the evaluation cannot be finished.
-    failure: Option<String>,
+    /// Groups that have come back, and groups that were left out.
+    settled: usize,
 }
 
 impl EvaluationLeases {
@@ -51,8 +54,7 @@ impl EvaluationLeases {
         Self {
             items,
             by_group,
-            done: 0,
-            failure: None,
+            settled: 0,
         }
     }
 
@@ -62,15 +64,50 @@ impl EvaluationLeases {
     }
 
     /// Leases the next group that is free, if there is one.
-    pub fn lease(&mut self, actor: &ActorId, now: Instant) -> Option<v1::Lease> {
+    pub fn lease(&mut self, holder: &Holder, now: Instant) -> Option<v1::Lease> {
         let is_ready = |item: &&mut Item| matches!(item.state, State::Waiting { not_before } if not_before <= now);
         let item = self.items.iter_mut().find(is_ready)?;
-        let expires = now + Duration::from_secs(u64::from(item.lease.seconds));
-        item.state = State::Leased {
-            actor: actor.clone(),
-            expires,
-        };
+        item.lease_to(holder, now);
         Some(item.lease.clone())
+    }
+
+    /// An actor says which groups it has in hand, as for training leases.
+    pub fn renew(&mut self, holder: &Holder, held: &BTreeSet<GroupId>, now: Instant) -> Renewal {
+        let mut renewal = Renewal::default();
+        for item in &mut self.items {
+            let is_held = held.contains(&GroupId(item.lease.group_id.clone()));
+            let is_renewed = match &item.state {
+                State::Waiting { .. } => is_held,
+                State::Leased { holder: current, .. } if current == holder => {
+                    if !is_held {
+                        item.state = State::Waiting { not_before: now };
+                        renewal.freed += 1;
+                    }
+                    is_held
+                }
+                State::Leased { .. } | State::Done(_) | State::LeftOut => false,
+            };
+            if is_renewed {
+                item.lease_to(holder, now);
+                renewal.renewed += 1;
+            }
+        }
+        renewal
+    }
+
+    /// Checks a group of this evaluation against its lease.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn inspect(&self, group: &v1::ScoredGroup) -> Result<(), InvalidGroup> {
+        let Some(index) = self.by_group.get(&GroupId(group.group_id.clone())) else {
+            return Ok(());
+        };
+        let lease = &self.items[*index].lease;
+        check_group_against_plan(group, lease.plan.as_ref().unwrap_or(&v1::RolloutPlan::default()))?;
+        check_problem(group, lease.problem.as_ref().unwrap_or(&v1::Problem::default()))?;
+        let version = lease.min_weights_version;
+        check_versions(group, version, version)
     }
 
     /// Takes a scored group in. The first one counts.
@@ -79,25 +116,33 @@ impl EvaluationLeases {
             return v1::PushStatus::Unwanted;
         };
         let item = &mut self.items[*index];
-        if matches!(item.state, State::Done(_)) {
-            return v1::PushStatus::Duplicate;
+        match item.state {
+            State::Done(_) => v1::PushStatus::Duplicate,
+            State::LeftOut => v1::PushStatus::Unwanted,
+            State::Waiting { .. } | State::Leased { .. } => {
+                item.state = State::Done(Box::new(group));
+                self.settled += 1;
+                v1::PushStatus::Accepted
+            }
         }
-        item.state = State::Done(Box::new(group));
-        self.done += 1;
-        v1::PushStatus::Accepted
     }
 
-    /// An actor gives a lease back; `failed` says that it tried to make the group and could not. Returns whether the
-    /// actor held the lease.
-    pub fn give_back(&mut self, group_id: &GroupId, actor: &ActorId, failed: bool, why: &str, now: Instant) -> bool {
+    /// An actor gives a lease back; `failed` says that it tried to make the group and could not. A group that failed
+    /// too often is left out. Returns whether the actor held the lease, and whether the group is left out.
+    pub fn give_back(&mut self, group_id: &GroupId, holder: &Holder, failed: bool, now: Instant) -> (bool, bool) {
         let Some(index) = self.by_group.get(group_id) else {
-            return false;
+            return (false, false);
         };
         let item = &mut self.items[*index];
-        if !matches!(&item.state, State::Leased { actor: holder, .. } if holder == actor) {
-            return false;
+        if !matches!(&item.state, State::Leased { holder: current, .. } if current.may_be(holder)) {
+            return (false, false);
         }
         item.failures += u32::from(failed);
+        if item.failures >= MAX_FAILURES {
+            item.state = State::LeftOut;
+            self.settled += 1;
+            return (true, true);
+        }
         let pause = if failed {
             pause_after(item.failures)
         } else {
@@ -106,10 +151,7 @@ impl EvaluationLeases {
         item.state = State::Waiting {
             not_before: now + pause,
         };
-        if item.failures >= MAX_FAILURES {
-            self.failure = Some(format!("group {group_id} failed {} times, last: {why}", item.failures));
-        }
-        true
+        (true, false)
     }
 
     /// Takes leases back that have run out. Returns how many.
@@ -117,15 +159,15 @@ impl EvaluationLeases {
         self.take_back(now, |_, expires| expires <= now)
     }
 
-    /// Takes back all leases of an actor that is gone. Returns how many.
-    pub fn take_back_from(&mut self, actor: &ActorId, now: Instant) -> u64 {
-        self.take_back(now, |holder, _| holder == actor)
+    /// Takes back all leases of a process that is gone. Returns how many.
+    pub fn take_back_from(&mut self, holder: &Holder, now: Instant) -> u64 {
+        self.take_back(now, |current, _| current == holder)
     }
 
-    fn take_back(&mut self, now: Instant, applies: impl Fn(&ActorId, Instant) -> bool) -> u64 {
+    fn take_back(&mut self, now: Instant, applies: impl Fn(&Holder, Instant) -> bool) -> u64 {
         let mut count = 0;
         for item in &mut self.items {
-            if matches!(&item.state, State::Leased { actor, expires } if applies(actor, *expires)) {
+            if matches!(&item.state, State::Leased { holder, expires } if applies(holder, *expires)) {
                 item.state = State::Waiting { not_before: now };
                 count += 1;
             }
@@ -138,7 +180,7 @@ impl EvaluationLeases {
         let times = self.items.iter().filter_map(|item| match &item.state {
             State::Waiting { not_before } => Some(*not_before),
             State::Leased { expires, .. } => Some(*expires),
-            State::Done(_) => None,
+            State::Done(_) | State::LeftOut => None,
         });
         times.filter(|time| *time > now).min()
     }
@@ -151,22 +193,26 @@ impl EvaluationLeases {
             .count() as u64
     }
 
-    /// How many groups have come back, and how many there are in all.
+    /// How many groups have come back or were left out, and how many there are in all.
     pub fn progress(&self) -> (u32, u32) {
-        (self.done as u32, self.items.len() as u32)
-    }
-
-    /// Why the evaluation cannot be finished; none where it can.
-    pub fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
+        (self.settled as u32, self.items.len() as u32)
     }
 
     /// All groups in the order of the leases; those that are missing are left out.
     pub fn into_groups(self) -> Vec<v1::ScoredGroup> {
         let groups = self.items.into_iter().filter_map(|item| match item.state {
             State::Done(group) => Some(*group),
-            State::Waiting { .. } | State::Leased { .. } => None,
+            State::Waiting { .. } | State::Leased { .. } | State::LeftOut => None,
         });
         groups.collect()
+    }
+}
+
+impl Item {
+    fn lease_to(&mut self, holder: &Holder, now: Instant) {
+        self.state = State::Leased {
+            holder: holder.clone(),
+            expires: now + Duration::from_secs(u64::from(self.lease.seconds)),
+        };
     }
 }

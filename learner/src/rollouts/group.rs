@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use anytime_proto::v1;
 
+/// In place of the version of a token that weights of the published version's number, but of another line, generated.
+/// It is no version, so that the token is not fresh, and its age counts as 0.
+pub const OTHER_LINE: u64 = u64::MAX;
+
 /// A scored group out of the replay queue. It stays in Redis until the trainer acknowledges it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueuedGroup {
     /// Its number in the order of training problems.
     pub sequence: u64,
-    /// What the actor pushed.
+    /// What the actor pushed. Tokens of weights that were replaced have the version [`OTHER_LINE`].
     pub group: v1::ScoredGroup,
 }
 
@@ -23,9 +27,9 @@ pub struct TrainingOpening {
     pub batch: u32,
     /// A token may be at most this many versions older than the published one.
     pub max_staleness: u64,
-    /// At most this many groups wait in the queue.
+    /// At most this many groups wait in the queue, besides those of the batch that is being taken.
     pub queue_groups: u32,
-    /// How long an actor may keep a lease.
+    /// How long an actor may keep a lease without saying that it has it.
     pub lease_seconds: u32,
     /// The seed from which every lease's seed is derived.
     pub seed: u64,

@@ -1,17 +1,31 @@
-//! The table of training leases. It decides which problem is leased next, and judges the age of a group. It is a state
+//! The table of training leases. It decides which problem is leased next, and which group is trained next. It is a state
 //! machine without clock or I/O.
 //!
 //! A sequence number is the place of a problem in the order of training. At any time it is in exactly one state:
 //!
 //! ```text
 //! new ─► leased ─► queued ─► taken ─► trained
-//!   ▲      │  ▲       └─────────────► dropped (too old)
+//!   ▲      │  ▲       └─────────────► dropped (left too old by an earlier learner)
 //!   │      ▼  │
 //!   └── waiting ────────────────────► dropped (given up by actors too often)
 //! ```
 //!
-//! Admission is AReaL's inequality: of all sequences ever leased and not dropped there are at most
-//! (max_staleness + version + 1) · batch, and never more than the job trains. A dropped one makes room for a new one.
+//! Staleness is bounded by admission alone, and nothing that was admitted is dropped for its age. With B groups per
+//! step, at most η versions of staleness, and the groups trained in the order of their sequences:
+//!
+//! - The group with place p in the order (see [`progress`](super::progress)) is trained by step s = ⌊p / B⌋, which
+//!   starts from version s. None of its tokens may then be older than version s − η.
+//! - It may be leased once version v is published with s ≤ v + η, which is AReaL's inequality: p < (η + v + 1) · B. The
+//!   version that it needs is then out, s − η ≤ v.
+//! - Its lease asks for version s − η or a newer one ([`LeaseTable::min_version`]). An actor that holds older weights
+//!   waits for newer ones before the first token, and weights that are swapped in later are newer still. So the oldest
+//!   token has the version s − η at least.
+//! - A sequence that is dropped moves those behind it forward, to an earlier step, which makes them no older.
+//!
+//! Every version admits B more groups, and each step trains those that the next version would make too old: at full
+//! admission there is no other order than that of the sequences. The trainer therefore waits for the lowest one
+//! ([`LeaseTable::next_to_train`]), whoever holds it. It always comes: it is admitted at any version, a lease that is
+//! lost is given again, neither a full queue nor an evaluation's end keeps it out, and five failures drop it.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -21,6 +35,9 @@ use std::time::{Duration, Instant};
 use anytime_proto::v1::WaitReason;
 use anytime_proto::{ActorId, WeightsVersion};
 
+use super::actors::Holder;
+pub use super::answers::{GivenBack, NextToTrain, PushCheck, Reconciled, Renewal};
+use super::progress::{Ending, Progress};
 use super::retries::{MAX_FAILURES, pause_after};
 
 /// The rules of a job, which stay the same over the life of its table.
@@ -28,11 +45,11 @@ use super::retries::{MAX_FAILURES, pause_after};
 pub struct LeaseRules {
     /// Groups per step.
     pub batch: u64,
-    /// A token may be at most this many versions older than the published one.
+    /// A token may be at most this many versions older than the one that trains it.
     pub max_staleness: u64,
-    /// At most this many groups wait in the queue.
+    /// At most this many groups wait in the queue, besides those of the batch that is being taken.
     pub queue_groups: u64,
-    /// How long an actor may keep a lease.
+    /// How long an actor may keep a lease without saying that it has it.
     pub lease: Duration,
     /// Steps × batch.
     pub total_groups: u64,
@@ -61,44 +78,10 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Leased {
-    actor: ActorId,
+    holder: Holder,
+    since: Instant,
     expires: Instant,
     failures: u32,
-}
-
-/// Whether a pushed group may go into the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushCheck {
-    /// It may.
-    Admit,
-    /// It is in the queue, or was.
-    Duplicate,
-    /// It was dropped, or was never leased and is not admitted.
-    Unwanted,
-}
-
-/// What follows for a lease that an actor gave back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GivenBack {
-    /// The actor does not hold that lease any more.
-    NotHeld,
-    /// It will be leased again.
-    Again,
-    /// It has failed too often and is dropped.
-    Skipped,
-}
-
-/// What the trainer does with a group out of the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
-    /// Trains it.
-    Train,
-    /// Drops it: too old.
-    Stale,
-    /// Nothing: it holds the group already.
-    Held,
-    /// Settles it: it was trained or dropped before.
-    Finished,
 }
 
 /// The state of every training sequence of one job. The broker leases from it and asks it about every group.
@@ -111,15 +94,7 @@ pub struct LeaseTable {
     waiting: BTreeMap<u64, Waiting>,
     leased: BTreeMap<u64, Leased>,
     queued: BTreeSet<u64>,
-    taken: BTreeSet<u64>,
-    /// All sequences below this one are trained or dropped.
-    finished_below: u64,
-    /// Trained sequences from `finished_below` on.
-    trained_above: BTreeSet<u64>,
-    dropped: BTreeSet<u64>,
-    trained: u64,
-    stale: u64,
-    skipped: u64,
+    progress: Progress,
     skipped_in_a_row: u64,
 }
 
@@ -127,46 +102,18 @@ impl LeaseTable {
     /// A table of what is known of the job's sequences. It leases nothing before a version is published.
     pub fn new(rules: LeaseRules, inventory: Inventory) -> Self {
         let trained_below = inventory.trained_below;
-        let trained_above: BTreeSet<u64> = inventory
-            .trained
-            .into_iter()
-            .filter(|sequence| *sequence >= trained_below)
-            .collect();
-        let is_trained = |sequence: &u64| *sequence < trained_below || trained_above.contains(sequence);
-        let stale: BTreeSet<u64> = inventory
-            .stale
-            .into_iter()
-            .filter(|sequence| !is_trained(sequence))
-            .collect();
-        let skipped: BTreeSet<u64> = inventory
-            .skipped
-            .into_iter()
-            .filter(|sequence| !is_trained(sequence))
-            .collect();
-        let dropped: BTreeSet<u64> = stale.union(&skipped).copied().collect();
-        let queued = inventory
-            .queued
-            .into_iter()
-            .filter(|sequence| !is_trained(sequence) && !dropped.contains(sequence))
-            .collect();
-        let mut table = Self {
+        let progress = Progress::new(trained_below, inventory.trained, inventory.stale, inventory.skipped);
+        let is_open = |sequence: &u64| progress.ending(*sequence).is_none();
+        Self {
             rules,
             version: None,
             next_new: trained_below,
             waiting: BTreeMap::new(),
             leased: BTreeMap::new(),
-            queued,
-            taken: BTreeSet::new(),
-            finished_below: trained_below,
-            trained: trained_below + trained_above.len() as u64,
-            trained_above,
-            stale: stale.len() as u64,
-            skipped: skipped.len() as u64,
-            dropped,
+            queued: inventory.queued.into_iter().filter(is_open).collect(),
+            progress,
             skipped_in_a_row: 0,
-        };
-        table.raise_finished_below();
-        table
+        }
     }
 
     /// A new version is out, or an older one after the trainer went back to its recovery checkpoint.
@@ -174,74 +121,110 @@ impl LeaseTable {
         self.version = Some(version);
     }
 
-    /// The lowest version that may generate a leased sequence. The number of groups ahead of it decides which step will
-    /// train it, and so how old its tokens may be: the last group that admission allows must be generated by the
-    /// published version, the first one may be generated by older ones.
+    /// The step that trains a sequence, counted from 0: it starts from the version of that number.
+    pub fn step_of(&self, sequence: u64) -> u64 {
+        self.progress.place(sequence) / self.rules.batch.max(1)
+    }
+
+    /// The lowest version that may generate any token of a sequence: the group must not be too old for its step.
     pub fn min_version(&self, sequence: u64) -> WeightsVersion {
-        let leased_before = self.leased.range(..sequence).count() + self.waiting.range(..sequence).count();
-        let ahead = self.trained + (self.queued.len() + self.taken.len() + leased_before) as u64;
-        let trained_at = ahead / self.rules.batch.max(1);
-        let published = self.version.unwrap_or_default().0;
-        WeightsVersion(trained_at.saturating_sub(self.rules.max_staleness).min(published))
+        WeightsVersion(self.step_of(sequence).saturating_sub(self.rules.max_staleness))
+    }
+
+    /// Whether a sequence may be out under the published version.
+    fn is_admitted(&self, sequence: u64) -> bool {
+        let version = self.version.unwrap_or_default().0;
+        let is_wanted = self.progress.place(sequence) < self.rules.total_groups;
+        is_wanted && self.step_of(sequence) <= version.saturating_add(self.rules.max_staleness)
+    }
+
+    /// Whether the batch that is being taken needs the sequence. A full queue does not keep such a group out, or the
+    /// trainer would wait for it for ever.
+    pub fn is_due(&self, sequence: u64) -> bool {
+        self.progress.place(sequence) < self.progress.end_of_batch(self.rules.batch)
     }
 
     /// Leases the lowest sequence that is free.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn lease(&mut self, actor: &ActorId, now: Instant) -> Result<u64, WaitReason> {
+    pub fn lease(&mut self, holder: &Holder, now: Instant) -> Result<u64, WaitReason> {
         if self.version.is_none() {
             return Err(WaitReason::NoJob);
-        }
-        if self.queued.len() as u64 >= self.rules.queue_groups {
-            return Err(WaitReason::QueueFull);
         }
         let again = self
             .waiting
             .iter()
-            .find(|(_, waiting)| waiting.not_before <= now)
+            .find(|(sequence, waiting)| waiting.not_before <= now && self.is_admitted(**sequence))
             .map(|(sequence, _)| *sequence);
-        if let Some(sequence) = again {
-            let failures = self.waiting.remove(&sequence).map_or(0, |waiting| waiting.failures);
-            self.insert_lease(sequence, actor, failures, now);
-            return Ok(sequence);
-        }
-        if self.admitted() >= self.rules.total_groups {
-            return Err(WaitReason::AllLeased);
-        }
-        if self.room() == 0 {
-            return Err(WaitReason::Staleness);
-        }
         while self.is_known(self.next_new) {
             self.next_new += 1;
         }
-        let sequence = self.next_new;
-        self.next_new += 1;
-        self.insert_lease(sequence, actor, 0, now);
+        let sequence = again.unwrap_or(self.next_new);
+        if self.progress.place(sequence) >= self.rules.total_groups {
+            return Err(WaitReason::AllLeased);
+        }
+        if !self.is_admitted(sequence) {
+            return Err(WaitReason::Staleness);
+        }
+        if self.queued.len() as u64 >= self.rules.queue_groups && !self.is_due(sequence) {
+            return Err(WaitReason::QueueFull);
+        }
+        let failures = self.waiting.remove(&sequence).map_or(0, |waiting| waiting.failures);
+        self.next_new = self.next_new.max(sequence + 1);
+        self.insert_lease(sequence, holder, failures, now);
         Ok(sequence)
+    }
+
+    /// An actor says which groups it has in hand. Their leases start anew. One that was taken back from it is its own
+    /// again where nobody else has it, and so is one that the learner gave before its restart. A lease of this process
+    /// that is not listed is free: its answer was lost, or the group was dropped without a word.
+    pub fn renew(&mut self, holder: &Holder, held: &BTreeSet<u64>, now: Instant) -> Renewal {
+        let freed = self.take_back(now, |sequence, leased| {
+            leased.holder == *holder && !held.contains(&sequence)
+        });
+        let mut renewed = 0;
+        for sequence in held {
+            let failures = match self.leased.get_mut(sequence) {
+                Some(leased) if leased.holder == *holder => {
+                    leased.expires = now + self.rules.lease;
+                    renewed += 1;
+                    continue;
+                }
+                // Pushed before, and kept by the actor because the queue was full.
+                Some(leased) if leased.holder == Holder::unnamed(&holder.actor) => leased.failures,
+                Some(_) => continue,
+                None => match self.waiting.get(sequence) {
+                    Some(waiting) => waiting.failures,
+                    None if !self.is_known(*sequence) && self.is_admitted(*sequence) => 0,
+                    None => continue,
+                },
+            };
+            self.waiting.remove(sequence);
+            self.insert_lease(*sequence, holder, failures, now);
+            renewed += 1;
+        }
+        Renewal { renewed, freed }
     }
 
     /// Judges a pushed group. One that was leased by the learner before its restart becomes a lease of the pusher, so
     /// that nothing is admitted beyond the bound while the group is on its way into the queue.
     pub fn check_push(&mut self, sequence: u64, actor: &ActorId, now: Instant) -> PushCheck {
-        if self.dropped.contains(&sequence) {
-            return PushCheck::Unwanted;
+        match self.progress.ending(sequence) {
+            Some(Ending::Trained) => return PushCheck::Duplicate,
+            Some(Ending::Stale | Ending::Skipped) => return PushCheck::Unwanted,
+            None => {}
         }
-        if self.is_trained(sequence) || self.queued.contains(&sequence) || self.taken.contains(&sequence) {
+        if self.queued.contains(&sequence) || self.progress.is_taken(sequence) {
             return PushCheck::Duplicate;
         }
         if self.leased.contains_key(&sequence) || self.waiting.contains_key(&sequence) {
             return PushCheck::Admit;
         }
-        let window = self
-            .rules
-            .max_staleness
-            .saturating_add(1)
-            .saturating_mul(self.rules.batch);
-        if sequence >= self.highest_known().saturating_add(window) || self.room() == 0 {
+        if !self.is_admitted(sequence) {
             return PushCheck::Unwanted;
         }
-        self.insert_lease(sequence, actor, 0, now);
+        self.insert_lease(sequence, &Holder::unnamed(actor), 0, now);
         PushCheck::Admit
     }
 
@@ -250,7 +233,7 @@ impl LeaseTable {
         self.waiting.remove(&sequence);
         self.leased.remove(&sequence);
         self.skipped_in_a_row = 0;
-        if !self.taken.contains(&sequence) && !self.is_finished(sequence) {
+        if !self.progress.is_taken(sequence) && self.progress.ending(sequence).is_none() {
             self.queued.insert(sequence);
         }
     }
@@ -264,16 +247,16 @@ impl LeaseTable {
     }
 
     /// An actor gives a lease back. It is leased again: at once, or after a pause where the actor `failed` to use it.
-    pub fn give_back(&mut self, sequence: u64, actor: &ActorId, failed: bool, now: Instant) -> GivenBack {
+    /// A holder whose process is not named may be any process of its actor.
+    pub fn give_back(&mut self, sequence: u64, holder: &Holder, failed: bool, now: Instant) -> GivenBack {
         let failures = match self.leased.get(&sequence) {
-            Some(leased) if leased.actor == *actor => leased.failures + u32::from(failed),
+            Some(leased) if leased.holder.may_be(holder) => leased.failures + u32::from(failed),
             _ => return GivenBack::NotHeld,
         };
         self.leased.remove(&sequence);
         if failures >= MAX_FAILURES {
-            self.skipped += 1;
             self.skipped_in_a_row += 1;
-            self.drop_sequence(sequence);
+            self.progress.skip(sequence);
             return GivenBack::Skipped;
         }
         let pause = if failed { pause_after(failures) } else { Duration::ZERO };
@@ -289,19 +272,19 @@ impl LeaseTable {
 
     /// Takes leases back that have run out. Returns how many.
     pub fn expire(&mut self, now: Instant) -> u64 {
-        self.take_back(now, |leased| leased.expires <= now)
+        self.take_back(now, |_, leased| leased.expires <= now)
     }
 
-    /// Takes back all leases of an actor that is gone. Returns how many.
-    pub fn take_back_from(&mut self, actor: &ActorId, now: Instant) -> u64 {
-        self.take_back(now, |leased| leased.actor == *actor)
+    /// Takes back all leases of a process that is gone. Returns how many.
+    pub fn take_back_from(&mut self, holder: &Holder, now: Instant) -> u64 {
+        self.take_back(now, |_, leased| leased.holder == *holder)
     }
 
-    fn take_back(&mut self, now: Instant, applies: impl Fn(&Leased) -> bool) -> u64 {
+    fn take_back(&mut self, now: Instant, applies: impl Fn(u64, &Leased) -> bool) -> u64 {
         let sequences: Vec<u64> = self
             .leased
             .iter()
-            .filter(|(_, leased)| applies(leased))
+            .filter(|(sequence, leased)| applies(**sequence, leased))
             .map(|(sequence, _)| *sequence)
             .collect();
         for sequence in &sequences {
@@ -334,19 +317,15 @@ impl LeaseTable {
         [expiry, pause].into_iter().flatten().min()
     }
 
-    /// What the trainer should do with a group out of the queue whose oldest token has this version.
-    pub fn judge(&self, sequence: u64, oldest: WeightsVersion) -> Judgement {
-        if self.is_finished(sequence) {
-            return Judgement::Finished;
+    /// The group that the trainer takes next: the lowest that is neither taken nor ended.
+    pub fn next_to_train(&self) -> NextToTrain {
+        let sequence = self.progress.next_to_take();
+        if self.queued.contains(&sequence) {
+            return NextToTrain::Queued(sequence);
         }
-        if self.taken.contains(&sequence) {
-            return Judgement::Held;
-        }
-        let age = self.version.unwrap_or_default().0.saturating_sub(oldest.0);
-        if age > self.rules.max_staleness {
-            Judgement::Stale
-        } else {
-            Judgement::Train
+        match self.leased.get(&sequence) {
+            Some(leased) => NextToTrain::Leased(sequence, leased.holder.actor.clone(), leased.since),
+            None => NextToTrain::Free(sequence),
         }
     }
 
@@ -354,16 +333,15 @@ impl LeaseTable {
     pub fn taken(&mut self, sequence: u64) {
         self.accepted(sequence);
         if self.queued.remove(&sequence) {
-            self.taken.insert(sequence);
+            self.progress.take(sequence);
         }
     }
 
-    /// The group was dropped as too old: its place is free.
+    /// The group was dropped as too old: an earlier learner, with other rules, had left it. Its place is free.
     pub fn dropped_as_stale(&mut self, sequence: u64) {
         self.accepted(sequence);
         if self.queued.remove(&sequence) {
-            self.stale += 1;
-            self.drop_sequence(sequence);
+            self.progress.drop_as_stale(sequence);
         }
     }
 
@@ -382,42 +360,39 @@ impl LeaseTable {
 
     /// The trainer's recovery checkpoint holds the updates that these groups made.
     pub fn acknowledged(&mut self, sequences: &[u64]) {
-        for sequence in sequences {
-            if self.taken.remove(sequence) {
-                self.trained += 1;
-                self.trained_above.insert(*sequence);
-            }
-        }
-        self.raise_finished_below();
+        self.progress.acknowledge(sequences);
     }
 
-    /// Brings the table in line with the queue after an outage of Redis: groups that the queue lost are leased again,
-    /// and groups that it holds although their push was not answered count as queued. Returns how many were lost.
-    pub fn reconcile(&mut self, in_queue: &BTreeSet<u64>, now: Instant) -> u64 {
-        let lost: Vec<u64> = self.queued.difference(in_queue).copied().collect();
-        for sequence in &lost {
-            self.lost(*sequence, now);
+    /// Brings the table in line with the queue, after an outage of Redis or where the queue is not what it should be.
+    /// Groups that the queue lost are leased again; groups that it holds although their push was not answered count as
+    /// queued; and groups that it holds again although they have ended are to be settled. `before` is what the table
+    /// held for queued when Redis was asked, since pushes go on meanwhile.
+    pub fn reconcile(&mut self, before: &BTreeSet<u64>, in_queue: &BTreeSet<u64>, now: Instant) -> Reconciled {
+        let lost: Vec<u64> = before.difference(in_queue).copied().collect();
+        let mut reconciled = Reconciled::default();
+        for sequence in lost {
+            reconciled.lost += u64::from(self.queued.contains(&sequence));
+            self.lost(sequence, now);
         }
         for sequence in in_queue {
-            if !self.queued.contains(sequence) && !self.taken.contains(sequence) && !self.is_finished(*sequence) {
-                self.accepted(*sequence);
+            match self.progress.ending(*sequence) {
+                Some(ending) => reconciled.ended.push((*sequence, ending)),
+                None if self.progress.is_taken(*sequence) => {}
+                None => self.accepted(*sequence),
             }
         }
-        lost.len() as u64
+        reconciled
     }
 
-    /// Sequences ever leased and not dropped: what admission bounds.
+    /// Groups that are out or were trained: leased, waiting, queued, taken, trained.
     pub fn admitted(&self) -> u64 {
-        let live = self.waiting.len() + self.leased.len() + self.queued.len() + self.taken.len();
-        self.trained + live as u64
+        let live = self.waiting.len() + self.leased.len() + self.queued.len();
+        self.progress.trained() + self.progress.taken() + live as u64
     }
 
-    /// How many more may be admitted under the published version.
-    pub fn room(&self) -> u64 {
-        let version = self.version.unwrap_or_default().0;
-        let steps = self.rules.max_staleness.saturating_add(version).saturating_add(1);
-        let bound = steps.saturating_mul(self.rules.batch).min(self.rules.total_groups);
-        bound.saturating_sub(self.admitted())
+    /// The sequences in the queue that the trainer has not taken.
+    pub fn queued(&self) -> &BTreeSet<u64> {
+        &self.queued
     }
 
     /// Groups in the queue that the trainer has not taken.
@@ -427,7 +402,7 @@ impl LeaseTable {
 
     /// Groups that the trainer holds and has not acknowledged.
     pub fn taken_groups(&self) -> u64 {
-        self.taken.len() as u64
+        self.progress.taken()
     }
 
     /// Groups that are leased and not yet pushed.
@@ -437,12 +412,12 @@ impl LeaseTable {
 
     /// Groups dropped as too old.
     pub fn stale_groups(&self) -> u64 {
-        self.stale
+        self.progress.stale()
     }
 
     /// Groups that actors gave up too often.
     pub fn skipped_groups(&self) -> u64 {
-        self.skipped
+        self.progress.skipped()
     }
 
     /// How many were given up since the last group arrived.
@@ -455,46 +430,21 @@ impl LeaseTable {
         &self.rules
     }
 
-    fn insert_lease(&mut self, sequence: u64, actor: &ActorId, failures: u32, now: Instant) {
+    fn insert_lease(&mut self, sequence: u64, holder: &Holder, failures: u32, now: Instant) {
         let lease = Leased {
-            actor: actor.clone(),
+            holder: holder.clone(),
+            since: now,
             expires: now + self.rules.lease,
             failures,
         };
         self.leased.insert(sequence, lease);
     }
 
-    fn drop_sequence(&mut self, sequence: u64) {
-        self.dropped.insert(sequence);
-        self.raise_finished_below();
-    }
-
-    fn is_trained(&self, sequence: u64) -> bool {
-        !self.dropped.contains(&sequence) && (sequence < self.finished_below || self.trained_above.contains(&sequence))
-    }
-
-    fn is_finished(&self, sequence: u64) -> bool {
-        self.dropped.contains(&sequence) || self.is_trained(sequence)
-    }
-
     fn is_known(&self, sequence: u64) -> bool {
-        self.is_finished(sequence)
+        self.progress.ending(sequence).is_some()
             || self.queued.contains(&sequence)
-            || self.taken.contains(&sequence)
+            || self.progress.is_taken(sequence)
             || self.leased.contains_key(&sequence)
             || self.waiting.contains_key(&sequence)
-    }
-
-    /// One above the highest sequence that is in any state.
-    fn highest_known(&self) -> u64 {
-        let lists = [&self.queued, &self.taken, &self.trained_above, &self.dropped];
-        let highest = lists.into_iter().filter_map(|list| list.last()).max();
-        highest.map_or(self.next_new, |sequence| self.next_new.max(sequence + 1))
-    }
-
-    fn raise_finished_below(&mut self) {
-        while self.trained_above.remove(&self.finished_below) || self.dropped.contains(&self.finished_below) {
-            self.finished_below += 1;
-        }
     }
 }

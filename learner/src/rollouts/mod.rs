@@ -2,18 +2,25 @@
 //!
 //! [`lease_table`] and [`evaluation_leases`] are state machines without I/O. [`session`] is one job's training, and
 //! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker is in `take`, and [`monitor`]
-//! watches time and Redis beside all requests. [`actors`] knows which actors are connected.
+//! watches time and Redis beside all requests. [`actors`] knows which actors are connected. Groups are trained in the
+//! order of their sequences ([`progress`]), and what is pushed is looked at first (`inspection`).
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
 //! took and did not acknowledge (it is still in Redis and is read again), but the leases in memory, whose groups are
 //! leased again under the same group ids. Evaluations are held in memory only and start over.
 
 pub mod actors;
+pub mod answers;
+mod awaited;
 pub mod broker;
 pub mod evaluation_leases;
 pub mod group;
+mod inspection;
 pub mod lease_table;
+mod lengths;
 pub mod monitor;
+pub mod progress;
+mod renewal;
 pub mod retries;
 pub mod session;
 mod take;

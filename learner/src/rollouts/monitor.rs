@@ -1,15 +1,17 @@
 //! What happens beside the requests: time passes, and Redis goes away and comes back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anytime_proto::JobId;
-use anytime_service::metric_names::{LEARNER_LEASED, LEARNER_QUEUE_DEPTH};
-use metrics::gauge;
+use anytime_service::metric_names::{LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH};
+use metrics::{counter, gauge};
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use super::broker::RolloutBroker;
+use super::progress::Ending;
 use crate::lock::lock;
 use crate::queue::redis::RedisUnavailable;
 use crate::queue::stream::GroupStream;
@@ -41,6 +43,7 @@ pub async fn watch_leases(broker: Arc<RolloutBroker>) {
 
 /// Notices when Redis goes away, and brings the lease tables in line with it when it is back, until the process ends.
 pub async fn watch_redis(broker: Arc<RolloutBroker>) {
+    let mut doubtful = BTreeSet::new();
     loop {
         let is_up = broker.redis.is_up();
         tokio::select! {
@@ -56,6 +59,9 @@ pub async fn watch_redis(broker: Arc<RolloutBroker>) {
         }
         if broker.redis.ping().await.is_ok() {
             broker.settle_skipped().await;
+            broker.delete_ended_queues().await;
+            // An error has been logged, and the connection is down.
+            let _ = broker.look_for_strays(&mut doubtful).await;
         }
     }
 }
@@ -64,28 +70,99 @@ impl RolloutBroker {
     /// Brings every open queue in line with what Redis holds after an outage.
     async fn put_right(&self) -> Result<(), RedisUnavailable> {
         self.redis.ping().await?;
-        let streams: Vec<(JobId, GroupStream)> = {
-            let jobs = lock(&self.jobs);
-            let trainings = jobs
-                .iter()
-                .filter_map(|(job_id, job)| Some((job_id.clone(), job.training.as_ref()?)));
-            trainings
-                .map(|(job_id, training)| (job_id, training.stream.clone()))
-                .collect()
-        };
-        for (job_id, stream) in streams {
-            let survey = stream.open().await?;
-            let mut jobs = lock(&self.jobs);
-            let Some(training) = jobs.get_mut(&job_id).and_then(|job| job.training.as_mut()) else {
-                continue;
-            };
-            let lost = training.leases.reconcile(&survey.queued, Instant::now());
-            if lost > 0 {
-                warn!(%job_id, groups = lost, "redis lost groups of the queue, they are leased again");
-            }
+        for (job_id, stream) in self.open_queues() {
+            self.bring_in_line(&job_id, &stream).await?;
         }
         self.redis.mark_up();
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// Puts a queue right whose length is not what the lease table says, although no command failed: Redis came back
+    /// with older data behind a connection that held, somebody else wrote or deleted entries, or a push was cut off
+    /// between the two. A queue is doubted first, since pushes go on meanwhile.
+    async fn look_for_strays(&self, doubtful: &mut BTreeSet<JobId>) -> Result<(), RedisUnavailable> {
+        let mut doubted_now = BTreeSet::new();
+        for (job_id, stream) in self.open_queues() {
+            let before = self.groups_in_queue(&job_id);
+            let length = stream.length().await?;
+            let after = self.groups_in_queue(&job_id);
+            let (Some(before), Some(after)) = (before, after) else {
+                continue;
+            };
+            if length >= before.min(after) && length <= before.max(after) {
+                continue;
+            }
+            if doubtful.contains(&job_id) {
+                self.bring_in_line(&job_id, &stream).await?;
+                self.changed.notify_waiters();
+            } else {
+                doubted_now.insert(job_id);
+            }
+        }
+        *doubtful = doubted_now;
+        Ok(())
+    }
+
+    /// How many groups the queue of a job holds by the lease table. None where training is not open.
+    fn groups_in_queue(&self, job_id: &JobId) -> Option<u64> {
+        let jobs = lock(&self.jobs);
+        let training = jobs.get(job_id)?.training.as_ref()?;
+        Some(training.leases.queued_groups() + training.leases.taken_groups())
+    }
+
+    fn open_queues(&self) -> Vec<(JobId, GroupStream)> {
+        let jobs = lock(&self.jobs);
+        let trainings = jobs
+            .iter()
+            .filter_map(|(job_id, job)| Some((job_id.clone(), job.training.as_ref()?)));
+        trainings
+            .map(|(job_id, training)| (job_id, training.stream.clone()))
+            .collect()
+    }
+
+    /// Reads what Redis knows of a job's sequences, and brings table and queue in line.
+    async fn bring_in_line(&self, job_id: &JobId, stream: &GroupStream) -> Result<(), RedisUnavailable> {
+        let queued_before = {
+            let jobs = lock(&self.jobs);
+            let training = jobs.get(job_id).and_then(|job| job.training.as_ref());
+            training.map(|training| training.leases.queued().clone())
+        };
+        let survey = stream.open().await?;
+        let reconciled = {
+            let mut jobs = lock(&self.jobs);
+            let training = jobs.get_mut(job_id).and_then(|job| job.training.as_mut());
+            let (Some(training), Some(before)) = (training, queued_before) else {
+                return Ok(());
+            };
+            training.leases.reconcile(&before, &survey.queued, Instant::now())
+        };
+        if reconciled.lost > 0 {
+            warn!(%job_id, groups = reconciled.lost, "redis lost groups of the queue, they are leased again");
+        }
+        if reconciled.ended.is_empty() {
+            return Ok(());
+        }
+        for ending in [Ending::Trained, Ending::Stale, Ending::Skipped] {
+            let sequences: Vec<u64> = reconciled
+                .ended
+                .iter()
+                .filter(|(_, of_group)| *of_group == ending)
+                .map(|(sequence, _)| *sequence)
+                .collect();
+            stream.settle(&sequences, ending.into()).await?;
+        }
+        let groups = reconciled.ended.len() as u64;
+        warn!(%job_id, groups, "redis came back with groups that had left the queue, deleted them again");
+        counter!(LEARNER_GROUPS, "outcome" => "back").increment(groups);
+        Ok(())
+    }
+
+    /// Deletes the queues of jobs that ended while Redis was away.
+    async fn delete_ended_queues(&self) {
+        let ended = lock(&self.undeleted_queues).clone();
+        for job_id in ended {
+            self.delete_queue(&job_id).await;
+        }
     }
 }

@@ -2,11 +2,15 @@
 
 #![deny(clippy::disallowed_methods)]
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use anytime_proto::{ActorId, GroupId, JobId, v1};
+use anytime_proto::{GroupId, InvalidGroup, JobId, check_group_against_plan, v1};
 
+use super::actors::Holder;
+use super::answers::Renewal;
 use super::group::{ProblemSource, TrainingOpening};
+use super::inspection::{check_problem, check_versions};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use crate::queue::stream::{GroupStream, Survey};
 
@@ -85,8 +89,8 @@ impl TrainingSession {
         }
     }
 
-    pub(super) fn lease(&mut self, actor: &ActorId, now: Instant) -> Result<v1::Lease, v1::WaitReason> {
-        let sequence = self.leases.lease(actor, now)?;
+    pub(super) fn lease(&mut self, holder: &Holder, now: Instant) -> Result<v1::Lease, v1::WaitReason> {
+        let sequence = self.leases.lease(holder, now)?;
         Ok(v1::Lease {
             job_id: self.job_id.to_string(),
             group_id: training_group_id(&self.job_id, sequence).to_string(),
@@ -100,15 +104,46 @@ impl TrainingSession {
         })
     }
 
-    /// Whether a pushed group is of the problem with its sequence number, and generated as the plan says. An actor may
-    /// still hold a lease of an earlier job with the same id.
+    /// An actor says which groups it has in hand.
+    pub(super) fn renew(&mut self, holder: &Holder, held: &BTreeSet<GroupId>, now: Instant) -> Renewal {
+        let of_this_job = held
+            .iter()
+            .filter_map(|group_id| training_sequence(&self.job_id, group_id))
+            .collect();
+        self.leases.renew(holder, &of_this_job, now)
+    }
+
+    /// Whether a pushed group is of the problem with its sequence number, and of the plan's shape. An actor may still
+    /// hold a lease of an earlier job with the same id.
     pub(super) fn is_of_plan(&self, sequence: u64, group: &v1::ScoredGroup) -> bool {
-        let problem = self.problems.problem(sequence);
-        group.problem_id == problem.id
-            && group.prompt_ids == problem.prompt_ids
+        check_problem(group, &self.problems.problem(sequence)).is_ok()
             && group.budgets == self.plan.budgets
             && group.summaries_per_budget == self.plan.summaries
             && group.traces.len() == self.plan.traces as usize
+    }
+
+    /// Whether the values of a group are such as the plan allows.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn inspect(&self, group: &v1::ScoredGroup) -> Result<(), InvalidGroup> {
+        check_group_against_plan(group, &self.plan)
+    }
+
+    /// Whether a pushed group is of versions that can be, none of them too old for the step that trains it. After the
+    /// learner went back to its recovery checkpoint, actors may still push what versions of the former line generated
+    /// that are not published yet in this one, but none of them is beyond the step that trains the group.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn check_versions(
+        &self,
+        sequence: u64,
+        group: &v1::ScoredGroup,
+        published: u64,
+    ) -> Result<(), InvalidGroup> {
+        let newest = published.max(self.leases.step_of(sequence));
+        check_versions(group, self.leases.min_version(sequence).0, newest)
     }
 
     /// Notes that actors gave a sequence up too often, and why the last one did.

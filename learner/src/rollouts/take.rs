@@ -1,29 +1,35 @@
 //! The trainer's side of the broker: it opens and closes training, takes groups out of the queue, acknowledges them,
 //! and has groups evaluated. Calls wait while Redis is unavailable.
+//!
+//! Groups are taken in the order of their sequences, whatever the order in which they came, and the trainer waits for
+//! the lowest one: nothing that was admitted is dropped for its age, because admission and the versions that leases ask
+//! for keep every group fresh enough for its step. [`lease_table`](super::lease_table) has the argument.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use anytime_proto::{JobId, WeightsVersion, v1};
+use anytime_proto::{JobId, check_group, v1};
 use anytime_service::channel::Backoff;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
 use prost::Message as _;
 use tracing::{debug, error, info, warn};
 
+use super::awaited::AwaitedGroup;
 use super::broker::RolloutBroker;
 use super::evaluation_leases::EvaluationLeases;
-use super::group::{QueuedGroup, TrainingOpening};
-use super::lease_table::Judgement;
-use super::session::TrainingSession;
+use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
+use super::inspection::{longest_thinking, names_weights, oldest_version};
+use super::lease_table::NextToTrain;
+use super::lengths;
+use super::session::{TrainingSession, training_group_id};
 use crate::lock::lock;
 use crate::queue::reader::GroupReader;
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::{Entry, GroupStream, Settlement, Survey};
+use crate::queue::stream::{GroupStream, Settlement, Survey};
 
-/// The trainer looks into the queue at least this often, for entries that no push of this process announced: those of a
-/// push whose answer was lost.
+/// While the trainer waits for a group it looks this often how long it has waited.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the broker tries to delete the keys of an ended job.
@@ -47,6 +53,8 @@ impl RolloutBroker {
         if lock(&self.jobs).get(job_id).is_some_and(|job| job.training.is_some()) {
             bail!("training is open already");
         }
+        // Not the keys of an ended job with this id any more.
+        lock(&self.undeleted_queues).remove(job_id);
         let stream = GroupStream::new(self.redis.clone(), job_id, owner);
         let mut backoff = Backoff::default();
         let survey = loop {
@@ -70,7 +78,8 @@ impl RolloutBroker {
         Ok(reader)
     }
 
-    /// Takes `count` groups out of the queue, waiting for them. They stay in Redis until they are acknowledged.
+    /// Takes the next `count` groups in the order of training, waiting for each. They stay in Redis until they are
+    /// acknowledged.
     ///
     /// # Errors
     /// If training is not open, or actors give every problem up.
@@ -83,100 +92,122 @@ impl RolloutBroker {
         let stream = reader.stream().clone();
         let mut groups = Vec::new();
         let mut backoff = Backoff::default();
+        let mut awaited = AwaitedGroup::default();
         while groups.len() < count {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // From here on no notification is missed, although the wait begins below.
             changed.as_mut().enable();
 
-            self.check_training(job_id)?;
-            let (queued, _) = self.queue_figures(job_id);
-            let outcome = match reader.front(count - groups.len()).await {
-                Ok(Some(entry)) => self.take_entry(job_id, &stream, entry).await,
-                // The stream holds every queued group behind the reader's place, unless somebody else has deleted it.
-                Ok(None) if queued > 0 => Err(stream.entries_are_gone()),
-                Ok(None) => {
-                    tokio::select! {
-                        () = &mut changed => {}
-                        () = tokio::time::sleep(LOOK_EVERY) => {}
-                    }
-                    continue;
+            let next = self.next_to_train(job_id)?;
+            let NextToTrain::Queued(sequence) = next else {
+                awaited.still_waits(job_id, &next, Instant::now());
+                tokio::select! {
+                    () = &mut changed => {}
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
+                continue;
+            };
+            awaited.is_there(sequence);
+            let outcome = match reader.read(sequence).await {
+                Ok(Some(payload)) => self.take_group(job_id, &stream, sequence, &payload).await,
+                Ok(None) => Err(stream.entries_are_gone()),
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(group) => groups.extend(group),
-                // An entry that was not dealt with stays in front.
-                Err(_) => {
-                    self.wait_for_redis(&mut backoff).await;
-                    continue;
+                Ok(group) => {
+                    groups.extend(group);
+                    backoff.reset();
                 }
+                Err(_) => self.wait_for_redis(&mut backoff).await,
             }
-            reader.pop_front();
-            backoff.reset();
         }
-        // The order in which actors happened to finish must not decide which groups share a minibatch.
-        groups.sort_by_key(|group| group.sequence);
         Ok(groups)
     }
 
-    fn check_training(&self, job_id: &JobId) -> anyhow::Result<()> {
+    fn next_to_train(&self, job_id: &JobId) -> anyhow::Result<NextToTrain> {
         let jobs = lock(&self.jobs);
         let training = jobs
             .get(job_id)
             .and_then(|job| job.training.as_ref())
             .context("training is not open")?;
-        training.failure().map_or(Ok(()), |failure| bail!(failure))
+        match training.failure() {
+            Some(failure) => bail!(failure),
+            None => Ok(training.leases.next_to_train()),
+        }
     }
 
-    async fn take_entry(
+    /// Takes one group, which the queue holds. None where it is leased again or dropped instead.
+    async fn take_group(
         &self,
         job_id: &JobId,
         stream: &GroupStream,
-        entry: &Entry,
+        sequence: u64,
+        payload: &[u8],
     ) -> Result<Option<QueuedGroup>, RedisUnavailable> {
-        let Some(sequence) = entry.sequence else {
-            error!(%job_id, entry = entry.id, "an entry of the queue is not one of ours, dropped");
-            stream.discard(&entry.id).await?;
-            return Ok(None);
-        };
-        let group = match v1::ScoredGroup::decode(entry.payload.as_slice()) {
+        let mut group = match self.read_group(job_id, sequence, payload) {
             Ok(group) => group,
-            Err(error) => {
-                error!(%job_id, sequence, %error, "a group in the queue cannot be decoded, it is leased again");
+            Err(problem) => {
+                error!(%job_id, sequence, problem, "a group in the queue cannot be trained, it is leased again");
                 stream.settle(&[sequence], Settlement::Forgotten).await?;
                 self.with_training(job_id, |training| training.leases.lost(sequence, Instant::now()));
+                self.changed.notify_waiters();
                 return Ok(None);
             }
         };
+        let (version, manifest_checksum) = self.published(job_id);
         let oldest = oldest_version(&group);
-        let judge_and_take = |training: &mut TrainingSession| {
-            let judgement = training.leases.judge(sequence, oldest);
-            if judgement == Judgement::Train {
-                training.leases.taken(sequence);
-            }
-            judgement
-        };
-        let Some(judgement) = self.with_training(job_id, judge_and_take) else {
+        let max_staleness = self.with_training(job_id, |training| training.leases.rules().max_staleness);
+        if version.saturating_sub(oldest) > max_staleness.unwrap_or_default() {
+            // Only an earlier learner, which took groups as they came, can have left one that is so old.
+            stream.settle(&[sequence], Settlement::Stale).await?;
+            warn!(%job_id, group_id = group.group_id, oldest, version, "dropped a group as too old");
+            counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
+            lengths::count("stale", longest_thinking(&group));
+            self.with_training(job_id, |training| training.leases.dropped_as_stale(sequence));
+            self.changed.notify_waiters();
             return Ok(None);
-        };
-        match judgement {
-            Judgement::Train => {
-                // A place in the queue is free.
-                self.changed.notify_waiters();
-                return Ok(Some(QueuedGroup { sequence, group }));
-            }
-            Judgement::Held => {}
-            Judgement::Finished => stream.settle(&[sequence], Settlement::Trained).await?,
-            Judgement::Stale => {
-                stream.settle(&[sequence], Settlement::Stale).await?;
-                debug!(%job_id, group_id = group.group_id, version = oldest.0, "dropped a group as too old");
-                counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
-                self.with_training(job_id, |training| training.leases.dropped_as_stale(sequence));
-                self.changed.notify_waiters();
-            }
         }
-        Ok(None)
+        if !names_weights(&group, version, &manifest_checksum) {
+            rename_version(&mut group, version);
+        }
+        let thinking_tokens = longest_thinking(&group);
+        let (group_id, problem_id) = (&group.group_id, &group.problem_id);
+        debug!(%job_id, group_id, problem_id, version, thinking_tokens, "a group is trained");
+        lengths::count("trained", thinking_tokens);
+        self.with_training(job_id, |training| training.leases.taken(sequence));
+        // A place in the queue is free.
+        self.changed.notify_waiters();
+        Ok(Some(QueuedGroup { sequence, group }))
+    }
+
+    /// Reads a group that the queue holds. It was inspected when it was pushed, but perhaps by an earlier learner, whose
+    /// data or rules were others.
+    fn read_group(&self, job_id: &JobId, sequence: u64, payload: &[u8]) -> Result<v1::ScoredGroup, String> {
+        let group = v1::ScoredGroup::decode(payload).map_err(|error| error.to_string())?;
+        check_group(&group).map_err(|error| error.to_string())?;
+        if group.group_id != training_group_id(job_id, sequence).as_str() {
+            return Err(format!("it is group `{}`", group.group_id));
+        }
+        let inspected = self.with_training(job_id, |training| {
+            if !training.is_of_plan(sequence, &group) {
+                return Err("it is of another problem or plan".to_owned());
+            }
+            training.inspect(&group).map_err(|error| error.to_string())
+        });
+        inspected.unwrap_or(Ok(()))?;
+        Ok(group)
+    }
+
+    /// The published version and its manifest's checksum.
+    fn published(&self, job_id: &JobId) -> (u64, String) {
+        let jobs = lock(&self.jobs);
+        let job = jobs.get(job_id);
+        let version = job.and_then(|job| job.version).unwrap_or_default().0;
+        (
+            version,
+            job.map(|job| job.manifest_checksum.clone()).unwrap_or_default(),
+        )
     }
 
     /// Removes groups from Redis once a recovery checkpoint holds the updates that they made.
@@ -189,11 +220,12 @@ impl RolloutBroker {
         self.changed.notify_waiters();
     }
 
-    /// Leases groups out for evaluation, waits for all, and returns them in the order of the leases. Meanwhile the
-    /// job's training problems are not leased. `progress` is told the number of finished groups and of all groups.
+    /// Leases groups out for evaluation, waits for all, and returns them in the order of the leases. A group that fails
+    /// too often is left out. Meanwhile the job's training problems are not leased. `progress` is told the number of
+    /// finished groups and of all groups.
     ///
     /// # Errors
-    /// If a group fails too often.
+    /// If the evaluation is closed.
     pub async fn evaluate(
         &self,
         job_id: &JobId,
@@ -212,9 +244,6 @@ impl RolloutBroker {
                 let mut jobs = lock(&self.jobs);
                 let job = jobs.get_mut(job_id).context("the evaluation was closed")?;
                 let evaluation = job.evaluation.as_ref().context("the evaluation was closed")?;
-                if let Some(failure) = evaluation.failure() {
-                    bail!("evaluation: {failure}");
-                }
                 let (done, total) = evaluation.progress();
                 if done == total {
                     let groups = job
@@ -256,13 +285,19 @@ impl RolloutBroker {
         self.changed.notify_waiters();
     }
 
-    /// Deletes the keys of a job that has ended. If Redis is unavailable they stay, which costs memory only.
+    /// Deletes the keys of a job that has ended. Where Redis is unavailable they are deleted when it is back.
     pub async fn delete_queue(&self, job_id: &JobId) {
         let stream = GroupStream::new(self.redis.clone(), job_id, String::new());
-        match tokio::time::timeout(DELETE_TIMEOUT, stream.delete()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%job_id, %error, "the queue of an ended job stays in redis"),
-            Err(_) => warn!(%job_id, "the queue of an ended job stays in redis"),
+        let problem = match tokio::time::timeout(DELETE_TIMEOUT, stream.delete()).await {
+            Ok(Ok(())) => {
+                lock(&self.undeleted_queues).remove(job_id);
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        if lock(&self.undeleted_queues).insert(job_id.clone()) {
+            warn!(%job_id, problem, "the queue of an ended job stays in redis until redis is back");
         }
     }
 
@@ -309,19 +344,21 @@ async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Res
     Ok(survey)
 }
 
-/// The lowest version of any token of a group.
-fn oldest_version(group: &v1::ScoredGroup) -> WeightsVersion {
-    let mut oldest = u64::MAX;
-    for trace in &group.traces {
-        let thinking = trace.thinking.iter();
+/// Marks the tokens of a version as those of other weights. The learner went back to its recovery checkpoint since they
+/// were generated, and the number stands for other weights now: the tokens are not fresh.
+fn rename_version(group: &mut v1::ScoredGroup, version: u64) {
+    for trace in &mut group.traces {
         let summaries = trace
             .nodes
-            .iter()
-            .flat_map(|node| &node.summaries)
-            .filter_map(|it| it.generated.as_ref());
-        for generated in thinking.chain(summaries) {
-            oldest = generated.versions.iter().copied().fold(oldest, u64::min);
+            .iter_mut()
+            .flat_map(|node| &mut node.summaries)
+            .filter_map(|summary| summary.generated.as_mut());
+        for generated in trace.thinking.iter_mut().chain(summaries) {
+            for of_token in &mut generated.versions {
+                if *of_token == version {
+                    *of_token = OTHER_LINE;
+                }
+            }
         }
     }
-    WeightsVersion(if oldest == u64::MAX { 0 } else { oldest })
 }

@@ -1,5 +1,6 @@
 //! The gRPC surface: [`jobs`] is called by clients, [`rollouts`] and [`weights`] by actors. `status` turns errors into
-//! gRPC statuses, `stream` makes streamed answers, and `submissions` knows which requests are under way.
+//! gRPC statuses, `stream` makes streamed answers, `submissions` knows which requests are under way, and `who` reads who
+//! calls.
 
 pub mod jobs;
 pub mod rollouts;
@@ -7,3 +8,4 @@ mod status;
 mod stream;
 mod submissions;
 pub mod weights;
+mod who;

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::limits::MAX_LEASE_WAIT;
 use anytime_proto::v1::rollout_service_server::RolloutService;
-use anytime_proto::{ActorId, v1};
+use anytime_proto::{GroupId, v1};
 use tonic::{Request, Response, Status};
 
 use super::status;
-use crate::rollouts::broker::RolloutBroker;
+use super::who::holder;
+use crate::rollouts::broker::{LeaseAsk, RolloutBroker};
 
 /// At most this many leases are given by one answer.
 const MOST_LEASES: u32 = 256;
@@ -30,16 +31,20 @@ impl RolloutsRpc {
 impl RolloutService for RolloutsRpc {
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Result<Response<v1::LeaseResponse>, Status> {
         let request = request.into_inner();
-        if request.actor_id.is_empty() {
-            return Err(Status::invalid_argument("actor_id is empty"));
-        }
-        if request.max_groups == 0 {
+        let holder = holder(request.actor_id, request.incarnation)?;
+        let says_what_it_has = !holder.incarnation.is_empty();
+        if request.max_groups == 0 && !says_what_it_has {
             return Err(Status::invalid_argument("max_groups is 0"));
         }
-        let count = request.max_groups.min(MOST_LEASES) as usize;
         let wait = Duration::from_millis(u64::from(request.wait_ms)).min(MAX_LEASE_WAIT);
-        let actor = ActorId(request.actor_id);
-        let response = self.broker.lease(&actor, count, Instant::now() + wait).await;
+        let ask = LeaseAsk {
+            holder,
+            number: request.number,
+            held: says_what_it_has.then(|| request.held_group_ids.into_iter().map(GroupId).collect()),
+            count: request.max_groups.min(MOST_LEASES) as usize,
+            deadline: Instant::now() + wait,
+        };
+        let response = self.broker.lease(&ask).await;
         response
             .map(Response::new)
             .map_err(|error| status::redis_unavailable(&error))

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anytime_proto::limits::{STREAM_IDLE_TIMEOUT, WEIGHTS_CHUNK_BYTES};
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_server::WeightsService;
-use anytime_proto::{ActorId, JobId, WeightsVersion, v1};
+use anytime_proto::{JobId, WeightsVersion, v1};
 use anytime_service::metric_names::LEARNER_WEIGHTS_BYTES;
 use metrics::counter;
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use tracing::info;
 
 use super::status;
 use super::stream::{ReplyStream, reply_stream};
+use super::who::holder;
 use crate::rollouts::broker::RolloutBroker;
 use crate::weights::deltas::{self, Delta, EncodedDelta};
 use crate::weights::published::HeldVersion;
@@ -57,22 +58,19 @@ impl WeightsService for WeightsRpc {
 
     async fn watch(&self, request: Request<v1::WatchWeightsRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
-        if request.actor_id.is_empty() {
-            return Err(Status::invalid_argument("actor_id is empty"));
-        }
-        let actor = ActorId(request.actor_id);
+        let holder = holder(request.actor_id, request.incarnation)?;
         let job_id = (!request.job_id.is_empty()).then_some(JobId(request.job_id));
         let (store, broker, shutdown) = (self.store.clone(), self.broker.clone(), self.shutdown.clone());
         let announcements = reply_stream(1, |sender| async move {
-            info!(actor_id = %actor, "an actor follows the weights");
-            broker.actors.arrived(&actor);
+            info!(actor_id = %holder.actor, "an actor follows the weights");
+            broker.actor_arrived(&holder, Instant::now());
             let outcome = tokio::select! {
                 () = announce(&store, job_id.as_ref(), &sender) => Ok(()),
                 () = sender.closed() => Ok(()),
                 () = shutdown.cancelled() => Err(status::shutting_down()),
             };
-            broker.actors.left(&actor, Instant::now());
-            info!(actor_id = %actor, "an actor follows the weights no more");
+            broker.actors.left(&holder, Instant::now());
+            info!(actor_id = %holder.actor, "an actor follows the weights no more");
             outcome
         });
         Ok(Response::new(announcements))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use anytime_policy::Weights;
 use anytime_proto::{WeightsVersion, v1};
 use anytime_service::metric_names as names;
@@ -134,11 +134,25 @@ impl<'a> RunningJob<'a> {
             (step, self.context.manifest_checksum()),
             settings.rollout.lease_seconds,
         );
+        let asked = leases.len();
         let group_ids: Vec<String> = leases.iter().map(|lease| lease.group_id.clone()).collect();
-        let merged = repeats::merged(self.context.evaluate(leases)?, &group_ids, &owners);
+        let evaluated = self.context.evaluate(leases)?;
+        let left_out = asked - evaluated.len();
+        ensure!(
+            !evaluated.is_empty(),
+            "all {asked} groups failed too often; the learner's log has the reasons"
+        );
+        if left_out > 0 {
+            let text = format!(
+                "the evaluation after step {step} leaves out {left_out} of {asked} groups, which failed too often"
+            );
+            self.context.notice("evaluation_incomplete", &text);
+        }
+        let merged = repeats::merged(evaluated, &group_ids, &owners);
         let rows: Vec<ProblemRow> = merged.iter().map(|(problem, _)| rows[*problem].clone()).collect();
         let groups: Vec<v1::ScoredGroup> = merged.into_iter().map(|(_, group)| group).collect();
         let mut result = evaluation_result(&groups, &settings.evaluation.budgets);
+        result.left_out_groups = left_out as u32;
         result.step = step;
         result.weights_version = step;
         result.seconds = started.elapsed().as_secs_f64();

@@ -5,42 +5,48 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+/// So many permutations are kept. Around the end of an epoch leases, pushes and groups of both epochs are asked about in
+/// turn, under a lock.
+const KEPT_EPOCHS: usize = 2;
+
 /// The endless order in which the rows of a data set are trained: a permutation of its own for every epoch.
 pub struct TrainingOrder {
     rows: usize,
     seed: u64,
-    epoch: u64,
-    permutation: Vec<usize>,
+    /// Epochs with their permutations, the one that was asked about last in front.
+    permutations: Vec<(u64, Vec<usize>)>,
 }
 
 impl TrainingOrder {
     /// The order of a data set with this many rows, at least one.
     pub fn new(rows: usize, seed: u64) -> Self {
-        let mut order = Self {
+        Self {
             rows,
             seed,
-            epoch: 0,
-            permutation: Vec::new(),
-        };
-        order.shuffle(0);
-        order
+            permutations: Vec::new(),
+        }
     }
 
     /// The row with this number in the endless order.
     pub fn row(&mut self, sequence: u64) -> usize {
         let epoch = sequence / self.rows as u64;
-        if epoch != self.epoch {
-            self.shuffle(epoch);
+        match self.permutations.iter().position(|(kept, _)| *kept == epoch) {
+            Some(place) => self.permutations[..=place].rotate_right(1),
+            None => {
+                self.permutations.truncate(KEPT_EPOCHS - 1);
+                self.permutations.insert(0, (epoch, self.permutation(epoch)));
+            }
         }
-        self.permutation[(sequence % self.rows as u64) as usize]
+        let (_, permutation) = &self.permutations[0];
+        permutation[(sequence % self.rows as u64) as usize]
     }
 
-    fn shuffle(&mut self, epoch: u64) {
+    fn permutation(&self, epoch: u64) -> Vec<usize> {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_stream(epoch);
-        self.epoch = epoch;
-        self.permutation = (0..self.rows).collect();
-        self.permutation.shuffle(&mut generator);
+        let mut permutation: Vec<usize> = (0..self.rows).collect();
+        permutation.shuffle(&mut generator);
+        permutation
     }
 }
 
@@ -63,5 +69,19 @@ mod tests {
         // A lease of an earlier epoch can be given again.
         assert_eq!(order.row(3), epochs[0][3]);
         assert_ne!(TrainingOrder::new(50, 8).row(0), 50);
+    }
+
+    #[test]
+    fn an_epochs_end_shuffles_nothing_twice() {
+        let mut order = TrainingOrder::new(50, 7);
+        let expected: Vec<usize> = (45..55).map(|sequence| order.row(sequence)).collect();
+        for _ in 0..3 {
+            let again: Vec<usize> = (45..55).rev().map(|sequence| order.row(sequence)).collect();
+            assert_eq!(again.into_iter().rev().collect::<Vec<_>>(), expected);
+            let kept: Vec<u64> = order.permutations.iter().map(|(epoch, _)| *epoch).collect();
+            assert_eq!(kept, [0, 1]);
+        }
+        order.row(120);
+        assert_eq!(order.permutations.len(), KEPT_EPOCHS);
     }
 }

@@ -60,8 +60,14 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
     let plan = reference_plan(&settings, &job.prepared, samples);
     for part in missing.chunks(PROBLEMS_AT_A_TIME) {
         let groups = job.context.evaluate(leases(job, &settings, part, &plan))?;
+        let (measured, wanted) = (groups.len(), part.len());
         job.trainer.add_references(accuracies(&groups));
         keep(job)?;
+        ensure!(
+            measured == wanted,
+            "the reference accuracy of {} problems could not be measured, because their groups failed too often",
+            wanted - measured
+        );
     }
     job.save_recovery()?;
     let (problems, seconds) = (missing.len(), started.elapsed().as_secs_f64());

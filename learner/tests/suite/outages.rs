@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anytime_proto::v1::{self, JobState};
+use redis::AsyncCommands as _;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -96,6 +97,7 @@ async fn a_killed_redis_is_waited_for_and_keeps_what_was_accepted() {
             actor_id: "c".to_owned(),
             max_groups: 1,
             wait_ms: 0,
+            ..v1::LeaseRequest::default()
         };
         let mut rollouts = learner.rollouts();
         eventually("leases are refused", async || {
@@ -180,5 +182,103 @@ async fn an_actor_that_dies_with_its_leases_costs_only_their_time() {
     actors[0].kill();
     learner.wait_for_state("demo", JobState::Succeeded).await;
     check(&trainer, &actors);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_came_back_a_little_older_is_put_right_while_the_learner_runs() {
+    let (mut redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let trainer = FakeTrainer {
+        // Everything that the older data hold is settled by then.
+        checkpoint_every: 1,
+        ..slow_trainer()
+    };
+    let runner = trainer.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| runner.run(context)).await;
+    let mut connection = redis.connection().await;
+    let _: () = redis::cmd("CONFIG")
+        .arg(&["SET", "appendfsync", "always"])
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    learner.submit("request", spec("demo")).await.unwrap();
+    let actors = ["a", "b"].map(|name| FakeActor::start(learner.address, name));
+    for step in [3, 12] {
+        wait_for_step(&trainer, step).await;
+        // Taken between two steps or not: what was queued then has long been trained when it comes back.
+        let mut older = None;
+        eventually("groups are in the queue", async || {
+            let length: u64 = connection.xlen("anytime:demo:groups").await.unwrap();
+            if length > 0 {
+                older = Some(redis.copy_of_data());
+            }
+            older.is_some()
+        })
+        .await;
+        wait_for_step(&trainer, step + 4).await;
+        redis.kill();
+        redis.restore(&older.unwrap());
+        redis.restart();
+        connection = redis.connection().await;
+    }
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    check(&trainer, &actors);
+    assert_eq!(*trainer.dropped.lock().unwrap(), 0);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_come_back_unnoticed_do_not_fill_the_queue() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let trainer = FakeTrainer {
+        checkpoint_every: 1,
+        ..slow_trainer()
+    };
+    let runner = trainer.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| runner.run(context)).await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let actors = ["a", "b"].map(|name| FakeActor::start(learner.address, name));
+    wait_for_step(&trainer, 2).await;
+    // As a failover does behind a proxy: the connection holds, and more entries than the queue may have are there again,
+    // some of sequences that were trained, some that nobody knows.
+    let mut connection = redis.connection().await;
+    for number in 0..40 {
+        let sequence = (number % 3).to_string();
+        let id: String = connection
+            .xadd(
+                "anytime:demo:groups",
+                "*",
+                &[("sequence", sequence.as_str()), ("group", "old")],
+            )
+            .await
+            .unwrap();
+        if number < 3 {
+            let _: () = connection.hset("anytime:demo:seen", &sequence, id).await.unwrap();
+        }
+    }
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    check(&trainer, &actors);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_a_job_that_ended_while_redis_was_away_are_deleted_when_it_is_back() {
+    let (mut redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let trainer = slow_trainer();
+    let runner = trainer.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| runner.run(context)).await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let _actor = FakeActor::start(learner.address, "a");
+    wait_for_step(&trainer, 3).await;
+    redis.kill();
+    learner.cancel("demo").await;
+    learner.wait_for_state("demo", JobState::Cancelled).await;
+    redis.restart();
+    let mut connection = redis.connection().await;
+    eventually("the keys are gone", async || {
+        let keys: Vec<String> = connection.keys("*").await.unwrap();
+        keys.is_empty()
+    })
+    .await;
     learner.stop().await;
 }

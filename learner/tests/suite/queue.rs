@@ -18,11 +18,13 @@ async fn stream_of(server: &RedisServer, owner: &str) -> GroupStream {
     GroupStream::new(redis, &JobId("job".to_owned()), owner.to_owned())
 }
 
-async fn read_all(reader: &mut GroupReader) -> Vec<u64> {
+/// Which of the first sequences a reader can read.
+async fn readable(reader: &mut GroupReader) -> Vec<u64> {
     let mut sequences = Vec::new();
-    while let Some(entry) = reader.front(10).await.unwrap() {
-        sequences.push(entry.sequence.unwrap());
-        reader.pop_front();
+    for sequence in 0..40 {
+        if reader.read(sequence).await.unwrap().is_some() {
+            sequences.push(sequence);
+        }
     }
     sequences
 }
@@ -62,7 +64,7 @@ async fn settled_groups_leave_the_queue_and_stay_known() {
         stream.push(sequence, b"payload", 10, 0).await.unwrap();
     }
     let mut reader = GroupReader::new(stream.clone());
-    assert_eq!(read_all(&mut reader).await, [0, 1, 2, 3]);
+    assert_eq!(readable(&mut reader).await, [0, 1, 2, 3]);
     stream.settle(&[0, 1], Settlement::Trained).await.unwrap();
     stream.settle(&[0, 1], Settlement::Trained).await.unwrap();
     stream.settle(&[2], Settlement::Stale).await.unwrap();
@@ -74,6 +76,8 @@ async fn settled_groups_leave_the_queue_and_stay_known() {
     assert_eq!(survey.trained, BTreeSet::from([0, 1]));
     assert_eq!(survey.stale, BTreeSet::from([2]));
     assert_eq!(survey.skipped, BTreeSet::from([9]));
+    assert_eq!(readable(&mut reader).await, Vec::<u64>::new());
+    assert_eq!(stream.length().await.unwrap(), 0);
     let mut connection = server.connection().await;
     assert_eq!(connection.xlen::<_, u64>("anytime:job:groups").await.unwrap(), 0);
 
@@ -96,29 +100,35 @@ async fn settled_groups_leave_the_queue_and_stay_known() {
 }
 
 #[tokio::test]
-async fn a_restarted_reader_gets_back_what_was_not_settled() {
+async fn groups_are_read_by_their_sequence_until_they_are_settled() {
     let server = RedisServer::start();
     let stream = stream_of(&server, "one").await;
     stream.open().await.unwrap();
-    for sequence in 0..30 {
+    let mut reader = GroupReader::new(stream.clone());
+    assert_eq!(reader.read(3).await.unwrap(), None);
+    // Those that come last may be first.
+    for sequence in (0..30).rev() {
         stream
             .push(sequence, format!("payload {sequence}").as_bytes(), 100, 0)
             .await
             .unwrap();
     }
-    let mut reader = GroupReader::new(stream.clone());
     for sequence in 0..20 {
-        let entry = reader.front(1).await.unwrap().unwrap();
-        assert_eq!(entry.sequence, Some(sequence));
-        assert_eq!(entry.payload, format!("payload {sequence}").into_bytes());
-        reader.pop_front();
+        let payload = reader.read(sequence).await.unwrap().unwrap();
+        assert_eq!(payload, format!("payload {sequence}").into_bytes());
     }
     stream.settle(&[0, 1, 2], Settlement::Trained).await.unwrap();
     drop(reader);
 
     let mut restarted = GroupReader::new(stream_of(&server, "one").await);
-    assert_eq!(read_all(&mut restarted).await, (3..30).collect::<Vec<u64>>());
-    assert_eq!(read_all(&mut restarted).await, Vec::<u64>::new());
+    assert_eq!(readable(&mut restarted).await, (3..30).collect::<Vec<u64>>());
+    // A group that could not be decoded comes again.
+    stream.settle(&[3], Settlement::Forgotten).await.unwrap();
+    stream.push(3, b"again", 100, 0).await.unwrap();
+    assert_eq!(restarted.read(3).await.unwrap().unwrap(), b"again");
+    // Another job of the same name has the keys now.
+    stream_of(&server, "two").await.open().await.unwrap();
+    assert_eq!(readable(&mut restarted).await, Vec::<u64>::new());
 }
 
 #[tokio::test]
@@ -126,12 +136,8 @@ async fn a_lost_answer_is_read_again() {
     let server = RedisServer::start();
     let stream = stream_of(&server, "one").await;
     stream.open().await.unwrap();
-    for sequence in 0..3 {
-        stream.push(sequence, b"payload", 10, 0).await.unwrap();
-    }
+    stream.push(0, b"payload", 10, 0).await.unwrap();
     let mut reader = GroupReader::new(stream.clone());
-    assert_eq!(reader.front(1).await.unwrap().unwrap().sequence, Some(0));
-    reader.pop_front();
     // Redis answers when nobody waits any more.
     let mut connection = server.connection().await;
     let _: () = redis::cmd("CLIENT")
@@ -139,53 +145,40 @@ async fn a_lost_answer_is_read_again() {
         .query_async(&mut connection)
         .await
         .unwrap();
-    let unanswered = tokio::time::timeout(Duration::from_millis(50), reader.front(10)).await;
+    let unanswered = tokio::time::timeout(Duration::from_millis(50), reader.read(0)).await;
     assert!(unanswered.is_err());
-    assert_eq!(reader.front(1).await.unwrap().unwrap().sequence, Some(1));
-    // And the connection breaks while an entry is in front: it stays there.
+    assert_eq!(reader.read(0).await.unwrap().unwrap(), b"payload");
+    // And the connection breaks.
     let _: () = redis::cmd("CLIENT")
         .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
         .query_async(&mut connection)
         .await
         .unwrap();
-    assert_eq!(reader.front(1).await.unwrap().unwrap().sequence, Some(1));
-    reader.pop_front();
-    assert!(reader.front(10).await.is_err());
-    assert_eq!(read_all(&mut reader).await, [2]);
+    assert!(reader.read(0).await.is_err());
+    assert_eq!(reader.read(0).await.unwrap().unwrap(), b"payload");
 }
 
 #[tokio::test]
-async fn entries_that_come_later_or_are_deleted_do_not_confuse_a_reader() {
+async fn entries_that_somebody_added_are_deleted_at_the_next_opening() {
     let server = RedisServer::start();
     let stream = stream_of(&server, "one").await;
     stream.open().await.unwrap();
-    let mut reader = GroupReader::new(stream.clone());
-    assert_eq!(read_all(&mut reader).await, Vec::<u64>::new());
-    for sequence in 0..4 {
-        stream.push(sequence, b"payload", 10, 0).await.unwrap();
-    }
-    for expected in [0, 1] {
-        assert_eq!(reader.front(1).await.unwrap().unwrap().sequence, Some(expected));
-        reader.pop_front();
-    }
-    // What it has read last and what comes next are gone; a group that could not be decoded came again.
-    stream.settle(&[1, 2], Settlement::Stale).await.unwrap();
-    stream.settle(&[0], Settlement::Forgotten).await.unwrap();
-    stream.push(0, b"again", 10, 0).await.unwrap();
-    assert_eq!(read_all(&mut reader).await, [3, 0]);
-
-    // An entry that no learner wrote has no sequence, and can be removed.
     let mut connection = server.connection().await;
-    let id: String = connection
-        .xadd("anytime:job:groups", "*", &[("what", "ever")])
-        .await
-        .unwrap();
-    let entry = reader.front(1).await.unwrap().unwrap();
-    assert_eq!((entry.sequence, &entry.id), (None, &id));
-    stream.discard(&id).await.unwrap();
-    reader.pop_front();
-    assert_eq!(read_all(&mut reader).await, Vec::<u64>::new());
-    assert_eq!(connection.xlen::<_, u64>("anytime:job:groups").await.unwrap(), 2);
+    let mut add = async |fields: &[(&str, &str)]| {
+        let _: String = connection.xadd("anytime:job:groups", "*", fields).await.unwrap();
+    };
+    // Before, between and behind groups; also one that names a group of the queue.
+    for round in 0..20 {
+        add(&[("what", "ever")]).await;
+        stream.push(round, b"payload", 100, 0).await.unwrap();
+        add(&[("sequence", "3"), ("group", "another")]).await;
+    }
+    assert_eq!(stream.length().await.unwrap(), 60);
+    let survey = stream.open().await.unwrap();
+    assert_eq!(survey.queued, (0..20).collect());
+    assert_eq!(stream.length().await.unwrap(), 20);
+    let mut reader = GroupReader::new(stream.clone());
+    assert_eq!(reader.read(3).await.unwrap().unwrap(), b"payload");
 }
 
 #[tokio::test]
@@ -202,24 +195,17 @@ async fn ids_that_step_back_hide_no_group() {
         .unwrap();
     let _: () = connection.hset("anytime:job:seen", "0", id).await.unwrap();
     let mut reader = GroupReader::new(stream.clone());
-    assert_eq!(read_all(&mut reader).await, [0]);
+    assert_eq!(readable(&mut reader).await, [0]);
 
     // Redis loses its data although the connection holds. The keys are opened again.
     let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
-    assert_eq!(read_all(&mut reader).await, Vec::<u64>::new());
+    assert_eq!(readable(&mut reader).await, Vec::<u64>::new());
     stream.open().await.unwrap();
-    assert_eq!(read_all(&mut reader).await, Vec::<u64>::new());
     stream.push(1, b"payload", 10, 0).await.unwrap();
-    assert_eq!(read_all(&mut reader).await, [1]);
-
-    // Another one opens the keys before the reader looks: it starts over, and what was not settled comes once more.
-    let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    assert_eq!(readable(&mut reader).await, [1]);
     stream.clone().open().await.unwrap();
     stream.push(2, b"payload", 10, 0).await.unwrap();
-    assert_eq!(read_all(&mut reader).await, [2]);
-    stream.clone().open().await.unwrap();
-    stream.push(3, b"payload", 10, 0).await.unwrap();
-    assert_eq!(read_all(&mut reader).await, [2, 3]);
+    assert_eq!(readable(&mut reader).await, [1, 2]);
 }
 
 #[tokio::test]
@@ -245,7 +231,7 @@ async fn entries_that_somebody_deleted_are_not_surveyed() {
 }
 
 #[tokio::test]
-async fn each_entry_is_read_once_and_by_one_command() {
+async fn each_group_is_sent_once() {
     const GROUPS: u64 = 200;
     let server = RedisServer::start();
     let stream = stream_of(&server, "one").await;
@@ -257,44 +243,13 @@ async fn each_entry_is_read_once_and_by_one_command() {
     let mut connection = server.connection().await;
     let mut reader = GroupReader::new(stream.clone());
     let sent_before = sent_bytes(&mut connection).await;
-    assert_eq!(read_all(&mut reader).await.len() as u64, GROUPS);
-    // All are taken and none is settled: looking again costs nothing.
-    for _ in 0..50 {
-        assert_eq!(reader.front(10).await.unwrap(), None);
+    for sequence in 0..GROUPS {
+        assert_eq!(reader.read(sequence).await.unwrap().unwrap().len(), group.len());
     }
     let sent = sent_bytes(&mut connection).await - sent_before;
     let content = GROUPS * group.len() as u64;
     assert!(sent < content + content / 100, "{sent} bytes for {content}");
-    assert_eq!(commands(&mut connection, "xrange").await, GROUPS / 8 + 1 + 50);
-    assert_eq!(commands(&mut connection, "multi").await, 0);
-}
-
-#[tokio::test]
-async fn after_a_failure_entries_are_read_one_by_one_until_none_is_left() {
-    let server = RedisServer::start();
-    let stream = stream_of(&server, "one").await;
-    stream.open().await.unwrap();
-    let mut reader = GroupReader::new(stream.clone());
-    assert_eq!(reader.front(8).await.unwrap(), None);
-    let push = async |sequences: std::ops::Range<u64>| {
-        for sequence in sequences {
-            stream.push(sequence, b"payload", 100, 0).await.unwrap();
-        }
-    };
-    push(0..8).await;
-    let mut connection = server.connection().await;
-    let _: () = redis::cmd("CLIENT")
-        .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
-        .query_async(&mut connection)
-        .await
-        .unwrap();
-    assert!(reader.front(8).await.is_err());
-    let before = commands(&mut connection, "xrange").await;
-    assert_eq!(read_all(&mut reader).await, (0..8).collect::<Vec<u64>>());
-    assert_eq!(commands(&mut connection, "xrange").await, before + 8 + 1);
-    push(8..16).await;
-    assert_eq!(read_all(&mut reader).await, (8..16).collect::<Vec<u64>>());
-    assert_eq!(commands(&mut connection, "xrange").await, before + 8 + 1 + 1 + 1);
+    assert_eq!(commands(&mut connection, "xrange").await, GROUPS);
 }
 
 /// How often a command ran since the server started.
@@ -344,13 +299,13 @@ async fn an_outage_is_an_error_and_then_over() {
     let mut reader = GroupReader::new(stream.clone());
     server.kill();
     assert!(stream.push(1, b"payload", 10, 0).await.is_err());
-    assert!(reader.front(1).await.is_err());
+    assert!(reader.read(0).await.is_err());
     server.restart();
     while stream.open().await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(stream.push(1, b"payload", 10, 0).await.unwrap(), PushOutcome::Accepted);
-    assert_eq!(read_all(&mut reader).await, [0, 1]);
+    assert_eq!(readable(&mut reader).await, [0, 1]);
 }
 
 #[tokio::test]
@@ -376,4 +331,48 @@ async fn an_unreachable_redis_and_a_refused_password_are_told_apart() {
     }
     server.kill();
     assert_eq!(code_of(with(":secret")).await, exit::UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_redis_that_starts_late_or_hangs_is_waited_for() {
+    let mut server = RedisServer::start();
+    let url = server.url();
+    server.kill();
+    let connecting = tokio::spawn(async move { RedisConnection::connect_within(Duration::from_secs(30), &url).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!connecting.is_finished());
+    server.restart();
+    assert!(connecting.await.unwrap().is_ok());
+
+    // Stopped, it takes connections and answers nothing.
+    server.stop_answering();
+    let url = server.url();
+    let connecting = tokio::spawn(async move { RedisConnection::connect_within(Duration::from_secs(30), &url).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!connecting.is_finished());
+    server.answer_again();
+    assert!(connecting.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_redis_that_stays_away_is_not_waited_for_beyond_the_patience() {
+    let mut server = RedisServer::start();
+    let url = server.url();
+    server.kill();
+    let started = std::time::Instant::now();
+    let patience = Duration::from_millis(500);
+    let error = RedisConnection::connect_within(patience, &url).await.err().unwrap();
+    assert_eq!(error.code, exit::UNAVAILABLE);
+    assert!(started.elapsed() >= patience);
+    // What no patience mends is said at once.
+    server.restart();
+    let mut connection = server.connection().await;
+    let _: () = redis::cmd("CONFIG")
+        .arg(&["SET", "requirepass", "secret"])
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let patience = Duration::from_secs(600);
+    let error = RedisConnection::connect_within(patience, &url).await.err().unwrap();
+    assert_eq!(error.code, exit::CONFIGURATION);
 }

@@ -47,6 +47,7 @@ async fn versions_are_announced_fetched_and_match_their_checksums() {
     let watch = |job_id: &str| v1::WatchWeightsRequest {
         actor_id: "a".to_owned(),
         job_id: job_id.to_owned(),
+        ..v1::WatchWeightsRequest::default()
     };
     // Before there is any job.
     let mut any_job = client.watch(watch("")).await.unwrap().into_inner();
@@ -265,6 +266,7 @@ async fn watch(learner: &TestLearner) -> Streaming<v1::WeightsAnnouncement> {
     let request = v1::WatchWeightsRequest {
         actor_id: "a".to_owned(),
         job_id: String::new(),
+        ..v1::WatchWeightsRequest::default()
     };
     learner.weights().watch(request).await.unwrap().into_inner()
 }

@@ -5,6 +5,7 @@ use prost_reflect::Value;
 use super::error::InvalidSetting;
 use super::job::Job;
 use super::row::{Checked, alternatives};
+use crate::limits::MAX_MESSAGE_BYTES;
 use crate::v1;
 use crate::v1::objective_spec::Settings;
 
@@ -16,6 +17,18 @@ pub(super) const MAX_TOKENS: u64 = 1 << 20;
 
 /// Largest number of traces, summaries, … of one problem: beyond it is a typing error.
 pub(super) const MAX_COUNT: u64 = 4096;
+
+/// The most bytes of a generated token in a pushed group: its id, its log-probability and its version.
+const BYTES_PER_TOKEN: u64 = 3 + 4 + 3;
+
+/// The most bytes of a token of the prompt.
+const BYTES_PER_PROMPT_TOKEN: u64 = 3;
+
+/// What a summary takes beside its tokens: its verdict, its score, its share of the inserted ids, and lengths.
+const BYTES_PER_SUMMARY: u64 = 64;
+
+/// Bytes of a mebibyte.
+const MIB: u64 = 1 << 20;
 
 /// How far a prior's sum may be from 1: what decimal fractions in a file leave.
 const PRIOR_TOLERANCE: f64 = 1e-6;
@@ -153,6 +166,69 @@ pub(super) fn normaliser(job: &Job, own: &[(&str, f64)]) -> Option<Value> {
     Some(Value::F64(
         largest + (budgets.len() as f64 * summaries + 1.0) * SUMMARY_WIDTH,
     ))
+}
+
+/// A group of training fits into a message.
+pub(super) fn training_group_fits(job: &Job, path: &str) -> Checked<()> {
+    is_within(job, path, MAX_TOKENS)?;
+    group_fits(
+        job,
+        "rollout.traces",
+        &job.budgets("rollout.budgets"),
+        job.whole("rollout.summaries"),
+    )
+}
+
+/// A group of an evaluation fits into a message.
+pub(super) fn evaluation_group_fits(job: &Job, path: &str) -> Checked<()> {
+    is_within(job, path, MAX_COUNT)?;
+    group_fits(
+        job,
+        "evaluation.samples",
+        &job.budgets("evaluation.budgets"),
+        job.whole("evaluation.summaries"),
+    )
+}
+
+/// A group that measures a reference accuracy, at the largest budget alone, fits into a message.
+pub(super) fn reference_group_fits(job: &Job, path: &str) -> Checked<()> {
+    is_within(job, path, MAX_COUNT)?;
+    let largest: Vec<u32> = job.budgets("rollout.budgets").last().copied().into_iter().collect();
+    group_fits(job, path, &largest, 1)
+}
+
+fn is_within(job: &Job, path: &str, most: u64) -> Checked<()> {
+    let number = job.whole(path);
+    if (1..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(InvalidSetting::new(path, number, format!("it must be 1 to {most}")))
+}
+
+/// Whether the largest group that the setting `traces` allows fits into a message.
+fn group_fits(job: &Job, traces: &str, budgets: &[u32], summaries: u64) -> Checked<()> {
+    let count = job.whole(traces);
+    let largest = u64::from(budgets.last().copied().unwrap_or(0));
+    let summaries = summaries.saturating_mul(budgets.len() as u64);
+    let summary_tokens = job.whole("rollout.max_summary_tokens");
+    let tokens = largest.saturating_add(summaries.saturating_mul(summary_tokens));
+    let prompt = job
+        .whole("data.max_prompt_tokens")
+        .saturating_mul(BYTES_PER_PROMPT_TOKEN);
+    let bytes = tokens
+        .saturating_mul(BYTES_PER_TOKEN)
+        .saturating_add(summaries.saturating_mul(BYTES_PER_SUMMARY))
+        .saturating_mul(count)
+        .saturating_add(prompt);
+    if bytes <= MAX_MESSAGE_BYTES as u64 {
+        return Ok(());
+    }
+    let (size, most) = (bytes.div_ceil(MIB), MAX_MESSAGE_BYTES as u64 / MIB);
+    let reason = format!(
+        "a group of so many traces of up to {largest} tokens, each with {summaries} summaries of up to \
+         {summary_tokens}, can have {size} MiB, and a message has at most {most} MiB"
+    );
+    Err(InvalidSetting::new(traces, count, reason))
 }
 
 pub(super) fn queue_groups(job: &Job) -> Option<Value> {

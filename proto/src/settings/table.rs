@@ -93,7 +93,11 @@ pub(super) const TABLE: &[Row] = &[
     row("rollout.traces", Is(Whole(8)), COUNT),
     row("rollout.summaries", Is(Whole(4)), COUNT),
     // 128 in the paper; the code generates 118 and leaves 10 for what is inserted.
-    row("rollout.max_summary_tokens", Is(Whole(118)), TOKENS),
+    row(
+        "rollout.max_summary_tokens",
+        Is(Whole(118)),
+        Check::Rule(rules::training_group_fits),
+    ),
     row("rollout.temperature", Is(Number(1.0)), TEMPERATURE),
     row("rollout.top_p", Is(Number(1.0)), SHARE),
     row("rollout.top_k", Is(Whole(0)), ANY),
@@ -133,7 +137,11 @@ pub(super) const TABLE: &[Row] = &[
     row("objective.elastic.leave_one_out", Is(Flag(false)), ANY),
     //
     row("objective.adaptthink.no_thinking_bonus", Is(Number(0.05)), NOT_NEGATIVE),
-    row("objective.adaptthink.reference_samples", Is(Whole(16)), COUNT),
+    row(
+        "objective.adaptthink.reference_samples",
+        Is(Whole(16)),
+        Check::Rule(rules::reference_group_fits),
+    ),
     row("objective.adaptthink.sequence_ratio", Is(Flag(true)), ANY),
     row(
         "objective.adaptthink",
@@ -231,7 +239,11 @@ pub(super) const TABLE: &[Row] = &[
         Check::Rule(rules::budgets),
     ),
     row("evaluation.samples", Is(Whole(4)), COUNT),
-    row("evaluation.summaries", Is(Whole(1)), COUNT),
+    row(
+        "evaluation.summaries",
+        Is(Whole(1)),
+        Check::Rule(rules::evaluation_group_fits),
+    ),
     row("evaluation.temperature", Is(Number(0.6)), TEMPERATURE),
     row("evaluation.top_p", Is(Number(1.0)), SHARE),
     row("evaluation.top_k", Is(Whole(0)), ANY),

@@ -171,6 +171,7 @@ async fn work(
     let watch = v1::WatchWeightsRequest {
         actor_id: name.to_owned(),
         job_id: String::new(),
+        ..v1::WatchWeightsRequest::default()
     };
     let mut announcements = weights.clone().watch(watch).await?.into_inner();
     let mut current = announcements
@@ -189,6 +190,7 @@ async fn work(
             actor_id: name.to_owned(),
             max_groups: 2,
             wait_ms: 100,
+            ..v1::LeaseRequest::default()
         };
         for lease in rollouts.lease(request).await?.into_inner().leases {
             let group = group_for(&lease, name, current.version.max(lease.min_weights_version));

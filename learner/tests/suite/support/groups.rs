@@ -15,6 +15,11 @@ pub(crate) fn plan() -> v1::RolloutPlan {
             top_k: 0,
         }),
         vocabulary: 10,
+        markers: Some(v1::MarkerIds {
+            end: vec![8],
+            cut: Vec::new(),
+            summary: vec![7],
+        }),
         ..v1::RolloutPlan::default()
     }
 }
@@ -73,6 +78,7 @@ pub(crate) fn group_for(lease: &v1::Lease, actor: &str, version: u64) -> v1::Sco
         traces: vec![trace; plan.traces as usize],
         actor_id: actor.to_owned(),
         no_thinking_traces: plan.no_thinking_traces,
+        end_marker_tokens: plan.markers.unwrap_or_default().end.len() as u32,
         ..v1::ScoredGroup::default()
     }
 }

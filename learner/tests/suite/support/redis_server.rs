@@ -37,6 +37,44 @@ impl RedisServer {
         }
     }
 
+    /// SIGSTOP: connections hold, and nothing is answered.
+    pub(crate) fn stop_answering(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn answer_again(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The data as they are on disk now.
+    pub(crate) fn copy_of_data(&self) -> TempDir {
+        let copy = TempDir::new().unwrap();
+        for entry in std::fs::read_dir(self.directory.path().join("appendonlydir")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+
+    /// Puts older data in the place of what is on disk; the server must not run.
+    pub(crate) fn restore(&self, data: &TempDir) {
+        assert!(self.process.is_none());
+        self.wipe();
+        let directory = self.directory.path().join("appendonlydir");
+        std::fs::create_dir(&directory).unwrap();
+        for entry in std::fs::read_dir(data.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), directory.join(entry.file_name())).unwrap();
+        }
+    }
+
     /// Deletes what is on disk.
     pub(crate) fn wipe(&self) {
         std::fs::remove_dir_all(self.directory.path().join("appendonlydir")).unwrap();

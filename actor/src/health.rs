@@ -1,0 +1,48 @@
+//! Whether the verifier judges: the calls to it know, and the lease loop asks for no work meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anytime_service::metric_names::ACTOR_VERIFIER_AWAY;
+use metrics::gauge;
+use tracing::{info, warn};
+
+/// Whether the verifier judges. Cheap to clone.
+#[derive(Clone)]
+pub struct VerifierHealth {
+    is_away: Arc<AtomicBool>,
+}
+
+impl Default for VerifierHealth {
+    /// It is there until a call fails.
+    fn default() -> Self {
+        // The series exists from the start.
+        gauge!(ACTOR_VERIFIER_AWAY).set(0.0);
+        Self {
+            is_away: Arc::default(),
+        }
+    }
+}
+
+impl VerifierHealth {
+    /// Whether the last call brought nothing.
+    pub fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Acquire)
+    }
+
+    /// A call brought verdicts.
+    pub(crate) fn judges(&self) {
+        if self.is_away.swap(false, Ordering::AcqRel) {
+            info!("the verifier judges again");
+            gauge!(ACTOR_VERIFIER_AWAY).set(0.0);
+        }
+    }
+
+    /// A call brought nothing, for the verifier's fault.
+    pub(crate) fn fails(&self, problem: &str) {
+        if !self.is_away.swap(true, Ordering::AcqRel) {
+            warn!(problem, "the verifier judges nothing, waiting for it");
+            gauge!(ACTOR_VERIFIER_AWAY).set(1.0);
+        }
+    }
+}

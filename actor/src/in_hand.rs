@@ -1,0 +1,73 @@
+//! The groups that this process has in hand, from the answer that leased them until the learner has answered what became
+//! of them. Every lease request lists them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anytime_proto::GroupId;
+
+/// By group id, how many leases of it are in hand: one that was lost and given again comes twice.
+type Counts = BTreeMap<String, usize>;
+
+/// The list of groups in hand. Cheap to clone; clones share the list.
+#[derive(Clone, Default)]
+pub(crate) struct InHand {
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl InHand {
+    /// Takes a group in hand, until what is returned is dropped.
+    pub(crate) fn hold(&self, group_id: &GroupId) -> Held {
+        *lock(&self.counts).entry(group_id.0.clone()).or_default() += 1;
+        Held {
+            group_id: group_id.clone(),
+            in_hand: self.clone(),
+        }
+    }
+
+    /// The ids of all groups in hand.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        lock(&self.counts).keys().cloned().collect()
+    }
+}
+
+/// One group in hand. It goes wherever the group goes, so that the group leaves the list however it ends, also where a
+/// task panics.
+pub(crate) struct Held {
+    group_id: GroupId,
+    in_hand: InHand,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.in_hand.counts);
+        if let Some(count) = counts.get_mut(&self.group_id.0) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.group_id.0);
+            }
+        }
+    }
+}
+
+/// The counts are right also after a panic: each change is one step.
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_listed_until_its_last_lease_has_ended() {
+        let in_hand = InHand::default();
+        let first = in_hand.hold(&GroupId("a".to_owned()));
+        let second = in_hand.hold(&GroupId("a".to_owned()));
+        let other = in_hand.hold(&GroupId("b".to_owned()));
+        drop(first);
+        assert_eq!(in_hand.ids(), ["a", "b"]);
+        drop((second, other));
+        assert!(in_hand.ids().is_empty());
+    }
+}

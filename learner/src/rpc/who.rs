@@ -1,0 +1,31 @@
+//! Who calls: the ids by which an actor's process names itself.
+
+use anytime_proto::ActorId;
+use tonic::Status;
+
+use crate::rollouts::actors::Holder;
+
+/// The longest id that is taken, in bytes: ids are kept, and stand in the log.
+const LONGEST_ID: usize = 256;
+
+/// The process that a request names. An actor that does not say which process it is has an empty `incarnation`.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` that names the field.
+pub(crate) fn holder(actor_id: String, incarnation: String) -> Result<Holder, Status> {
+    if actor_id.is_empty() {
+        return Err(Status::invalid_argument("actor_id is empty"));
+    }
+    for (field, id) in [("actor_id", &actor_id), ("incarnation", &incarnation)] {
+        if id.len() > LONGEST_ID {
+            let length = id.len();
+            return Err(Status::invalid_argument(format!(
+                "{field} has {length} bytes; it must have {LONGEST_ID} or fewer"
+            )));
+        }
+    }
+    Ok(Holder {
+        actor: ActorId(actor_id),
+        incarnation,
+    })
+}
