@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anytime_proto::v1;
 use anytime_tests::metrics::sum;
 use anytime_tests::stack::Stack;
 use anytime_tests::wait::within;
@@ -78,12 +77,8 @@ async fn run(steps: u64, is_uneven: bool) -> Outcome {
         came,
         trained: groups(&log, "a group is trained"),
         stale: sum(&samples, "anytime_learner_groups_total", "outcome=\"stale\""),
-        seconds_per_step: seconds(&ended) / steps as f64,
+        seconds_per_step: ended.seconds / steps as f64,
     }
-}
-
-fn seconds(job: &v1::Job) -> f64 {
-    job.seconds
 }
 
 /// The groups that lines with this message name.

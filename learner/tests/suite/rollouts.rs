@@ -1,6 +1,7 @@
 //! `RolloutService` over a whole server, with a fake trainer and fake actors.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -226,7 +227,8 @@ async fn a_dead_actors_groups_are_leased_again() {
 async fn groups_that_an_earlier_learner_left_too_old_are_dropped_and_replaced() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let taken = Arc::new(Mutex::new(Vec::new()));
-    let seen = taken.clone();
+    let is_published = Arc::new(AtomicBool::new(false));
+    let (seen, published) = (taken.clone(), is_published.clone());
     let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
         context.publish(weights(0));
         context.open_training(anytime_learner::rollouts::group::TrainingOpening {
@@ -239,6 +241,7 @@ async fn groups_that_an_earlier_learner_left_too_old_are_dropped_and_replaced() 
         }
         // Two are in the queue when a new version makes them too old.
         context.publish(weights(1));
+        published.store(true, Ordering::Release);
         let groups = context.take_groups(4)?;
         seen.lock().unwrap().extend(groups.iter().map(|queued| queued.sequence));
         assert_eq!(context.dropped_groups(), 2);
@@ -253,6 +256,7 @@ async fn groups_that_an_earlier_learner_left_too_old_are_dropped_and_replaced() 
             PushStatus::Accepted
         );
     }
+    eventually("the new version", async || is_published.load(Ordering::Acquire)).await;
     eventually("four fresh groups", async || {
         for lease in lease(&learner, "a", 4, 100).await.leases {
             push(&learner, group_for(&lease, "a", 1)).await.unwrap();
