@@ -19,7 +19,7 @@ use crate::support::learner::{TestLearner, spec};
 use crate::support::redis_server::RedisServer;
 use crate::support::trainer::{FakeTrainer, weights};
 
-async fn lease(learner: &TestLearner, actor: &str, count: u32, wait_ms: u32) -> v1::LeaseResponse {
+pub(crate) async fn lease(learner: &TestLearner, actor: &str, count: u32, wait_ms: u32) -> v1::LeaseResponse {
     let request = v1::LeaseRequest {
         actor_id: actor.to_owned(),
         max_groups: count,
@@ -29,7 +29,7 @@ async fn lease(learner: &TestLearner, actor: &str, count: u32, wait_ms: u32) -> 
     learner.rollouts().lease(request).await.unwrap().into_inner()
 }
 
-async fn push(learner: &TestLearner, group: v1::ScoredGroup) -> Result<PushStatus, tonic::Status> {
+pub(crate) async fn push(learner: &TestLearner, group: v1::ScoredGroup) -> Result<PushStatus, tonic::Status> {
     Ok(learner
         .rollouts()
         .push(push_request(group))
@@ -53,7 +53,7 @@ async fn abandon(learner: &TestLearner, lease: &v1::Lease, actor: &str, reason: 
     learner.rollouts().push(request).await.unwrap().into_inner().status()
 }
 
-async fn start_training(trainer: &FakeTrainer) -> (RedisServer, TempDir, TestLearner) {
+pub(crate) async fn start_training(trainer: &FakeTrainer) -> (RedisServer, TempDir, TestLearner) {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let trainer = trainer.clone();
     let learner = TestLearner::start(&redis.url(), runs.path(), move |context| trainer.run(context)).await;
@@ -171,7 +171,7 @@ async fn a_full_queue_pushes_back() {
     learner.stop().await;
 }
 
-fn opening(queue_groups: u32, batch: u32) -> anytime_learner::rollouts::group::TrainingOpening {
+pub(crate) fn opening(queue_groups: u32, batch: u32) -> anytime_learner::rollouts::group::TrainingOpening {
     anytime_learner::rollouts::group::TrainingOpening {
         problems: Box::new(CountedProblems),
         plan: plan(),
@@ -384,232 +384,6 @@ async fn an_evaluation_leaves_out_what_keeps_failing_and_goes_on() {
     learner.stop().await;
 }
 
-/// A lease request of a process that says what it has in hand.
-async fn lease_with(
-    learner: &TestLearner,
-    incarnation: &str,
-    number: u64,
-    held: &[v1::Lease],
-    count: u32,
-) -> v1::LeaseResponse {
-    let request = v1::LeaseRequest {
-        actor_id: "a".to_owned(),
-        max_groups: count,
-        wait_ms: 0,
-        incarnation: incarnation.to_owned(),
-        held_group_ids: held.iter().map(|lease| lease.group_id.clone()).collect(),
-        number,
-    };
-    learner.rollouts().lease(request).await.unwrap().into_inner()
-}
-
-fn sequences(leases: &[v1::Lease]) -> Vec<u64> {
-    leases.iter().map(|lease| sequence_of(&lease.group_id)).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_actor_that_starts_again_under_its_name_frees_its_old_leases_at_once() {
-    let trainer = FakeTrainer {
-        lease_seconds: 3600,
-        ..FakeTrainer::default()
-    };
-    let (_redis, _runs, learner) = start_training(&trainer).await;
-    let mut leases = Vec::new();
-    eventually("everything is leased", async || {
-        leases = lease_with(&learner, "first", 1, &[], 100).await.leases;
-        !leases.is_empty()
-    })
-    .await;
-    assert_eq!(leases.len(), 6);
-    // Another process of the same name, and the stream of the first is still open for all anybody knows.
-    let again = lease_with(&learner, "second", 1, &[], 100).await.leases;
-    assert_eq!(sequences(&again), sequences(&leases));
-    // What the first one still sends back is not taken for the second one's.
-    let abandoned = v1::AbandonedGroup {
-        job_id: leases[0].job_id.clone(),
-        group_id: leases[0].group_id.clone(),
-        actor_id: "a".to_owned(),
-        reason: v1::AbandonReason::Shutdown.into(),
-        incarnation: "first".to_owned(),
-        ..v1::AbandonedGroup::default()
-    };
-    let request = v1::PushRequest {
-        outcome: Some(v1::push_request::Outcome::Abandoned(abandoned)),
-    };
-    let status = learner.rollouts().push(request).await.unwrap().into_inner().status();
-    assert_eq!(status, PushStatus::Unwanted);
-    // But its groups are as good as any.
-    assert_eq!(
-        push(&learner, group_for(&leases[0], "a", 0)).await.unwrap(),
-        PushStatus::Accepted
-    );
-    learner.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_a_new_process_frees_the_old_leases_too() {
-    let trainer = FakeTrainer {
-        lease_seconds: 3600,
-        ..FakeTrainer::default()
-    };
-    let (_redis, _runs, learner) = start_training(&trainer).await;
-    eventually("everything is leased", async || {
-        !lease_with(&learner, "first", 1, &[], 100).await.leases.is_empty()
-    })
-    .await;
-    let watch = v1::WatchWeightsRequest {
-        actor_id: "a".to_owned(),
-        incarnation: "second".to_owned(),
-        ..v1::WatchWeightsRequest::default()
-    };
-    let mut client = learner.weights();
-    let _stream = client.watch(watch).await.unwrap();
-    assert_eq!(lease(&learner, "b", 100, 5000).await.leases.len(), 6);
-    learner.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_actor_lists_is_its_own_and_what_it_does_not_list_is_free() {
-    let trainer = FakeTrainer {
-        lease_seconds: 2,
-        ..FakeTrainer::default()
-    };
-    let (_redis, _runs, learner) = start_training(&trainer).await;
-    let mut leases = Vec::new();
-    eventually("everything is leased", async || {
-        leases = lease_with(&learner, "first", 1, &[], 100).await.leases;
-        !leases.is_empty()
-    })
-    .await;
-    // The answer was lost but for four leases: the others are given again, and a late copy changes nothing.
-    let (held, lost) = leases.split_at(4);
-    let again = lease_with(&learner, "first", 3, held, 100).await.leases;
-    assert_eq!(sequences(&again), sequences(lost));
-    assert_eq!(lease_with(&learner, "first", 2, &[], 100).await.leases, []);
-    // Renewed, all of them outlast their two seconds twice; a request with no room is enough.
-    for number in 4..14 {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        assert_eq!(lease_with(&learner, "first", number, &leases, 0).await.leases, []);
-        assert_eq!(lease(&learner, "b", 100, 0).await.leases, []);
-    }
-    eventually("silence ends them", async || {
-        lease(&learner, "b", 100, 0).await.leases.len() == 6
-    })
-    .await;
-    learner.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_can_have_generated_is_refused_by_name_and_the_job_goes_on() {
-    let trainer = FakeTrainer {
-        step_time: Duration::from_millis(1),
-        ..FakeTrainer::default()
-    };
-    let (_redis, _runs, learner) = start_training(&trainer).await;
-    let leases = lease(&learner, "a", 6, 5000).await.leases;
-    let thinking = |group: &mut v1::ScoredGroup| group.traces[1].thinking.take().unwrap();
-    let changes: [(&str, &dyn Fn(&mut v1::ScoredGroup)); 6] = [
-        ("token id", &|group| {
-            let mut changed = thinking(group);
-            changed.ids[0] = 10;
-            group.traces[1].thinking = Some(changed);
-        }),
-        ("version 1", &|group| {
-            let mut changed = thinking(group);
-            changed.versions[0] = 1;
-            group.traces[1].thinking = Some(changed);
-        }),
-        ("log-probability", &|group| {
-            let mut changed = thinking(group);
-            changed.log_probs[0] = -1e30;
-            group.traces[1].thinking = Some(changed);
-        }),
-        ("score", &|group| group.traces[0].nodes[0].summaries[0].score = f32::NAN),
-        ("inserted", &|group| group.traces[0].nodes[0].inserted_ids = vec![1]),
-        ("max_summary_tokens", &|group| {
-            let summary = &mut group.traces[0].nodes[0].summaries[0];
-            let generated = summary.generated.as_mut().unwrap();
-            generated.ids = vec![3; 4];
-            generated.log_probs = vec![-0.5; 4];
-            generated.versions = vec![0; 4];
-        }),
-    ];
-    for ((reason, change), lease) in changes.iter().zip(&leases) {
-        let mut group = group_for(lease, "a", 0);
-        change(&mut group);
-        let status = push(&learner, group).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(status.message().contains(reason), "{reason}: {}", status.message());
-    }
-    let _actor = FakeActor::start(learner.address, "honest");
-    learner.wait_for_state("demo", JobState::Succeeded).await;
-    learner.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_actor_whose_weights_are_always_too_old_is_refused_and_cannot_stop_the_others() {
-    let trainer = FakeTrainer {
-        max_staleness: 0,
-        steps: 6,
-        ..FakeTrainer::default()
-    };
-    let (_redis, _runs, learner) = start_training(&trainer).await;
-    let mut refused = None;
-    eventually(
-        "a step was made with honest groups and a stale one was refused",
-        async || {
-            for leased in lease(&learner, "stale", 1, 50).await.leases {
-                match push(&learner, group_for(&leased, "stale", 0)).await {
-                    Ok(status) => assert_eq!(status, PushStatus::Accepted, "version 0 is the newest"),
-                    Err(status) => refused = Some(status),
-                }
-            }
-            refused.is_some()
-        },
-    )
-    .await;
-    let status = refused.unwrap();
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(
-        status.message().contains("its lease asks for version 1"),
-        "{}",
-        status.message()
-    );
-    let _actor = FakeActor::start(learner.address, "honest");
-    learner.wait_for_state("demo", JobState::Succeeded).await;
-    assert_eq!(*trainer.dropped.lock().unwrap(), 0);
-    learner.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn slow_groups_are_waited_for_and_none_is_dropped() {
-    let trainer = FakeTrainer {
-        steps: 12,
-        ..FakeTrainer::default()
-    };
-    let (_redis, _runs, learner) = start_training(&trainer).await;
-    // One actor holds back every group for as long as others have anything to do.
-    let _fast = ["b", "c"].map(|name| FakeActor::start(learner.address, name));
-    let mut held_back = Vec::new();
-    eventually("the job has ended", async || {
-        let leased = lease(&learner, "slow", 1, 50).await.leases;
-        let is_idle = leased.is_empty();
-        held_back.extend(leased);
-        if is_idle && !held_back.is_empty() {
-            // By weights that were the newest when it was leased.
-            let lease = held_back.remove(0);
-            let version = lease.min_weights_version;
-            push(&learner, group_for(&lease, "slow", version)).await.unwrap();
-        }
-        learner.get("demo").await.state() == JobState::Succeeded
-    })
-    .await;
-    let trained = trainer.trained.lock().unwrap().clone();
-    assert_eq!(trained, (0..trainer.total()).collect::<Vec<u64>>());
-    assert_eq!(*trainer.dropped.lock().unwrap(), 0);
-    learner.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_make_no_sense_are_refused() {
     let (_redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
@@ -641,47 +415,5 @@ async fn requests_that_make_no_sense_are_refused() {
         learner.rollouts().push(nothing).await.unwrap_err().code(),
         Code::InvalidArgument
     );
-    learner.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_of_a_former_line_are_not_fresh() {
-    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
-    let taken = Arc::new(Mutex::new(Vec::new()));
-    let seen = taken.clone();
-    let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
-        context.publish(weights(0));
-        context.open_training(opening(10, 3))?;
-        let groups = context.take_groups(3)?;
-        let version_of = |group: &v1::ScoredGroup| group.traces[0].thinking.as_ref().unwrap().versions[0];
-        let versions = groups.iter().map(|queued| version_of(&queued.group));
-        seen.lock().unwrap().extend(versions);
-        Ok(())
-    })
-    .await;
-    learner.submit("request", spec("demo")).await.unwrap();
-    let watch = v1::WatchWeightsRequest {
-        actor_id: "a".to_owned(),
-        ..v1::WatchWeightsRequest::default()
-    };
-    let mut announcements = learner.weights().watch(watch).await.unwrap().into_inner();
-    let published = announcements.message().await.unwrap().unwrap();
-    let leases = lease(&learner, "a", 3, 5000).await.leases;
-    let used = |checksums: &[&str]| -> Vec<v1::UsedWeights> {
-        let named = checksums.iter().map(|checksum| v1::UsedWeights {
-            version: 0,
-            manifest_checksum: (*checksum).to_owned(),
-        });
-        named.collect()
-    };
-    let current = published.manifest_checksum.as_str();
-    for (lease, checksums) in leases.iter().zip([&[current][..], &["former"], &["former", current]]) {
-        let mut group = group_for(lease, "a", 0);
-        group.weights = used(checksums);
-        assert_eq!(push(&learner, group).await.unwrap(), PushStatus::Accepted);
-    }
-    learner.wait_for_state("demo", JobState::Succeeded).await;
-    let other_line = anytime_learner::rollouts::group::OTHER_LINE;
-    assert_eq!(*taken.lock().unwrap(), [0, other_line, other_line]);
     learner.stop().await;
 }

@@ -1,0 +1,250 @@
+//! The lease table's invariants under anything that actors, trainer, Redis and time may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, LeaseTable, NextToTrain, PushCheck};
+use anytime_proto::WeightsVersion;
+use proptest::prelude::*;
+
+use crate::lease_table::{actor, holder, open_book, rules};
+
+#[derive(Clone, Debug)]
+enum Act {
+    Lease(u8),
+    /// One of the sequences that were ever leased, by weights that are as old as its lease allows, or newer.
+    Push(prop::sample::Index, u8),
+    GiveBack(prop::sample::Index, u8, bool),
+    Wait(u8),
+    Gone(u8),
+    /// An actor lists what it has in hand, but for those that it lost.
+    List(u8, u8),
+    Take,
+    Acknowledge,
+    Publish,
+    LoseQueue,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        6 => (0..3_u8).prop_map(Act::Lease),
+        6 => (index(), 0..4_u8).prop_map(|(which, newer)| Act::Push(which, newer)),
+        2 => (index(), 0..3_u8, any::<bool>()).prop_map(|(which, who, failed)| Act::GiveBack(which, who, failed)),
+        2 => (0..60_u8).prop_map(Act::Wait),
+        1 => (0..3_u8).prop_map(Act::Gone),
+        2 => (0..3_u8, 0..4_u8).prop_map(|(who, lost)| Act::List(who, lost)),
+        6 => Just(Act::Take),
+        2 => Just(Act::Acknowledge),
+        3 => Just(Act::Publish),
+        1 => Just(Act::LoseQueue),
+    ]
+}
+
+/// What the world around the table knows.
+struct World {
+    table: LeaseTable,
+    now: Instant,
+    version: u64,
+    leased: BTreeSet<u64>,
+    /// What each lease asked for, with its holder.
+    asked: BTreeMap<u64, (u8, u64)>,
+    /// What Redis holds, with the version of each.
+    queue: BTreeMap<u64, u64>,
+    taken: BTreeSet<u64>,
+    trained: BTreeSet<u64>,
+    dropped: BTreeSet<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            table: open_book(Inventory::default()),
+            now: Instant::now(),
+            version: 0,
+            leased: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            trained: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+        }
+    }
+
+    fn bound(&self) -> u64 {
+        ((rules().max_staleness + self.version + 1) * rules().batch).min(rules().total_groups)
+    }
+
+    fn pick(&self, which: prop::sample::Index) -> Option<u64> {
+        let all: Vec<u64> = self.leased.iter().copied().collect();
+        (!all.is_empty()).then(|| all[which.index(all.len())])
+    }
+
+    fn lease(&mut self, who: u8) {
+        if let Ok(sequence) = self.table.lease(&holder(&who.to_string()), self.now) {
+            assert!(!self.trained.contains(&sequence) && !self.dropped.contains(&sequence));
+            assert!(!self.queue.contains_key(&sequence) && !self.taken.contains(&sequence));
+            let min_version = self.table.min_version(sequence).0;
+            assert!(min_version <= self.version, "no actor can have such weights");
+            self.leased.insert(sequence);
+            self.asked.insert(sequence, (who, min_version));
+        }
+    }
+
+    /// The push of whoever had the group last, by weights between those that the lease asked for and the newest.
+    fn push(&mut self, sequence: u64, newer: u64) {
+        let was_there =
+            self.queue.contains_key(&sequence) || self.taken.contains(&sequence) || self.trained.contains(&sequence);
+        match self.table.check_push(sequence, &actor("late"), self.now) {
+            PushCheck::Duplicate => assert!(was_there),
+            PushCheck::Unwanted => assert!(self.dropped.contains(&sequence)),
+            PushCheck::Admit => {
+                assert!(!was_there && !self.dropped.contains(&sequence));
+                let (_, min_version) = self.asked[&sequence];
+                let version = (min_version + newer).min(self.version);
+                assert!(self.table.min_version(sequence).0 <= min_version, "refused for its age");
+                self.queue.insert(sequence, version);
+                self.table.accepted(sequence);
+            }
+        }
+    }
+
+    /// The trainer takes the next group where it is there, unless it has to publish first.
+    fn take(&mut self) {
+        let next = self.table.next_to_train();
+        let sequence = next.sequence();
+        let lowest_open =
+            (0..).find(|it| !self.taken.contains(it) && !self.trained.contains(it) && !self.dropped.contains(it));
+        assert_eq!(Some(sequence), lowest_open);
+        if !self.queue.contains_key(&sequence) || self.stepped() >= (self.version + 1) * rules().batch {
+            return;
+        }
+        assert_eq!(next, NextToTrain::Queued(sequence));
+        let version = self.queue[&sequence];
+        assert!(
+            self.version - version <= rules().max_staleness,
+            "too old when its turn came"
+        );
+        self.table.taken(sequence);
+        self.taken.insert(sequence);
+        self.queue.remove(&sequence);
+    }
+
+    fn stepped(&self) -> u64 {
+        (self.taken.len() + self.trained.len()) as u64
+    }
+
+    fn list(&mut self, who: u8, lost: u8) {
+        let held: BTreeSet<u64> = self
+            .asked
+            .iter()
+            .filter(|(_, (holder, _))| *holder == who)
+            .map(|(sequence, _)| *sequence)
+            .filter(|sequence| sequence % 4 != u64::from(lost))
+            .collect();
+        self.table.renew(&holder(&who.to_string()), &held, self.now);
+    }
+
+    /// The trainer publishes a version for every batch that it took.
+    fn publish(&mut self) {
+        if self.stepped() >= (self.version + 1) * rules().batch {
+            self.version += 1;
+            self.table.set_version(WeightsVersion(self.version));
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let taken: Vec<u64> = std::mem::take(&mut self.taken).into_iter().collect();
+        self.table.acknowledged(&taken);
+        self.trained.extend(taken);
+    }
+
+    fn act(&mut self, act: &Act) {
+        match act {
+            Act::Lease(who) => self.lease(*who),
+            Act::Push(which, newer) => {
+                if let Some(sequence) = self.pick(*which) {
+                    self.push(sequence, u64::from(*newer));
+                }
+            }
+            Act::GiveBack(which, who, failed) => {
+                if let Some(sequence) = self.pick(*which)
+                    && self
+                        .table
+                        .give_back(sequence, &holder(&who.to_string()), *failed, self.now)
+                        == GivenBack::Skipped
+                {
+                    assert!(self.dropped.insert(sequence));
+                }
+            }
+            Act::Wait(seconds) => {
+                self.now += Duration::from_secs(u64::from(*seconds));
+                self.table.expire(self.now);
+            }
+            Act::Gone(who) => {
+                self.table.take_back_from(&holder(&who.to_string()), self.now);
+            }
+            Act::List(who, lost) => self.list(*who, *lost),
+            Act::Take => self.take(),
+            Act::Acknowledge => self.acknowledge(),
+            Act::Publish => self.publish(),
+            Act::LoseQueue => {
+                let lost = std::mem::take(&mut self.queue).len() as u64;
+                let before = self.table.queued().clone();
+                let reconciled = self.table.reconcile(&before, &BTreeSet::new(), self.now);
+                assert_eq!((reconciled.lost, reconciled.ended), (lost, Vec::new()));
+            }
+        }
+    }
+
+    fn check(&self) {
+        assert!(
+            self.table.admitted() <= self.bound(),
+            "more is out than admission allows"
+        );
+        assert_eq!(self.table.queued_groups(), self.queue.len() as u64);
+        assert_eq!(self.table.taken_groups(), self.taken.len() as u64);
+        assert_eq!(
+            self.table.stale_groups() + self.table.skipped_groups(),
+            self.dropped.len() as u64
+        );
+        assert!(self.trained.is_disjoint(&self.dropped));
+    }
+
+    /// Well-behaved actors and a trainer finish the job from wherever it is.
+    fn finish(&mut self) {
+        for _ in 0..1000 {
+            self.act(&Act::Wait(60));
+            self.lease(0);
+            let open: Vec<u64> = self.leased.iter().copied().collect();
+            for sequence in open {
+                self.push(sequence, 0);
+            }
+            for _ in 0..rules().batch {
+                self.take();
+            }
+            self.acknowledge();
+            self.publish();
+            self.check();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_trained_twice_too_old_or_over_admitted(acts in prop::collection::vec(act(), 0..200)) {
+        let mut world = World::new();
+        for act in &acts {
+            world.act(act);
+            world.check();
+        }
+        world.finish();
+        prop_assert_eq!(world.trained.len() as u64, rules().total_groups);
+        // Every sequence that was ever leased has ended one way.
+        let ended: BTreeSet<u64> = world.trained.union(&world.dropped).copied().collect();
+        prop_assert_eq!(ended, world.leased);
+        prop_assert_eq!(world.table.stale_groups(), 0);
+    }
+}

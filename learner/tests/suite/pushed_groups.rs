@@ -1,0 +1,170 @@
+//! What becomes of pushed groups: refused for their values, waited for, trained in order.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anytime_learner::jobs::context::JobContext;
+use anytime_proto::v1::{self, JobState, PushStatus};
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::rollouts::{lease, opening, push, start_training};
+use crate::support::actor::FakeActor;
+use crate::support::eventually;
+use crate::support::groups::group_for;
+use crate::support::learner::{TestLearner, spec};
+use crate::support::redis_server::RedisServer;
+use crate::support::trainer::{FakeTrainer, weights};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_have_generated_is_refused_by_name_and_the_job_goes_on() {
+    let trainer = FakeTrainer {
+        step_time: Duration::from_millis(1),
+        ..FakeTrainer::default()
+    };
+    let (_redis, _runs, learner) = start_training(&trainer).await;
+    let leases = lease(&learner, "a", 6, 5000).await.leases;
+    let thinking = |group: &mut v1::ScoredGroup| group.traces[1].thinking.take().unwrap();
+    let changes: [(&str, &dyn Fn(&mut v1::ScoredGroup)); 6] = [
+        ("token id", &|group| {
+            let mut changed = thinking(group);
+            changed.ids[0] = 10;
+            group.traces[1].thinking = Some(changed);
+        }),
+        ("version 1", &|group| {
+            let mut changed = thinking(group);
+            changed.versions[0] = 1;
+            group.traces[1].thinking = Some(changed);
+        }),
+        ("log-probability", &|group| {
+            let mut changed = thinking(group);
+            changed.log_probs[0] = -1e30;
+            group.traces[1].thinking = Some(changed);
+        }),
+        ("score", &|group| group.traces[0].nodes[0].summaries[0].score = f32::NAN),
+        ("inserted", &|group| group.traces[0].nodes[0].inserted_ids = vec![1]),
+        ("max_summary_tokens", &|group| {
+            let summary = &mut group.traces[0].nodes[0].summaries[0];
+            let generated = summary.generated.as_mut().unwrap();
+            generated.ids = vec![3; 4];
+            generated.log_probs = vec![-0.5; 4];
+            generated.versions = vec![0; 4];
+        }),
+    ];
+    for ((reason, change), lease) in changes.iter().zip(&leases) {
+        let mut group = group_for(lease, "a", 0);
+        change(&mut group);
+        let status = push(&learner, group).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(reason), "{reason}: {}", status.message());
+    }
+    let _actor = FakeActor::start(learner.address, "honest");
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_whose_weights_are_always_too_old_is_refused_and_cannot_stop_the_others() {
+    let trainer = FakeTrainer {
+        max_staleness: 0,
+        steps: 6,
+        ..FakeTrainer::default()
+    };
+    let (_redis, _runs, learner) = start_training(&trainer).await;
+    let mut refused = None;
+    eventually(
+        "a step was made with honest groups and a stale one was refused",
+        async || {
+            for leased in lease(&learner, "stale", 1, 50).await.leases {
+                match push(&learner, group_for(&leased, "stale", 0)).await {
+                    Ok(status) => assert_eq!(status, PushStatus::Accepted, "version 0 is the newest"),
+                    Err(status) => refused = Some(status),
+                }
+            }
+            refused.is_some()
+        },
+    )
+    .await;
+    let status = refused.unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(
+        status.message().contains("its lease asks for version 1"),
+        "{}",
+        status.message()
+    );
+    let _actor = FakeActor::start(learner.address, "honest");
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    assert_eq!(*trainer.dropped.lock().unwrap(), 0);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_groups_are_waited_for_and_none_is_dropped() {
+    let trainer = FakeTrainer {
+        steps: 12,
+        ..FakeTrainer::default()
+    };
+    let (_redis, _runs, learner) = start_training(&trainer).await;
+    // One actor holds back every group for as long as others have anything to do.
+    let _fast = ["b", "c"].map(|name| FakeActor::start(learner.address, name));
+    let mut held_back = Vec::new();
+    eventually("the job has ended", async || {
+        let leased = lease(&learner, "slow", 1, 50).await.leases;
+        let is_idle = leased.is_empty();
+        held_back.extend(leased);
+        if is_idle && !held_back.is_empty() {
+            // By weights that were the newest when it was leased.
+            let lease = held_back.remove(0);
+            let version = lease.min_weights_version;
+            push(&learner, group_for(&lease, "slow", version)).await.unwrap();
+        }
+        learner.get("demo").await.state() == JobState::Succeeded
+    })
+    .await;
+    let trained = trainer.trained.lock().unwrap().clone();
+    assert_eq!(trained, (0..trainer.total()).collect::<Vec<u64>>());
+    assert_eq!(*trainer.dropped.lock().unwrap(), 0);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_former_line_are_not_fresh() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let seen = taken.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
+        context.publish(weights(0));
+        context.open_training(opening(10, 3))?;
+        let groups = context.take_groups(3)?;
+        let version_of = |group: &v1::ScoredGroup| group.traces[0].thinking.as_ref().unwrap().versions[0];
+        let versions = groups.iter().map(|queued| version_of(&queued.group));
+        seen.lock().unwrap().extend(versions);
+        Ok(())
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    let watch = v1::WatchWeightsRequest {
+        actor_id: "a".to_owned(),
+        ..v1::WatchWeightsRequest::default()
+    };
+    let mut announcements = learner.weights().watch(watch).await.unwrap().into_inner();
+    let published = announcements.message().await.unwrap().unwrap();
+    let leases = lease(&learner, "a", 3, 5000).await.leases;
+    let used = |checksums: &[&str]| -> Vec<v1::UsedWeights> {
+        let named = checksums.iter().map(|checksum| v1::UsedWeights {
+            version: 0,
+            manifest_checksum: (*checksum).to_owned(),
+        });
+        named.collect()
+    };
+    let current = published.manifest_checksum.as_str();
+    for (lease, checksums) in leases.iter().zip([&[current][..], &["former"], &["former", current]]) {
+        let mut group = group_for(lease, "a", 0);
+        group.weights = used(checksums);
+        assert_eq!(push(&learner, group).await.unwrap(), PushStatus::Accepted);
+    }
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    let other_line = anytime_learner::rollouts::group::OTHER_LINE;
+    assert_eq!(*taken.lock().unwrap(), [0, other_line, other_line]);
+    learner.stop().await;
+}
