@@ -366,9 +366,11 @@ mod tests {
         assert_eq!(check_group_against_plan(&broken_off, &plan()), Ok(()));
     }
 
+    type ChangeOfPlan = fn(&mut v1::RolloutPlan);
+
     #[test]
     fn a_group_of_another_shape_than_the_plan_is_refused() {
-        let shapes: [(fn(&mut v1::RolloutPlan), &str); 5] = [
+        let shapes: [(ChangeOfPlan, &str); 5] = [
             (|plan| plan.traces = 2, "traces"),
             (|plan| plan.summaries = 3, "summaries_per_budget"),
             (|plan| plan.no_thinking_traces = 1, "no_thinking_traces"),

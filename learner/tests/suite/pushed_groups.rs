@@ -16,6 +16,8 @@ use crate::support::learner::{TestLearner, spec};
 use crate::support::redis_server::RedisServer;
 use crate::support::trainer::{FakeTrainer, weights};
 
+type Change<'a> = &'a dyn Fn(&mut v1::ScoredGroup);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_have_generated_is_refused_by_name_and_the_job_goes_on() {
     let trainer = FakeTrainer {
@@ -25,7 +27,7 @@ async fn what_nobody_can_have_generated_is_refused_by_name_and_the_job_goes_on()
     let (_redis, _runs, learner) = start_training(&trainer).await;
     let leases = lease(&learner, "a", 6, 5000).await.leases;
     let thinking = |group: &mut v1::ScoredGroup| group.traces[1].thinking.take().unwrap();
-    let changes: [(&str, &dyn Fn(&mut v1::ScoredGroup)); 6] = [
+    let changes: [(&str, Change<'_>); 6] = [
         ("token id", &|group| {
             let mut changed = thinking(group);
             changed.ids[0] = 10;
