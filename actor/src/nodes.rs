@@ -28,8 +28,9 @@ pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> 
     let mut nodes = Vec::new();
     for span in node_spans(&plan.budgets, length) {
         let has_ended = span.cut == length;
-        let Markers { end, cut, summary } = &plan.markers;
-        let inserted = inserted_ids(cut, end, summary, has_ended && finish == FinishReason::EndMarker);
+        let markers = &plan.markers;
+        let ended_itself = has_ended && finish == FinishReason::EndMarker;
+        let inserted = inserted_ids(&markers.cut, &markers.end, &markers.summary, ended_itself);
         nodes.push(NodePlan {
             cut: span.cut,
             first_budget: span.first_budget,

@@ -324,6 +324,7 @@ mod tests {
                 end: vec![5],
                 cut: vec![6],
                 summary: vec![7],
+                ..v1::MarkerIds::default()
             }),
             ..v1::RolloutPlan::default()
         }

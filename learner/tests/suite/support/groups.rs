@@ -19,6 +19,7 @@ pub(crate) fn plan() -> v1::RolloutPlan {
             end: vec![8],
             cut: Vec::new(),
             summary: vec![7],
+            ..v1::MarkerIds::default()
         }),
         ..v1::RolloutPlan::default()
     }
