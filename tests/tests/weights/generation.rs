@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use anytime_actor::engine::{self, CacheLimit, Command, EngineHandle, EngineLimits, Event, GroupRequest};
+use anytime_actor::identity::Identity;
 use anytime_actor::plan::Plan;
 use anytime_actor::weights;
 use anytime_proto::v1::CachePolicy;
@@ -59,7 +60,7 @@ impl Generation {
         let stop = CancellationToken::new();
         tokio::spawn(weights::follow(
             channel,
-            ActorId("actor".to_owned()),
+            Identity::new(ActorId("actor".to_owned())),
             weights::Loader::start(Device::Cpu).unwrap(),
             engine.clone(),
             stop.clone(),
