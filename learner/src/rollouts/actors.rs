@@ -178,7 +178,9 @@ fn process_of<'a>(
     actors.get_mut(&holder.actor)?.get_mut(&holder.incarnation)
 }
 
+// Some time to begin with.
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
