@@ -1,12 +1,8 @@
 //! Ground truths before they are used: whether an answer can equal one as mathematics, only word for word, or never.
 
-use anytime_proto::v1::Extraction;
-use anytime_verifier::extract;
-use anytime_verifier::limits::MAX_ANSWER_CHARS;
-use anytime_verifier::parse::lexer::Commas;
-use anytime_verifier::parse::{Answer, Body, parse};
+use anytime_verifier::ground_truth::{self, GroundTruth};
 
-/// How a ground truth can be equalled.
+/// How a ground truth can be equalled, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// By its value: it is mathematics, or the letter of a choice.
@@ -17,40 +13,12 @@ pub enum Form {
     Never,
 }
 
-/// The form of a ground truth, with the reason where it is not readable.
+/// The form of a ground truth, with the reason where no answer can equal it.
 pub fn judge(truth: &str) -> (Form, String) {
-    let (form, reason) = form_of(truth);
-    (form, reason.to_owned())
-}
-
-fn form_of(truth: &str) -> (Form, &'static str) {
-    let truth = extract(truth, Extraction::Boxed).unwrap_or(truth);
-    if truth.chars().nth(MAX_ANSWER_CHARS).is_some() {
-        return (Form::Never, "it is longer than any answer may be");
-    }
-    match parse(truth, Commas::Thousands) {
-        Err(anytime_verifier::parse::ParseError::Nothing) => (Form::Never, "there is nothing in it to compare"),
-        Err(anytime_verifier::parse::ParseError::TooLarge) => {
-            (Form::Never, "it has too many parts, or is nested too deep")
-        }
-        Ok(parsed) if parsed.choice.is_some() => (Form::Readable, ""),
-        Ok(parsed) if is_text(&parsed.answer) => (Form::WordForWord, "it is words"),
-        Ok(_) => (Form::Readable, ""),
-    }
-}
-
-/// Whether any part of the answer is words.
-fn is_text(answer: &Answer) -> bool {
-    match &answer.body {
-        Body::Text(_) => true,
-        Body::List(items)
-        | Body::Set(items)
-        | Body::Sequence(_, _, items)
-        | Body::Union(items)
-        | Body::Intersection(items) => items.iter().any(is_text),
-        Body::Cases(_) => false,
-        Body::Difference(from, without) => is_text(from) || is_text(without),
-        Body::Quantity(_) | Body::Matrix(_) | Body::Chain(..) | Body::Ratio(_) => false,
+    match ground_truth::judge(truth) {
+        GroundTruth::Form => (Form::Readable, String::new()),
+        GroundTruth::TextOnly => (Form::WordForWord, String::new()),
+        GroundTruth::NeverEqual { reason } => (Form::Never, reason),
     }
 }
 
@@ -66,18 +34,24 @@ mod tests {
             "$\\frac{1}{2}$",
             "x = 3",
             "(1, 2)",
-            "B",
+            "(B)",
             "50\\%",
             "1,000",
             "3 : 4",
         ] {
             assert_eq!(judge(truth).0, Form::Readable, "{truth}");
         }
-        for truth in ["The answer is 34", "####34 apples", "east and west"] {
-            assert_eq!(judge(truth).0, Form::WordForWord, "{truth}");
+        for truth in [
+            "Evelyn",
+            "34<|endoftext|>",
+            "<answer>34</answer>",
+            "She sold 34 clips in May.",
+        ] {
+            assert_eq!(judge(truth), (Form::WordForWord, String::new()), "{truth}");
         }
-        for truth in [".", "()", &"1+".repeat(MAX_ANSWER_CHARS)] {
-            assert_eq!(judge(truth).0, Form::Never, "{truth}");
+        for truth in ["?", "", "\\frac{1}{0}", "7}"] {
+            let (form, reason) = judge(truth);
+            assert!(form == Form::Never && !reason.is_empty(), "{truth}");
         }
     }
 }
