@@ -9,6 +9,7 @@ fn main() {
     const SOURCES: [&str; 8] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
+        "src/operators/device.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",

@@ -12,6 +12,7 @@ use crate::cache::LayerCache;
 use crate::extension::{BranchGroups, ExtensionPlan, Together};
 use crate::grouping::{Group, Visibility};
 use crate::operators::attention::attend_reads;
+use crate::operators::device::wide_product;
 use crate::tree::{Block, LongRow, ShortRows};
 
 /// Attention of one row of many queries: `queries` [tokens, heads, head_dim], `keys` and `values`
@@ -197,13 +198,13 @@ fn attend_branches(queries: &Tensor, cache: &LayerCache, branches: &BranchGroups
 fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tensor, Tensor) {
     let (keys, values) = (group.read(&cache.keys), group.read(&cache.values));
     let head_dim = queries.size()[2];
-    let wide = if queries.kind() == Kind::Double {
-        Kind::Double
-    } else {
-        Kind::Float
+    let folded = group.fold(queries, keys.size()[1]);
+    let keys = keys.transpose(-2, -1);
+    // In bf16 neither the division nor the scores may be rounded: an error of a score is one of the softmax.
+    let scores = match queries.kind() {
+        Kind::BFloat16 => wide_product(&folded, &keys) / (head_dim as f64).sqrt(),
+        _ => (folded / (head_dim as f64).sqrt()).matmul(&keys),
     };
-    let folded = group.fold(queries, keys.size()[1]) / (head_dim as f64).sqrt();
-    let scores = folded.matmul(&keys.transpose(-2, -1)).to_kind(wide);
     let scores = match &group.visibility {
         Visibility::All => scores,
         Visibility::Mask(mask) if mask.dim() == 2 => {
@@ -220,7 +221,78 @@ fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tens
         }
     };
     let sums = scores.logsumexp([-1].as_slice(), true);
+    // As in fused kernels, the shares are rounded, and their sums over values are not.
     let shares = (scores - &sums).exp().to_kind(values.kind());
-    let attended = shares.matmul(&values).to_kind(wide);
+    let attended = wide_product(&shares, &values);
     (group.unfold(&attended), group.unfold(&sums))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::cache::{KvCache, Slots};
+    use crate::config::ModelConfig;
+    use crate::grouping::Member;
+
+    const HEADS: i64 = 6;
+    const KV_HEADS: i64 = 2;
+    const HEAD_DIM: i64 = 128;
+    const KEYS: usize = 4096;
+
+    fn cache(kind: Kind, keys: &Tensor, values: &Tensor) -> KvCache {
+        let json = format!(
+            r#"{{"model_type": "qwen2", "hidden_size": 768, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": {HEADS}, "num_key_value_heads": {KV_HEADS}, "vocab_size": 8,
+            "max_position_embeddings": {KEYS}}}"#
+        );
+        let config = ModelConfig::from_json(&json).unwrap();
+        assert_eq!(config.head_dim, HEAD_DIM);
+        let slots = Slots {
+            count: 1,
+            capacity: KEYS,
+        };
+        let cache = KvCache::with_branches(&config, slots, Slots::default(), kind, Device::Cpu);
+        for (target, source) in [(&cache.layers[0].keys, keys), (&cache.layers[0].values, values)] {
+            target.shallow_clone().copy_(source);
+        }
+        cache
+    }
+
+    /// Attention of three tokens over one slot, as branches over their prefix have it, with scores of this deviation.
+    fn attend(kind: Kind, deviation: f64) -> (Tensor, Tensor) {
+        let _guard = tch::no_grad_guard();
+        tch::set_num_threads(1);
+        tch::manual_seed(3);
+        let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        let queries = random(&[3, HEADS, HEAD_DIM]) * deviation;
+        let rows = KV_HEADS * KEYS as i64;
+        let (keys, values) = (random(&[rows, HEAD_DIM]), random(&[rows, HEAD_DIM]));
+        let cache = cache(kind, &keys, &values);
+        let members = [Member {
+            slot: 0,
+            queries: (0..3).map(|token| (token, KEYS as i64)).collect(),
+        }];
+        let group = Group::new(cache.prefix_region(), &members, HEADS / KV_HEADS, kind, Device::Cpu);
+        attend_with_sum(&queries.to_kind(kind), &cache.layers[0], &group)
+    }
+
+    #[test]
+    fn branches_in_bf16_attend_as_closely_as_a_fused_kernel() {
+        for deviation in [3.0, 6.0, 12.0] {
+            let (expected, expected_sums) = attend(Kind::Double, deviation);
+            let (found, sums) = attend(Kind::BFloat16, deviation);
+            assert_eq!((found.kind(), sums.kind()), (Kind::Float, Kind::Float));
+            let largest = |one: &Tensor, other: &Tensor| (one - other).abs().max().double_value(&[]);
+            // Shares rounded to bf16 cost up to 2⁻⁹ of a value; rounded scores cost several hundredths.
+            let (output, sum) = (largest(&found, &expected), largest(&sums, &expected_sums));
+            assert!(output < 8e-3, "deviation {deviation}: outputs differ by {output}");
+            assert!(
+                sum < 1e-5 * (1.0 + deviation),
+                "deviation {deviation}: sums differ by {sum}"
+            );
+        }
+    }
 }

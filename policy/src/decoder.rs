@@ -13,6 +13,7 @@ use crate::cache::{KvCache, LayerCache};
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::extension::{Extension, ExtensionPlan};
+use crate::head::Head;
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
 use crate::operators::training;
@@ -31,7 +32,7 @@ pub struct Decoder {
     embedding: Tensor,
     layers: Vec<Layer>,
     final_norm: Tensor,
-    head: Projection,
+    head: Head,
     rope: Rope,
     /// Whether the steps between products go through this crate's operators, which have no gradients.
     is_fused: bool,
@@ -125,35 +126,39 @@ impl Decoder {
             embedding,
             layers,
             final_norm,
-            head: Projection::Plain {
-                weight: head,
-                bias: None,
-            },
+            head: Head::new(head),
             rope,
             is_fused: false,
         })
     }
 
-    /// The same decoder over the first `vocabulary` ids alone; its logits are [n, vocabulary]. An embedding may have
-    /// more rows than the tokenizer has ids, and ids that are never sampled must not take part in the softmax of those
-    /// that are.
+    /// The same decoder over the first `vocabulary` ids alone. An embedding may have more rows than the tokenizer has
+    /// ids, and ids that are never sampled must not take part in the softmax of those that are.
+    ///
+    /// On the CPU its logits are [n, vocabulary]. On CUDA they keep the width of the embedding, which is a multiple of
+    /// what fast products need where the tokenizer's is often odd, and the other ids have logits of -∞.
     ///
     /// # Panics
     /// If the embedding has fewer rows, or after [`Decoder::for_generation`].
-    pub fn limit_vocabulary(mut self, vocabulary: u32) -> Self {
-        let Projection::Plain { weight, .. } = &mut self.head else {
-            panic!("the vocabulary is limited before the weights are arranged");
-        };
-        let rows = weight.size()[0];
-        assert!(
-            i64::from(vocabulary) <= rows,
-            "a vocabulary of {vocabulary} in an embedding of {rows}"
-        );
-        // A narrowed leaf is no leaf: its gradient would go over the whole tensor once more.
-        if i64::from(vocabulary) < rows {
-            *weight = weight.narrow(0, 0, i64::from(vocabulary));
+    pub fn limit_vocabulary(self, vocabulary: u32) -> Self {
+        match self.device() {
+            Device::Cpu => Decoder {
+                head: self.head.limited(vocabulary),
+                ..self
+            },
+            _ => self.mask_vocabulary(vocabulary),
         }
-        self
+    }
+
+    /// As [`Decoder::limit_vocabulary`] on CUDA, on any device.
+    ///
+    /// # Panics
+    /// As [`Decoder::limit_vocabulary`].
+    pub fn mask_vocabulary(self, vocabulary: u32) -> Self {
+        Decoder {
+            head: self.head.masked(vocabulary),
+            ..self
+        }
     }
 
     /// The same decoder for generation alone. It holds copies of the weights, arranged for few and large products (see
@@ -263,20 +268,10 @@ impl Decoder {
         self.normalise(&hidden.index_select(0, &pass.batch.predictors), &self.final_norm)
     }
 
-    /// Unnormalised log-probabilities of all tokens: [n, hidden] to [n, vocab], in f32 (f64 if the weights are f64).
+    /// Unnormalised log-probabilities of all tokens: [n, hidden] to [n, vocab], in f32 (f64 if the weights are f64). The
+    /// sums are in f32 too where the weights are bf16.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        let logits = self.logits_as_computed(hidden);
-        let wide = if logits.kind() == Kind::Double {
-            Kind::Double
-        } else {
-            Kind::Float
-        };
-        logits.to_kind(wide)
-    }
-
-    /// As [`Decoder::logits`], in the kind of the weights.
-    pub fn logits_as_computed(&self, hidden: &Tensor) -> Tensor {
-        self.head.apply(hidden)
+        self.head.logits(hidden)
     }
 
     /// log softmax(logits / temperature) at the target ids: [n, hidden] and `[n]` int64 to `[n]`, in f32 (f64 if the
@@ -303,10 +298,7 @@ impl Decoder {
     /// # Panics
     /// After [`Decoder::for_generation`].
     pub(crate) fn head_weight(&self) -> &Tensor {
-        match &self.head {
-            Projection::Plain { weight, .. } => weight,
-            Projection::Packed(_) => panic!("a decoder for generation is not trained"),
-        }
+        self.head.weight()
     }
 
     /// How many layers there are.

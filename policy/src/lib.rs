@@ -22,6 +22,7 @@ pub mod device;
 mod error;
 mod extension;
 mod grouping;
+mod head;
 pub mod memory;
 mod model_files;
 pub mod operators;

@@ -1,5 +1,6 @@
 //! The engine's loop: commands between steps, one decoding step for all rows, and the swap of weights.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -166,21 +167,32 @@ impl EngineState {
         let drawn = draw_tokens(&model.decoder, &hidden, &draws, &excluded);
 
         let version = model.id.version;
+        let broken: BTreeSet<u64> = (self.rows.iter().zip(&drawn))
+            .filter(|(_, drawn)| drawn.is_none())
+            .map(|(row, _)| row.key.group)
+            .collect();
+        let mut generated: u64 = 0;
         let mut thinking_tokens = 0;
         let mut ended = Vec::new();
         for (index, (row, drawn)) in self.rows.iter_mut().zip(drawn).enumerate() {
+            let Some(drawn) = drawn.filter(|_| !broken.contains(&row.key.group)) else {
+                continue;
+            };
+            generated += 1;
             thinking_tokens += u64::from(row.task == Task::Thinking);
             if let Some(finish) = row.push(drawn, version, &model.tokenizer) {
                 ended.push((index, finish));
             }
         }
         self.meters.thinking_tokens.increment(thinking_tokens);
-        self.meters
-            .summary_tokens
-            .increment(self.rows.len() as u64 - thinking_tokens);
+        self.meters.summary_tokens.increment(generated - thinking_tokens);
         // From the back, so that the row that fills a gap is one that goes on.
         for (row, finish) in ended.into_iter().rev() {
             self.finish_row(row, finish);
+        }
+        for group in broken {
+            let detail = format!("the logits of a token are not finite under version {version} of the weights");
+            self.fail_group(group, AbandonReason::Engine, detail);
         }
     }
 
@@ -255,8 +267,9 @@ impl EngineState {
 /// next step. Larger ones go back to the system, and each of their pages is a page fault in the next step.
 const LOGITS_AT_A_TIME: usize = 30 << 20;
 
-/// Draws a token for each row of hidden states [rows, hidden], but never the one that is excluded for the row.
-fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[Option<u32>]) -> Vec<Drawn> {
+/// Draws a token for each row of hidden states [rows, hidden], but never the one that is excluded for the row. None for
+/// a row whose logits are not finite.
+fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[Option<u32>]) -> Vec<Option<Drawn>> {
     let pieces = if hidden.device() == Device::Cpu {
         let bytes = draws.len() * decoder.config().vocab_size as usize * 4;
         bytes.div_ceil(LOGITS_AT_A_TIME)
@@ -268,7 +281,7 @@ fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[O
     for draws in draws.chunks(rows_at_a_time) {
         let first = drawn.len();
         let piece = hidden.narrow(0, first as i64, draws.len() as i64);
-        let logits = decoder.logits_as_computed(&piece);
+        let logits = decoder.logits(&piece);
         for (row, id) in excluded[first..first + draws.len()].iter().enumerate() {
             if let Some(id) = id {
                 let _ = logits.i((row as i64, i64::from(*id))).fill_(f64::NEG_INFINITY);

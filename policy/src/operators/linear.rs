@@ -75,10 +75,18 @@ impl PackedLinear {
     /// products of bf16, the packed copy of a bf16 weight is in f32, which holds the same values in twice the memory:
     /// emulated products take three times as long as those in f32 do.
     pub(crate) fn try_new(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
+        Self::try_in(packed_kind(weight.kind()), weight, bias)
+    }
+
+    /// As [`PackedLinear::try_new`], with products in f32 also where the weight is bf16.
+    pub(crate) fn try_wide(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
+        Self::try_in(Kind::Float, weight, bias)
+    }
+
+    fn try_in(kind: Kind, weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         if weight.device() != Device::Cpu || !matches!(weight.kind(), Kind::Float | Kind::BFloat16) {
             return None;
         }
-        let kind = packed_kind(weight.kind());
         let original = weight.detach().contiguous();
         let plain = in_kind(&original, kind);
         // SAFETY: the weight lives through the call, and the result is a tensor of its own.

@@ -1,6 +1,6 @@
 //! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache,
-//! what lies between products, drawing, the optimiser's update, a count of what a piece of work dispatches and
-//! allocates, and what the allocator of a device holds.
+//! what lies between products, drawing, the optimiser's update, what devices have and may do, what their allocators
+//! hold, and a count of what a piece of work dispatches and allocates.
 //!
 //! The computation is in C++: `operators.cpp` looks operators of libtorch up in its dispatcher, the other files are our
 //! own. On this side there are only calls, each in the file of its subject.
@@ -11,6 +11,7 @@
 pub(crate) mod attention;
 mod call;
 mod count;
+pub(crate) mod device;
 pub mod drawing;
 pub(crate) mod elementwise;
 mod linear;

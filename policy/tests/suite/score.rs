@@ -69,18 +69,24 @@ fn by_hand(decoder: &Decoder, weights: &Weights, kind: Kind) -> Outcome {
 
 /// `masters` is what the parameters are, `kind` what is computed in. Two passes each, so that gradients add up.
 fn compare(name: &str, masters: Kind, kind: Kind, vocabulary: u32, tolerance: f64) {
-    let outcome = |run: fn(&Decoder, &Weights, Kind) -> Outcome| {
+    for limit in [Decoder::limit_vocabulary, Decoder::mask_vocabulary] {
+        compare_limited(name, masters, kind, (vocabulary, limit), tolerance);
+    }
+}
+
+type Limit = fn(Decoder, u32) -> Decoder;
+
+fn compare_limited(name: &str, masters: Kind, kind: Kind, (vocabulary, limit): (u32, Limit), tolerance: f64) {
+    let outcome = |limit: Limit, run: fn(&Decoder, &Weights, Kind) -> Outcome| {
         let (config, weights) = trainable(name, masters);
         let mut last = None;
         for _ in 0..2 {
-            let decoder = Decoder::with_compute_kind(&config, &weights, kind)
-                .unwrap()
-                .limit_vocabulary(vocabulary);
+            let decoder = limit(Decoder::with_compute_kind(&config, &weights, kind).unwrap(), vocabulary);
             last = Some(run(&decoder, &weights, kind));
         }
         last.unwrap()
     };
-    let (expected, found) = (outcome(by_graph), outcome(by_hand));
+    let (expected, found) = (outcome(Decoder::limit_vocabulary, by_graph), outcome(limit, by_hand));
     for (part, expected, found) in [
         ("log-probabilities", &expected.log_probs, &found.log_probs),
         ("hidden", &expected.hidden, &found.hidden),
@@ -103,5 +109,30 @@ fn the_gradient_by_hand_is_that_of_the_graph() {
         compare(name, Kind::Float, Kind::Float, VOCAB - 20, 2e-6);
         // A gradient of three chunks is rounded three times by the graph.
         compare(name, Kind::Float, Kind::BFloat16, VOCAB, 1e-2);
+    }
+}
+
+/// Logits of a bf16 model: the products of bf16 numbers are exact in f32, so only the order of the sums may show.
+#[test]
+fn logits_of_bf16_weights_are_sums_in_f32() {
+    let (config, weights) = trainable("qwen2", Kind::BFloat16);
+    let _guard = tch::no_grad_guard();
+    let exact: Weights = weights
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::Double)))
+        .collect();
+    let exact = Decoder::new(&config, &exact).unwrap();
+    let plain = Decoder::new(&config, &weights).unwrap();
+    let arranged = Decoder::new(&config, &weights).unwrap().for_generation();
+    for rows in [1, 4, 5, 64] {
+        let hidden = Tensor::randn([rows, config.hidden_size], (Kind::BFloat16, Device::Cpu)) * 20.0;
+        let expected = exact.logits(&hidden.to_kind(Kind::Double));
+        let scale = expected.abs().max().double_value(&[]);
+        for decoder in [&plain, &arranged] {
+            let found = decoder.logits(&hidden);
+            assert_eq!(found.kind(), Kind::Float);
+            let difference = difference(&found, &expected);
+            assert!(difference < 1e-5 * scale, "{rows} rows: {difference} of {scale}");
+        }
     }
 }
