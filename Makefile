@@ -14,7 +14,8 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 WHAT ?= engine
 PORT ?= 8000
 
-.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu images clean-runs
+.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu study-stability images \
+    clean-runs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -74,6 +75,14 @@ bench: setup ## Compare decoding, rollouts and training with their peers on Smol
 
 bench-gpu: ## On a CUDA host: check it against the CPU, then measure decoding, rollouts and training
 	@bench/speed/gpu.sh
+
+# One task's study, with the figures beside it: `make study-stability TASKS=chains`.
+TASKS ?= chains products
+study-stability: build ## Long runs: which settings keep them from falling (a day for all; goes on where it was)
+	@for task in $(TASKS); do \
+	    target/release/anytime study "docs/study/stability-$$task.toml" --out "runs/study/stability-$$task" \
+	        --actors 2 --threads 1; \
+	done
 
 images: ## Build the container image for CPU
 	docker build -f deploy/Dockerfile -t anytime:cpu .

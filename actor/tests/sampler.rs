@@ -27,7 +27,13 @@ fn on_a_grid(sampling: Sampling) -> Vec<Drawn> {
             uniform: (index as f64 + 0.5) / DRAWS as f64,
         })
         .collect();
-    sample(&logits, &draws)
+    draw_all(&logits, &draws)
+}
+
+/// Draws from logits that are all distributions.
+fn draw_all(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+    let drawn = sample(logits, draws).into_iter();
+    drawn.map(|drawn| drawn.expect("a distribution")).collect()
 }
 
 /// Softmax of the logits over the tokens that are kept.
@@ -134,7 +140,7 @@ fn rows_of_one_batch_have_their_own_distributions() {
     for uniform in [0.001, 0.3, 0.77, 0.9999] {
         let draws: Vec<Draw> = samplings.iter().map(|&sampling| Draw { sampling, uniform }).collect();
         let rows = draws.len() as i64;
-        let together = sample(&logits.repeat([rows, 1]), &draws);
+        let together = draw_all(&logits.repeat([rows, 1]), &draws);
         for (draw, drawn) in draws.iter().zip(&together) {
             // A sorted row is summed in another order: the token may differ from an unsorted one, its probability not.
             let kept: Vec<usize> = match draw.sampling {
@@ -181,7 +187,7 @@ fn a_wide_vocabulary_is_drawn_from_place_by_place() {
         .collect();
     let rows = Tensor::from_slice(&logits).unsqueeze(0).repeat([DRAWS as i64, 1]);
     // f32 row by row, as on the CPU; f64 by tensor operations, as on a GPU.
-    let drawn = [Kind::Float, Kind::Double].map(|kind| sample(&rows.to_kind(kind), &draws));
+    let drawn = [Kind::Float, Kind::Double].map(|kind| draw_all(&rows.to_kind(kind), &draws));
     for (draw, drawn) in draws.iter().cycle().zip(drawn.concat()) {
         let id = drawn.id as usize;
         let start = if id == 0 { 0.0 } else { ends[id - 1] };
@@ -193,4 +199,65 @@ fn a_wide_vocabulary_is_drawn_from_place_by_place() {
         );
         assert!((f64::from(drawn.log_prob) - (weights[id] / total).ln()).abs() < 1e-5);
     }
+}
+
+#[test]
+fn nothing_is_drawn_from_what_is_no_distribution() {
+    const WIDTH: usize = 700;
+    let sampling = Sampling {
+        vocabulary: WIDTH,
+        ..plain()
+    };
+    let samplings = [
+        sampling,
+        Sampling {
+            temperature: 0.7,
+            ..sampling
+        },
+        Sampling { top_k: 3, ..sampling },
+        Sampling { top_p: 0.9, ..sampling },
+        Sampling {
+            top_k: 50,
+            top_p: 0.5,
+            ..sampling
+        },
+    ];
+    let good: Vec<f32> = (0..WIDTH).map(|id| (id % 13) as f32).collect();
+    let with = |place: usize, value: f32| {
+        let mut row = good.clone();
+        row[place] = value;
+        row
+    };
+    let impossible = vec![f32::NEG_INFINITY; WIDTH];
+    let mut only_nan = impossible.clone();
+    only_nan[400] = f32::NAN;
+    let bad = [
+        with(0, f32::NAN),
+        with(WIDTH - 1, f32::NAN),
+        with(255, -f32::NAN),
+        with(300, f32::INFINITY),
+        vec![f32::NAN; WIDTH],
+        impossible,
+        only_nan,
+    ];
+    for (number, bad) in bad.iter().enumerate() {
+        for sampling in samplings {
+            // By the CPU's own operator where nothing is truncated, and by tensor operations as on a GPU.
+            for kind in [Kind::Float, Kind::BFloat16, Kind::Double] {
+                let rows = [good.as_slice(), bad, &good].concat();
+                let rows = Tensor::from_slice(&rows).view([3, WIDTH as i64]).to_kind(kind);
+                for uniform in [1e-9, 0.5, 1.0 - 1e-9] {
+                    let drawn = sample(&rows, &[Draw { sampling, uniform }; 3]);
+                    assert_eq!(drawn[1], None, "row {number}, {kind:?}, {sampling:?}, {uniform}");
+                    assert!(
+                        drawn[0].is_some() && drawn[0] == drawn[2],
+                        "its neighbours are drawn from"
+                    );
+                }
+            }
+        }
+    }
+    // A token that is excluded, or has no chance, is no fault.
+    let row = Tensor::from_slice(&with(5, f32::NEG_INFINITY)).unsqueeze(0);
+    assert!(sample(&row, &[Draw { sampling, uniform: 0.5 }])[0].is_some());
 }

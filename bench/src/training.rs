@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use anytime_learner::train::{Trainer, training_rows};
+use anytime_learner::train::{Trainer, UpdateShape, training_rows};
 use anytime_objectives::objective;
+use anytime_policy::memory::DeviceMemory;
 use anytime_policy::{TreeBatch, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -199,7 +200,17 @@ impl Updates {
         }
         let vocabulary = model.config.vocab_size as u32;
         let device = model.device();
-        let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device);
+        let longest = |case: &TrainingCase| case.packed_tokens() / case.traces;
+        let plan = UpdateShape {
+            config: &model.config,
+            compute_kind: kind,
+            is_cuda: device.is_cuda(),
+            longest_row: cases.iter().map(longest).max().unwrap_or(0),
+            micro_batch_tokens: None,
+            activation_checkpointing: checkpointing.then_some(true),
+        }
+        .plan(DeviceMemory::ask(device).ok())?;
+        let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device, plan);
         Ok(Self {
             trainer,
             groups,

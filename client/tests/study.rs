@@ -315,6 +315,8 @@ fn the_repositorys_studies_are_valid() {
         ("products.toml", 40, 4),
         ("chains-ablation.toml", 55, 17),
         ("related.toml", 21, 6),
+        ("stability-chains.toml", 120, 5),
+        ("stability-products.toml", 120, 5),
         ("adaptthink.toml", 24, 8),
         ("smollm2-sums.toml", 2, 1),
         ("smollm2-sums-short.toml", 2, 1),

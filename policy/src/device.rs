@@ -10,7 +10,7 @@ use tch::{Cuda, Device, Kind};
 
 use crate::error::PolicyError;
 use crate::operators;
-use crate::operators::device::{self, cuda_memory, disable_cudnn_attention};
+use crate::operators::device::{self, disable_cudnn_attention};
 
 /// The device that `text` names: `cpu`, `cuda` (the first), `cuda:N`, or `auto` (the first CUDA device if there is
 /// one, otherwise the CPU).
@@ -111,52 +111,6 @@ pub fn uses_cudnn_attention() -> bool {
     device::uses_cudnn_attention()
 }
 
-/// Memory of a device in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// What nobody uses at the moment.
-    pub free: u64,
-    /// What there is; for the CPU what the process may have, which a container's limit can make less.
-    pub total: u64,
-}
-
-/// The memory of a device; None where it cannot be found out.
-pub fn memory(device: Device) -> Option<Memory> {
-    match device {
-        Device::Cuda(index) => {
-            let (free, total) = cuda_memory(index).ok()?;
-            Some(Memory { free, total })
-        }
-        _ => host_memory(&std::fs::read_to_string("/proc/meminfo").ok()?, container_limit()),
-    }
-}
-
-/// From the text of /proc/meminfo and the limit of the container in bytes, where there is one.
-fn host_memory(meminfo: &str, limit: Option<u64>) -> Option<Memory> {
-    let bytes = |name: &str| -> Option<u64> {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        let kibibytes: u64 = line.trim_start_matches(':').split_whitespace().next()?.parse().ok()?;
-        Some(kibibytes << 10)
-    };
-    let (free, total) = (bytes("MemAvailable")?, bytes("MemTotal")?);
-    let total = limit.map_or(total, |limit| limit.min(total));
-    Some(Memory {
-        free: free.min(total),
-        total,
-    })
-}
-
-/// The limit that the control group sets, of either version.
-fn container_limit() -> Option<u64> {
-    let files = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ];
-    files
-        .iter()
-        .find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-}
-
 /// Where libtorch may lie: the directory that this process has its CPU half from, and `$LIBTORCH/lib`.
 fn library_directories() -> Vec<PathBuf> {
     let mut directories = Vec::new();
@@ -217,19 +171,6 @@ mod tests {
     fn cudnn_attention_is_off_once_cuda_has_been_asked_for() {
         let _outcome = choose("cuda");
         assert!(!uses_cudnn_attention());
-    }
-
-    #[test]
-    fn memory_of_the_host() {
-        let meminfo = "MemTotal:       24570000 kB\nMemFree:         1000000 kB\nMemAvailable:    8000000 kB\n";
-        let found = host_memory(meminfo, None).unwrap();
-        assert_eq!((found.free, found.total), (8_000_000 << 10, 24_570_000 << 10));
-        let limited = host_memory(meminfo, Some(4 << 30)).unwrap();
-        assert_eq!((limited.free, limited.total), (4 << 30, 4 << 30));
-        assert_eq!(host_memory(meminfo, Some(u64::MAX)), Some(found));
-        assert_eq!(host_memory("", None), None);
-        let here = memory(Device::Cpu).unwrap();
-        assert!(here.free > 0 && here.free <= here.total);
     }
 
     #[test]

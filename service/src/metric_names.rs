@@ -97,6 +97,14 @@ metric_names! {
         "Loss of the last step.";
     gauge LEARNER_GRADIENT_NORM "anytime_learner_gradient_norm" Count
         "L2 norm of the gradient before clipping, last step.";
+    counter LEARNER_SKIPPED_UPDATES "anytime_learner_skipped_updates_total" Count
+        "Optimiser updates that were skipped because their gradient was not finite.";
+    gauge LEARNER_CLIPPED_GRADIENTS "anytime_learner_clipped_gradient_share" Count
+        "Share of the tensors whose gradient was clipped, last step.";
+    gauge LEARNER_LARGEST_TOKEN "anytime_learner_largest_token_share" Count
+        "Share of the largest token in the gradients of all tokens at the logits, last step.";
+    gauge LEARNER_UPDATE_SIZE "anytime_learner_update_size" Count
+        "Root mean square of the update over the parameters, in units of the learning rate, last step.";
     gauge LEARNER_REWARD "anytime_learner_reward" Count
         "Mean score per budget (label `budget`), last step.";
     gauge LEARNER_ANYTIME_REWARD "anytime_learner_anytime_reward" Count
@@ -123,6 +131,8 @@ metric_names! {
         "Mean weights versions between generation and training, last step.";
     gauge LEARNER_LOG_PROB_GAP "anytime_learner_fresh_log_prob_gap" Count
         "Mean absolute difference of behaviour and recomputed log-probabilities on fresh tokens, last step.";
+    gauge LEARNER_LARGEST_LOG_PROB_GAP "anytime_learner_largest_log_prob_gap" Count
+        "Largest absolute difference of behaviour and recomputed log-probabilities on fresh tokens, last step.";
     gauge LEARNER_QUEUE_DEPTH "anytime_learner_queue_groups" Count
         "Scored groups in the replay queue.";
     gauge LEARNER_LEASED "anytime_learner_leased_groups" Count

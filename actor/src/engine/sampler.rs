@@ -27,11 +27,23 @@ pub struct Drawn {
     pub log_prob: f32,
 }
 
-/// Draws a token for each row of `logits` [n, vocabulary], f32 or bf16.
+impl Drawn {
+    /// None where the row of logits was no distribution, which shows in the logarithm of its sum.
+    fn try_new(id: u32, log_prob: f64) -> Option<Self> {
+        // Rounding may lift a certain token a hair above probability 1. `min` would make 1 of NaN too.
+        (!log_prob.is_nan()).then(|| Self {
+            id,
+            log_prob: (log_prob as f32).min(0.0),
+        })
+    }
+}
+
+/// Draws a token for each row of `logits` [n, vocabulary], f32 or bf16. None for a row from which nothing can be drawn:
+/// one with NaN or +∞, or with no logit above -∞.
 ///
 /// # Panics
 /// If there are not as many draws as rows, or libtorch fails.
-pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     let (rows, width) = logits.size2().expect("logits have two dimensions");
     assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
     let device = logits.device();
@@ -65,13 +77,9 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
         .view(-1)
         .copy_data(&mut values, 2 * draws.len());
     let (ids, log_probs) = values.split_at(draws.len());
-    // Rounding may lift a certain token a hair above probability 1.
     ids.iter()
         .zip(log_probs)
-        .map(|(&id, &log)| Drawn {
-            id: id as u32,
-            log_prob: (log as f32).min(0.0),
-        })
+        .map(|(&id, &log)| Drawn::try_new(id as u32, log))
         .collect()
 }
 
@@ -119,7 +127,8 @@ fn invert(logits: &Tensor, uniforms: &Tensor) -> (Tensor, Tensor) {
     let inside = inside.masked_fill(&places.ge(width), 0.0);
     let ends = inside.cumsum(-1, Kind::Double);
     let targets = share * ends.narrow(1, -1, 1);
-    let chosen = places.gather(1, &passed(&ends, &targets), false);
+    // Beyond the width only where all is NaN.
+    let chosen = places.gather(1, &passed(&ends, &targets), false).clamp_max(width - 1);
     let log_probs = (logits.gather(1, &chosen, false) - largest).to_kind(Kind::Double) - total.log();
     (chosen, log_probs)
 }
@@ -132,11 +141,12 @@ fn passed(ends: &Tensor, targets: &Tensor) -> Tensor {
         .narrow(1, -1, 1)
         .contiguous()
         .searchsorted(ends, false, false, "left", None::<&Tensor>);
-    passed.minimum(&last)
+    // NaN is found behind the last place.
+    passed.minimum(&last).clamp_max(ends.size()[1] - 1)
 }
 
 /// Draws without truncation on the CPU, row by row, in two passes over a row's logits.
-fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
+fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     let rows: Vec<RowDraw> = draws
         .iter()
         .map(|draw| RowDraw {
@@ -146,12 +156,7 @@ fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Drawn> {
         })
         .collect();
     let drawn = drawing::draw(logits, &rows).into_iter();
-    drawn
-        .map(|(id, log_prob)| Drawn {
-            id,
-            log_prob: (log_prob as f32).min(0.0),
-        })
-        .collect()
+    drawn.map(|(id, log_prob)| Drawn::try_new(id, log_prob)).collect()
 }
 
 /// The logits up to the largest vocabulary of all rows, with -∞ beyond a row's own.

@@ -1,13 +1,14 @@
 //! Log-probabilities are those of the weights that are announced, also across a swap of weights.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anytime_actor::engine::{CacheLimit, Command, EngineLimits, Event, GroupRequest};
-use anytime_policy::{Branch, Decoder, TreeBatch, TreeRow};
+use anytime_actor::engine::{CacheLimit, Command, EngineLimits, Event, GroupRequest, Model};
+use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, initialise_weights};
 use anytime_proto::v1::{self, AbandonReason};
 use tch::{Device, Tensor};
 
-use super::common::{endless_plan, model, plan_message, request};
+use super::common::{VOCABULARY, config_json, endless_plan, model, plan_message, request};
 use super::{Outcome, Outcomes, PLENTY, assert_complete, collect, generate, next, start};
 
 /// Largest difference between what was reported and the log-probabilities of a forward over whole sequences.
@@ -169,4 +170,71 @@ fn another_jobs_weights_end_the_groups_of_the_old_one() {
     of_other.job_id.0 = "other".to_owned();
     engine.send(Command::AddGroup(of_other));
     assert_complete(&collect(&mut events, 1), &plan, 1);
+}
+
+/// NaN at one token of the vocabulary that only one group's prompt has: that group ends with a reason, and the others are
+/// generated as if it had not been there.
+#[test]
+fn logits_that_are_not_finite_end_their_group_alone() {
+    const POISONED: u32 = VOCABULARY - 1;
+    let poisoned_model = || {
+        let json =
+            config_json(32, 2, VOCABULARY).replace("\"tie_word_embeddings\":true", "\"tie_word_embeddings\":false");
+        let config = ModelConfig::from_json(&json).unwrap();
+        assert!(!config.tie_word_embeddings);
+        let weights = initialise_weights(&config, 5, Device::Cpu);
+        let embedding = &weights["model.embed_tokens.weight"];
+        tch::no_grad(|| {
+            let _ = embedding.get(i64::from(POISONED)).fill_(f64::NAN);
+        });
+        let decoder = Decoder::new(&config, &weights).unwrap();
+        Model {
+            config: Arc::new(config),
+            decoder,
+            ..model(5)
+        }
+    };
+    let plan = plan_message();
+    let healthy = [request(1, &plan), request(3, &plan)];
+    let mut poisoned = request(2, &plan);
+    poisoned.prompt_ids = vec![6, POISONED];
+    let limits = EngineLimits {
+        slots: 64,
+        cache: CacheLimit::Bytes(PLENTY),
+    };
+    let generate = |requests: &[&GroupRequest]| {
+        let (engine, mut events) = start(limits);
+        engine.send(Command::SwapWeights(Box::new(poisoned_model())));
+        for request in requests {
+            engine.send(Command::AddGroup((*request).clone()));
+        }
+        let mut failed = None;
+        let mut finished = Vec::new();
+        let mut generated = Vec::new();
+        while finished.len() + usize::from(failed.is_some()) < requests.len() {
+            match next(&mut events) {
+                Event::GroupFailed { group, reason, detail } => failed = Some((group, reason, detail)),
+                Event::GroupFinished { group, .. } => finished.push(group),
+                Event::TraceFinished {
+                    group, trace, thinking, ..
+                } => {
+                    assert_ne!(group, 2, "a trace of the poisoned group");
+                    generated.push((group, trace, thinking));
+                }
+                Event::NodeFinished { group, .. } => assert_ne!(group, 2),
+            }
+        }
+        generated.sort_by_key(|(group, trace, _)| (*group, *trace));
+        (failed, generated)
+    };
+    let (failed, generated) = generate(&[&healthy[0], &poisoned, &healthy[1]]);
+    let (group, reason, detail) = failed.expect("the poisoned group fails");
+    assert_eq!((group, reason), (2, AbandonReason::Engine));
+    assert!(
+        detail.contains("not finite") && detail.contains("version 5"),
+        "{detail}"
+    );
+    let (failed, without) = generate(&[&healthy[0], &healthy[1]]);
+    assert_eq!(failed, None);
+    assert_eq!(generated, without);
 }

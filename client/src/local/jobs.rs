@@ -183,10 +183,13 @@ fn as_written(wanted: &v1::JobSpec, found: &v1::JobSpec) -> v1::JobSpec {
     {
         found.chat_template = None;
     }
-    if let (Some(wanted), Some(found)) = (&wanted.training, &mut found.training)
-        && wanted.micro_batch_tokens.is_none()
-    {
-        found.micro_batch_tokens = None;
+    if let (Some(wanted), Some(found)) = (&wanted.training, &mut found.training) {
+        if wanted.micro_batch_tokens.is_none() {
+            found.micro_batch_tokens = None;
+        }
+        if wanted.activation_checkpointing.is_none() {
+            found.activation_checkpointing = None;
+        }
     }
     if let (Some(wanted), Some(found)) = (&wanted.checkpoint, &mut found.checkpoint)
         && wanted.output.is_none()

@@ -8,6 +8,7 @@ pub mod grid;
 pub mod report;
 pub mod results;
 mod run;
+pub mod stability;
 pub mod statistics;
 pub mod summary;
 pub mod tables;

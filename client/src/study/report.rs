@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::figures::{self, Figure};
 use super::results::RunResult;
+use super::stability;
 use super::summary::{Cost, Summary};
 use super::tables;
 use crate::output::{make_directory, write_whole};
@@ -104,6 +105,9 @@ pub fn html(summary: &Summary<'_>, figures: &[Figure]) -> String {
     if !summary.has_evaluations_between() {
         section(&mut html, "At equal cost", NOT_FOLLOWED_TEXT, "");
     }
+    if let Some(table) = stability::stability(summary) {
+        section(&mut html, "Did runs keep what they learnt?", STABILITY_TEXT, &table);
+    }
     section(&mut html, "Runs", RUNS_TEXT, &tables::runs(summary));
     html + "</body>\n</html>\n"
 }
@@ -121,6 +125,9 @@ rate had not yet fallen all the way. Wall time is that of the training steps; wh
 is waiting when the next step begins, so that it counts a little too low.";
 const NOT_FOLLOWED_TEXT: &str = "Not compared at equal generated tokens or wall time: a run has no evaluation between its \
 first and its last, and a straight line between these two is not how it learnt.";
+const STABILITY_TEXT: &str = "Rewards at the largest budget as means over ten steps in a row. A run fell where such a mean \
+was below 0.8 of the best one before it, even if it came back. A seed's cell is the mean that was lowest beside the best \
+before it, and the last step of it.";
 const RUNS_TEXT: &str = "Each run links to its report.json below this directory, where that was kept; results.json has \
 every setting of every run.";
 

@@ -9,6 +9,7 @@ use anytime_service::exit::ExitError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::stability::Stability;
 use crate::output::write_whole;
 
 /// Name of the file in a study's directory.
@@ -51,6 +52,9 @@ pub struct RunResult {
     /// The baselines by segment, pooled over the first tenth of the steps; empty where the learner did not measure
     /// them.
     pub segments: Vec<SegmentPool>,
+    /// How the reward of training went; none in results of earlier versions, and for fewer than ten steps.
+    #[serde(default)]
+    pub stability: Option<Stability>,
     /// Directory of the run, relative to the study's; its report.json is the learner's account.
     pub run: String,
     /// The learner's id of the job.
@@ -147,6 +151,7 @@ impl RunResult {
             samples: newest.samples,
             evaluations,
             segments: pool(series),
+            stability: Stability::of(series),
             run: name.run.clone(),
             job_id: job.id.clone(),
             settings: serde_json::to_value(with_defaults(&spec)).context("settings")?,

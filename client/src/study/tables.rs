@@ -67,7 +67,7 @@ fn p_value(p: Option<f64>) -> String {
     }
 }
 
-fn table(headings: &[String], rows: &[Vec<String>]) -> String {
+pub(super) fn table(headings: &[String], rows: &[Vec<String>]) -> String {
     let mut html = String::from("<div class=\"wide\"><table>\n<tr>");
     for heading in headings {
         // Writing into a String cannot fail.
@@ -84,7 +84,7 @@ fn table(headings: &[String], rows: &[Vec<String>]) -> String {
     html + "</table></div>\n"
 }
 
-fn texts(words: &[&str]) -> Vec<String> {
+pub(super) fn texts(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 

@@ -3,12 +3,14 @@
 use anytime_objectives::statistics::mean;
 use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::settings::JobSettings;
-use anytime_proto::v1;
+use anytime_proto::{JobId, v1};
 use anytime_service::metric_names as names;
-use metrics::gauge;
+use metrics::{counter, gauge};
+use tracing::warn;
 
 use crate::evaluation::counts::TraceCounts;
 use crate::rollouts::group::QueuedGroup;
+use crate::train::StepFigures;
 
 /// Means and shares over the groups of a step, in the words of `StepMetrics`.
 pub(super) struct GroupFigures {
@@ -44,6 +46,18 @@ impl GroupFigures {
     /// The mean reward over the budgets, unweighted.
     pub(super) fn anytime(&self) -> f64 {
         mean(self.reward_per_budget.iter().copied())
+    }
+}
+
+/// Shows how a step moved the weights, and warns of updates that were skipped.
+pub(super) fn show_update(job_id: &JobId, step: u64, figures: &StepFigures) {
+    gauge!(names::LEARNER_GRADIENT_NORM).set(figures.gradient_norm);
+    gauge!(names::LEARNER_CLIPPED_GRADIENTS).set(figures.clipped_gradient_share);
+    gauge!(names::LEARNER_LARGEST_TOKEN).set(figures.largest_token_share);
+    gauge!(names::LEARNER_UPDATE_SIZE).set(figures.update_size);
+    counter!(names::LEARNER_SKIPPED_UPDATES).increment(u64::from(figures.skipped_updates));
+    if let Some(reason) = &figures.skip_reason {
+        warn!(%job_id, step, skipped = figures.skipped_updates, reason, "an update was skipped");
     }
 }
 

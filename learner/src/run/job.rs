@@ -12,6 +12,7 @@ use tch::{Device, Kind};
 use tracing::{info, warn};
 
 use super::fingerprint::{check_fingerprint, fingerprint};
+use super::memory::update_plan;
 use super::plan::evaluation_plan;
 use super::prepare::Prepared;
 use super::reward_watch::{RewardWatch, said_of_accuracy};
@@ -48,6 +49,8 @@ impl<'a> RunningJob<'a> {
         if settings.kind != v1::JobKind::Evaluate {
             assets.keep(context.directory())?;
         }
+        // Before gigabytes are read, and long before the first rollout.
+        let plan = update_plan(settings, &prepared, device)?;
         let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
         let recovered = checkpoint::load_newest(context.directory(), device, &is_damage)?;
         let current = fingerprint(&prepared, &assets);
@@ -73,6 +76,7 @@ impl<'a> RunningJob<'a> {
             prepared.vocabulary(),
             weights,
             device,
+            plan,
         );
         let mut state = RecoveryState::default();
         if let Some((saved, optimiser)) = recovered {
@@ -88,7 +92,8 @@ impl<'a> RunningJob<'a> {
         let watch = RewardWatch::restore(state.reward.as_ref());
         info!(
             job_id = %context.job_id(), parameters, device = ?device, compute = ?trainer.compute_kind(),
-            step = state.step, "model loaded"
+            step = state.step, micro_batch_tokens = plan.micro_batch_tokens,
+            activation_checkpointing = plan.activation_checkpointing, "model loaded"
         );
         Ok(Self {
             context,
@@ -332,7 +337,6 @@ impl<'a> RunningJob<'a> {
 
     /// Counts the updates of a step that were left out because their gradient was not finite, out of all of its
     /// updates, and pauses the job after too many in a row.
-    #[expect(dead_code, reason = "the trainer's steps do not say yet which updates they left out")]
     pub(super) fn count_skipped(&mut self, skipped: u32, updates: u32) -> anyhow::Result<()> {
         if skipped == 0 {
             self.state.skipped_in_a_row = 0;

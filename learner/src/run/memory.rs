@@ -1,30 +1,28 @@
 //! What memory the processes of a job will take, by arithmetic from the sizes of its model and its settings.
 //!
-//! With P parameters, e bytes to a number in the forward pass, L layers and T tokens in a micro-batch:
+//! With P parameters, e bytes to a number in the forward pass:
 //!
-//! - learner: masters 4·P, gradients 4·P, the two moments of AdamW 8·P, where e is 2 a copy to compute with 2·P, the two
-//!   newest published versions 2·e·P, and the activations of a micro-batch, T·a·e for each layer, or for one layer and
-//!   the inputs of all where they are computed again. a counts the numbers that a layer keeps for a token: residual
-//!   stream and its normalised copies, heads before and after their rotation, gate, up and their product.
+//! - learner: what an update takes (`train/memory.rs` has the arithmetic), on the CPU, and the two newest published
+//!   versions 2·e·P.
 //! - actor: as `anytime_proto::memory` has it, which actors go by, with a cache that all sequences fit.
 
+use anyhow::Context as _;
+use anytime_policy::memory::DeviceMemory;
 use anytime_policy::{ModelConfig, packed_element_bytes};
 use anytime_proto::memory::{ActorMemory, ModelSizes, Place, most_cache};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
-use tch::Kind;
+use tch::{Device, Kind};
 
 use super::prepare::Prepared;
-
-/// `training.micro_batch_tokens` where it is left out, on the CPU.
-const MICRO_BATCH_TOKENS: u64 = 8192;
+use crate::train::{UpdatePlan, UpdateShape, compute_kind};
 
 /// Sequences that an actor generates at the same time, where `--slots` does not say otherwise.
 const SLOTS: u64 = 64;
 
 /// What the learner and one actor will take. Supervised training has no actor, an evaluation does not train.
 pub(super) fn memory(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<v1::MemoryCheck> {
-    let mut processes = vec![process("learner", learner(settings, &prepared.config, parameters))];
+    let mut processes = vec![process("learner", learner(settings, prepared, parameters))];
     if settings.kind != v1::JobKind::Sft {
         processes.push(process("actor", actor(settings, prepared)));
     }
@@ -51,10 +49,10 @@ fn element_bytes(settings: &JobSettings) -> u64 {
     if settings.model.dtype == v1::Dtype::Bf16 { 2 } else { 4 }
 }
 
-fn learner(settings: &JobSettings, config: &ModelConfig, parameters: u64) -> Vec<(&'static str, u64)> {
+fn learner(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<(&'static str, u64)> {
     let element = element_bytes(settings);
-    let copy = if element < 4 { parameters * element } else { 0 };
     if settings.kind == v1::JobKind::Evaluate {
+        let copy = if element < 4 { parameters * element } else { 0 };
         return vec![
             ("weights", 4 * parameters + copy),
             ("published versions", element * parameters),
@@ -65,31 +63,60 @@ fn learner(settings: &JobSettings, config: &ModelConfig, parameters: u64) -> Vec
     } else {
         0
     };
+    let shape = update_shape(settings, prepared, Device::Cpu);
+    let need = match shape.plan(DeviceMemory::ask(Device::Cpu).ok()) {
+        Ok(plan) => shape.memory(plan),
+        // Shown as it is: the job is refused where it is to run.
+        Err(too_large) => too_large.need,
+    };
     vec![
-        ("weights", 4 * parameters + copy),
-        ("gradients", 4 * parameters),
-        ("moments of AdamW", 8 * parameters),
+        ("weights", need.parameters / 4 + need.copy),
+        ("gradients", need.parameters / 4),
+        ("moments of AdamW", need.parameters / 2),
         ("published versions", published),
-        ("activations of a micro-batch", activations(settings, config, element)),
+        ("head and logits", need.head + need.logits),
+        ("activations of a micro-batch", need.activations),
     ]
 }
 
-fn activations(settings: &JobSettings, config: &ModelConfig, element: u64) -> u64 {
-    let tokens = settings
-        .training
-        .micro_batch_tokens
-        .map_or(MICRO_BATCH_TOKENS, u64::from);
-    let hidden = config.hidden_size as u64;
-    let queries = (config.num_attention_heads * config.head_dim) as u64;
-    let keys = (config.num_key_value_heads * config.head_dim) as u64;
-    let of_a_layer = 4 * hidden + 3 * queries + 4 * keys + 3 * config.intermediate_size as u64;
-    let layers = config.num_hidden_layers as u64;
-    let kept = if settings.training.activation_checkpointing {
-        of_a_layer + layers * hidden
-    } else {
-        of_a_layer * layers
-    };
-    tokens * kept * element
+/// How the job's updates fit the device.
+pub(super) fn update_plan(settings: &JobSettings, prepared: &Prepared, device: Device) -> anyhow::Result<UpdatePlan> {
+    let shape = update_shape(settings, prepared, device);
+    if settings.kind == v1::JobKind::Evaluate {
+        return Ok(shape.unused_plan());
+    }
+    let memory = DeviceMemory::ask(device).ok();
+    shape.plan(memory).with_context(|| {
+        format!(
+            "model {} cannot be trained on {device:?}",
+            prepared.model_directory.display()
+        )
+    })
+}
+
+fn update_shape<'a>(settings: &JobSettings, prepared: &'a Prepared, device: Device) -> UpdateShape<'a> {
+    UpdateShape {
+        config: &prepared.config,
+        compute_kind: compute_kind(settings.model.dtype, device),
+        is_cuda: device.is_cuda(),
+        longest_row: longest_row(settings, prepared),
+        micro_batch_tokens: settings.training.micro_batch_tokens.map(|tokens| tokens as usize),
+        activation_checkpointing: settings.training.activation_checkpointing,
+    }
+}
+
+/// Packed tokens of the longest row that a job can train on.
+fn longest_row(settings: &JobSettings, prepared: &Prepared) -> usize {
+    let completions = prepared.completions.iter();
+    let supervised = completions.map(|(prompt, completion)| prompt.len() + completion.len());
+    let prompt = prepared.problems.iter().map(|problem| problem.prompt_ids.len()).max();
+    let rollout = &settings.rollout;
+    let thinking = rollout.budgets.last().copied().unwrap_or(0) as usize;
+    let markers = &prepared.markers;
+    let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
+    let summaries = rollout.budgets.len() * rollout.summaries as usize;
+    let trace = prompt.map(|prompt| prompt + thinking + summaries * (inserted + rollout.max_summary_tokens as usize));
+    supervised.chain(trace).max().unwrap_or(0)
 }
 
 fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)> {

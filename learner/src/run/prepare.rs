@@ -91,7 +91,8 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
     let mut evaluation_rows = Vec::new();
     match settings.kind {
         v1::JobKind::Sft => {
-            let (rows, check) = prompts::completions(&data, |row| completion_ids(&rendering, &model.tokenizer, row))?;
+            let encode = |row: &CompletionRow| completion_ids(settings, &rendering, &model, row);
+            let (rows, check) = prompts::completions(&data, settings, encode)?;
             completions = rows;
             checks.push(check);
         }
@@ -134,14 +135,19 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
     Ok(prepared)
 }
 
-/// The ids of a supervised row.
+/// The ids of a supervised row. One that is longer than the model's own limit is refused: beyond it the model would be
+/// taught positions that it does not have. Rows whose prompt is left out anyway are not looked at.
 fn completion_ids(
+    settings: &JobSettings,
     rendering: &Rendering<'_>,
-    tokenizer: &Tokenizer,
+    model: &OpenModel,
     row: &CompletionRow,
 ) -> Result<PromptAndCompletion, InvalidSetting> {
     let prompt_ids = rendering.ids("data.path", &row.prompt)?;
-    let mut completion_ids = tokenizer.encode(&row.completion).map_err(|error| {
+    if prompt_ids.len() > settings.data.max_prompt_tokens as usize {
+        return Ok((prompt_ids, Vec::new()));
+    }
+    let mut completion_ids = model.tokenizer.encode(&row.completion).map_err(|error| {
         let reason = format!(
             "the model's tokenizer cannot spell the completion {:?} ({error}); leave it out",
             row.completion
@@ -149,8 +155,31 @@ fn completion_ids(
         InvalidSetting::because("data.path", reason)
     })?;
     rendering.refuse_beyond_embedding("data.path", &row.completion, &completion_ids)?;
-    completion_ids.push(tokenizer.completion_end());
+    completion_ids.push(model.tokenizer.completion_end());
+    let (length, positions) = (
+        prompt_ids.len() + completion_ids.len(),
+        model.config.max_position_embeddings,
+    );
+    if length > positions {
+        let reason = format!(
+            "prompt and completion of {:?} have {length} tokens, more than the model's max_position_embeddings \
+             ({positions}); shorten them, or leave them out",
+            beginning(&row.prompt)
+        );
+        return Err(InvalidSetting::because("data.path", reason));
+    }
     Ok((prompt_ids, completion_ids))
+}
+
+/// The first characters of a text, for a message.
+fn beginning(text: &str) -> String {
+    const CHARACTERS: usize = 60;
+    let mut characters = text.chars();
+    let mut start: String = characters.by_ref().take(CHARACTERS).collect();
+    if characters.next().is_some() {
+        start.push('…');
+    }
+    start
 }
 
 /// Traces that are made to end at once need room for the end marker, and accuracies are kept by problem id.

@@ -7,6 +7,7 @@ use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
 use super::parallel::in_parallel;
+use super::prepare::PromptAndCompletion;
 use crate::data::{CompletionRow, Completions, DataFiles, Form, ProblemRow, ProblemSet, Tally, judge};
 use crate::data::{read_completions, read_problems};
 
@@ -92,18 +93,32 @@ pub(super) fn problems(
     })
 }
 
-/// Rows of supervised training: `encode` makes ids of a prompt and its completion.
+/// Rows of supervised training: `encode` makes ids of a prompt and its completion. Those with long prompts are left out,
+/// and counted.
 ///
 /// # Errors
-/// What cannot be read, and a row that cannot be encoded.
-pub(super) fn completions<R: Send>(
+/// What cannot be read, a row that cannot be encoded, and prompts that are all too long.
+pub(super) fn completions(
     source: &DataFiles<'_>,
-    encode: impl Fn(&CompletionRow) -> Result<R, InvalidSetting> + Sync,
-) -> Result<(Vec<R>, v1::DataCheck), InvalidSetting> {
+    settings: &JobSettings,
+    encode: impl Fn(&CompletionRow) -> Result<PromptAndCompletion, InvalidSetting> + Sync,
+) -> Result<(Vec<PromptAndCompletion>, v1::DataCheck), InvalidSetting> {
     let Completions { rows, tally } = read_completions(source)?;
     let mut check = start(source.setting, &tally);
-    let made = until(source.until, &rows, encode)?;
+    let mut made = until(source.until, &rows, encode)?;
     check.complete &= made.len() == rows.len();
+    let most = settings.data.max_prompt_tokens as usize;
+    let shortest = made.iter().map(|(prompt, _)| prompt.len()).min().unwrap_or(0);
+    let longest = made.iter().map(|(prompt, _)| prompt.len()).max().unwrap_or(0);
+    check.longest_prompt = longest as u64;
+    let before = made.len();
+    made.retain(|(prompt, _)| prompt.len() <= most);
+    check.long_prompts = (before - made.len()) as u64;
+    if made.is_empty() {
+        let setting = source.setting;
+        let reason = format!("it must be {shortest} or more, the length of the shortest prompt in {setting}");
+        return Err(InvalidSetting::new("data.max_prompt_tokens", most, reason));
+    }
     check.kept = made.len() as u64;
     Ok((made, check))
 }

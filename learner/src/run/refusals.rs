@@ -366,6 +366,29 @@ const CASES: &[(&str, &[Change])] = &[
         ],
     ),
     (
+        "sft: prompts that are all too long",
+        &[
+            Job("\"train\"", "\"sft\""),
+            Job("instruction", "max_prompt_tokens = 3\ninstruction"),
+            With("data.jsonl", "{\"prompt\": \"1+2=\", \"completion\": \"3\"}\n"),
+        ],
+    ),
+    (
+        "sft: a pair that does not fit the model's positions",
+        &[
+            Job("\"train\"", "\"sft\""),
+            Model(
+                "config.json",
+                "\"max_position_embeddings\": 256",
+                "\"max_position_embeddings\": 8",
+            ),
+            With(
+                "data.jsonl",
+                "{\"prompt\": \"1+2=\", \"completion\": \"3\"}\n{\"prompt\": \"1+2=\", \"completion\": \"1+2=3\"}\n",
+            ),
+        ],
+    ),
+    (
         "budgets that do not fit the model's positions",
         &[Job("[6, 12]", "[6, 250]")],
     ),
@@ -427,6 +450,22 @@ fn said(changes: &[Change]) -> Result<(), String> {
     let prepared = prepare(&settings, root.path(), None);
     let root = format!("{}/", root.path().display());
     prepared.map(drop).map_err(|error| error.to_string().replace(&root, ""))
+}
+
+#[test]
+fn long_prompts_of_an_sft_job_are_left_out() {
+    let root = tempfile::tempdir().expect("a directory");
+    let rows = "{\"prompt\": \"1+2=\", \"completion\": \"3\"}\n{\"prompt\": \"1+2+3=\", \"completion\": \"6\"}\n";
+    let changes = [
+        Job("\"train\"", "\"sft\""),
+        Job("instruction", "max_prompt_tokens = 4\ninstruction"),
+        With("data.jsonl", rows),
+    ];
+    let spec = parse_job_file(&write(root.path(), &changes)).expect("a job file");
+    let settings = JobSettings::try_new(&spec).expect("valid settings");
+    let prepared = prepare(&settings, root.path()).expect("one row fits");
+    let lengths: Vec<usize> = prepared.completions.iter().map(|(prompt, _)| prompt.len()).collect();
+    assert_eq!(lengths, [4]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use anytime_service::metric_names as names;
 use metrics::{counter, gauge, histogram};
 use tracing::info;
 
+use super::figures::show_update;
 use super::job::RunningJob;
 use super::order::TrainingOrder;
 use crate::jobs::interrupt::Interrupted;
@@ -44,8 +45,9 @@ pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         histogram!(names::LEARNER_STEP_SECONDS).record(seconds);
         gauge!(names::LEARNER_STEP).set(step as f64);
         gauge!(names::LEARNER_LOSS).set(figures.loss);
-        gauge!(names::LEARNER_GRADIENT_NORM).set(figures.gradient_norm);
-        if step.is_multiple_of(REPORT_EVERY) || step == settings.training.steps {
+        show_update(job.context.job_id(), step, &figures);
+        let is_due = step.is_multiple_of(REPORT_EVERY) || step == settings.training.steps;
+        if is_due || figures.skipped_updates > 0 {
             info!(job_id = %job.context.job_id(), step, loss = figures.loss, seconds, "step");
             job.context.report_step(v1::StepMetrics {
                 step,
@@ -54,9 +56,14 @@ pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
                 gradient_norm: figures.gradient_norm,
                 trained_tokens: figures.trained_tokens,
                 step_seconds: seconds,
+                skipped_updates: figures.skipped_updates,
+                clipped_gradient_share: figures.clipped_gradient_share,
+                largest_token_share: figures.largest_token_share,
+                update_size: figures.update_size,
                 ..v1::StepMetrics::default()
             });
         }
+        job.count_skipped(figures.skipped_updates, figures.updates)?;
         job.write_due()?;
         job.context.wait_until_recorded()?;
     }

@@ -10,7 +10,7 @@ use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
 
-use super::figures::{GroupFigures, show_study_figures};
+use super::figures::{GroupFigures, show_study_figures, show_update};
 use super::job::RunningJob;
 use super::order::TrainingOrder;
 use super::plan::training_plan;
@@ -99,6 +99,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         job.publish();
         // Before the checkpoint and what waits for Redis: a step that a checkpoint holds is among the events.
         report(job, &groups, &figures, waited, started.elapsed());
+        job.count_skipped(figures.skipped_updates, figures.updates)?;
         if job.write_due()? {
             job.context.acknowledge(&unacknowledged)?;
             unacknowledged.clear();
@@ -192,14 +193,19 @@ fn report(
         segments: of_groups.segments,
         overthinking_share: of_groups.overthinking_share,
         generated_tokens: of_groups.generated_tokens,
+        skipped_updates: figures.skipped_updates,
+        clipped_gradient_share: figures.clipped_gradient_share,
+        largest_token_share: figures.largest_token_share,
+        update_size: figures.update_size,
+        largest_log_prob_gap: figures.largest_fresh_gap,
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);
-    gauge!(names::LEARNER_GRADIENT_NORM).set(metrics.gradient_norm);
     gauge!(names::LEARNER_THINKING_TOKENS).set(metrics.mean_thinking_tokens);
     gauge!(names::LEARNER_STALENESS).set(metrics.mean_staleness);
     if figures.fresh_tokens > 0 {
         gauge!(names::LEARNER_LOG_PROB_GAP).set(metrics.fresh_log_prob_gap);
+        gauge!(names::LEARNER_LARGEST_LOG_PROB_GAP).set(metrics.largest_log_prob_gap);
     }
     if metrics.fresh_log_prob_gap > LARGEST_GAP && job.trainer.compute_kind() == Kind::Float {
         let (step, gap) = (metrics.step, metrics.fresh_log_prob_gap);
@@ -208,6 +214,7 @@ fn report(
     for (budget, reward) in settings.rollout.budgets.iter().zip(&metrics.reward_per_budget) {
         gauge!(names::LEARNER_REWARD, "budget" => budget.to_string()).set(*reward);
     }
+    show_update(job.context.job_id(), metrics.step, figures);
     show_study_figures(&metrics);
     counter!(names::LEARNER_TOKENS).increment(metrics.trained_tokens);
     histogram!(names::LEARNER_STEP_SECONDS).record(seconds);

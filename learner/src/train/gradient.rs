@@ -6,7 +6,7 @@
 
 use anytime_policy::operators::training::backward;
 use anytime_policy::{Decoder, HeadPass, TreeBatch};
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 /// One pass over a micro-batch: its model, its rows, and how their tokens are split.
 pub(super) struct GradientPass<'a> {
@@ -17,18 +17,54 @@ pub(super) struct GradientPass<'a> {
     pub(super) temperature: f64,
 }
 
+/// What a pass found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct PassFigures {
+    /// The tokens that were trained.
+    pub(super) tokens: usize,
+    /// The loss, summed over them.
+    pub(super) loss: f64,
+    /// Σ over tokens of the length of each one's gradient at the logits.
+    ///
+    /// With p the probability of the token, that gradient is |d loss/d log p| · ‖one-hot − probabilities‖; the norm is
+    /// taken for 1 − p, which it exceeds by at most √2. It costs nothing, and where one token carries the gradient, it
+    /// is this one.
+    pub(super) token_gradients: f64,
+    /// The longest of them.
+    pub(super) largest_token_gradient: f64,
+}
+
+impl PassFigures {
+    /// Takes another pass of the same update in.
+    pub(super) fn add(&mut self, other: Self) {
+        self.tokens += other.tokens;
+        self.loss += other.loss;
+        self.token_gradients += other.token_gradients;
+        self.largest_token_gradient = self.largest_token_gradient.max(other.largest_token_gradient);
+    }
+
+    /// The share of the largest token in all tokens' gradients, 0 to 1; 0 where there are none.
+    pub(super) fn largest_token_share(&self) -> f64 {
+        if self.token_gradients > 0.0 {
+            self.largest_token_gradient / self.token_gradients
+        } else {
+            0.0
+        }
+    }
+}
+
 impl GradientPass<'_> {
-    /// Adds the gradient of Σ `chunk_loss`(log-probabilities of a chunk `[length]`, start, length) to the parameters';
-    /// returns the sum. Keeps all activations.
-    pub(super) fn keeping(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> f64 {
+    /// Adds the gradient of Σ `chunk_loss`(log-probabilities of a chunk `[length]`, start, length) to the parameters'.
+    /// Keeps all activations.
+    pub(super) fn keeping(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> PassFigures {
         let hidden = self.decoder.tree(self.tree);
-        let (loss, gradient) = self.through_head(&hidden, chunk_loss);
+        let (figures, gradient) = self.through_head(&hidden, chunk_loss);
         backward(&hidden, &gradient);
-        loss.double_value(&[0])
+        figures.read(self.tree.trained_tokens())
     }
 
     /// As [`keeping`](Self::keeping), but keeps only the inputs of the layers and computes the rest again.
-    pub(super) fn recomputing(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> f64 {
+    pub(super) fn recomputing(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> PassFigures {
         let layers = self.decoder.layers();
         let (embedded, pass) = self.decoder.start_tree(self.tree);
         // One per layer, and the output of the last.
@@ -39,7 +75,7 @@ impl GradientPass<'_> {
             }
             self.decoder.finish_tree(&pass, &inputs[layers])
         });
-        let (loss, gradient) = self.through_head(&hidden, chunk_loss);
+        let (figures, gradient) = self.through_head(&hidden, chunk_loss);
         // Runs a part again from its input, and sends the gradient of its output back to that input.
         let back = |input: Option<Tensor>, gradient: Tensor, part: &dyn Fn(&Tensor) -> Tensor| {
             let input = input.expect("every part has an input").set_requires_grad(true);
@@ -53,16 +89,16 @@ impl GradientPass<'_> {
             });
         }
         backward(&embedded, &gradient);
-        loss.double_value(&[0])
+        figures.read(self.tree.trained_tokens())
     }
 
-    /// The loss `[1]` and its gradient at `hidden` [n, hidden]; adds the head's.
+    /// The figures and the gradient at `hidden` [n, hidden]; adds the head's.
     fn through_head(
         &self,
         hidden: &Tensor,
         mut chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor,
-    ) -> (Tensor, Tensor) {
-        let mut total = Tensor::zeros([1], (Kind::Float, hidden.device()));
+    ) -> (FiguresOnDevice, Tensor) {
+        let mut figures = FiguresOnDevice::new(hidden.device());
         let mut head = HeadPass::new(self.decoder, self.temperature);
         let mut gradients = Vec::with_capacity(self.chunks.len());
         for &(start, length) in self.chunks {
@@ -70,10 +106,48 @@ impl GradientPass<'_> {
             let scores = head.score(&hidden.narrow(0, start, length), &targets);
             let loss = chunk_loss(scores.log_probs(), start, length);
             loss.backward();
-            total += loss.detach();
+            figures.add(&loss, scores.log_probs());
             gradients.push(head.backward(scores));
         }
         head.finish();
-        (total, Tensor::cat(&gradients, 0))
+        (figures, Tensor::cat(&gradients, 0))
+    }
+}
+
+/// [`PassFigures`] where they are computed, each `[1]` in f32: reading them waits for the device.
+struct FiguresOnDevice {
+    loss: Tensor,
+    token_gradients: Tensor,
+    largest: Tensor,
+}
+
+impl FiguresOnDevice {
+    fn new(device: Device) -> Self {
+        let zero = || Tensor::zeros([1], (Kind::Float, device));
+        Self {
+            loss: zero(),
+            token_gradients: zero(),
+            largest: zero(),
+        }
+    }
+
+    /// Adds a chunk whose loss has gone back to its log-probabilities.
+    fn add(&mut self, loss: &Tensor, log_probs: &Tensor) {
+        self.loss += loss.detach();
+        no_grad(|| {
+            let lengths: Tensor = log_probs.grad().abs() * (1.0_f64 - log_probs.exp());
+            self.token_gradients += lengths.sum(Kind::Float);
+            self.largest = self.largest.maximum(&lengths.max());
+        });
+    }
+
+    fn read(&self, tokens: usize) -> PassFigures {
+        let read = Tensor::cat(&[&self.loss, &self.token_gradients, &self.largest], 0).to_device(Device::Cpu);
+        PassFigures {
+            tokens,
+            loss: read.double_value(&[0]),
+            token_gradients: read.double_value(&[1]),
+            largest_token_gradient: read.double_value(&[2]),
+        }
     }
 }

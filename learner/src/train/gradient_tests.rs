@@ -106,3 +106,46 @@ fn an_update_dispatches_the_same_whatever_its_length() {
         assert!(long.most_held < short.most_held * 5 / 2, "{short:?} {long:?}");
     }
 }
+
+/// The estimate of a token's gradient at the logits against the gradient itself: at most √2 below it.
+#[test]
+fn the_largest_token_is_found() {
+    let config = config();
+    let weights = masters(&config);
+    let tree = TreeBatch::pack(&[row(20)], Device::Cpu);
+    let tokens = tree.trained_tokens() as i64;
+    let decoder = Decoder::new(&config, &weights).expect("fits");
+    // One token weighs a hundred times what the others do.
+    let coefficients = Tensor::ones([tokens], (Kind::Float, Device::Cpu));
+    let _ = coefficients.get(7).fill_(100.0);
+    let pass = GradientPass {
+        decoder: &decoder,
+        tree: &tree,
+        chunks: &[(0, 10), (10, tokens - 10)],
+        temperature: 1.0,
+    };
+    let loss = |log_probs: &Tensor, start: i64, length: i64| {
+        -(log_probs * coefficients.narrow(0, start, length)).sum(Kind::Float)
+    };
+    let figures = pass.keeping(loss);
+    let logits = tch::no_grad(|| decoder.logits(&decoder.tree(&tree)));
+    let one_hot = tree.targets().one_hot(config.vocab_size).to_kind(Kind::Float);
+    let lengths = (one_hot - logits.softmax(-1, Kind::Float))
+        .square()
+        .sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float)
+        .sqrt()
+        * &coefficients;
+    for (found, exact) in [
+        (figures.token_gradients, lengths.sum(Kind::Float)),
+        (figures.largest_token_gradient, lengths.max()),
+    ] {
+        let exact = exact.double_value(&[]);
+        assert!(found <= exact * 1.001 && exact <= found * 1.42, "{found} {exact}");
+    }
+    let share = lengths.max().double_value(&[]) / lengths.sum(Kind::Float).double_value(&[]);
+    assert!(
+        (figures.largest_token_share() / share - 1.0).abs() < 0.2,
+        "{figures:?} {share}"
+    );
+    assert_eq!(figures.tokens as i64, tokens);
+}

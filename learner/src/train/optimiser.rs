@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use anytime_policy::Weights;
 use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw, clear_gradient};
 use anytime_proto::settings::TrainingSettings;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::clip::{ClipHistory, NormHistory};
 
 /// Hyper-parameters that stay the same over a job.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,8 @@ pub struct AdamWSettings {
     pub weight_decay: f64,
     /// L2 norm at which the whole gradient is clipped; 0 is off.
     pub gradient_clip: f64,
+    /// Multiple of the moving average of its own norms at which a tensor's gradient is clipped; 0 is off.
+    pub gradient_clip_history: f64,
 }
 
 impl From<&TrainingSettings> for AdamWSettings {
@@ -32,22 +36,50 @@ impl From<&TrainingSettings> for AdamWSettings {
             epsilon: settings.epsilon,
             weight_decay: settings.weight_decay,
             gradient_clip: settings.gradient_clip,
+            gradient_clip_history: settings.gradient_clip_history,
         }
     }
 }
 
 /// First and second moment of one parameter.
-struct Moments {
-    first: Tensor,
-    second: Tensor,
+pub(super) struct Moments {
+    pub(super) first: Tensor,
+    pub(super) second: Tensor,
+}
+
+/// What came of an update.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// The parameters were changed.
+    Made(UpdateFigures),
+    /// The gradient was unfit. Parameters, moments and the number of updates are as before, and the gradient is gone:
+    /// the next update goes on as if this one had not been tried.
+    Skipped {
+        /// What was wrong with the gradient.
+        reason: String,
+    },
+}
+
+/// Figures of an update that was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct UpdateFigures {
+    /// L2 norm of the whole gradient before any clipping.
+    pub gradient_norm: f64,
+    /// Share of the tensors whose gradient was clipped, 0 to 1. The clip of the whole gradient clips all of them.
+    pub clipped_share: f64,
 }
 
 /// AdamW with its moments by parameter name. The trainer gives it the parameters whenever it updates them.
 pub struct AdamW {
-    settings: AdamWSettings,
+    pub(super) settings: AdamWSettings,
     updates: u64,
-    moments: BTreeMap<String, Moments>,
+    pub(super) moments: BTreeMap<String, Moments>,
+    /// Where gradients are clipped against their history.
+    pub(super) history: Option<ClipHistory>,
 }
+
+/// Elements of a tensor that [`AdamW::update_size`] looks at, at most.
+const SAMPLED: i64 = 1 << 14;
 
 impl AdamW {
     /// Moments at zero for every parameter.
@@ -60,10 +92,12 @@ impl AdamW {
             .iter()
             .map(|(name, tensor)| (name.clone(), no_grad(|| zeros(tensor))))
             .collect();
+        let factor = settings.gradient_clip_history;
         Self {
             settings,
             updates: 0,
             moments,
+            history: (factor > 0.0).then(|| ClipHistory::new(factor)),
         }
     }
 
@@ -72,40 +106,41 @@ impl AdamW {
         self.updates
     }
 
-    /// Clips the gradients to the bound on their common norm, updates the parameters in place, and clears the
-    /// gradients. Returns the norm before clipping.
+    /// Clips the gradients, updates the parameters in place, and clears the gradients. A gradient with a number that is
+    /// not finite, or too large to be squared, is skipped: see [`Update::Skipped`].
     ///
     /// # Errors
-    /// A gradient that is not finite; nothing has been changed then.
-    pub fn update(&mut self, parameters: &Weights, learning_rate: f64) -> anyhow::Result<f64> {
+    /// Parameters that are not those of [`AdamW::new`].
+    pub fn update(&mut self, parameters: &Weights, learning_rate: f64) -> anyhow::Result<Update> {
         no_grad(|| {
-            let norm = gradient_norm(parameters);
-            ensure!(
-                norm.is_finite(),
-                "the gradient is not finite (norm {norm}) at update {}",
-                self.updates
-            );
+            let gradients = Gradients::of(parameters);
+            let norm = gradients.norm();
             let clip = self.settings.gradient_clip;
-            let mut with_gradients = Vec::with_capacity(parameters.len());
-            for (name, parameter) in parameters {
-                let gradient = parameter.grad();
-                if !gradient.defined() {
-                    continue;
-                }
+            let kept = if clip > 0.0 { norm.min(clip) } else { norm };
+            // The second moment holds squares in f32.
+            if !norm.is_finite() || !((kept * kept) as f32).is_finite() {
+                let reason = gradients.what_is_wrong(norm);
+                gradients.clear();
+                return Ok(Update::Skipped { reason });
+            }
+            let (norm_after, clipped) = self.clip_by_history(&gradients, norm);
+            let is_clipped = clip > 0.0 && norm_after > clip;
+            let mut with_gradients = Vec::with_capacity(gradients.list.len());
+            for (name, parameter, gradient) in &gradients.list {
                 let moments = self
                     .moments
-                    .get(name)
+                    .get(*name)
                     .context("a parameter that the optimiser does not know")?;
                 with_gradients.push(AdamWParameter {
                     parameter: parameter.shallow_clone(),
-                    gradient,
+                    gradient: gradient.shallow_clone(),
                     first: moments.first.shallow_clone(),
                     second: moments.second.shallow_clone(),
                 });
             }
             let step = AdamWStep {
                 step: self.updates + 1,
-                gradient_divisor: if clip > 0.0 && norm > clip { norm / clip } else { 1.0 },
+                gradient_divisor: if is_clipped { norm_after / clip } else { 1.0 },
                 learning_rate,
                 beta1: self.settings.beta1,
                 beta2: self.settings.beta2,
@@ -114,24 +149,94 @@ impl AdamW {
             };
             adamw(&with_gradients, step).map_err(|problem| anyhow!("the optimiser's step failed: {problem}"))?;
             self.updates = step.step;
-            with_gradients
-                .into_iter()
-                .for_each(|each| clear_gradient(&each.parameter, each.gradient));
-            Ok(norm)
+            let tensors = gradients.list.len().max(1);
+            drop(with_gradients);
+            gradients.clear();
+            Ok(Update::Made(UpdateFigures {
+                gradient_norm: norm,
+                clipped_share: if is_clipped {
+                    1.0
+                } else {
+                    clipped as f64 / tensors as f64
+                },
+            }))
         })
     }
 
-    /// The state as named tensors: `first.NAME` and `second.NAME`.
+    /// Counts an update for which there was no evidence: neither parameters nor moments change, by decay or momentum
+    /// either, whatever the device. The schedule and the correction of the moments' bias go on.
+    pub fn pass(&mut self) {
+        self.updates += 1;
+    }
+
+    /// Scales each tensor's gradient by its history. Returns the norm of what is left, and how many were scaled.
+    fn clip_by_history(&mut self, gradients: &Gradients<'_>, norm: f64) -> (f64, usize) {
+        let Some(history) = &mut self.history else {
+            return (norm, 0);
+        };
+        let mut squares = 0.0;
+        let mut clipped = 0;
+        for ((name, _, gradient), norm) in gradients.list.iter().zip(gradients.norm_of_each()) {
+            let scale = history.clip(name, norm);
+            if scale < 1.0 {
+                let _ = gradient.shallow_clone().g_mul_scalar_(scale);
+                clipped += 1;
+            }
+            squares += (scale * norm).powi(2);
+        }
+        (squares.sqrt(), clipped)
+    }
+
+    /// Root mean square over the parameters of the last update, in units of its learning rate: of m̂/(√v̂ + ε), so
+    /// without the weight decay. About 1 where gradients keep their sign, far below it where they are noise; up to
+    /// (1 − β₁)/√(1 − β₂) after a spike. Estimated from at most 16,384 elements of each tensor; 0 before the first
+    /// update.
+    pub fn update_size(&self) -> f64 {
+        if self.updates == 0 {
+            return 0.0;
+        }
+        let updates = self.updates as f64;
+        let first_scale = 1.0 / (1.0 - self.settings.beta1.powf(updates));
+        let second_scale = 1.0 / (1.0 - self.settings.beta2.powf(updates));
+        no_grad(|| {
+            let mut sums = Vec::with_capacity(self.moments.len());
+            let mut elements = 0.0;
+            for moments in self.moments.values() {
+                let count = moments.first.numel() as i64;
+                if count == 0 {
+                    continue;
+                }
+                // An odd stride does not stay in one column of a matrix of even width.
+                let stride = (count / SAMPLED) | 1;
+                let sample = |moment: &Tensor| moment.view(-1).slice(0, 0, count, stride);
+                let (first, second) = (sample(&moments.first), sample(&moments.second));
+                let size = first * first_scale / ((second * second_scale).sqrt() + self.settings.epsilon);
+                sums.push(size.square().mean(Kind::Double) * count as f64);
+                elements += count as f64;
+            }
+            if sums.is_empty() {
+                return 0.0;
+            }
+            (Tensor::stack(&sums, 0).sum(Kind::Double).double_value(&[]) / elements).sqrt()
+        })
+    }
+
+    /// The state as named tensors: `first.NAME` and `second.NAME`, and where gradients are clipped against their
+    /// history `norm.NAME`, the average and the number of its norms in f64.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::with_capacity(2 * self.moments.len());
         for (name, moments) in &self.moments {
             tensors.push((format!("first.{name}"), moments.first.shallow_clone()));
             tensors.push((format!("second.{name}"), moments.second.shallow_clone()));
         }
+        for (name, history) in self.history.iter().flat_map(|history| history.norms()) {
+            let values = Tensor::from_slice(&[history.mean, history.count]);
+            tensors.push((format!("norm.{name}"), values));
+        }
         tensors
     }
 
-    /// Takes over a state that [`AdamW::state`] gave.
+    /// Takes over a state that [`AdamW::state`] gave. A history of norms that it lacks begins anew.
     ///
     /// # Errors
     /// A tensor that is missing or of another shape.
@@ -149,121 +254,80 @@ impl AdamW {
                 );
                 no_grad(|| moment.copy_(&stored));
             }
+            let stored = tensors.remove(&format!("norm.{name}"));
+            if let (Some(history), Some(stored)) = (&mut self.history, stored) {
+                let values = Vec::<f64>::try_from(stored.to_device(Device::Cpu).to_kind(Kind::Double));
+                let &[mean, count] = values.unwrap_or_default().as_slice() else {
+                    bail!("`norm.{name}` of the recovery checkpoint does not have two numbers");
+                };
+                history.restore(name, NormHistory { mean, count });
+            }
         }
         self.updates = updates;
         Ok(())
     }
 }
 
-/// L2 norm over all gradients together.
-fn gradient_norm(parameters: &Weights) -> f64 {
-    let mut norms = Vec::with_capacity(parameters.len());
-    for parameter in parameters.values() {
-        let gradient = parameter.grad();
-        if gradient.defined() {
-            norms.push(gradient.norm().to_kind(Kind::Float));
-        }
-    }
-    if norms.is_empty() {
-        return 0.0;
-    }
-    Tensor::stack(&norms, 0).norm().double_value(&[])
+/// The gradients of an update.
+struct Gradients<'a> {
+    /// Name, parameter, gradient.
+    list: Vec<(&'a str, &'a Tensor, Tensor)>,
+    /// The L2 norm of each, a scalar in f32.
+    norms: Vec<Tensor>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTINGS: AdamWSettings = AdamWSettings {
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-        weight_decay: 0.01,
-        gradient_clip: 0.0,
-    };
-
-    fn parameters() -> Weights {
-        tch::set_num_threads(1);
-        let tensor = Tensor::from_slice(&[1.0_f32, -2.0, 3.0]).set_requires_grad(true);
-        [("w".to_owned(), tensor)].into_iter().collect()
-    }
-
-    fn backward(parameters: &Weights) {
-        (parameters["w"].square() * Tensor::from_slice(&[0.5_f32, 1.0, 2.0]))
-            .sum(Kind::Float)
-            .backward();
-    }
-
-    #[test]
-    fn agrees_with_torch_adamw() {
-        let ours = parameters();
-        let mut optimiser = AdamW::new(SETTINGS, &ours);
-        let store = tch::nn::VarStore::new(tch::Device::Cpu);
-        let mut theirs = store.root().zeros("w", &[3]);
-        no_grad(|| theirs.copy_(&Tensor::from_slice(&[1.0_f32, -2.0, 3.0])));
-        let mut reference = tch::nn::OptimizerConfig::build(
-            tch::nn::AdamW {
-                wd: 0.01,
-                ..Default::default()
-            },
-            &store,
-            0.1,
-        )
-        .expect("torch's AdamW");
-        for _ in 0..20 {
-            backward(&ours);
-            optimiser.update(&ours, 0.1).expect("finite");
-            let loss = (theirs.square() * Tensor::from_slice(&[0.5_f32, 1.0, 2.0])).sum(Kind::Float);
-            reference.backward_step(&loss);
+impl<'a> Gradients<'a> {
+    fn of(parameters: &'a Weights) -> Self {
+        let mut list = Vec::with_capacity(parameters.len());
+        let mut norms = Vec::with_capacity(parameters.len());
+        for (name, parameter) in parameters {
+            let gradient = parameter.grad();
+            if gradient.defined() {
+                norms.push(gradient.norm().to_kind(Kind::Float));
+                list.push((name.as_str(), parameter, gradient));
+            }
         }
-        let difference = (&ours["w"] - &theirs).abs().max().double_value(&[]);
-        assert!(difference < 1e-6, "{difference}");
+        Self { list, norms }
     }
 
-    #[test]
-    fn goes_on_from_a_restored_state() {
-        let straight = parameters();
-        let mut optimiser = AdamW::new(SETTINGS, &straight);
-        for _ in 0..3 {
-            backward(&straight);
-            optimiser.update(&straight, 0.1).expect("finite");
+    /// L2 norm over all gradients together.
+    fn norm(&self) -> f64 {
+        if self.norms.is_empty() {
+            return 0.0;
         }
-        let weights: Weights = [("w".to_owned(), straight["w"].detach().copy().set_requires_grad(true))]
-            .into_iter()
+        Tensor::stack(&self.norms, 0).norm().double_value(&[])
+    }
+
+    /// The L2 norms one by one.
+    fn norm_of_each(&self) -> Vec<f64> {
+        if self.norms.is_empty() {
+            return Vec::new();
+        }
+        let norms = Tensor::stack(&self.norms, 0)
+            .to_device(Device::Cpu)
+            .to_kind(Kind::Double);
+        Vec::<f64>::try_from(norms).expect("one number for each tensor")
+    }
+
+    /// Why a gradient of this norm cannot be used.
+    fn what_is_wrong(&self, norm: f64) -> String {
+        let norms = self.norm_of_each();
+        let unfit = |norm: f64| !norm.is_finite() || !((norm * norm) as f32).is_finite();
+        let tensors: Vec<&str> = (self.list.iter().zip(&norms))
+            .filter(|(_, norm)| unfit(**norm))
+            .map(|((name, ..), _)| *name)
             .collect();
-        let mut restored = AdamW::new(SETTINGS, &weights);
-        let state = optimiser
-            .state()
-            .into_iter()
-            .map(|(name, tensor)| (name, tensor.copy()))
-            .collect();
-        restored.restore(optimiser.updates(), state).expect("complete");
-        for parameters in [&straight, &weights] {
-            backward(parameters);
-        }
-        optimiser.update(&straight, 0.1).expect("finite");
-        restored.update(&weights, 0.1).expect("finite");
-        assert!(straight["w"].equal(&weights["w"]));
+        let which = match tensors.as_slice() {
+            [] => "of all tensors together".to_owned(),
+            [only] => format!("of {only}"),
+            [first, rest @ ..] => format!("of {first} and {} other tensors", rest.len()),
+        };
+        format!("the gradient has a norm of {norm}: that {which} is not finite, or too large to be squared")
     }
 
-    #[test]
-    fn clips_and_refuses_what_is_not_finite() {
-        let clipped = parameters();
-        let mut optimiser = AdamW::new(
-            AdamWSettings {
-                gradient_clip: 0.5,
-                ..SETTINGS
-            },
-            &clipped,
-        );
-        backward(&clipped);
-        let norm = optimiser.update(&clipped, 0.1).expect("finite");
-        // Gradients 1, −4, 12.
-        assert!((norm - 161.0_f64.sqrt()).abs() < 1e-5, "{norm}");
-
-        let before = clipped["w"].copy();
-        (&clipped["w"] * f64::INFINITY).sum(Kind::Float).backward();
-        assert!(optimiser.update(&clipped, 0.1).is_err());
-        assert!(before.equal(&clipped["w"]));
+    fn clear(self) {
+        for (_, parameter, gradient) in self.list {
+            clear_gradient(parameter, gradient);
+        }
     }
 }

@@ -5,6 +5,8 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::memory::UpdatePlan;
+use super::policy_batch::{Trust, fresh_tokens};
 use super::rows::{TrainingRow, supervised_row};
 use super::trainer::Trainer;
 
@@ -19,7 +21,7 @@ fn config() -> ModelConfig {
     ModelConfig::from_json(CONFIG).expect("a valid configuration")
 }
 
-fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
+pub(super) fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
     let mut spec = v1::JobSpec {
         name: Some("test".to_owned()),
         kind: Some(v1::JobKind::Train.into()),
@@ -48,10 +50,14 @@ fn settings(change: impl FnOnce(&mut v1::JobSpec)) -> JobSettings {
     JobSettings::try_new(&spec).expect("valid settings")
 }
 
-fn trainer(settings: &JobSettings) -> Trainer {
+pub(super) fn trainer(settings: &JobSettings) -> Trainer {
     let config = config();
     let weights = initialise_weights(&config, 3, Device::Cpu);
-    Trainer::new(settings, config, 24, weights, Device::Cpu)
+    let plan = UpdatePlan {
+        micro_batch_tokens: settings.training.micro_batch_tokens.unwrap_or(8192) as usize,
+        activation_checkpointing: settings.training.activation_checkpointing.unwrap_or(false),
+    };
+    Trainer::new(settings, config, 24, weights, Device::Cpu, plan)
 }
 
 fn log_probs(weights: &Weights, rows: &[TreeRow]) -> Vec<f32> {
@@ -63,7 +69,7 @@ fn log_probs(weights: &Weights, rows: &[TreeRow]) -> Vec<f32> {
 
 /// A group of two traces, the first right at every budget, the second wrong, with behaviour log-probabilities of the
 /// initial weights and versions as given.
-fn group(sequence: u64, version: u64, trainer: &Trainer) -> v1::ScoredGroup {
+pub(super) fn group(sequence: u64, version: u64, trainer: &Trainer) -> v1::ScoredGroup {
     let mut traces = Vec::new();
     for (index, score) in [1.0_f32, 0.0].into_iter().enumerate() {
         let base = 3 + 4 * index as u32 + sequence as u32;
@@ -147,15 +153,15 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, trainer: &Trainer) {
     }
 }
 
-fn refs(groups: &[v1::ScoredGroup]) -> Vec<&v1::ScoredGroup> {
+pub(super) fn refs(groups: &[v1::ScoredGroup]) -> Vec<&v1::ScoredGroup> {
     groups.iter().collect()
 }
 
-fn go_on() -> anyhow::Result<()> {
+pub(super) fn go_on() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn largest_difference(left: &Weights, right: &Weights) -> f64 {
+pub(super) fn largest_difference(left: &Weights, right: &Weights) -> f64 {
     let of_tensor = |(name, tensor): (&String, &Tensor)| (tensor - &right[name]).abs().max().double_value(&[]);
     left.iter().map(of_tensor).fold(0.0, f64::max)
 }
@@ -235,9 +241,9 @@ fn stale_tokens_are_counted_and_trained_against_the_recomputed_policy() {
 
 #[test]
 fn a_token_on_an_older_cache_is_not_fresh() {
-    assert_eq!(super::trainer::fresh_tokens(&[2, 2, 2], 2), [true; 3]);
-    assert_eq!(super::trainer::fresh_tokens(&[1, 2, 2], 2), [false; 3]);
-    assert_eq!(super::trainer::fresh_tokens(&[2, 3], 2), [true, false]);
+    assert_eq!(fresh_tokens(&[2, 2, 2], 2), [true; 3]);
+    assert_eq!(fresh_tokens(&[1, 2, 2], 2), [false; 3]);
+    assert_eq!(fresh_tokens(&[2, 3], 2), [true, false]);
 }
 
 #[test]
@@ -377,7 +383,7 @@ fn the_ratio_of_a_response_is_the_geometric_mean_of_its_tokens() {
         rows.truncate(1);
         let tokens = rows[0].tokens.behaviour.len();
         let policy = log_probs(trainer.masters(), std::slice::from_ref(&rows[0].tree));
-        let batch = trainer.policy_batch(rows, 0);
+        let batch = trainer.policy_batch(rows, 0, &mut Trust::Full);
         let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor).expect("one dimension");
         let drawn = values(&batch.behaviour);
         let log_ratios: Vec<f32> = policy

@@ -1,6 +1,6 @@
 //! What libtorch knows of devices and tch does not ask; `device.cpp` asks it.
 
-// FFI: numbers, and pointers to live tensors and to locals.
+// FFI: numbers, and pointers to live tensors.
 #![allow(unsafe_code)]
 
 use std::ffi::c_char;
@@ -8,12 +8,11 @@ use std::ffi::c_char;
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::call::{checked, in_kind, owned};
+use super::call::{in_kind, owned};
 
 unsafe extern "C" {
     fn anytime_disable_cudnn_attention();
     fn anytime_uses_cudnn_attention() -> bool;
-    fn anytime_cuda_memory(device: i64, free_bytes: *mut u64, total_bytes: *mut u64) -> *mut c_char;
     fn anytime_cuda_wide_product(
         left: *const C_tensor,
         right: *const C_tensor,
@@ -31,14 +30,6 @@ pub(crate) fn disable_cudnn_attention() {
 pub(crate) fn uses_cudnn_attention() -> bool {
     // SAFETY: reads a flag.
     unsafe { anytime_uses_cudnn_attention() }
-}
-
-/// Free and total bytes of a CUDA device.
-pub(crate) fn cuda_memory(device: usize) -> Result<(u64, u64), String> {
-    let (mut free, mut total) = (0, 0);
-    // SAFETY: both numbers live through the call.
-    unsafe { checked(anytime_cuda_memory(device as i64, &raw mut free, &raw mut total)) }?;
-    Ok((free, total))
 }
 
 /// `left` · `right`, [.., n, k] and [.., k, m] with the same first axes, and no gradient: the product that a wider kind
@@ -91,15 +82,6 @@ mod tests {
             assert_eq!((found.kind(), found.size()), (Kind::Float, expected.size()));
             let largest = (found - expected).abs().max().double_value(&[]);
             assert!(largest < 1e-4, "{largest}");
-        }
-    }
-
-    #[test]
-    fn without_cuda_there_is_no_memory_of_it() {
-        // A driver may be there; then there is a number of bytes.
-        match cuda_memory(0) {
-            Ok((free, total)) => assert!(free <= total && total > 0),
-            Err(problem) => assert!(!problem.is_empty()),
         }
     }
 }

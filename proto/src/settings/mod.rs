@@ -105,8 +105,8 @@ impl JobSettings {
 }
 
 /// The specification with every setting that has a default filled in. Settings whose default depends on the model or
-/// the device (`data.chat_template`, `training.micro_batch_tokens`) and on the job's directory (`checkpoint.output`)
-/// stay open, and so do required ones.
+/// the device (`data.chat_template`, `training.micro_batch_tokens`, `training.activation_checkpointing`) and on the job's
+/// directory (`checkpoint.output`) stay open, and so do required ones.
 pub fn with_defaults(spec: &v1::JobSpec) -> v1::JobSpec {
     filled(spec).into_spec()
 }

@@ -31,6 +31,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("steps = 3", "steps = 3\nepsilon = 0.0", ""),
     ("steps = 3", "steps = 3\nweight_decay = -0.1", ""),
     ("steps = 3", "steps = 3\ngradient_clip = -1.0", ""),
+    ("steps = 3", "steps = 3\ngradient_clip_history = 0.5", ""),
     ("steps = 3", "steps = 3\nclip = 1.0", ""),
     ("steps = 3", "steps = 3\nclip_high = 0.0", ""),
     ("steps = 3", "steps = 3\nimportance_cap = 0.5", ""),

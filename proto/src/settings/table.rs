@@ -191,6 +191,14 @@ pub(super) const TABLE: &[Row] = &[
     row("training.weight_decay", Is(Number(0.01)), NOT_NEGATIVE),
     row("training.gradient_clip", Is(Number(1.0)), NOT_NEGATIVE),
     row(
+        "training.gradient_clip_history",
+        Is(Number(0.0)),
+        Check::Number(
+            |x| x == 0.0 || x >= 1.0,
+            "0, or 1 or more, because a smaller bound shrinks to nothing",
+        ),
+    ),
+    row(
         "training.clip",
         Is(Number(0.2)),
         Check::Number(|x| x > 0.0 && x < 1.0, "above 0 and below 1"),
@@ -225,7 +233,7 @@ pub(super) const TABLE: &[Row] = &[
         Check::Rule(rules::queue_holds_batch),
     ),
     row("training.seed", Is(Whole(0)), ANY),
-    row("training.activation_checkpointing", Is(Flag(false)), ANY),
+    row("training.activation_checkpointing", Open(Flag(true)), ANY),
     row("training.max_skipped_updates", Is(Whole(5)), COUNT),
     //
     row(

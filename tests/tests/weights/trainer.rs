@@ -8,7 +8,7 @@ use anytime_learner::checkpoint::{Assets, publishable};
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{LearnerConfig, run};
-use anytime_learner::train::{Trainer, supervised_row};
+use anytime_learner::train::{Trainer, UpdatePlan, supervised_row};
 use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::job_service_client::JobServiceClient;
@@ -142,7 +142,11 @@ fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
     let tokenizer = Tokenizer::load(model).unwrap();
     let masters = read_weights(model, &config, Kind::Float, Device::Cpu).unwrap();
     let vocabulary = tokenizer.vocabulary_size();
-    let mut trainer = Trainer::new(context.settings(), config, vocabulary, masters, Device::Cpu);
+    let plan = UpdatePlan {
+        micro_batch_tokens: 8192,
+        activation_checkpointing: false,
+    };
+    let mut trainer = Trainer::new(context.settings(), config, vocabulary, masters, Device::Cpu, plan);
     assert_eq!(trainer.compute_kind(), Kind::BFloat16);
     let text = tokenizer.encode(TEXT).unwrap();
     let mut rows = text.chunks_exact(ROW_TOKENS).cycle();
