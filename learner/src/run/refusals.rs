@@ -463,7 +463,7 @@ fn long_prompts_of_an_sft_job_are_left_out() {
     ];
     let spec = parse_job_file(&write(root.path(), &changes)).expect("a job file");
     let settings = JobSettings::try_new(&spec).expect("valid settings");
-    let prepared = prepare(&settings, root.path()).expect("one row fits");
+    let prepared = prepare(&settings, root.path(), None).expect("one row fits");
     let lengths: Vec<usize> = prepared.completions.iter().map(|(prompt, _)| prompt.len()).collect();
     assert_eq!(lengths, [4]);
 }
