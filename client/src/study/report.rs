@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::figures::{self, Figure};
 use super::results::RunResult;
-use super::stability;
 use super::summary::{Cost, Summary};
 use super::tables;
 use crate::output::{make_directory, write_whole};
@@ -105,7 +104,7 @@ pub fn html(summary: &Summary<'_>, figures: &[Figure]) -> String {
     if !summary.has_evaluations_between() {
         section(&mut html, "At equal cost", NOT_FOLLOWED_TEXT, "");
     }
-    if let Some(table) = stability::stability(summary) {
+    if let Some(table) = tables::stability(summary) {
         section(&mut html, "Did runs keep what they learnt?", STABILITY_TEXT, &table);
     }
     section(&mut html, "Runs", RUNS_TEXT, &tables::runs(summary));

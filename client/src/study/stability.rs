@@ -1,13 +1,7 @@
 //! Whether a run kept what it had learnt: the mean reward over ten steps in a row, against the best such mean before it.
 
-use std::collections::BTreeMap;
-
 use anytime_proto::v1;
 use serde::{Deserialize, Serialize};
-
-use super::results::RunResult;
-use super::summary::Summary;
-use super::tables::{escape, table, texts};
 
 /// Steps whose rewards are averaged: one step's reward is noise.
 const WINDOW: usize = 10;
@@ -77,57 +71,6 @@ fn mean(values: &[f64]) -> f64 {
 
 fn largest(series: &[v1::StepMetrics], figure: fn(&v1::StepMetrics) -> f64) -> f64 {
     series.iter().map(figure).fold(0.0, f64::max)
-}
-
-/// The table of the report: for each method how many runs fell, and each seed's lowest mean with its step. None where
-/// no result has these figures.
-pub(super) fn stability(summary: &Summary<'_>) -> Option<String> {
-    let mut seeds = BTreeMap::new();
-    for run in summary.methods.iter().flat_map(|method| &method.runs) {
-        if run.stability.is_some() {
-            seeds.insert(run.seed, ());
-        }
-    }
-    if seeds.is_empty() {
-        return None;
-    }
-    let mut headings = texts(&[
-        "method",
-        "fell",
-        "worst of all",
-        "mean of the last 20 steps",
-        "lowest of those",
-    ]);
-    headings.extend(seeds.keys().map(|seed| format!("seed {seed}")));
-    let mut rows = Vec::new();
-    for method in &summary.methods {
-        let known: Vec<Stability> = method.runs.iter().filter_map(|run| run.stability).collect();
-        if known.is_empty() {
-            continue;
-        }
-        let fallen = known.iter().filter(|run| run.fell()).count();
-        let least = |figure: fn(&Stability) -> f64| known.iter().map(figure).fold(f64::INFINITY, f64::min);
-        let lasts: Vec<f64> = known.iter().map(|run| run.last).collect();
-        let mut row = vec![
-            escape(&method.name),
-            format!("<b>{fallen} of {}</b>", known.len()),
-            format!("{:.3}", least(|run| run.lowest_share)),
-            format!("{:.3}", mean(&lasts)),
-            format!("{:.3}", least(|run| run.last)),
-        ];
-        for seed in seeds.keys() {
-            let of_seed = |run: &&&RunResult| run.seed == *seed;
-            let found = method.runs.iter().find(of_seed).and_then(|run| run.stability);
-            row.push(found.map_or("–".to_owned(), |run| cell(&run)));
-        }
-        rows.push(row);
-    }
-    Some(table(&headings, &rows))
-}
-
-fn cell(run: &Stability) -> String {
-    let text = format!("{:.3} at {}", run.lowest, run.lowest_step);
-    if run.fell() { format!("<b>{text}</b>") } else { text }
 }
 
 #[cfg(test)]

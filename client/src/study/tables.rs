@@ -1,9 +1,11 @@
 //! The report's tables. Every number links to the runs it was computed from.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::claims::{claims, compare_all};
 use super::results::{EvaluationPoint, RunResult};
+use super::stability::Stability;
 use super::statistics::{Estimate, interpolate};
 use super::summary::{Cost, MethodRuns, Summary};
 
@@ -67,7 +69,7 @@ fn p_value(p: Option<f64>) -> String {
     }
 }
 
-pub(super) fn table(headings: &[String], rows: &[Vec<String>]) -> String {
+fn table(headings: &[String], rows: &[Vec<String>]) -> String {
     let mut html = String::from("<div class=\"wide\"><table>\n<tr>");
     for heading in headings {
         // Writing into a String cannot fail.
@@ -84,7 +86,7 @@ pub(super) fn table(headings: &[String], rows: &[Vec<String>]) -> String {
     html + "</table></div>\n"
 }
 
-pub(super) fn texts(words: &[&str]) -> Vec<String> {
+fn texts(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
@@ -311,4 +313,55 @@ fn runs_of(method: &MethodRuns<'_>) -> String {
         ]);
     }
     table(&headings, &rows)
+}
+
+/// The table of the report: for each method how many runs fell, and each seed's lowest mean with its step. None where
+/// no result has these figures.
+pub fn stability(summary: &Summary<'_>) -> Option<String> {
+    let mut seeds = BTreeMap::new();
+    for run in summary.methods.iter().flat_map(|method| &method.runs) {
+        if run.stability.is_some() {
+            seeds.insert(run.seed, ());
+        }
+    }
+    if seeds.is_empty() {
+        return None;
+    }
+    let mut headings = texts(&[
+        "method",
+        "fell",
+        "worst of all",
+        "mean of the last 20 steps",
+        "lowest of those",
+    ]);
+    headings.extend(seeds.keys().map(|seed| format!("seed {seed}")));
+    let mut rows = Vec::new();
+    for method in &summary.methods {
+        let known: Vec<Stability> = method.runs.iter().filter_map(|run| run.stability).collect();
+        if known.is_empty() {
+            continue;
+        }
+        let fallen = known.iter().filter(|run| run.fell()).count();
+        let least = |figure: fn(&Stability) -> f64| known.iter().map(figure).fold(f64::INFINITY, f64::min);
+        let lasts: Vec<f64> = known.iter().map(|run| run.last).collect();
+        let mut row = vec![
+            escape(&method.name),
+            format!("<b>{fallen} of {}</b>", known.len()),
+            format!("{:.3}", least(|run| run.lowest_share)),
+            format!("{:.3}", lasts.iter().sum::<f64>() / lasts.len() as f64),
+            format!("{:.3}", least(|run| run.last)),
+        ];
+        for seed in seeds.keys() {
+            let of_seed = |run: &&&RunResult| run.seed == *seed;
+            let found = method.runs.iter().find(of_seed).and_then(|run| run.stability);
+            row.push(found.map_or("–".to_owned(), |run| lowest(&run)));
+        }
+        rows.push(row);
+    }
+    Some(table(&headings, &rows))
+}
+
+fn lowest(run: &Stability) -> String {
+    let text = format!("{:.3} at {}", run.lowest, run.lowest_step);
+    if run.fell() { format!("<b>{text}</b>") } else { text }
 }

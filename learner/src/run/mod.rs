@@ -36,5 +36,6 @@ mod train;
 pub use export::export_recovery;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
-pub use prepare::{Prepared, PromptAndCompletion, prepare};
+pub use prepare::{Prepared, prepare};
+pub use prompts::PromptAndCompletion;
 pub use start::{run_job, validate, validate_all};

@@ -12,7 +12,7 @@ use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
 use super::model::{OpenModel, markers, model_notes, open_model, template_in_use};
-use super::prompts::{self, Prompted};
+use super::prompts::{self, PromptAndCompletion, Prompted};
 use super::rendering::Rendering;
 use crate::data::{CompletionRow, DataFiles, Fields, ProblemRow};
 
@@ -41,9 +41,6 @@ pub struct Prepared {
     /// What a user should know about how the model's files were read, a sentence each.
     pub notes: Vec<String>,
 }
-
-/// The ids of a supervised row: the prompt, and the completion with the end of sequence behind it.
-pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
 
 impl Prepared {
     /// How many ids the model can generate: those that both its tokenizer and its embedding have.

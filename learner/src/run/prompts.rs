@@ -7,7 +7,6 @@ use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
 use super::parallel::in_parallel;
-use super::prepare::PromptAndCompletion;
 use crate::data::{CompletionRow, Completions, DataFiles, Form, ProblemRow, ProblemSet, Tally, judge};
 use crate::data::{read_completions, read_problems};
 
@@ -29,6 +28,9 @@ const INSTRUCTIONS: [&str; 6] = [
     "answer: $answer",
     "put your answer",
 ];
+
+/// The ids of a supervised row: the prompt, and the completion with the end of sequence behind it.
+pub type PromptAndCompletion = (Vec<u32>, Vec<u32>);
 
 /// Makes the ids of a prompt; the first argument is the setting whose file holds it.
 pub(super) type PromptIds<'a> = &'a (dyn Fn(&str, &str) -> Result<Vec<u32>, InvalidSetting> + Sync);
