@@ -110,7 +110,10 @@ impl ActorMemory {
         let weights = sizes.parameters() * element_bytes;
         let packed = match place {
             Place::Cuda => 0,
-            Place::Cpu { packed_bytes } => sizes.in_products() * packed_bytes,
+            // The head's sums are in f32 whatever the weights are.
+            Place::Cpu { packed_bytes } => {
+                sizes.layers * sizes.layer_products() * packed_bytes + sizes.vocabulary * sizes.hidden * 4
+            }
         };
         // The residual stream and its normalised copy, heads before and after their rotation, gate, up and product.
         let of_a_token = 4 * sizes.hidden + 3 * sizes.query_width + 4 * sizes.key_width + 3 * sizes.intermediate;
