@@ -6,7 +6,7 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 8] = [
+    const SOURCES: [&str; 9] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/device.cpp",
