@@ -12,6 +12,8 @@ mod gradient;
 mod gradient_tests;
 mod loss;
 mod memory;
+#[cfg(test)]
+mod memory_tests;
 mod micro_batch;
 mod optimiser;
 #[cfg(test)]
