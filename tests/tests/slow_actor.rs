@@ -86,10 +86,9 @@ fn groups(log: &str, message: &str) -> Vec<Group> {
     let mut numbers: BTreeMap<String, f64> = BTreeMap::new();
     let mut found = Vec::new();
     for line in log.lines() {
-        let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else {
+        let Ok(fields) = serde_json::from_str::<serde_json::Value>(line) else {
             continue;
         };
-        let fields = &line["fields"];
         if fields["message"] != message {
             continue;
         }

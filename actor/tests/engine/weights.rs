@@ -236,5 +236,13 @@ fn logits_that_are_not_finite_end_their_group_alone() {
     );
     let (failed, without) = generate(&[&healthy[0], &healthy[1]]);
     assert_eq!(failed, None);
-    assert_eq!(generated, without);
+    assert_eq!(generated.len(), without.len());
+    for ((group, trace, found), (_, _, expected)) in generated.iter().zip(&without) {
+        let place = format!("trace {trace} of group {group}");
+        assert_eq!((&found.ids, found.finish), (&expected.ids, expected.finish), "{place}");
+        // How many rows a product has decides how it is rounded.
+        for (one, other) in found.log_probs.iter().zip(&expected.log_probs) {
+            assert!((one - other).abs() < 1e-4, "{place}: {one} and {other}");
+        }
+    }
 }

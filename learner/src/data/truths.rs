@@ -49,7 +49,7 @@ mod tests {
         ] {
             assert_eq!(judge(truth), (Form::WordForWord, String::new()), "{truth}");
         }
-        for truth in ["?", "", "\\frac{1}{0}", "7}"] {
+        for truth in ["?", "", "7}"] {
             let (form, reason) = judge(truth);
             assert!(form == Form::Never && !reason.is_empty(), "{truth}");
         }
