@@ -1,9 +1,9 @@
 //! Arguments and environment, checked before anything starts.
 
+use anytime_policy::actor_memory::words;
 use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::ActorId;
-use anytime_proto::memory::words;
 use anytime_service::exit::ExitError;
 use anytime_service::telemetry::TelemetryArgs;
 use clap::Parser;

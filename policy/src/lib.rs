@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
+pub mod actor_memory;
 mod attention;
 mod cache;
 mod chat;

@@ -1,6 +1,6 @@
 //! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification with its defaults and
-//! checks, the rule of nodes, the invariants of a scored group, kept generations, message limits, what memory an actor
-//! needs, and the one place that turns errors into gRPC statuses.
+//! checks, the rule of nodes, the invariants of a scored group, kept generations, message limits,
+//! and the one place that turns errors into gRPC statuses.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
@@ -9,7 +9,6 @@ mod group;
 mod ids;
 pub mod limits;
 mod manifest;
-pub mod memory;
 pub mod nodes;
 pub mod settings;
 mod short_names;

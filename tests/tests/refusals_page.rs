@@ -128,7 +128,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("{} cannot be read: {error}", "a directory that the user may not read"),
     (
         "--out {}: another {user}",
-        "takes a second process: client/tests/local.rs",
+        "takes a second process: client/tests/local/main.rs",
     ),
     (
         "--redis {url} is no address",

@@ -6,8 +6,8 @@
 
 use std::rc::Rc;
 
+use anytime_policy::actor_memory::words;
 use anytime_policy::{KvCache, Prefix, Slots};
-use anytime_proto::memory::words;
 use anytime_proto::v1::AbandonReason;
 use tracing::info;
 

@@ -2,8 +2,8 @@
 //! leaves beside two versions of the weights and a step.
 
 use anytime_policy::ModelConfig;
+use anytime_policy::actor_memory::{ActorMemory, Place, words};
 use anytime_policy::memory::DeviceMemory;
-use anytime_proto::memory::{ActorMemory, ModelSizes, Place, words};
 use tch::{Device, Kind};
 use tracing::warn;
 
@@ -20,19 +20,6 @@ pub(super) struct Allowance {
     pub(super) reason: String,
 }
 
-/// The sizes of a model that its memory follows from.
-pub fn model_sizes(config: &ModelConfig) -> ModelSizes {
-    ModelSizes {
-        layers: config.num_hidden_layers as u64,
-        hidden: config.hidden_size as u64,
-        intermediate: config.intermediate_size as u64,
-        query_width: (config.num_attention_heads * config.head_dim) as u64,
-        key_width: (config.num_key_value_heads * config.head_dim) as u64,
-        vocabulary: config.vocab_size as u64,
-        tied_head: config.tie_word_embeddings,
-    }
-}
-
 /// What an actor of `slots` sequences needs beside its cache.
 pub fn actor_memory(config: &ModelConfig, kind: Kind, device: Device, slots: usize) -> ActorMemory {
     let place = match device {
@@ -42,7 +29,7 @@ pub fn actor_memory(config: &ModelConfig, kind: Kind, device: Device, slots: usi
         },
     };
     let element_bytes = kind.elt_size_in_bytes() as u64;
-    ActorMemory::new(&model_sizes(config), element_bytes, slots as u64, place)
+    ActorMemory::new(&config.into(), element_bytes, slots as u64, place)
 }
 
 /// How large the cache of this model may be on this device.
@@ -106,6 +93,7 @@ pub(super) fn refusal(bytes: usize, device: Device) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use anytime_policy::actor_memory::ModelSizes;
     use anytime_policy::expected_tensors;
 
     use super::*;
@@ -133,7 +121,7 @@ mod tests {
                 .iter()
                 .map(|(_, shape)| shape.iter().product::<i64>())
                 .sum();
-            let predicted = model_sizes(&config).parameters() as f64;
+            let predicted = ModelSizes::from(&config).parameters() as f64;
             // Biases and norms of heads that a family has or has not.
             assert!(
                 (predicted / counted as f64 - 1.0).abs() < 0.01,
@@ -148,7 +136,7 @@ mod tests {
         for config in configs() {
             for tokens in [1, 16, 100] {
                 let bytes = anytime_policy::KvCache::slot_bytes(&config, tokens, Kind::BFloat16);
-                assert_eq!(model_sizes(&config).slot_bytes(tokens as u64, 2), bytes as u64);
+                assert_eq!(ModelSizes::from(&config).slot_bytes(tokens as u64, 2), bytes as u64);
             }
         }
     }

@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::cache_size::{actor_memory, model_sizes};
+pub use self::cache_size::actor_memory;
 pub use self::load::Load;
 pub use self::messages::{
     CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId,

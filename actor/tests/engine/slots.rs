@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anytime_actor::engine::{self, CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest};
 use anytime_policy::KvCache;
+use anytime_policy::actor_memory::words;
 use anytime_policy::memory::DeviceMemory;
-use anytime_proto::memory::words;
 use anytime_proto::v1::{self, AbandonReason};
 use tch::{Device, Kind};
 

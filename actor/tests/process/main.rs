@@ -5,16 +5,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod peers;
+mod resources;
 
 use std::time::Duration;
 
 use anytime_actor::config::ActorConfig;
 use anytime_actor::engine::{CacheLimit, EngineLimits};
-use anytime_policy::memory::DeviceMemory;
-use anytime_policy::{Weights, device, waiting};
+use anytime_policy::{Weights, device};
 use anytime_proto::v1::{AbandonReason, FinishReason, Lease, Problem, Purpose, RolloutPlan, ScoredGroup, VerdictKind};
 use anytime_proto::{ActorId, check_group};
-use anytime_service::exit::{CONFIGURATION, exit_code};
 use common::fakes::{FakeLearner, FakeVerifier, Mood, Version, is_right};
 use common::{endless_plan, plan_message, tokenizer, weights};
 use tch::{Device, Tensor};
@@ -439,110 +438,4 @@ async fn a_learner_that_restarts_is_waited_for() {
         .unwrap()
         .unwrap()
         .unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cache_that_cannot_be_had_ends_the_actor_and_gives_its_leases_back() {
-    let all = DeviceMemory::ask(Device::Cpu).unwrap().total as usize;
-    let scene = scene_with(Mood::Works, |config| {
-        config.limits = EngineLimits {
-            // Each of them has more than a kilobyte of keys and values.
-            slots: all >> 10,
-            cache: CacheLimit::Bytes(usize::MAX),
-        };
-    })
-    .await;
-    let group = lease("job", "group", plan_message());
-    scene.learner.state().leases.push_back(group);
-    scene.learner.publish(Version::new("job", 0, &weights(0)));
-    let ended = tokio::time::timeout(Duration::from_secs(60), scene.actor).await;
-    let error = ended.expect("the actor ends by itself").unwrap().unwrap_err();
-    assert_eq!(exit_code(&error), CONFIGURATION);
-    let message = format!("{error:#}");
-    assert!(
-        message.starts_with("the key-value cache needs ") && message.lines().count() == 1,
-        "{message}"
-    );
-    let abandoned = scene.learner.state().abandoned.clone();
-    assert_eq!(abandoned.len(), 1);
-    assert_eq!(abandoned[0].reason(), AbandonReason::Shutdown);
-}
-
-/// An actor as a process, whose peers are not there.
-struct Alone {
-    child: std::process::Child,
-    log: tempfile::TempDir,
-}
-
-impl Alone {
-    fn start(threads: &str, environment: &[(&str, &str)]) -> Self {
-        let log = tempfile::tempdir().unwrap();
-        let file = std::fs::File::create(log.path().join("log")).unwrap();
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_anytime-actor"));
-        for variable in ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME"] {
-            command.env_remove(variable);
-        }
-        command
-            .args([
-                "--learner",
-                "127.0.0.1:1",
-                "--verifier",
-                "127.0.0.1:1",
-                "--device",
-                "cpu",
-            ])
-            .args(["--threads", threads, "--actor-id", "an actor with blanks"])
-            .envs(environment.iter().copied())
-            .stderr(file);
-        let child = command.spawn().unwrap();
-        Self { child, log }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.log.path().join("log")).unwrap()
-    }
-
-    /// The environment of the process, once it is at work.
-    async fn environment(&mut self) -> Vec<String> {
-        until("the start of the actor", || {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{ended:?}: {}", self.log());
-            self.log().contains("actor starts")
-        })
-        .await;
-        let bytes = std::fs::read(format!("/proc/{}/environ", self.child.id())).unwrap();
-        let variables = bytes.split(|byte| *byte == 0);
-        variables
-            .map(|pair| String::from_utf8_lossy(pair).into_owned())
-            .collect()
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[tokio::test]
-async fn threads_wait_briefly_unless_the_environment_says_how() {
-    let mut by_default = Alone::start("2", &[]);
-    let environment = by_default.environment().await;
-    let expected = format!("{}={}", waiting::VARIABLE, waiting::LOOKS);
-    assert!(environment.contains(&expected), "{environment:?}");
-    assert!(
-        by_default.log().contains("an actor with blanks"),
-        "{}",
-        by_default.log()
-    );
-
-    let is_waiting = |pair: &String| pair.starts_with(waiting::VARIABLE);
-    // One thread has nobody to wait for.
-    let alone = Alone::start("1", &[]).environment().await;
-    assert!(!alone.iter().any(is_waiting), "{alone:?}");
-    let chosen = Alone::start("2", &[("OMP_WAIT_POLICY", "active")]).environment().await;
-    assert!(!chosen.iter().any(is_waiting), "{chosen:?}");
-    let counted = Alone::start("2", &[(waiting::VARIABLE, "7")]).environment().await;
-    assert!(counted.contains(&format!("{}=7", waiting::VARIABLE)), "{counted:?}");
 }

@@ -1,8 +1,7 @@
 //! What a report takes, by arithmetic, before any of it is done: the most memory at a time and, roughly, the time.
 
-use anytime_actor::engine::model_sizes;
 use anytime_policy::ModelConfig;
-use anytime_proto::memory::{ActorMemory, Place};
+use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place};
 use tch::Kind;
 
 use super::cases::GpuCases;
@@ -33,7 +32,7 @@ pub struct Estimate {
 impl Estimate {
     /// Of a report in `kind` and, in a few of its cases, in f32.
     pub fn new(config: &ModelConfig, kind: Kind, cases: &GpuCases) -> Self {
-        let sizes = model_sizes(config);
+        let sizes = ModelSizes::from(config);
         let kinds = if kind == Kind::Float {
             vec![kind]
         } else {

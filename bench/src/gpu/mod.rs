@@ -16,9 +16,9 @@ mod parity;
 
 use anyhow::{Context as _, ensure};
 use anytime_policy::ModelConfig;
+use anytime_policy::actor_memory::words;
 use anytime_policy::memory::{DeviceMemory, forget_peak};
 use anytime_policy::operators::profile::profiled;
-use anytime_proto::memory::words;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 

@@ -7,9 +7,9 @@
 //! - actor: as `anytime_proto::memory` has it, which actors go by, with a cache that all sequences fit.
 
 use anyhow::Context as _;
+use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place, most_cache};
 use anytime_policy::memory::DeviceMemory;
-use anytime_policy::{ModelConfig, packed_element_bytes};
-use anytime_proto::memory::{ActorMemory, ModelSizes, Place, most_cache};
+use anytime_policy::packed_element_bytes;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind};
@@ -121,7 +121,7 @@ fn longest_row(settings: &JobSettings, prepared: &Prepared) -> usize {
 
 fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)> {
     let element = element_bytes(settings);
-    let sizes = sizes(&prepared.config);
+    let sizes = ModelSizes::from(&prepared.config);
     let largest = |budgets: &[u32]| budgets.last().copied().unwrap_or(0);
     let budget = largest(&settings.rollout.budgets).max(largest(&settings.evaluation.budgets));
     let prompt = prepared
@@ -146,16 +146,4 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
             most_cache(&sizes, SLOTS, prompt + u64::from(budget), summary, element),
         ),
     ]
-}
-
-fn sizes(config: &ModelConfig) -> ModelSizes {
-    ModelSizes {
-        layers: config.num_hidden_layers as u64,
-        hidden: config.hidden_size as u64,
-        intermediate: config.intermediate_size as u64,
-        query_width: (config.num_attention_heads * config.head_dim) as u64,
-        key_width: (config.num_key_value_heads * config.head_dim) as u64,
-        vocabulary: config.vocab_size as u64,
-        tied_head: config.tie_word_embeddings,
-    }
 }

@@ -29,6 +29,17 @@ async fn lease_with(
     learner.rollouts().lease(request).await.unwrap().into_inner()
 }
 
+/// Leases all that there is to the process `first` of the actor `a`.
+async fn lease_all(learner: &TestLearner) -> Vec<v1::Lease> {
+    let mut leases = Vec::new();
+    eventually("everything is leased", async || {
+        leases = lease_with(learner, "first", 1, &[], 100).await.leases;
+        !leases.is_empty()
+    })
+    .await;
+    leases
+}
+
 fn sequences(leases: &[v1::Lease]) -> Vec<u64> {
     leases.iter().map(|lease| sequence_of(&lease.group_id)).collect()
 }
@@ -40,12 +51,7 @@ async fn an_actor_that_starts_again_under_its_name_frees_its_old_leases_at_once(
         ..FakeTrainer::default()
     };
     let (_redis, _runs, learner) = start_training(&trainer).await;
-    let mut leases = Vec::new();
-    eventually("everything is leased", async || {
-        leases = lease_with(&learner, "first", 1, &[], 100).await.leases;
-        !leases.is_empty()
-    })
-    .await;
+    let leases = lease_all(&learner).await;
     assert_eq!(leases.len(), 6);
     // Another process of the same name, and the stream of the first is still open for all anybody knows.
     let again = lease_with(&learner, "second", 1, &[], 100).await.leases;
@@ -79,10 +85,7 @@ async fn a_stream_of_a_new_process_frees_the_old_leases_too() {
         ..FakeTrainer::default()
     };
     let (_redis, _runs, learner) = start_training(&trainer).await;
-    eventually("everything is leased", async || {
-        !lease_with(&learner, "first", 1, &[], 100).await.leases.is_empty()
-    })
-    .await;
+    lease_all(&learner).await;
     let watch = v1::WatchWeightsRequest {
         actor_id: "a".to_owned(),
         incarnation: "second".to_owned(),
@@ -101,12 +104,7 @@ async fn what_an_actor_lists_is_its_own_and_what_it_does_not_list_is_free() {
         ..FakeTrainer::default()
     };
     let (_redis, _runs, learner) = start_training(&trainer).await;
-    let mut leases = Vec::new();
-    eventually("everything is leased", async || {
-        leases = lease_with(&learner, "first", 1, &[], 100).await.leases;
-        !leases.is_empty()
-    })
-    .await;
+    let leases = lease_all(&learner).await;
     // The answer was lost but for four leases: the others are given again, and a late copy changes nothing.
     let (held, lost) = leases.split_at(4);
     let again = lease_with(&learner, "first", 3, held, 100).await.leases;

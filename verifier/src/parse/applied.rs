@@ -10,7 +10,7 @@ use compact_str::CompactString;
 
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::spell::spell_argument;
-use super::token::{Bracket, Kind, Token};
+use super::token::{Bracket, Kind, Token, closing};
 use crate::expression::{Constant, Expression, Function};
 
 /// Names of functions with more than one letter, where brackets follow; without these they are products of letters.
@@ -173,24 +173,6 @@ pub(super) fn order_at(tokens: &[Token<'_>], start: usize) -> Option<std::ops::R
     }
     let close = closing(tokens, start + 2)?;
     (tokens.get(close + 1)?.kind == Kind::GroupClose).then_some(start + 3..close)
-}
-
-/// Where the bracket closes that opens here.
-pub(super) fn closing(tokens: &[Token<'_>], open: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    for (index, token) in tokens.iter().enumerate().skip(open) {
-        match token.kind {
-            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
-            Kind::Close(_) | Kind::GroupClose | Kind::End => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(index);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// What follows an argument, which is a group or one token.

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 
 use compact_str::CompactString;
 
-use super::applied::closing;
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::spell::spell_argument;
-use super::token::{Kind, Token};
+use super::token::{Kind, Token, closing};
 use crate::expression::{Expression, Function};
 use crate::limits::MAX_NESTING;
 

@@ -6,7 +6,7 @@ use dashu_ratio::RBig;
 use super::grammar::{self, NoExpression, Parsed, Parser};
 use super::linear::{self, Rows};
 use super::spell::argument_end;
-use super::token::{Bracket, Kind, Token};
+use super::token::{Bracket, Kind, Token, closing};
 use crate::expression::Expression;
 use crate::limits::MAX_NESTING;
 
@@ -265,24 +265,6 @@ fn is_transposition(mark: &Token<'_>) -> bool {
         Kind::Other(command) => matches!(*command, "\\top" | "\\intercal"),
         _ => false,
     }
-}
-
-/// The token that closes what opens here.
-fn closing(tokens: &[Token<'_>], position: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    for (index, token) in tokens.iter().enumerate().skip(position) {
-        match token.kind {
-            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
-            Kind::Close(_) | Kind::GroupClose | Kind::End => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(index);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 fn rows(tokens: &[Token<'_>]) -> Result<Rows, NoExpression> {

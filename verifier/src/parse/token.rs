@@ -198,3 +198,21 @@ impl Relation {
         }
     }
 }
+
+/// Where the bracket, group or environment closes that opens at `open`; `None` where nothing closes it.
+pub(super) fn closing(tokens: &[Token<'_>], open: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.kind {
+            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
+            Kind::Close(_) | Kind::GroupClose | Kind::End => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(index);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}

@@ -37,11 +37,8 @@ const fn metric(
     size: (u64, u64),
 ) -> Entry {
     Entry {
-        signs,
-        words,
-        dimension,
-        size,
         has_prefixes: true,
+        ..entry(signs, words, dimension, size)
     }
 }
 

@@ -13,6 +13,8 @@
 //! - a step: activations of 4,096 tokens of prefill, logits of every row, and a copy of one layer of the cache, which
 //!   grouped attention makes on CUDA: cache / L
 
+use crate::config::ModelConfig;
+
 /// Tokens of the largest prefill call.
 pub const PREFILL_TOKENS: u64 = 4096;
 
@@ -72,6 +74,20 @@ impl ModelSizes {
     fn layer_products(&self) -> u64 {
         let attention = self.hidden * (2 * self.query_width + 2 * self.key_width);
         attention + 3 * self.hidden * self.intermediate
+    }
+}
+
+impl From<&ModelConfig> for ModelSizes {
+    fn from(config: &ModelConfig) -> Self {
+        Self {
+            layers: config.num_hidden_layers as u64,
+            hidden: config.hidden_size as u64,
+            intermediate: config.intermediate_size as u64,
+            query_width: (config.num_attention_heads * config.head_dim) as u64,
+            key_width: (config.num_key_value_heads * config.head_dim) as u64,
+            vocabulary: config.vocab_size as u64,
+            tied_head: config.tie_word_embeddings,
+        }
     }
 }
 

@@ -2,128 +2,20 @@
 //! left behind.
 #![allow(clippy::unwrap_used)]
 
+mod devices;
+mod stage;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anytime_proto::settings::with_defaults;
 use anytime_proto::v1;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{
-    Ended, FakeLearner, Script, command, is_alive, output_of, signal, train_job, wait_for, write, write_script,
-};
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
-
-/// Every fake notes its process id and its arguments, and leaves a helper behind that must go with it.
-const NOTE: &str = r#"
-echo $$ >> "$STAGE/pids"
-echo "$(basename "$0") OMP_NUM_THREADS=$OMP_NUM_THREADS $*" >> "$STAGE/started"
-previous=
-for argument in "$@"; do
-    [ "$previous" = --port-file ] && port_file=$argument
-    [ "$previous" = --listen ] && listen=$argument
-    previous=$argument
-done
-"#;
-
-const SERVE: &str = "echo \"$ADDRESS\" > \"$port_file.aside\"; mv \"$port_file.aside\" \"$port_file\"";
-const WAIT: &str = "sleep 1000 & echo $! >> \"$STAGE/pids\"; wait";
-
-struct Stage {
-    directory: TempDir,
-    learner: FakeLearner,
-}
-
-impl Stage {
-    async fn new(script: Script) -> Self {
-        let stage = Self {
-            directory: tempfile::tempdir().unwrap(),
-            learner: FakeLearner::start(script).await,
-        };
-        let address = stage.learner.address.clone();
-        stage.program("anytime-verifier", &format!("ADDRESS=127.0.0.1:1\n{SERVE}\n{WAIT}"));
-        stage.program("anytime-learner", &format!("ADDRESS={address}\n{SERVE}\n{WAIT}"));
-        stage.program("anytime-actor", WAIT);
-        write(&stage.path("model/config.json"), "{}");
-        write(&stage.path("data.jsonl"), "");
-        write(&stage.path("job.toml"), &train_job("sums"));
-        stage
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn program(&self, name: &str, body: &str) {
-        write_script(&self.path("bin").join(name), &format!("{NOTE}\n{body}"));
-    }
-
-    /// A Redis that answers, so that the tests do not need one: this test's own socket.
-    fn redis(&self) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let _ = std::io::Write::write_all(&mut stream.unwrap(), b"+PONG\r\n");
-            }
-        });
-        format!("redis://{address}")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let redis = self.redis();
-        let mut command = command(&[&["local", "job.toml", "--redis", &redis], arguments].concat());
-        command
-            .current_dir(self.directory.path())
-            .env("ANYTIME_BIN_DIR", self.path("bin"))
-            .env("STAGE", self.directory.path());
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Ended {
-        output_of(self.command(arguments)).await
-    }
-
-    /// Starts a run that never ends by itself and waits until it watches its job.
-    async fn run_on(&self, arguments: &[&str]) -> Child {
-        let mut command = self.command(arguments);
-        command
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
-        let child = command.spawn().unwrap();
-        wait_for("the watch", || !self.learner.watched_after().is_empty()).await;
-        wait_for("all helpers", || self.pids().len() >= 8).await;
-        child
-    }
-
-    fn lines(&self, name: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn pids(&self) -> Vec<i32> {
-        self.lines("pids").iter().map(|line| line.parse().unwrap()).collect()
-    }
-
-    fn started(&self, program: &str) -> Vec<String> {
-        self.lines("started")
-            .into_iter()
-            .filter(|line| line.starts_with(program))
-            .collect()
-    }
-
-    async fn assert_nothing_left(&self) {
-        let pids = self.pids();
-        wait_for("the end of all children", || pids.iter().all(|pid| !is_alive(*pid))).await;
-    }
-
-    fn report(&self, out: &str) -> Value {
-        serde_json::from_str(&std::fs::read_to_string(self.path(out).join("report.json")).unwrap()).unwrap()
-    }
-}
+use stage::{SERVE, Stage, WAIT};
+use support::{Script, command, is_alive, output_of, signal, train_job, wait_for, write};
 
 fn running() -> Script {
     Script {
@@ -191,66 +83,6 @@ async fn a_run_starts_everything_and_ends_it_and_reports() {
             .iter()
             .all(|process| process["pid"].is_u64() && process["metrics_address"].is_string())
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_process_gets_the_device_that_is_named_for_it() {
-    let stage = Stage::new(Script::default()).await;
-    let ended = stage.run(&["--devices", "0,2,cpu"]).await;
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let learner = &stage.started("anytime-learner")[0];
-    assert!(learner.contains("--device cuda:0 "), "{learner}");
-    let actors = stage.started("anytime-actor");
-    assert_eq!(actors.len(), 2, "as many as there are devices: {actors:?}");
-    for (id, device) in [("actor-1", "cuda:2"), ("actor-2", "cpu")] {
-        let expected = format!("--actor-id {id} --device {device} --threads 1");
-        let line = actors.iter().find(|line| line.contains(&expected));
-        // Alone on its device, an actor takes what it takes by itself.
-        assert!(line.is_some_and(|line| !line.contains("--memory-share")), "{actors:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn processes_on_one_device_share_its_memory() {
-    let stage = Stage::new(Script::default()).await;
-    let ended = stage.run(&["--devices", "1,1,1,0"]).await;
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let shares: Vec<bool> = ["actor-1", "actor-2", "actor-3"]
-        .map(|id| {
-            let actors = stage.started("anytime-actor");
-            let line = actors.iter().find(|line| line.contains(&format!("--actor-id {id} ")));
-            line.unwrap().contains("--memory-share 0.225")
-        })
-        .into();
-    assert_eq!(shares, [true, true, false]);
-    let all_on_one = stage.run(&["--out", "other", "--device", "cpu"]).await;
-    assert_eq!(all_on_one.code, 0, "{}", all_on_one.stderr);
-    let actors = stage.started("anytime-actor");
-    assert!(
-        actors[3..]
-            .iter()
-            .all(|line| line.contains("--device cpu") && line.contains("--memory-share 0.225"))
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn devices_that_do_not_suffice_are_refused_before_anything_starts() {
-    for (arguments, problem) in [
-        (vec!["--devices", "0"], "--devices 0: 1 device is named"),
-        (
-            vec!["--devices", "0,1", "--actors", "2"],
-            "--devices 0,1: 2 devices are named; the learner and 2 actors (--actors) need 3",
-        ),
-        (vec!["--devices", "0,gpu1"], "\"gpu1\" is no device"),
-        (vec!["--devices", "0,1", "--device", "cpu"], "cannot be used with"),
-    ] {
-        let stage = Stage::new(Script::default()).await;
-        let ended = stage.run(&arguments).await;
-        assert_eq!(ended.code, 64, "{}", ended.stderr);
-        assert!(ended.stderr.contains(problem), "{}", ended.stderr);
-        assert!(stage.pids().is_empty());
-        assert!(!stage.path("runs/sums").exists());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
