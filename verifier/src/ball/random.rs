@@ -273,11 +273,13 @@ fn at_rising_precision<T>(
     Ok(Finding::Unusable)
 }
 
-/// The values of both sides; none if one of them is real, and the other one is not.
+/// The values of both sides; none if one of them is real, and the other one is not. `has_bars` is whether there are
+/// absolute values.
 fn both<'tree>(
     evaluator: &mut Evaluator<'tree, '_>,
     left: &'tree Expression,
     right: &'tree Expression,
+    has_bars: bool,
 ) -> Result<Option<(Value, Value)>, Trouble> {
     let undefined = |value: &Result<Value, Trouble>| matches!(value, Err(Trouble::Stop(Stop::Undefined)));
     let left_value = evaluator.evaluate(left);
@@ -292,10 +294,16 @@ fn both<'tree>(
         (Ok(_), Err(_)) if evaluator.real_only && undefined(&right_value) => right,
         _ => return Ok(Some((left_value?, right_value?))),
     };
-    // A value may be real though a value on the way is not, as that of √-2 · √-3; or there is none at all.
+    // A value may be real though a value on the way is not, as that of √-2 · √-3; or there is none at all. Beside an
+    // absolute value it is that of the other branch: (√x)² is not |x|.
     evaluator.real_only = false;
+    let real = left_value.or(right_value)?;
     match evaluator.evaluate(not_real) {
         Ok(Value::Number(number, _)) if !number.imaginary.contains_zero() => Ok(None),
+        Ok(value) if has_bars => match evaluator.minus(value, real)? {
+            Value::Number(difference, _) if difference.contains_zero() => Err(Stop::Undefined.into()),
+            _ => Ok(None),
+        },
         Err(trouble @ Trouble::Stop(Stop::OutOfSteps)) => Err(trouble),
         _ => Err(Stop::Undefined.into()),
     }
@@ -312,7 +320,7 @@ pub(super) fn decide(
         at_rising_precision(point, survey, steps, |steps, precision, point| {
             let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
             evaluator.real_only = !mode.complex_values;
-            let Some((left, right)) = both(&mut evaluator, left, right)? else {
+            let Some((left, right)) = both(&mut evaluator, left, right, survey.modulus)? else {
                 return Ok(Finding::OneSided);
             };
             let difference = evaluator.minus(left, right)?;
@@ -372,7 +380,7 @@ pub fn proportional(left: &Expression, right: &Expression, steps: &mut Steps) ->
             at_rising_precision(point, survey, steps, |steps, precision, point| {
                 let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
                 evaluator.real_only = !mode.complex_values;
-                let Some((left, right)) = both(&mut evaluator, left, right)? else {
+                let Some((left, right)) = both(&mut evaluator, left, right, survey.modulus)? else {
                     return Ok(Finding::OneSided);
                 };
                 if left.is_zero() || right.is_zero() {

@@ -128,7 +128,8 @@ impl Comparison<'_> {
             }),
         ) = (&answer.body, &truth.label)
             && let (Some(first), Body::Quantity(_)) = (sides.first(), &truth.body)
-            && !self.expressions(first.expression.clone(), wanted.clone())
+            && (relation::says_something_else(sides, wanted)
+                || !self.expressions(first.expression.clone(), wanted.clone()))
         {
             return None;
         }

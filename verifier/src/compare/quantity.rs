@@ -7,7 +7,7 @@ use dashu_ratio::RBig;
 use super::kinks::Kinks;
 use super::{Comparison, kinks, powers};
 use crate::equality::Decision;
-use crate::expression::{Constant, Expression};
+use crate::expression::{Constant, Expression, Function};
 use crate::normal::{self, Form};
 use crate::options::Units;
 use crate::parse::{Literal, Quantity, Unit, measures};
@@ -82,8 +82,12 @@ impl Comparison<'_> {
         let left = &kinks::with_steps_unknown(left, self.steps)?;
         let right = &kinks::with_steps_unknown(right, self.steps)?;
         let near = ball::decide(left, right, self.steps)?;
-        if near != Decision::Equal {
-            return Ok(near);
+        if near != Decision::Equal || self.bars_are_missing_elsewhere(left, right)? {
+            return Ok(if near == Decision::Equal {
+                Decision::Different
+            } else {
+                near
+            });
         }
         let mut kinks = Kinks::default();
         kinks.add(left, self.steps)?;
@@ -99,6 +103,18 @@ impl Comparison<'_> {
             }
         }
         Ok(near)
+    }
+
+    /// Whether the bars under a logarithm of one side, `\ln|x-1|`, stand for another branch than that of the other side,
+    /// which has none: `\ln(x-1)` leaves the bars out, `\ln(1-x)` is the other half of the function.
+    fn bars_are_missing_elsewhere(&mut self, left: &Expression, right: &Expression) -> Result<bool, Stop> {
+        self.steps.spend((left.node_count() + right.node_count()) as u64)?;
+        let (bare_left, bare_right) = (without_bars(left, false), without_bars(right, false));
+        Ok(match (bare_left == *left, bare_right == *right) {
+            (false, true) => ball::decide(&bare_left, right, self.steps)? != Decision::Equal,
+            (true, false) => ball::decide(left, &bare_right, self.steps)? != Decision::Equal,
+            _ => false,
+        })
     }
 
     /// Whether two expressions are equal.
@@ -297,4 +313,28 @@ fn hundredth() -> Expression {
 
 fn degree() -> Expression {
     Expression::Constant(Constant::Degree)
+}
+
+/// An expression without the bars of absolute values under its logarithms.
+fn without_bars(expression: &Expression, is_in_logarithm: bool) -> Expression {
+    let all = |parts: &[Expression], is_in_logarithm| {
+        let parts = parts.iter().map(|part| without_bars(part, is_in_logarithm));
+        parts.collect::<Vec<_>>()
+    };
+    match expression {
+        Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => expression.clone(),
+        Expression::Sum(parts) => Expression::Sum(all(parts, is_in_logarithm)),
+        Expression::Product(parts) => Expression::Product(all(parts, is_in_logarithm)),
+        Expression::Power(base, exponent) => Expression::Power(
+            Box::new(without_bars(base, is_in_logarithm)),
+            Box::new(without_bars(exponent, is_in_logarithm)),
+        ),
+        Expression::Call(Function::Abs, parts) if is_in_logarithm && let [inside] = parts.as_slice() => {
+            without_bars(inside, true)
+        }
+        Expression::Call(function, parts) => {
+            let is_logarithm = matches!(function, Function::Ln | Function::Log);
+            Expression::Call(function.clone(), all(parts, is_in_logarithm || is_logarithm))
+        }
+    }
 }

@@ -53,7 +53,11 @@ impl Comparison<'_> {
         }
         // `1 = 1` is as true as `\sin^2 x + \cos^2 x = 1`, and says something else.
         let is_numeric = |sides: &[Quantity]| sides.iter().all(|side| is_constant(&side.expression));
-        if is_numeric(answer.0) != is_numeric(truth.0) {
+        let are_numeric = is_numeric(answer.0);
+        if are_numeric != is_numeric(truth.0) {
+            return false;
+        }
+        if are_numeric && !self.same_forms(answer.0, truth.0) {
             return false;
         }
         if answer.1 == truth.1 && self.sides(answer.0.iter(), truth.0) {
@@ -92,6 +96,18 @@ impl Comparison<'_> {
     fn sides<'q>(&mut self, answer: impl Iterator<Item = &'q Quantity>, truth: &[Quantity]) -> bool {
         let mut pairs = answer.zip(truth);
         pairs.all(|(answer, truth)| self.quantities(answer, truth))
+    }
+
+    /// Whether two chains between numbers have the same sides as they are written, in this order or the other one. By
+    /// value `5 = 5` would be `\log_2 32 = 5`, and whoever knows the right side could leave the left one out.
+    fn same_forms(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
+        let mut same = |(answer, truth): (&Quantity, &Quantity)| {
+            self.steps
+                .spend((answer.expression.node_count() * truth.expression.node_count()) as u64)
+                .is_ok()
+                && same_form(&answer.expression, &truth.expression)
+        };
+        answer.iter().zip(truth).all(&mut same) || answer.iter().rev().zip(truth).all(&mut same)
     }
 
     /// Whether one expression is a constant times the other, and of which sign.
@@ -137,8 +153,9 @@ impl Comparison<'_> {
             (true, true) => {
                 let [left, right] = answer;
                 let [wanted_left, wanted_right] = truth;
-                let mut same =
-                    |answer: &Expression, truth: &Expression| self.expressions(answer.clone(), truth.clone());
+                let mut same = |answer: &Expression, truth: &Expression| {
+                    same_form(answer, truth) && self.expressions(answer.clone(), truth.clone())
+                };
                 same(left, wanted_left) && same(right, wanted_right)
                     || same(left, wanted_right) && same(right, wanted_left)
             }
@@ -187,6 +204,55 @@ impl Comparison<'_> {
             }
         }
         None
+    }
+}
+
+/// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
+/// `\log_2 32 = 5`. By their values all of these sides are one.
+pub(super) fn says_something_else(sides: &[Quantity], wanted: &Expression) -> bool {
+    is_constant(wanted)
+        && sides.iter().all(|side| is_constant(&side.expression))
+        && !sides.iter().any(|side| same_form(&side.expression, wanted))
+}
+
+/// Whether two expressions are written alike, up to the order of addends and factors and to the spelling of a number.
+fn same_form(left: &Expression, right: &Expression) -> bool {
+    match (left, right) {
+        _ if is_numeral(left) && is_numeral(right) => true,
+        (Expression::Sum(left), Expression::Sum(right)) | (Expression::Product(left), Expression::Product(right)) => {
+            // Being written alike is an equivalence, so that it does not matter which partner is taken.
+            let mut partners: Vec<&Expression> = right.iter().collect();
+            left.len() == right.len()
+                && left.iter().all(|part| {
+                    let found = partners.iter().position(|partner| same_form(part, partner));
+                    found.map(|index| partners.swap_remove(index)).is_some()
+                })
+        }
+        (Expression::Power(left, left_exponent), Expression::Power(right, right_exponent)) => {
+            same_form(left, right) && same_form(left_exponent, right_exponent)
+        }
+        (Expression::Call(left, arguments), Expression::Call(right, others)) => {
+            left == right
+                && arguments.len() == others.len()
+                && arguments.iter().zip(others).all(|(left, right)| same_form(left, right))
+        }
+        _ => left == right,
+    }
+}
+
+/// Whether an expression is one number: a numeral, a fraction of two, with or without a sign.
+fn is_numeral(expression: &Expression) -> bool {
+    let is_number = |part: &Expression| matches!(part, Expression::Number(_));
+    match expression {
+        Expression::Number(_) => true,
+        Expression::Product(parts) => match parts.as_slice() {
+            [sign, part] if *sign == Expression::integer(-1) => is_numeral(part),
+            [above, Expression::Power(below, exponent)] => {
+                is_number(above) && is_number(below) && **exponent == Expression::integer(-1)
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -11,6 +11,7 @@ use super::command::{
     DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, raised_primes,
     split_command, upright_constant, without_row_distance,
 };
+use super::matrix;
 use super::names;
 use super::numeral;
 use super::operation;
@@ -456,6 +457,10 @@ impl<'a> Lexer<'a> {
         let (content, rest) = argument(after);
         if words && let Some(constant) = upright_constant(content) {
             self.push_argument(constant, content);
+            return Ok(rest);
+        }
+        if content == "det" && matrix::stands_before(rest) {
+            self.push(Kind::Other("\\det"), content);
             return Ok(rest);
         }
         let may_be_unit = matches!(content, "min" | "sec");

@@ -44,6 +44,13 @@ fn is_matrix_environment(environment: &str) -> bool {
     )
 }
 
+/// Whether a text begins with a matrix, perhaps in brackets.
+pub(super) fn stands_before(text: &str) -> bool {
+    let text = text.trim_start();
+    let text = text.strip_prefix("\\left").unwrap_or(text).trim_start();
+    text.trim_start_matches(['(', '[']).trim_start().starts_with("\\begin")
+}
+
 impl Parser<'_, '_> {
     /// The determinant whose `\\begin` is at a position.
     pub(super) fn determinant(&mut self, begin: usize) -> Parsed {

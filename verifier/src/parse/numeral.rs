@@ -129,7 +129,9 @@ fn repeating_group(text: &str) -> Option<(&str, usize)> {
             }
         }
     }
-    let after = text.strip_prefix("\\overline").or_else(|| text.strip_prefix("\\bar"))?;
+    let after = ["\\overline", "\\bar", "\\dot"]
+        .iter()
+        .find_map(|command| text.strip_prefix(command))?;
     let trimmed = after.trim_start();
     let is_digit = trimmed.starts_with(|next: char| next.is_ascii_digit());
     is_digit.then(|| (&trimmed[..1], text.len() - trimmed.len() + 1))
@@ -245,6 +247,8 @@ mod tests {
             ("0.\\dot1 4285 \\dot 7", "1/7", 19),
             ("0.1\\dot{3}\\dot{6}", "3/22", 17),
             ("0.\\dot{3}", "1/3", 9),
+            ("0.\\dot3", "1/3", 7),
+            ("0.1\\dot 6", "1/6", 9),
             ("0.(3)", "1/3", 5),
             ("9007199254740993", "9007199254740993", 16),
         ] {

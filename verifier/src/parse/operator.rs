@@ -63,8 +63,12 @@ impl<'t, 'a> Parser<'t, 'a> {
     }
 
     fn series(&mut self, sign: &str, below: Part<'t, 'a>, above: Part<'t, 'a>) -> Parsed {
-        let range = below.and_then(range_of).zip(above);
-        let Some(((variable, from), to)) = range else {
+        let range = below.and_then(|below| match above {
+            Some(to) => range_of(below, &Relation::Equal).map(|(variable, from)| (variable, from, Some(to))),
+            // `\sum_{n \ge 1}`.
+            None => range_of(below, &Relation::GreaterOrEqual).map(|(variable, from)| (variable, from, None)),
+        });
+        let Some((variable, from, to)) = range else {
             // `\sum_{d\mid n}`: what it runs over is known by its spelling only, and no variable is renamed.
             let mut name = CompactString::from(sign);
             for (mark, part) in [('_', below), ('^', above)] {
@@ -79,7 +83,11 @@ impl<'t, 'a> Parser<'t, 'a> {
             return Ok(Expression::Call(Function::Named(name), vec![body?]));
         };
         let first = self.within(from)?;
-        let (last, first) = (end_of(self.within(to)?), end_of(first));
+        let last = match to {
+            Some(to) => end_of(self.within(to)?),
+            None => End::Infinite("+"),
+        };
+        let first = end_of(first);
         let End::Finite(first) = first else {
             return Err(NoExpression::NotMathematics);
         };
@@ -331,11 +339,11 @@ fn difference(left: Expression, right: Expression) -> Expression {
 }
 
 /// The variable and the first value of `k=1`.
-fn range_of<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t str, &'t [Token<'a>])> {
-    let [variable, equals, from @ ..] = tokens else {
+fn range_of<'t, 'a>(tokens: &'t [Token<'a>], relation: &Relation) -> Option<(&'t str, &'t [Token<'a>])> {
+    let [variable, sign, from @ ..] = tokens else {
         return None;
     };
-    let is_range = equals.kind == Kind::Relation(Relation::Equal)
+    let is_range = sign.kind == Kind::Relation(*relation)
         && !from
             .iter()
             .any(|token| matches!(token.kind, Kind::Relation(_) | Kind::Comma | Kind::Semicolon));

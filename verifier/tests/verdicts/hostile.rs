@@ -103,6 +103,24 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("x\\sqrt{x}", "\\sqrt{x^3}"),
     ("-\\ln|1-x|", "-\\ln(1-x)"),
     ("\\ln|x-3|", "\\ln(x-3)"),
+    ("-\\ln|\\cos x|+C", "\\ln(\\sec x)+C"),
+    (
+        "\\frac12\\ln\\left|\\frac{x-1}{x+1}\\right|",
+        "\\frac12\\ln(x-1)-\\frac12\\ln(x+1)",
+    ),
+    ("x", "(\\sqrt{x})^2"),
+    // A statement about numbers is itself, however its parts are ordered.
+    ("\\log_8(4)=\\frac23", "\\frac{2}{3}=\\log_8 4"),
+    ("e^{i\\pi}+1=0", "1+e^{\\pi i}=0"),
+    ("0.5=\\frac12", "\\frac12=0.5"),
+    ("\\log_2(32)=5", "5"),
+    // A range without an end.
+    (
+        "\\sum_{k=1}^{\\infty} \\frac{b_k}{k^3}",
+        "\\sum_{n \\ge 1} \\frac{b_n}{n^3}",
+    ),
+    ("-2", "\\operatorname{det}\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}"),
+    ("\\frac16", "0.1\\dot6"),
     ("P(X=1)+P(X=2)", "P(X=2)+P(X=1)"),
     ("0.05", "5\\text{ hundredths}"),
     // Kinks far off.
@@ -233,6 +251,21 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("f(2)=3", "3=3"),
     // Domains.
     ("\\ln|x|", "\\ln(-x)"),
+    ("\\ln|x-1|", "\\ln(1-x)"),
+    ("2\\ln|x-3|+C", "2\\ln(3-x)+C"),
+    ("\\log_{10}|x|", "\\log_{10}(-x)"),
+    ("|x|", "(\\sqrt{x})^2"),
+    ("|x-2|", "(\\sqrt{x-2})^2"),
+    ("\\log_2(32)=5", "5=5"),
+    ("\\log_2(32)=5", "2+3=5"),
+    ("\\log_3(9)=2", "2=2"),
+    ("2+2=4", "4=4"),
+    ("e^{i\\pi}+1=0", "0=0"),
+    ("\\sqrt{16}=4", "2+2=4"),
+    (
+        "\\sum_{k=1}^{\\infty} \\frac{b_k}{k^3}",
+        "\\sum_{n \\ge 2} \\frac{b_n}{n^3}",
+    ),
     ("\\sqrt{|x-3|}", "\\sqrt{x-3}"),
     ("\\sqrt{|x|}", "\\sqrt{-x}"),
     ("\\sqrt[4]{|x|}", "\\sqrt[4]{-x}"),
