@@ -1,17 +1,18 @@
 //! Writes what an evaluation generated as `anytime_proto::generations` names it: one problem a line, decoded for
-//! reading.
+//! reading. Groups come in any order and are not kept: each is decoded when it comes and laid down in a spool, and the
+//! file is put together from there in the order of the problems.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use anytime_files::{sync_directory, write_durably_with};
-use anytime_objectives::ScoreTable;
-use anytime_objectives::statistics::mean;
 use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::generations::{DIRECTORY, KeptNode, KeptProblem, KeptSummary, KeptTrace, ProblemHead, step_file};
 use anytime_proto::{ShortName as _, v1};
 
+use super::tally::Tally;
 use crate::data::ProblemRow;
 
 /// Turns tokens into the texts and answers that people read.
@@ -22,57 +23,127 @@ pub struct Reading<'a> {
     pub extraction: v1::Extraction,
 }
 
-/// Writes the file of the evaluation after `step` into the job's directory and returns its path. It is written aside,
-/// synced and renamed; one problem is in memory at a time. `rows` are the groups' problems, `check` is asked before
-/// each.
-///
-/// # Errors
-/// If the disk or the decoder refuses, or `check` does; nothing is left behind then.
-pub fn write(
-    job_directory: &Path,
-    step: u64,
-    reading: &Reading<'_>,
-    groups: &[v1::ScoredGroup],
-    rows: &[ProblemRow],
-    check: &dyn Fn() -> anyhow::Result<()>,
-) -> anyhow::Result<PathBuf> {
-    let directory = job_directory.join(DIRECTORY);
-    std::fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
-    let path = directory.join(step_file(step));
-    write_durably_with(&path, |file| -> anyhow::Result<()> {
-        for (group, row) in groups.iter().zip(rows) {
-            check()?;
-            serde_json::to_writer(&mut *file, &reading.problem(group, row)?)?;
-            file.write_all(b"\n")?;
+/// The generations of one evaluation on their way into its file. One group is in memory at a time.
+pub struct Generations<'a> {
+    job_directory: PathBuf,
+    reading: Reading<'a>,
+    /// The traces of each group as JSON, in the order in which they came. It has no name: whatever ends the process or
+    /// the evaluation, nothing of it is left. The disk holds it beside the file until that is complete.
+    spool: File,
+    end: u64,
+    /// By the place of the lease, where its group has come.
+    pieces: Vec<Option<Piece>>,
+}
+
+/// Where the traces of a group lie in the spool.
+struct Piece {
+    start: u64,
+    bytes: u64,
+}
+
+/// How a problem's line ends, behind its traces.
+const END_OF_LINE: &[u8] = b"]}";
+
+impl<'a> Generations<'a> {
+    /// Nothing yet, of an evaluation with so many leases.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn begin(job_directory: &Path, reading: Reading<'a>, leases: usize) -> anyhow::Result<Self> {
+        let directory = job_directory.join(DIRECTORY);
+        std::fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+        let spool = tempfile::tempfile_in(&directory)
+            .with_context(|| format!("create a temporary file in {}", directory.display()))?;
+        Ok(Self {
+            job_directory: job_directory.to_owned(),
+            reading,
+            spool,
+            end: 0,
+            pieces: std::iter::repeat_with(|| None).take(leases).collect(),
+        })
+    }
+
+    /// Lays the group of the lease at `place` down.
+    ///
+    /// # Errors
+    /// If the disk or the decoder refuses. What was laid down before is no use then.
+    pub fn add(&mut self, place: usize, group: &v1::ScoredGroup) -> anyhow::Result<()> {
+        let mut json = Vec::new();
+        for (number, trace) in group.traces.iter().enumerate() {
+            if number > 0 {
+                json.push(b',');
+            }
+            serde_json::to_writer(&mut json, &self.reading.trace(&group.budgets, trace)?)?;
         }
+        self.spool.write_all(&json).context("write to a temporary file")?;
+        let bytes = json.len() as u64;
+        self.pieces[place] = Some(Piece { start: self.end, bytes });
+        self.end += bytes;
         Ok(())
-    })
-    .with_context(|| format!("write {}", path.display()))?;
-    sync_directory(job_directory)?;
-    Ok(path)
+    }
+
+    /// Writes the file of the evaluation after `step` into the job's directory and returns its path. It is written
+    /// aside, synced and renamed. `tally` has the same groups, and `check` is asked before each problem.
+    ///
+    /// # Errors
+    /// If the disk refuses, or `check` does; nothing is left behind then.
+    pub fn finish(
+        self,
+        step: u64,
+        tally: &Tally,
+        asked: &Asked<'_>,
+        check: &dyn Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
+        let path = self.job_directory.join(DIRECTORY).join(step_file(step));
+        write_durably_with(&path, |file| -> anyhow::Result<()> {
+            for problem in tally.problems() {
+                check()?;
+                let row = &asked.rows[problem.problem];
+                let line = KeptProblem {
+                    head: ProblemHead {
+                        row: row.row,
+                        id: row.id.clone(),
+                        problem: row.problem.clone(),
+                        ground_truths: row.answers.clone(),
+                        budgets: asked.budgets.to_vec(),
+                        summaries_per_budget: asked.summaries_per_budget,
+                        accuracy: problem.accuracy,
+                    },
+                    traces: Vec::new(),
+                };
+                let line = serde_json::to_vec(&line)?;
+                file.write_all(&line[..line.len() - END_OF_LINE.len()])?;
+                for (number, piece) in self.pieces[problem.leases].iter().flatten().enumerate() {
+                    if number > 0 {
+                        file.write_all(b",")?;
+                    }
+                    let mut spool = &self.spool;
+                    spool.seek(SeekFrom::Start(piece.start))?;
+                    let copied = std::io::copy(&mut spool.take(piece.bytes), file)?;
+                    ensure!(copied == piece.bytes, "a temporary file was cut off");
+                }
+                file.write_all(END_OF_LINE)?;
+                file.write_all(b"\n")?;
+            }
+            Ok(())
+        })
+        .with_context(|| format!("write {}", path.display()))?;
+        sync_directory(&self.job_directory)?;
+        Ok(path)
+    }
+}
+
+/// What an evaluation asked, as far as its file says so.
+pub struct Asked<'a> {
+    /// Its problems.
+    pub rows: &'a [ProblemRow],
+    /// Its budgets.
+    pub budgets: &'a [u32],
+    /// Its summaries at each budget.
+    pub summaries_per_budget: u32,
 }
 
 impl Reading<'_> {
-    fn problem(&self, group: &v1::ScoredGroup, row: &ProblemRow) -> anyhow::Result<KeptProblem> {
-        let rewards = ScoreTable::of_group(group).mean_per_budget();
-        let accuracy = (0..group.budgets.len()).map(|budget| mean(rewards.iter().map(|row| row[budget])));
-        let head = ProblemHead {
-            row: row.row,
-            id: row.id.clone(),
-            problem: row.problem.clone(),
-            ground_truths: row.answers.clone(),
-            budgets: group.budgets.clone(),
-            summaries_per_budget: group.summaries_per_budget,
-            accuracy: accuracy.collect(),
-        };
-        let traces: anyhow::Result<Vec<KeptTrace>> = group
-            .traces
-            .iter()
-            .map(|trace| self.trace(&group.budgets, trace))
-            .collect();
-        Ok(KeptProblem { head, traces: traces? })
-    }
-
     fn trace(&self, budgets: &[u32], trace: &v1::Trace) -> anyhow::Result<KeptTrace> {
         let thinking = trace.thinking.as_ref().context("a trace without thinking")?;
         let text = self.tokenizer.decode(&thinking.ids)?;

@@ -1,11 +1,10 @@
-//! Accuracy at every budget: leases for every problem, and the figures of the groups that come back.
+//! Accuracy at every budget: leases for every problem, and the figures of the groups that came back.
 
-use anytime_objectives::ScoreTable;
 use anytime_objectives::statistics::mean;
 use anytime_proto::v1;
 
 use super::bootstrap;
-use super::counts::TraceCounts;
+use super::tally::Tally;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.959_964;
@@ -41,22 +40,22 @@ pub fn evaluation_leases(
 
 /// Accuracy per budget with 95 % intervals over problems: from a bootstrap, and half widths by the normal
 /// approximation. Both are computed from the problems' means, because the samples of one problem are not independent of
-/// each other.
-pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::EvaluationResult {
+/// each other. `budgets` are those of the tally's groups.
+pub fn evaluation_result(tally: &Tally, budgets: &[u32]) -> v1::EvaluationResult {
     // One column per budget, and the anytime accuracy behind them.
-    let mut columns: Vec<Vec<f64>> = vec![Vec::with_capacity(groups.len()); budgets.len() + 1];
-    let mut counts = TraceCounts::default();
-    for group in groups {
-        let rewards = ScoreTable::of_group(group).mean_per_budget();
+    let mut columns: Vec<Vec<f64>> = vec![Vec::new(); budgets.len() + 1];
+    let mut samples = None;
+    for problem in tally.problems() {
         let mut of_problem = 0.0;
-        for (budget, column) in columns.iter_mut().take(budgets.len()).enumerate() {
-            let accuracy = mean(rewards.iter().map(|row| row[budget]));
-            column.push(accuracy);
+        for (column, accuracy) in columns.iter_mut().zip(&problem.accuracy) {
+            column.push(*accuracy);
             of_problem += accuracy / budgets.len() as f64;
         }
         columns[budgets.len()].push(of_problem);
-        counts.add(group, &rewards);
+        samples.get_or_insert(problem.traces);
     }
+    let counts = tally.counts();
+    let problems = columns[budgets.len()].len();
     let intervals = bootstrap::intervals(&columns);
     let (accuracy_intervals, anytime_interval) = intervals.split_at(budgets.len());
     let anytime_interval = anytime_interval.first().copied().unwrap_or_default();
@@ -71,8 +70,8 @@ pub fn evaluation_result(groups: &[v1::ScoredGroup], budgets: &[u32]) -> v1::Eva
         anytime,
         anytime_ci95,
         mean_thinking_tokens: counts.mean_thinking_tokens(),
-        problems: groups.len() as u32,
-        samples: groups.first().map_or(0, |group| group.traces.len() as u32),
+        problems: problems as u32,
+        samples: samples.unwrap_or(0) as u32,
         generated_tokens: counts.generated_tokens(),
         formatted_share: counts.formatted_share(),
         finished_share: counts.finished_share(),
@@ -141,6 +140,15 @@ mod tests {
         }
     }
 
+    /// The result of groups that are of one problem each.
+    fn result_of(groups: &[v1::ScoredGroup]) -> v1::EvaluationResult {
+        let mut tally = Tally::new((0..groups.len()).map(|place| place..place + 1).collect(), 2);
+        for (place, group) in groups.iter().enumerate() {
+            tally.add(place, group);
+        }
+        evaluation_result(&tally, &[2, 4])
+    }
+
     #[test]
     fn shares_and_intervals_of_an_evaluation() {
         use v1::FinishReason::{EndMarker, Eos};
@@ -152,7 +160,7 @@ mod tests {
         for group in &groups {
             anytime_proto::check_group(group).expect("a valid group");
         }
-        let result = evaluation_result(&groups, &[2, 4]);
+        let result = result_of(&groups);
         assert_eq!(result.accuracy, [0.5, 0.5]);
         assert_eq!((result.anytime, result.r#final), (0.5, 0.5));
         assert_eq!((result.problems, result.samples), (2, 2));
@@ -172,13 +180,13 @@ mod tests {
             group(vec![trace(EndMarker, [0.0, 1.0])]),
             group(vec![trace(EndMarker, [0.0, 0.0])]),
         ];
-        let result = evaluation_result(&unequal, &[2, 4]);
+        let result = result_of(&unequal);
         assert_eq!(
             (result.accuracy_low, result.accuracy_high),
             (vec![0.0, 0.0], vec![0.0, 1.0])
         );
         assert_eq!((result.anytime_low, result.anytime_high), (0.0, 0.5));
-        let nothing = evaluation_result(&[], &[2, 4]);
+        let nothing = result_of(&[]);
         assert_eq!((nothing.accuracy, nothing.anytime), (vec![0.0, 0.0], 0.0));
     }
 

@@ -17,7 +17,7 @@ use super::pauses::retry_pause;
 use crate::lock::lock;
 use crate::outputs::{Owner, Places};
 use crate::queue::reader::GroupReader;
-use crate::rollouts::group::{QueuedGroup, TrainingOpening};
+use crate::rollouts::group::{EvaluatedGroup, QueuedGroup, TrainingOpening};
 use crate::server_state::ServerState;
 use crate::weights::published::PublishedWeights;
 
@@ -275,14 +275,23 @@ impl JobContext {
         lock(&self.reader).take();
     }
 
-    /// Leases groups out for evaluation, waits for all of them and returns them in the order of the leases, without
-    /// those that failed too often. Progress is reported. Meanwhile no training problem of the job is leased.
+    /// Leases groups out for evaluation and hands them to `take` one by one, in the order in which they come, until all
+    /// are there but those that failed too often. `take` should keep what it needs of a group and no more: actors push
+    /// only as fast as it takes, and no more groups than a few wait in memory. Progress is reported. Meanwhile no
+    /// training problem of the job is leased.
     ///
     /// # Errors
     /// If the job is to stop.
-    pub fn evaluate(&self, leases: Vec<v1::Lease>) -> Result<Vec<v1::ScoredGroup>, ContextError> {
+    pub fn evaluate(&self, leases: Vec<v1::Lease>, take: impl FnMut(EvaluatedGroup)) -> Result<(), ContextError> {
+        self.state.broker.open_evaluation(self.job_id(), leases);
+        let outcome = self.take_evaluated(take);
+        self.state.broker.close_evaluation(self.job_id());
+        outcome
+    }
+
+    fn take_evaluated(&self, mut take: impl FnMut(EvaluatedGroup)) -> Result<(), ContextError> {
         let mut reported: Option<(u32, Instant)> = None;
-        let progress = |done: u32, total: u32| {
+        let mut progress = |done: u32, total: u32| {
             let is_due =
                 reported.is_none_or(|(last, time)| done > last && (done == total || time.elapsed() >= PROGRESS_EVERY));
             if is_due {
@@ -290,9 +299,10 @@ impl JobContext {
                 self.entry.report_evaluation_progress(done, total);
             }
         };
-        let outcome = self.wait(self.state.broker.evaluate(self.job_id(), leases, progress));
-        self.state.broker.close_evaluation(self.job_id());
-        Ok(outcome??)
+        while let Some(group) = self.wait(self.state.broker.next_evaluated(self.job_id(), &mut progress))?? {
+            take(group);
+        }
+        Ok(())
     }
 
     /// Waits for a future of the asynchronous side, or for the request to stop.

@@ -62,8 +62,8 @@ pub(super) struct JobRollouts {
     pub(super) manifest_checksum: String,
 }
 
-/// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls are in `take`, and the
-/// monitor tells it of time that passes and of Redis that comes back. It is keyed by job, so that several jobs may run
+/// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls are in `take` and `evaluate`, and
+/// the monitor tells it of time that passes and of Redis that comes back. It is keyed by job, so that several jobs may run
 /// at once.
 pub struct RolloutBroker {
     pub(super) redis: Arc<RedisConnection>,
@@ -146,7 +146,11 @@ impl RolloutBroker {
                 {
                     leases.push(lease);
                 }
-                wait_reason = v1::WaitReason::AllLeased;
+                wait_reason = if evaluation.is_full() {
+                    v1::WaitReason::QueueFull
+                } else {
+                    v1::WaitReason::AllLeased
+                };
             } else if let Some(training) = &mut job.training {
                 if !is_up {
                     wait_reason = v1::WaitReason::Unspecified;
@@ -220,7 +224,7 @@ impl RolloutBroker {
             Ok(Admission::Evaluation) => {
                 let mut jobs = lock(&self.jobs);
                 let evaluation = jobs.get_mut(&job_id).and_then(|job| job.evaluation.as_mut());
-                return Ok(evaluation.map_or(v1::PushStatus::Unwanted, |evaluation| evaluation.push(group)));
+                return Ok(evaluation.map_or(v1::PushStatus::Unwanted, |evaluation| evaluation.push(group, now)));
             }
             Ok(Admission::Answered(status)) => return Ok(status),
             Err(error) => {

@@ -1,22 +1,32 @@
 //! The leases of one evaluation: they are given out in order, and a group comes back for each, but for those that fail
-//! again and again. They are held in memory only, so that an evaluation that a crash interrupts starts over.
+//! again and again. A group waits here until the job's thread takes it, and few may wait: where they are too many, no
+//! lease is given and an actor keeps its group, as with a full replay queue. The leases are held in memory only, so that
+//! an evaluation that a crash interrupts starts over.
 
 #![deny(clippy::disallowed_methods)]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use anytime_proto::{GroupId, InvalidGroup, check_group_against_plan, v1};
 
 use super::actors::Holder;
 use super::answers::Renewal;
-use super::inspection::{check_problem, check_versions};
+use super::group::EvaluatedGroup;
+use super::inspection::{check_problem, check_versions, generated_tokens};
 use super::retries::{MAX_FAILURES, pause_after};
+
+/// At most this many groups wait for the job's thread.
+pub const MOST_WAITING_GROUPS: usize = 64;
+
+/// No further group is taken in while this many generated tokens wait for the job's thread. A token takes 16 bytes (id,
+/// log-probability, version), so that 64 MiB and one group are the most that waits.
+pub const MOST_WAITING_TOKENS: usize = 1 << 22;
 
 enum State {
     Waiting { not_before: Instant },
     Leased { holder: Holder, expires: Instant },
-    Done(Box<v1::ScoredGroup>),
+    Done,
     LeftOut,
 }
 
@@ -26,13 +36,17 @@ struct Item {
     state: State,
 }
 
-/// The leases of one evaluation with their groups. A state machine without clock or I/O: the broker passes the time to
-/// it, and asks [`progress`](Self::progress) whether it is over.
+/// The leases of one evaluation, and the groups that wait to be taken. A state machine without clock or I/O: the broker
+/// passes the time to it, and asks [`is_over`](Self::is_over).
 pub struct EvaluationLeases {
     items: Vec<Item>,
     by_group: HashMap<GroupId, usize>,
     /// Groups that have come back, and groups that were left out.
     settled: usize,
+    /// Groups that have come back and were not taken yet, in the order in which they came.
+    waiting: VecDeque<EvaluatedGroup>,
+    /// Generated tokens of these.
+    waiting_tokens: usize,
 }
 
 impl EvaluationLeases {
@@ -55,6 +69,8 @@ impl EvaluationLeases {
             items,
             by_group,
             settled: 0,
+            waiting: VecDeque::new(),
+            waiting_tokens: 0,
         }
     }
 
@@ -63,8 +79,16 @@ impl EvaluationLeases {
         self.by_group.contains_key(group_id)
     }
 
-    /// Leases the next group that is free, if there is one.
+    /// Whether so much waits to be taken that no further group is taken in or leased.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST_WAITING_GROUPS || self.waiting_tokens >= MOST_WAITING_TOKENS
+    }
+
+    /// Leases the next group that is free, if there is one. None while too much waits to be taken.
     pub fn lease(&mut self, holder: &Holder, now: Instant) -> Option<v1::Lease> {
+        if self.is_full() {
+            return None;
+        }
         let is_ready = |item: &&mut Item| matches!(item.state, State::Waiting { not_before } if not_before <= now);
         let item = self.items.iter_mut().find(is_ready)?;
         item.lease_to(holder, now);
@@ -85,7 +109,7 @@ impl EvaluationLeases {
                     }
                     is_held
                 }
-                State::Leased { .. } | State::Done(_) | State::LeftOut => false,
+                State::Leased { .. } | State::Done | State::LeftOut => false,
             };
             if is_renewed {
                 item.lease_to(holder, now);
@@ -110,21 +134,36 @@ impl EvaluationLeases {
         check_versions(group, version, version)
     }
 
-    /// Takes a scored group in. The first one counts.
-    pub fn push(&mut self, group: v1::ScoredGroup) -> v1::PushStatus {
-        let Some(index) = self.by_group.get(&GroupId(group.group_id.clone())) else {
+    /// Takes a scored group in. The first one counts. While too much waits to be taken the actor keeps its group, and
+    /// its lease starts anew.
+    pub fn push(&mut self, group: v1::ScoredGroup, now: Instant) -> v1::PushStatus {
+        let Some(place) = self.by_group.get(&GroupId(group.group_id.clone())).copied() else {
             return v1::PushStatus::Unwanted;
         };
-        let item = &mut self.items[*index];
-        match item.state {
-            State::Done(_) => v1::PushStatus::Duplicate,
-            State::LeftOut => v1::PushStatus::Unwanted,
-            State::Waiting { .. } | State::Leased { .. } => {
-                item.state = State::Done(Box::new(group));
-                self.settled += 1;
-                v1::PushStatus::Accepted
+        let is_full = self.is_full();
+        let item = &mut self.items[place];
+        let expires = now + item.duration();
+        match &mut item.state {
+            State::Done => return v1::PushStatus::Duplicate,
+            State::LeftOut => return v1::PushStatus::Unwanted,
+            State::Leased { expires: of_lease, .. } if is_full => {
+                *of_lease = expires;
+                return v1::PushStatus::QueueFull;
             }
+            State::Waiting { .. } if is_full => return v1::PushStatus::QueueFull,
+            State::Waiting { .. } | State::Leased { .. } => item.state = State::Done,
         }
+        self.settled += 1;
+        self.waiting_tokens += generated_tokens(&group);
+        self.waiting.push_back(EvaluatedGroup { place, group });
+        v1::PushStatus::Accepted
+    }
+
+    /// Takes the group that has waited longest.
+    pub fn take(&mut self) -> Option<EvaluatedGroup> {
+        let taken = self.waiting.pop_front()?;
+        self.waiting_tokens -= generated_tokens(&taken.group);
+        Some(taken)
     }
 
     /// An actor gives a lease back; `failed` says that it tried to make the group and could not. A group that failed
@@ -180,7 +219,7 @@ impl EvaluationLeases {
         let times = self.items.iter().filter_map(|item| match &item.state {
             State::Waiting { not_before } => Some(*not_before),
             State::Leased { expires, .. } => Some(*expires),
-            State::Done(_) | State::LeftOut => None,
+            State::Done | State::LeftOut => None,
         });
         times.filter(|time| *time > now).min()
     }
@@ -193,18 +232,14 @@ impl EvaluationLeases {
             .count() as u64
     }
 
-    /// How many groups have come back or were left out, and how many there are in all.
+    /// How many groups were taken or left out, and how many there are in all.
     pub fn progress(&self) -> (u32, u32) {
-        (self.settled as u32, self.items.len() as u32)
+        ((self.settled - self.waiting.len()) as u32, self.items.len() as u32)
     }
 
-    /// All groups in the order of the leases; those that are missing are left out.
-    pub fn into_groups(self) -> Vec<v1::ScoredGroup> {
-        let groups = self.items.into_iter().filter_map(|item| match item.state {
-            State::Done(group) => Some(*group),
-            State::Waiting { .. } | State::Leased { .. } | State::LeftOut => None,
-        });
-        groups.collect()
+    /// Whether every group was taken or left out.
+    pub fn is_over(&self) -> bool {
+        self.settled == self.items.len() && self.waiting.is_empty()
     }
 }
 
@@ -212,7 +247,11 @@ impl Item {
     fn lease_to(&mut self, holder: &Holder, now: Instant) {
         self.state = State::Leased {
             holder: holder.clone(),
-            expires: now + Duration::from_secs(u64::from(self.lease.seconds)),
+            expires: now + self.duration(),
         };
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lease.seconds))
     }
 }

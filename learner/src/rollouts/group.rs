@@ -17,6 +17,15 @@ pub struct QueuedGroup {
     pub group: v1::ScoredGroup,
 }
 
+/// A scored group of an evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluatedGroup {
+    /// The place of its lease among those of the evaluation, from 0.
+    pub place: usize,
+    /// What the actor pushed.
+    pub group: v1::ScoredGroup,
+}
+
 /// Everything that is needed to lease training problems and to queue the groups that come back.
 pub struct TrainingOpening {
     /// Gives the problem of each sequence number.

@@ -25,6 +25,11 @@ pub(super) fn oldest_version(group: &v1::ScoredGroup) -> u64 {
     versions.min().unwrap_or(0)
 }
 
+/// All tokens that were generated for a group.
+pub(super) fn generated_tokens(group: &v1::ScoredGroup) -> usize {
+    generated(group).map(|(_, generated)| generated.ids.len()).sum()
+}
+
 /// Tokens of the longest thinking of a group.
 pub(super) fn longest_thinking(group: &v1::ScoredGroup) -> usize {
     let thinkings = group.traces.iter().filter_map(|trace| trace.thinking.as_ref());

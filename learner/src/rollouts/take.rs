@@ -1,5 +1,5 @@
-//! The trainer's side of the broker: it opens and closes training, takes groups out of the queue, acknowledges them,
-//! and has groups evaluated. Calls wait while Redis is unavailable.
+//! The trainer's side of the broker: it opens and closes training, takes groups out of the queue and acknowledges them.
+//! Calls wait while Redis is unavailable.
 //!
 //! Groups are taken in the order of their sequences, whatever the order in which they came, and the trainer waits for
 //! the lowest one: nothing that was admitted is dropped for its age, because admission and the versions that leases ask
@@ -18,7 +18,6 @@ use tracing::{debug, error, info, warn};
 
 use super::awaited::AwaitedGroup;
 use super::broker::RolloutBroker;
-use super::evaluation_leases::EvaluationLeases;
 use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
 use super::inspection::{longest_thinking, names_weights, oldest_version};
 use super::lease_table::NextToTrain;
@@ -217,57 +216,6 @@ impl RolloutBroker {
             self.wait_for_redis(&mut backoff).await;
         }
         self.with_training(job_id, |training| training.leases.acknowledged(sequences));
-        self.changed.notify_waiters();
-    }
-
-    /// Leases groups out for evaluation, waits for all, and returns them in the order of the leases. A group that fails
-    /// too often is left out. Meanwhile the job's training problems are not leased. `progress` is told the number of
-    /// finished groups and of all groups.
-    ///
-    /// # Errors
-    /// If the evaluation is closed.
-    pub async fn evaluate(
-        &self,
-        job_id: &JobId,
-        leases: Vec<v1::Lease>,
-        mut progress: impl FnMut(u32, u32),
-    ) -> anyhow::Result<Vec<v1::ScoredGroup>> {
-        let evaluation = EvaluationLeases::new(leases, Instant::now());
-        lock(&self.jobs).entry(job_id.clone()).or_default().evaluation = Some(evaluation);
-        self.changed.notify_waiters();
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-
-            let (done, total) = {
-                let mut jobs = lock(&self.jobs);
-                let job = jobs.get_mut(job_id).context("the evaluation was closed")?;
-                let evaluation = job.evaluation.as_ref().context("the evaluation was closed")?;
-                let (done, total) = evaluation.progress();
-                if done == total {
-                    let groups = job
-                        .evaluation
-                        .take()
-                        .map(EvaluationLeases::into_groups)
-                        .unwrap_or_default();
-                    drop(jobs);
-                    progress(done, total);
-                    self.changed.notify_waiters();
-                    return Ok(groups);
-                }
-                (done, total)
-            };
-            progress(done, total);
-            changed.await;
-        }
-    }
-
-    /// Ends an evaluation that was not finished.
-    pub fn close_evaluation(&self, job_id: &JobId) {
-        if let Some(job) = lock(&self.jobs).get_mut(job_id) {
-            job.evaluation = None;
-        }
         self.changed.notify_waiters();
     }
 

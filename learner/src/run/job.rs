@@ -9,21 +9,23 @@ use anytime_proto::{WeightsVersion, v1};
 use anytime_service::metric_names as names;
 use metrics::{gauge, histogram};
 use tch::{Device, Kind};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::fingerprint::{check_fingerprint, fingerprint};
+use super::keeping::Keeping;
 use super::memory::update_plan;
 use super::plan::evaluation_plan;
 use super::prepare::Prepared;
 use super::reward_watch::{RewardWatch, said_of_accuracy};
 use crate::checkpoint::{self, Assets, Export, RecoveryState};
-use crate::data::ProblemRow;
-use crate::evaluation::generations::{self, Reading};
+use crate::evaluation::generations::{Asked, Reading};
 use crate::evaluation::repeats;
 use crate::evaluation::result::{evaluation_leases, evaluation_result};
+use crate::evaluation::tally::Tally;
 use crate::jobs::context::JobContext;
 use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
 use crate::outputs::{FINAL_DIRECTORY, Owner};
+use crate::rollouts::group::EvaluatedGroup;
 use crate::train::{Trainer, check_model};
 
 /// A job whose model is loaded, with what all kinds of jobs do with it.
@@ -129,7 +131,7 @@ impl<'a> RunningJob<'a> {
         let started = Instant::now();
         let plan = evaluation_plan(settings, &self.prepared);
         let rows = &self.prepared.evaluation_rows;
-        let (repeated, owners) = repeats::repeated(problems, rows.iter().map(|row| row.repeats));
+        let (repeated, leases_of) = repeats::repeated(problems, rows.iter().map(|row| row.repeats));
         let leases = evaluation_leases(
             self.context.job_id().as_str(),
             step,
@@ -140,11 +142,19 @@ impl<'a> RunningJob<'a> {
             settings.rollout.lease_seconds,
         );
         let asked = leases.len();
-        let group_ids: Vec<String> = leases.iter().map(|lease| lease.group_id.clone()).collect();
-        let evaluated = self.context.evaluate(leases)?;
-        let left_out = asked - evaluated.len();
+        let mut tally = Tally::new(leases_of, settings.evaluation.budgets.len());
+        let reading = Reading {
+            tokenizer: &self.prepared.tokenizer,
+            extraction: plan.extraction(),
+        };
+        let mut keeping = Keeping::begin(self.context, reading, asked);
+        self.context.evaluate(leases, |EvaluatedGroup { place, group }| {
+            tally.add(place, &group);
+            keeping.add(place, &group);
+        })?;
+        let left_out = asked - tally.groups();
         ensure!(
-            !evaluated.is_empty(),
+            tally.groups() > 0,
             "all {asked} groups failed too often; the learner's log has the reasons"
         );
         if left_out > 0 {
@@ -153,15 +163,17 @@ impl<'a> RunningJob<'a> {
             );
             self.context.notice("evaluation_incomplete", &text);
         }
-        let merged = repeats::merged(evaluated, &group_ids, &owners);
-        let rows: Vec<ProblemRow> = merged.iter().map(|(problem, _)| rows[*problem].clone()).collect();
-        let groups: Vec<v1::ScoredGroup> = merged.into_iter().map(|(_, group)| group).collect();
-        let mut result = evaluation_result(&groups, &settings.evaluation.budgets);
+        let mut result = evaluation_result(&tally, &settings.evaluation.budgets);
         result.left_out_groups = left_out as u32;
         result.step = step;
         result.weights_version = step;
         result.seconds = started.elapsed().as_secs_f64();
-        result.generations = self.keep_generations(&groups, &rows, plan.extraction())?;
+        let asked = Asked {
+            rows,
+            budgets: &plan.budgets,
+            summaries_per_budget: plan.summaries,
+        };
+        result.generations = keeping.finish(step, &tally, &asked)?;
         gauge!(names::LEARNER_EVALUATION_ANYTIME).set(result.anytime);
         gauge!(names::LEARNER_EVALUATION_OVERTHINKING).set(result.overthinking_share);
         for (budget, accuracy) in result.budgets.iter().zip(&result.accuracy) {
@@ -214,40 +226,6 @@ impl<'a> RunningJob<'a> {
         self.write_export(&target, Some(score))?;
         checkpoint::prune_best(self.context.directory(), checkpoint.keep_best);
         Ok(())
-    }
-
-    /// Writes the generations of an evaluation to a file for people, and returns its path. A failure to write is logged
-    /// and no more, since the evaluation is worth more than its generations.
-    fn keep_generations(
-        &self,
-        groups: &[v1::ScoredGroup],
-        rows: &[ProblemRow],
-        extraction: v1::Extraction,
-    ) -> anyhow::Result<String> {
-        if !self.context.settings().evaluation.keep_generations {
-            return Ok(String::new());
-        }
-        let reading = Reading {
-            tokenizer: &self.prepared.tokenizer,
-            extraction,
-        };
-        let written = generations::write(
-            self.context.directory(),
-            self.state.step,
-            &reading,
-            groups,
-            rows,
-            &|| Ok(self.context.check()?),
-        );
-        // A job that is to stop has not failed to write.
-        self.context.check()?;
-        match written {
-            Ok(path) => Ok(path.display().to_string()),
-            Err(error) => {
-                warn!(job_id = %self.context.job_id(), error = format!("{error:#}"), "generations were not kept");
-                Ok(String::new())
-            }
-        }
     }
 
     /// Writes the recovery checkpoint of the current step. Where the disk refuses for a reason that may pass, the job

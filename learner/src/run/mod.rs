@@ -4,7 +4,8 @@
 //! with `model`, which opens the model's directory, `rendering`, which makes ids of a problem, and `prompts`, which does so
 //! for whole files (`parallel`); `notices` says what happened to data on the way. `check` puts it together for who asks
 //! before a run, with the `memory` that the processes will take.
-//! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do.
+//! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do;
+//! `keeping` keeps what its evaluations generated.
 //! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
 //! starting weights, `figures` sums up a step's groups and `reward_watch` notices when the reward collapses.
 //! `fingerprint` ties a recovery checkpoint to its data and model, and `export` writes one as a model.
@@ -14,6 +15,7 @@ mod export;
 mod figures;
 mod fingerprint;
 mod job;
+mod keeping;
 mod memory;
 mod model;
 mod notices;

@@ -1,7 +1,6 @@
 //! Accuracies of the starting weights on the training problems, for an objective that compares with them. They are
-//! measured before the first step, in parts, so that the groups of no more than one part are held in memory. Every part
-//! that is measured is written to a file of the job, and after a restart the measurement goes on with the problems that
-//! are missing.
+//! measured before the first step, in parts. Every part that is measured is written to a file of the job, and after a
+//! restart the measurement goes on with the problems that are missing. Of a group its accuracy alone is kept.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +20,7 @@ use super::plan::training_plan;
 use super::prepare::Prepared;
 use crate::checkpoint::Fingerprint;
 use crate::evaluation::result::evaluation_leases;
+use crate::rollouts::group::EvaluatedGroup;
 
 /// How many problems are measured together.
 const PROBLEMS_AT_A_TIME: usize = 512;
@@ -59,9 +59,14 @@ pub(super) fn measure_references(job: &mut RunningJob<'_>) -> anyhow::Result<()>
     let started = Instant::now();
     let plan = reference_plan(&settings, &job.prepared, samples);
     for part in missing.chunks(PROBLEMS_AT_A_TIME) {
-        let groups = job.context.evaluate(leases(job, &settings, part, &plan))?;
-        let (measured, wanted) = (groups.len(), part.len());
-        job.trainer.add_references(accuracies(&groups));
+        let (mut measured, wanted) = (0, part.len());
+        let mut accuracies = BTreeMap::new();
+        let leases = leases(job, &settings, part, &plan);
+        job.context.evaluate(leases, |EvaluatedGroup { group, .. }| {
+            measured += 1;
+            accuracies.insert(group.problem_id.clone(), accuracy(&group));
+        })?;
+        job.trainer.add_references(accuracies);
         keep(job)?;
         ensure!(
             measured == wanted,
@@ -141,14 +146,8 @@ fn leases(
     leases
 }
 
-/// Mean score over the samples, by problem id.
-fn accuracies(groups: &[v1::ScoredGroup]) -> BTreeMap<String, f64> {
-    let accuracy = |group: &v1::ScoredGroup| {
-        let scores = ScoreTable::of_group(group).mean_per_budget();
-        mean(scores.iter().map(|row| row[0]))
-    };
-    groups
-        .iter()
-        .map(|group| (group.problem_id.clone(), accuracy(group)))
-        .collect()
+/// Mean score over the samples at the one budget.
+fn accuracy(group: &v1::ScoredGroup) -> f64 {
+    let scores = ScoreTable::of_group(group).mean_per_budget();
+    mean(scores.iter().map(|row| row[0]))
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anytime_learner::data::ProblemRow;
-use anytime_learner::evaluation::generations::{Reading, write};
+use anytime_learner::evaluation::generations::{Asked, Generations, Reading};
+use anytime_learner::evaluation::tally::Tally;
 use anytime_policy::Tokenizer;
 use anytime_proto::generations::{DIRECTORY, Kept, KeptProblem};
 use anytime_proto::{check_group, v1};
@@ -78,13 +79,36 @@ fn row() -> ProblemRow {
     }
 }
 
-fn written(directory: &Path, tokenizer: &Tokenizer, group: v1::ScoredGroup) -> (PathBuf, KeptProblem) {
-    check_group(&group).unwrap();
+/// Writes groups that are of one problem each.
+fn write(
+    directory: &Path,
+    tokenizer: &Tokenizer,
+    groups: &[v1::ScoredGroup],
+    check: &dyn Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<PathBuf> {
     let reading = Reading {
         tokenizer,
         extraction: v1::Extraction::Anytime,
     };
-    let path = write(directory, 12, &reading, &[group], &[row()], &|| Ok(())).unwrap();
+    let mut generations = Generations::begin(directory, reading, groups.len())?;
+    let places = (0..groups.len()).map(|place| place..place + 1);
+    let mut tally = Tally::new(places.collect(), groups[0].budgets.len());
+    for (place, group) in groups.iter().enumerate() {
+        check_group(group)?;
+        tally.add(place, group);
+        generations.add(place, group)?;
+    }
+    let rows = vec![row(); groups.len()];
+    let asked = Asked {
+        rows: &rows,
+        budgets: &groups[0].budgets,
+        summaries_per_budget: groups[0].summaries_per_budget,
+    };
+    generations.finish(12, &tally, &asked, check)
+}
+
+fn written(directory: &Path, tokenizer: &Tokenizer, group: v1::ScoredGroup) -> (PathBuf, KeptProblem) {
+    let path = write(directory, tokenizer, &[group], &|| Ok(())).unwrap();
     let kept = Kept::find(directory, Some(12)).unwrap();
     assert_eq!(kept.path, path);
     let problem = serde_json::from_str(&kept.line("sum").unwrap()).unwrap();
@@ -153,17 +177,13 @@ fn an_interrupted_writing_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let tokenizer = words(directory.path());
     let groups = [group(vec![0, 1], &[2], &[1], 3), group(vec![0, 1], &[2], &[1], 3)];
-    let reading = Reading {
-        tokenizer: &tokenizer,
-        extraction: v1::Extraction::Anytime,
-    };
     let asked = std::cell::Cell::new(0);
     let check = || {
         asked.set(asked.get() + 1);
         anyhow::ensure!(asked.get() < 2, "stop");
         Ok(())
     };
-    let error = write(directory.path(), 0, &reading, &groups, &[row(), row()], &check).unwrap_err();
+    let error = write(directory.path(), &tokenizer, &groups, &check).unwrap_err();
     assert_eq!(error.root_cause().to_string(), "stop");
     let left = std::fs::read_dir(directory.path().join(DIRECTORY)).unwrap().count();
     assert_eq!(left, 0);

@@ -289,17 +289,16 @@ fn evaluation_leases(context: &JobContext) -> Vec<v1::Lease> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_evaluation_comes_first_and_is_collected_in_order() {
+async fn an_evaluation_comes_first_and_hands_its_groups_over_as_they_come() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let collected = Arc::new(Mutex::new(Vec::new()));
     let seen = collected.clone();
     let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
         context.publish(weights(0));
         context.open_training(opening(10, 4))?;
-        let groups = context.evaluate(evaluation_leases(context))?;
-        seen.lock()
-            .unwrap()
-            .extend(groups.into_iter().map(|group| group.group_id));
+        context.evaluate(evaluation_leases(context), |taken| {
+            seen.lock().unwrap().push((taken.place, taken.group.group_id));
+        })?;
         loop {
             context.check()?;
             std::thread::sleep(Duration::from_millis(5));
@@ -339,7 +338,8 @@ async fn an_evaluation_comes_first_and_is_collected_in_order() {
         PushStatus::Accepted
     );
     eventually("it is collected", async || collected.lock().unwrap().len() == 2).await;
-    assert_eq!(*collected.lock().unwrap(), ["demo/evaluate/0", "demo/evaluate/1"]);
+    let in_order_of_arrival = [(1, "demo/evaluate/1".to_owned()), (0, "demo/evaluate/0".to_owned())];
+    assert_eq!(*collected.lock().unwrap(), in_order_of_arrival);
     assert_eq!(
         push(&learner, group_for(&again[0], "b", 0)).await.unwrap(),
         PushStatus::Unwanted
@@ -358,10 +358,9 @@ async fn an_evaluation_leaves_out_what_keeps_failing_and_goes_on() {
     let seen = collected.clone();
     let learner = TestLearner::start(&redis.url(), runs.path(), move |context: &JobContext| {
         context.publish(weights(0));
-        let groups = context.evaluate(evaluation_leases(context))?;
-        seen.lock()
-            .unwrap()
-            .extend(groups.into_iter().map(|group| group.group_id));
+        context.evaluate(evaluation_leases(context), |taken| {
+            seen.lock().unwrap().push((taken.place, taken.group.group_id));
+        })?;
         Ok(())
     })
     .await;
@@ -380,7 +379,7 @@ async fn an_evaluation_leaves_out_what_keeps_failing_and_goes_on() {
     })
     .await;
     assert_eq!(failures, MAX_FAILURES);
-    assert_eq!(*collected.lock().unwrap(), ["demo/evaluate/1"]);
+    assert_eq!(*collected.lock().unwrap(), [(1, "demo/evaluate/1".to_owned())]);
     learner.stop().await;
 }
 

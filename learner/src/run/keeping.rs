@@ -1,0 +1,61 @@
+//! Keeping what an evaluation generated. The evaluation is worth more than its generations: a failure to write them is
+//! logged and no more.
+
+use anytime_proto::v1;
+use tracing::warn;
+
+use crate::evaluation::generations::{Asked, Generations, Reading};
+use crate::evaluation::tally::Tally;
+use crate::jobs::context::JobContext;
+
+/// The generations of an evaluation on their way to a file; nothing where the job keeps none or the disk refuses.
+pub(super) struct Keeping<'a> {
+    context: &'a JobContext,
+    generations: Option<Generations<'a>>,
+}
+
+impl<'a> Keeping<'a> {
+    /// Of an evaluation with so many leases.
+    pub(super) fn begin(context: &'a JobContext, reading: Reading<'a>, leases: usize) -> Self {
+        let mut keeping = Self {
+            context,
+            generations: None,
+        };
+        if context.settings().evaluation.keep_generations {
+            let begun = Generations::begin(context.directory(), reading, leases);
+            keeping.generations = keeping.unless_refused(begun);
+        }
+        keeping
+    }
+
+    /// Keeps the group of the lease at `place`.
+    pub(super) fn add(&mut self, place: usize, group: &v1::ScoredGroup) {
+        let Some(mut generations) = self.generations.take() else {
+            return;
+        };
+        let added = generations.add(place, group);
+        self.generations = self.unless_refused(added).map(|()| generations);
+    }
+
+    /// Writes the file of the evaluation after `step`, and returns its path, which is empty where there is none.
+    ///
+    /// # Errors
+    /// If the job is to stop.
+    pub(super) fn finish(mut self, step: u64, tally: &Tally, asked: &Asked<'_>) -> anyhow::Result<String> {
+        let Some(generations) = self.generations.take() else {
+            return Ok(String::new());
+        };
+        let written = generations.finish(step, tally, asked, &|| Ok(self.context.check()?));
+        // A job that is to stop has not failed to write.
+        self.context.check()?;
+        let path = self.unless_refused(written);
+        Ok(path.map(|path| path.display().to_string()).unwrap_or_default())
+    }
+
+    fn unless_refused<T>(&self, outcome: anyhow::Result<T>) -> Option<T> {
+        let report = |error: &anyhow::Error| {
+            warn!(job_id = %self.context.job_id(), error = format!("{error:#}"), "generations were not kept");
+        };
+        outcome.inspect_err(report).ok()
+    }
+}
