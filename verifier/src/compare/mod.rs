@@ -128,8 +128,7 @@ impl Comparison<'_> {
             }),
         ) = (&answer.body, &truth.label)
             && let (Some(first), Body::Quantity(_)) = (sides.first(), &truth.body)
-            && (relation::says_something_else(sides, wanted)
-                || !self.expressions(first.expression.clone(), wanted.clone()))
+            && (self.says_something_else(sides, wanted) || !self.expressions(first.expression.clone(), wanted.clone()))
         {
             return None;
         }

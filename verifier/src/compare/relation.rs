@@ -98,6 +98,17 @@ impl Comparison<'_> {
         pairs.all(|(answer, truth)| self.quantities(answer, truth))
     }
 
+    /// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
+    /// `\log_2 32 = 5`. By their values all of these sides are one.
+    pub(super) fn says_something_else(&mut self, sides: &[Quantity], wanted: &Expression) -> bool {
+        if !is_constant(wanted) || !sides.iter().all(|side| is_constant(&side.expression)) {
+            return false;
+        }
+        let nodes: usize = sides.iter().map(|side| side.expression.node_count()).sum();
+        self.exceeded |= self.steps.spend((nodes * wanted.node_count()) as u64).is_err();
+        self.exceeded || !sides.iter().any(|side| same_form(&side.expression, wanted))
+    }
+
     /// Whether two chains between numbers have the same sides as they are written, in this order or the other one. By
     /// value `5 = 5` would be `\log_2 32 = 5`, and whoever knows the right side could leave the left one out.
     fn same_forms(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
@@ -205,14 +216,6 @@ impl Comparison<'_> {
         }
         None
     }
-}
-
-/// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
-/// `\log_2 32 = 5`. By their values all of these sides are one.
-pub(super) fn says_something_else(sides: &[Quantity], wanted: &Expression) -> bool {
-    is_constant(wanted)
-        && sides.iter().all(|side| is_constant(&side.expression))
-        && !sides.iter().any(|side| same_form(&side.expression, wanted))
 }
 
 /// Whether two expressions are written alike, up to the order of addends and factors and to the spelling of a number.
