@@ -43,7 +43,12 @@ have_redis() {
     [ "${major:-0}" -ge 7 ]
 }
 
-have_prometheus() { [ -x "$deps/bin/prometheus" ] || command -v prometheus >/dev/null; }
+have_prometheus() {
+    local program
+    for program in prometheus promtool; do
+        [ -x "$deps/bin/$program" ] || command -v "$program" >/dev/null || return 1
+    done
+}
 
 # A libtorch of another version compiles for minutes before it fails, with messages that do not say why.
 check_own_libtorch() {
@@ -156,7 +161,7 @@ setup_prometheus() {
             -o APT::Sandbox::User= -o Acquire::Retries=3) &&
         apt-get "${opts[@]}" update && apt-get "${opts[@]}" download prometheus &&
         dpkg-deb -x prometheus_*.deb root)
-    mv "$work/root/usr/bin/prometheus" "$deps/bin/prometheus"
+    mv "$work/root/usr/bin/promtool" "$work/root/usr/bin/prometheus" "$deps/bin/"
     rm -rf "$work"
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// A binary of this workspace, of the profile that the test itself was built in.
 pub fn binary(name: &str) -> PathBuf {
@@ -28,10 +29,22 @@ pub fn redis_server() -> PathBuf {
 
 /// Prometheus: one on PATH, else the one that set-up fetched; fetched now where there is neither.
 pub fn prometheus() -> PathBuf {
-    let fetched = repository().join(".deps/bin/prometheus");
-    if let Some(found) = on_path("prometheus") {
+    of_prometheus("prometheus")
+}
+
+/// Prometheus' own tool that checks and tests rules; found as [`prometheus`] is.
+pub fn promtool() -> PathBuf {
+    of_prometheus("promtool")
+}
+
+fn of_prometheus(program: &str) -> PathBuf {
+    let fetched = repository().join(".deps/bin").join(program);
+    if let Some(found) = on_path(program) {
         return found;
     }
+    // Two tests at once fetch once.
+    static FETCH: Mutex<()> = Mutex::new(());
+    let _turn = FETCH.lock().unwrap_or_else(PoisonError::into_inner);
     if !fetched.is_file() {
         let script = repository().join("deploy/setup.sh");
         let status = Command::new(&script)
