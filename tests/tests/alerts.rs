@@ -10,10 +10,7 @@ use anytime_tests::programs::promtool;
 
 #[test]
 fn the_cases_of_the_alerts_hold() {
-    for arguments in [
-        ["check", "rules", "alerts.yml"],
-        ["test", "rules", "alerts_test.yml"],
-    ] {
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
         let mut command = Command::new(promtool());
         command.args(arguments).current_dir(prometheus_file(""));
         let output = command.output().unwrap();
@@ -44,7 +41,9 @@ fn every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() {
         let Some(name) = line.strip_prefix("alertname: ") else {
             continue;
         };
-        let fires = lines.get(number + 1).is_some_and(|next| next.starts_with("exp_alerts:"));
+        let fires = lines
+            .get(number + 1)
+            .is_some_and(|next| next.starts_with("exp_alerts:"));
         if fires { &mut firing } else { &mut silent }.insert(name);
     }
     assert_eq!(firing, alerts, "alerts that fire in a case");

@@ -1,5 +1,5 @@
 //! The learner's services: the lease table against a model, the queue against a real Redis, and whole servers with a
-//! fake trainer and fake actors.
+//! fake trainer and fake actors, and in `real_jobs` with the real trainer.
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used)]
 
@@ -13,6 +13,7 @@ mod lease_table_model;
 mod outages;
 mod pushed_groups;
 mod queue;
+mod real_jobs;
 mod renewals;
 mod rollouts;
 mod store;

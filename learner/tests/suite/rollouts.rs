@@ -38,7 +38,12 @@ pub(crate) async fn push(learner: &TestLearner, group: v1::ScoredGroup) -> Resul
         .status())
 }
 
-async fn abandon(learner: &TestLearner, lease: &v1::Lease, actor: &str, reason: v1::AbandonReason) -> PushStatus {
+pub(crate) async fn abandon(
+    learner: &TestLearner,
+    lease: &v1::Lease,
+    actor: &str,
+    reason: v1::AbandonReason,
+) -> PushStatus {
     let abandoned = v1::AbandonedGroup {
         job_id: lease.job_id.clone(),
         group_id: lease.group_id.clone(),

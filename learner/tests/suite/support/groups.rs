@@ -1,6 +1,7 @@
 //! Small but valid leases and groups.
 
 use anytime_learner::rollouts::group::ProblemSource;
+use anytime_proto::nodes::inserted_ids;
 use anytime_proto::v1;
 
 pub(crate) fn plan() -> v1::RolloutPlan {
@@ -42,6 +43,7 @@ impl ProblemSource for CountedProblems {
 pub(crate) fn group_for(lease: &v1::Lease, actor: &str, version: u64) -> v1::ScoredGroup {
     let plan = lease.plan.clone().unwrap();
     let problem = lease.problem.clone().unwrap();
+    let markers = plan.markers.clone().unwrap_or_default();
     let generated = |length: usize| v1::Generated {
         ids: vec![3; length],
         log_probs: vec![-0.5; length],
@@ -59,7 +61,7 @@ pub(crate) fn group_for(lease: &v1::Lease, actor: &str, version: u64) -> v1::Sco
         cut: 1,
         first_budget: 0,
         multiplicity: plan.budgets.len() as u32,
-        inserted_ids: vec![7],
+        inserted_ids: inserted_ids(&markers.cut, &markers.end, &markers.summary, true),
         summaries: (0..plan.budgets.len() as u32 * plan.summaries)
             .map(|_| summary())
             .collect(),
@@ -79,7 +81,7 @@ pub(crate) fn group_for(lease: &v1::Lease, actor: &str, version: u64) -> v1::Sco
         traces: vec![trace; plan.traces as usize],
         actor_id: actor.to_owned(),
         no_thinking_traces: plan.no_thinking_traces,
-        end_marker_tokens: plan.markers.unwrap_or_default().end.len() as u32,
+        end_marker_tokens: markers.end.len() as u32,
         ..v1::ScoredGroup::default()
     }
 }

@@ -1,0 +1,331 @@
+//! Jobs that really train: the learner's own job on the demo's tiny model, whose groups come from the test. What happens
+//! to them is what no trainer that pretends can show: gradients that are not finite, evaluations that fail within
+//! training, the measurement of the starting weights that is cut off.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anytime_learner::jobs::checked::CheckedJob;
+use anytime_learner::run::{run_job, validate};
+use anytime_proto::LOWEST_LOG_PROB;
+use anytime_proto::settings::parse_job_file;
+use anytime_proto::v1::{self, JobState, Purpose, job_event::Event};
+use tempfile::TempDir;
+
+use crate::rollouts::{abandon, lease, push};
+use crate::support::eventually;
+use crate::support::groups::group_for;
+use crate::support::learner::TestLearner;
+use crate::support::redis_server::RedisServer;
+
+/// What a test does with a group.
+enum Answer {
+    Push(Box<v1::ScoredGroup>),
+    /// An actor could not generate it.
+    GiveBack,
+    /// An actor has it in hand and does not come back.
+    Hold,
+}
+
+/// The demo's model, some problems, and a directory for jobs.
+struct Place {
+    directory: TempDir,
+    redis: RedisServer,
+}
+
+impl Place {
+    fn new(problems: usize) -> Self {
+        let directory = TempDir::new().unwrap();
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo/model");
+        fs::create_dir(directory.path().join("model")).unwrap();
+        for entry in fs::read_dir(demo).unwrap().flatten() {
+            fs::copy(entry.path(), directory.path().join("model").join(entry.file_name())).unwrap();
+        }
+        let rows =
+            (0..problems).map(|number| format!("{{\"problem\": \"{number}+1=\", \"answer\": {}}}\n", number + 1));
+        fs::write(directory.path().join("data.jsonl"), rows.collect::<String>()).unwrap();
+        let redis = RedisServer::start();
+        Self { directory, redis }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A learner that runs real jobs, over this directory of jobs.
+    async fn learner(&self, runs: &str) -> TestLearner {
+        let validate = |spec: &v1::JobSpec, root: &Path| -> Result<CheckedJob, _> { validate(spec, root) };
+        let runs = self.path(runs);
+        TestLearner::start_checking(
+            "127.0.0.1:0",
+            &self.redis.url(),
+            &runs,
+            std::sync::Arc::new(validate),
+            run_job,
+        )
+        .await
+    }
+
+    /// A small train job; `more` are further lines of its file.
+    fn job(&self, name: &str, more: &str) -> v1::JobSpec {
+        let (model, data) = (self.path("model"), self.path("data.jsonl"));
+        let file = format!(
+            "name = {name:?}\nkind = \"train\"\nmodel = {{ path = {model:?}, initialise = true }}\nmarkers = {{ cut = \"...\", \
+             summary = \"=\" }}\ndata = {{ path = {data:?}, instruction = \"\" }}\nrollout = {{ budgets = [6, 12], traces = 4, \
+             summaries = 1, max_summary_tokens = 4 }}\n{more}"
+        );
+        parse_job_file(&file).unwrap()
+    }
+}
+
+/// As an actor would, but that the test says what becomes of each group: one call of `lease` and its answers.
+async fn work(learner: &TestLearner, answer: &mut impl FnMut(&v1::Lease) -> Answer) {
+    for leased in lease(learner, "a", 32, 50).await.leases {
+        match answer(&leased) {
+            Answer::Push(mut group) => {
+                group.weights = used_weights(learner).await;
+                push(learner, *group).await.unwrap();
+            }
+            Answer::GiveBack => {
+                abandon(learner, &leased, "a", v1::AbandonReason::Engine).await;
+            }
+            Answer::Hold => {}
+        }
+    }
+}
+
+/// The weights that are published now, as a group names those that generated it.
+async fn used_weights(learner: &TestLearner) -> Vec<v1::UsedWeights> {
+    let watch = v1::WatchWeightsRequest {
+        actor_id: "a".to_owned(),
+        ..v1::WatchWeightsRequest::default()
+    };
+    let mut announcements = learner.weights().watch(watch).await.unwrap().into_inner();
+    let published = announcements.message().await.unwrap().unwrap();
+    vec![v1::UsedWeights {
+        version: published.version,
+        manifest_checksum: published.manifest_checksum,
+    }]
+}
+
+/// Works until the job is in this state.
+async fn work_until(
+    learner: &TestLearner,
+    job_id: &str,
+    state: JobState,
+    mut answer: impl FnMut(&v1::Lease) -> Answer,
+) -> v1::Job {
+    eventually(&format!("{job_id} is {state:?}"), async || {
+        work(learner, &mut answer).await;
+        let job = learner.get(job_id).await;
+        let goes_on = matches!(job.state(), JobState::Queued | JobState::Running) || job.state() == state;
+        assert!(goes_on, "{:?} at step {}: {}", job.state(), job.step, job.error);
+        job.state() == state
+    })
+    .await;
+    learner.get(job_id).await
+}
+
+/// A group in which only the first trace is right, so that there is something to learn.
+fn good(lease: &v1::Lease) -> Box<v1::ScoredGroup> {
+    let mut group = Box::new(group_for(lease, "a", lease.min_weights_version));
+    for trace in &mut group.traces[1..] {
+        for summary in trace.nodes.iter_mut().flat_map(|node| &mut node.summaries) {
+            summary.verdict = v1::VerdictKind::Wrong.into();
+            summary.score = 0.0;
+        }
+    }
+    group
+}
+
+/// The same by an actor that computes something else: it says of the tokens of wrong traces that they were next to
+/// impossible. By the trainer's own figures they are e⁷⁶ times as likely, and the square of such a gradient has no f32.
+fn poisoned(lease: &v1::Lease) -> Box<v1::ScoredGroup> {
+    let mut group = good(lease);
+    for trace in &mut group.traces[1..] {
+        trace.thinking.as_mut().unwrap().log_probs.fill(LOWEST_LOG_PROB);
+    }
+    group
+}
+
+async fn events(learner: &TestLearner, job_id: &str) -> Vec<Event> {
+    let request = v1::WatchJobRequest {
+        job_id: job_id.to_owned(),
+        after: 0,
+    };
+    let mut stream = learner.jobs().watch(request).await.unwrap().into_inner();
+    let mut events = Vec::new();
+    while let Some(event) = stream.message().await.unwrap() {
+        events.extend(event.event);
+    }
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_that_are_not_finite_are_left_out_and_too_many_in_a_row_pause_the_job() {
+    let place = Place::new(20);
+    let learner = place.learner("runs").await;
+    let settings = "training = { steps = 8, batch = 2, minibatches = 1, max_staleness = 0, gradient_clip = 0.0, \
+                    max_skipped_updates = 3 }\nevaluation = { before = false }\n";
+    learner.submit("request", place.job("unfit", settings)).await.unwrap();
+
+    // One bad step among good ones costs itself alone; then there are only bad ones.
+    let is_bad = |lease: &v1::Lease| lease.min_weights_version == 1 || lease.min_weights_version >= 3;
+    let paused = work_until(&learner, "unfit", JobState::Paused, |lease| {
+        Answer::Push(if is_bad(lease) { poisoned(lease) } else { good(lease) })
+    })
+    .await;
+    assert_eq!(paused.step, 6, "steps 4, 5 and 6 in a row");
+    assert_eq!(paused.retry_at, None, "it waits for a person");
+    for part in [
+        "gradients of the last 3 updates were not finite, up to step 6",
+        "training.max_skipped_updates",
+        "`anytime resume unfit`",
+    ] {
+        assert!(paused.error.contains(part), "{part}: {}", paused.error);
+    }
+    let noticed = |job: &v1::Job| -> Vec<u64> {
+        let of_updates = job.notices.iter().filter(|notice| notice.topic == "skipped_update");
+        of_updates.map(|notice| notice.step).collect()
+    };
+    assert_eq!(noticed(&paused), [2, 4, 5, 6]);
+
+    // Whoever resumes it gives it another chance: it counts anew, and goes on where it was.
+    learner.resume("unfit", None).await.unwrap();
+    let ended = work_until(&learner, "unfit", JobState::Succeeded, |lease| {
+        Answer::Push(good(lease))
+    })
+    .await;
+    assert_eq!((ended.step, ended.error.as_str()), (8, ""));
+    let steps: Vec<(u64, u32, bool)> = events(&learner, "unfit")
+        .await
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Step(step) => Some((step.step, step.skipped_updates, step.update_size > 0.0)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(steps.len(), 8, "{steps:?}");
+    for (step, skipped, has_moved) in &steps[..6] {
+        let is_bad = [2, 4, 5, 6].contains(step);
+        assert_eq!((*skipped, *has_moved), (u32::from(is_bad), !is_bad), "step {step}");
+    }
+    // A group of the next step may have been on its way when the job paused.
+    assert_eq!((steps[7].1, steps[7].2), (0, true), "{steps:?}");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_that_fails_costs_its_result_and_not_the_training() {
+    let place = Place::new(2);
+    let learner = place.learner("runs").await;
+    let settings = format!(
+        "training = {{ steps = 3, batch = 2, max_staleness = 0 }}\nevaluation = {{ path = {:?}, every = 1, before = false, \
+         samples = 2 }}\n",
+        place.path("data.jsonl")
+    );
+    learner
+        .submit("request", place.job("evaluated", &settings))
+        .await
+        .unwrap();
+    let is_evaluation_after = |lease: &v1::Lease, step: &str| {
+        lease.purpose() == Purpose::Evaluate && lease.group_id.contains(&format!("/{step}/"))
+    };
+    let mut given_back = 0;
+    let job = work_until(&learner, "evaluated", JobState::Succeeded, |lease| {
+        if is_evaluation_after(lease, "1") {
+            given_back += 1;
+            return Answer::GiveBack;
+        }
+        Answer::Push(good(lease))
+    })
+    .await;
+    assert_eq!(given_back, 10, "two groups, five tries each");
+    assert_eq!(job.step, 3);
+    let evaluated: Vec<u64> = job.evaluations.iter().map(|result| result.step).collect();
+    assert_eq!(evaluated, [2, 3], "the next ones are made");
+    let notice = job
+        .notices
+        .iter()
+        .find(|notice| notice.topic == "evaluation_failed")
+        .unwrap();
+    assert!(
+        notice
+            .text
+            .contains("the evaluation after step 1 failed, and training goes on without it")
+            && notice.text.contains("all 2 groups failed too often"),
+        "{}",
+        notice.text
+    );
+    learner.stop().await;
+}
+
+/// More problems than are measured together.
+const MEASURED: usize = 515;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reference_accuracies_that_were_measured_before_a_crash_are_not_measured_again() {
+    let place = Place::new(MEASURED);
+    let learner = place.learner("runs").await;
+    let settings = "objective = { adaptthink = { reference_samples = 1 } }\ntraining = { steps = 1, batch = 2 }\n";
+    learner
+        .submit("request", place.job("compared", settings))
+        .await
+        .unwrap();
+
+    // The actor gets stuck in the second part.
+    let (mut pushed, mut held) = (BTreeSet::new(), BTreeSet::new());
+    eventually("the second part is under way", async || {
+        work(&learner, &mut |lease| {
+            assert!(lease.group_id.contains("/reference/"), "{}", lease.group_id);
+            let problem = lease.problem.clone().unwrap().id;
+            if pushed.len() == 512 {
+                held.insert(problem);
+                return Answer::Hold;
+            }
+            pushed.insert(problem);
+            Answer::Push(Box::new(group_for(lease, "a", 0)))
+        })
+        .await;
+        held.len() == MEASURED - 512
+    })
+    .await;
+    // The disk as a crash leaves it now.
+    copy(&place.path("runs"), &place.path("crashed"));
+    learner.stop().await;
+    assert_eq!(kept(&place.path("crashed/compared")), pushed);
+
+    let learner = place.learner("crashed").await;
+    let mut measured = Vec::new();
+    work_until(&learner, "compared", JobState::Succeeded, |lease| {
+        if lease.group_id.contains("/reference/") {
+            measured.push(lease.problem.clone().unwrap().id);
+        }
+        Answer::Push(good(lease))
+    })
+    .await;
+    assert_eq!(measured.len(), held.len(), "each once: {measured:?}");
+    assert_eq!(measured.into_iter().collect::<BTreeSet<_>>(), held);
+    assert_eq!(kept(&place.path("crashed/compared")).len(), MEASURED);
+    learner.stop().await;
+}
+
+/// The problems whose reference accuracy is on the disk.
+fn kept(job_directory: &Path) -> BTreeSet<String> {
+    let bytes = fs::read(job_directory.join("references.json")).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    kept["references"].as_object().unwrap().keys().cloned().collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
