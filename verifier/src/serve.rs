@@ -102,6 +102,7 @@ mod tests {
     use std::num::NonZeroUsize;
     use std::time::Duration;
 
+    use anytime_proto::limits::DRAIN_TIMEOUT;
     use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
     use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem, VerifyRequest};
     use futures::{StreamExt as _, stream};
@@ -293,6 +294,89 @@ mod tests {
             late.await.unwrap().unwrap().into_inner().verdicts[0].kind(),
             VerdictKind::OutOfTime
         );
+    }
+
+    /// Where the inner test, which is a process of its own, writes the address at which it listens.
+    const PORT_FILE: &str = "ANYTIME_TEST_PORT_FILE";
+
+    /// A whole process, because what it must not do is wait for its threads when it ends: this test's program, which
+    /// runs the inner test alone.
+    #[tokio::test]
+    async fn a_process_whose_items_hang_drains_on_sigterm_and_ends_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let port_file = folder.path().join("port");
+        let mut process = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "serve::tests::inner_process", "--nocapture"])
+            .env(PORT_FILE, &port_file)
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let address = loop {
+            assert_eq!(process.try_wait().unwrap(), None, "it serves");
+            if let Ok(address) = std::fs::read_to_string(&port_file) {
+                break address;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let mut client = VerifierServiceClient::connect(format!("http://{}", address.trim()))
+            .await
+            .unwrap();
+        // One item hangs and was given up before; another is in hand when the signal comes.
+        let first = client.verify(request(&["hangs", ""])).await.unwrap().into_inner();
+        let kinds: Vec<VerdictKind> = first.verdicts.iter().map(Verdict::kind).collect();
+        assert_eq!(kinds, [VerdictKind::OutOfTime, VerdictKind::Correct]);
+        let mut in_hand = client.clone();
+        let late = tokio::spawn(async move { in_hand.verify(request(&["", "hangs", ""])).await });
+        while !std::fs::exists(port_file.with_extension("hangs-2")).unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let pid = nix::unistd::Pid::from_raw(process.id().unwrap().try_into().unwrap());
+        let started = std::time::Instant::now();
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let verdicts = late.await.unwrap().unwrap().into_inner().verdicts;
+        let kinds: Vec<VerdictKind> = verdicts.iter().map(Verdict::kind).collect();
+        assert_eq!(
+            kinds,
+            [VerdictKind::Correct, VerdictKind::OutOfTime, VerdictKind::Correct],
+            "what was under way is answered"
+        );
+        let status = tokio::time::timeout(DRAIN_TIMEOUT, process.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(status.code(), Some(0));
+        assert!(started.elapsed() < DRAIN_TIMEOUT, "{:?}", started.elapsed());
+    }
+
+    /// What `main` does for `serve`, with items that hang.
+    #[test]
+    #[ignore = "run by a_process_whose_items_hang_drains_on_sigterm_and_ends_in_time, as a process of its own"]
+    fn inner_process() {
+        let port_file = std::path::PathBuf::from(std::env::var_os(PORT_FILE).unwrap());
+        let hung = std::sync::atomic::AtomicU32::new(0);
+        let marks = port_file.clone();
+        let grade = move |item: &VerifyItem, options: &Options| {
+            if item.response == "hangs" {
+                let number = hung.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+                std::fs::write(marks.with_extension(format!("hangs-{number}")), "").unwrap();
+            }
+            slow(item, options)
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let served = runtime.block_on(async {
+            let token = anytime_service::shutdown::on_signal().unwrap();
+            let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            anytime_service::port_file::write(&port_file, listener.local_addr().unwrap()).unwrap();
+            let meters = Arc::new(Meters::new());
+            let cache = Arc::new(VerdictCache::new(0, &meters));
+            run_with(listener, token, limits(), meters, cache, Arc::new(grade)).await
+        });
+        drop(runtime);
+        served.unwrap();
     }
 
     #[tokio::test]
