@@ -199,6 +199,16 @@ impl JobContext {
         self.entry.report_checkpoint(directory);
     }
 
+    /// Records that the recovery checkpoint of this step has been written.
+    pub fn report_recovery(&self, step: u64) {
+        self.entry.report_recovery(step);
+    }
+
+    /// The job as it is recorded, also before a restart.
+    pub fn job(&self) -> v1::Job {
+        self.entry.job()
+    }
+
     /// The evaluations that were reported, also before a restart, by step.
     pub fn evaluations(&self) -> Vec<v1::EvaluationResult> {
         self.entry.evaluations()

@@ -340,6 +340,11 @@ impl JobEntry {
         self.change(None, true, |job| job.checkpoint = directory.display().to_string());
     }
 
+    /// Records that the recovery checkpoint of this step has been written.
+    pub fn report_recovery(&self, step: u64) {
+        self.change(None, true, |job| job.recovery_step = Some(step));
+    }
+
     /// The finished evaluations, by step.
     pub fn evaluations(&self) -> Vec<v1::EvaluationResult> {
         lock(&self.live).job.evaluations.clone()

@@ -12,6 +12,7 @@ use tch::{Device, Kind};
 use tracing::info;
 
 use super::fingerprint::{check_fingerprint, fingerprint};
+use super::gone::check_recovery;
 use super::keeping::Keeping;
 use super::memory::update_plan;
 use super::plan::evaluation_plan;
@@ -56,6 +57,7 @@ impl<'a> RunningJob<'a> {
         let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
         let recovered = checkpoint::load_newest(context.directory(), device, &is_damage)?;
         let current = fingerprint(&prepared, &assets);
+        check_recovery(context, recovered.as_ref())?;
         let (weights, recovered) = match recovered {
             Some(recovered) => {
                 for reason in &recovered.damaged {
@@ -237,6 +239,7 @@ impl<'a> RunningJob<'a> {
         self.state.reward = self.watch.state();
         let save = || checkpoint::save(self.context.directory(), &self.state, &self.trainer);
         self.context.write_or_wait(save)?;
+        self.context.report_recovery(self.state.step);
         Ok(())
     }
 

@@ -8,12 +8,14 @@
 //! `keeping` keeps what its evaluations generated.
 //! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
 //! starting weights, `figures` sums up a step's groups and `reward_watch` notices when the reward collapses.
-//! `fingerprint` ties a recovery checkpoint to its data and model, and `export` writes one as a model.
+//! `fingerprint` ties a recovery checkpoint to its data and model, `gone` notices one that was removed, and `export`
+//! writes one as a model.
 
 mod check;
 mod export;
 mod figures;
 mod fingerprint;
+mod gone;
 mod job;
 mod keeping;
 mod memory;

@@ -329,3 +329,78 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// A learner whose job has trained three steps of six, and waits for an actor.
+async fn interrupted(place: &Place, name: &str) -> TestLearner {
+    let learner = place.learner("runs").await;
+    let settings = "training = { steps = 6, batch = 2, max_staleness = 0 }\nevaluation = { before = false }\n\
+                    checkpoint = { recovery_every = 1 }\n";
+    learner.submit(name, place.job(name, settings)).await.unwrap();
+    eventually("three steps", async || {
+        work(&learner, &mut |lease| {
+            if lease.min_weights_version < 3 {
+                return Answer::Push(good(lease));
+            }
+            Answer::Hold
+        })
+        .await;
+        learner.get(name).await.recovery_step == Some(3)
+    })
+    .await;
+    learner
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_recovery_checkpoints_are_gone_does_not_start_over_in_silence() {
+    let place = Place::new(20);
+    let learner = interrupted(&place, "bereft").await;
+    learner.stop().await;
+    let (recovery, aside) = (place.path("runs/bereft/recovery"), place.path("aside"));
+    fs::rename(&recovery, &aside).unwrap();
+
+    let learner = place.learner("runs").await;
+    let paused = learner.wait_for_state("bereft", JobState::Paused).await;
+    assert_eq!((paused.step, paused.retry_at), (3, None), "it waits for a person");
+    for part in [
+        "its recovery checkpoint of step 3 was written to",
+        recovery.to_str().unwrap(),
+        "`anytime resume bereft`",
+        "job.toml",
+    ] {
+        assert!(paused.error.contains(part), "{part}: {}", paused.error);
+    }
+    // Resuming alone changes nothing, and the next job is not held up.
+    learner.resume("bereft", None).await.unwrap();
+    learner.wait_for_state("bereft", JobState::Paused).await;
+
+    fs::rename(&aside, &recovery).unwrap();
+    learner.resume("bereft", None).await.unwrap();
+    let job = work_until(&learner, "bereft", JobState::Succeeded, |lease| {
+        Answer::Push(good(lease))
+    })
+    .await;
+    assert_eq!(job.notices, [], "it went on where it was");
+    let steps = events(&learner, "bereft").await;
+    let steps = steps.iter().filter(|event| matches!(event, Event::Step(_)));
+    assert_eq!(steps.count(), 6, "no step was made twice");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_newest_recovery_checkpoint_is_gone_says_so() {
+    let place = Place::new(20);
+    let learner = interrupted(&place, "set-back").await;
+    learner.stop().await;
+    fs::remove_dir_all(place.path("runs/set-back/recovery/step-00000003")).unwrap();
+    let learner = place.learner("runs").await;
+    let job = work_until(&learner, "set-back", JobState::Succeeded, |lease| {
+        Answer::Push(good(lease))
+    })
+    .await;
+    let texts: Vec<&str> = job.notices.iter().map(|notice| notice.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        ["the recovery checkpoint of step 3 was written and is gone; the job goes on from the one of step 2"]
+    );
+    learner.stop().await;
+}
