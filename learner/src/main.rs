@@ -53,7 +53,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
             listener,
             token,
             Arc::new(move |spec, root| {
-                let checked = job::validate(spec, root)?;
+                let checked = job::validate(spec, root, device)?;
                 at_submission.check_job(&checked.settings, None)?;
                 Ok(checked)
             }),

@@ -90,6 +90,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "cannot write {}",
         "a full disk or a missing permission, found while a checkpoint is written",
     ),
+    (
+        "it must be a model that can be trained on",
+        "depends on the machine: learner/tests/suite/real_jobs.rs",
+    ),
     ("training row: ", "a row that the learner itself has made wrong"),
     ("signal handlers: ", "an operating system that refuses them"),
     (

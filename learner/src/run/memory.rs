@@ -8,9 +8,10 @@
 
 use anyhow::Context as _;
 use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place, most_cache};
+use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
 use anytime_policy::packed_element_bytes;
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use tch::{Device, Kind};
 
@@ -94,6 +95,38 @@ pub(super) fn update_plan(settings: &JobSettings, prepared: &Prepared, device: D
     })
 }
 
+/// Refuses a job none of whose updates could fit the device, even if nobody else used it: a job that waits for its turn
+/// finds the memory that the one before it holds now.
+///
+/// # Errors
+/// `model.path`, with what an update needs.
+pub(super) fn refuse_too_large(
+    settings: &JobSettings,
+    prepared: &Prepared,
+    device: Device,
+    memory: Option<DeviceMemory>,
+) -> Result<(), InvalidSetting> {
+    if settings.kind == v1::JobKind::Evaluate {
+        return Ok(());
+    }
+    let all = memory.map(|memory| DeviceMemory {
+        free: memory.total,
+        held: 0,
+        ..memory
+    });
+    match update_shape(settings, prepared, device).plan(all) {
+        Ok(_) => Ok(()),
+        Err(too_large) => Err(InvalidSetting::new(
+            "model.path",
+            &settings.model.path,
+            format!(
+                "it must be a model that can be trained on {}: {too_large}",
+                name(device)
+            ),
+        )),
+    }
+}
+
 fn update_shape<'a>(settings: &JobSettings, prepared: &'a Prepared, device: Device) -> UpdateShape<'a> {
     UpdateShape {
         config: &prepared.config,
@@ -146,4 +179,56 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
             most_cache(&sizes, SLOTS, prompt + u64::from(budget), summary, element),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use anytime_proto::settings::parse_job_file;
+
+    use super::super::prepare::prepare;
+    use super::*;
+
+    /// The demo's model, on a GPU with this much, of which another job holds all but `free`.
+    fn refused(total: u64, free: u64) -> Result<(), InvalidSetting> {
+        let root = tempfile::tempdir().expect("a directory");
+        let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo/model");
+        std::fs::write(
+            root.path().join("data.jsonl"),
+            "{\"problem\": \"1+1=\", \"answer\": 2}\n",
+        )
+        .expect("written");
+        let job = format!(
+            "name = \"job\"\nkind = \"train\"\nmodel = {{ path = {model:?}, initialise = true }}\ndata = {{ path = \
+             \"data.jsonl\", instruction = \"\" }}\nmarkers = {{ cut = \"...\", summary = \"=\" }}\nrollout = {{ budgets = \
+             [6], max_summary_tokens = 4 }}\ntraining = {{ steps = 1 }}\n"
+        );
+        let settings = JobSettings::try_new(&parse_job_file(&job).expect("a job file")).expect("valid");
+        let prepared = prepare(&settings, root.path(), None).expect("a job that works");
+        let memory = DeviceMemory {
+            total,
+            free,
+            held: 0,
+            used: 0,
+            peak: 0,
+        };
+        refuse_too_large(&settings, &prepared, Device::Cuda(0), Some(memory))
+    }
+
+    #[test]
+    fn only_what_could_never_fit_the_device_is_refused_before_the_job_exists() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(
+            refused(80 * GIB, 0),
+            Ok(()),
+            "the job that runs now ends before this one starts"
+        );
+        let too_large = refused(GIB, GIB).expect_err("less than CUDA itself takes");
+        assert_eq!(too_large.field, "model.path");
+        assert!(
+            too_large
+                .to_string()
+                .contains("can be trained on cuda:0: one update needs"),
+            "{too_large}"
+        );
+    }
 }

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anytime_policy::memory::DeviceMemory;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
+use tch::Device;
 use tracing::info;
 
 use super::check::job_check;
 use super::job::RunningJob;
+use super::memory::refuse_too_large;
 use super::notices::notices;
 use super::prepare::{Prepared, prepare};
 use super::{sft, train};
@@ -18,27 +21,32 @@ use crate::jobs::context::JobContext;
 /// How long a check reads data. A client waits for the answer, and the start of the job reads the rest.
 const CHECK_TIME: Duration = Duration::from_secs(45);
 
-/// Checks a specification and every file that it names, before the job exists.
+/// Checks a specification and every file that it names, before the job exists, and whether its updates can fit the
+/// device on which it is to run.
 ///
 /// # Errors
 /// The first setting that cannot work.
-pub fn validate(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, InvalidSetting> {
-    check(spec, root, Some(Instant::now() + CHECK_TIME))
+pub fn validate(spec: &v1::JobSpec, root: &Path, device: Device) -> Result<CheckedJob, InvalidSetting> {
+    let (checked, prepared) = check(spec, root, Some(Instant::now() + CHECK_TIME))?;
+    refuse_too_large(&checked.settings, &prepared, device, DeviceMemory::ask(device).ok())?;
+    Ok(checked)
 }
 
-/// The same for somebody who waits as long as it takes.
+/// The same for somebody who waits as long as it takes. The job may run on another machine, so that the memory of this
+/// one refuses nothing.
 ///
 /// # Errors
 /// As [`validate`].
 pub fn validate_all(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, InvalidSetting> {
-    check(spec, root, None)
+    Ok(check(spec, root, None)?.0)
 }
 
-fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<CheckedJob, InvalidSetting> {
+fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(CheckedJob, Prepared), InvalidSetting> {
     let settings = JobSettings::try_new(spec)?;
     let prepared = prepare(&settings, root, until)?;
     let found = job_check(&settings, &prepared)?;
-    Ok(CheckedJob { settings, found })
+    let checked = CheckedJob { settings, found };
+    Ok((checked, prepared))
 }
 
 /// Runs a job to its end on the calling thread. Goes on from the recovery checkpoint where there is one.

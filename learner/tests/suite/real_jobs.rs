@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::run::{run_job, validate};
+use anytime_policy::memory::DeviceMemory;
 use anytime_proto::LOWEST_LOG_PROB;
 use anytime_proto::settings::parse_job_file;
 use anytime_proto::v1::{self, JobState, Purpose, job_event::Event};
@@ -55,7 +56,8 @@ impl Place {
 
     /// A learner that runs real jobs, over this directory of jobs.
     async fn learner(&self, runs: &str) -> TestLearner {
-        let validate = |spec: &v1::JobSpec, root: &Path| -> Result<CheckedJob, _> { validate(spec, root) };
+        let validate =
+            |spec: &v1::JobSpec, root: &Path| -> Result<CheckedJob, _> { validate(spec, root, tch::Device::Cpu) };
         let runs = self.path(runs);
         TestLearner::start_checking(
             "127.0.0.1:0",
@@ -402,5 +404,43 @@ async fn a_job_whose_newest_recovery_checkpoint_is_gone_says_so() {
         texts,
         ["the recovery checkpoint of step 3 was written and is gone; the job goes on from the one of step 2"]
     );
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_updates_no_memory_of_this_machine_could_hold_is_refused_at_submission() {
+    let has = DeviceMemory::ask(tch::Device::Cpu).unwrap().total;
+    // 97 billion parameters, of sixteen bytes each with gradients and moments; more would be refused as a typing error.
+    if has > 15 * 97_000_000_000 {
+        return eprintln!("not tested: this machine has {has} bytes");
+    }
+    let place = Place::new(2);
+    let learner = place.learner("runs").await;
+    let config = place.path("model/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    let large = text
+        .replace("\"hidden_size\": 96", "\"hidden_size\": 32768")
+        .replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 45")
+        .replace("\"num_attention_heads\": 4", "\"num_attention_heads\": 256");
+    fs::write(&config, large).unwrap();
+    let spec = place.job("large", "training = { steps = 1, batch = 2 }\n");
+    let request = v1::CheckJobRequest {
+        spec: Some(spec.clone()),
+    };
+    let (refused, checked) = (
+        learner.submit("request", spec).await.unwrap_err(),
+        learner.jobs().check(request).await.unwrap_err(),
+    );
+    for status in [refused, checked] {
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert_eq!(anytime_proto::setting_of_status(&status).as_deref(), Some("model.path"));
+        for part in [
+            "can be trained on cpu: one update needs",
+            "GiB",
+            "a smaller model need less",
+        ] {
+            assert!(status.message().contains(part), "{part}: {}", status.message());
+        }
+    }
     learner.stop().await;
 }
