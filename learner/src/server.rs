@@ -97,7 +97,7 @@ pub async fn run(
         },
         message: format!("--runs-dir: {error:#}"),
     };
-    let registry = Arc::new(JobRegistry::open(&config.runs_directory).map_err(unusable_runs)?);
+    let registry = Arc::new(JobRegistry::open(config.places()).map_err(unusable_runs)?);
     let broker = Arc::new(RolloutBroker::new(redis, shutdown.clone()));
     let store = Arc::new(WeightsStore::default());
     let places = config.places();

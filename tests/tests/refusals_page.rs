@@ -91,6 +91,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "a full disk or a missing permission, found while a checkpoint is written",
     ),
     (
+        "it must not be, hold or lie in the place where another job writes its model",
+        "takes two jobs: learner/tests/suite/submissions.rs",
+    ),
+    (
         "it must be a model that can be trained on",
         "depends on the machine: learner/tests/suite/real_jobs.rs",
     ),

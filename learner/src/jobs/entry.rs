@@ -140,6 +140,12 @@ impl JobEntry {
         lock(&self.live).job.state()
     }
 
+    /// Where it is to write its model (`checkpoint.output`); none where that is in its own directory.
+    pub(super) fn output(&self) -> Option<String> {
+        let live = lock(&self.live);
+        live.job.spec.as_ref()?.checkpoint.as_ref()?.output.clone()
+    }
+
     /// Whether the job goes on when the process starts: it ran, it was to be tried again, or it still has to be told that
     /// it was cancelled.
     pub(super) fn goes_on_at_start(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
+use anytime_proto::settings::InvalidSetting;
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use anytime_proto::{JOB_FORMAT, JobId, ShortName as _};
 
@@ -48,6 +49,9 @@ pub enum ResumeError {
     /// Another version of the learner wrote it.
     #[error("job {0} was written by another version of the learner; submit its job file again")]
     OtherFormat(JobId),
+    /// Another job writes its model to the same place.
+    #[error(transparent)]
+    Refused(#[from] InvalidSetting),
     /// The disk refuses.
     #[error(transparent)]
     Disk(#[from] anyhow::Error),

@@ -1,12 +1,11 @@
 //! All jobs of this learner, and the order in which they run.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use anytime_proto::settings::{JobSettings, with_defaults};
+use anytime_proto::settings::{InvalidSetting, JobSettings, with_defaults};
 use anytime_proto::v1::{self, JobState};
 use anytime_proto::{JobId, ShortName as _};
 use anytime_service::metric_names::LEARNER_JOBS;
@@ -14,16 +13,29 @@ use metrics::gauge;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::checked::CheckedJob;
 use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
 use super::pauses::ResumeError;
 use super::store::{JobStore, StoredJob, events_path};
 use crate::lock::lock;
+use crate::outputs::Places;
 
 /// For so long a paused job that is to be tried again keeps its turn. What stopped it would stop the next job too, most
 /// often: a full disk, a file system that is away. After that the next job gets its chance, and the paused one is tried
 /// again between the others.
 const KEEPS_TURN: Duration = Duration::from_secs(600);
+
+/// Why a job was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Another job has what it asks for.
+    #[error(transparent)]
+    Refused(#[from] InvalidSetting),
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] anyhow::Error),
+}
 
 /// A paused job that is to be tried again.
 struct Retry {
@@ -56,6 +68,7 @@ struct Jobs {
 /// up; the thread that runs jobs takes them from it one by one.
 pub struct JobRegistry {
     store: JobStore,
+    places: Places,
     jobs: Mutex<Jobs>,
     /// A job may have begun to wait.
     submitted: Notify,
@@ -67,8 +80,8 @@ impl JobRegistry {
     ///
     /// # Errors
     /// If the runs directory cannot be used, or another learner uses it.
-    pub fn open(runs_directory: &Path) -> anyhow::Result<Self> {
-        let store = JobStore::open(runs_directory)?;
+    pub fn open(places: Places) -> anyhow::Result<Self> {
+        let store = JobStore::open(&places.runs_directory)?;
         let entries: Vec<Arc<JobEntry>> = store
             .load()?
             .into_iter()
@@ -85,6 +98,7 @@ impl JobRegistry {
         }
         let registry = Self {
             store,
+            places,
             jobs: Mutex::new(jobs),
             submitted: Notify::new(),
         };
@@ -102,13 +116,14 @@ impl JobRegistry {
     /// Creates a job and lets it wait for its turn; a request that submitted one before gets that one. Writes to disk.
     ///
     /// # Errors
-    /// If the disk refuses; nothing is left behind then.
+    /// If another job writes its model to the same place, or the disk refuses; nothing is left behind then.
     pub fn create(
         &self,
         request_id: &str,
         spec: &v1::JobSpec,
-        settings: &JobSettings,
-    ) -> anyhow::Result<Arc<JobEntry>> {
+        checked: &CheckedJob,
+    ) -> Result<Arc<JobEntry>, CreateError> {
+        let settings = &checked.settings;
         // Held over the writing, so that two submissions at once get two ids and one request gets one job.
         let mut jobs = lock(&self.jobs);
         let known = jobs
@@ -118,6 +133,7 @@ impl JobRegistry {
         if let Some(known) = known {
             return Ok(known.clone());
         }
+        jobs.check_output(&self.places, settings.checkpoint.output.as_deref(), None)?;
         let total_steps = if settings.kind == v1::JobKind::Evaluate {
             0
         } else {
@@ -150,6 +166,15 @@ impl JobRegistry {
         self.count();
         self.submitted.notify_one();
         Ok(entry)
+    }
+
+    /// Checks that no other job that is not over writes its model where a job to be submitted would.
+    ///
+    /// # Errors
+    /// `checkpoint.output`, with the other job.
+    pub fn check_output(&self, settings: &JobSettings) -> Result<(), InvalidSetting> {
+        let output = settings.checkpoint.output.as_deref();
+        lock(&self.jobs).check_output(&self.places, output, None)
     }
 
     /// A job by its id.
@@ -204,10 +229,18 @@ impl JobRegistry {
     /// Lets a failed or paused job wait for its turn again.
     ///
     /// # Errors
-    /// If it has ended for good, or its settings cannot change now.
+    /// If it has ended for good, its settings cannot change now, or another job writes its model to the same place.
     pub fn resume(&self, entry: &Arc<JobEntry>, spec: Option<v1::JobSpec>) -> Result<(), ResumeError> {
         // Held over the change, so that two calls queue the job once.
         let mut jobs = lock(&self.jobs);
+        let output = match &spec {
+            Some(spec) => spec
+                .checkpoint
+                .as_ref()
+                .and_then(|checkpoint| checkpoint.output.clone()),
+            None => entry.output(),
+        };
+        jobs.check_output(&self.places, output.as_deref(), Some(entry.id()))?;
         if entry.resume(spec)? {
             jobs.retries.retain(|retry| retry.job_id != *entry.id());
             jobs.waiting.push_back(entry.id().clone());
@@ -248,6 +281,33 @@ impl JobRegistry {
 }
 
 impl Jobs {
+    /// Two jobs with one place for their models: the second would find out when it starts, hours later, or when it has
+    /// trained. A failed job does not count, until it is resumed.
+    fn check_output(&self, places: &Places, output: Option<&str>, own: Option<&JobId>) -> Result<(), InvalidSetting> {
+        let Some((output, place)) = output.and_then(|output| Some((output, places.resolve(output)?))) else {
+            return Ok(());
+        };
+        for entry in self.by_id.values().filter(|entry| Some(entry.id()) != own) {
+            let state = entry.state();
+            let is_alive = matches!(state, JobState::Queued | JobState::Running | JobState::Paused);
+            let theirs = if is_alive { entry.output() } else { None };
+            let Some(theirs) = theirs.and_then(|theirs| places.resolve(&theirs)) else {
+                continue;
+            };
+            if theirs.starts_with(&place) || place.starts_with(&theirs) {
+                let reason = format!(
+                    "it must not be, hold or lie in the place where another job writes its model, and job {}, which is \
+                     {}, writes to {}; choose another place, or cancel that job",
+                    entry.id(),
+                    state.short_name(),
+                    theirs.display()
+                );
+                return Err(InvalidSetting::new("checkpoint.output", output, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// A paused job whose time has come goes first, and one that keeps its turn holds the others up.
     fn turn(&mut self, now: Instant) -> Turn {
         let by_id = &self.by_id;

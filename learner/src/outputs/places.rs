@@ -69,6 +69,11 @@ impl Places {
         Ok(place)
     }
 
+    /// Where an output leads, with all links followed; none where that cannot be told.
+    pub fn resolve(&self, output: &str) -> Option<PathBuf> {
+        resolve(&self.root.join(output)).ok()
+    }
+
     fn check(&self, output: &str, name: &str, owner: Option<&Owner>) -> Result<PathBuf, String> {
         let place = resolve(&self.root.join(output))?;
         let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());

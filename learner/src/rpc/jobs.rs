@@ -106,8 +106,8 @@ impl JobService for JobsRpc {
         let submit = move || {
             let _turn_and_permit = (turn, permit);
             let checked = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
-            let entry = registry.create(&request.request_id, &spec, &checked.settings);
-            let entry = entry.map_err(|error| status::internal(&error))?;
+            let entry = registry.create(&request.request_id, &spec, &checked);
+            let entry = entry.map_err(|error| status::create(&error))?;
             for notice in &checked.found.notices {
                 entry.notice(&notice.topic, &notice.text);
             }
@@ -120,11 +120,15 @@ impl JobService for JobsRpc {
     async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
         let spec = request.into_inner().spec;
         let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
-        let (validate, root) = (self.validate.clone(), self.root.clone());
+        let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let permit = self.check_permit().await?;
         let check = move || {
             let _permit = permit;
-            validate(&spec, &root).map_err(|error| invalid_setting_status(&error))
+            let checked = validate(&spec, &root).and_then(|checked| {
+                registry.check_output(&checked.settings)?;
+                Ok(checked)
+            });
+            checked.map_err(|error| invalid_setting_status(&error))
         };
         Ok(Response::new(blocking(check).await??.found))
     }

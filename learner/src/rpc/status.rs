@@ -6,6 +6,7 @@ use tonic::Status;
 
 use crate::jobs::export_request::ExportError;
 use crate::jobs::pauses::ResumeError;
+use crate::jobs::registry::CreateError;
 use crate::queue::redis::RedisUnavailable;
 use crate::rollouts::broker::PushError;
 
@@ -35,9 +36,17 @@ pub(crate) fn lookup(error: &LookupError) -> Status {
     Status::not_found(error.to_string())
 }
 
+pub(crate) fn create(error: &CreateError) -> Status {
+    match error {
+        CreateError::Refused(setting) => invalid_setting_status(setting),
+        CreateError::Disk(error) => internal(error),
+    }
+}
+
 pub(crate) fn resume(error: ResumeError) -> Status {
     match error {
         ResumeError::Disk(error) => internal(&error),
+        ResumeError::Refused(setting) => invalid_setting_status(&setting),
         ResumeError::HasEnded { .. } | ResumeError::IsHeld { .. } | ResumeError::OtherFormat(_) => {
             Status::failed_precondition(error.to_string())
         }

@@ -2,10 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::Path;
 
+use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::entry::Started;
 use anytime_learner::jobs::events::{EventLog, KEPT_IN_MEMORY, read_after};
 use anytime_learner::jobs::registry::JobRegistry;
+use anytime_learner::outputs::Places;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use tempfile::TempDir;
@@ -77,17 +80,24 @@ fn old_events_are_read_from_disk() {
     assert!(log.place_after(5000) > 0);
 }
 
+fn places(runs: &Path) -> Places {
+    Places {
+        runs_directory: runs.to_owned(),
+        ..Places::default()
+    }
+}
+
 #[test]
 fn a_restart_finds_all_jobs_and_the_order_in_which_they_run() {
     let directory = TempDir::new().unwrap();
     let runs = directory.path().join("runs");
-    let settings = JobSettings::try_new(&spec("demo")).unwrap();
+    let checked = CheckedJob::from(JobSettings::try_new(&spec("demo")).unwrap());
     {
-        let registry = JobRegistry::open(&runs).unwrap();
+        let registry = JobRegistry::open(places(&runs)).unwrap();
         let ids: Vec<String> = ["r1", "r2", "r3", "r2"]
             .map(|request| {
                 registry
-                    .create(request, &spec("demo"), &settings)
+                    .create(request, &spec("demo"), &checked)
                     .unwrap()
                     .id()
                     .to_string()
@@ -109,14 +119,17 @@ fn a_restart_finds_all_jobs_and_the_order_in_which_they_run() {
         let first = registry.of_request("r1").unwrap();
         assert_eq!(first.start(), Started::Running);
         first.finish(JobState::Failed, "no luck");
-        assert!(JobRegistry::open(&runs).is_err(), "two learners on one directory");
+        assert!(
+            JobRegistry::open(places(&runs)).is_err(),
+            "two learners on one directory"
+        );
     }
     std::fs::create_dir(runs.join(".submitting-crashed")).unwrap();
     std::fs::create_dir(runs.join("not-a-job")).unwrap();
     std::fs::create_dir(runs.join("broken")).unwrap();
     std::fs::write(runs.join("broken/job.pb"), b"\xff\xff").unwrap();
 
-    let registry = JobRegistry::open(&runs).unwrap();
+    let registry = JobRegistry::open(places(&runs)).unwrap();
     assert!(!runs.join(".submitting-crashed").exists());
     let listed: Vec<String> = registry.list().iter().map(|entry| entry.id().to_string()).collect();
     assert_eq!(listed, ["demo-3", "demo-2", "demo"]);
@@ -150,18 +163,18 @@ fn a_restart_finds_all_jobs_and_the_order_in_which_they_run() {
 #[test]
 fn a_cancelled_job_does_not_come_back() {
     let runs = TempDir::new().unwrap();
-    let settings = JobSettings::try_new(&spec("demo")).unwrap();
+    let checked = CheckedJob::from(JobSettings::try_new(&spec("demo")).unwrap());
     {
-        let registry = JobRegistry::open(runs.path()).unwrap();
-        let running = registry.create("r1", &spec("demo"), &settings).unwrap();
+        let registry = JobRegistry::open(places(runs.path())).unwrap();
+        let running = registry.create("r1", &spec("demo"), &checked).unwrap();
         running.start();
         running.cancel().unwrap();
         assert_eq!(running.state(), JobState::Running);
-        let waiting = registry.create("r2", &spec("demo"), &settings).unwrap();
+        let waiting = registry.create("r2", &spec("demo"), &checked).unwrap();
         waiting.cancel().unwrap();
         assert_eq!(waiting.state(), JobState::Cancelled);
         assert_eq!(waiting.start(), Started::HadEnded);
     }
-    let registry = JobRegistry::open(runs.path()).unwrap();
+    let registry = JobRegistry::open(places(runs.path())).unwrap();
     assert!(registry.of_request("r1").unwrap().cancelled().is_cancelled());
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anytime_learner::jobs::checked::CheckedJob;
+use anytime_learner::jobs::context::JobContext;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tempfile::TempDir;
@@ -103,5 +104,83 @@ async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
     }
     let most = check.most.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most}");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_another_job_is_to_write_to_is_refused_with_that_job() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let release = Arc::new(AtomicBool::new(false));
+    let (released, started) = (release.clone(), Arc::new(AtomicUsize::new(0)));
+    let learner = TestLearner::start(&redis.url(), &runs.path().join("runs"), move |context: &JobContext| {
+        while !released.load(Ordering::SeqCst) {
+            context.check()?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // The job `second` fails once.
+        anyhow::ensure!(
+            context.job_id().as_str() != "second" || started.fetch_add(1, Ordering::SeqCst) > 0,
+            "bad luck"
+        );
+        Ok(())
+    })
+    .await;
+    let with_output = |name: &str, output: &Path| {
+        let mut spec = spec(name);
+        spec.checkpoint.get_or_insert_default().output = Some(output.display().to_string());
+        spec
+    };
+    let place = runs.path().join("model");
+    let inside = place.join("inside");
+    learner.submit("1", with_output("first", &place)).await.unwrap();
+    learner
+        .submit("2", with_output("second", &runs.path().join("other")))
+        .await
+        .unwrap();
+    learner.wait_for_state("first", v1::JobState::Running).await;
+    // Also by another name of the directory, and within it.
+    std::os::unix::fs::symlink(runs.path(), runs.path().join("link")).unwrap();
+    for output in [&place, &runs.path().join("link/model"), &inside] {
+        let refused = learner.submit("3", with_output("third", output)).await.unwrap_err();
+        assert_eq!(
+            anytime_proto::setting_of_status(&refused).as_deref(),
+            Some("checkpoint.output")
+        );
+        assert!(
+            refused.message().contains("job first, which is running, writes to"),
+            "{refused}"
+        );
+        let request = v1::CheckJobRequest {
+            spec: Some(with_output("third", output)),
+        };
+        let checked = learner.jobs().check(request).await.unwrap_err();
+        assert_eq!(checked.message(), refused.message());
+    }
+    let refused = learner
+        .submit("3", with_output("third", &runs.path().join("other")))
+        .await
+        .unwrap_err();
+    assert!(refused.message().contains("job second, which is queued"), "{refused}");
+    // The same request again is the same job, and no other one.
+    assert_eq!(
+        learner.submit("1", with_output("first", &place)).await.unwrap().id,
+        "first"
+    );
+
+    // A job that failed holds its place no more, and cannot have it back while another one has it.
+    release.store(true, Ordering::SeqCst);
+    learner.wait_for_state("second", v1::JobState::Failed).await;
+    release.store(false, Ordering::SeqCst);
+    learner
+        .submit("3", with_output("third", &runs.path().join("other")))
+        .await
+        .unwrap();
+    let refused = learner.resume("second", None).await.unwrap_err();
+    assert!(refused.message().contains("job third, which is"), "{refused}");
+    learner.cancel("third").await;
+    learner.wait_for_state("third", v1::JobState::Cancelled).await;
+    learner.resume("second", None).await.unwrap();
+    release.store(true, Ordering::SeqCst);
+    learner.wait_for_state("second", v1::JobState::Succeeded).await;
     learner.stop().await;
 }
