@@ -22,7 +22,7 @@ const MOST_LISTED: usize = 8;
 /// # Errors
 /// A name that leads nowhere or to something that is no regular file, a directory without files of rows or with files of
 /// several splits, a pattern that matches nothing, and a file that is named twice.
-pub(super) fn resolve(field: &str, names: &[String], root: &Path) -> Result<Vec<PathBuf>, InvalidSetting> {
+pub fn resolve(field: &str, names: &[String], root: &Path) -> Result<Vec<PathBuf>, InvalidSetting> {
     let mut files: Vec<PathBuf> = Vec::new();
     for name in names {
         let path = root.join(name);

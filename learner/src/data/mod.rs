@@ -24,6 +24,7 @@ mod tests;
 mod truths;
 
 pub use fields::Fields;
+pub use files::resolve as files_of;
 pub use problem::ProblemRow;
 pub use read::{CompletionRow, Completions, DataFiles, ProblemSet, Tally, read_completions, read_problems};
 pub use truths::{Form, judge};

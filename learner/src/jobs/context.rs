@@ -10,10 +10,12 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::{JobId, v1};
 use tracing::warn;
 
+use super::checked::FileStamp;
 use super::entry::JobEntry;
 use super::fault::{Fault, advice, fault_of};
 use super::interrupt::Interrupted;
 use super::pauses::retry_pause;
+use super::store::checked_files;
 use crate::lock::lock;
 use crate::outputs::{Owner, Places};
 use crate::queue::reader::GroupReader;
@@ -202,6 +204,11 @@ impl JobContext {
     /// Records that the recovery checkpoint of this step has been written.
     pub fn report_recovery(&self, step: u64) {
         self.entry.report_recovery(step);
+    }
+
+    /// The files that were read when the job was submitted, as they were then.
+    pub fn checked_files(&self) -> Vec<FileStamp> {
+        checked_files(self.directory())
     }
 
     /// The job as it is recorded, also before a restart.

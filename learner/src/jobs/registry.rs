@@ -148,7 +148,7 @@ impl JobRegistry {
         };
         let directory = self
             .store
-            .create(&settings.name, &mut job, request_id)
+            .create(&settings.name, &mut job, request_id, &checked.files)
             .context("create the job")?;
         let log = EventLog::open(&events_path(&directory))?;
         let entry = Arc::new(JobEntry::new(StoredJob {

@@ -3,6 +3,7 @@
 //! - `job.pb`: the job (prost), written aside, synced and renamed
 //! - `events.pb`: its event log
 //! - `request_id`: the request that submitted it, so that a repeated submission finds it
+//! - `checked_files.json`: the files that the check at submission read, as they were then
 //! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
@@ -18,6 +19,7 @@ use anytime_proto::{JOB_FORMAT, JobId, v1};
 use prost::Message as _;
 use tracing::{error, info, warn};
 
+use super::checked::FileStamp;
 use super::events::{EventLog, timestamp};
 use crate::outputs::EXPORTS_DIRECTORY;
 
@@ -27,6 +29,7 @@ const UNFINISHED_PREFIX: &str = ".submitting-";
 const JOB_FILE: &str = "job.pb";
 const EVENTS_FILE: &str = "events.pb";
 const REQUEST_FILE: &str = "request_id";
+const CHECKED_FILES_FILE: &str = "checked_files.json";
 const CANCELLED_FILE: &str = "cancelled";
 
 /// A job as it was found on disk.
@@ -86,11 +89,17 @@ impl JobStore {
     ///
     /// # Errors
     /// If the disk refuses; nothing is left behind then.
-    pub fn create(&self, name: &str, job: &mut v1::Job, request_id: &str) -> anyhow::Result<PathBuf> {
+    pub fn create(
+        &self,
+        name: &str,
+        job: &mut v1::Job,
+        request_id: &str,
+        files: &[FileStamp],
+    ) -> anyhow::Result<PathBuf> {
         let unfinished = self
             .runs_directory
             .join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()));
-        let outcome = self.create_aside(&unfinished, name, job, request_id);
+        let outcome = self.create_aside(&unfinished, name, job, request_id, files);
         if outcome.is_err() {
             // What cannot be removed now is removed at the next start.
             let _ = std::fs::remove_dir_all(&unfinished);
@@ -104,6 +113,7 @@ impl JobStore {
         name: &str,
         job: &mut v1::Job,
         request_id: &str,
+        files: &[FileStamp],
     ) -> anyhow::Result<PathBuf> {
         let mut number = 1_u64;
         let mut job_id = name.to_owned();
@@ -118,6 +128,8 @@ impl JobStore {
         if let Some(spec) = &job.spec {
             save_specification(unfinished, spec)?;
         }
+        let files = serde_json::to_vec(files).context("the checked files")?;
+        write_durably(&unfinished.join(CHECKED_FILES_FILE), &files)?;
         write_durably(&unfinished.join(JOB_FILE), job.encode_to_vec())?;
         let directory = self.runs_directory.join(&job.id);
         std::fs::rename(unfinished, &directory).with_context(|| format!("create {}", directory.display()))?;
@@ -187,6 +199,13 @@ fn clean_leftovers(job_directory: &Path) {
             Err(error) => warn!(path = %path.display(), %error, "what a process that is gone did not finish stays"),
         }
     }
+}
+
+/// The files that were read when a job was submitted, as they were then; none where that is not known, as of jobs of
+/// earlier versions.
+pub fn checked_files(directory: &Path) -> Vec<FileStamp> {
+    let bytes = std::fs::read(directory.join(CHECKED_FILES_FILE)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 /// The job in a directory, for reading only.
@@ -312,7 +331,7 @@ mod tests {
                 created: Some(timestamp()),
                 ..Default::default()
             };
-            let path = store.create("job", &mut job, "request").expect("created");
+            let path = store.create("job", &mut job, "request", &[]).expect("created");
             job.format = 0;
             save_job(&path, &job).expect("saved");
         }

@@ -2,7 +2,8 @@
 //!
 //! `start` is where both begin: the check at submission and the run. `prepare` reads everything that the settings name,
 //! with `model`, which opens the model's directory, `rendering`, which makes ids of a problem, and `prompts`, which does so
-//! for whole files (`parallel`); `notices` says what happened to data on the way. `check` puts it together for who asks
+//! for whole files (`parallel`); `notices` says what happened to data on the way, and `written_since` which files are not as
+//! they were at submission. `check` puts it together for who asks
 //! before a run, with the `memory` that the processes will take.
 //! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do;
 //! `keeping` keeps what its evaluations generated.
@@ -36,6 +37,7 @@ mod reward_watch;
 mod sft;
 mod start;
 mod train;
+mod written_since;
 
 pub use export::export_recovery;
 pub use order::TrainingOrder;

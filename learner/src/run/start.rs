@@ -14,6 +14,7 @@ use super::job::RunningJob;
 use super::memory::refuse_too_large;
 use super::notices::notices;
 use super::prepare::{Prepared, prepare};
+use super::written_since::{self, stamps};
 use super::{sft, train};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
@@ -43,9 +44,11 @@ pub fn validate_all(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, Inval
 
 fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(CheckedJob, Prepared), InvalidSetting> {
     let settings = JobSettings::try_new(spec)?;
+    // Before they are read: what changes meanwhile is seen when the job starts.
+    let files = stamps(&settings, root);
     let prepared = prepare(&settings, root, until)?;
     let found = job_check(&settings, &prepared)?;
-    let checked = CheckedJob { settings, found };
+    let checked = CheckedJob { settings, found, files };
     Ok((checked, prepared))
 }
 
@@ -59,7 +62,11 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let prepared = prepare(context.settings(), context.root(), None)?;
     // What the check at submission has said already is not said again; a file may have changed since.
     let known = context.notices();
-    for notice in notices(context.settings(), &prepared.checks, &prepared.notes) {
+    let has_begun = context.job().recovery_step.is_some();
+    let now = stamps(context.settings(), context.root());
+    let changed = written_since::notices(&context.checked_files(), &now, has_begun);
+    let found = notices(context.settings(), &prepared.checks, &prepared.notes);
+    for notice in changed.into_iter().chain(found) {
         let is_known = |earlier: &v1::Notice| (&earlier.topic, &earlier.text) == (&notice.topic, &notice.text);
         if !known.iter().any(is_known) {
             context.notice(&notice.topic, &notice.text);

@@ -408,6 +408,38 @@ async fn a_job_whose_newest_recovery_checkpoint_is_gone_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_that_change_while_a_job_waits_are_named_when_it_starts() {
+    let place = Place::new(20);
+    let learner = place.learner("runs").await;
+    let settings = "training = { steps = 1, batch = 2 }\nevaluation = { before = false }\n";
+    for name in ["first", "second"] {
+        learner.submit(name, place.job(name, settings)).await.unwrap();
+    }
+    // The first one runs, and waits for an actor; meanwhile somebody adds a row.
+    learner.wait_for_state("first", JobState::Running).await;
+    let data = place.path("data.jsonl");
+    let rows = fs::read_to_string(&data).unwrap();
+    fs::write(&data, format!("{rows}{{\"problem\": \"2+2=\", \"answer\": 4}}\n")).unwrap();
+    learner.cancel("first").await;
+    let job = work_until(&learner, "second", JobState::Succeeded, |lease| {
+        Answer::Push(good(lease))
+    })
+    .await;
+    let texts: Vec<(&str, &str)> = job
+        .notices
+        .iter()
+        .map(|notice| (notice.topic.as_str(), notice.text.as_str()))
+        .collect();
+    let says = format!(
+        "data.path: {} changed after the job was submitted and checked; all was checked again, and the job works with what \
+         is there now",
+        data.display()
+    );
+    assert_eq!(texts, [("changed_files", says.as_str())]);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_whose_updates_no_memory_of_this_machine_could_hold_is_refused_at_submission() {
     let has = DeviceMemory::ask(tch::Device::Cpu).unwrap().total;
     // 97 billion parameters, of sixteen bytes each with gradients and moments; more would be refused as a typing error.
