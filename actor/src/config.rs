@@ -1,5 +1,7 @@
 //! Arguments and environment, checked before anything starts.
 
+use std::time::Duration;
+
 use anytime_policy::actor_memory::words;
 use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
@@ -48,6 +50,10 @@ pub struct Args {
     /// Memory of the key-value cache, which bounds the sequences too, in spite of any share [default: by the share]
     #[arg(long, env = "ANYTIME_CACHE_GIB", value_name = "GIB")]
     pub cache_gib: Option<f64>,
+    /// Seconds that one step of the engine may take before the actor gives its leases back and ends, so that its
+    /// supervisor starts it again; 0: for ever
+    #[arg(long, env = "ANYTIME_STEP_TIMEOUT", value_name = "SECONDS", default_value_t = 900)]
+    pub step_timeout: u64,
     /// Logs and metrics
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
@@ -68,6 +74,8 @@ pub struct ActorConfig {
     pub threads: usize,
     /// How much the engine may run and remember at the same time.
     pub limits: EngineLimits,
+    /// How long one step of the engine may take; zero: for ever.
+    pub step_timeout: Duration,
 }
 
 impl ActorConfig {
@@ -99,6 +107,7 @@ impl ActorConfig {
                 slots: args.slots,
                 cache,
             },
+            step_timeout: Duration::from_secs(args.step_timeout),
         })
     }
 }

@@ -36,11 +36,11 @@ use anytime_service::device_memory;
 use anytime_service::exit::ExitError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::ActorConfig;
 use crate::coordinator::Coordinator;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineHandle};
 use crate::grade::Grader;
 use crate::identity::Identity;
 use crate::in_hand::InHand;
@@ -84,6 +84,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     // Where weights cannot be loaded any more, groups are given back as at any other end.
     let end = shutdown.child_token();
     let following = tokio::spawn(end_with(following, end.clone()));
+    let watching = tokio::spawn(end_where_stuck(engine.clone(), config.step_timeout, end.clone()));
     let grader = Grader::start(verifier);
     let lease_loop = LeaseLoop {
         identity: identity.clone(),
@@ -104,6 +105,10 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
         });
     }
     outcome?;
+    if watching.is_finished() {
+        return Err(watching.await.context("watchdog")?.into());
+    }
+    watching.abort();
     if end.is_cancelled() && !shutdown.is_cancelled() {
         following.await.context("weights task")??;
     }
@@ -121,6 +126,14 @@ async fn end_with(
         end.cancel();
     }
     Ok(outcome?)
+}
+
+/// Waits until the engine is stuck; the actor ends then, and says why.
+async fn end_where_stuck(engine: EngineHandle, patience: Duration, end: CancellationToken) -> EngineError {
+    let error = engine::watchdog::stuck(engine.load(), patience).await;
+    error!(%error, "the actor gives its leases back and ends");
+    end.cancel();
+    error
 }
 
 /// Waits for the engine's thread, but not for long: the process ends all the same.

@@ -1,6 +1,6 @@
 //! How much the engine has to do, as counters that both sides of its border read and write.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -13,6 +13,8 @@ pub struct Load {
     pub(super) requested: AtomicUsize,
     /// Sequences that can run at the same time.
     pub(super) slots: AtomicUsize,
+    /// How often the engine began or ended to work: odd while it is inside a step or a command.
+    pub(super) turns: AtomicU64,
     /// Whether leases wait for weights. An idle engine is not short of leases then, but of weights.
     pub(crate) waits_for_weights: AtomicBool,
     /// Wakes the lease loop when something ended or began.
@@ -28,5 +30,15 @@ impl Load {
     /// How many sequences can run at the same time.
     pub fn slots(&self) -> usize {
         self.slots.load(Ordering::Acquire)
+    }
+
+    /// The engine begins a step, or to carry out commands.
+    pub(super) fn begin_turn(&self) {
+        self.turns.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The engine has ended it.
+    pub(super) fn end_turn(&self) {
+        self.turns.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -38,6 +38,12 @@ pub enum EngineError {
     /// Memory ran out while it generated.
     #[error("the engine ran out of memory ({0}); a smaller --cache-gib or --memory-share, or fewer --slots, need less")]
     OutOfMemory(String),
+    /// One step has taken longer than any should. In whole seconds.
+    #[error(
+        "the engine has been inside one step for {0} s, longer than --step-timeout allows; what the device or its driver \
+         says (dmesg, nvidia-smi) may tell why"
+    )]
+    Stuck(u64),
     /// Anything else that should not happen.
     #[error("the engine failed: {0}")]
     Failed(String),

@@ -3,7 +3,7 @@
 //! From the top down: `runner` is the loop (commands, a decoding step for all rows, the swap of weights),
 //! `admission` gives slots to waiting sequences, `prefill` feeds tokens that are known beforehand, `state` is
 //! everything that the thread owns, `scheduler` knows who waits and what comes next, `cache` knows which slot holds
-//! what, `cache_size` how many bytes it may have, `sequence` is what a running sequence knows, `end_text` finds an end
+//! what, `cache_size` how many bytes it may have, [`watchdog`] notices a step that does not end, `sequence` is what a running sequence knows, `end_text` finds an end
 //! marker in its text, and [`sampler`] draws tokens and knows none of the others.
 //!
 //! Async code meets the thread in this file and nowhere else: commands go in and events come out by channel.
@@ -22,6 +22,7 @@ pub mod sampler;
 mod scheduler;
 mod sequence;
 mod state;
+pub mod watchdog;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -30,7 +30,10 @@ const RECENT_MODELS: usize = 64;
 pub(crate) fn run(mut state: EngineState, commands: &Receiver<Command>) -> Result<(), EngineError> {
     let _no_grad = tch::no_grad_guard();
     loop {
-        if state.apply_waiting(commands).is_break() {
+        state.load.begin_turn();
+        let applied = state.apply_waiting(commands);
+        state.load.end_turn();
+        if applied.is_break() {
             return Ok(());
         }
         if state.rows.is_empty() && state.scheduler.waiting() == 0 {
@@ -40,7 +43,9 @@ pub(crate) fn run(mut state: EngineState, commands: &Receiver<Command>) -> Resul
             continue;
         }
         let started = Instant::now();
+        state.load.begin_turn();
         state.step();
+        state.load.end_turn();
         if let Some(error) = state.failure.take() {
             return Err(error);
         }

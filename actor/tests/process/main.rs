@@ -40,6 +40,7 @@ fn actor_config(learner: String, verifier: String) -> ActorConfig {
             slots: 16,
             cache: CacheLimit::Bytes(1 << 28),
         },
+        step_timeout: Duration::ZERO,
     }
 }
 

@@ -6,11 +6,11 @@ use anytime_actor::engine::{CacheLimit, EngineLimits};
 use anytime_policy::memory::DeviceMemory;
 use anytime_policy::waiting;
 use anytime_proto::v1::AbandonReason;
-use anytime_service::exit::{CONFIGURATION, exit_code};
+use anytime_service::exit::{CONFIGURATION, FAILED, exit_code};
 use tch::Device;
 
 use super::common::fakes::{Mood, Version};
-use super::common::{plan_message, weights};
+use super::common::{endless_plan, plan_message, weights};
 use super::{lease, scene_with, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,6 +33,26 @@ async fn a_cache_that_cannot_be_had_ends_the_actor_and_gives_its_leases_back() {
     let message = format!("{error:#}");
     assert!(
         message.starts_with("the key-value cache needs ") && message.lines().count() == 1,
+        "{message}"
+    );
+    let abandoned = scene.learner.state().abandoned.clone();
+    assert_eq!(abandoned.len(), 1);
+    assert_eq!(abandoned[0].reason(), AbandonReason::Shutdown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_stuck_in_a_step_ends_the_actor_and_gives_its_leases_back() {
+    // Every step is one that takes too long.
+    let scene = scene_with(Mood::Works, |config| config.step_timeout = Duration::from_nanos(1)).await;
+    let group = lease("job", "group", endless_plan(3000));
+    scene.learner.state().leases.push_back(group);
+    scene.learner.publish(Version::new("job", 0, &weights(0)));
+    let ended = tokio::time::timeout(Duration::from_secs(60), scene.actor).await;
+    let error = ended.expect("the actor ends by itself").unwrap().unwrap_err();
+    assert_eq!(exit_code(&error), FAILED);
+    let message = format!("{error:#}");
+    assert!(
+        message.starts_with("the engine has been inside one step for 0 s") && message.lines().count() == 1,
         "{message}"
     );
     let abandoned = scene.learner.state().abandoned.clone();
