@@ -17,9 +17,10 @@ use std::io::Error;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// How often a waiting thread looks before it sleeps, as `GOMP_SPINCOUNT` has it: 0.15 to 0.5 ms, by the time that a
-/// processor takes for its pause instruction.
-pub const LOOKS: u32 = 10_000;
+/// How often a waiting thread looks before it sleeps, as `GOMP_SPINCOUNT` has it: 15 to 50 µs, by the time that a
+/// processor takes for its pause instruction. Ten times as many make a busy machine three times slower, and none or a
+/// hundred a quiet one by a tenth (docs/engine.md).
+pub const LOOKS: u32 = 1_000;
 
 /// The variable that this module sets.
 pub const VARIABLE: &str = "GOMP_SPINCOUNT";

@@ -91,7 +91,7 @@ impl Comparison<'_> {
             return Some(rule);
         }
         let is_text = |parsed: &Parsed| matches!(parsed.answer.body, Body::Text(_)) && parsed.answer.label.is_none();
-        let same = (is_text(answer) || is_text(truth)) && answer.spelled == truth.spelled;
+        let same = (is_text(answer) || is_text(truth)) && answer.spelled() == truth.spelled();
         if same {
             return Some(Rule::Text);
         }

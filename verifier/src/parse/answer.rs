@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use compact_str::CompactString;
 
 use super::label::Label;
+use super::lexer::Commas;
 use super::token::{Bracket, Relation};
 use super::unit::Unit;
 use crate::expression::Expression;
@@ -93,13 +94,20 @@ impl Quantity {
     }
 }
 
+/// What a text was read from. Few are compared by their spelling, so that this is worked out when it is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) text: CompactString,
+    pub(super) commas: Commas,
+    pub(super) spelled: OnceCell<CompactString>,
+}
+
 /// A whole text, read.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// What it says.
     pub answer: Answer,
-    /// Its one spelling, for texts that are no mathematics.
-    pub spelled: CompactString,
+    pub(super) source: Source,
     /// Whether there is a sum, a product, an integral or a limit in it.
     pub has_operators: bool,
     /// The letter of a multiple choice that it names.

@@ -32,8 +32,13 @@ pub mod token;
 mod unit;
 mod units;
 mod words;
+use std::cell::OnceCell;
+
+use compact_str::CompactString;
+
+use self::answer::Source;
 use self::dress::undress;
-use self::lexer::{Commas, TooManyTokens, lex};
+use self::lexer::{Commas, Lexed, TooManyTokens, lex};
 use self::spell::spell_text;
 use self::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression};
@@ -48,9 +53,7 @@ pub use unit::{Unit, measures};
 /// If the text cannot be read.
 pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     let (text, is_text) = undress(raw);
-    let mut lexed = lex(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
-    operation::settle(&mut lexed.tokens);
-    applied::mark(&mut lexed.tokens);
+    let lexed = tokens_of(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
     let tokens = lexed.tokens.as_slice();
     if !tokens.iter().any(says_something) {
         return Err(ParseError::Nothing);
@@ -64,7 +67,11 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     };
     Ok(Parsed {
         answer,
-        spelled: spell_text(tokens),
+        source: Source {
+            text: text.into(),
+            commas,
+            spelled: OnceCell::new(),
+        },
         choice,
         beside_choice,
         has_operators: tokens
@@ -72,6 +79,27 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
             .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
         ambiguous_comma: lexed.ambiguous_comma,
     })
+}
+
+fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
+    let mut lexed = lex(text, commas)?;
+    operation::settle(&mut lexed.tokens);
+    applied::mark(&mut lexed.tokens);
+    Ok(lexed)
+}
+
+impl Parsed {
+    /// Its one spelling, for texts that are no mathematics.
+    pub fn spelled(&self) -> &str {
+        self.source.spelled.get_or_init(|| {
+            let lexed = tokens_of(&self.source.text, self.source.commas);
+            // It was not too long when it was read.
+            lexed.map_or_else(
+                |TooManyTokens| CompactString::default(),
+                |lexed| spell_text(&lexed.tokens),
+            )
+        })
+    }
 }
 
 fn says_something(token: &Token<'_>) -> bool {

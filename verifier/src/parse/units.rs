@@ -1,5 +1,8 @@
 //! The units of measurement by their names, with their prefixes.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
@@ -43,7 +46,7 @@ const fn metric(
 }
 
 /// The units; lengths in micrometres, times in seconds, masses in milligrams, volumes as cubed lengths.
-const UNITS: [Entry; 47] = [
+static UNITS: [Entry; 47] = [
     metric(&["m"], &["meter", "metre"], "length", (1_000_000, 1)),
     entry(&["in"], &["inch", "inche"], "length", (25_400, 1)),
     entry(&["ft"], &["foot", "feet"], "length", (304_800, 1)),
@@ -144,6 +147,40 @@ impl Entry {
     }
 }
 
+/// The units by their names.
+struct Index {
+    signs: HashMap<&'static str, &'static Entry>,
+    words: HashMap<&'static str, &'static Entry>,
+    /// By signs in lower case, of units that take prefixes and of all units whose sign has more than one letter. Of two
+    /// units the first counts.
+    sloppy_with_prefix: HashMap<String, &'static Entry>,
+    sloppy: HashMap<String, &'static Entry>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index {
+        signs: HashMap::new(),
+        words: HashMap::new(),
+        sloppy_with_prefix: HashMap::new(),
+        sloppy: HashMap::new(),
+    };
+    for entry in &UNITS {
+        for sign in entry.signs {
+            index.signs.entry(sign).or_insert(entry);
+            if entry.has_prefixes {
+                index.sloppy_with_prefix.entry(sign.to_lowercase()).or_insert(entry);
+            }
+            if sign.chars().count() > 1 {
+                index.sloppy.entry(sign.to_lowercase()).or_insert(entry);
+            }
+        }
+        for word in entry.words {
+            index.words.entry(word).or_insert(entry);
+        }
+    }
+    index
+});
+
 /// The unit of a name.
 ///
 /// The case of a sign counts, because prefixes differ by it: `mW` is a billionth of `MW`. Only where no two units could
@@ -153,7 +190,8 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
     if name.eq_ignore_ascii_case("pm") {
         return None;
     }
-    if let Some(entry) = UNITS.iter().find(|entry| entry.signs.contains(&name)) {
+    let index = &*INDEX;
+    if let Some(entry) = index.signs.get(name) {
         return Some(entry.with_prefix(0));
     }
     let with_prefix = PREFIXES.iter().find_map(|(prefix, _, power)| {
@@ -164,7 +202,7 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
         return with_prefix;
     }
     let lower = name.to_lowercase();
-    let by_word = |word: &str| UNITS.iter().find(|entry| entry.words.contains(&word));
+    let by_word = |word: &str| index.words.get(word).copied();
     let singular = lower.strip_suffix('s').filter(|stem| stem.len() > 1);
     for word in [Some(lower.as_str()), singular].into_iter().flatten() {
         if let Some(entry) = by_word(word) {
@@ -183,17 +221,14 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
         return None;
     }
     for word in [Some(lower.as_str()), singular].into_iter().flatten() {
-        let same = |sign: &&str| sign.chars().count() > 1 && sign.to_lowercase() == word;
-        if let Some(entry) = UNITS.iter().find(|entry| entry.signs.iter().any(same)) {
+        if let Some(entry) = index.sloppy.get(word) {
             return Some(entry.with_prefix(0));
         }
         // `M` and `m`, `P` and `p` are two prefixes, so that these are not guessed.
         let sloppy = ["k", "c", "g", "n", "h"].into_iter().find_map(|prefix| {
             let (.., power) = PREFIXES.iter().find(|(sign, ..)| sign.eq_ignore_ascii_case(prefix))?;
-            let base = word.strip_prefix(prefix)?;
-            let is_base =
-                |entry: &&Entry| entry.has_prefixes && entry.signs.iter().any(|sign| sign.to_lowercase() == base);
-            Some(UNITS.iter().find(is_base)?.with_prefix(*power))
+            let entry = index.sloppy_with_prefix.get(word.strip_prefix(prefix)?)?;
+            Some(entry.with_prefix(*power))
         });
         if sloppy.is_some() {
             return sloppy;
@@ -204,13 +239,13 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
 
 /// The unit with this sign, if it takes prefixes.
 fn prefixed(sign: &str) -> Option<&'static Entry> {
-    let word = WITH_PREFIX_ONLY
-        .iter()
-        .find(|(known, _)| *known == sign)
-        .map(|(_, word)| *word);
-    UNITS.iter().find(|entry| {
-        entry.has_prefixes && (entry.signs.contains(&sign) || word.is_some_and(|word| entry.words.contains(&word)))
-    })
+    let index = &*INDEX;
+    let of_word = || {
+        let (_, word) = WITH_PREFIX_ONLY.iter().find(|(known, _)| *known == sign)?;
+        index.words.get(word)
+    };
+    let found = index.signs.get(sign).filter(|entry| entry.has_prefixes);
+    found.or_else(|| of_word().filter(|entry| entry.has_prefixes)).copied()
 }
 
 /// Whether a plain word after a number is one of the units that can hardly be a product of variables.
@@ -221,10 +256,11 @@ pub(super) fn is_unit_word(word: &str) -> bool {
     let lower = word.to_lowercase();
     let singular = lower.strip_suffix('s').filter(|stem| stem.len() > 1).unwrap_or(&lower);
     let is_common = |word: &str| {
-        let is_name =
-            |entry: &Entry| entry.words.contains(&word) || entry.signs.iter().any(|sign| sign.to_lowercase() == word);
-        // `2 mg` is a weight as often as a mass.
-        matches!(word, "cm" | "mm" | "km" | "nm" | "ms" | "kg" | "ml") || UNITS.iter().any(is_name)
+        let index = &*INDEX;
+        // `2 mg` is a weight as often as a mass. A word here has two letters at least.
+        matches!(word, "cm" | "mm" | "km" | "nm" | "ms" | "kg" | "ml")
+            || index.words.contains_key(word)
+            || index.sloppy.contains_key(word)
     };
     word.len() > 1 && lookup(word).is_some() && (is_common(&lower) || is_common(singular) || lower.len() > 5)
 }
