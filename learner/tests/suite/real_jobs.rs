@@ -267,6 +267,27 @@ async fn an_evaluation_that_fails_costs_its_result_and_not_the_training() {
 const MEASURED: usize = 515;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_whose_generations_cannot_be_written_is_worth_as_much() {
+    let place = Place::new(2);
+    let learner = place.learner("runs").await;
+    let settings = format!(
+        "training = {{ steps = 1, batch = 2 }}\nevaluation = {{ path = {:?}, every = 1, before = false, keep_generations = \
+         true }}\n",
+        place.path("data.jsonl")
+    );
+    learner.submit("request", place.job("kept", &settings)).await.unwrap();
+    // It stands in the way of the directory. Nothing is evaluated before this test has pushed a step's groups.
+    fs::write(place.path("runs").join("kept").join("generations"), "").unwrap();
+    let job = work_until(&learner, "kept", JobState::Succeeded, |lease| Answer::Push(good(lease))).await;
+    let [evaluated] = job.evaluations.as_slice() else {
+        panic!("{:?}", job.evaluations);
+    };
+    assert_eq!(evaluated.problems, 2);
+    assert_eq!(evaluated.generations, "");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reference_accuracies_that_were_measured_before_a_crash_are_not_measured_again() {
     let place = Place::new(MEASURED);
     let learner = place.learner("runs").await;
