@@ -3,8 +3,9 @@
 //! From the top down: `runner` is the loop (commands, a decoding step for all rows, the swap of weights),
 //! `admission` gives slots to waiting sequences, `prefill` feeds tokens that are known beforehand, `state` is
 //! everything that the thread owns, `scheduler` knows who waits and what comes next, `cache` knows which slot holds
-//! what, `cache_size` how many bytes it may have, [`watchdog`] notices a step that does not end, `sequence` is what a running sequence knows, `end_text` finds an end
-//! marker in its text, and [`sampler`] draws tokens and knows none of the others.
+//! what, `cache_size` how many bytes it may have, `sequence` is what a running sequence knows, `end_text` finds an end
+//! marker in its text, and [`sampler`] draws tokens and knows none of the others. [`watchdog`] notices, from outside of
+//! the thread, a step that does not end.
 //!
 //! Async code meets the thread in this file and nowhere else: commands go in and events come out by channel.
 

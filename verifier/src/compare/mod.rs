@@ -211,7 +211,9 @@ impl Comparison<'_> {
         match (&named.expression, &wanted.expression) {
             (Some(Expression::Symbol(named)), Some(Expression::Symbol(wanted))) => named != wanted,
             // `AB` and `BA` are one length.
-            (Some(named), Some(wanted)) => !self.expressions(named.clone(), wanted.clone()),
+            (Some(named), Some(wanted)) => {
+                self.written_apart(named, wanted) || !self.expressions(named.clone(), wanted.clone())
+            }
             _ => false,
         }
     }

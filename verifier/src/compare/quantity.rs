@@ -82,12 +82,11 @@ impl Comparison<'_> {
         let left = &kinks::with_steps_unknown(left, self.steps)?;
         let right = &kinks::with_steps_unknown(right, self.steps)?;
         let near = ball::decide(left, right, self.steps)?;
-        if near != Decision::Equal || self.bars_are_missing_elsewhere(left, right)? {
-            return Ok(if near == Decision::Equal {
-                Decision::Different
-            } else {
-                near
-            });
+        if near != Decision::Equal {
+            return Ok(near);
+        }
+        if self.bars_are_missing_elsewhere(left, right)? {
+            return Ok(Decision::Different);
         }
         let mut kinks = Kinks::default();
         kinks.add(left, self.steps)?;

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use dashu_ratio::RBig;
+
 use super::{Comparison, Rule};
 use crate::ball::{self, Proportion};
 use crate::expression::{Expression, Function};
@@ -75,11 +77,8 @@ impl Comparison<'_> {
         if let ([left, right], [relation]) = answer
             && let ([wanted_left, wanted_right], [wanted_relation]) = truth
         {
-            // Relations between numbers are true or false; only their sides tell them apart.
-            if [left, right, wanted_left, wanted_right]
-                .iter()
-                .all(|side| is_constant(&side.expression))
-            {
+            // Relations between numbers are true or false; only their sides, compared above, tell them apart.
+            if are_numeric {
                 return false;
             }
             let difference = left.expression.clone().minus(right.expression.clone());
@@ -98,26 +97,27 @@ impl Comparison<'_> {
         pairs.all(|(answer, truth)| self.quantities(answer, truth))
     }
 
-    /// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
-    /// `\log_2 32 = 5`. By their values all of these sides are one.
-    pub(super) fn says_something_else(&mut self, sides: &[Quantity], wanted: &Expression) -> bool {
-        if !is_constant(wanted) || !sides.iter().all(|side| is_constant(&side.expression)) {
+    /// Whether two expressions without variables are written as different things, as `5` and `\log_2 32`. By their values
+    /// all sides of true equations between numbers are one, and whoever knows one side could leave the other one out.
+    pub(super) fn written_apart(&mut self, left: &Expression, right: &Expression) -> bool {
+        if !is_constant(left) || !is_constant(right) {
             return false;
         }
-        let nodes: usize = sides.iter().map(|side| side.expression.node_count()).sum();
-        self.exceeded |= self.steps.spend((nodes * wanted.node_count()) as u64).is_err();
-        self.exceeded || !sides.iter().any(|side| same_form(&side.expression, wanted))
+        let work = left.node_count() * right.node_count();
+        self.exceeded |= self.steps.spend(work as u64).is_err();
+        self.exceeded || !same_form(left, right)
     }
 
-    /// Whether two chains between numbers have the same sides as they are written, in this order or the other one. By
-    /// value `5 = 5` would be `\log_2 32 = 5`, and whoever knows the right side could leave the left one out.
+    /// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
+    /// `\log_2 32 = 5`.
+    pub(super) fn says_something_else(&mut self, sides: &[Quantity], wanted: &Expression) -> bool {
+        sides.iter().all(|side| self.written_apart(&side.expression, wanted))
+    }
+
+    /// Whether two chains between numbers have the same sides as they are written, in this order or the other one.
     fn same_forms(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
-        let mut same = |(answer, truth): (&Quantity, &Quantity)| {
-            self.steps
-                .spend((answer.expression.node_count() * truth.expression.node_count()) as u64)
-                .is_ok()
-                && same_form(&answer.expression, &truth.expression)
-        };
+        let mut same =
+            |(answer, truth): (&Quantity, &Quantity)| !self.written_apart(&answer.expression, &truth.expression);
         answer.iter().zip(truth).all(&mut same) || answer.iter().rev().zip(truth).all(&mut same)
     }
 
@@ -165,7 +165,7 @@ impl Comparison<'_> {
                 let [left, right] = answer;
                 let [wanted_left, wanted_right] = truth;
                 let mut same = |answer: &Expression, truth: &Expression| {
-                    same_form(answer, truth) && self.expressions(answer.clone(), truth.clone())
+                    !self.written_apart(answer, truth) && self.expressions(answer.clone(), truth.clone())
                 };
                 same(left, wanted_left) && same(right, wanted_right)
                     || same(left, wanted_right) && same(right, wanted_left)
@@ -220,8 +220,10 @@ impl Comparison<'_> {
 
 /// Whether two expressions are written alike, up to the order of addends and factors and to the spelling of a number.
 fn same_form(left: &Expression, right: &Expression) -> bool {
+    if let (Some(left), Some(right)) = (numeral(left), numeral(right)) {
+        return left == right;
+    }
     match (left, right) {
-        _ if is_numeral(left) && is_numeral(right) => true,
         (Expression::Sum(left), Expression::Sum(right)) | (Expression::Product(left), Expression::Product(right)) => {
             // Being written alike is an equivalence, so that it does not matter which partner is taken.
             let mut partners: Vec<&Expression> = right.iter().collect();
@@ -243,19 +245,16 @@ fn same_form(left: &Expression, right: &Expression) -> bool {
     }
 }
 
-/// Whether an expression is one number: a numeral, a fraction of two, with or without a sign.
-fn is_numeral(expression: &Expression) -> bool {
-    let is_number = |part: &Expression| matches!(part, Expression::Number(_));
+/// The value of an expression that is one number, with or without a sign. The parser has made numbers of fractions of two
+/// numerals already.
+fn numeral(expression: &Expression) -> Option<RBig> {
     match expression {
-        Expression::Number(_) => true,
+        Expression::Number(value) => Some(value.clone()),
         Expression::Product(parts) => match parts.as_slice() {
-            [sign, part] if *sign == Expression::integer(-1) => is_numeral(part),
-            [above, Expression::Power(below, exponent)] => {
-                is_number(above) && is_number(below) && **exponent == Expression::integer(-1)
-            }
-            _ => false,
+            [sign, part] if *sign == Expression::integer(-1) => numeral(part).map(|value| -value),
+            _ => None,
         },
-        _ => false,
+        _ => None,
     }
 }
 
