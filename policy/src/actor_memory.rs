@@ -3,17 +3,20 @@
 //!
 //! An actor holds one version of the weights, and a second one while that is loaded; the key-value cache; and what a
 //! step takes for the moment. With P parameters of e bytes, L layers, J parameters in layers that are joined (queries,
-//! keys and values; on CUDA gate and up too), and on the CPU M parameters in products, which are kept a second time in
-//! the order in which oneDNN reads them, in m bytes each:
+//! keys and values; on CUDA gate and up too), and on the CPU M parameters in the products of layers and H in the head,
+//! which are kept a second time in the order in which products read them, in m and h bytes each:
 //!
-//! - running: e·P + m·M
-//! - next, while it is loaded: e·P + m·M + e·J
+//! - running: e·P + m·M + h·H
+//! - next, while it is loaded: e·P + m·M + h·H + e·J
 //! - published: 2·e·P, always in the host's memory: the bytes of the last version as they came, and those of the next
 //! - cache: 2·e·L·(key heads · head width) for each token of each slot
 //! - a step: activations of 4,096 tokens of prefill, logits of every row, and a copy of one layer of the cache, which
 //!   grouped attention makes on CUDA: cache / L
 
+use tch::{Device, Kind};
+
 use crate::config::ModelConfig;
+use crate::operators::{packed_element_bytes, packed_head_element_bytes};
 
 /// Tokens of the largest prefill call.
 pub const PREFILL_TOKENS: u64 = 4096;
@@ -48,12 +51,22 @@ impl ModelSizes {
     pub fn parameters(&self) -> u64 {
         let embeddings = if self.tied_head { 1 } else { 2 };
         let vectors = 2 * self.hidden + self.query_width + 2 * self.key_width;
-        embeddings * self.vocabulary * self.hidden + self.layers * (self.layer_products() + vectors) + self.hidden
+        embeddings * self.in_head() + self.layers * (self.layer_products() + vectors) + self.hidden
     }
 
-    /// Parameters in products, the head among them: M.
+    /// Parameters in products: M + H.
     pub fn in_products(&self) -> u64 {
-        self.layers * self.layer_products() + self.vocabulary * self.hidden
+        self.in_layers() + self.in_head()
+    }
+
+    /// Parameters in the products of layers: M.
+    fn in_layers(&self) -> u64 {
+        self.layers * self.layer_products()
+    }
+
+    /// Parameters in the head: H.
+    fn in_head(&self) -> u64 {
+        self.vocabulary * self.hidden
     }
 
     /// Bytes that a slot of `tokens` tokens takes over all layers, with `element_bytes` to a number.
@@ -98,10 +111,25 @@ pub enum Place {
     Cuda,
     /// The CPU, whose memory holds everything.
     Cpu {
-        /// Bytes of a parameter in the order of oneDNN: m. 4 in f32, and for bf16 where the processor has no products
-        /// of bf16; else 2.
+        /// Bytes of a packed parameter of a layer: m. 4 in f32, and for bf16 where the processor has no products of
+        /// bf16; else 2.
         packed_bytes: u64,
+        /// Bytes of a packed parameter of the head: h.
+        head_bytes: u64,
     },
+}
+
+impl Place {
+    /// A device whose actor computes in this kind.
+    pub fn on(device: Device, kind: Kind) -> Self {
+        match device {
+            Device::Cuda(_) => Place::Cuda,
+            _ => Place::Cpu {
+                packed_bytes: packed_element_bytes(kind) as u64,
+                head_bytes: packed_head_element_bytes(kind) as u64,
+            },
+        }
+    }
 }
 
 /// What an actor needs beside its cache.
@@ -126,10 +154,10 @@ impl ActorMemory {
         let weights = sizes.parameters() * element_bytes;
         let packed = match place {
             Place::Cuda => 0,
-            // The head's sums are in f32 whatever the weights are.
-            Place::Cpu { packed_bytes } => {
-                sizes.layers * sizes.layer_products() * packed_bytes + sizes.vocabulary * sizes.hidden * 4
-            }
+            Place::Cpu {
+                packed_bytes,
+                head_bytes,
+            } => sizes.in_layers() * packed_bytes + sizes.in_head() * head_bytes,
         };
         // The residual stream and its normalised copy, heads before and after their rotation, gate, up and product.
         let of_a_token = 4 * sizes.hidden + 3 * sizes.query_width + 4 * sizes.key_width + 3 * sizes.intermediate;
@@ -231,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_cache_and_what_is_beside_it_fill_what_may_be_taken_and_no_more() {
-        for place in [Place::Cuda, Place::Cpu { packed_bytes: 4 }] {
+        for place in [Place::Cuda, Place::on(Device::Cpu, Kind::Float)] {
             let needs = ActorMemory::new(&r1(), 2, 64, place);
             let all = 72_u64 << 30;
             let cache = needs.largest_cache(all);
@@ -244,13 +272,27 @@ mod tests {
 
     #[test]
     fn the_cpu_keeps_products_twice_and_the_published_bytes() {
-        let on_cpu = ActorMemory::new(&r1(), 4, 64, Place::Cpu { packed_bytes: 4 });
+        let on_cpu = ActorMemory::new(&r1(), 4, 64, Place::on(Device::Cpu, Kind::Float));
         let sizes = r1();
         assert_eq!(on_cpu.running, 4 * (sizes.parameters() + sizes.in_products()));
         assert_eq!(
             on_cpu.beside_cache(),
             on_cpu.running + on_cpu.next + on_cpu.step + 2 * 4 * sizes.parameters()
         );
+    }
+
+    #[test]
+    fn the_packed_head_is_counted_by_itself() {
+        let sizes = r1();
+        let on = |packed_bytes, head_bytes| {
+            let place = Place::Cpu {
+                packed_bytes,
+                head_bytes,
+            };
+            ActorMemory::new(&sizes, 2, 64, place).running
+        };
+        assert_eq!(on(2, 4) - on(2, 2), 2 * 151_936 * 1536);
+        assert_eq!(on(4, 2) - on(2, 2), 2 * (sizes.in_products() - 151_936 * 1536));
     }
 
     #[test]

@@ -8,24 +8,36 @@ use std::cell::OnceCell;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::operators::device::wide_product;
-use crate::operators::{in_kind, training};
-use crate::projection::Projection;
+use crate::operators::{PackedLinear, Then, WideLinear, in_kind, training};
 
 /// The last projection of the model, [vocabulary, hidden].
 pub(crate) struct Head {
-    projection: Projection,
+    weights: Weights,
     /// Ids from here on have no probability.
     masked_from: Option<i64>,
-    /// A bf16 weight in f32, for the CPU, which has no product of bf16 with sums in f32.
-    wide: OnceCell<Tensor>,
+}
+
+enum Weights {
+    /// A parameter shared with whoever made it.
+    Plain {
+        weight: Tensor,
+        /// A bf16 weight in f32, for the CPU, where libtorch's products of bf16 have sums in bf16.
+        wide: OnceCell<Tensor>,
+    },
+    /// Arranged for generation, with products in f32.
+    Packed(PackedLinear),
+    /// Arranged for generation, with products of bf16 and sums in f32.
+    Wide(WideLinear),
 }
 
 impl Head {
     pub(crate) fn new(weight: Tensor) -> Self {
         Self {
-            projection: Projection::Plain { weight, bias: None },
+            weights: Weights::Plain {
+                weight,
+                wide: OnceCell::new(),
+            },
             masked_from: None,
-            wide: OnceCell::new(),
         }
     }
 
@@ -54,7 +66,7 @@ impl Head {
     }
 
     fn checked(&self, vocabulary: u32) -> &Tensor {
-        let Projection::Plain { weight, .. } = &self.projection else {
+        let Weights::Plain { weight, .. } = &self.weights else {
             panic!("the vocabulary is limited before the weights are arranged");
         };
         let rows = weight.size()[0];
@@ -67,17 +79,26 @@ impl Head {
 
     /// The head with packed weights where this machine has products for them.
     pub(crate) fn packed(self) -> Self {
-        Self {
-            projection: self.projection.packed_wide(),
-            ..self
+        let Weights::Plain { weight, .. } = &self.weights else {
+            return self;
+        };
+        let packed = match WideLinear::try_new(weight) {
+            Some(wide) => Some(Weights::Wide(wide)),
+            None => PackedLinear::try_wide(weight, None).map(Weights::Packed),
+        };
+        match packed {
+            Some(weights) => Self { weights, ..self },
+            None => self,
         }
     }
 
     /// [n, hidden] to [n, vocabulary], in f32 (f64 where the weights are f64).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Tensor {
-        let logits = match &self.projection {
-            Projection::Plain { weight, .. } if weight.kind() == Kind::BFloat16 => self.wide_logits(hidden, weight),
-            projection => projection.apply_wide(hidden),
+        let logits = match &self.weights {
+            Weights::Plain { weight, wide } if weight.kind() == Kind::BFloat16 => wide_logits(hidden, weight, wide),
+            Weights::Plain { weight, .. } => training::linear(hidden, weight, None),
+            Weights::Packed(packed) => packed.apply_as_computed(hidden, Then::Nothing),
+            Weights::Wide(wide) => wide.apply(hidden),
         };
         if let Some(first) = self.masked_from {
             let masked = logits.size()[1] - first;
@@ -86,31 +107,30 @@ impl Head {
         logits
     }
 
-    fn wide_logits(&self, hidden: &Tensor, weight: &Tensor) -> Tensor {
-        // A view shows whether a graph is being made: under `no_grad` it asks for no gradient.
-        let has_graph = |tensor: &Tensor| tensor.narrow(0, 0, 0).requires_grad();
-        if has_graph(hidden) || has_graph(weight) {
-            return hidden
-                .to_kind(Kind::Float)
-                .linear::<&Tensor>(&weight.to_kind(Kind::Float), None);
-        }
-        if weight.device() != Device::Cpu {
-            return wide_product(hidden, &weight.transpose(0, 1));
-        }
-        let wide = self
-            .wide
-            .get_or_init(|| no_grad(|| weight.detach().to_kind(Kind::Float)));
-        training::product(&in_kind(hidden, Kind::Float).contiguous(), wide)
-    }
-
     /// The weight.
     ///
     /// # Panics
     /// If it is packed.
     pub(crate) fn weight(&self) -> &Tensor {
-        match &self.projection {
-            Projection::Plain { weight, .. } => weight,
-            Projection::Packed(_) => panic!("a decoder for generation is not trained"),
+        match &self.weights {
+            Weights::Plain { weight, .. } => weight,
+            Weights::Packed(_) | Weights::Wide(_) => panic!("a decoder for generation is not trained"),
         }
     }
+}
+
+/// The logits of a bf16 weight that is not packed; `wide` keeps it in f32 where that is what is multiplied.
+fn wide_logits(hidden: &Tensor, weight: &Tensor, wide: &OnceCell<Tensor>) -> Tensor {
+    // A view shows whether a graph is being made: under `no_grad` it asks for no gradient.
+    let has_graph = |tensor: &Tensor| tensor.narrow(0, 0, 0).requires_grad();
+    if has_graph(hidden) || has_graph(weight) {
+        return hidden
+            .to_kind(Kind::Float)
+            .linear::<&Tensor>(&weight.to_kind(Kind::Float), None);
+    }
+    if weight.device() != Device::Cpu {
+        return wide_product(hidden, &weight.transpose(0, 1));
+    }
+    let wide = wide.get_or_init(|| no_grad(|| weight.detach().to_kind(Kind::Float)));
+    training::product(&in_kind(hidden, Kind::Float).contiguous(), wide)
 }

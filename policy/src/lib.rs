@@ -42,7 +42,6 @@ pub use config::{ModelConfig, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::{Origin, PolicyError};
 pub use extension::{Extension, Prefix};
-pub use operators::packed_element_bytes;
 pub use score::{HeadPass, Scores};
 pub use tokenizer::{Tokenizer, without_eos};
 pub use tree::{Branch, TreeBatch, TreeRow};

@@ -38,27 +38,10 @@ impl Projection {
         }
     }
 
-    /// As [`apply`](Self::apply), in the kind that the product is computed in.
-    pub(crate) fn apply_wide(&self, input: &Tensor) -> Tensor {
-        match self {
-            Projection::Plain { .. } => self.apply(input),
-            Projection::Packed(packed) => packed.apply_as_computed(input, Then::Nothing),
-        }
-    }
-
     /// The layer with packed weights where this machine has products for them, otherwise as it was.
     pub(crate) fn packed(self) -> Self {
-        self.packed_by(PackedLinear::try_new)
-    }
-
-    /// As [`packed`](Self::packed), with products in f32 where the weights are bf16.
-    pub(crate) fn packed_wide(self) -> Self {
-        self.packed_by(PackedLinear::try_wide)
-    }
-
-    fn packed_by(self, pack: fn(&Tensor, Option<&Tensor>) -> Option<PackedLinear>) -> Self {
         match self {
-            Projection::Plain { weight, bias } => match pack(&weight, bias.as_ref()) {
+            Projection::Plain { weight, bias } => match PackedLinear::try_new(&weight, bias.as_ref()) {
                 Some(packed) => Projection::Packed(packed),
                 None => Projection::Plain { weight, bias },
             },

@@ -22,14 +22,8 @@ pub(super) struct Allowance {
 
 /// What an actor of `slots` sequences needs beside its cache.
 pub fn actor_memory(config: &ModelConfig, kind: Kind, device: Device, slots: usize) -> ActorMemory {
-    let place = match device {
-        Device::Cuda(_) => Place::Cuda,
-        _ => Place::Cpu {
-            packed_bytes: anytime_policy::packed_element_bytes(kind) as u64,
-        },
-    };
     let element_bytes = kind.elt_size_in_bytes() as u64;
-    ActorMemory::new(&config.into(), element_bytes, slots as u64, place)
+    ActorMemory::new(&config.into(), element_bytes, slots as u64, Place::on(device, kind))
 }
 
 /// How large the cache of this model may be on this device.

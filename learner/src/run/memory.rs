@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place, most_cache};
 use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
-use anytime_policy::packed_element_bytes;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use tch::{Device, Kind};
@@ -165,10 +164,7 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
         .unwrap_or(0);
     let summary = u64::from(settings.rollout.max_summary_tokens);
     let kind = if element == 2 { Kind::BFloat16 } else { Kind::Float };
-    let place = Place::Cpu {
-        packed_bytes: packed_element_bytes(kind) as u64,
-    };
-    let needs = ActorMemory::new(&sizes, element, SLOTS, place);
+    let needs = ActorMemory::new(&sizes, element, SLOTS, Place::on(Device::Cpu, kind));
     vec![
         ("weights", needs.running),
         ("next weights, while they are loaded", needs.next),

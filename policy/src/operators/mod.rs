@@ -18,11 +18,13 @@ mod linear;
 pub(crate) mod memory;
 pub mod profile;
 pub mod training;
+mod wide;
 
 pub(crate) use self::call::in_kind;
 pub use self::count::{Counted, counted};
-pub use self::linear::packed_element_bytes;
 pub(crate) use self::linear::{PackedLinear, Then};
+pub use self::linear::{packed_element_bytes, packed_head_element_bytes};
+pub(crate) use self::wide::WideLinear;
 
 unsafe extern "C" {
     fn anytime_keep_freed_memory();

@@ -185,17 +185,15 @@ mod tests {
     use super::*;
 
     /// Gradients of input, weight and bias after two passes, the second on top of the first.
-    fn gradients(own: bool, kind: Kind, rows: i64, outputs: i64, inputs: i64) -> Vec<Tensor> {
-        tch::manual_seed(5);
-        let random = |size: &[i64]| Tensor::randn(size, (kind, Device::Cpu)).set_requires_grad(true);
-        let (input, weight, bias) = (random(&[rows, inputs]), random(&[outputs, inputs]), random(&[outputs]));
-        let gradient = Tensor::randn([rows, outputs], (kind, Device::Cpu));
+    fn gradients(own: bool, [input, weight, bias, gradient]: &[Tensor; 4]) -> Vec<Tensor> {
+        let leaf = |values: &Tensor| values.copy().set_requires_grad(true);
+        let (input, weight, bias) = (leaf(input), leaf(weight), leaf(bias));
         for _ in 0..2 {
             let output = match own {
                 true => linear(&input, &weight, Some(&bias)),
                 false => input.linear(&weight, Some(&bias)),
             };
-            backward(&output, &gradient);
+            backward(&output, gradient);
         }
         vec![input.grad(), weight.grad(), bias.grad()]
     }
@@ -206,8 +204,10 @@ mod tests {
         // The second weight is large enough for oneDNN.
         for (rows, outputs, inputs) in [(7, 5, 3), (33, 260, 270)] {
             for kind in [Kind::Float, Kind::Double] {
-                let expected = gradients(false, kind, rows, outputs, inputs);
-                for (expected, found) in expected.iter().zip(gradients(true, kind, rows, outputs, inputs)) {
+                let sizes: [&[i64]; 4] = [&[rows, inputs], &[outputs, inputs], &[outputs], &[rows, outputs]];
+                let values = sizes.map(|size| Tensor::randn(size, (kind, Device::Cpu)));
+                let expected = gradients(false, &values);
+                for (expected, found) in expected.iter().zip(gradients(true, &values)) {
                     let scale = expected.abs().max().double_value(&[]);
                     let difference = (expected - found).abs().max().double_value(&[]);
                     assert!(
