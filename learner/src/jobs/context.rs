@@ -65,7 +65,12 @@ pub struct JobContext {
     reader: Mutex<Option<GroupReader>>,
     /// The manifest checksum of the published version; empty before the first.
     manifest_checksum: Mutex<String>,
+    /// What waits until the job is recorded as succeeded.
+    afterwards: Mutex<Option<Afterwards>>,
 }
+
+/// What is done once a job is recorded as succeeded.
+pub(super) type Afterwards = Box<dyn FnOnce() + Send>;
 
 impl JobContext {
     pub(crate) fn new(state: Arc<ServerState>, entry: Arc<JobEntry>, settings: JobSettings) -> Self {
@@ -75,7 +80,18 @@ impl JobContext {
             settings,
             reader: Mutex::new(None),
             manifest_checksum: Mutex::new(String::new()),
+            afterwards: Mutex::new(None),
         }
+    }
+
+    /// Has this done once the job is recorded as succeeded, and never where it does not succeed: for the removal of what
+    /// a job needs to go on as long as its success is not on disk. Called again, it replaces what was to be done.
+    pub fn once_succeeded(&self, work: impl FnOnce() + Send + 'static) {
+        *lock(&self.afterwards) = Some(Box::new(work));
+    }
+
+    pub(super) fn take_afterwards(&self) -> Option<Afterwards> {
+        lock(&self.afterwards).take()
     }
 
     /// The job's id.

@@ -9,7 +9,7 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::JobState;
 use tracing::{error, info, warn};
 
-use super::context::{JobContext, interruption};
+use super::context::{Afterwards, JobContext, interruption};
 use super::entry::{JobEntry, Started};
 use super::fault::{Fault, NeedsPerson, advice, fault_of, fault_of_panic};
 use super::interrupt::Interrupted;
@@ -53,7 +53,8 @@ fn next_job(registry: &JobRegistry, state: &ServerState) -> Option<Arc<JobEntry>
 
 /// How the work on a job ended.
 enum Outcome {
-    Ended(JobState),
+    Succeeded(Option<Afterwards>),
+    Cancelled,
     /// The process is to end; the job goes on in the next one.
     Suspended,
     Failed(String),
@@ -79,12 +80,19 @@ fn run_one(registry: &JobRegistry, state: &Arc<ServerState>, entry: &Arc<JobEntr
     registry.count();
     info!(%job_id, is_resumed, "a job runs");
     let outcome = work_on(state, entry, run_job);
-    let is_over = matches!(outcome, Outcome::Ended(_));
+    let is_over = matches!(outcome, Outcome::Succeeded(_) | Outcome::Cancelled);
     clear(state, job_id, is_over);
     match outcome {
-        Outcome::Ended(how) => {
-            info!(%job_id, state = how.as_str_name(), "a job ended");
-            entry.finish(how, "");
+        Outcome::Succeeded(afterwards) => {
+            info!(%job_id, "a job succeeded");
+            entry.finish(JobState::Succeeded, "");
+            if let Some(work) = afterwards {
+                work();
+            }
+        }
+        Outcome::Cancelled => {
+            info!(%job_id, "a job was cancelled");
+            entry.finish(JobState::Cancelled, "");
         }
         Outcome::Suspended => {
             info!(%job_id, "a job is suspended until the next start");
@@ -119,10 +127,11 @@ fn work_on(state: &Arc<ServerState>, entry: &Arc<JobEntry>, run_job: &RunJob) ->
         let settings = JobSettings::try_new(&spec).context("the specification on disk")?;
         let context = JobContext::new(state.clone(), entry.clone(), settings);
         context.check()?;
-        run_job(&context)
+        run_job(&context)?;
+        anyhow::Ok(context.take_afterwards())
     }));
     let failure = match work {
-        Ok(Ok(())) => return Outcome::Ended(JobState::Succeeded),
+        Ok(Ok(afterwards)) => return Outcome::Succeeded(afterwards),
         Ok(Err(failure)) => failure,
         Err(panic) => {
             let text = without_backtrace(&panic_text(panic.as_ref()));
@@ -133,7 +142,7 @@ fn work_on(state: &Arc<ServerState>, entry: &Arc<JobEntry>, run_job: &RunJob) ->
         }
     };
     match interruption(&failure) {
-        Some(Interrupted::Cancelled) => return Outcome::Ended(JobState::Cancelled),
+        Some(Interrupted::Cancelled) => return Outcome::Cancelled,
         Some(Interrupted::Shutdown) => return Outcome::Suspended,
         None => {}
     }

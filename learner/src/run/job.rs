@@ -286,10 +286,14 @@ impl<'a> RunningJob<'a> {
             Ok(place.unwrap_or_else(|| self.context.directory().join(FINAL_DIRECTORY)))
         })?;
         self.export(&place)?;
-        checkpoint::prune_recovery(
-            self.context.directory(),
-            settings.checkpoint.keep_last.unwrap_or(1).min(2),
-        );
+        let (directory, kept) = (self.context.directory(), settings.checkpoint.keep_last.unwrap_or(1));
+        checkpoint::prune_recovery(directory, kept.clamp(1, 2));
+        if kept == 0 {
+            // A job that is not recorded as succeeded has to have one.
+            let directory = directory.to_owned();
+            self.context
+                .once_succeeded(move || checkpoint::prune_recovery(&directory, 0));
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use anytime_learner::jobs::context::{ContextError, JobContext};
 use anytime_learner::jobs::interrupt::Interrupted;
 use anytime_proto::generations::{DIRECTORY, KeptProblem, ProblemHead, step_file};
 use anytime_proto::v1::{self, JobState, job_event::Event};
+use prost::Message as _;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -198,6 +199,30 @@ async fn failures_and_panics_are_told_and_the_next_job_runs() {
     );
     learner.wait_for_state("works", JobState::Succeeded).await;
     learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_success_is_done_once_success_is_on_disk() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let (sender, done) = std::sync::mpsc::channel();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| {
+        let (sender, record) = (sender.clone(), context.directory().join("job.pb"));
+        context.once_succeeded(move || {
+            let job = v1::Job::decode(std::fs::read(record).unwrap().as_slice()).unwrap();
+            sender.send((job.id.clone(), job.state())).unwrap();
+        });
+        anyhow::ensure!(context.job_id().as_str() != "fails", "the reason");
+        Ok(())
+    })
+    .await;
+    learner.submit("fails", spec("fails")).await.unwrap();
+    learner.submit("works", spec("works")).await.unwrap();
+    learner.wait_for_state("works", JobState::Succeeded).await;
+    learner.stop().await;
+    assert_eq!(
+        done.try_iter().collect::<Vec<_>>(),
+        [("works".to_owned(), JobState::Succeeded)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
