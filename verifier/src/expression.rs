@@ -169,6 +169,16 @@ impl Expression {
         }
     }
 
+    /// Whether no variable occurs.
+    pub fn is_constant(&self) -> bool {
+        match self {
+            Self::Number(_) | Self::Constant(_) => true,
+            Self::Symbol(_) | Self::Call(Function::Named(_), _) => false,
+            Self::Sum(parts) | Self::Product(parts) | Self::Call(_, parts) => parts.iter().all(Self::is_constant),
+            Self::Power(base, exponent) => base.is_constant() && exponent.is_constant(),
+        }
+    }
+
     /// How many nodes the tree has. The depth of a tree is bounded by the parser, so recursion is safe.
     pub fn node_count(&self) -> usize {
         let children = match self {

@@ -64,3 +64,16 @@ fn pairs_after_public_reports() {
         refused.join("\n")
     );
 }
+
+/// Pairs beside the reported ones, with labels that are certain: statements between numbers, sets in other spellings,
+/// indices, units, functions that are no products. None may be judged wrongly, in either direction.
+#[test]
+fn neighbours_of_reported_pairs() {
+    let pairs: Vec<Pair> = read_rows("neighbours.jsonl");
+    let wrong: Vec<String> = pairs
+        .iter()
+        .filter(|pair| pair.is_accepted() != pair.expected)
+        .map(|pair| format!("{} (expected: {})", pair.shown(), pair.expected))
+        .collect();
+    assert!(wrong.is_empty(), "{} pairs:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -3,29 +3,29 @@
 
 use std::cmp::Ordering;
 
-use dashu_base::Signed as _;
 use dashu_ratio::RBig;
 
-use super::relation::is_constant;
+use super::inequality::absolute;
 use super::{Comparison, Rule};
 use crate::ball;
 use crate::expression::{Constant, Expression};
-use crate::parse::token::{Bracket, Relation};
-use crate::parse::{Answer, Body, Quantity};
+use crate::normal::Form;
+use crate::parse::token::Bracket;
+use crate::parse::{Answer, Body};
 
 /// An end of an interval.
 #[derive(Clone, Debug)]
-struct End {
+pub(super) struct End {
     /// ±∞ or a real constant.
-    value: Expression,
-    is_closed: bool,
+    pub(super) value: Expression,
+    pub(super) is_closed: bool,
 }
 
 /// All numbers from one end to another.
 #[derive(Clone, Debug)]
-struct Interval {
-    from: End,
-    to: End,
+pub(super) struct Interval {
+    pub(super) from: End,
+    pub(super) to: End,
 }
 
 /// Most intervals of one set.
@@ -47,6 +47,11 @@ impl Comparison<'_> {
         {
             return None;
         }
+        self.same_numbers(answer, truth)
+    }
+
+    /// The same, whatever the variables are called.
+    pub(super) fn same_numbers(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         let wanted = self.readings(truth);
         let found = self.readings(answer);
         let is_same = found
@@ -74,6 +79,7 @@ impl Comparison<'_> {
             readings.push(set);
         }
         if let Some(set) = self.intersection(conditions)
+            && !set.is_empty()
             && pieces.into_iter().all(|piece| !self.same_set(&[piece], &set))
         {
             readings.push(set);
@@ -92,8 +98,16 @@ impl Comparison<'_> {
     /// The subject of the conditions: the variable, or the function of it, in canonical form.
     pub(super) fn variable(&mut self, body: &Body) -> Option<String> {
         match body {
-            Body::Chain(sides, _) => {
-                let side = sides.iter().find(|side| !is_constant(&side.expression))?;
+            Body::Chain(sides, relations) => {
+                let side = sides.iter().find(|side| !side.expression.is_constant())?;
+                // `|x| < 1` is a condition on x.
+                if let Some((inner, _)) = absolute(sides, relations)
+                    && let Some(linear) = super::normal_form(&inner, self.steps).ok().and_then(Form::linear)
+                {
+                    let name = linear.atom.to_string();
+                    self.take_steps(name.len() as u64)?;
+                    return Some(name);
+                }
                 let linear = super::normal_form(side, self.steps).ok()?.linear()?;
                 let name = linear.atom.to_string();
                 // Conditions in a list meet each other many times.
@@ -179,35 +193,54 @@ impl Comparison<'_> {
         }
     }
 
-    /// The intersection of all pieces, each of which is a single interval.
+    /// The intersection of all pieces. Only of sets that are written as such it may be empty; nobody writes conditions
+    /// that cannot hold together.
     fn intersection(&mut self, pieces: &[Answer]) -> Option<Vec<Interval>> {
-        let mut common: Option<Interval> = None;
+        let mut common: Option<Vec<Interval>> = None;
         for piece in pieces.iter().take(MAX_INTERVALS) {
-            let [next] = <[Interval; 1]>::try_from(self.intervals(&piece.body)?).ok()?;
+            let next = self.number_set(&piece.body)?;
             common = Some(match common {
                 None => next,
-                Some(known) => {
-                    let from = match self.order(&known.from.value, &next.from.value)? {
-                        Ordering::Less => next.from,
-                        Ordering::Greater => known.from,
-                        Ordering::Equal => End {
-                            is_closed: known.from.is_closed && next.from.is_closed,
-                            ..known.from
-                        },
-                    };
-                    let to = match self.order(&known.to.value, &next.to.value)? {
-                        Ordering::Less => known.to,
-                        Ordering::Greater => next.to,
-                        Ordering::Equal => End {
-                            is_closed: known.to.is_closed && next.to.is_closed,
-                            ..known.to
-                        },
-                    };
-                    Interval { from, to }
-                }
+                Some(known) => self.overlaps(&known, &next)?,
             });
         }
-        self.merged(common.into_iter().collect())
+        let common = self.merged(common.unwrap_or_default())?;
+        let is_condition = |piece: &Answer| matches!(piece.body, Body::Chain(..));
+        (!common.is_empty() || !pieces.iter().any(is_condition)).then_some(common)
+    }
+
+    /// What two sorted sets have in common.
+    fn overlaps(&mut self, left: &[Interval], right: &[Interval]) -> Option<Vec<Interval>> {
+        let mut common = Vec::new();
+        for left in left {
+            for right in right {
+                let from = match self.order(&left.from.value, &right.from.value)? {
+                    Ordering::Less => right.from.clone(),
+                    Ordering::Greater => left.from.clone(),
+                    Ordering::Equal => End {
+                        is_closed: left.from.is_closed && right.from.is_closed,
+                        value: left.from.value.clone(),
+                    },
+                };
+                let to = match self.order(&left.to.value, &right.to.value)? {
+                    Ordering::Less => left.to.clone(),
+                    Ordering::Greater => right.to.clone(),
+                    Ordering::Equal => End {
+                        is_closed: left.to.is_closed && right.to.is_closed,
+                        value: left.to.value.clone(),
+                    },
+                };
+                let holds_any = match self.order(&from.value, &to.value)? {
+                    Ordering::Less => true,
+                    Ordering::Equal => from.is_closed && to.is_closed,
+                    Ordering::Greater => false,
+                };
+                if holds_any {
+                    common.push(Interval { from, to });
+                }
+            }
+        }
+        (common.len() <= MAX_INTERVALS).then_some(common)
     }
 
     /// Takes points out of a set.
@@ -232,6 +265,10 @@ impl Comparison<'_> {
                         to: piece.to,
                     });
                 } else {
+                    // The piece is this point.
+                    if after_from == Ordering::Equal && before_to == Ordering::Equal {
+                        continue;
+                    }
                     let mut piece = piece;
                     piece.from.is_closed &= after_from != Ordering::Equal;
                     piece.to.is_closed &= before_to != Ordering::Equal;
@@ -241,86 +278,6 @@ impl Comparison<'_> {
             pieces = next;
         }
         Some(pieces)
-    }
-
-    /// The solutions of inequalities that are linear in one variable: `0 < 2t + 1 \le 10`, `x \ne 3`.
-    fn solution(&mut self, sides: &[Quantity], relations: &[Relation]) -> Option<Vec<Interval>> {
-        match (sides, relations) {
-            ([left, right], [relation]) => {
-                let (relation, bound, variable) = match (is_constant(&left.expression), is_constant(&right.expression))
-                {
-                    (false, true) => (*relation, right, left),
-                    (true, false) => (relation.reversed(), left, right),
-                    _ => return None,
-                };
-                let (slope, shift) = self.linear(variable)?;
-                let value = solved(&bound.expression, &slope, &shift);
-                let relation = if slope.is_negative() {
-                    relation.reversed()
-                } else {
-                    relation
-                };
-                let infinity = || Expression::Constant(Constant::Infinity);
-                let end = |is_closed| End {
-                    value: value.clone(),
-                    is_closed,
-                };
-                let below = |is_closed| Interval {
-                    from: End::open(infinity().negated()),
-                    to: end(is_closed),
-                };
-                let above = |is_closed| Interval {
-                    from: end(is_closed),
-                    to: End::open(infinity()),
-                };
-                Some(match relation {
-                    Relation::Equal | Relation::Approximate => vec![Interval::point(value.clone())],
-                    Relation::NotEqual => vec![below(false), above(false)],
-                    Relation::Less => vec![below(false)],
-                    Relation::LessOrEqual => vec![below(true)],
-                    Relation::Greater => vec![above(false)],
-                    Relation::GreaterOrEqual => vec![above(true)],
-                })
-            }
-            ([low, variable, high], [first, second]) => {
-                if !is_constant(&low.expression) || !is_constant(&high.expression) || is_constant(&variable.expression)
-                {
-                    return None;
-                }
-                let is_rising = |relation: &Relation| matches!(relation, Relation::Less | Relation::LessOrEqual);
-                let is_falling = |relation: &Relation| matches!(relation, Relation::Greater | Relation::GreaterOrEqual);
-                let is_closed =
-                    |relation: &Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
-                let falls = is_falling(first) && is_falling(second);
-                let rises = is_rising(first) && is_rising(second);
-                if !falls && !rises {
-                    return None;
-                }
-                let (slope, shift) = self.linear(variable)?;
-                let mut ends = [(low, first), (high, second)].map(|(bound, relation)| End {
-                    value: solved(&bound.expression, &slope, &shift),
-                    is_closed: is_closed(relation),
-                });
-                if falls != slope.is_negative() {
-                    ends.reverse();
-                }
-                let [from, to] = ends;
-                Some(vec![Interval { from, to }])
-            }
-            _ => None,
-        }
-    }
-
-    /// The slope and the shift of a side that is linear in one variable.
-    fn linear(&mut self, side: &Quantity) -> Option<(RBig, RBig)> {
-        if matches!(side.expression, Expression::Symbol(_)) {
-            return Some((RBig::ONE, RBig::ZERO));
-        }
-        let linear = super::normal_form(side, self.steps).ok()?.linear()?;
-        Some((
-            linear.slope.as_rational()?.clone(),
-            linear.offset.as_rational()?.clone(),
-        ))
     }
 
     /// Sorts the intervals and joins those that overlap or touch.
@@ -369,7 +326,7 @@ impl Comparison<'_> {
     }
 
     /// The order of two ends of intervals.
-    fn order(&mut self, left: &Expression, right: &Expression) -> Option<Ordering> {
+    pub(super) fn order(&mut self, left: &Expression, right: &Expression) -> Option<Ordering> {
         self.take_steps(4)?;
         match (infinity_sign(left), infinity_sign(right)) {
             (0, 0) => {}
@@ -386,7 +343,7 @@ impl Comparison<'_> {
 }
 
 impl End {
-    fn open(value: Expression) -> Self {
+    pub(super) fn open(value: Expression) -> Self {
         Self {
             value,
             is_closed: false,
@@ -395,7 +352,7 @@ impl End {
 }
 
 impl Interval {
-    fn point(value: Expression) -> Self {
+    pub(super) fn point(value: Expression) -> Self {
         let end = End { value, is_closed: true };
         Self {
             from: end.clone(),
@@ -425,13 +382,13 @@ fn is_surely_numbers(body: &Body) -> bool {
 
 fn end_value(end: &Answer) -> Option<Expression> {
     match &end.body {
-        Body::Quantity(quantity) if is_constant(&quantity.expression) => Some(quantity.expression.clone()),
+        Body::Quantity(quantity) if quantity.expression.is_constant() => Some(quantity.expression.clone()),
         _ => None,
     }
 }
 
 /// +1 for ∞, -1 for -∞, 0 for anything else.
-fn infinity_sign(expression: &Expression) -> i8 {
+pub(super) fn infinity_sign(expression: &Expression) -> i8 {
     match expression {
         Expression::Constant(Constant::Infinity) => 1,
         Expression::Product(factors) => match factors.as_slice() {
@@ -440,20 +397,4 @@ fn infinity_sign(expression: &Expression) -> i8 {
         },
         _ => 0,
     }
-}
-
-/// Solves a·x + b = bound for x.
-fn solved(bound: &Expression, slope: &RBig, shift: &RBig) -> Expression {
-    if *slope == RBig::ONE && shift.is_zero() {
-        return bound.clone();
-    }
-    if infinity_sign(bound) != 0 {
-        return if slope.is_negative() {
-            bound.clone().negated()
-        } else {
-            bound.clone()
-        };
-    }
-    let shifted = Expression::Sum(vec![bound.clone(), Expression::Number(-shift.clone())]);
-    Expression::Product(vec![shifted, Expression::Number(RBig::ONE / slope)])
 }

@@ -2,6 +2,7 @@
 //! request decide about all that stands beside them, such as a label, a unit or brackets.
 
 mod collection;
+mod inequality;
 mod interval;
 mod kinks;
 mod operators;
@@ -116,6 +117,9 @@ impl Comparison<'_> {
                 return self.differently_labelled(answer, truth, named, wanted);
             }
         }
+        if self.repeats_the_question(answer, truth) {
+            return None;
+        }
         if let Some(rule) = self.equations(answer, truth) {
             return Some(rule);
         }
@@ -145,6 +149,17 @@ impl Comparison<'_> {
     }
 
     fn bodies(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+        match (answer.described(), truth.described()) {
+            (None, None) => {}
+            (Some(condition), None) => return self.bodies(condition, truth),
+            (None, Some(condition)) => return self.bodies(answer, condition),
+            // `\{x \mid x > 2\}` is `\{t \mid t > 2\}`.
+            (Some(condition), Some(wanted)) => {
+                return self
+                    .bodies(condition, wanted)
+                    .or_else(|| self.same_numbers(condition, wanted));
+            }
+        }
         match (answer, truth) {
             (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
             (Body::Text(answer), Body::Text(truth)) => {

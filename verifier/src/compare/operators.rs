@@ -7,7 +7,7 @@ use std::hash::Hasher as _;
 use compact_str::CompactString;
 
 use super::series::KNOWN;
-use super::{Comparison, Rule, polynomial, relation};
+use super::{Comparison, Rule, polynomial};
 use crate::ball;
 use crate::expression::{Expression, Function, operator};
 use crate::normal::{self, Digest};
@@ -102,6 +102,7 @@ impl Comparison<'_> {
         let mut worked_out = Quantity::new(self.expression_worked_out(&quantity.expression, progress)?);
         worked_out.unit.clone_from(&quantity.unit);
         worked_out.literal = quantity.literal;
+        worked_out.written.clone_from(&quantity.written);
         worked_out.spelled.clone_from(&quantity.spelled);
         Ok(worked_out)
     }
@@ -275,7 +276,7 @@ impl Comparison<'_> {
 
     /// Whether a geometric series with this ratio has a value; with variables it is one where these are small.
     fn converges(&mut self, ratio: &Expression) -> bool {
-        if !relation::is_constant(ratio) {
+        if !ratio.is_constant() {
             return true;
         }
         let size = Expression::Call(Function::Abs, vec![ratio.clone()]);

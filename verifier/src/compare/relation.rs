@@ -1,15 +1,16 @@
 //! Compares equations, inequalities and chains of them.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
 use super::{Comparison, Rule};
 use crate::ball::{self, Proportion};
-use crate::expression::{Expression, Function};
+use crate::expression::{Constant, Expression, Function};
 use crate::normal;
 use crate::parse::token::Relation;
-use crate::parse::{Answer, Body, Label, Quantity};
+use crate::parse::{Answer, Body, Label, Quantity, Unit};
 
 /// The sides of a chain and the relations between them.
 type Chain<'c> = (&'c [Quantity], &'c [Relation]);
@@ -27,7 +28,7 @@ impl Comparison<'_> {
         // `1/3 ≈ 0.33`: a side that only approximates an exact value adds nothing.
         let approximation = relations.iter().position(|relation| *relation == Relation::Approximate);
         let exact = match approximation {
-            Some(end) if is_constant(&sides[end].expression) => &sides[..=end],
+            Some(end) if sides[end].expression.is_constant() => &sides[..=end],
             _ => sides,
         };
         let [first, others @ ..] = exact else {
@@ -37,7 +38,7 @@ impl Comparison<'_> {
             return false;
         }
         let names_something = !others.is_empty()
-            && if is_constant(&truth.expression) {
+            && if truth.expression.is_constant() {
                 is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
             } else {
                 matches!(
@@ -54,7 +55,7 @@ impl Comparison<'_> {
             return false;
         }
         // `1 = 1` is as true as `\sin^2 x + \cos^2 x = 1`, and says something else.
-        let is_numeric = |sides: &[Quantity]| sides.iter().all(|side| is_constant(&side.expression));
+        let is_numeric = |sides: &[Quantity]| sides.iter().all(|side| side.expression.is_constant());
         let are_numeric = is_numeric(answer.0);
         if are_numeric != is_numeric(truth.0) {
             return false;
@@ -100,12 +101,28 @@ impl Comparison<'_> {
     /// Whether two expressions without variables are written as different things, as `5` and `\log_2 32`. By their values
     /// all sides of true equations between numbers are one, and whoever knows one side could leave the other one out.
     pub(super) fn written_apart(&mut self, left: &Expression, right: &Expression) -> bool {
-        if !is_constant(left) || !is_constant(right) {
+        if !left.is_constant() || !right.is_constant() {
             return false;
         }
         let work = left.node_count() * right.node_count();
         self.exceeded |= self.steps.spend(work as u64).is_err();
         self.exceeded || !same_form(left, right)
+    }
+
+    /// Whether an equation only says `\log_2(32) = \log_2(32)`, where the ground truth says what that is.
+    pub(super) fn repeats_the_question(&mut self, answer: &Answer, truth: &Answer) -> bool {
+        let (Some(wanted), Some(_)) = (&truth.label, &answer.label) else {
+            return false;
+        };
+        let (Some(wanted), Body::Quantity(said), Body::Quantity(value)) =
+            (&wanted.expression, &answer.body, &truth.body)
+        else {
+            return false;
+        };
+        wanted.is_constant()
+            && said.expression.is_constant()
+            && self.written_apart(&value.expression, wanted)
+            && !self.written_apart(&said.expression, wanted)
     }
 
     /// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
@@ -114,10 +131,20 @@ impl Comparison<'_> {
         sides.iter().all(|side| self.written_apart(&side.expression, wanted))
     }
 
-    /// Whether two chains between numbers have the same sides as they are written, in this order or the other one.
+    /// Whether two chains between numbers have the same sides as they are written, in this order or the other one. A
+    /// chain whose sides are of one form, as `\frac{6}{3} = 2`, says how numbers are written, so that its numerals count.
     fn same_forms(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
-        let mut same =
-            |(answer, truth): (&Quantity, &Quantity)| !self.written_apart(&answer.expression, &truth.expression);
+        let is_about_numerals = truth
+            .windows(2)
+            .any(|pair| !self.written_apart(&with_degrees(&pair[0]), &with_degrees(&pair[1])));
+        let mut same = |(answer, truth): (&Quantity, &Quantity)| {
+            let agrees = match (&answer.written, &truth.written) {
+                (Some(answer), Some(truth)) if is_about_numerals => answer == truth,
+                (Some(answer), Some(truth)) => answer.agrees(truth),
+                _ => true,
+            };
+            agrees && !self.written_apart(&with_degrees(answer), &with_degrees(truth))
+        };
         answer.iter().zip(truth).all(&mut same) || answer.iter().rev().zip(truth).all(&mut same)
     }
 
@@ -151,7 +178,7 @@ impl Comparison<'_> {
 
     /// Whether two equations, given by their sides, say the same.
     fn same_equation(&mut self, answer: &Sides, truth: &Sides) -> Option<Rule> {
-        let is_numeric = |sides: &Sides| sides.iter().all(is_constant);
+        let is_numeric = |sides: &Sides| sides.iter().all(Expression::is_constant);
         let is_same = match (is_numeric(answer), is_numeric(truth)) {
             (false, false) => {
                 let difference = |[left, right]: &Sides| left.clone().minus(right.clone());
@@ -198,7 +225,7 @@ impl Comparison<'_> {
                     return None;
                 }
                 // `P(A) = 1/3` speaks of A, not of every A.
-                if variable.starts_with(char::is_uppercase) && is_constant(&value.expression) {
+                if variable.starts_with(char::is_uppercase) && value.expression.is_constant() {
                     return None;
                 }
                 let renamed = substitute(&value.expression, variable, wanted_variable);
@@ -210,7 +237,7 @@ impl Comparison<'_> {
             {
                 return self.quantities(value, wanted_value).then_some(Rule::Value);
             }
-            if !is_constant(&wanted_value.expression) {
+            if !wanted_value.expression.is_constant() {
                 return self.same_equation(&equation(answer)?, &equation(truth)?);
             }
         }
@@ -223,16 +250,31 @@ fn same_form(left: &Expression, right: &Expression) -> bool {
     if let (Some(left), Some(right)) = (numeral(left), numeral(right)) {
         return left == right;
     }
+    // `\sin 30^\circ` is `\sin\frac{\pi}{6}`.
+    match (half_turns(left), half_turns(right)) {
+        (Some(left), Some(right)) => return left == right,
+        // 0° is 0.
+        (Some(turns), None) if turns.is_zero() => return numeral(right) == Some(turns),
+        (None, Some(turns)) if turns.is_zero() => return numeral(left) == Some(turns),
+        _ => {}
+    }
+    // Being written alike is an equivalence, so that it does not matter which partner is taken.
+    let in_any_order = |left: &[Expression], right: &[Expression]| {
+        let mut partners: Vec<&Expression> = right.iter().collect();
+        left.len() == right.len()
+            && left.iter().all(|part| {
+                let found = partners.iter().position(|partner| same_form(part, partner));
+                found.map(|index| partners.swap_remove(index)).is_some()
+            })
+    };
     match (left, right) {
         (Expression::Sum(left), Expression::Sum(right)) | (Expression::Product(left), Expression::Product(right)) => {
-            // Being written alike is an equivalence, so that it does not matter which partner is taken.
-            let mut partners: Vec<&Expression> = right.iter().collect();
-            left.len() == right.len()
-                && left.iter().all(|part| {
-                    let found = partners.iter().position(|partner| same_form(part, partner));
-                    found.map(|index| partners.swap_remove(index)).is_some()
-                })
+            in_any_order(left, right)
         }
+        (
+            Expression::Call(function @ (Function::Gcd | Function::Lcm | Function::Max | Function::Min), left),
+            Expression::Call(other, right),
+        ) => function == other && in_any_order(left, right),
         (Expression::Power(left, left_exponent), Expression::Power(right, right_exponent)) => {
             same_form(left, right) && same_form(left_exponent, right_exponent)
         }
@@ -256,6 +298,40 @@ fn numeral(expression: &Expression) -> Option<RBig> {
         },
         _ => None,
     }
+}
+
+/// The half turns of an angle that is a number of degrees or of π.
+fn half_turns(expression: &Expression) -> Option<RBig> {
+    let mut has_unit = false;
+    let turns = turns_of(expression, &mut has_unit)?;
+    has_unit.then_some(turns)
+}
+
+/// The value of a product of numbers with one π or degree sign at most, for which one half turn stands.
+fn turns_of(expression: &Expression, has_unit: &mut bool) -> Option<RBig> {
+    let mut unit = |turns| (!std::mem::replace(has_unit, true)).then_some(turns);
+    match expression {
+        Expression::Number(value) => Some(value.clone()),
+        Expression::Constant(Constant::Pi) => unit(RBig::ONE),
+        Expression::Constant(Constant::Degree) => unit(RBig::ONE / RBig::from(180)),
+        Expression::Product(parts) => parts
+            .iter()
+            .try_fold(RBig::ONE, |turns, part| Some(turns * turns_of(part, has_unit)?)),
+        Expression::Power(base, exponent) if **exponent == Expression::integer(-1) => {
+            let divisor = numeral(base).filter(|divisor| !divisor.is_zero())?;
+            Some(RBig::ONE / divisor)
+        }
+        _ => None,
+    }
+}
+
+/// A side with its degree sign, which is a unit where it stands at the end.
+fn with_degrees(side: &Quantity) -> Cow<'_, Expression> {
+    if side.unit == Some(Unit::Degree) {
+        let degree = Expression::Constant(Constant::Degree);
+        return Cow::Owned(Expression::Product(vec![side.expression.clone(), degree]));
+    }
+    Cow::Borrowed(&side.expression)
 }
 
 /// The sides of an equation.
@@ -287,18 +363,6 @@ fn mentions(expression: &Expression, variable: &str) -> bool {
             parts.iter().any(|part| mentions(part, variable))
         }
         Expression::Power(base, exponent) => mentions(base, variable) || mentions(exponent, variable),
-    }
-}
-
-/// Whether no variable occurs.
-pub(super) fn is_constant(expression: &Expression) -> bool {
-    match expression {
-        Expression::Number(_) | Expression::Constant(_) => true,
-        Expression::Symbol(_) | Expression::Call(Function::Named(_), _) => false,
-        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
-            parts.iter().all(is_constant)
-        }
-        Expression::Power(base, exponent) => is_constant(base) && is_constant(exponent),
     }
 }
 

@@ -8,6 +8,7 @@ use super::label::Label;
 use super::lexer::Commas;
 use super::token::{Bracket, Relation};
 use super::unit::Unit;
+use super::written::Written;
 use crate::expression::Expression;
 use crate::normal::Form;
 use crate::steps::Stop;
@@ -36,7 +37,7 @@ pub enum Body {
     Sequence(Bracket, Bracket, Vec<Answer>),
     /// The union of sets, or alternatives: `x < 1` or `x > 3`.
     Union(Vec<Answer>),
-    /// Conditions that hold together: `x > 1` and `x < 3`.
+    /// Conditions that hold together: `x > 1` and `x < 3`. One alone is that of a set: `\{x \mid x > 1\}`.
     Intersection(Vec<Answer>),
     /// The first set without the second.
     Difference(Box<Answer>, Box<Answer>),
@@ -50,6 +51,19 @@ pub enum Body {
     Ratio(Vec<Quantity>),
 }
 
+impl Body {
+    /// The condition of a set that is described by one.
+    pub(crate) fn described(&self) -> Option<&Self> {
+        match self {
+            Self::Intersection(conditions) => match conditions.as_slice() {
+                [only] => Some(&only.body),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// An expression with what is known of it.
 #[derive(Clone, Debug)]
 pub struct Quantity {
@@ -61,6 +75,8 @@ pub struct Quantity {
     pub literal: Literal,
     /// Its spelling where it might be a word: letters only.
     pub spelled: Option<CompactString>,
+    /// The numerals that it was written with, if it is a side of a relation and has no variables.
+    pub written: Option<Box<Written>>,
     /// Its canonical form, computed when it is first needed.
     pub(crate) form: OnceCell<Box<Result<Form, Stop>>>,
 }
@@ -89,6 +105,7 @@ impl Quantity {
             unit: None,
             literal: Literal::Other,
             spelled: None,
+            written: None,
             form: OnceCell::new(),
         }
     }

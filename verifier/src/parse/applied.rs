@@ -223,6 +223,40 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// `y^{(4)}`, the fourth derivative of y and no power; in braces, since `y^(4)` is plain text for one.
+    pub(super) fn derivative_of(&mut self, value: &Expression) -> Option<Expression> {
+        let Expression::Symbol(name) = value else {
+            return None;
+        };
+        let range = order_at(self.tokens, self.position)?;
+        let [order] = &self.tokens[range.clone()] else {
+            return None;
+        };
+        let is_order = match &order.kind {
+            Kind::Number(_, places) => places.is_none(),
+            kind => matches!(kind, Kind::Symbol(_)),
+        };
+        let in_brackets =
+            matches!(self.position.checked_sub(1), Some(before) if matches!(self.tokens[before].kind, Kind::Close(_)));
+        if !is_order || in_brackets {
+            return None;
+        }
+        let mut name = name.clone();
+        match order.source {
+            // The first ones have primes as well.
+            "1" => name.push('\''),
+            "2" => name.push_str("''"),
+            "3" => name.push_str("'''"),
+            _ => {
+                name.push_str("^(");
+                spell_argument(std::slice::from_ref(order), &mut name);
+                name.push(')');
+            }
+        }
+        self.position = range.end + 2;
+        Some(Expression::Symbol(name))
+    }
+
     fn arguments(&mut self, bracket: Bracket) -> Result<Vec<Expression>, NoExpression> {
         self.position += 1;
         let mut arguments = vec![self.sum()?];

@@ -9,6 +9,11 @@ use crate::expression::Expression;
 
 /// Reads tokens as a measurement in units that get smaller, in the smallest of them; none if they are anything else.
 pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
+    if let [_, degree, _, ..] = tokens
+        && degree.kind == Kind::Degree
+    {
+        return minutes_of_arc(tokens);
+    }
     let mut rest = tokens;
     let mut total = RBig::ZERO;
     // The dimension and size of the last unit.
@@ -44,6 +49,36 @@ pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
     let (dimensions, size) = last.filter(|_| parts > 1)?;
     let mut quantity = Quantity::new(Expression::Number(total / &size));
     quantity.unit = Some(Unit::Measure(dimensions, size));
+    quantity.literal = Literal::Compound;
+    Some(quantity)
+}
+
+/// `30^\circ 15' 36''`, in degrees.
+fn minutes_of_arc(tokens: &[Token<'_>]) -> Option<Quantity> {
+    let [degrees, _, minutes, prime, rest @ ..] = tokens else {
+        return None;
+    };
+    let sixty = RBig::from(60);
+    let whole = |token: &Token<'_>| match &token.kind {
+        Kind::Number(value, None) if value.is_int() => Some(value.clone()),
+        _ => None,
+    };
+    let below_sixty = |token: &Token<'_>| match &token.kind {
+        Kind::Number(value, _) => Some(value.clone()).filter(|value| *value < sixty),
+        _ => None,
+    };
+    let is_prime = |token: &Token<'_>| token.kind == Kind::Prime;
+    let seconds = match rest {
+        [] => RBig::ZERO,
+        [seconds, first, second] if is_prime(first) && is_prime(second) => below_sixty(seconds)?,
+        _ => return None,
+    };
+    if !is_prime(prime) {
+        return None;
+    }
+    let total = whole(degrees)? + below_sixty(minutes)? / &sixty + seconds / RBig::from(3600);
+    let mut quantity = Quantity::new(Expression::Number(total));
+    quantity.unit = Some(Unit::Degree);
     quantity.literal = Literal::Compound;
     Some(quantity)
 }

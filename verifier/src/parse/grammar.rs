@@ -2,7 +2,7 @@
 
 use dashu_ratio::RBig;
 
-use super::operation::{are_vector, joins_statements, ordered, product_of_vectors};
+use super::operation::{are_vector, is_nabla, joins_statements, ordered, product_of_vectors};
 use super::signs::is_operator;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression, Function};
@@ -145,8 +145,10 @@ impl<'a> Parser<'_, 'a> {
                     let left_tokens = &self.tokens[before..last];
                     last = self.position;
                     let factor = self.signed_factor()?;
-                    let of_vectors = factors.last().is_some_and(|left| are_vector(left_tokens, left))
-                        && are_vector(&self.tokens[last..self.position], &factor);
+                    let of_vectors = factors.last().is_some_and(|left| {
+                        is_nabla(left)
+                            || are_vector(left_tokens, left) && are_vector(&self.tokens[last..self.position], &factor)
+                    });
                     match factors.pop() {
                         Some(left) if of_vectors => factors.push(product_of_vectors(source, left, factor)),
                         left => {
@@ -257,6 +259,10 @@ impl<'a> Parser<'_, 'a> {
         loop {
             match self.peek() {
                 Some(Kind::Caret) => {
+                    if let Some(derivative) = self.derivative_of(&value) {
+                        value = derivative;
+                        continue;
+                    }
                     // `x^\circ` was one token; `x^{\prime}` and `x^*` are marks.
                     self.position += 1;
                     if self.transposed() {

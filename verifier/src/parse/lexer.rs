@@ -1,6 +1,7 @@
 //! Cuts LaTeX and plain text into tokens. Whatever only dresses an answer (sizes, fonts, spaces, dollar signs) leaves
 //! no token.
 
+mod brackets;
 mod characters;
 
 use dashu_base::BitTest as _;
@@ -221,43 +222,6 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn bracket(&mut self, kind: Kind<'a>, source: &'a str) {
-        match kind {
-            Kind::Open(bracket) => {
-                let is_root_index = bracket == Bracket::Square && matches!(self.last(), Some(Kind::Sqrt));
-                let outer = if is_root_index {
-                    self.arguments
-                } else {
-                    self.arguments.saturating_sub(1)
-                };
-                self.outer_arguments.push(outer);
-                self.arguments = 0;
-                self.bracket_depth += 1;
-            }
-            _ => {
-                self.arguments = self.outer_arguments.pop().unwrap_or(0);
-                let is_bare = self.bare_bracket == Some(self.bracket_depth);
-                self.bracket_depth = self.bracket_depth.saturating_sub(1);
-                if is_bare {
-                    self.bare_bracket = None;
-                    return;
-                }
-            }
-        }
-        self.push(kind, source);
-    }
-
-    fn group_open(&mut self, source: &'a str) {
-        self.outer_arguments.push(self.arguments.saturating_sub(1));
-        self.arguments = 0;
-        self.push(Kind::GroupOpen, source);
-    }
-
-    fn group_close(&mut self, source: &'a str) {
-        self.arguments = self.outer_arguments.pop().unwrap_or(0);
-        self.push(Kind::GroupClose, source);
-    }
-
     fn sign(&mut self, rest: &'a str, next: char) -> &'a str {
         let second = rest.as_bytes().get(1).copied();
         let (kind, length) = match (next, second) {
@@ -302,7 +266,8 @@ impl<'a> Lexer<'a> {
                 return &rest[1..];
             }
             ('[', _) => {
-                self.bracket(Kind::Open(Bracket::Square), &rest[..1]);
+                let kind = self.square_left(&rest[1..]);
+                self.bracket(kind, &rest[..1]);
                 return &rest[1..];
             }
             (')', _) => {
@@ -310,7 +275,8 @@ impl<'a> Lexer<'a> {
                 return &rest[1..];
             }
             (']', _) => {
-                self.bracket(Kind::Close(Bracket::Square), &rest[..1]);
+                let kind = self.square_right(&rest[1..]);
+                self.bracket(kind, &rest[..1]);
                 return &rest[1..];
             }
             ('{', _) => {

@@ -8,6 +8,7 @@ mod cases;
 mod choice;
 mod command;
 mod compound;
+mod congruence;
 mod dress;
 mod grammar;
 mod label;
@@ -23,6 +24,7 @@ mod operator;
 mod primary;
 mod quantity;
 mod scale;
+mod sets;
 mod signs;
 mod solutions;
 mod spell;
@@ -31,7 +33,9 @@ mod structure;
 pub mod token;
 mod unit;
 mod units;
+mod width;
 mod words;
+mod written;
 use std::cell::OnceCell;
 
 use compact_str::CompactString;
@@ -46,13 +50,15 @@ use crate::expression::{Constant, Expression};
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
 pub use unit::{Unit, measures};
+pub use written::Written;
 
 /// Reads an answer or a ground truth.
 ///
 /// # Errors
 /// If the text cannot be read.
 pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
-    let (text, is_text) = undress(raw);
+    let narrow = width::narrow(raw);
+    let (text, is_text) = undress(&narrow);
     let lexed = tokens_of(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
     let tokens = lexed.tokens.as_slice();
     if !tokens.iter().any(says_something) {
@@ -84,6 +90,7 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
 fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
     let mut lexed = lex(text, commas)?;
     operation::settle(&mut lexed.tokens);
+    congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);
     Ok(lexed)
 }

@@ -191,7 +191,7 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '⟩' | '〉' => Kind::Close(Bracket::Angle),
         '（' => Kind::Open(Bracket::Round),
         '）' => Kind::Close(Bracket::Round),
-        '，' => Kind::Comma,
+        '，' | '、' => Kind::Comma,
         '；' => Kind::Semicolon,
         '：' => Kind::Colon,
         '…' | '⋯' => Kind::Dots,

@@ -115,6 +115,11 @@ pub(super) fn are_vector(tokens: &[Token<'_>], value: &Expression) -> bool {
     !is_number && first.is_some_and(is_vector)
 }
 
+/// Whether it is ∇ alone, which makes a divergence or a curl of any field, in bold or not.
+pub(super) fn is_nabla(value: &Expression) -> bool {
+    matches!(value, Expression::Symbol(name) if name == "∇")
+}
+
 /// Takes the numbers out of a product: 2a is 2 times a.
 fn split_number(value: Expression) -> (Vec<Expression>, Expression) {
     let Expression::Product(factors) = value else {
@@ -134,8 +139,7 @@ fn split_number(value: Expression) -> (Vec<Expression>, Expression) {
 /// A product of two vectors: `a × b` is `-b × a`, `a · b` is `b · a`, and neither is the other.
 pub(super) fn product_of_vectors(source: &str, left: Expression, right: Expression) -> Expression {
     let is_cross = source == "\\times" || source == "×";
-    let is_nabla = matches!(&left, Expression::Symbol(name) if name == "∇");
-    if is_nabla {
+    if is_nabla(&left) {
         return call(if is_cross { "∇×" } else { "∇·" }, vec![right]);
     }
     let (mut factors, left) = split_number(left);

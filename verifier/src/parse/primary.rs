@@ -8,7 +8,7 @@ use dashu_ratio::RBig;
 use super::call::{call, inverse_of};
 use super::grammar::{NoExpression, Parsed, Parser, power, quotient, starts_factor};
 use super::names;
-use super::token::{Bracket, Kind};
+use super::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression, Function};
 use crate::limits::MAX_NESTING;
 use crate::normal;
@@ -248,6 +248,20 @@ impl Parser<'_, '_> {
     /// Spells the subscript that was just passed; a sum in one order: `a_{n+1}` is `a_{1+n}`.
     fn spell_subscript(&self, start: usize, name: &mut CompactString) {
         let tokens = &self.tokens[start..self.position];
+        // `a_{ij}` has two indices and no product, also where they are shifted: then each is a group.
+        if let Some((inner, [])) = super::spell::group(tokens)
+            && let Some(indices) = indices(inner)
+        {
+            for (position, index) in indices.into_iter().enumerate() {
+                name.push_str(if position > 0 { "," } else { "" });
+                self.spell_index(index, name);
+            }
+            return;
+        }
+        self.spell_index(tokens, name);
+    }
+
+    fn spell_index(&self, tokens: &[Token<'_>], name: &mut CompactString) {
         let is_sum = tokens
             .iter()
             .any(|token| matches!(token.kind, Kind::Plus | Kind::Minus));
@@ -422,4 +436,29 @@ pub(super) fn in_base(digits: &str, base: i64) -> Option<RBig> {
         value = value * IBig::from(base) + IBig::from(digit);
     }
     Some(RBig::from(value))
+}
+
+/// The indices of a subscript that stand side by side or between commas, if there are several and a sum or a group
+/// among them.
+fn indices<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<&'t [Token<'a>]>> {
+    let has = |kind: &Kind<'_>| tokens.iter().any(|token| token.kind == *kind);
+    if has(&Kind::Comma) {
+        let is_nested = has(&Kind::GroupOpen) && !has(&Kind::Plus) || has(&Kind::Open(Bracket::Brace));
+        let parts = tokens.split(|token| token.kind == Kind::Comma);
+        return (!is_nested && (has(&Kind::Plus) || has(&Kind::Minus))).then(|| parts.collect());
+    }
+    let mut rest = tokens;
+    let mut indices = Vec::new();
+    while let Some(token) = rest.first() {
+        let length = match token.kind {
+            // `i` is the imaginary unit elsewhere.
+            Kind::Symbol(_) | Kind::Constant(_) => 1,
+            Kind::GroupOpen => super::spell::argument_end(rest, 0),
+            _ => return None,
+        };
+        let (index, after) = rest.split_at_checked(length)?;
+        indices.push(index);
+        rest = after;
+    }
+    (has(&Kind::GroupOpen) && indices.len() > 1).then_some(indices)
 }

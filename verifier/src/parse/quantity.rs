@@ -12,6 +12,7 @@ use super::primary::in_base;
 use super::spell::{spell_argument, spell_text};
 use super::token::{Bracket, Kind, Token};
 use super::unit;
+use super::written::Written;
 use crate::expression::{Constant, Expression};
 
 /// An expression with its unit; none if it is no mathematics.
@@ -62,6 +63,17 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
         Err(NoExpression::TooDeep) => Err(ParseError::TooLarge),
         Err(NoExpression::NotMathematics) => Ok(None),
     }
+}
+
+/// The same for a side of a relation. Between numbers it matters how these were written.
+pub(super) fn side_of_relation(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
+    let mut side = quantity(tokens)?;
+    if let Some(side) = &mut side
+        && side.expression.is_constant()
+    {
+        side.written = Some(Box::new(Written::read(tokens)));
+    }
+    Ok(side)
 }
 
 /// A numeral with letters for digits: `1A3_{16}`, `(FACE)_{16}`, `\text{A5}_{11}`.

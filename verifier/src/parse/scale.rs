@@ -4,10 +4,11 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 /// Words that multiply, with the power of ten that they stand for.
-const POWERS: [(&str, usize); 16] = [
+const POWERS: [(&str, usize); 17] = [
     ("ten", 1),
     ("hundred", 2),
     ("thousand", 3),
+    ("myriad", 4),
     ("lakh", 5),
     ("million", 6),
     ("crore", 7),

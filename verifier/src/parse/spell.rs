@@ -126,6 +126,33 @@ impl<'o> Speller<'o> {
                 }
                 self.argument(tokens, next)
             }
+            // ∠ABC is ∠CBA.
+            Kind::Shape("angle")
+                if let [_, first, vertex, last, after @ ..] = rest
+                    && [first, vertex, last].into_iter().all(Token::is_point)
+                    && !after.first().is_some_and(|next| next.is_point() || next.is_mark()) =>
+            {
+                self.token(token);
+                let is_reversed = first.source > last.source;
+                let (first, last) = if is_reversed { (last, first) } else { (first, last) };
+                for point in [first, vertex, last] {
+                    self.token(point);
+                }
+                position + 4
+            }
+            // A triangle by itself has its vertices in any order; beside another one they correspond.
+            Kind::Shape("triangle")
+                if let ([_, vertices @ ..], 4, 0) = (tokens, tokens.len(), self.depth)
+                    && vertices.iter().all(Token::is_point) =>
+            {
+                self.token(token);
+                let mut vertices: Vec<&Token<'_>> = vertices.iter().collect();
+                vertices.sort_unstable_by_key(|vertex| vertex.source);
+                for vertex in vertices {
+                    self.token(vertex);
+                }
+                tokens.len()
+            }
             Kind::Accent(_) => {
                 self.token(token);
                 self.argument(tokens, position + 1)

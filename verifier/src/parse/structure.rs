@@ -6,16 +6,16 @@ use super::answer::{Answer, Body, Literal, ParseError, Quantity};
 use super::compound::compound;
 use super::grammar::NoExpression;
 use super::label::Label;
-use super::quantity::quantity;
+use super::quantity::{quantity, side_of_relation};
 use super::spell::spell_text;
 use super::token::{Bracket, Conjunction, Kind, Token};
 use super::unit::Unit;
-use super::{cases, matrix, solutions, words};
+use super::{cases, matrix, sets, solutions, words};
 use crate::expression::{Constant, Expression};
 use crate::limits::MAX_TOKENS;
 
 /// Splits tokens where `is_split` says so, outside of all brackets and groups.
-fn split_outside<'t, 'a>(
+pub(super) fn split_outside<'t, 'a>(
     tokens: &'t [Token<'a>],
     is_split: impl Fn(&Kind<'_>) -> bool,
 ) -> Vec<(usize, &'t [Token<'a>])> {
@@ -38,7 +38,7 @@ fn split_outside<'t, 'a>(
 }
 
 /// Deepest nesting of lists in lists: tuples of sets of tuples.
-const MAX_LIST_DEPTH: usize = 8;
+pub(super) const MAX_LIST_DEPTH: usize = 8;
 
 /// Reads items between commas, semicolons and conjunctions. A single item is no list but itself.
 pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
@@ -240,7 +240,7 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
     let mut sides = Vec::with_capacity(parts.len());
     let mut relations = Vec::with_capacity(parts.len());
     for (index, (_, side)) in parts.iter().enumerate() {
-        match quantity(side)? {
+        match side_of_relation(side)? {
             Some(side) => sides.push(side),
             None => return Ok(text(tokens)),
         }
@@ -281,36 +281,10 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
     if is_date(tokens) {
         return Ok(Some(Body::Text(spell_text(tokens))));
     }
-    if let [whole, minus, removed @ ..] = tokens
-        && (&whole.kind, &minus.kind) == (&Kind::Reals, &Kind::Minus)
-        && removed
-            .first()
-            .is_some_and(|open| open.kind == Kind::Open(Bracket::Brace))
-    {
-        // `\mathbb{R} - \{0\}`
-        let removed = list(removed, depth + 1)?;
-        let whole = unlabelled(real_line());
-        return Ok(Some(Body::Difference(Box::new(whole), Box::new(removed))));
+    if let Some(combined) = sets::combined(tokens, depth)? {
+        return Ok(Some(combined));
     }
     let has = |wanted: fn(&Kind<'_>) -> bool| tokens.iter().any(|token| wanted(&token.kind));
-    if has(|kind| *kind == Kind::Cup) {
-        let parts = split_outside(tokens, |kind| *kind == Kind::Cup);
-        if parts.len() > 1 {
-            let mut pieces = Vec::with_capacity(parts.len());
-            for (_, part) in parts {
-                pieces.push(list(part, depth + 1)?);
-            }
-            return Ok(Some(Body::Union(pieces)));
-        }
-    }
-    if has(|kind| *kind == Kind::SetMinus) {
-        let parts = split_outside(tokens, |kind| *kind == Kind::SetMinus);
-        if let [(_, whole), (_, removed)] = parts.as_slice() {
-            let whole = list(whole, depth + 1)?;
-            let removed = list(removed, depth + 1)?;
-            return Ok(Some(Body::Difference(Box::new(whole), Box::new(removed))));
-        }
-    }
     if has(|kind| matches!(kind, Kind::Begin(_)))
         && let Some(rows) = cases::split(tokens)
     {
@@ -375,22 +349,6 @@ fn is_date(tokens: &[Token<'_>]) -> bool {
         }
 }
 
-/// The condition in `\{x \mid x \le 3\}`, what is inside of the braces.
-fn set_condition<'t, 'a>(inner: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
-    let position = inner
-        .iter()
-        .position(|token| matches!(token.kind, Kind::Bar | Kind::Colon))?;
-    let (variable, condition) = (&inner[..position], &inner[position + 1..]);
-    let is_variable = match variable {
-        [only] => matches!(only.kind, Kind::Symbol(_)),
-        [only, member, reals] => {
-            matches!(only.kind, Kind::Symbol(_)) && member.kind == Kind::In && reals.kind == Kind::Reals
-        }
-        _ => false,
-    };
-    (is_variable && !condition.is_empty()).then_some(condition)
-}
-
 /// The last part of `3:45 p.m.`, whichever way it is set.
 fn clock_time(tokens: &[Token<'_>]) -> Option<Quantity> {
     let [number, half @ ..] = tokens else {
@@ -440,11 +398,11 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
         if inner.is_empty() {
             return Ok(Some(Body::Set(Vec::new())));
         }
-        if let Some(condition) = set_condition(inner)
+        if let Some(condition) = sets::condition(inner)
             && let described = list(condition, depth + 1)?
             && matches!(described.body, Body::Chain(..) | Body::Union(_) | Body::Intersection(_))
         {
-            return Ok(Some(described.body));
+            return Ok(Some(Body::Intersection(vec![described])));
         }
         return Ok(items(inner, depth + 1)?.map(Body::Set));
     }
@@ -465,7 +423,7 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
     Ok(items(inner, depth + 1)?.map(|items| Body::Sequence(*open, *close, items)))
 }
 
-fn real_line() -> Body {
+pub(super) fn real_line() -> Body {
     let infinity = || Expression::Constant(Constant::Infinity);
     let end = |expression| unlabelled(Body::Quantity(Quantity::new(expression)));
     let ends = vec![end(infinity().negated()), end(infinity())];
@@ -492,6 +450,6 @@ fn text_body(tokens: &[Token<'_>]) -> Body {
     }
 }
 
-fn unlabelled(body: Body) -> Answer {
+pub(super) fn unlabelled(body: Body) -> Answer {
     Answer { label: None, body }
 }

@@ -20,6 +20,18 @@ pub struct Token<'a> {
     pub source: &'a str,
 }
 
+impl Token<'_> {
+    /// Whether it names a point, by a capital.
+    pub(super) fn is_point(&self) -> bool {
+        matches!(&self.kind, Kind::Symbol(name) if name.starts_with(char::is_uppercase))
+    }
+
+    /// Whether it belongs to the letter before it.
+    pub(super) fn is_mark(&self) -> bool {
+        matches!(self.kind, Kind::Prime | Kind::Underscore | Kind::Caret)
+    }
+}
+
 /// The kinds of tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind<'a> {

@@ -97,12 +97,14 @@ static UNITS: [Entry; 47] = [
 ];
 
 /// Signs of units that are no word by themselves, because the letter stands for other things too: 5 C may be degrees.
-const WITH_PREFIX_ONLY: [(&str, &str); 5] = [
+const WITH_PREFIX_ONLY: [(&str, &str); 7] = [
     ("A", "ampere"),
     ("C", "coulomb"),
     ("F", "farad"),
     ("T", "tesla"),
     ("Wh", "watt-hour"),
+    ("B", "byte"),
+    ("b", "bit"),
 ];
 
 /// The prefixes: sign, word, and the power of ten.
