@@ -64,7 +64,7 @@ impl Comparison<'_> {
             return false;
         }
         if answer.1 == truth.1 && self.sides(answer.0.iter(), truth.0) {
-            return true;
+            return are_numeric || self.no_other_identity(answer.0, truth.0);
         }
         let is_reversed = answer
             .1
@@ -73,7 +73,7 @@ impl Comparison<'_> {
             .map(|relation| relation.reversed())
             .eq(truth.1.iter().copied());
         if is_reversed && self.sides(answer.0.iter().rev(), truth.0) {
-            return true;
+            return are_numeric || self.no_other_identity(answer.0, truth.0);
         }
         if let ([left, right], [relation]) = answer
             && let ([wanted_left, wanted_right], [wanted_relation]) = truth
@@ -91,6 +91,18 @@ impl Comparison<'_> {
             };
         }
         false
+    }
+
+    /// Whether the sides of a ground truth are different functions or, if it is an identity, written as those of the
+    /// answer: `x^2 - 1 = x^2 - 1` is as true as `x^2 - 1 = (x-1)(x+1)`, side by side, and says nothing.
+    fn no_other_identity(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
+        let is_identity = truth.windows(2).all(|pair| self.values(&pair[0], &pair[1]));
+        let work = |sides: &[Quantity]| sides.iter().map(|side| side.expression.node_count()).sum::<usize>();
+        !is_identity
+            || self.steps.spend((work(answer) * work(truth)) as u64).is_ok() && {
+                let same = |(answer, truth): (&Quantity, &Quantity)| same_form(&answer.expression, &truth.expression);
+                answer.iter().zip(truth).all(same) || answer.iter().rev().zip(truth).all(same)
+            }
     }
 
     fn sides<'q>(&mut self, answer: impl Iterator<Item = &'q Quantity>, truth: &[Quantity]) -> bool {
@@ -119,10 +131,13 @@ impl Comparison<'_> {
         else {
             return false;
         };
-        wanted.is_constant()
-            && said.expression.is_constant()
-            && self.written_apart(&value.expression, wanted)
-            && !self.written_apart(&said.expression, wanted)
+        let is_formula = wanted.is_constant()
+            || matches!(wanted, Expression::Call(function, _) if !matches!(function, Function::Named(_)));
+        let work = wanted.node_count() * (said.expression.node_count() + value.expression.node_count());
+        is_formula
+            && self.steps.spend(work as u64).is_ok()
+            && !same_form(&value.expression, wanted)
+            && same_form(&said.expression, wanted)
     }
 
     /// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,

@@ -1,6 +1,6 @@
 //! Functions by cases: `\begin{cases} x + 1, & \text{if } x \ge 0 \\ -x, & \text{otherwise} \end{cases}`.
 
-use super::token::{Bracket, Kind, Token};
+use super::token::{Bracket, Kind, Relation, Token};
 
 /// Words before a condition.
 const INTRODUCTIONS: [&str; 7] = ["if", "for", "when", "whenever", "where", "provided", "as"];
@@ -35,6 +35,26 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<Case<'t, 'a>>
     let cases: Vec<Case<'t, 'a>> = rows.filter(|row| !row.is_empty()).map(parts).collect::<Option<_>>()?;
     let others = cases.iter().filter(|(_, condition)| condition.is_empty()).count();
     (cases.len() > 1 && others <= 1).then_some(cases)
+}
+
+/// The equations of a system, `\begin{cases} x = 1 \\ y = 2 \end{cases}`; none if anything but equations stands there.
+pub(super) fn system<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<&'t [Token<'a>]>> {
+    let [begin, inner @ .., end] = tokens else {
+        return None;
+    };
+    if end.kind != Kind::End || !is_cases(begin) {
+        return None;
+    }
+    let rows = inner.split(|token| token.kind == Kind::RowBreak);
+    let rows: Vec<&[Token<'a>]> = rows.filter(|row| !row.is_empty()).map(trimmed).collect();
+    let is_equation = |row: &&[Token<'a>]| {
+        let relations = row.iter().filter(|token| matches!(token.kind, Kind::Relation(_)));
+        let is_equal = |token: &Token<'_>| token.kind == Kind::Relation(Relation::Equal);
+        let is_other =
+            |token: &Token<'_>| matches!(token.kind, Kind::Ampersand | Kind::Comma | Kind::Begin(_) | Kind::End);
+        relations.count() == 1 && row.iter().any(is_equal) && !row.iter().any(is_other)
+    };
+    (rows.len() > 1 && rows.iter().all(is_equation)).then_some(rows)
 }
 
 fn is_cases(token: &Token<'_>) -> bool {

@@ -300,6 +300,15 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         return Ok(Some(Body::Cases(cases)));
     }
     if has(|kind| matches!(kind, Kind::Begin(_)))
+        && let Some(rows) = cases::system(tokens)
+    {
+        let equations = rows
+            .into_iter()
+            .map(|row| list(row, depth + 1))
+            .collect::<Result<_, _>>()?;
+        return Ok(Some(Body::List(equations)));
+    }
+    if has(|kind| matches!(kind, Kind::Begin(_)))
         && let Some(rows) = matrix::read(tokens)
     {
         return match rows {

@@ -9,7 +9,7 @@ use super::token::{Bracket, Kind, Token};
 /// The numerals of a text, whatever stands between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Their values in ascending order, and whether these were written with a period: `0.\overline{9}` is 1.
+    /// Their values, and whether these were written with a period: `0.\overline{9}` is 1.
     numerals: Vec<(RBig, bool)>,
     /// How many minus signs there are.
     signs: usize,
@@ -23,8 +23,7 @@ impl Written {
             Kind::Number(value, _) => Some((value.clone(), has_period(token.source))),
             _ => None,
         };
-        let mut numerals: Vec<(RBig, bool)> = tokens.iter().filter_map(value).collect();
-        numerals.sort_unstable();
+        let numerals: Vec<(RBig, bool)> = tokens.iter().filter_map(value).collect();
         Self {
             numerals,
             signs: tokens.iter().filter(|token| token.kind == Kind::Minus).count(),
@@ -32,9 +31,16 @@ impl Written {
         }
     }
 
-    /// Whether two expressions of the same form may be one, though `0.5` is another spelling than `\frac{1}{2}`.
+    /// Whether two expressions of the same form may be one, though `0.5` is another spelling than `\frac{1}{2}` and addends
+    /// may change their places.
     pub fn agrees(&self, other: &Self) -> bool {
-        self == other || !self.has_reducible && !other.has_reducible
+        let sorted = |numerals: &[(RBig, bool)]| {
+            let mut numerals = numerals.to_vec();
+            numerals.sort_unstable();
+            numerals
+        };
+        !self.has_reducible && !other.has_reducible
+            || self.signs == other.signs && sorted(&self.numerals) == sorted(&other.numerals)
     }
 }
 
