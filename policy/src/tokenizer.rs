@@ -39,6 +39,16 @@ impl Tokenizer {
         let vocabulary_size = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
         let ends = SequenceEnds::read(dir, &names, &inner, vocabulary_size, &mut notes)?;
         let chat_template = ChatTemplate::load(dir, &names.settings, |name| names.get(name))?;
+        let is_written = chat_template
+            .as_ref()
+            .is_some_and(|template| template.names("bos_token"));
+        if let Some(token) = names.get("bos_token").filter(|_| is_written)
+            && inner.token_to_id(&token).is_none()
+        {
+            notes.push(format!(
+                "bos_token {token:?} is not in tokenizer.json, and the chat template writes it as a text of several tokens"
+            ));
+        }
         Ok(Tokenizer {
             inner,
             vocabulary_size,

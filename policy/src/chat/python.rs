@@ -20,8 +20,21 @@ pub(super) fn adopt(environment: &mut Environment<'static>) {
     environment.add_function("cycler", |items: Rest<Value>| {
         minijinja_contrib::globals::cycler(items.0)
     });
+    environment.add_filter("length", length);
+    environment.add_filter("count", length);
     environment.add_filter("int", int);
     environment.add_filter("float", to_float);
+}
+
+/// `len(value)`. What is undefined has the length 0 in Jinja2, so that templates need not ask whether it is there.
+fn length(value: &Value) -> Result<usize, Error> {
+    if value.is_undefined() {
+        return Ok(0);
+    }
+    value.len().ok_or_else(|| {
+        let message = format!("a value that is {} has no length", value.kind());
+        Error::new(ErrorKind::InvalidOperation, message)
+    })
 }
 
 /// `iter(value)` works: not on none, which minijinja iterates over as over nothing.

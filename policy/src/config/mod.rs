@@ -195,7 +195,8 @@ fn model_type(fields: &Fields) -> Result<ModelType, PolicyError> {
 /// A model that needs one of these would run and give wrong numbers, which is worse than an error.
 fn refuse_what_the_decoder_lacks(fields: &Fields) -> Result<(), PolicyError> {
     let is_written = |name: &str| fields.json.get(name).is_some_and(|value| !value.is_null());
-    if is_written("hidden_act") && fields.json["hidden_act"] != "silu" {
+    // One function under two names.
+    if is_written("hidden_act") && fields.json["hidden_act"] != "silu" && fields.json["hidden_act"] != "swish" {
         return Err(fields.refuse("hidden_act", "silu"));
     }
     if fields.flag("mlp_bias", false)? {

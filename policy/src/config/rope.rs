@@ -106,6 +106,22 @@ fn stretching(
     theta: f64,
     max_position_embeddings: usize,
 ) -> Result<RopeScaling, PolicyError> {
+    // Older files call the field `type`. A file with both is read by its `rope_type` elsewhere, and its `type` is lost.
+    let kind = object.get("rope_type").map(|kind| ("rope_type", kind));
+    let older = object.get("type").map(|kind| ("type", kind));
+    if let (Some((_, kind)), Some((_, older))) = (kind, older)
+        && kind != older
+    {
+        let allowed = format!("left out, or rope_type ({kind}): the two names are one field");
+        return Err(fields.refuse_value(&format!("{prefix}type"), older, &allowed));
+    }
+    let kind = kind.or(older);
+    // Before all other fields, which belong to the type and would be called unknown.
+    if let Some((key, kind)) = kind
+        && !kind.as_str().is_some_and(|kind| TYPES.contains(&kind))
+    {
+        return Err(fields.refuse_value(&format!("{prefix}{key}"), kind, &allowed_instead_of(kind)));
+    }
     if let Some((name, value)) = object.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
         let allowed = "left out, because the decoder has no such field; parameters per type of layer are not supported";
         return Err(fields.refuse_value(&format!("{prefix}{name}"), value, allowed));
@@ -116,22 +132,15 @@ fn stretching(
     {
         return Err(fields.refuse_value(&format!("{prefix}partial_rotary_factor"), value, "1"));
     }
-    // Older files call the field `type`.
-    let key = if object.contains_key("rope_type") {
-        "rope_type"
-    } else {
-        "type"
-    };
-    let Some(kind) = object.get(key) else {
+    let Some((_, kind)) = kind else {
         // transformers takes scaling without a type for none.
         return match object.get("factor") {
-            Some(_) => Err(fields.refuse_value(&format!("{prefix}rope_type"), "missing", TYPES)),
+            Some(_) => Err(fields.refuse_value(&format!("{prefix}rope_type"), "missing", ALLOWED)),
             None => Ok(RopeScaling::None),
         };
     };
     let number = |name: &str| fields.positive(object, prefix, name, None);
     match kind.as_str() {
-        Some("default") => Ok(RopeScaling::None),
         Some("linear") => Ok(RopeScaling::Linear {
             factor: number("factor")?,
         }),
@@ -150,11 +159,25 @@ fn stretching(
             })
         }
         Some("yarn") => yarn(fields, object, prefix, theta, max_position_embeddings),
-        _ => Err(fields.refuse_value(&format!("{prefix}{key}"), kind, TYPES)),
+        _ => Ok(RopeScaling::None),
     }
 }
 
-const TYPES: &str = "default, linear, llama3 or yarn";
+const TYPES: [&str; 4] = ["default", "linear", "llama3", "yarn"];
+const ALLOWED: &str = "default, linear, llama3 or yarn";
+
+/// What is allowed, and why a type that transformers knows is not.
+fn allowed_instead_of(kind: &Value) -> String {
+    let reason = match kind.as_str() {
+        Some("dynamic" | "longrope" | "su") => {
+            ": with this one the frequencies depend on the length of each sequence, so that tokens that were generated \
+             and the same tokens in training would have different positions"
+        }
+        Some("mrope") => ": this one has positions of images",
+        _ => "",
+    };
+    format!("{ALLOWED}{reason}")
+}
 
 /// The fields of YaRN with the defaults of transformers.
 fn yarn(

@@ -127,6 +127,13 @@ fn yarn_with_the_defaults_of_transformers() {
 }
 
 #[test]
+fn one_thing_under_two_names_is_read() {
+    assert!(with(json!({"hidden_act": "swish"})).is_ok());
+    let both = with(json!({"rope_scaling": {"rope_type": "linear", "type": "linear", "factor": 2}})).unwrap();
+    assert_eq!(both.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+}
+
+#[test]
 fn sliding_windows_that_no_layer_has_are_none() {
     for fields in [
         json!({"use_sliding_window": true, "sliding_window": 4096, "max_window_layers": 2}),
@@ -229,7 +236,21 @@ fn refusals_name_field_value_and_what_is_allowed() {
         ),
         (
             json!({"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}),
-            r#"config.json: rope_scaling.rope_type is "dynamic"; it must be default, linear, llama3 or yarn"#,
+            "config.json: rope_scaling.rope_type is \"dynamic\"; it must be default, linear, llama3 or yarn: with this one the \
+             frequencies depend on the length of each sequence",
+        ),
+        (
+            // The type goes before the fields that only this type has.
+            json!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}}),
+            "config.json: rope_scaling.type is \"longrope\"; it must be default, linear, llama3 or yarn: with this one",
+        ),
+        (
+            json!({"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}),
+            r#"rope_scaling.type is "mrope"; it must be default, linear, llama3 or yarn: this one has positions of images"#,
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "default", "type": "yarn", "factor": 4.0}}),
+            r#"config.json: rope_scaling.type is "yarn"; it must be left out, or rope_type ("default"): the two names are"#,
         ),
         (
             json!({"rope_scaling": {"factor": 4.0}}),

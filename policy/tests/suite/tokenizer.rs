@@ -83,6 +83,26 @@ fn only_tokenizer(name: &str) -> tempfile::TempDir {
 }
 
 #[test]
+fn a_beginning_that_is_no_token_is_a_note_where_a_template_writes_it() {
+    let dir = only_tokenizer("tokenizer-r1");
+    let dir = dir.path();
+    write(dir, "config.json", &json!({"eos_token_id": 1}));
+    let notes = |bos: &str, template: &str| {
+        let settings = json!({"bos_token": bos, "chat_template": template});
+        write(dir, "tokenizer_config.json", &settings);
+        Tokenizer::load(dir).unwrap().notes().to_vec()
+    };
+    assert_eq!(
+        notes("<nowhere>", "{{ bos_token }}{{ messages[0].content }}"),
+        [
+            "bos_token \"<nowhere>\" is not in tokenizer.json, and the chat template writes it as a text of several tokens"
+        ]
+    );
+    assert!(notes("<nowhere>", "{{ messages[0].content }}").is_empty());
+    assert!(notes("<｜begin▁of▁sentence｜>", "{{ bos_token }}{{ messages[0].content }}").is_empty());
+}
+
+#[test]
 fn a_sequence_ends_at_every_id_that_is_named() {
     let dir = only_tokenizer("tokenizer-r1");
     let dir = dir.path();
