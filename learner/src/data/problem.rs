@@ -45,7 +45,18 @@ pub(super) struct ReadProblem {
 pub(super) fn read(row: &Row, fields: &Fields<'_>) -> Result<ReadProblem, String> {
     let (name, value) = fields.problem(row)?;
     let (problem, system_messages, is_message) = match value {
-        Value::Text(text) if !text.trim().is_empty() => (text.clone(), 0, false),
+        Value::Text(text) if !text.trim().is_empty() => match Value::messages_in_text(text) {
+            Some(messages) => {
+                let (problem, system_messages) = question(name, &messages)?;
+                (problem, system_messages, true)
+            }
+            None if is_printed_chat(text) => {
+                return Err(format!(
+                    "field {name:?} is a list of messages as Python prints it; write it as a list, or as JSON"
+                ));
+            }
+            None => (text.clone(), 0, false),
+        },
         Value::List(messages) => {
             let (problem, system_messages) = question(name, messages)?;
             (problem, system_messages, true)
@@ -73,6 +84,13 @@ pub(super) fn read(row: &Row, fields: &Fields<'_>) -> Result<ReadProblem, String
         is_message,
         system_messages,
     })
+}
+
+/// Whether a text is a list of messages that was printed by Python, which no model should see as its prompt.
+fn is_printed_chat(text: &str) -> bool {
+    let inner = text.trim_start().strip_prefix('[').map(str::trim_start);
+    let key = inner.and_then(|inner| inner.strip_prefix('{')).map(str::trim_start);
+    key.is_some_and(|key| key.starts_with("'role'") || key.starts_with("'content'"))
 }
 
 /// The one message of the user, and how many messages of the system stand beside it.

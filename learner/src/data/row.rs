@@ -49,6 +49,19 @@ impl Value {
         }
     }
 
+    /// The messages of a chat that a text holds as JSON, as tables have them that know no lists. None for other texts.
+    pub(super) fn messages_in_text(text: &str) -> Option<Vec<Self>> {
+        if !text.trim_start().starts_with('[') {
+            return None;
+        }
+        match Self::of_json(text, 0) {
+            Ok(Self::List(items)) if !items.is_empty() && items.iter().all(|item| item.get("role").is_some()) => {
+                Some(items)
+            }
+            _ => None,
+        }
+    }
+
     /// A value as a message calls it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -174,6 +187,26 @@ fn written_out(text: &str) -> Result<String, String> {
     Ok(format!("{sign}{head}{trimmed}"))
 }
 
+/// What a line is that is no JSON.
+fn not_json(text: &str, error: &serde_json::Error) -> String {
+    // Python writes these, and reads them.
+    let rest = text.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    if let Some(word) = ["NaN", "Infinity"].iter().find(|word| rest.starts_with(**word)) {
+        return format!("it is no JSON, which has no {word}; write null for it, or leave the row out");
+    }
+    if text == "{" {
+        return "an object begins and does not end; a row is one line, or an item of one array".to_owned();
+    }
+    if !text.contains(['{', '[', '<']) && text.contains([',', '\t']) {
+        return "it is no JSON but looks like CSV, which is not read; write the rows as JSONL or Parquet".to_owned();
+    }
+    // A row is one line, whose number stands before this.
+    format!(
+        "it is no JSON ({})",
+        error.to_string().replace(" line 1 column", " column")
+    )
+}
+
 /// The entries of a JSON object, not yet read.
 fn raw_entries(text: &str) -> Result<Vec<(String, &RawValue)>, serde_json::Error> {
     struct Entries;
@@ -210,11 +243,7 @@ impl Row {
                         let kind = Value::of_json(text, 0).map_or("something else", |value| value.kind());
                         format!("it is {kind}; a row must be an object with fields, {{\"problem\": …, \"answer\": …}}")
                     }
-                    // A row is one line, whose number stands before this.
-                    Err(_) => format!(
-                        "it is no JSON ({})",
-                        error.to_string().replace(" line 1 column", " column")
-                    ),
+                    Err(_) => not_json(text, &error),
                 });
             }
         };

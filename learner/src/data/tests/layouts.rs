@@ -42,6 +42,28 @@ fn numbers_keep_their_digits() {
 }
 
 #[test]
+fn messages_may_be_written_as_a_text() {
+    let chat = r#"[{\"role\": \"system\", \"content\": \"s\"}, {\"content\": \"a\", \"role\": \"user\"}]"#;
+    for name in ["prompt", "messages", "problem"] {
+        let rows = problems_of(&format!("{{\"{name}\": \"{chat}\", \"answer\": 1}}")).expect("valid");
+        assert_eq!((rows[0].problem.as_str(), rows[0].is_message), ("a", true));
+    }
+    // Other texts in brackets are problems, which may be about lists.
+    for text in [
+        "[1, 2] has how many items?",
+        "[{}]",
+        "[]",
+        "[1]",
+        "[{'a': 1}] in Python?",
+    ] {
+        let rows = problems_of(&format!("{{\"prompt\": \"{text}\", \"answer\": 1}}")).expect("valid");
+        assert_eq!((rows[0].problem.as_str(), rows[0].is_message), (text, false));
+    }
+    let fault = fault_of("{\"prompt\": \"[{'role': 'user', 'content': 'a'}]\", \"answer\": 1}");
+    assert!(fault.contains("is a list of messages as Python prints it"), "{fault}");
+}
+
+#[test]
 fn common_names_are_known() {
     for row in [
         r#"{"question": "a", "answer": "1"}"#,
@@ -210,10 +232,10 @@ fn rows_that_are_no_objects_are_named() {
         ("{\"problem\": \"a\", \"answer\": 1}\n[]", "a list"),
         ("[[1]]", "a list"),
         ("[{\"problem\": \"a\", \"answer\": 1}, null]", "null"),
-        ("problem,answer\n1+1,2", "no JSON"),
-        ("{\"problem\": \"a\", \"answer\": NaN}", "no JSON"),
+        ("problem,answer\n1+1,2", "looks like CSV, which is not read"),
+        ("{\"problem\": \"a\", \"answer\": NaN}", "no JSON, which has no NaN"),
         ("{\"problem\": \"a\", \"answer\": 1,}", "no JSON"),
-        ("{\n  \"problem\": \"a\"\n}", "no JSON"),
+        ("{\n  \"problem\": \"a\"\n}", "a row is one line"),
         ("[{\"problem\": \"a\", \"answer\": 1}", "row 1"),
         ("[{\"problem\": \"a\", \"answer\": 1}] x", "trailing"),
         ("{\"data\": [{\"problem\": \"a\", \"answer\": 1}]}", "the row has data"),

@@ -64,6 +64,22 @@ const FAULTS: &[(&str, &[u8], &str)] = &[
         "a file in Latin-1",
     ),
     ("utf16.jsonl", b"\xFF\xFE{\0}\0", "a file in UTF-16"),
+    ("table.csv", b"problem,answer\n1+2=,3\n", "a file of CSV"),
+    (
+        "nan.jsonl",
+        b"{\"problem\": \"1+2=\", \"answer\": 3, \"level\": NaN}",
+        "a number that JSON does not have",
+    ),
+    (
+        "pretty.jsonl",
+        b"{\n  \"problem\": \"1+2=\",\n  \"answer\": 3\n}",
+        "a row on several lines",
+    ),
+    (
+        "printed.jsonl",
+        b"{\"prompt\": \"[{'role': 'user', 'content': '1+2='}]\", \"answer\": 3}",
+        "messages as Python prints them",
+    ),
     ("archive.jsonl", b"PK\x03\x04", "a zip archive"),
     (
         "cut.jsonl.gz",
