@@ -45,7 +45,7 @@ fn numbers_keep_their_digits() {
 fn messages_may_be_written_as_a_text() {
     let chat = r#"[{\"role\": \"system\", \"content\": \"s\"}, {\"content\": \"a\", \"role\": \"user\"}]"#;
     for name in ["prompt", "messages", "problem"] {
-        let rows = problems_of(&format!("{{\"{name}\": \"{chat}\", \"answer\": 1}}")).expect("valid");
+        let rows = problems_of(format!("{{\"{name}\": \"{chat}\", \"answer\": 1}}")).expect("valid");
         assert_eq!((rows[0].problem.as_str(), rows[0].is_message), ("a", true));
     }
     // Other texts in brackets are problems, which may be about lists.
@@ -56,7 +56,7 @@ fn messages_may_be_written_as_a_text() {
         "[1]",
         "[{'a': 1}] in Python?",
     ] {
-        let rows = problems_of(&format!("{{\"prompt\": \"{text}\", \"answer\": 1}}")).expect("valid");
+        let rows = problems_of(format!("{{\"prompt\": \"{text}\", \"answer\": 1}}")).expect("valid");
         assert_eq!((rows[0].problem.as_str(), rows[0].is_message), (text, false));
     }
     let fault = fault_of("{\"prompt\": \"[{'role': 'user', 'content': 'a'}]\", \"answer\": 1}");
