@@ -6,8 +6,8 @@ use dashu_base::Signed as _;
 use dashu_ratio::RBig;
 
 use super::Comparison;
-use super::interval::{End, Interval, infinity_sign};
-use crate::expression::{Constant, Expression, Function};
+use super::interval::{End, Interval, absolute, infinity_sign};
+use crate::expression::{Constant, Expression};
 use crate::parse::Quantity;
 use crate::parse::token::Relation;
 
@@ -117,27 +117,6 @@ impl Comparison<'_> {
             linear.slope.as_rational()?.clone(),
             linear.offset.as_rational()?.clone(),
         ))
-    }
-}
-
-/// What stands between the bars of `|x| < 2`, and how it is related to the bound; none for anything else.
-pub(super) fn absolute(sides: &[Quantity], relations: &[Relation]) -> Option<(Quantity, Relation)> {
-    let ([left, right], [relation]) = (sides, relations) else {
-        return None;
-    };
-    let (side, bound, relation) = match (&left.expression, &right.expression) {
-        (Expression::Call(Function::Abs, inner), bound) => (inner, bound, *relation),
-        (bound, Expression::Call(Function::Abs, inner)) => (inner, bound, relation.reversed()),
-        _ => return None,
-    };
-    let is_order = !matches!(relation, Relation::Equal | Relation::Approximate | Relation::NotEqual);
-    match side.as_slice() {
-        // z and w are complex numbers as a rule, and `|z| < 1` a disc.
-        [inner] if inner.has_name(&|name| name.starts_with(['z', 'w'])) => None,
-        [inner] if is_order && bound.is_constant() && !inner.is_constant() => {
-            Some((Quantity::new(inner.clone()), relation))
-        }
-        _ => None,
     }
 }
 

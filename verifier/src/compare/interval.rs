@@ -5,13 +5,12 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
-use super::inequality::absolute;
 use super::{Comparison, Rule};
 use crate::ball;
-use crate::expression::{Constant, Expression};
+use crate::expression::{Constant, Expression, Function};
 use crate::normal::Form;
-use crate::parse::token::Bracket;
-use crate::parse::{Answer, Body};
+use crate::parse::token::{Bracket, Relation};
+use crate::parse::{Answer, Body, Quantity};
 
 /// An end of an interval.
 #[derive(Clone, Debug)]
@@ -396,5 +395,26 @@ pub(super) fn infinity_sign(expression: &Expression) -> i8 {
             _ => 0,
         },
         _ => 0,
+    }
+}
+
+/// What stands between the bars of `|x| < 2`, and how it is related to the bound; none for anything else.
+pub(super) fn absolute(sides: &[Quantity], relations: &[Relation]) -> Option<(Quantity, Relation)> {
+    let ([left, right], [relation]) = (sides, relations) else {
+        return None;
+    };
+    let (side, bound, relation) = match (&left.expression, &right.expression) {
+        (Expression::Call(Function::Abs, inner), bound) => (inner, bound, *relation),
+        (bound, Expression::Call(Function::Abs, inner)) => (inner, bound, relation.reversed()),
+        _ => return None,
+    };
+    let is_order = !matches!(relation, Relation::Equal | Relation::Approximate | Relation::NotEqual);
+    match side.as_slice() {
+        // z and w are complex numbers as a rule, and `|z| < 1` a disc.
+        [inner] if inner.has_name(&|name| name.starts_with(['z', 'w'])) => None,
+        [inner] if is_order && bound.is_constant() && !inner.is_constant() => {
+            Some((Quantity::new(inner.clone()), relation))
+        }
+        _ => None,
     }
 }

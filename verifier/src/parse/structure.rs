@@ -7,38 +7,16 @@ use super::compound::compound;
 use super::grammar::NoExpression;
 use super::label::Label;
 use super::quantity::{quantity, side_of_relation};
+use super::sets::Combined;
 use super::spell::spell_text;
-use super::token::{Bracket, Conjunction, Kind, Token};
+use super::token::{Bracket, Conjunction, Kind, Token, split_outside};
 use super::unit::Unit;
 use super::{cases, matrix, sets, solutions, words};
 use crate::expression::{Constant, Expression};
 use crate::limits::MAX_TOKENS;
 
-/// Splits tokens where `is_split` says so, outside of all brackets and groups.
-pub(super) fn split_outside<'t, 'a>(
-    tokens: &'t [Token<'a>],
-    is_split: impl Fn(&Kind<'_>) -> bool,
-) -> Vec<(usize, &'t [Token<'a>])> {
-    let mut parts = Vec::new();
-    let mut depth = 0usize;
-    let mut start = 0;
-    for (index, token) in tokens.iter().enumerate() {
-        match &token.kind {
-            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
-            Kind::Close(_) | Kind::GroupClose | Kind::End => depth = depth.saturating_sub(1),
-            kind if depth == 0 && is_split(kind) => {
-                parts.push((index, &tokens[start..index]));
-                start = index + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push((tokens.len(), &tokens[start..]));
-    parts
-}
-
 /// Deepest nesting of lists in lists: tuples of sets of tuples.
-pub(super) const MAX_LIST_DEPTH: usize = 8;
+const MAX_LIST_DEPTH: usize = 8;
 
 /// Reads items between commas, semicolons and conjunctions. A single item is no list but itself.
 pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
@@ -267,6 +245,23 @@ fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
     }
 }
 
+/// Reads the sets that another is made of. None where one of those that are to have something in common cannot be read:
+/// they are compared by their spelling, as a whole.
+fn made_of_sets(combined: Combined<'_, '_>, depth: usize) -> Result<Option<Body>, ParseError> {
+    let piece = |tokens| list(sets::without_brackets(tokens), depth + 1);
+    let difference = |whole, removed| Body::Difference(Box::new(whole), Box::new(removed));
+    Ok(match combined {
+        Combined::Union(parts) => Some(Body::Union(parts.into_iter().map(piece).collect::<Result<_, _>>()?)),
+        Combined::Intersection(parts) => {
+            let pieces = parts.into_iter().map(piece).collect::<Result<Vec<_>, _>>()?;
+            let is_text = |piece: &Answer| matches!(piece.body, Body::Text(_));
+            (!pieces.iter().any(is_text)).then_some(Body::Intersection(pieces))
+        }
+        Combined::Difference(whole, removed) => Some(difference(piece(whole)?, piece(removed)?)),
+        Combined::RealsWithout(removed) => Some(difference(unlabelled(real_line()), list(removed, depth + 1)?)),
+    })
+}
+
 /// Reads whatever is more than an expression: sets, unions, tuples, intervals, matrices, ratios.
 fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
     match tokens {
@@ -281,8 +276,10 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
     if is_date(tokens) {
         return Ok(Some(Body::Text(spell_text(tokens))));
     }
-    if let Some(combined) = sets::combined(tokens, depth)? {
-        return Ok(Some(combined));
+    if let Some(combined) = sets::combined(tokens)
+        && let Some(body) = made_of_sets(combined, depth)?
+    {
+        return Ok(Some(body));
     }
     let has = |wanted: fn(&Kind<'_>) -> bool| tokens.iter().any(|token| wanted(&token.kind));
     if has(|kind| matches!(kind, Kind::Begin(_)))
@@ -432,7 +429,7 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
     Ok(items(inner, depth + 1)?.map(|items| Body::Sequence(*open, *close, items)))
 }
 
-pub(super) fn real_line() -> Body {
+fn real_line() -> Body {
     let infinity = || Expression::Constant(Constant::Infinity);
     let end = |expression| unlabelled(Body::Quantity(Quantity::new(expression)));
     let ends = vec![end(infinity().negated()), end(infinity())];
@@ -459,6 +456,6 @@ fn text_body(tokens: &[Token<'_>]) -> Body {
     }
 }
 
-pub(super) fn unlabelled(body: Body) -> Answer {
+fn unlabelled(body: Body) -> Answer {
     Answer { label: None, body }
 }

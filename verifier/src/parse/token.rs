@@ -228,3 +228,26 @@ pub(super) fn closing(tokens: &[Token<'_>], open: usize) -> Option<usize> {
     }
     None
 }
+
+/// Splits tokens where `is_split` says so, outside of all brackets and groups.
+pub(super) fn split_outside<'t, 'a>(
+    tokens: &'t [Token<'a>],
+    is_split: impl Fn(&Kind<'_>) -> bool,
+) -> Vec<(usize, &'t [Token<'a>])> {
+    let mut parts = Vec::new();
+    let mut depth = 0usize;
+    let mut start = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        match &token.kind {
+            Kind::Open(_) | Kind::GroupOpen | Kind::Begin(_) => depth += 1,
+            Kind::Close(_) | Kind::GroupClose | Kind::End => depth = depth.saturating_sub(1),
+            kind if depth == 0 && is_split(kind) => {
+                parts.push((index, &tokens[start..index]));
+                start = index + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push((tokens.len(), &tokens[start..]));
+    parts
+}
