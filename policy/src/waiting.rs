@@ -13,14 +13,19 @@
 //! place and with the same process id, with one variable more.
 
 use std::ffi::OsString;
+use std::hint::spin_loop;
 use std::io::Error;
+use std::ops::RangeInclusive;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-/// How often a waiting thread looks before it sleeps, as `GOMP_SPINCOUNT` has it: 15 to 50 µs, by the time that a
-/// processor takes for its pause instruction. Ten times as many make a busy machine three times slower, and none or a
-/// hundred a quiet one by a tenth (docs/engine.md).
-pub const LOOKS: u32 = 1_000;
+/// How long a waiting thread looks before it sleeps. Less costs a quiet machine (10 µs a sixth), more a busy one (100 µs
+/// make it two and a half times slower): docs/engine.md.
+const WAIT: Duration = Duration::from_micros(30);
+
+/// The least and the most looks that a measurement of their time may ask for: it may have been interrupted.
+pub const LOOKS: RangeInclusive<u32> = 500..=10_000;
 
 /// The variable that this module sets.
 pub const VARIABLE: &str = "GOMP_SPINCOUNT";
@@ -46,6 +51,31 @@ pub fn wait_briefly(threads: usize) -> Result<(), Error> {
     Err(Command::new(program)
         .arg0(name)
         .args(arguments)
-        .env(VARIABLE, LOOKS.to_string())
+        .env(VARIABLE, looks().to_string())
         .exec())
+}
+
+/// How many looks fill the wait on this processor, whose pause instruction lasts 10 to 50 ns.
+fn looks() -> u32 {
+    const LOOKED: u32 = 1_000;
+    let time = || {
+        let start = Instant::now();
+        (0..LOOKED).for_each(|_| spin_loop());
+        start.elapsed()
+    };
+    let least = (0..5).map(|_| time()).min().unwrap_or_default();
+    let looks = WAIT.as_secs_f64() / least.as_secs_f64() * f64::from(LOOKED);
+    (looks as u32).clamp(*LOOKS.start(), *LOOKS.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_fill_the_wait() {
+        for _ in 0..10 {
+            assert!(LOOKS.contains(&looks()));
+        }
+    }
 }
