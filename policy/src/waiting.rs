@@ -56,6 +56,8 @@ pub fn wait_briefly(threads: usize) -> Result<(), Error> {
 }
 
 /// How many looks fill the wait on this processor, whose pause instruction lasts 10 to 50 ns.
+// Nothing but a clock tells it, and no other result depends on it.
+#[allow(clippy::disallowed_methods)]
 fn looks() -> u32 {
     const LOOKED: u32 = 1_000;
     let time = || {
