@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
 #include <vector>
 
 #include "common.h"
@@ -117,12 +116,6 @@ FOR_EACH_PROCESSOR void rotate_tokens_of(const Rotation<float>& of, int64_t begi
 
 FOR_EACH_PROCESSOR void rotate_tokens_of(const Rotation<at::BFloat16>& of, int64_t begin, int64_t end) {
   rotate_tokens(of, begin, end);
-}
-
-void require(bool holds, const char* problem) {
-  if (!holds) {
-    throw std::invalid_argument(problem);
-  }
 }
 
 template <typename Element>

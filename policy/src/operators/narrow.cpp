@@ -7,7 +7,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <stdexcept>
 #include <vector>
 
 #include "common.h"
@@ -94,12 +93,6 @@ at::Tensor product(
   at::parallel_for(
       0, outputs, OUTPUTS_PER_THREAD, [&](int64_t begin, int64_t end) { multiply_some(of, begin, end); });
   return output;
-}
-
-void require(bool holds, const char* problem) {
-  if (!holds) {
-    throw std::invalid_argument(problem);
-  }
 }
 
 }  // namespace

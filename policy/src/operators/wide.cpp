@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
 
 #include "common.h"
 #include "record.h"
@@ -59,12 +58,6 @@ void multiply(const at::Tensor& input, const at::Tensor& packed, at::Tensor& out
     // The matrix units belong to this thread until it gives them back.
     at::native::cpublas::brgemm_release(true);
   });
-}
-
-void require(bool holds, const char* problem) {
-  if (!holds) {
-    throw std::invalid_argument(problem);
-  }
 }
 
 }  // namespace
