@@ -51,6 +51,7 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
             || call.name.starts_with("J_")
             || call.has_order
             || call.is_of_statement(tokens)
+            || call.is_expectation(tokens)
             || call.is_of_atom(tokens);
         if is_function {
             functions.insert(call.name.clone());
@@ -123,6 +124,15 @@ impl Call {
     fn is_of_statement(&self, tokens: &[Token<'_>]) -> bool {
         let is_statement = |token: &Token<'_>| matches!(token.kind, Kind::Relation(_) | Kind::Text(_) | Kind::In);
         self.name.starts_with(char::is_uppercase) && tokens[self.content.clone()].iter().any(is_statement)
+    }
+
+    /// Whether it is the expectation of a random variable: `E[2X+1]`. In round brackets it may be a product.
+    fn is_expectation(&self, tokens: &[Token<'_>]) -> bool {
+        let is_variable =
+            |token: &Token<'_>| matches!(&token.kind, Kind::Symbol(name) if name.starts_with(char::is_uppercase));
+        self.name == "E"
+            && tokens[self.content.start - 1].kind == Kind::Open(Bracket::Square)
+            && tokens[self.content.clone()].iter().any(is_variable)
     }
 
     /// Whether the brackets hold a single letter or number, and are no factor among others in brackets.

@@ -2,6 +2,7 @@
 
 use dashu_ratio::RBig;
 
+use super::noncommuting;
 use super::operation::{are_vector, is_nabla, joins_statements, ordered, product_of_vectors};
 use super::signs::is_operator;
 use super::token::{Bracket, Kind, Token};
@@ -29,6 +30,7 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
         open_bars: 0,
         binders: 0,
         operators: 0,
+        has_bold: tokens.iter().any(|token| token.is_bold),
     };
     let parsed = parser.sum()?;
     if parser.position < tokens.len() {
@@ -48,6 +50,8 @@ pub(super) struct Parser<'t, 'a> {
     pub(super) binders: usize,
     /// How many of them there were.
     pub(super) operators: usize,
+    /// Whether any letter is in bold, and so may be a matrix.
+    pub(super) has_bold: bool,
 }
 
 /// An expression, or why there is none.
@@ -136,6 +140,10 @@ impl<'a> Parser<'_, 'a> {
     pub(super) fn product(&mut self) -> Parsed {
         let mut last = self.position;
         let mut factors = vec![self.signed_factor()?];
+        let mut matrices = Vec::new();
+        if self.is_matrix(last, &factors) {
+            matrices.push(0);
+        }
         loop {
             let before = std::mem::replace(&mut last, self.position);
             match self.peek() {
@@ -150,7 +158,10 @@ impl<'a> Parser<'_, 'a> {
                             || are_vector(left_tokens, left) && are_vector(&self.tokens[last..self.position], &factor)
                     });
                     match factors.pop() {
-                        Some(left) if of_vectors => factors.push(product_of_vectors(source, left, factor)),
+                        Some(left) if of_vectors => {
+                            matrices.retain(|place| *place < factors.len());
+                            factors.push(product_of_vectors(source, left, factor));
+                        }
                         left => {
                             factors.extend(left);
                             factors.push(factor);
@@ -163,6 +174,7 @@ impl<'a> Parser<'_, 'a> {
                     last = self.position;
                     let right = self.signed_factor()?;
                     if let Some(left) = factors.pop() {
+                        matrices.retain(|place| *place < factors.len());
                         factors.push(ordered(operator, left, right));
                     }
                 }
@@ -192,15 +204,27 @@ impl<'a> Parser<'_, 'a> {
                         return Err(NoExpression::NotMathematics);
                     }
                     factors.push(self.factor()?);
+                    if self.is_matrix(last, &factors) {
+                        matrices.push(factors.len() - 1);
+                    }
                 }
                 _ => break,
             }
+        }
+        if !matrices.is_empty() {
+            return Ok(noncommuting::product(factors, &matrices));
         }
         Ok(if factors.len() == 1 {
             factors.remove(0)
         } else {
             Expression::Product(factors)
         })
+    }
+
+    /// Whether the last factor, which began at the token `start`, keeps its place among others of its kind.
+    fn is_matrix(&self, start: usize, factors: &[Expression]) -> bool {
+        let is_matrix = |factor| noncommuting::are_matrix(&self.tokens[start..self.position], factor);
+        self.has_bold && factors.last().is_some_and(is_matrix)
     }
 
     /// Whether the operation is next, and not the congruence of `3 \pmod 5`.

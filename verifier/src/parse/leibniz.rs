@@ -197,6 +197,7 @@ impl Parser<'_, '_> {
             open_bars: 0,
             binders: self.binders,
             operators: self.operators,
+            has_bold: self.has_bold,
         };
         let value = inner.sum()?;
         self.operators = inner.operators;

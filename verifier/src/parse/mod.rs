@@ -18,6 +18,7 @@ mod linear;
 mod matrix;
 mod meaning;
 mod names;
+mod noncommuting;
 mod numeral;
 mod operation;
 mod operator;

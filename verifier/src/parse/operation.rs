@@ -121,7 +121,7 @@ pub(super) fn is_nabla(value: &Expression) -> bool {
 }
 
 /// Takes the numbers out of a product: 2a is 2 times a.
-fn split_number(value: Expression) -> (Vec<Expression>, Expression) {
+pub(super) fn split_number(value: Expression) -> (Vec<Expression>, Expression) {
     let Expression::Product(factors) = value else {
         return (Vec::new(), value);
     };

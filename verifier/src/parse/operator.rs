@@ -287,6 +287,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             open_bars: 0,
             binders: self.binders + 1,
             operators: self.operators,
+            has_bold: self.has_bold,
         }
     }
 }
