@@ -93,7 +93,16 @@ fn other_weights(dir: &Path) -> Option<String> {
              fetch it, or save the model again"
         ));
     }
-    let name = first(&[".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5", ".msgpack"])?;
+    let name = first(&[
+        ".bin",
+        ".bin.index.json",
+        ".pt",
+        ".pth",
+        ".gguf",
+        ".ckpt",
+        ".h5",
+        ".msgpack",
+    ])?;
     Some(format!(
         "there is no {SINGLE_FILE}, and {name} is not read; \
          AutoModelForCausalLM.from_pretrained(…).save_pretrained(…) of transformers writes it"

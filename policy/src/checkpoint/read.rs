@@ -33,13 +33,14 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 /// a copy of them. Of a tensor in two shards the one is read that the index names.
 ///
 /// # Errors
-/// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16; or
-/// a head beside tied embeddings is another tensor than they are.
+/// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16, or
+/// holds a value that is not finite as `kind`; or a head beside tied embeddings is another tensor than they are.
 pub fn read_weights(dir: &Path, config: &ModelConfig, kind: Kind, device: Device) -> Result<Weights, PolicyError> {
     let mut weights = Weights::new();
     for (shard, tensors) in open_shards(dir, config)? {
         for (name, info) in tensors {
             let tensor = shard.read(&name, &info)?.f_to_kind(kind)?.f_to_device(device)?;
+            refuse_what_is_not_finite(&shard.path, &name, &tensor)?;
             weights.insert(name, tensor);
         }
     }
@@ -50,7 +51,7 @@ pub fn read_weights(dir: &Path, config: &ModelConfig, kind: Kind, device: Device
 /// the data only a head beside tied embeddings is read.
 ///
 /// # Errors
-/// Those of [`read_weights`], except for data that cannot be read.
+/// Those of [`read_weights`], except for data that cannot be read and values that are not finite.
 pub fn check_weights(dir: &Path, config: &ModelConfig) -> Result<(), PolicyError> {
     open_shards(dir, config).map(|_| ())
 }
@@ -103,6 +104,27 @@ fn open_shards(dir: &Path, config: &ModelConfig) -> Result<Vec<ShardTensors>, Po
         refuse_another_head(&shards, &chosen)?;
     }
     Ok(shards.into_iter().zip(tensors_of).collect())
+}
+
+/// One such weight makes every logit NaN, which shows only when the first tokens are drawn.
+fn refuse_what_is_not_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), PolicyError> {
+    if tensor.numel() == 0 {
+        return Ok(());
+    }
+    // NaN is both the least and the largest value of what holds one.
+    let (least, largest) = tensor.f_aminmax(None, false)?;
+    if f64::try_from(&least)?.is_finite() && f64::try_from(&largest)?.is_finite() {
+        return Ok(());
+    }
+    let not_finite = tensor.f_isfinite()?.f_logical_not()?.f_sum(Kind::Int64)?;
+    let problem = format!(
+        "{} of the {} values of tensor {name} are NaN or infinite as {:?}; the model cannot be used, so take another \
+         checkpoint of it",
+        i64::try_from(&not_finite)?,
+        tensor.numel(),
+        tensor.kind(),
+    );
+    Err(PolicyError::checkpoint(path, problem))
 }
 
 fn is_ignored(name: &str) -> bool {

@@ -236,6 +236,10 @@ fn weights_of_another_make_are_named() {
             "pytorch_model-00001-of-00002.bin",
             "pytorch_model-00001-of-00002.bin is not read",
         ),
+        (
+            "pytorch_model.bin.index.json",
+            "pytorch_model.bin.index.json is not read",
+        ),
         ("model.Q4_K.gguf", "model.Q4_K.gguf is not read"),
         (
             "adapter_model.safetensors",
@@ -382,6 +386,32 @@ fn damaged_files_are_named() {
     std::fs::remove_file(&path).unwrap();
     let error = read(dir.path()).unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot read {}", path.display())), "{error}");
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named() {
+    single_thread();
+    let refusal = |kind: Kind, value: f64| {
+        let dir = changed("llama", |weights| {
+            let norm = weights["model.norm.weight"].copy();
+            let _ = norm.get(3).fill_(value);
+            weights.insert("model.norm.weight".to_owned(), norm);
+        });
+        let config = ModelConfig::load(dir.path()).unwrap();
+        check_weights(dir.path(), &config).unwrap();
+        read_weights(dir.path(), &config, kind, Device::Cpu).map_err(|error| error.to_string())
+    };
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = refusal(Kind::Float, value).unwrap_err();
+        assert!(
+            error.contains("1 of the 32 values of tensor model.norm.weight are NaN or infinite as Float"),
+            "{error}"
+        );
+    }
+    // The largest values of f32 are none of bf16.
+    assert!(refusal(Kind::Float, f64::from(f32::MAX)).is_ok());
+    let error = refusal(Kind::BFloat16, f64::from(f32::MAX)).unwrap_err();
+    assert!(error.contains("NaN or infinite as BFloat16"), "{error}");
 }
 
 #[test]
