@@ -13,8 +13,11 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 10] = [
+const REPORTED_MESSAGES: [&str; 13] = [
     "StepMetrics",
+    "StepAccount",
+    "TrainedGroup",
+    "LeftOutGroup",
     "SegmentStatistics",
     "EvaluationResult",
     "Notice",

@@ -16,11 +16,12 @@ pub(crate) struct InHand {
 }
 
 impl InHand {
-    /// Takes a group in hand, until what is returned is dropped.
-    pub(crate) fn hold(&self, group_id: &GroupId) -> Held {
+    /// Takes a group in hand, until what is returned is dropped. `token` is that of its lease.
+    pub(crate) fn hold(&self, group_id: &GroupId, token: Vec<u8>) -> Held {
         *lock(&self.counts).entry(group_id.0.clone()).or_default() += 1;
         Held {
             group_id: group_id.clone(),
+            token,
             in_hand: self.clone(),
         }
     }
@@ -35,7 +36,15 @@ impl InHand {
 /// task panics.
 pub(crate) struct Held {
     group_id: GroupId,
+    token: Vec<u8>,
     in_hand: InHand,
+}
+
+impl Held {
+    /// What shows the learner that the group was leased to this actor.
+    pub(crate) fn token(&self) -> Vec<u8> {
+        self.token.clone()
+    }
 }
 
 impl Drop for Held {
@@ -62,9 +71,9 @@ mod tests {
     #[test]
     fn a_group_is_listed_until_its_last_lease_has_ended() {
         let in_hand = InHand::default();
-        let first = in_hand.hold(&GroupId("a".to_owned()));
-        let second = in_hand.hold(&GroupId("a".to_owned()));
-        let other = in_hand.hold(&GroupId("b".to_owned()));
+        let first = in_hand.hold(&GroupId("a".to_owned()), Vec::new());
+        let second = in_hand.hold(&GroupId("a".to_owned()), Vec::new());
+        let other = in_hand.hold(&GroupId("b".to_owned()), Vec::new());
         drop(first);
         assert_eq!(in_hand.ids(), ["a", "b"]);
         drop((second, other));

@@ -130,7 +130,7 @@ impl LeaseLoop {
     async fn pass_on(&self, lease: Lease, traces: usize) -> bool {
         // Counted and listed from here on, so that the next request neither asks for the same room nor lacks the group.
         self.backlog.unreceived_traces.fetch_add(traces, Ordering::AcqRel);
-        let held = self.in_hand.hold(&GroupId(lease.group_id.clone()));
+        let held = self.in_hand.hold(&GroupId(lease.group_id.clone()), lease.token.clone());
         self.leases.send(NewLease { lease, held, traces }).await.is_ok()
     }
 

@@ -70,6 +70,7 @@ impl Pusher {
         let thinking_tokens = thinkings.map(|thinking| thinking.ids.len()).max().unwrap_or(0);
         let request = PushRequest {
             outcome: Some(Outcome::Group(group)),
+            lease_token: held.token(),
         };
         let mut backoff = Backoff::default();
         let mut is_reported = false;
@@ -127,7 +128,7 @@ impl Pusher {
             reason,
             detail,
             thinking_tokens,
-            held: _held,
+            held,
         } = abandoned;
         info!(%job_id, %group_id, ?reason, detail, "lease given back");
         counter!(ACTOR_GROUPS, "outcome" => "abandoned").increment(1);
@@ -142,6 +143,7 @@ impl Pusher {
         };
         let request = PushRequest {
             outcome: Some(Outcome::Abandoned(message)),
+            lease_token: held.token(),
         };
         let mut backoff = Backoff::default();
         for _ in 0..ABANDON_TRIES {
@@ -178,9 +180,12 @@ fn conclude(outcome: &'static str, job_id: &JobId, group_id: &GroupId) {
 /// Whether the learner has understood and refused, so that sending it again would change nothing.
 fn is_final(status: &Status) -> bool {
     match status.code() {
-        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange | Code::Unimplemented => {
-            true
-        }
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::PermissionDenied => true,
         // Other servers and proxies say this of a message that is too large, and also where they are busy.
         Code::ResourceExhausted => ["larger", "too large", "size"]
             .iter()
@@ -221,7 +226,13 @@ mod tests {
             ..ScoredGroup::default()
         };
         let outcome = Some(Outcome::Group(group));
-        let status = pusher.send(PushRequest { outcome }).await.expect_err("too large");
+        let status = pusher
+            .send(PushRequest {
+                outcome,
+                lease_token: Vec::new(),
+            })
+            .await
+            .expect_err("too large");
         assert!(
             is_final(&status) && status.message().contains("at most 67108864"),
             "{status:?}"

@@ -43,6 +43,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Write a recovery checkpoint of a job as a Hugging Face model directory
     Export(ExportArgs),
+    /// Prove that a job lost no group and trained none twice, from its events, checkpoints and queue
+    Audit(AuditArgs),
     /// Measure the accuracy of a checkpoint at every budget
     Evaluate(Box<EvaluateArgs>),
     /// Write report.json and curves.svg of a job
@@ -120,6 +122,17 @@ pub struct ResumeArgs {
     /// Follow the job until it ends
     #[arg(long)]
     pub watch: bool,
+}
+
+/// The arguments of `anytime audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// Read this directory of jobs without a learner, or a copy of it
+    #[arg(long, value_name = "DIR")]
+    pub runs_dir: Option<PathBuf>,
 }
 
 /// The arguments of `anytime export`.

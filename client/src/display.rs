@@ -128,6 +128,10 @@ impl EventSink for Display {
             Some(Event::EvaluationProgress(progress)) => self.progress(*progress),
             Some(Event::State(state)) => self.line(&state_line(state)),
             Some(Event::Notice(notice)) => self.line(&notice_line(notice)),
+            Some(Event::WentOn(went_on)) => self.line(&format!(
+                "goes on from step {}; the steps after it are done again",
+                went_on.step
+            )),
             None => Ok(()),
         }
     }

@@ -102,6 +102,7 @@ pub fn event_json(event: &v1::JobEvent) -> Value {
             json!({ "done_groups": progress.done_groups, "total_groups": progress.total_groups }),
         ),
         Some(Event::Notice(notice)) => ("notice", json!(notice)),
+        Some(Event::WentOn(went_on)) => ("went_on", json!({ "step": went_on.step })),
         None => ("unknown", json!({})),
     };
     let mut object = json!({

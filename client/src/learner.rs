@@ -151,6 +151,18 @@ impl Learner {
         response.map_err(|status| self.explain(&status))
     }
 
+    /// Where the job's training groups are, beside what its events say.
+    ///
+    /// # Errors
+    /// A job that is not there has the configuration code.
+    pub async fn account(&mut self, job_id: &str) -> anyhow::Result<v1::JobAccount> {
+        let request = v1::AccountRequest {
+            job_id: job_id.to_owned(),
+        };
+        let response = with_deadline(CALL_TIMEOUT, self.client.account(request)).await;
+        response.map_err(|status| self.explain(&status))
+    }
+
     /// Looks up what an evaluation of the job generated: the line of one problem, or the list of all problems.
     ///
     /// # Errors

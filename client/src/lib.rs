@@ -2,11 +2,13 @@
 //! child. Follow a job file: [`job_file`] checks it, [`learner`] submits it, [`follow`] watches it, [`display`] shows
 //! it, [`report`] and [`curves`] say what came of it, and [`show`] prints what was generated. [`local`] starts the
 //! processes that a job needs, [`tasks`] makes problems and a small model, and [`demo`] trains it on them. [`presets`]
-//! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds.
+//! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds. [`audit`]
+//! proves what became of every group.
 #![deny(unsafe_code)]
 
 pub mod accuracy;
 pub mod arguments;
+pub mod audit;
 mod check_view;
 mod commands;
 pub mod curves;

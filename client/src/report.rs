@@ -70,12 +70,15 @@ impl Report {
     }
 }
 
-/// Adds a step to a series. A step that a restarted learner does again is kept once, as it was done last.
+/// Adds a step's figures to a series. A step that a restarted learner does again is kept once, as it was done last.
 pub fn push_step(series: &mut Vec<v1::StepMetrics>, step: &v1::StepMetrics) {
     while series.last().is_some_and(|last| last.step >= step.step) {
         series.pop();
     }
-    series.push(step.clone());
+    series.push(v1::StepMetrics {
+        account: None,
+        ..step.clone()
+    });
 }
 
 /// A train job starts from the weights of step 0. An evaluate job has no before: its weights are not trained on.

@@ -14,6 +14,7 @@
 //! | a file that is written piece by piece | [`write_durably_with`] |
 //! | a directory with everything in it | [`replace_directory`] |
 //! | a rename of one's own | [`sync_directory`] after it |
+//! | records behind one another | [`record`], and [`RecordReader`] to read them |
 //!
 //! A call that fails leaves the target as it was and removes what it wrote. A crash can leave one `.NAME.part` behind;
 //! the next write of the same target overwrites it. That is why the name is fixed, and why the crates that pick a
@@ -24,7 +25,9 @@
 mod directory;
 mod file;
 mod part;
+mod records;
 
 pub use directory::{replace_directory, sync_directory};
 pub use file::{write_durably, write_durably_with};
 pub use part::{PART_SUFFIX, WriteError};
+pub use records::{RecordReader, only_record, record};

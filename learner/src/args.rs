@@ -21,9 +21,12 @@ pub struct Args {
     /// File to write the bound `host:port` to, once the learner serves
     #[arg(long, env = "ANYTIME_PORT_FILE")]
     pub port_file: Option<PathBuf>,
-    /// URL of Redis 7 or newer; one database serves one learner
+    /// URL of Redis 7 or newer
     #[arg(long, env = "ANYTIME_REDIS", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
+    /// What this learner's keys in Redis begin with; learners that share one Redis need a name each
+    #[arg(long, env = "ANYTIME_CLUSTER", default_value = "anytime", value_parser = cluster_name)]
+    pub cluster: String,
     /// Where relative paths of job files start
     #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
     pub root: PathBuf,
@@ -75,11 +78,21 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
+/// A name that is plain in a key.
+fn cluster_name(name: &str) -> Result<String, String> {
+    let is_plain = |each: char| each.is_ascii_alphanumeric() || matches!(each, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+        return Err("must be 1 to 64 letters, digits, dots, hyphens and underscores".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
 impl Args {
     /// The part of the command line that the server needs.
     pub fn config(&self) -> LearnerConfig {
         LearnerConfig {
             redis: self.redis.clone(),
+            cluster: self.cluster.clone(),
             root: self.root.clone(),
             runs_directory: self.runs_dir.clone(),
             output_roots: self.output_root.clone(),

@@ -22,8 +22,10 @@ use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::registry::JobRegistry;
 use crate::jobs::runner::{self, RunJob};
 use crate::outputs::Places;
+use crate::queue::fence::LearnerName;
 use crate::queue::redis::{RedisConnection, START_PATIENCE};
-use crate::rollouts::broker::RolloutBroker;
+use crate::rollouts::broker::{Identity, RolloutBroker};
+use crate::rollouts::lease_token::LeaseTokens;
 use crate::rollouts::monitor;
 use crate::rpc::jobs::{JobWork, JobsRpc, Validate};
 use crate::rpc::rollouts::RolloutsRpc;
@@ -45,6 +47,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 pub struct LearnerConfig {
     /// URL of Redis.
     pub redis: String,
+    /// What its keys in Redis begin with.
+    pub cluster: String,
     /// The directory in which relative paths of specifications start.
     pub root: PathBuf,
     /// The directory in which each job has a directory of its own.
@@ -98,7 +102,15 @@ pub async fn run(
         message: format!("--runs-dir: {error:#}"),
     };
     let registry = Arc::new(JobRegistry::open(config.places()).map_err(unusable_runs)?);
-    let broker = Arc::new(RolloutBroker::new(redis, shutdown.clone()));
+    let address = listener.local_addr().context("address of the listener")?;
+    let name = LearnerName::of(&config.runs_directory, &address.to_string())
+        .with_context(|| format!("--runs-dir {}", config.runs_directory.display()))?;
+    let identity = Identity {
+        cluster: config.cluster.clone(),
+        name,
+    };
+    let tokens = LeaseTokens::of_directory(&config.runs_directory).map_err(unusable_runs)?;
+    let broker = Arc::new(RolloutBroker::new(redis, identity, shutdown.clone()));
     let store = Arc::new(WeightsStore::default());
     let places = config.places();
     let state = Arc::new(ServerState {
@@ -117,7 +129,7 @@ pub async fn run(
     let jobs = JobServiceServer::new(rpc)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let rollouts = RolloutServiceServer::new(RolloutsRpc::new(broker.clone()))
+    let rollouts = RolloutServiceServer::new(RolloutsRpc::new(broker.clone(), tokens))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let weights = WeightsServiceServer::new(WeightsRpc::new(store, broker.clone(), shutdown.clone()))
@@ -129,7 +141,6 @@ pub async fn run(
     health.set_serving::<WeightsServiceServer<WeightsRpc>>().await;
     let router = router.add_service(jobs).add_service(rollouts).add_service(weights);
 
-    let address = listener.local_addr().context("address of the listener")?;
     if let Some(path) = &config.port_file {
         port_file::write(path, address)?;
     }

@@ -1,9 +1,10 @@
 //! The wire: messages and services generated from `anytime/v1/*.proto`, the job specification with its defaults and
-//! checks, the rule of nodes, the invariants of a scored group, kept generations, message limits,
-//! and the one place that turns errors into gRPC statuses.
+//! checks, the rule of nodes, the invariants of a scored group, which groups have ended, kept generations, message
+//! limits, and the one place that turns errors into gRPC statuses.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
+mod ended;
 pub mod generations;
 mod group;
 mod ids;
@@ -20,6 +21,7 @@ pub mod v1 {
     tonic::include_proto!("anytime.v1");
 }
 
+pub use ended::{CheckpointAccount, EndedGroups, checkpoint_accounts};
 pub use group::{InvalidGroup, LOWEST_LOG_PROB, check_group, check_group_against_plan};
 pub use ids::{ActorId, GroupId, JobId, WeightsVersion};
 pub use manifest::{have_same_tensors, manifest_checksum};

@@ -177,11 +177,21 @@ impl Stack {
     pub async fn assert_trained_once_each(&self, job_id: &str) {
         let job = self.job(job_id).await.expect("the learner answers");
         let training = job.spec.and_then(|spec| spec.training).expect("a train job");
-        let steps = self.history(job_id).await.final_step_numbers();
+        let steps = self.history(job_id).await.step_numbers();
         let expected: Vec<u64> = (1..=training.steps()).collect();
         assert_eq!(steps, expected, "every step is there once");
         let consumed = consumed_groups(&self.job_directory(job_id));
         assert_eq!(consumed, training.steps() * u64::from(training.batch()));
+        self.assert_audit_is_clean(job_id).await;
+    }
+
+    /// Panics unless `anytime audit` finds nothing, of the learner and of the job's directory.
+    pub async fn assert_audit_is_clean(&self, job_id: &str) {
+        let of_learner = self.anytime(&["audit", job_id], 30).await;
+        assert_eq!(of_learner.code, 0, "{}\n{}", of_learner.stdout, of_learner.stderr);
+        let directory = self.job_directory(job_id).display().to_string();
+        let of_directory = self.workplace.anytime(&["audit", &directory], 30).await;
+        assert_eq!(of_directory.code, 0, "{}\n{}", of_directory.stdout, of_directory.stderr);
     }
 
     /// All metrics of the learner as it serves them now.
@@ -295,18 +305,9 @@ fn texts(values: &[&str]) -> Vec<OsString> {
     values.iter().map(OsString::from).collect()
 }
 
-/// How many groups the recovery checkpoint of a job's directory has consumed, each counted once.
+/// How many groups the recovery checkpoint of a job's directory has trained, each counted once.
 fn consumed_groups(job_directory: &Path) -> u64 {
-    let recovery = job_directory.join("recovery");
-    let listing = std::fs::read_dir(&recovery).expect("a recovery checkpoint");
-    let newest = listing
-        .flatten()
-        .map(|entry| entry.path())
-        .max()
-        .expect("a recovery checkpoint");
-    let text = std::fs::read_to_string(newest.join("state.json")).expect("state of the recovery checkpoint");
-    let state: serde_json::Value = serde_json::from_str(&text).expect("state of the recovery checkpoint");
-    let below = state["consumed_below"].as_u64().expect("consumed groups");
-    let beyond = state["consumed"].as_array().expect("consumed groups").len();
-    below + beyond as u64
+    let accounts = anytime_proto::checkpoint_accounts(job_directory).expect("recovery checkpoints");
+    let newest = accounts.into_iter().next_back().expect("a recovery checkpoint");
+    newest.expect("state of the recovery checkpoint").ended.trained()
 }

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anytime_objectives::statistics::kolmogorov_smirnov;
 use anytime_tests::metrics::sum;
 use anytime_tests::stack::Stack;
 use anytime_tests::wait::within;
@@ -103,30 +104,6 @@ fn groups(log: &str, message: &str) -> Vec<Group> {
         });
     }
     found
-}
-
-/// The p-value of the two-sample Kolmogorov-Smirnov test (asymptotic, Numerical Recipes 14.3).
-fn kolmogorov_smirnov(one: &[f64], other: &[f64]) -> f64 {
-    let sorted = |values: &[f64]| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values
-    };
-    let (one, other) = (sorted(one), sorted(other));
-    let share = |values: &[f64], at: f64| values.partition_point(|value| *value <= at) as f64 / values.len() as f64;
-    let distance = one
-        .iter()
-        .chain(&other)
-        .map(|value| (share(&one, *value) - share(&other, *value)).abs())
-        .fold(0.0, f64::max);
-    let (n, m) = (one.len() as f64, other.len() as f64);
-    let effective = (n * m / (n + m)).sqrt();
-    let lambda = (effective + 0.12 + 0.11 / effective) * distance;
-    if lambda < 0.2 {
-        return 1.0;
-    }
-    let term = |k: i32| 2.0 * (-1.0_f64).powi(k - 1) * (-2.0 * f64::from(k * k) * lambda * lambda).exp();
-    (1..=100).map(term).sum::<f64>().clamp(0.0, 1.0)
 }
 
 fn check(outcome: &Outcome, steps: u64) {

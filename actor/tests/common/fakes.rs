@@ -213,7 +213,17 @@ impl RolloutService for FakeLearner {
 
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
         let mut state = self.state();
-        let status = match request.into_inner().outcome {
+        let request = request.into_inner();
+        let group_id = match &request.outcome {
+            Some(Outcome::Group(group)) => &group.group_id,
+            Some(Outcome::Abandoned(abandoned)) => &abandoned.group_id,
+            None => return Err(Status::invalid_argument("no outcome")),
+        };
+        // The tests' leases have the group's id for a token.
+        if request.lease_token != group_id.as_bytes() {
+            return Err(Status::permission_denied("another token"));
+        }
+        let status = match request.outcome {
             Some(Outcome::Group(_)) if state.refuses_groups.is_some() => {
                 let code = state.refuses_groups.unwrap_or(Code::Unknown);
                 return Err(Status::new(code, "the message size is too large"));

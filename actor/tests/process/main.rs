@@ -89,6 +89,7 @@ fn lease(job: &str, group: &str, plan: RolloutPlan) -> Lease {
         min_weights_version: 0,
         manifest_checksum: String::new(),
         seconds: 60,
+        token: group.as_bytes().to_vec(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One file per command that is more than a call.
 
 mod advantages;
+mod audit;
 mod check;
 mod evaluate;
 mod export;
@@ -26,6 +27,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cancel(arguments) => remote::cancel(&arguments, json).await,
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
+        Command::Audit(arguments) => audit::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,

@@ -247,6 +247,11 @@ impl JobService for FakeLearner {
         Ok(Response::new(v1::ExportJobResponse { step, directory }))
     }
 
+    async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
+        self.job(&request.into_inner().job_id)?;
+        Ok(Response::new(v1::JobAccount::default()))
+    }
+
     async fn generations(
         &self,
         request: Request<v1::GenerationsRequest>,

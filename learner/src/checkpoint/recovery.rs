@@ -1,27 +1,30 @@
 //! The recovery checkpoint: everything that a restarted learner needs to go on where it was.
 //!
-//! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters) and
-//! `optimiser.safetensors`. It is written aside, synced and renamed. The newest two are kept: where the newest cannot be
+//! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters),
+//! `optimiser.safetensors` and the checksums of these three, `checksums.json`. It is written aside, synced and renamed. The newest two are kept: where the newest cannot be
 //! read, the job goes on from the one before. A crash costs the work since the newest one: groups trained since then are
 //! still in the replay queue, unacknowledged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use anytime_files::{PART_SUFFIX, replace_directory, sync_directory};
 use anytime_policy::Weights;
+use anytime_proto::EndedGroups;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use tracing::{error, info, warn};
 
+use super::checksums;
 use crate::train::Trainer;
 
 const DIRECTORY: &str = "recovery";
 const STATE_FILE: &str = "state.json";
 const WEIGHTS_FILE: &str = "weights.safetensors";
 const OPTIMISER_FILE: &str = "optimiser.safetensors";
+const FILES: [&str; 3] = [STATE_FILE, WEIGHTS_FILE, OPTIMISER_FILE];
 
 /// The end of the name of a checkpoint that could not be read, until there are two good ones again.
 const DAMAGED_SUFFIX: &str = ".damaged";
@@ -74,10 +77,12 @@ pub struct RecoveryState {
     pub step: u64,
     /// Optimiser updates.
     pub updates: u64,
-    /// Every training group with a lower sequence number has been consumed.
-    pub consumed_below: u64,
-    /// Consumed groups at or above `consumed_below`.
-    pub consumed: BTreeSet<u64>,
+    /// The training groups that have ended.
+    #[serde(flatten)]
+    pub ended: EndedGroups,
+    /// The checksum of the weights' manifest, as the events name it; empty where none was published.
+    #[serde(default)]
+    pub weights_checksum: String,
     /// The state of the objective; most objectives have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<serde_json::Value>,
@@ -96,16 +101,6 @@ pub struct RecoveryState {
     /// What the watch over the reward remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<serde_json::Value>,
-}
-
-impl RecoveryState {
-    /// Marks groups as consumed.
-    pub fn consume(&mut self, sequences: impl IntoIterator<Item = u64>) {
-        self.consumed.extend(sequences);
-        while self.consumed.remove(&self.consumed_below) {
-            self.consumed_below += 1;
-        }
-    }
 }
 
 /// A checkpoint that has been read.
@@ -146,8 +141,8 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
             &part.join(OPTIMISER_FILE),
             optimiser.iter().map(|(name, tensor)| (name, tensor)),
         )?;
-        let path = part.join(STATE_FILE);
-        fs::write(&path, serde_json::to_vec_pretty(state)?).with_context(|| format!("writing {}", path.display()))
+        write_state(part, state)?;
+        checksums::write(part, &FILES)
     };
     replace_directory(&target, write).with_context(|| format!("recovery checkpoint {}", target.display()))?;
     remove_older(&parent, state.step);
@@ -343,13 +338,34 @@ fn remove(path: &Path) {
 }
 
 fn read_state(directory: &Path) -> anyhow::Result<RecoveryState> {
-    for name in [STATE_FILE, WEIGHTS_FILE, OPTIMISER_FILE] {
+    for name in FILES {
         let path = directory.join(name);
         let is_there = path
             .try_exists()
             .with_context(|| format!("reading {}", path.display()))?;
         ensure!(is_there, "it lacks {name}");
     }
+    Ok(read_state_file(directory)?.state)
+}
+
+/// The content of `state.json`.
+#[derive(Serialize, Deserialize)]
+struct StateFile<State> {
+    #[serde(flatten)]
+    state: State,
+    /// Whether checksums were written with it; those of earlier versions have none.
+    #[serde(default)]
+    has_checksums: bool,
+}
+
+fn write_state(directory: &Path, state: &RecoveryState) -> anyhow::Result<()> {
+    let path = directory.join(STATE_FILE);
+    let has_checksums = true;
+    let bytes = serde_json::to_vec_pretty(&StateFile { state, has_checksums })?;
+    fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+fn read_state_file(directory: &Path) -> anyhow::Result<StateFile<RecoveryState>> {
     let path = directory.join(STATE_FILE);
     let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{STATE_FILE} is damaged"))
@@ -357,6 +373,11 @@ fn read_state(directory: &Path) -> anyhow::Result<RecoveryState> {
 
 fn read(directory: &Path, device: Device) -> anyhow::Result<Recovered> {
     let state = read_state(directory)?;
+    if !checksums::check(directory, &FILES)? {
+        let is_older = !read_state_file(directory)?.has_checksums;
+        ensure!(is_older, "it lacks {}", checksums::FILE);
+        warn!(directory = %directory.display(), "a recovery checkpoint of an earlier version has no checksums");
+    }
     let weights = read_tensors(&directory.join(WEIGHTS_FILE), device)?;
     let optimiser = read_tensors(&directory.join(OPTIMISER_FILE), device)?;
     Ok(Recovered {

@@ -33,6 +33,8 @@ pub fn evaluation_leases(
             min_weights_version: version,
             manifest_checksum: manifest_checksum.clone(),
             seconds,
+            // Made for the actor that it is given to.
+            token: Vec::new(),
         });
     }
     leases

@@ -197,6 +197,19 @@ impl JobContext {
         self.entry.job().notices
     }
 
+    /// Records that the job goes on from the checkpoint of this step. Steps that were reported behind it are undone.
+    pub fn report_going_on(&self, step: u64) {
+        self.entry.report_going_on(step);
+    }
+
+    /// Makes sure that the events so far survive a loss of power, before a checkpoint counts that goes beyond them.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn sync_events(&self) -> anyhow::Result<()> {
+        self.entry.sync_events()
+    }
+
     /// Records a finished step.
     pub fn report_step(&self, metrics: v1::StepMetrics) {
         self.entry.report_step(metrics);
@@ -262,6 +275,44 @@ impl JobContext {
         Ok(())
     }
 
+    /// Takes this learner's right to the job, which keeps other learners on the same Redis out.
+    ///
+    /// # Errors
+    /// If the job is to stop, or another learner works on it.
+    pub fn take_right(&self) -> Result<(), ContextError> {
+        let outcome = self.wait(self.state.broker.take_right(self.job_id()))?;
+        Ok(outcome.map_err(anyhow::Error::new)?)
+    }
+
+    /// Looks whether another learner has taken the job, before the job's own directory is written, which only one learner
+    /// can lock. A Redis that does not answer for a moment is no reason to lose a checkpoint.
+    ///
+    /// # Errors
+    /// If another learner has it.
+    pub fn check_right(&self) -> anyhow::Result<()> {
+        let confirmed = self.state.broker.confirm_right(self.job_id());
+        let first_try = async { tokio::time::timeout(LAST_ACKNOWLEDGEMENT, confirmed).await };
+        match self.state.runtime.block_on(first_try) {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes sure that no other learner has taken the job, before something is written that the other one would write
+    /// too. Waits for Redis; a job that is to stop tries for a moment.
+    ///
+    /// # Errors
+    /// If the job is to stop, or another learner has it.
+    pub fn confirm_right(&self) -> Result<(), ContextError> {
+        let broker = &self.state.broker;
+        let first_try = async { tokio::time::timeout(LAST_ACKNOWLEDGEMENT, broker.confirm_right(self.job_id())).await };
+        let outcome = match self.state.runtime.block_on(first_try) {
+            Ok(outcome) => outcome,
+            Err(_) => self.wait(broker.confirm_right(self.job_id()))?,
+        };
+        Ok(outcome.map_err(anyhow::Error::new)?)
+    }
+
     /// Takes the next `count` groups in the order of training, waiting for each. They stay in Redis until they are
     /// acknowledged.
     ///
@@ -300,6 +351,11 @@ impl JobContext {
     /// How many groups were dropped as too old since the job started.
     pub fn dropped_groups(&self) -> u64 {
         self.state.broker.queue_figures(self.job_id()).1
+    }
+
+    /// The groups that were left out since the last call: dropped as too old, or given up by the actors.
+    pub fn take_left_out(&self) -> Vec<v1::LeftOutGroup> {
+        self.state.broker.take_left_out(self.job_id())
     }
 
     /// Stops leasing training problems. Queued groups stay in Redis until the job has ended.

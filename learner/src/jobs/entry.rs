@@ -12,16 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::crashes::count_crash;
-use super::events::{EventLog, read_after, timestamp};
-use super::store::{StoredJob, events_path, save_cancellation, save_job};
+use super::events::{EventLog, timestamp, without_account};
+use super::states::{MOST_NOTICES, has_ended};
+use super::store::{StoredJob, save_cancellation, save_job};
 use crate::lock::lock;
 use crate::outputs::Owner;
 
 /// Steps follow each other quickly; the job's file is written no more often than this for their sake.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
-
-/// How many notices a job carries with it. Its events have all of them.
-const MOST_NOTICES: usize = 100;
 
 /// What became of the start of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +169,11 @@ impl JobEntry {
         owner_of(&lock(&self.live).job)
     }
 
+    /// The number of the newest event.
+    pub fn last_event(&self) -> u64 {
+        lock(&self.live).log.newest()
+    }
+
     /// A receiver that is told of every event.
     pub fn subscribe(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
@@ -181,20 +184,24 @@ impl JobEntry {
     /// # Errors
     /// If the disk refuses.
     pub fn events_after(&self, after: u64, limit: usize) -> anyhow::Result<Vec<v1::JobEvent>> {
-        let from = {
+        let on_disk = {
             let live = lock(&self.live);
             if let Some(events) = live.log.recent_after(after, limit) {
                 return Ok(events);
             }
-            live.log.place_after(after)
+            live.log.on_disk_after(after)
         };
-        read_after(&events_path(&self.directory), from, after, limit)
+        on_disk.read(limit)
     }
 
-    /// Writes the first event of a new job.
+    /// Writes the first event of a new job, at the time at which it was created.
     pub fn announce(&self) {
-        let state = self.state();
-        self.change(Some(state_event(state, "")), true, |_| {});
+        let mut live = lock(&self.live);
+        let (state, created) = (live.job.state(), live.job.created.unwrap_or_else(timestamp));
+        if let Err(failure) = live.log.append_at(state_event(state, ""), created) {
+            error!(job_id = %self.id, error = format!("{failure:#}"), "cannot record the job; it is kept in memory until it can");
+        }
+        self.change_locked(live, None, true, |_| {});
     }
 
     /// Marks the job as running: at its first start, after a restart of the process, or after a pause.
@@ -267,6 +274,16 @@ impl JobEntry {
         self.save_locked(&mut live)
     }
 
+    /// Makes sure that the events so far survive a loss of power.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(super) fn sync_events(&self) -> anyhow::Result<()> {
+        let mut live = lock(&self.live);
+        live.log.write()?;
+        live.log.sync()
+    }
+
     fn save_locked(&self, live: &mut Live) -> anyhow::Result<()> {
         live.is_unsaved = true;
         live.log.write()?;
@@ -319,8 +336,18 @@ impl JobEntry {
     pub fn report_step(&self, metrics: v1::StepMetrics) {
         self.change(Some(Event::Step(metrics.clone())), false, |job| {
             job.step = metrics.step;
-            job.last_step = Some(metrics);
+            job.last_step = Some(without_account(metrics));
         });
+    }
+
+    /// Records that the job goes on from the checkpoint of this step. Steps that were reported behind it are undone.
+    pub fn report_going_on(&self, step: u64) {
+        let live = lock(&self.live);
+        if live.job.step <= step {
+            return;
+        }
+        let event = Event::WentOn(v1::WentOn { step });
+        self.change_locked(live, Some(event), true, |job| job.step = step);
     }
 
     /// Records a finished evaluation. After a restart it replaces the evaluation of the same step.
@@ -394,11 +421,6 @@ pub fn owner_of(job: &v1::Job) -> Owner {
         job: job.id.clone(),
         created: format!("{seconds}.{nanos:09}"),
     }
-}
-
-/// Whether a job in this state will not change any more.
-fn has_ended(state: JobState) -> bool {
-    matches!(state, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
 }
 
 pub(super) fn state_event(state: JobState, error: &str) -> Event {

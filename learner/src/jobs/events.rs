@@ -1,14 +1,20 @@
-//! The event log of one job: length-delimited messages that are appended to a file. A message that a crash left
-//! incomplete at the end is cut off when the log is opened. One that the disk did not take is kept in memory and is
-//! written, behind the last whole one, as soon as the disk takes it.
+//! The event log of one job: records with checksums that are appended to a file ([`anytime_files::record`]). What a crash
+//! left incomplete, or what the disk damaged, is passed over and never cut off: it costs the events that it hit. An event
+//! that the disk did not take is kept in memory and is written as soon as the disk takes it.
+//!
+//! Where a job goes on from a checkpoint, the steps that were reported behind it are undone: they stay in the file, and
+//! whoever reads the events gets each step once.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use anytime_files::{RecordReader, record};
+use anytime_proto::v1::job_event::Event;
 use anytime_proto::v1::{self, JobEvent};
 use prost::Message as _;
 use prost_types::Timestamp;
@@ -25,18 +31,35 @@ const EVENTS_PER_PLACE: u64 = 512;
 pub struct EventLog {
     path: PathBuf,
     file: File,
-    /// How many bytes of the file are whole events.
-    whole: u64,
+    /// How many bytes the file had when an append last succeeded.
+    written: u64,
     /// There may be a part of an event behind them.
     is_torn: bool,
     /// Whole events that the disk has not taken.
     unwritten: Vec<u8>,
     recent: VecDeque<JobEvent>,
+    /// The number that was given out last, perhaps to an event that is lost.
     last_number: u64,
+    newest: u64,
+    /// Bytes that were no whole events when the log was opened.
+    damaged: u64,
     /// Numbers of events, ascending, with the byte of the file where each begins.
     places: Vec<(u64, u64)>,
+    /// The steps that count, ascending, with the numbers of their events.
+    steps: Vec<(u64, u64)>,
+    undone: Undone,
     /// The newest step's figures.
     last_step: Option<v1::StepMetrics>,
+}
+
+/// The steps that were done before the job went on from an earlier checkpoint, by the numbers of their events.
+#[derive(Clone, Debug, Default)]
+struct Undone(Vec<RangeInclusive<u64>>);
+
+impl Undone {
+    fn holds(&self, event: &JobEvent) -> bool {
+        matches!(event.event, Some(Event::Step(_))) && self.0.iter().any(|range| range.contains(&event.number))
+    }
 }
 
 impl EventLog {
@@ -54,30 +77,33 @@ impl EventLog {
         let mut log = Self {
             path: path.to_owned(),
             file,
-            whole: 0,
+            written: 0,
             is_torn: false,
             unwritten: Vec::new(),
             recent: VecDeque::new(),
             last_number: 0,
+            newest: 0,
+            damaged: 0,
             places: Vec::new(),
+            steps: Vec::new(),
+            undone: Undone::default(),
             last_step: None,
         };
         let reading = || format!("read {}", path.display());
         let mut events = EventReader::open(path, 0).with_context(reading)?;
-        loop {
-            let place = events.position;
-            let Some(event) = events.next().with_context(reading)? else {
-                break;
-            };
+        while let Some((place, event)) = events.read_next().with_context(reading)? {
             log.note(&event, place);
         }
-        log.whole = events.position;
-        let torn = events.end - events.position;
+        let torn = events.records.rest();
+        log.damaged = events.damaged + events.records.damaged() + torn;
+        log.written = events.records.position() + torn;
         if torn > 0 {
-            warn!(path = %path.display(), bytes = torn, "cut a torn end off an event log");
-            log.file
-                .set_len(log.whole)
-                .with_context(|| format!("cut {}", path.display()))?;
+            // Somebody may have seen the event whose end is missing.
+            log.last_number += 1;
+        }
+        if log.damaged > 0 {
+            let (path, bytes) = (path.display(), log.damaged);
+            warn!(%path, bytes, torn, "part of an event log is damaged; the other events are read");
         }
         Ok(log)
     }
@@ -86,14 +112,23 @@ impl EventLog {
     ///
     /// # Errors
     /// If the disk refuses. The event is in memory all the same, and is written with the next one that the disk takes.
-    pub fn append(&mut self, event: v1::job_event::Event) -> anyhow::Result<()> {
+    pub fn append(&mut self, event: Event) -> anyhow::Result<()> {
+        self.append_at(event, timestamp())
+    }
+
+    /// The same for an event of this time.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    pub fn append_at(&mut self, event: Event, time: Timestamp) -> anyhow::Result<()> {
         let event = JobEvent {
             number: self.last_number + 1,
-            time: Some(timestamp()),
+            time: Some(time),
             event: Some(event),
         };
-        let place = self.whole + self.unwritten.len() as u64;
-        self.unwritten.extend(event.encode_length_delimited_to_vec());
+        let place = self.written + self.unwritten.len() as u64;
+        let bytes = record(&event.encode_to_vec()).with_context(|| format!("write {}", self.path.display()))?;
+        self.unwritten.extend(bytes);
         self.note(&event, place);
         self.recent.push_back(event);
         if self.recent.len() > KEPT_IN_MEMORY {
@@ -110,17 +145,18 @@ impl EventLog {
         if self.unwritten.is_empty() {
             return Ok(());
         }
-        let outcome = self.write_behind_whole();
+        let outcome = self.write_behind_the_last();
         self.is_torn = outcome.is_err();
         outcome.with_context(|| format!("write {}", self.path.display()))?;
-        self.whole += self.unwritten.len() as u64;
+        self.written += self.unwritten.len() as u64;
         self.unwritten.clear();
         Ok(())
     }
 
-    fn write_behind_whole(&mut self) -> io::Result<()> {
+    fn write_behind_the_last(&mut self) -> io::Result<()> {
         if self.is_torn {
-            self.file.set_len(self.whole)?;
+            // What this process began to write, and will write whole.
+            self.file.set_len(self.written)?;
         }
         self.file.write_all(&self.unwritten)
     }
@@ -145,9 +181,19 @@ impl EventLog {
         self.last_number
     }
 
+    /// The number of the newest event that can be read.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// The newest step's figures.
     pub fn last_step(&self) -> Option<&v1::StepMetrics> {
         self.last_step.as_ref()
+    }
+
+    /// How many bytes of the file belonged to no whole event when the log was opened.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
     }
 
     /// Up to `limit` events after a number, if memory holds them.
@@ -156,18 +202,29 @@ impl EventLog {
         if after + 1 < oldest {
             return None;
         }
-        let skipped = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
-        Some(self.recent.iter().skip(skipped).take(limit).cloned().collect())
+        let skipped = self.recent.partition_point(|event| event.number <= after);
+        let counting = self
+            .recent
+            .iter()
+            .skip(skipped)
+            .filter(|event| !self.undone.holds(event));
+        Some(counting.take(limit).cloned().collect())
     }
 
-    /// A byte of the file at which an event begins, at or before the one that follows this number.
-    pub fn place_after(&self, after: u64) -> u64 {
+    /// What reads the events after a number from disk.
+    pub fn on_disk_after(&self, after: u64) -> EventsOnDisk {
         let known = self.places.partition_point(|(number, _)| *number <= after + 1);
-        known.checked_sub(1).map_or(0, |index| self.places[index].1)
+        EventsOnDisk {
+            path: self.path.clone(),
+            from: known.checked_sub(1).map_or(0, |index| self.places[index].1),
+            after,
+            undone: self.undone.clone(),
+        }
     }
 
     fn note(&mut self, event: &JobEvent, place: u64) {
         self.last_number = event.number;
+        self.newest = event.number;
         if self
             .places
             .last()
@@ -175,29 +232,92 @@ impl EventLog {
         {
             self.places.push((event.number, place));
         }
-        if let Some(v1::job_event::Event::Step(step)) = &event.event {
-            self.last_step = Some(step.clone());
+        match &event.event {
+            Some(Event::Step(step)) => {
+                // Earlier versions did not say where a job went on.
+                self.undo_behind(step.step.saturating_sub(1));
+                self.steps.push((step.step, event.number));
+                self.last_step = Some(without_account(step.clone()));
+            }
+            Some(Event::WentOn(went_on)) => {
+                self.undo_behind(went_on.step);
+                self.last_step = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn undo_behind(&mut self, step: u64) {
+        let kept = self.steps.partition_point(|(known, _)| *known <= step);
+        if let (Some((_, first)), Some((_, last))) = (self.steps.get(kept), self.steps.last()) {
+            self.undone.0.push(*first..=*last);
+            self.steps.truncate(kept);
         }
     }
 }
 
-/// Up to `limit` events after a number, from disk. `from` is a byte at which an event begins, at or before the first of
-/// them; 0 always is.
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn read_after(path: &Path, from: u64, after: u64, limit: usize) -> anyhow::Result<Vec<JobEvent>> {
-    let reading = || format!("read {}", path.display());
-    let mut reader = EventReader::open(path, from).with_context(reading)?;
-    let mut events = Vec::new();
-    while events.len() < limit
-        && let Some(event) = reader.next().with_context(reading)?
-    {
-        if event.number > after {
-            events.push(event);
+/// A place in the file of a log, to be read without holding the log.
+pub struct EventsOnDisk {
+    path: PathBuf,
+    /// A byte at which an event begins, at or before the one that follows `after`.
+    from: u64,
+    after: u64,
+    undone: Undone,
+}
+
+impl EventsOnDisk {
+    /// Up to `limit` events.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(&self, limit: usize) -> anyhow::Result<Vec<JobEvent>> {
+        let reading = || format!("read {}", self.path.display());
+        let mut reader = EventReader::open(&self.path, self.from).with_context(reading)?;
+        let mut events = Vec::new();
+        while events.len() < limit
+            && let Some((_, event)) = reader.read_next().with_context(reading)?
+        {
+            if event.number > self.after && !self.undone.holds(&event) {
+                events.push(event);
+            }
         }
+        Ok(events)
     }
-    Ok(events)
+}
+
+/// Reads a file event by event.
+struct EventReader {
+    records: RecordReader,
+    /// Bytes of whole records that are no events.
+    damaged: u64,
+}
+
+impl EventReader {
+    fn open(path: &Path, from: u64) -> io::Result<Self> {
+        Ok(Self {
+            records: RecordReader::open(path, from)?,
+            damaged: 0,
+        })
+    }
+
+    /// The next event, with the byte at which it begins.
+    fn read_next(&mut self) -> io::Result<Option<(u64, JobEvent)>> {
+        while let Some((place, content)) = self.records.read_next()? {
+            match JobEvent::decode(content.as_slice()) {
+                Ok(event) if event.number > 0 => return Ok(Some((place, event))),
+                _ => self.damaged += content.len() as u64,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The figures of a step. What it trained stands in its event, and would make the job's record long.
+pub(super) fn without_account(metrics: v1::StepMetrics) -> v1::StepMetrics {
+    v1::StepMetrics {
+        account: None,
+        ..metrics
+    }
 }
 
 /// The time of day, for events and jobs.
@@ -213,69 +333,5 @@ pub(super) fn time_after(pause: Duration) -> Timestamp {
     Timestamp {
         seconds: since_epoch.as_secs() as i64,
         nanos: since_epoch.subsec_nanos() as i32,
-    }
-}
-
-/// Reads a file event by event.
-struct EventReader {
-    reader: BufReader<File>,
-    /// Where the next event begins.
-    position: u64,
-    /// The length of the file when it was opened.
-    end: u64,
-    buffer: Vec<u8>,
-}
-
-impl EventReader {
-    fn open(path: &Path, from: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let end = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(from))?;
-        Ok(Self {
-            reader: BufReader::new(file),
-            position: from,
-            end,
-            buffer: Vec::new(),
-        })
-    }
-
-    /// The next whole event; none at the end and before a torn one.
-    fn next(&mut self) -> io::Result<Option<JobEvent>> {
-        let Some((length, head)) = self.length()? else {
-            return Ok(None);
-        };
-        let behind = self.position + head + length;
-        if behind > self.end {
-            return Ok(None);
-        }
-        self.buffer.resize(length as usize, 0);
-        self.reader.read_exact(&mut self.buffer)?;
-        let event = JobEvent::decode(self.buffer.as_slice());
-        // Numbers start at 1: 0 is what zeros at the end of a file decode to.
-        let Some(event) = event.ok().filter(|event| event.number > 0) else {
-            return Ok(None);
-        };
-        self.position = behind;
-        Ok(Some(event))
-    }
-
-    /// The length in front of an event, a varint, and how many bytes it took.
-    fn length(&mut self) -> io::Result<Option<(u64, u64)>> {
-        let (mut length, mut head) = (0_u64, 0_u64);
-        loop {
-            let Some(byte) = self.reader.fill_buf()?.first().copied() else {
-                return Ok(None);
-            };
-            self.reader.consume(1);
-            length |= u64::from(byte & 0x7F) << (7 * head);
-            head += 1;
-            if byte & 0x80 == 0 {
-                return Ok(Some((length, head)));
-            }
-            // No event has 2^35 bytes.
-            if head == 5 {
-                return Ok(None);
-            }
-        }
     }
 }

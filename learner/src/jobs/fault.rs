@@ -2,7 +2,7 @@
 //!
 //! | whose fault | what happens |
 //! |---|---|
-//! | the disk is full, a path is away, too many files are open | the job pauses, and is tried again by itself |
+//! | the disk is full, a path is away, too many files are open, another learner has the job | the job pauses, and is tried again by itself |
 //! | the device, the memory or the disk under this process | the process ends, and the job goes on in the next one |
 //! | the job's own, and panics | the job fails; it keeps its queue and its checkpoints, and can be resumed |
 
@@ -36,6 +36,8 @@ const PASSING_TEXTS: &[&str] = &[
     "Permission denied",
     "File too large",
     "No such file or directory",
+    // `HeldByAnother`, until the other learner ends or somebody gives one of them another name.
+    "another learner, at ",
 ];
 
 /// What libtorch, CUDA and the system say of a device, a memory or a disk that this process cannot go on with.
@@ -143,6 +145,8 @@ pub(super) fn advice(reason: &str) -> &'static str {
         "raise the limit of open files (ulimit -n) or close what holds them"
     } else if says("Permission denied") || says("Read-only") {
         "let the learner write there"
+    } else if says("another learner, at ") {
+        "once it has let go of the job"
     } else {
         "put it right there"
     }
@@ -151,6 +155,14 @@ pub(super) fn advice(reason: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_another_learner_has_is_tried_again() {
+        let rival = crate::queue::fence::HeldByAnother {
+            address: "10.0.0.7:7100 on host".to_owned(),
+        };
+        assert_eq!(fault_of(&anyhow::Error::new(rival)), Fault::Passing);
+    }
 
     #[test]
     fn faults_of_the_system_are_told_apart_behind_any_context() {

@@ -49,6 +49,9 @@ pub enum ResumeError {
     /// Another version of the learner wrote it.
     #[error("job {0} was written by another version of the learner; submit its job file again")]
     OtherFormat(JobId),
+    /// Its files are damaged beyond what can be made again.
+    #[error("the files of job {0} cannot be read, so that it cannot go on; `anytime get {0}` says what to put back")]
+    Unreadable(JobId),
     /// Another job writes its model to the same place.
     #[error(transparent)]
     Refused(#[from] InvalidSetting),
@@ -163,6 +166,9 @@ impl JobEntry {
                 return Ok(false);
             }
             _ => return Ok(false),
+        }
+        if live.job.spec.is_none() {
+            return Err(ResumeError::Unreadable(id));
         }
         if live.job.format != JOB_FORMAT {
             return Err(ResumeError::OtherFormat(id));

@@ -16,8 +16,9 @@ use tracing::info;
 use super::checked::CheckedJob;
 use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
+use super::files::events_path;
 use super::pauses::ResumeError;
-use super::store::{JobStore, StoredJob, events_path};
+use super::store::{JobStore, StoredJob};
 use crate::lock::lock;
 use crate::outputs::Places;
 

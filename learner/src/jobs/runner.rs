@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use anytime_proto::JobId;
@@ -15,6 +16,9 @@ use super::fault::{Fault, NeedsPerson, advice, fault_of, fault_of_panic};
 use super::interrupt::Interrupted;
 use super::registry::JobRegistry;
 use crate::server_state::ServerState;
+
+/// How long the end of a job waits for Redis to take its right back.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs one job from its start, or from where a restart found it, to its end.
 pub type RunJob = Arc<dyn Fn(&JobContext) -> anyhow::Result<()> + Send + Sync>;
@@ -164,9 +168,15 @@ fn work_on(state: &Arc<ServerState>, entry: &Arc<JobEntry>, run_job: &RunJob) ->
 fn clear(state: &ServerState, job_id: &JobId, is_over: bool) {
     state.broker.remove_job(job_id);
     state.weights.remove_job(job_id);
-    if is_over {
-        state.runtime.block_on(state.broker.delete_queue(job_id));
-    }
+    state.runtime.block_on(async {
+        if is_over {
+            state.broker.delete_queue(job_id).await;
+        }
+        let given_back = state.broker.give_right_back(job_id);
+        if tokio::time::timeout(GIVE_BACK_TIMEOUT, given_back).await.is_err() {
+            warn!(%job_id, "redis did not answer when the right to a job was given back; it runs out by itself");
+        }
+    });
 }
 
 /// libtorch appends its own call stack to every message; the job's record keeps what a person reads.

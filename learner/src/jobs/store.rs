@@ -1,7 +1,7 @@
 //! Jobs on disk. Each has a directory under the runs directory, named by its id:
 //!
-//! - `job.pb`: the job (prost), written aside, synced and renamed
-//! - `events.pb`: its event log
+//! - `job.pb`: the job (prost) with a checksum, written aside, synced and renamed
+//! - `events.log`: its event log
 //! - `request_id`: the request that submitted it, so that a repeated submission finds it
 //! - `checked_files.json`: the files that the check at submission read, as they were then
 //! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
@@ -14,23 +14,23 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use anytime_files::{PART_SUFFIX, sync_directory, write_durably};
+use anytime_files::{PART_SUFFIX, only_record, record, sync_directory, write_durably};
 use anytime_proto::{JOB_FORMAT, JobId, v1};
 use prost::Message as _;
 use tracing::{error, info, warn};
 
 use super::checked::FileStamp;
 use super::events::{EventLog, timestamp};
+use super::files::{
+    CANCELLED_FILE, CHECKED_FILES_FILE, EVENTS_FILE, JOB_FILE, OLD_EVENTS_FILE, REQUEST_FILE, SPECIFICATION_FILE,
+    events_path, id_of,
+};
+use super::old_events::bring_over;
+use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
 use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
 const UNFINISHED_PREFIX: &str = ".submitting-";
-
-const JOB_FILE: &str = "job.pb";
-const EVENTS_FILE: &str = "events.pb";
-const REQUEST_FILE: &str = "request_id";
-const CHECKED_FILES_FILE: &str = "checked_files.json";
-const CANCELLED_FILE: &str = "cancelled";
 
 /// A job as it was found on disk.
 pub struct StoredJob {
@@ -130,14 +130,15 @@ impl JobStore {
         }
         let files = serde_json::to_vec(files).context("the checked files")?;
         write_durably(&unfinished.join(CHECKED_FILES_FILE), &files)?;
-        write_durably(&unfinished.join(JOB_FILE), job.encode_to_vec())?;
+        save_job(unfinished, job)?;
         let directory = self.runs_directory.join(&job.id);
         std::fs::rename(unfinished, &directory).with_context(|| format!("create {}", directory.display()))?;
         sync_directory(&self.runs_directory)?;
         Ok(directory)
     }
 
-    /// All jobs, oldest first. A job that cannot be read is logged and left where it is.
+    /// All jobs, oldest first. One whose file is damaged is made again from its specification and its events; where that
+    /// cannot be done, it is listed as failed with the reason.
     ///
     /// # Errors
     /// If the runs directory cannot be listed.
@@ -154,7 +155,8 @@ impl JobStore {
                 let _ = std::fs::remove_dir_all(&directory);
                 continue;
             }
-            if !directory.join(JOB_FILE).is_file() {
+            let holds = |file| directory.join(file).is_file();
+            if ![JOB_FILE, EVENTS_FILE, OLD_EVENTS_FILE].into_iter().any(holds) {
                 continue;
             }
             clean_leftovers(&directory);
@@ -215,22 +217,32 @@ pub fn checked_files(directory: &Path) -> Vec<FileStamp> {
 pub fn read_job(directory: &Path) -> anyhow::Result<v1::Job> {
     let path = directory.join(JOB_FILE);
     let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    v1::Job::decode(bytes.as_slice()).with_context(|| format!("decode {}", path.display()))
+    // Earlier versions wrote the job without a checksum.
+    // A damaged record does not pass for such a file: its first byte is none that a message begins with.
+    let content = only_record(&bytes).unwrap_or(&bytes);
+    let decoded = v1::Job::decode(content).ok();
+    decoded
+        .filter(|job| !job.id.is_empty())
+        .with_context(|| format!("{} is damaged", path.display()))
 }
 
 fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
+    let (events, old_events) = (events_path(directory), directory.join(OLD_EVENTS_FILE));
+    if !events.exists() && old_events.exists() {
+        bring_over(&old_events, &events)?;
+    }
+    let log = EventLog::open(&events)?;
+    let mut job = read_job(directory).or_else(|failure| made_again(directory, &log, &failure))?;
     let path = directory.join(JOB_FILE);
-    let mut job = read_job(directory)?;
-    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    anyhow::ensure!(job.id == name, "{} is of job `{}`", path.display(), job.id);
+    anyhow::ensure!(job.id == id_of(directory), "{} is of job `{}`", path.display(), job.id);
     refuse_other_format(&mut job);
     let request_id = std::fs::read_to_string(directory.join(REQUEST_FILE)).unwrap_or_default();
-    let log = EventLog::open(&events_path(directory))?;
     // The log is written at every step, the job now and then.
     if let Some(step) = log.last_step() {
         job.step = step.step;
         job.last_step = Some(step.clone());
     }
+    note_damage(&mut job, log.damaged());
     let was_cancelled = directory.join(CANCELLED_FILE).exists();
     Ok(StoredJob {
         job,
@@ -239,6 +251,41 @@ fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
         log,
         was_cancelled,
     })
+}
+
+/// Says once that events are lost.
+fn note_damage(job: &mut v1::Job, bytes: u64) {
+    let text = format!("{bytes} bytes of the event log are damaged; the events that were in them are lost");
+    let is_known = job.notices.iter().any(|notice| notice.text == text);
+    if bytes == 0 || is_known {
+        return;
+    }
+    job.notices.push(v1::Notice {
+        topic: "events".to_owned(),
+        text,
+        step: job.step,
+    });
+}
+
+/// A job whose file cannot be read. The damaged file is put aside before anything writes a new one.
+fn made_again(directory: &Path, log: &EventLog, failure: &anyhow::Error) -> anyhow::Result<v1::Job> {
+    let reason = format!("{failure:#}");
+    let job = match rebuild(directory, log, &reason) {
+        Ok(job) => job,
+        Err(other) => unreadable(directory, &format!("{reason}; {other:#}")),
+    };
+    error!(
+        job_id = job.id,
+        reason,
+        error = job.error,
+        "a job's file cannot be read"
+    );
+    let path = directory.join(JOB_FILE);
+    if path.exists() {
+        let aside = directory.join(format!("{JOB_FILE}{DAMAGED_SUFFIX}"));
+        std::fs::copy(&path, &aside).with_context(|| format!("copy {} to {}", path.display(), aside.display()))?;
+    }
+    Ok(job)
 }
 
 /// An unfinished job whose specification another version of the learner wrote would be misread, so it does not go on.
@@ -261,17 +308,14 @@ fn refuse_other_format(job: &mut v1::Job) {
     job.ended = Some(timestamp());
 }
 
-/// Where the events of the job in this directory are.
-pub fn events_path(directory: &Path) -> PathBuf {
-    directory.join(EVENTS_FILE)
-}
-
 /// Writes the job in its directory.
 ///
 /// # Errors
 /// If the disk refuses; the old state is then still there.
 pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
-    Ok(write_durably(&directory.join(JOB_FILE), job.encode_to_vec())?)
+    let path = directory.join(JOB_FILE);
+    let bytes = record(&job.encode_to_vec()).with_context(|| format!("write {}", path.display()))?;
+    Ok(write_durably(&path, bytes)?)
 }
 
 /// Writes the specification for people.
@@ -280,7 +324,7 @@ pub fn save_job(directory: &Path, job: &v1::Job) -> anyhow::Result<()> {
 /// If the disk refuses.
 pub(super) fn save_specification(directory: &Path, spec: &v1::JobSpec) -> anyhow::Result<()> {
     match toml::to_string(spec) {
-        Ok(text) => write_durably(&directory.join("job.toml"), text)?,
+        Ok(text) => write_durably(&directory.join(SPECIFICATION_FILE), text)?,
         Err(error) => {
             warn!(directory = %directory.display(), %error, "the specification cannot be written as a job file");
         }

@@ -1,6 +1,7 @@
 //! The replay queue in Redis: [`redis`](mod@redis) is the connection, [`stream`] the queue of one job, and [`reader`]
-//! reads it for the trainer.
+//! reads it for the trainer. [`fence`] is the learner's right to a job, which keeps a second learner out.
 
+pub mod fence;
 pub mod reader;
 pub mod redis;
 pub mod stream;

@@ -1,26 +1,28 @@
 //! The replay queue of one job in Redis. Two keys:
 //!
-//! - `anytime:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost).
+//! - `{cluster}:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost).
 //!   An entry is deleted when its sequence is settled.
-//! - `anytime:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
+//! - `{cluster}:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
 //!   under `owner`, which job of that name the keys belong to.
 //!
-//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. One Redis database
-//! serves one learner, and the only reader of a stream is that learner's trainer: entries need no consumer group.
+//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. A third key, the
+//! learner's right to the job ([`fence`](super::fence)), is looked at by each of them: of several learners on one Redis
+//! only the one that has it reads and writes. Its trainer is the only reader of a stream: entries need no consumer group.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use anytime_proto::JobId;
-use redis::Script;
+use redis::{FromRedisValue, Script, ScriptInvocation};
 
+use super::fence::Fence;
 use super::redis::{RedisConnection, RedisUnavailable};
 
 /// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash, without sequences
 /// whose entries somebody else has deleted, and deletes entries that somebody else has added. These are looked for one
 /// by one only where the numbers differ, because Redis cannot look at an entry without copying its group.
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    fenced(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
             redis.call('DEL', KEYS[1], KEYS[2])
@@ -61,7 +63,7 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
 
 /// Returns one group, or nothing where the queue does not hold it. An entry without a group reads as an empty one.
 static READ: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    fenced(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return false end
         local id = redis.call('HGET', KEYS[2], ARGV[2])
@@ -79,7 +81,7 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
 
 /// Adds one group. The bound counts entries that the trainer has not taken (`ARGV[5]` are taken and not settled).
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    fenced(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
         if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 'duplicate' end
@@ -93,7 +95,7 @@ static PUSH: LazyLock<Script> = LazyLock::new(|| {
 
 /// Deletes the entries of sequences and remembers how they were settled; with an empty verdict nothing is remembered.
 static SETTLE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    fenced(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
         for index = 3, #ARGV do
@@ -111,6 +113,25 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| {
         ",
     )
 });
+
+/// Deletes everything, whoever's job of this name it is.
+static DELETE: LazyLock<Script> = LazyLock::new(|| fenced("redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])"));
+
+/// Another learner has the right to the job: what Redis holds of it.
+struct Refusal(String);
+
+/// A script that does nothing where another learner has the right to the job: it then returns an error that names it. A
+/// right that has run out, and that nobody has taken since, is no reason to stop.
+fn fenced(script: &str) -> Script {
+    const LOOK: &str = r"
+        local holder = redis.call('GET', KEYS[3])
+        local own = table.remove(ARGV)
+        if holder and string.match(holder, '^%S*') ~= string.match(own, '^%S*') then
+            return redis.error_reply('FENCED ' .. holder)
+        end
+        ";
+    Script::new(&format!("{LOOK}{script}"))
+}
 
 /// How many sequences one call settles. This bounds how long a script holds Redis.
 const SETTLED_PER_CALL: usize = 500;
@@ -173,19 +194,47 @@ pub struct GroupStream {
     groups_key: String,
     seen_key: String,
     owner: String,
+    fence: Arc<Fence>,
 }
 
 impl GroupStream {
-    /// The queue of a job; `owner` tells it from an earlier job with the same id.
-    pub fn new(redis: Arc<RedisConnection>, job_id: &JobId, owner: String) -> Self {
-        let groups_key = format!("anytime:{job_id}:groups");
-        let seen_key = format!("anytime:{job_id}:seen");
+    /// The queue of a job; `owner` tells it from an earlier job with the same id, and `fence` is the learner's right to
+    /// it.
+    pub fn new(redis: Arc<RedisConnection>, cluster: &str, job_id: &JobId, owner: String, fence: Arc<Fence>) -> Self {
         Self {
             redis,
-            groups_key,
-            seen_key,
+            groups_key: format!("{cluster}:{job_id}:groups"),
+            seen_key: format!("{cluster}:{job_id}:seen"),
             owner,
+            fence,
         }
+    }
+
+    /// The learner's right to the job.
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
+    }
+
+    /// Runs a script over the keys. Every script gets the learner's name as its last argument.
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        arguments: impl FnOnce(&mut ScriptInvocation<'_>),
+    ) -> Result<T, RedisUnavailable> {
+        let mut call = script.key(&self.groups_key);
+        call.key(&self.seen_key).key(&self.fence.key).arg(&self.owner);
+        arguments(&mut call);
+        call.arg(&self.fence.value);
+        let outcome: Result<T, Refusal> = self
+            .redis
+            .run(async |mut connection| match call.invoke_async(&mut connection).await {
+                Err(error) if error.code() == Some("FENCED") => {
+                    Ok(Err(Refusal(error.detail().unwrap_or_default().to_owned())))
+                }
+                outcome => outcome.map(Ok),
+            })
+            .await?;
+        outcome.map_err(|Refusal(holder)| RedisUnavailable(self.fence.is_lost_to(&holder).to_string()))
     }
 
     /// Makes the keys ready and returns what they hold. May be repeated.
@@ -193,12 +242,7 @@ impl GroupStream {
     /// # Errors
     /// If Redis is unavailable.
     pub async fn open(&self) -> Result<Survey, RedisUnavailable> {
-        let mut call = OPEN.key(&self.groups_key);
-        call.key(&self.seen_key).arg(&self.owner);
-        let seen: HashMap<String, String> = self
-            .redis
-            .run(async |mut connection| call.invoke_async(&mut connection).await)
-            .await?;
+        let seen: HashMap<String, String> = self.run(&OPEN, |_| {}).await?;
         let mut survey = Survey::default();
         for (name, value) in seen {
             let Ok(sequence) = name.parse::<u64>() else {
@@ -226,16 +270,10 @@ impl GroupStream {
         bound: u64,
         taken: u64,
     ) -> Result<PushOutcome, RedisUnavailable> {
-        let mut call = PUSH.key(&self.groups_key);
-        call.key(&self.seen_key)
-            .arg(&self.owner)
-            .arg(sequence)
-            .arg(payload)
-            .arg(bound)
-            .arg(taken);
         let answer: String = self
-            .redis
-            .run(async |mut connection| call.invoke_async(&mut connection).await)
+            .run(&PUSH, |call| {
+                call.arg(sequence).arg(payload).arg(bound).arg(taken);
+            })
             .await?;
         match answer.as_str() {
             "accepted" => Ok(PushOutcome::Accepted),
@@ -251,14 +289,13 @@ impl GroupStream {
     /// If Redis is unavailable.
     pub async fn settle(&self, sequences: &[u64], settlement: Settlement) -> Result<(), RedisUnavailable> {
         for some in sequences.chunks(SETTLED_PER_CALL) {
-            let mut call = SETTLE.key(&self.groups_key);
-            call.key(&self.seen_key).arg(&self.owner).arg(settlement.text());
-            for sequence in some {
-                call.arg(*sequence);
-            }
             let answer: String = self
-                .redis
-                .run(async |mut connection| call.invoke_async(&mut connection).await)
+                .run(&SETTLE, |call| {
+                    call.arg(settlement.text());
+                    for sequence in some {
+                        call.arg(*sequence);
+                    }
+                })
                 .await?;
             if answer != "settled" {
                 return Err(self.keys_are_gone());
@@ -272,11 +309,10 @@ impl GroupStream {
     /// # Errors
     /// If Redis is unavailable.
     pub(super) async fn read(&self, sequence: u64) -> Result<Option<Vec<u8>>, RedisUnavailable> {
-        let mut call = READ.key(&self.groups_key);
-        call.key(&self.seen_key).arg(&self.owner).arg(sequence);
-        self.redis
-            .run(async |mut connection| call.invoke_async(&mut connection).await)
-            .await
+        self.run(&READ, |call| {
+            call.arg(sequence);
+        })
+        .await
     }
 
     /// How many entries the queue holds, whoever wrote them.
@@ -293,19 +329,12 @@ impl GroupStream {
         self.redis.run(length).await
     }
 
-    /// Deletes the keys, when the job has ended.
+    /// Deletes the keys, when the job has ended, unless another learner works on a job of this name.
     ///
     /// # Errors
     /// If Redis is unavailable.
     pub async fn delete(&self) -> Result<(), RedisUnavailable> {
-        let delete = async |mut connection| {
-            redis::cmd("DEL")
-                .arg(&self.groups_key)
-                .arg(&self.seen_key)
-                .query_async(&mut connection)
-                .await
-        };
-        self.redis.run(delete).await
+        self.run(&DELETE, |_| {}).await
     }
 
     /// The error for a Redis that came back without its data. The monitor then opens the keys again.

@@ -23,6 +23,7 @@ use super::lease_table::{GivenBack, PushCheck};
 use super::lengths;
 use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
+use crate::queue::fence::{Fence, LearnerName};
 use crate::queue::redis::{RedisConnection, RedisUnavailable};
 use crate::queue::stream::{GroupStream, PushOutcome, Settlement};
 
@@ -74,13 +75,28 @@ pub struct RolloutBroker {
     pub actors: Actors,
     /// Queues of ended jobs that could not be deleted.
     pub(super) undeleted_queues: Mutex<BTreeSet<JobId>>,
+    /// This learner among those that share Redis.
+    identity: Identity,
+    /// The rights to jobs that this learner has, or had and lost.
+    pub(super) fences: Mutex<BTreeMap<JobId, Arc<Fence>>>,
     pub(super) shutdown: CancellationToken,
+}
+
+/// A learner among those that share one Redis.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What its keys begin with. Learners with names of their own do not know each other's jobs.
+    pub cluster: String,
+    /// Who it is to others of the same cluster.
+    pub name: LearnerName,
 }
 
 impl RolloutBroker {
     /// A broker without jobs.
-    pub fn new(redis: Arc<RedisConnection>, shutdown: CancellationToken) -> Self {
+    pub fn new(redis: Arc<RedisConnection>, identity: Identity, shutdown: CancellationToken) -> Self {
         Self {
+            identity,
+            fences: Mutex::default(),
             redis,
             jobs: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
@@ -88,6 +104,14 @@ impl RolloutBroker {
             undeleted_queues: Mutex::default(),
             shutdown,
         }
+    }
+
+    pub(super) fn cluster(&self) -> &str {
+        &self.identity.cluster
+    }
+
+    pub(super) fn name(&self) -> &LearnerName {
+        &self.identity.name
     }
 
     /// Renews the leases of the groups that the actor has in hand, and leases up to `count` more, waiting until
@@ -315,7 +339,7 @@ impl RolloutBroker {
                 warn!(%job_id, %group_id, last, "skipped a problem that failed too often");
                 counter!(LEARNER_GROUPS, "outcome" => "skipped").increment(1);
                 lengths::count("skipped", thinking_tokens);
-                training.remember_skipped(sequence, last);
+                training.remember_skipped(sequence, last, thinking_tokens);
                 true
             }
         }

@@ -1,8 +1,6 @@
 //! What the trainer gives to the broker when it opens training, and what it gets back.
 
-use std::collections::BTreeSet;
-
-use anytime_proto::v1;
+use anytime_proto::{EndedGroups, v1};
 
 /// In place of the version of a token that weights of the published version's number, but of another line, generated.
 /// It is no version, so that the token is not fresh, and its age counts as 0.
@@ -42,10 +40,8 @@ pub struct TrainingOpening {
     pub lease_seconds: u32,
     /// The seed from which every lease's seed is derived.
     pub seed: u64,
-    /// All sequences below this one have been trained.
-    pub next_sequence_from: u64,
-    /// The sequences from `next_sequence_from` on that have been trained.
-    pub consumed: BTreeSet<u64>,
+    /// The groups that have ended, as the recovery checkpoint says.
+    pub ended: EndedGroups,
     /// Steps × batch. No more groups than this are leased, since no more can be trained.
     pub total_groups: u64,
 }

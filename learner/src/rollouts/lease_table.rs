@@ -32,7 +32,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anytime_proto::v1::WaitReason;
+use anytime_proto::v1::{self, WaitReason};
 use anytime_proto::{ActorId, WeightsVersion};
 
 use super::actors::Holder;
@@ -58,9 +58,11 @@ pub struct LeaseRules {
 /// What is known of a job's sequences when its table is made: from its recovery checkpoint and from Redis.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// All sequences below this one have been trained.
-    pub trained_below: u64,
-    /// Trained sequences from `trained_below` on.
+    /// All sequences below this one have ended.
+    pub ended_below: u64,
+    /// How many of them were not trained.
+    pub left_out_below: u64,
+    /// Trained sequences from `ended_below` on.
     pub trained: BTreeSet<u64>,
     /// Dropped as too old.
     pub stale: BTreeSet<u64>,
@@ -101,13 +103,20 @@ pub struct LeaseTable {
 impl LeaseTable {
     /// A table of what is known of the job's sequences. It leases nothing before a version is published.
     pub fn new(rules: LeaseRules, inventory: Inventory) -> Self {
-        let trained_below = inventory.trained_below;
-        let progress = Progress::new(trained_below, inventory.trained, inventory.stale, inventory.skipped);
+        let next_new = inventory.ended_below;
+        let trained_below = next_new.saturating_sub(inventory.left_out_below);
+        let progress = Progress::new(
+            next_new,
+            trained_below,
+            inventory.trained,
+            inventory.stale,
+            inventory.skipped,
+        );
         let is_open = |sequence: &u64| progress.ending(*sequence).is_none();
         Self {
             rules,
             version: None,
-            next_new: trained_below,
+            next_new,
             waiting: BTreeMap::new(),
             leased: BTreeMap::new(),
             queued: inventory.queued.into_iter().filter(is_open).collect(),
@@ -382,6 +391,17 @@ impl LeaseTable {
             }
         }
         reconciled
+    }
+
+    /// Where every sequence is that has not ended.
+    pub fn account(&self) -> v1::QueueAccount {
+        v1::QueueAccount {
+            version: self.version.unwrap_or_default().0,
+            queued: self.queued.iter().copied().collect(),
+            leased: self.leased.keys().copied().collect(),
+            waiting: self.waiting.keys().copied().collect(),
+            taken: self.progress.taken_sequences(),
+        }
     }
 
     /// Groups that are out or were trained: leased, waiting, queued, taken, trained.

@@ -1,8 +1,8 @@
 //! Between actors and the trainer: which problems are leased, which groups came back, and which of them are trained.
 //!
-//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O. [`session`] is one job's training, and
+//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O; [`lease_token`] shows who was given a lease. [`session`] is one job's training, and
 //! [`broker`] joins all jobs with the replay queue. The trainer's side of the broker is in `take` and `evaluate`, and
-//! [`monitor`] watches time and Redis beside all requests. [`actors`] knows which actors are connected. Groups are trained in the
+//! [`monitor`] watches time and Redis beside all requests; `rights` keeps other learners on the same Redis out of a job. [`actors`] knows which actors are connected. Groups are trained in the
 //! order of their sequences ([`progress`]), and what is pushed is looked at first (`inspection`).
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
@@ -18,10 +18,12 @@ pub mod evaluation_leases;
 pub mod group;
 mod inspection;
 pub mod lease_table;
+pub mod lease_token;
 mod lengths;
 pub mod monitor;
 pub mod progress;
 mod renewal;
 pub mod retries;
+mod rights;
 pub mod session;
 mod take;

@@ -57,7 +57,7 @@ pub async fn watch_redis(broker: Arc<RolloutBroker>) {
             let _ = broker.put_right().await;
             continue;
         }
-        if broker.redis.ping().await.is_ok() {
+        if broker.redis.ping().await.is_ok() && broker.renew_rights().await.is_ok() {
             broker.settle_skipped().await;
             broker.delete_ended_queues().await;
             // An error has been logged, and the connection is down.
@@ -70,6 +70,8 @@ impl RolloutBroker {
     /// Brings every open queue in line with what Redis holds after an outage.
     async fn put_right(&self) -> Result<(), RedisUnavailable> {
         self.redis.ping().await?;
+        // A right that ran out while Redis was away may be another learner's now.
+        self.renew_rights().await?;
         for (job_id, stream) in self.open_queues() {
             self.bring_in_line(&job_id, &stream).await?;
         }
@@ -111,6 +113,7 @@ impl RolloutBroker {
         Some(training.leases.queued_groups() + training.leases.taken_groups())
     }
 
+    /// The queues of jobs that train, and that no other learner has taken.
     fn open_queues(&self) -> Vec<(JobId, GroupStream)> {
         let jobs = lock(&self.jobs);
         let trainings = jobs
@@ -118,6 +121,7 @@ impl RolloutBroker {
             .filter_map(|(job_id, job)| Some((job_id.clone(), job.training.as_ref()?)));
         trainings
             .map(|(job_id, training)| (job_id, training.stream.clone()))
+            .filter(|(_, stream)| stream.fence().lost_to().is_none())
             .collect()
     }
 

@@ -49,9 +49,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// What a recovery checkpoint and Redis know. A sequence that the checkpoint holds was trained, whatever else is
+    /// What a recovery checkpoint and Redis know: all sequences below `ended_below` have ended, and `trained_below` of
+    /// them were trained; `trained` are those from there on. A sequence that the checkpoint holds was trained, whatever else is
     /// said of it.
     pub(super) fn new(
+        ended_below: u64,
         trained_below: u64,
         trained: BTreeSet<u64>,
         stale: BTreeSet<u64>,
@@ -59,17 +61,17 @@ impl Progress {
     ) -> Self {
         let trained_above: BTreeSet<u64> = trained
             .into_iter()
-            .filter(|sequence| *sequence >= trained_below)
+            .filter(|sequence| *sequence >= ended_below)
             .collect();
-        let is_open = |sequence: &u64| *sequence >= trained_below && !trained_above.contains(sequence);
+        let is_open = |sequence: &u64| *sequence >= ended_below && !trained_above.contains(sequence);
         let mut progress = Self {
-            finished_below: trained_below,
+            finished_below: ended_below,
             stale: stale.into_iter().filter(is_open).collect(),
             skipped: skipped.into_iter().filter(is_open).collect(),
             taken: BTreeSet::new(),
             trained: trained_below + trained_above.len() as u64,
             trained_above,
-            next_to_take: trained_below,
+            next_to_take: ended_below,
         };
         progress.skipped = progress.skipped.difference(&progress.stale).copied().collect();
         progress.advance();
@@ -146,6 +148,10 @@ impl Progress {
 
     pub(super) fn taken(&self) -> u64 {
         self.taken.len() as u64
+    }
+
+    pub(super) fn taken_sequences(&self) -> Vec<u64> {
+        self.taken.iter().copied().collect()
     }
 
     pub(super) fn stale(&self) -> u64 {

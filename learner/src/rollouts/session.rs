@@ -45,6 +45,17 @@ fn mix(value: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// Why a group is left out whose tokens are older than `max_staleness` allows.
+const TOO_OLD: &str = "its tokens were too old for its step";
+
+fn left_out(sequence: u64, reason: &str, thinking_tokens: usize) -> v1::LeftOutGroup {
+    v1::LeftOutGroup {
+        sequence,
+        reason: reason.to_owned(),
+        thinking_tokens: u32::try_from(thinking_tokens).unwrap_or(u32::MAX),
+    }
+}
+
 /// The training of one job, from its opening to its end. The broker holds it under its lock.
 pub(super) struct TrainingSession {
     pub(super) leases: LeaseTable,
@@ -58,6 +69,8 @@ pub(super) struct TrainingSession {
     skipped: Vec<u64>,
     /// Why the last one was skipped.
     last_failure: String,
+    /// What was left out since a step said so last.
+    left_out: Vec<v1::LeftOutGroup>,
 }
 
 impl TrainingSession {
@@ -69,11 +82,22 @@ impl TrainingSession {
             lease: std::time::Duration::from_secs(u64::from(opening.lease_seconds)),
             total_groups: opening.total_groups,
         };
+        let ended = opening.ended;
+        let is_open = |sequence: &u64| !ended.holds(*sequence);
+        let of_survey = |sequences: &BTreeSet<u64>, reason: &str| -> Vec<v1::LeftOutGroup> {
+            let open = sequences.iter().copied().filter(is_open);
+            open.map(|sequence| left_out(sequence, reason, 0)).collect()
+        };
+        // The steps that said so may be undone.
+        let mut left_out_before = of_survey(&survey.stale, TOO_OLD);
+        left_out_before.extend(of_survey(&survey.skipped, "the actors gave it up before a restart"));
         let inventory = Inventory {
-            trained_below: opening.next_sequence_from,
-            trained: opening.consumed,
+            ended_below: ended.consumed_below,
+            left_out_below: ended.left_out_below,
+            trained: ended.consumed,
             stale: survey.stale,
-            skipped: survey.skipped,
+            // Redis may have forgotten what the checkpoint knows.
+            skipped: survey.skipped.union(&ended.left_out).copied().collect(),
             queued: survey.queued,
         };
         Self {
@@ -86,6 +110,7 @@ impl TrainingSession {
             lease_seconds: opening.lease_seconds,
             skipped: Vec::new(),
             last_failure: String::new(),
+            left_out: left_out_before,
         }
     }
 
@@ -101,6 +126,8 @@ impl TrainingSession {
             min_weights_version: self.leases.min_version(sequence).0,
             manifest_checksum: String::new(),
             seconds: self.lease_seconds,
+            // Made for the actor that it is given to.
+            token: Vec::new(),
         })
     }
 
@@ -147,9 +174,22 @@ impl TrainingSession {
     }
 
     /// Notes that actors gave a sequence up too often, and why the last one did.
-    pub(super) fn remember_skipped(&mut self, sequence: u64, last_failure: &str) {
+    pub(super) fn remember_skipped(&mut self, sequence: u64, last_failure: &str, thinking_tokens: usize) {
         self.skipped.push(sequence);
         last_failure.clone_into(&mut self.last_failure);
+        let reason = format!("the actors gave it up, last: {last_failure}");
+        self.left_out.push(left_out(sequence, &reason, thinking_tokens));
+    }
+
+    /// Notes that a group was too old for its step.
+    pub(super) fn remember_stale(&mut self, sequence: u64, thinking_tokens: usize) {
+        self.leases.dropped_as_stale(sequence);
+        self.left_out.push(left_out(sequence, TOO_OLD, thinking_tokens));
+    }
+
+    /// The groups that were left out since the last call.
+    pub(super) fn take_left_out(&mut self) -> Vec<v1::LeftOutGroup> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// The sequences skipped since the last call.

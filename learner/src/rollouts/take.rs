@@ -39,7 +39,7 @@ impl RolloutBroker {
     /// same id.
     ///
     /// # Errors
-    /// If the opening makes no sense, or training is open already.
+    /// If the opening makes no sense, training is open already, or another learner works on the job.
     pub async fn open_training(
         &self,
         job_id: &JobId,
@@ -54,9 +54,13 @@ impl RolloutBroker {
         }
         // Not the keys of an ended job with this id any more.
         lock(&self.undeleted_queues).remove(job_id);
-        let stream = GroupStream::new(self.redis.clone(), job_id, owner);
+        self.take_right(job_id).await?;
+        let stream = self.stream_of(job_id, owner);
         let mut backoff = Backoff::default();
         let survey = loop {
+            if let Some(rival) = stream.fence().lost_to() {
+                bail!(rival);
+            }
             match open_and_settle(&stream, &opening).await {
                 Ok(survey) => break survey,
                 Err(_) => self.wait_for_redis(&mut backoff).await,
@@ -81,7 +85,7 @@ impl RolloutBroker {
     /// acknowledged.
     ///
     /// # Errors
-    /// If training is not open, or actors give every problem up.
+    /// If training is not open, actors give every problem up, or another learner has taken the job.
     pub async fn take(
         &self,
         job_id: &JobId,
@@ -98,6 +102,9 @@ impl RolloutBroker {
             // From here on no notification is missed, although the wait begins below.
             changed.as_mut().enable();
 
+            if let Some(rival) = stream.fence().lost_to() {
+                bail!(rival);
+            }
             let next = self.next_to_train(job_id)?;
             let NextToTrain::Queued(sequence) = next else {
                 awaited.still_waits(job_id, &next, Instant::now());
@@ -162,8 +169,9 @@ impl RolloutBroker {
             stream.settle(&[sequence], Settlement::Stale).await?;
             warn!(%job_id, group_id = group.group_id, oldest, version, "dropped a group as too old");
             counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
-            lengths::count("stale", longest_thinking(&group));
-            self.with_training(job_id, |training| training.leases.dropped_as_stale(sequence));
+            let thinking_tokens = longest_thinking(&group);
+            lengths::count("stale", thinking_tokens);
+            self.with_training(job_id, |training| training.remember_stale(sequence, thinking_tokens));
             self.changed.notify_waiters();
             return Ok(None);
         }
@@ -213,6 +221,9 @@ impl RolloutBroker {
     pub async fn acknowledge(&self, job_id: &JobId, stream: &GroupStream, sequences: &[u64]) {
         let mut backoff = Backoff::default();
         while stream.settle(sequences, Settlement::Trained).await.is_err() {
+            if stream.fence().lost_to().is_some() {
+                return;
+            }
             self.wait_for_redis(&mut backoff).await;
         }
         self.with_training(job_id, |training| training.leases.acknowledged(sequences));
@@ -235,7 +246,7 @@ impl RolloutBroker {
 
     /// Deletes the keys of a job that has ended. Where Redis is unavailable they are deleted when it is back.
     pub async fn delete_queue(&self, job_id: &JobId) {
-        let stream = GroupStream::new(self.redis.clone(), job_id, String::new());
+        let stream = self.stream_of(job_id, String::new());
         let problem = match tokio::time::timeout(DELETE_TIMEOUT, stream.delete()).await {
             Ok(Ok(())) => {
                 lock(&self.undeleted_queues).remove(job_id);
@@ -257,12 +268,23 @@ impl RolloutBroker {
         .unwrap_or_default()
     }
 
+    /// Where the groups are that have not ended; none while the job does not train.
+    pub fn account(&self, job_id: &JobId) -> Option<v1::QueueAccount> {
+        self.with_training(job_id, |training| training.leases.account())
+    }
+
+    /// The groups that were left out since the last call.
+    pub fn take_left_out(&self, job_id: &JobId) -> Vec<v1::LeftOutGroup> {
+        self.with_training(job_id, TrainingSession::take_left_out)
+            .unwrap_or_default()
+    }
+
     fn with_training<T>(&self, job_id: &JobId, action: impl FnOnce(&mut TrainingSession) -> T) -> Option<T> {
         let mut jobs = lock(&self.jobs);
         jobs.get_mut(job_id)?.training.as_mut().map(action)
     }
 
-    async fn wait_for_redis(&self, backoff: &mut Backoff) {
+    pub(super) async fn wait_for_redis(&self, backoff: &mut Backoff) {
         tokio::time::sleep(backoff.pause()).await;
         self.redis.wait_until_up().await;
     }
@@ -272,11 +294,12 @@ impl RolloutBroker {
 /// queue, and groups that were settled as trained although it lacks them may come again.
 async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Result<Survey, RedisUnavailable> {
     let survey = stream.open().await?;
-    let is_below = |sequence: &u64| *sequence < opening.next_sequence_from;
-    let is_consumed = |sequence: &u64| is_below(sequence) || opening.consumed.contains(sequence);
+    let is_below = |sequence: &u64| *sequence < opening.ended.consumed_below;
+    let is_consumed = |sequence: &u64| is_below(sequence) || opening.ended.consumed.contains(sequence);
 
-    let consumed: Vec<u64> = survey.queued.iter().copied().filter(is_consumed).collect();
-    stream.settle(&consumed, Settlement::Trained).await?;
+    let ended = |sequence: &u64| opening.ended.holds(*sequence);
+    let ended: Vec<u64> = survey.queued.iter().copied().filter(ended).collect();
+    stream.settle(&ended, Settlement::Trained).await?;
     // Below the lowest open sequence nothing needs to be remembered.
     let settled: BTreeSet<u64> = [&survey.trained, &survey.stale, &survey.skipped]
         .into_iter()

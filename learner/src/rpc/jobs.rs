@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anytime_proto::generations::{Kept, LookupError, ProblemHead};
 use anytime_proto::settings::{InvalidSetting, check_resumed, with_defaults};
 use anytime_proto::v1::job_service_server::JobService;
-use anytime_proto::{JobId, invalid_setting_status, v1};
+use anytime_proto::{JobId, checkpoint_accounts, invalid_setting_status, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -209,6 +209,22 @@ impl JobService for JobsRpc {
             }
         });
         Ok(Response::new(events))
+    }
+
+    async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
+        let entry = self.entry(request.into_inner().job_id)?;
+        // The queue first: what it holds then may be trained by a step whose event is not the newest any more.
+        let queue = self.broker.account(entry.id());
+        let read = move || {
+            let checkpoints = checkpoint_accounts(entry.directory())?;
+            Ok::<_, std::io::Error>(v1::JobAccount {
+                last_event: entry.last_event(),
+                checkpoints: checkpoints.into_iter().map(v1::CheckpointAccount::from).collect(),
+                queue,
+            })
+        };
+        let account = blocking(read).await?;
+        Ok(Response::new(account.map_err(|error| status::internal(&error.into()))?))
     }
 
     async fn generations(

@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 use anytime_proto::limits::MAX_LEASE_WAIT;
 use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{GroupId, v1};
+use anytime_service::metric_names::LEARNER_GROUPS;
+use metrics::counter;
 use tonic::{Request, Response, Status};
+use tracing::warn;
 
 use super::status;
 use super::who::holder;
 use crate::rollouts::broker::{LeaseAsk, RolloutBroker};
+use crate::rollouts::lease_token::LeaseTokens;
 
 /// At most this many leases are given by one answer.
 const MOST_LEASES: u32 = 256;
@@ -18,12 +22,13 @@ const MOST_LEASES: u32 = 256;
 /// `RolloutService` over the broker: actors lease groups and push or give back what they leased.
 pub struct RolloutsRpc {
     broker: Arc<RolloutBroker>,
+    tokens: LeaseTokens,
 }
 
 impl RolloutsRpc {
     /// The service over a broker.
-    pub fn new(broker: Arc<RolloutBroker>) -> Self {
-        Self { broker }
+    pub fn new(broker: Arc<RolloutBroker>, tokens: LeaseTokens) -> Self {
+        Self { broker, tokens }
     }
 }
 
@@ -45,13 +50,25 @@ impl RolloutService for RolloutsRpc {
             deadline: Instant::now() + wait,
         };
         let response = self.broker.lease(&ask).await;
-        response
-            .map(Response::new)
-            .map_err(|error| status::redis_unavailable(&error))
+        let mut response = response.map_err(|error| status::redis_unavailable(&error))?;
+        for lease in &mut response.leases {
+            lease.token = self
+                .tokens
+                .token(&lease.job_id, &lease.group_id, ask.holder.actor.as_str());
+        }
+        Ok(Response::new(response))
     }
 
     async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<v1::PushResponse>, Status> {
-        let status = match request.into_inner().outcome {
+        let request = request.into_inner();
+        if request.outcome.is_some() && !self.tokens.is_shown_by(&request) {
+            counter!(LEARNER_GROUPS, "outcome" => "forged").increment(1);
+            warn!("refused a push that does not show the token of a lease");
+            return Err(Status::permission_denied(
+                "lease_token is not that of a lease of this group",
+            ));
+        }
+        let status = match request.outcome {
             Some(v1::push_request::Outcome::Group(group)) => {
                 self.broker.push(group).await.map_err(|error| status::push(&error))?
             }

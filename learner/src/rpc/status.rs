@@ -47,9 +47,10 @@ pub(crate) fn resume(error: ResumeError) -> Status {
     match error {
         ResumeError::Disk(error) => internal(&error),
         ResumeError::Refused(setting) => invalid_setting_status(&setting),
-        ResumeError::HasEnded { .. } | ResumeError::IsHeld { .. } | ResumeError::OtherFormat(_) => {
-            Status::failed_precondition(error.to_string())
-        }
+        ResumeError::HasEnded { .. }
+        | ResumeError::IsHeld { .. }
+        | ResumeError::OtherFormat(_)
+        | ResumeError::Unreadable(_) => Status::failed_precondition(error.to_string()),
     }
 }
 

@@ -99,6 +99,7 @@ impl<'a> RunningJob<'a> {
             step = state.step, micro_batch_tokens = plan.micro_batch_tokens,
             activation_checkpointing = plan.activation_checkpointing, "model loaded"
         );
+        context.report_going_on(state.step);
         Ok(Self {
             context,
             prepared,
@@ -237,7 +238,12 @@ impl<'a> RunningJob<'a> {
         self.state.objective = self.trainer.objective_state();
         self.state.references = self.trainer.references().clone();
         self.state.reward = self.watch.state();
-        let save = || checkpoint::save(self.context.directory(), &self.state, &self.trainer);
+        self.state.weights_checksum = self.context.manifest_checksum();
+        self.context.check_right()?;
+        let save = || {
+            self.context.sync_events()?;
+            checkpoint::save(self.context.directory(), &self.state, &self.trainer)
+        };
         self.context.write_or_wait(save)?;
         self.context.report_recovery(self.state.step);
         Ok(())
@@ -253,6 +259,7 @@ impl<'a> RunningJob<'a> {
 
     fn write_export(&self, target: &Path, score: Option<f64>) -> anyhow::Result<()> {
         // What stands at the place that the user chose may have changed since the job started.
+        self.context.confirm_right()?;
         let is_chosen = !target.starts_with(self.context.directory());
         let check = || -> anyhow::Result<()> {
             if is_chosen {

@@ -8,10 +8,11 @@
 //! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do;
 //! `keeping` keeps what its evaluations generated.
 //! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
-//! starting weights, `figures` sums up a step's groups and `reward_watch` notices when the reward collapses.
+//! starting weights, `figures` sums up a step's groups, `account` says which they were, and `reward_watch` notices when the reward collapses.
 //! `fingerprint` ties a recovery checkpoint to its data and model, `gone` notices one that was removed, and `export`
 //! writes one as a model.
 
+mod account;
 mod check;
 mod export;
 mod figures;

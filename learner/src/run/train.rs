@@ -10,6 +10,7 @@ use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
 
+use super::account::account;
 use super::figures::{GroupFigures, show_study_figures, show_update};
 use super::job::RunningJob;
 use super::order::TrainingOrder;
@@ -36,6 +37,7 @@ pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
 
 fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let settings = job.context.settings().clone();
+    job.context.take_right()?;
     job.publish();
     if settings.evaluation.before && job.state.step == 0 {
         evaluate(job)?;
@@ -62,8 +64,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         queue_groups: settings.training.queue_groups,
         lease_seconds: settings.rollout.lease_seconds,
         seed: settings.rollout.seed,
-        next_sequence_from: job.state.consumed_below,
-        consumed: job.state.consumed.clone(),
+        ended: job.state.ended.clone(),
         total_groups: settings.training.steps * u64::from(settings.training.batch),
     })?;
 
@@ -94,11 +95,16 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
         job.state.step += 1;
-        job.state.consume(groups.iter().map(|queued| queued.sequence));
+        let left_out = job.context.take_left_out();
+        job.state.ended.finish(
+            groups.iter().map(|queued| queued.sequence),
+            left_out.iter().map(|group| group.sequence),
+        );
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
         job.publish();
         // Before the checkpoint and what waits for Redis: a step that a checkpoint holds is among the events.
-        report(job, &groups, &figures, waited, started.elapsed());
+        let account = account(job.context, &groups, left_out);
+        report(job, &groups, &figures, account, waited, started.elapsed());
         job.count_skipped(figures.skipped_updates, figures.updates)?;
         if job.write_due()? {
             job.context.acknowledge(&unacknowledged)?;
@@ -162,6 +168,7 @@ fn report(
     job: &mut RunningJob<'_>,
     groups: &[QueuedGroup],
     figures: &StepFigures,
+    account: v1::StepAccount,
     waited: Duration,
     elapsed: Duration,
 ) {
@@ -198,6 +205,7 @@ fn report(
         largest_token_share: figures.largest_token_share,
         update_size: figures.update_size,
         largest_log_prob_gap: figures.largest_fresh_gap,
+        account: Some(account),
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anytime_files::write_durably;
 use anytime_learner::jobs::context::JobContext;
-use anytime_learner::jobs::events::{EventLog, read_after};
+use anytime_learner::jobs::events::EventLog;
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use tempfile::TempDir;
 
@@ -84,7 +84,7 @@ fn events_that_the_disk_refuses_are_written_once_it_takes_them() {
 #[ignore = "run by events_that_the_disk_refuses_are_written_once_it_takes_them, on a small file system"]
 fn inside_events() {
     let disk = small_disk();
-    let path = disk.join("events.pb");
+    let path = disk.join("events.log");
     let mut log = EventLog::open(&path).unwrap();
     let mut number = 0;
     // Up to the middle of a page: what is left of it can be written when the disk is full.
@@ -111,7 +111,7 @@ fn inside_events() {
     number += 1;
     log.append(step(number)).unwrap();
     assert!(!log.has_unwritten());
-    let events = read_after(&path, 0, 0, usize::MAX).unwrap();
+    let events = log.on_disk_after(0).read(usize::MAX).unwrap();
     let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
     assert_eq!(numbers, (1..=number).collect::<Vec<_>>());
     let again = EventLog::open(&path).unwrap();
@@ -177,7 +177,8 @@ async fn inside_job() {
     learner.stop().await;
 
     // All of it is on the disk: every step, and that it paused.
-    let events = read_after(&runs.join("demo/events.pb"), 0, 0, usize::MAX).unwrap();
+    let log = EventLog::open(&runs.join("demo/events.log")).unwrap();
+    let events = log.on_disk_after(0).read(usize::MAX).unwrap();
     let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
     let steps = events

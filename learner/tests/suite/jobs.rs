@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use anytime_learner::jobs::context::{ContextError, JobContext};
 use anytime_learner::jobs::interrupt::Interrupted;
+use anytime_learner::jobs::store::read_job;
 use anytime_proto::generations::{DIRECTORY, KeptProblem, ProblemHead, step_file};
 use anytime_proto::v1::{self, JobState, job_event::Event};
-use prost::Message as _;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -146,11 +146,12 @@ async fn an_invalid_specification_is_refused_by_name_and_leaves_nothing_behind()
         anytime_proto::setting_of_status(&status).as_deref(),
         Some("rollout.budgets")
     );
-    let left: Vec<_> = std::fs::read_dir(runs.path())
+    let mut left: Vec<_> = std::fs::read_dir(runs.path())
         .unwrap()
         .map(|item| item.unwrap().file_name())
         .collect();
-    assert_eq!(left, [".lock"]);
+    left.sort();
+    assert_eq!(left, [".lease_key", ".lock"]);
     // The request id is free for the mended specification.
     assert_eq!(learner.submit("request", spec("demo")).await.unwrap().id, "demo");
     learner.stop().await;
@@ -206,9 +207,9 @@ async fn what_waits_for_success_is_done_once_success_is_on_disk() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let (sender, done) = std::sync::mpsc::channel();
     let learner = TestLearner::start(&redis.url(), runs.path(), move |context| {
-        let (sender, record) = (sender.clone(), context.directory().join("job.pb"));
+        let (sender, directory) = (sender.clone(), context.directory().to_owned());
         context.once_succeeded(move || {
-            let job = v1::Job::decode(std::fs::read(record).unwrap().as_slice()).unwrap();
+            let job = read_job(&directory).unwrap();
             sender.send((job.id.clone(), job.state())).unwrap();
         });
         anyhow::ensure!(context.job_id().as_str() != "fails", "the reason");

@@ -201,7 +201,7 @@ fn a_full_queue_stops_leases_and_keeps_the_actors_lease() {
 fn a_restarted_book_goes_on_where_the_checkpoint_and_the_queue_say() {
     let now = Instant::now();
     let inventory = Inventory {
-        trained_below: 2,
+        ended_below: 2,
         trained: BTreeSet::from([3, 4]),
         stale: BTreeSet::from([2]),
         queued: BTreeSet::from([1, 3, 5, 7]),
@@ -221,6 +221,20 @@ fn a_restarted_book_goes_on_where_the_checkpoint_and_the_queue_say() {
     table.set_version(WeightsVersion(3));
     assert_eq!(table.lease(&holder("a"), now), Ok(9));
     assert_eq!(table.check_push(1 << 60, &actor("a"), now), PushCheck::Unwanted);
+}
+
+#[test]
+fn what_was_left_out_below_the_watermark_takes_no_place() {
+    // Of six that have ended two were left out: two steps of two.
+    let inventory = Inventory {
+        ended_below: 6,
+        left_out_below: 2,
+        skipped: BTreeSet::from([7]),
+        ..Inventory::default()
+    };
+    let table = LeaseTable::new(rules(), inventory);
+    assert_eq!((table.step_of(6), table.step_of(8), table.step_of(9)), (2, 2, 3));
+    assert_eq!(table.next_to_train(), NextToTrain::Free(6));
 }
 
 #[test]
@@ -274,7 +288,7 @@ fn what_redis_lost_is_leased_again_and_what_it_got_unnoticed_is_queued() {
 fn what_comes_back_after_its_end_is_to_be_settled_and_what_comes_meanwhile_stays() {
     let now = Instant::now();
     let inventory = Inventory {
-        trained_below: 2,
+        ended_below: 2,
         skipped: BTreeSet::from([2]),
         queued: BTreeSet::from([3]),
         ..Inventory::default()

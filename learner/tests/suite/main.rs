@@ -19,4 +19,5 @@ mod rollouts;
 mod store;
 mod submissions;
 mod support;
+mod two_learners;
 mod weights;

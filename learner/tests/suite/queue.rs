@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anytime_learner::queue::fence::{Fence, LASTS, LearnerName};
 use anytime_learner::queue::reader::GroupReader;
 use anytime_learner::queue::redis::RedisConnection;
 use anytime_learner::queue::stream::{GroupStream, PushOutcome, Settlement};
@@ -14,8 +15,91 @@ use redis::AsyncCommands as _;
 use crate::support::redis_server::RedisServer;
 
 async fn stream_of(server: &RedisServer, owner: &str) -> GroupStream {
+    stream_with(server, owner, fence_of(server, "learner").await).await
+}
+
+async fn stream_with(server: &RedisServer, owner: &str, fence: Arc<Fence>) -> GroupStream {
     let redis = Arc::new(RedisConnection::connect(&server.url()).await.unwrap());
-    GroupStream::new(redis, &JobId("job".to_owned()), owner.to_owned())
+    GroupStream::new(redis, "anytime", &JobId("job".to_owned()), owner.to_owned(), fence)
+}
+
+async fn fence_of(server: &RedisServer, learner: &str) -> Arc<Fence> {
+    let redis = Arc::new(RedisConnection::connect(&server.url()).await.unwrap());
+    let name = LearnerName {
+        id: learner.to_owned(),
+        address: format!("127.0.0.1:7100 on {learner}"),
+    };
+    Arc::new(Fence::new(redis, "anytime", &JobId("job".to_owned()), &name))
+}
+
+#[tokio::test]
+async fn of_two_learners_one_has_the_right_to_a_job() {
+    let server = RedisServer::start();
+    let (one, two) = (fence_of(&server, "one").await, fence_of(&server, "two").await);
+    assert!(!one.is_certain(Instant::now()));
+    one.take().await.unwrap().unwrap();
+    assert!(one.is_certain(Instant::now()) && !one.is_certain(Instant::now() + LASTS));
+    // A restarted process of the same learner has it at once.
+    fence_of(&server, "one").await.take().await.unwrap().unwrap();
+    let refused = two.take().await.unwrap().unwrap_err();
+    assert_eq!(refused.address, "127.0.0.1:7100 on one");
+    assert_eq!(two.lost_to(), Some(refused));
+
+    // Nothing of the queue can be changed or read without the right.
+    let mine = stream_with(&server, "owner", one.clone()).await;
+    let theirs = stream_with(&server, "owner", two.clone()).await;
+    mine.open().await.unwrap();
+    mine.push(0, b"zero", 9, 0).await.unwrap();
+    assert!(theirs.open().await.is_err());
+    assert!(theirs.push(1, b"one", 9, 0).await.is_err());
+    let error = theirs.settle(&[0], Settlement::Trained).await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:7100 on one"), "{error}");
+    theirs.delete().await.unwrap_err();
+    assert_eq!(readable(&mut GroupReader::new(mine.clone())).await, [0]);
+    assert!(GroupReader::new(theirs.clone()).read(0).await.is_err());
+
+    // It runs out, and the other one takes it: the first one is out.
+    two.give_back().await.unwrap();
+    one.give_back().await.unwrap();
+    two.take().await.unwrap().unwrap();
+    assert!(mine.push(2, b"two", 9, 0).await.is_err());
+    assert_eq!(one.lost_to().unwrap().address, "127.0.0.1:7100 on two");
+    assert!(!one.is_certain(Instant::now()));
+    theirs.open().await.unwrap();
+    assert_eq!(readable(&mut GroupReader::new(theirs)).await, [0]);
+}
+
+#[tokio::test]
+async fn a_right_runs_out_by_itself() {
+    let server = RedisServer::start();
+    fence_of(&server, "one").await.take().await.unwrap().unwrap();
+    let mut connection = redis::Client::open(server.url())
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    let left: i64 = connection.pttl("anytime:job:learner").await.unwrap();
+    assert!(left > 0 && left <= LASTS.as_millis() as i64, "{left} ms");
+}
+
+#[tokio::test]
+async fn learners_of_other_clusters_do_not_know_each_other() {
+    let server = RedisServer::start();
+    let redis = Arc::new(RedisConnection::connect(&server.url()).await.unwrap());
+    let job_id = JobId("job".to_owned());
+    for cluster in ["red", "blue"] {
+        let name = LearnerName {
+            id: cluster.to_owned(),
+            address: cluster.to_owned(),
+        };
+        let fence = Arc::new(Fence::new(redis.clone(), cluster, &job_id, &name));
+        fence.take().await.unwrap().unwrap();
+        let stream = GroupStream::new(redis.clone(), cluster, &job_id, cluster.to_owned(), fence);
+        assert_eq!(stream.open().await.unwrap().queued, BTreeSet::new());
+        stream.push(3, cluster.as_bytes(), 9, 0).await.unwrap();
+        let group = GroupReader::new(stream).read(3).await.unwrap();
+        assert_eq!(group.as_deref(), Some(cluster.as_bytes()));
+    }
 }
 
 /// Which of the first sequences a reader can read.

@@ -67,6 +67,7 @@ async fn an_actor_that_starts_again_under_its_name_frees_its_old_leases_at_once(
     };
     let request = v1::PushRequest {
         outcome: Some(v1::push_request::Outcome::Abandoned(abandoned)),
+        lease_token: leases[0].token.clone(),
     };
     let status = learner.rollouts().push(request).await.unwrap().into_inner().status();
     assert_eq!(status, PushStatus::Unwanted);

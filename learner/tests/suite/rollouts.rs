@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::rollouts::retries::MAX_FAILURES;
+use anytime_proto::EndedGroups;
 use anytime_proto::v1::{self, JobState, PushStatus, WaitReason};
 use redis::AsyncCommands as _;
 use tempfile::TempDir;
@@ -30,12 +31,9 @@ pub(crate) async fn lease(learner: &TestLearner, actor: &str, count: u32, wait_m
 }
 
 pub(crate) async fn push(learner: &TestLearner, group: v1::ScoredGroup) -> Result<PushStatus, tonic::Status> {
-    Ok(learner
-        .rollouts()
-        .push(push_request(group))
-        .await?
-        .into_inner()
-        .status())
+    let token = learner.token(&group.job_id, &group.group_id, &group.actor_id);
+    let response = learner.rollouts().push(push_request(group, token)).await?;
+    Ok(response.into_inner().status())
 }
 
 pub(crate) async fn abandon(
@@ -54,6 +52,7 @@ pub(crate) async fn abandon(
     };
     let request = v1::PushRequest {
         outcome: Some(v1::push_request::Outcome::Abandoned(abandoned)),
+        lease_token: learner.token(&lease.job_id, &lease.group_id, actor),
     };
     learner.rollouts().push(request).await.unwrap().into_inner().status()
 }
@@ -185,10 +184,43 @@ pub(crate) fn opening(queue_groups: u32, batch: u32) -> anytime_learner::rollout
         queue_groups,
         lease_seconds: 60,
         seed: 0,
-        next_sequence_from: 0,
-        consumed: BTreeSet::new(),
+        ended: EndedGroups::default(),
         total_groups: 1000,
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_given_a_lease_can_neither_push_nor_give_back() {
+    let (_redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
+    let leases = lease(&learner, "a", 1, 5000).await.leases;
+    let group = group_for(&leases[0], "a", 0);
+    let abandoned = v1::AbandonedGroup {
+        job_id: leases[0].job_id.clone(),
+        group_id: leases[0].group_id.clone(),
+        actor_id: "a".to_owned(),
+        reason: v1::AbandonReason::Engine.into(),
+        ..v1::AbandonedGroup::default()
+    };
+    let outcomes = [
+        v1::push_request::Outcome::Group(group.clone()),
+        v1::push_request::Outcome::Abandoned(abandoned),
+    ];
+    let of_another = learner.token(&leases[0].job_id, &leases[0].group_id, "b");
+    for outcome in outcomes {
+        for lease_token in [Vec::new(), vec![0; 32], of_another.clone(), vec![1; 1000]] {
+            let request = v1::PushRequest {
+                outcome: Some(outcome.clone()),
+                lease_token,
+            };
+            let refused = learner.rollouts().push(request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied);
+        }
+    }
+    // The lease is as it was.
+    let request = push_request(group, leases[0].token.clone());
+    let status = learner.rollouts().push(request).await.unwrap().into_inner().status();
+    assert_eq!(status, PushStatus::Accepted);
+    learner.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -414,7 +446,7 @@ async fn requests_that_make_no_sense_are_refused() {
         let status = learner.rollouts().lease(request).await.unwrap_err();
         assert!(status.message().contains("1000 bytes"), "{}", status.message());
     }
-    let nothing = v1::PushRequest { outcome: None };
+    let nothing = v1::PushRequest::default();
     assert_eq!(
         learner.rollouts().push(nothing).await.unwrap_err().code(),
         Code::InvalidArgument

@@ -59,6 +59,7 @@ impl TestTrainer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let channel_to_it = grpc_channel(&listener.local_addr().unwrap().to_string());
         let config = LearnerConfig {
+            cluster: "anytime".to_owned(),
             redis: redis.to_owned(),
             root: directory.to_owned(),
             runs_directory: directory.join("runs"),

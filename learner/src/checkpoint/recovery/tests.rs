@@ -12,17 +12,7 @@ fn what_an_objective_remembers_is_kept_and_may_be_missing() {
     assert_eq!(serde_json::from_str::<RecoveryState>(&text).expect("valid"), state);
 }
 
-#[test]
-fn consumed_groups_close_up_to_a_watermark() {
-    let mut state = RecoveryState::default();
-    state.consume([1, 2, 5]);
-    assert_eq!((state.consumed_below, state.consumed.len()), (0, 3));
-    state.consume([0]);
-    assert_eq!(state.consumed_below, 3);
-    assert_eq!(state.consumed, BTreeSet::from([5]));
-}
-
-/// Three files that are a checkpoint of one tensor.
+/// The files that are a checkpoint of one tensor.
 fn write_checkpoint(directory: &Path, step: u64) {
     fs::create_dir_all(directory).expect("made");
     let tensor = Tensor::from_slice(&[step as f32; 64]);
@@ -33,11 +23,16 @@ fn write_checkpoint(directory: &Path, step: u64) {
         step,
         ..RecoveryState::default()
     };
-    fs::write(
-        directory.join(STATE_FILE),
-        serde_json::to_vec(&state).expect("serialisable"),
-    )
-    .expect("written");
+    write_state(directory, &state).expect("written");
+    checksums::write(directory, &FILES).expect("written");
+}
+
+/// Flips a bit in the middle of a file.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).expect("there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).expect("written");
 }
 
 fn cut(path: &Path) {
@@ -69,6 +64,54 @@ fn where_the_newest_is_damaged_the_one_before_is_taken() {
         assert!(error.contains("no recovery checkpoint can be read"), "{error}");
         assert!(error.contains(file), "{error}");
     }
+}
+
+#[test]
+fn one_flipped_bit_is_found() {
+    for file in [STATE_FILE, WEIGHTS_FILE, OPTIMISER_FILE, checksums::FILE] {
+        let job = tempfile::tempdir().expect("a directory");
+        let recovery = job.path().join(DIRECTORY);
+        write_checkpoint(&step_directory(&recovery, 10), 10);
+        write_checkpoint(&step_directory(&recovery, 20), 20);
+        flip(&step_directory(&recovery, 20).join(file));
+        let recovered = load_newest(job.path(), Device::Cpu, &|_| true).expect("the one before");
+        let recovered = recovered.expect("there is one");
+        assert_eq!(recovered.state.step, 10);
+        assert!(recovered.damaged[0].contains("is damaged"), "{:?}", recovered.damaged);
+        assert_eq!(recovered.weights["tensor"], Tensor::from_slice(&[10_f32; 64]));
+    }
+}
+
+#[test]
+fn a_step_that_somebody_changed_is_found() {
+    let job = tempfile::tempdir().expect("a directory");
+    let directory = step_directory(&job.path().join(DIRECTORY), 10);
+    write_checkpoint(&directory, 10);
+    let path = directory.join(STATE_FILE);
+    let text = fs::read_to_string(&path).expect("there");
+    fs::write(&path, text.replace("\"step\": 10", "\"step\": 13")).expect("written");
+    let error = loaded(job.path()).expect_err("refused").to_string();
+    assert!(
+        error.contains("state.json is damaged: it is not what was written"),
+        "{error}"
+    );
+}
+
+#[test]
+fn checksums_that_are_gone_are_missed_and_earlier_versions_had_none() {
+    let job = tempfile::tempdir().expect("a directory");
+    let directory = step_directory(&job.path().join(DIRECTORY), 10);
+    write_checkpoint(&directory, 10);
+    fs::remove_file(directory.join(checksums::FILE)).expect("removed");
+    let error = loaded(job.path()).expect_err("refused").to_string();
+    assert!(error.contains("it lacks checksums.json"), "{error}");
+    let earlier = RecoveryState {
+        step: 10,
+        ..RecoveryState::default()
+    };
+    let path = directory.join(STATE_FILE);
+    fs::write(path, serde_json::to_vec(&earlier).expect("serialisable")).expect("written");
+    assert_eq!(loaded(job.path()).expect("read"), Some((10, 0)));
 }
 
 #[test]

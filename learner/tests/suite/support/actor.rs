@@ -194,7 +194,7 @@ async fn work(
         };
         for lease in rollouts.lease(request).await?.into_inner().leases {
             let group = group_for(&lease, name, current.version.max(lease.min_weights_version));
-            push_until_answered(rollouts, group, accepted).await?;
+            push_until_answered(rollouts, group, &lease.token, accepted).await?;
         }
     }
 }
@@ -203,11 +203,12 @@ async fn work(
 async fn push_until_answered(
     rollouts: &mut RolloutServiceClient<Channel>,
     group: v1::ScoredGroup,
+    token: &[u8],
     accepted: &Mutex<Vec<String>>,
 ) -> Result<(), Status> {
     loop {
         let outcome = rollouts
-            .push(push_request(group.clone()))
+            .push(push_request(group.clone(), token.to_vec()))
             .await
             .map(|response| response.into_inner().status());
         match outcome {
@@ -225,8 +226,9 @@ async fn push_until_answered(
     }
 }
 
-pub(crate) fn push_request(group: v1::ScoredGroup) -> v1::PushRequest {
+pub(crate) fn push_request(group: v1::ScoredGroup, lease_token: Vec<u8>) -> v1::PushRequest {
     v1::PushRequest {
         outcome: Some(v1::push_request::Outcome::Group(group)),
+        lease_token,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
+use anytime_learner::rollouts::lease_token::LeaseTokens;
 use anytime_learner::rpc::jobs::Validate;
 use anytime_learner::server::{LearnerConfig, run};
 use anytime_proto::settings::JobSettings;
@@ -23,6 +24,7 @@ use super::eventually;
 
 pub(crate) struct TestLearner {
     pub(crate) address: SocketAddr,
+    runs_directory: std::path::PathBuf,
     shutdown: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -59,6 +61,7 @@ impl TestLearner {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let config = LearnerConfig {
+            cluster: "anytime".to_owned(),
             redis: redis.to_owned(),
             root: ".".into(),
             runs_directory: runs_directory.to_owned(),
@@ -77,6 +80,7 @@ impl TestLearner {
         ));
         Self {
             address,
+            runs_directory: runs_directory.to_owned(),
             shutdown,
             serving,
         }
@@ -86,6 +90,12 @@ impl TestLearner {
     pub(crate) async fn ended(self) -> anyhow::Error {
         let outcome = tokio::time::timeout(std::time::Duration::from_secs(30), self.serving).await;
         outcome.expect("it ends by itself").unwrap().unwrap_err()
+    }
+
+    /// The token that a lease of this group would have for this actor.
+    pub(crate) fn token(&self, job_id: &str, group_id: &str, actor_id: &str) -> Vec<u8> {
+        let tokens = LeaseTokens::of_directory(&self.runs_directory).unwrap();
+        tokens.token(job_id, group_id, actor_id)
     }
 
     /// Ends it as SIGTERM does.

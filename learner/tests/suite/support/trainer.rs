@@ -8,7 +8,7 @@ use std::time::Duration;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::rollouts::group::TrainingOpening;
 use anytime_learner::weights::published::{PublishedTensor, PublishedWeights};
-use anytime_proto::{WeightsVersion, v1};
+use anytime_proto::{EndedGroups, WeightsVersion, v1};
 use bytes::Bytes;
 
 use super::groups::{CountedProblems, plan};
@@ -62,7 +62,8 @@ impl FakeTrainer {
         }
         let mut step = consumed.len() as u64 / u64::from(self.batch);
         context.publish(weights(step));
-        let lowest_open = (0..).find(|sequence| !consumed.contains(sequence)).unwrap();
+        let mut ended = EndedGroups::default();
+        ended.finish(consumed.iter().copied(), []);
         context.open_training(TrainingOpening {
             problems: Box::new(CountedProblems),
             plan: plan(),
@@ -71,8 +72,7 @@ impl FakeTrainer {
             queue_groups: self.queue_groups,
             lease_seconds: self.lease_seconds,
             seed: 7,
-            next_sequence_from: lowest_open,
-            consumed: consumed.range(lowest_open..).copied().collect(),
+            ended,
             total_groups: self.steps * u64::from(self.batch),
         })?;
         let mut unacknowledged = Vec::new();

@@ -1,0 +1,74 @@
+//! `anytime audit`: whether a job lost a group or trained one twice.
+
+use std::path::Path;
+
+use anytime_service::exit::ExitError;
+use serde_json::json;
+
+use crate::arguments::AuditArgs;
+use crate::audit::{Evidence, Findings, check};
+use crate::learner::Learner;
+use crate::output::{print_json, print_line};
+
+/// The exit code of an audit that found something.
+const VIOLATED: u8 = 1;
+
+/// How many findings are printed for people; `--json` has all.
+const SHOWN: usize = 20;
+
+pub(super) async fn run(arguments: &AuditArgs, json: bool) -> anyhow::Result<()> {
+    let named = &arguments.job.job;
+    let evidence = match &arguments.runs_dir {
+        Some(runs) => Evidence::of_directory(&runs.join(named))?,
+        None if Path::new(named).is_dir() => Evidence::of_directory(Path::new(named))?,
+        None => Evidence::of_learner(&mut Learner::try_new(&arguments.job.learner.learner)?, named).await?,
+    };
+    let findings = check(&evidence);
+    if json {
+        print_json(&json!({ "job": evidence.job_id, "clean": findings.findings.is_empty(), "audit": findings }))?;
+    } else {
+        print_line(&in_words(&evidence, &findings))?;
+    }
+    match findings.findings.first() {
+        None => Ok(()),
+        Some(first) => Err(ExitError {
+            code: VIOLATED,
+            message: format!("{}: {}", first.kind, first.text),
+        }
+        .into()),
+    }
+}
+
+fn in_words(evidence: &Evidence, findings: &Findings) -> String {
+    let mut lines = vec![format!(
+        "{}: {} steps, {} groups trained",
+        evidence.job_id, findings.steps, findings.trained_groups
+    )];
+    if findings.undone_steps > 0 {
+        lines.push(format!(
+            "{} steps were undone by restarts and done again",
+            findings.undone_steps
+        ));
+    }
+    for (reason, groups) in &findings.left_out_groups {
+        lines.push(format!("{groups} groups left out: {reason}"));
+    }
+    if let Some(open) = findings.open_groups {
+        lines.push(format!("{open} groups queued, leased or to be leased again"));
+    }
+    lines.push(format!(
+        "oldest token: {} versions behind; lengths of trained groups against all: p = {:.3}",
+        findings.largest_staleness, findings.lengths_p
+    ));
+    if findings.findings.is_empty() {
+        lines.push("clean: nothing lost, nothing trained twice".to_owned());
+    } else {
+        lines.push(format!("{} findings:", findings.findings.len()));
+        let shown = findings.findings.iter().take(SHOWN);
+        lines.extend(shown.map(|finding| format!("  {}: {}", finding.kind, finding.text)));
+        if findings.findings.len() > SHOWN {
+            lines.push(format!("  … and {} more (--json)", findings.findings.len() - SHOWN));
+        }
+    }
+    lines.join("\n")
+}

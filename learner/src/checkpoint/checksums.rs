@@ -1,0 +1,88 @@
+//! The checksums of a recovery checkpoint's files, in a file of their own beside them. One flipped bit in weights or
+//! moments would train on without a word.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Where they are.
+pub(super) const FILE: &str = "checksums.json";
+
+/// How much of a file is hashed at a time, on all threads.
+const AT_A_TIME: usize = 16 << 20;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Checksum {
+    bytes: u64,
+    blake3: String,
+}
+
+/// Writes the checksums of these files of a directory.
+///
+/// # Errors
+/// If a file cannot be read, or the disk refuses.
+pub(super) fn write(directory: &Path, names: &[&str]) -> anyhow::Result<()> {
+    let mut checksums = BTreeMap::new();
+    for name in names {
+        checksums.insert(*name, checksum(&directory.join(name))?);
+    }
+    let path = directory.join(FILE);
+    fs::write(&path, serde_json::to_vec_pretty(&checksums)?).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Checks the files of a directory against their checksums. False where there are none, as in checkpoints of earlier
+/// versions.
+///
+/// # Errors
+/// A file that is another than was written, by name; or one that cannot be read.
+pub(super) fn check(directory: &Path, names: &[&str]) -> anyhow::Result<bool> {
+    let path = directory.join(FILE);
+    if !path
+        .try_exists()
+        .with_context(|| format!("reading {}", path.display()))?
+    {
+        return Ok(false);
+    }
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let expected: BTreeMap<String, Checksum> =
+        serde_json::from_slice(&bytes).with_context(|| format!("{FILE} is damaged"))?;
+    for name in names {
+        let expected = expected
+            .get(*name)
+            .with_context(|| format!("{FILE} does not name {name}"))?;
+        let found = checksum(&directory.join(name))?;
+        ensure!(
+            found == *expected,
+            "{name} is damaged: it is not what was written ({} bytes instead of {}, by checksum {} instead of {})",
+            found.bytes,
+            expected.bytes,
+            found.blake3,
+            expected.blake3
+        );
+    }
+    Ok(true)
+}
+
+fn checksum(path: &Path) -> anyhow::Result<Checksum> {
+    let reading = || format!("reading {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let length = file.metadata().with_context(reading)?.len();
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = Vec::with_capacity(AT_A_TIME.min(length as usize + 1));
+    loop {
+        buffer.clear();
+        let read = file.by_ref().take(AT_A_TIME as u64).read_to_end(&mut buffer);
+        if read.with_context(reading)? == 0 {
+            break;
+        }
+        hasher.update_rayon(&buffer);
+    }
+    Ok(Checksum {
+        bytes: hasher.count(),
+        blake3: hasher.finalize().to_hex().to_string(),
+    })
+}
