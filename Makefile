@@ -14,7 +14,7 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 WHAT ?= engine
 PORT ?= 8000
 
-.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu study-stability images \
+.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu chaos study-stability images \
     clean-runs
 
 help: ## List the targets
@@ -51,6 +51,14 @@ test: ## Check formatting and lints, then run all tests
 	cargo clippy --workspace --all-targets -- -D warnings; \
 	cargo build --workspace --bins; \
 	env $(TEST_ENVIRONMENT) cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+# How many faults, and the seed that they are drawn from; without one a seed is drawn and printed.
+FAULTS ?= 300
+SEED ?=
+chaos: setup ## Random faults of real processes and connections, then the audit: FAULTS=300 SEED=7
+	cargo build --workspace --bins
+	env $(TEST_ENVIRONMENT) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(SEED) \
+	    cargo test --workspace --test chaos -- --ignored --nocapture
 
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --document-private-items

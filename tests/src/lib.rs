@@ -1,12 +1,15 @@
 //! The harness of the tests that cross processes. A [`workplace::Workplace`] is a temporary directory with the demo's
 //! data and model, and the command line in it; a [`stack::Stack`] is a Redis, a verifier, a learner and actors as real
 //! processes on loopback. Whatever a test starts ends with it, also where the test panics.
+//! [`chaos`] kills, stops and cuts it off at random, and [`link::Link`] is a connection that it disturbs.
 //!
 //! The binaries are those of this build: `cargo build --workspace --bins` makes them (the Makefile does).
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 pub mod dashboard;
 pub mod history;
+pub mod link;
 pub mod metrics;
 pub mod ports;
 pub mod process;

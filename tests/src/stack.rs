@@ -10,6 +10,7 @@ use anytime_proto::v1::{self, JobSpec, JobState};
 use tonic::transport::Channel;
 
 use crate::history::History;
+use crate::link::Link;
 use crate::metrics::Sample;
 use crate::ports::free_address;
 use crate::process::Process;
@@ -41,8 +42,14 @@ pub struct Stack {
     pub learner: Server,
     /// The verifier.
     pub verifier: Server,
+    /// Where the learner looks for Redis.
     redis_url: String,
-    _redis: Process,
+    /// Where Redis listens.
+    redis_address: String,
+    /// Redis.
+    pub redis: Process,
+    /// Where actors look for the learner, if not at its own address.
+    learner_link: Option<String>,
     /// The directory of everything.
     pub workplace: Workplace,
 }
@@ -64,8 +71,10 @@ impl Stack {
             actors: Vec::new(),
             learner,
             verifier,
+            redis_address: redis_url.trim_start_matches("redis://").to_owned(),
             redis_url,
-            _redis: redis,
+            redis,
+            learner_link: None,
             workplace,
         };
         for _ in 0..actors {
@@ -74,21 +83,73 @@ impl Stack {
         stack
     }
 
+    /// Starts everything with a link between learner and Redis, and one between the actors and the learner.
+    pub async fn start_linked(actors: usize) -> (Self, Link, Link) {
+        let mut stack = Self::start(0).await;
+        let to_redis = Link::to(&stack.redis_address).await;
+        let to_learner = Link::to(&stack.learner.address).await;
+        stack.redis_url = format!("redis://{}", to_redis.address);
+        stack.learner_link = Some(to_learner.address.clone());
+        // Again, over its link.
+        stack.learner.process.terminate().await;
+        stack.restart_learner().await;
+        for _ in 0..actors {
+            stack.add_actor();
+        }
+        (stack, to_redis, to_learner)
+    }
+
+    /// Starts Redis again with what it has on disk; the old one must have ended.
+    pub fn spawn_redis(&mut self) {
+        let command = redis_command(&self.workplace, &self.redis_address);
+        self.redis = Process::start("redis", command, self.workplace.mark(), &logs(&self.workplace));
+    }
+
+    /// Starts the learner again without waiting until it listens, as a supervisor does.
+    pub fn spawn_learner(&mut self) {
+        let arguments = learner_arguments(&self.workplace, &self.redis_url);
+        let (process, metrics_address) =
+            spawn_server(&self.workplace, "learner", &self.learner.address, arguments, "info");
+        self.learner.process = process;
+        self.learner.metrics_address = metrics_address;
+    }
+
+    /// The same for the verifier.
+    pub fn spawn_verifier(&mut self) {
+        let (process, metrics_address) =
+            spawn_server(&self.workplace, "verifier", &self.verifier.address, verifier_arguments(), "info");
+        self.verifier.process = process;
+        self.verifier.metrics_address = metrics_address;
+    }
+
+    /// Starts an actor again under its own name; the old one must have ended.
+    pub fn spawn_actor(&mut self, index: usize) {
+        let (process, metrics_address) = self.new_actor(index);
+        self.actors[index].process = process;
+        self.actors[index].metrics_address = metrics_address;
+    }
+
     /// Starts one more actor.
     pub fn add_actor(&mut self) {
-        let name = format!("actor-{}", self.actors.len() + 1);
-        let metrics_address = free_address();
-        let mut command = Command::new(programs::binary("anytime-actor"));
-        command.args(["--actor-id", &name, "--threads", "1", "--device", "cpu"]);
-        command.args(["--learner", &format!("http://{}", self.learner.address)]);
-        command.args(["--verifier", &format!("http://{}", self.verifier.address)]);
-        command.args(["--metrics-address", &metrics_address]);
-        let process = Process::start(&name, command, self.workplace.mark(), &logs(&self.workplace));
+        let (process, metrics_address) = self.new_actor(self.actors.len());
         self.actors.push(Server {
             process,
             address: String::new(),
             metrics_address,
         });
+    }
+
+    fn new_actor(&self, index: usize) -> (Process, String) {
+        let name = format!("actor-{}", index + 1);
+        let learner = self.learner_link.as_ref().unwrap_or(&self.learner.address);
+        let metrics_address = free_address();
+        let mut command = Command::new(programs::binary("anytime-actor"));
+        command.args(["--actor-id", &name, "--threads", "1", "--device", "cpu"]);
+        command.args(["--learner", &format!("http://{learner}")]);
+        command.args(["--verifier", &format!("http://{}", self.verifier.address)]);
+        command.args(["--metrics-address", &metrics_address]);
+        let process = Process::start(&name, command, self.workplace.mark(), &logs(&self.workplace));
+        (process, metrics_address)
     }
 
     /// Starts the learner again where its peers look for it; the old one must have ended.
@@ -189,6 +250,11 @@ impl Stack {
     pub async fn assert_audit_is_clean(&self, job_id: &str) {
         let of_learner = self.anytime(&["audit", job_id], 30).await;
         assert_eq!(of_learner.code, 0, "{}\n{}", of_learner.stdout, of_learner.stderr);
+        self.assert_directory_is_clean(job_id).await;
+    }
+
+    /// The same of the job's directory alone.
+    pub async fn assert_directory_is_clean(&self, job_id: &str) {
         let directory = self.job_directory(job_id).display().to_string();
         let of_directory = self.workplace.anytime(&["audit", &directory], 30).await;
         assert_eq!(of_directory.code, 0, "{}\n{}", of_directory.stdout, of_directory.stderr);
@@ -225,20 +291,7 @@ pub async fn start_redis(workplace: &Workplace) -> (Process, String) {
     let directory = workplace.path("redis");
     std::fs::create_dir_all(&directory).expect("directory of redis");
     let address = free_address();
-    let (_, port) = address.rsplit_once(':').expect("host and port");
-    let mut command = Command::new(programs::redis_server());
-    command.args([
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--appendonly",
-        "yes",
-        "--save",
-        "",
-        "--dir",
-    ]);
-    command.arg(&directory);
+    let command = redis_command(workplace, &address);
     let mut redis = Process::start("redis", command, workplace.mark(), &logs(workplace));
     eventually("redis", START_SECONDS, async || {
         redis.assert_runs();
@@ -246,6 +299,16 @@ pub async fn start_redis(workplace: &Workplace) -> (Process, String) {
     })
     .await;
     (redis, format!("redis://{address}"))
+}
+
+/// A Redis that has what it accepted on disk before it answers, as `anytime local` starts it.
+fn redis_command(workplace: &Workplace, address: &str) -> Command {
+    let (_, port) = address.rsplit_once(':').expect("host and port");
+    let mut command = Command::new(programs::redis_server());
+    command.args(["--bind", "127.0.0.1", "--port", port, "--save", ""]);
+    command.args(["--appendonly", "yes", "--appendfsync", "always", "--dir"]);
+    command.arg(workplace.path("redis"));
+    command
 }
 
 fn verifier_arguments() -> Vec<OsString> {
@@ -272,15 +335,7 @@ async fn start_logging(
     level: &str,
 ) -> Server {
     let port_file = workplace.path(&format!("{name}.port"));
-    let _ = std::fs::remove_file(&port_file);
-    let metrics_address = free_address();
-    let mut command = Command::new(programs::binary(&format!("anytime-{name}")));
-    if name == "verifier" {
-        command.arg("serve");
-    }
-    command.args(["--listen", listen, "--metrics-address", &metrics_address, "--port-file"]);
-    command.arg(&port_file).args(arguments).env("RUST_LOG", level);
-    let mut process = Process::start(name, command, workplace.mark(), &logs(workplace));
+    let (mut process, metrics_address) = spawn_server(workplace, name, listen, arguments, level);
     let address = eventually(&format!("the port of the {name}"), START_SECONDS, async || {
         process.assert_runs();
         std::fs::read_to_string(&port_file).ok()
@@ -291,6 +346,27 @@ async fn start_logging(
         address: address.trim().to_owned(),
         metrics_address,
     }
+}
+
+/// The process of a server, and where its metrics are.
+fn spawn_server(
+    workplace: &Workplace,
+    name: &str,
+    listen: &str,
+    arguments: Vec<OsString>,
+    level: &str,
+) -> (Process, String) {
+    let port_file = workplace.path(&format!("{name}.port"));
+    let _ = std::fs::remove_file(&port_file);
+    let metrics_address = free_address();
+    let mut command = Command::new(programs::binary(&format!("anytime-{name}")));
+    if name == "verifier" {
+        command.arg("serve");
+    }
+    command.args(["--listen", listen, "--metrics-address", &metrics_address, "--port-file"]);
+    command.arg(&port_file).args(arguments).env("RUST_LOG", level);
+    let process = Process::start(name, command, workplace.mark(), &logs(workplace));
+    (process, metrics_address)
 }
 
 fn logs(workplace: &Workplace) -> PathBuf {
