@@ -35,6 +35,11 @@ lint: setup ## Check formatting and lints
 	cargo fmt --all --check
 	@if git rev-parse --git-dir > /dev/null 2>&1; then git diff --check "$$(git hash-object -t tree /dev/null)" --; fi
 	cargo clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny > /dev/null; then \
+	    cargo deny --offline check --hide-inclusion-graph licenses bans sources; \
+	else \
+	    echo "cargo-deny is not installed: licences and sources of dependencies were not checked"; \
+	fi
 
 check: setup ## Check formatting, lints and unit tests of what changed (BASE=COMMIT), within two minutes once built
 	@env $(TEST_ENVIRONMENT) TEST_THREADS=$(TEST_THREADS) deploy/check.sh

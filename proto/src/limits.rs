@@ -20,11 +20,20 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stream of weights that brings nothing for so long is dead.
 pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// HTTP/2 keep-alive: a peer that vanished is noticed after interval + timeout.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// HTTP/2 keep-alive: a peer that vanished or hangs is noticed after interval + timeout, within ten seconds.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
 
 /// How long a keep-alive ping may go unanswered.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that a server has open at a time; more are closed at once.
+pub const MAX_CONNECTIONS: usize = 4096;
+
+/// A connection that says nothing for so long is closed.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Calls and streams that one connection has open at a time.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
 
 /// Every process ends within this time of a SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod channel;
+mod connections;
 pub mod device_memory;
 pub mod exit;
 pub mod metric_names;

@@ -46,6 +46,13 @@ metric_names! {
     gauge DEVICE_MEMORY "anytime_device_memory_bytes" Bytes
         "Memory of the device (label `device`) that a process computes on, by state (total, free, held by this process, used of it, peak of used).";
 
+    gauge CONNECTIONS "anytime_connections" Count
+        "Connections that a gRPC server has open.";
+    counter CONNECTIONS_REFUSED "anytime_connections_refused_total" Count
+        "Connections that a gRPC server closed at once, by reason (full: too many are open, silent: it said nothing).";
+    gauge PEER_UP "anytime_peer_up" Count
+        "Whether the last call of a kind reached its peer (label `call`: rollout.lease, weights.watch, weights.fetch, redis): 1, or 0 while the peer is lost.";
+
     // actor
     counter ACTOR_TOKENS "anytime_actor_generated_tokens_total" Count
         "Tokens generated, by phase (thinking, summary).";
@@ -81,6 +88,8 @@ metric_names! {
         "Time in which the engine did not generate because it swapped its weights for a newer version.";
 
     // learner
+    gauge LEARNER_ACTORS "anytime_learner_actors" Count
+        "Actor processes that follow the weights.";
     gauge LEARNER_STEP "anytime_learner_step" Count
         "The last finished step of the running job.";
     gauge LEARNER_WEIGHTS_VERSION "anytime_learner_weights_version" Count

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use anytime_proto::FILE_DESCRIPTORS;
-use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_STREAMS_PER_CONNECTION};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
+use crate::connections::connections;
 use crate::exit::ExitError;
 
 /// Makes a router that answers grpc.health.v1 and reflection. The caller adds its services to it, and tells the
@@ -28,6 +29,7 @@ pub fn router() -> anyhow::Result<(Router, HealthReporter)> {
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
         .add_service(health_service)
         .add_service(reflection);
     Ok((router, health_reporter))
@@ -48,11 +50,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ExitError> {
 /// # Errors
 /// If the transport fails.
 pub async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    // Set here because a router that is given its connections leaves them as they are: a short answer would wait 40 ms
-    // for the acknowledgement of what was sent before it.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     router
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(connections(listener), shutdown.cancelled_owned())
         .await
         .context("gRPC server")
 }

@@ -93,7 +93,11 @@ async fn carry(
         if read == 0 {
             return;
         }
-        if weather.wait_for(|weather| *weather != Weather::BlackHole).await.is_err() {
+        if weather
+            .wait_for(|weather| *weather != Weather::BlackHole)
+            .await
+            .is_err()
+        {
             return;
         }
         if *weather.borrow() == Weather::Slow {

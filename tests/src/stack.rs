@@ -116,8 +116,13 @@ impl Stack {
 
     /// The same for the verifier.
     pub fn spawn_verifier(&mut self) {
-        let (process, metrics_address) =
-            spawn_server(&self.workplace, "verifier", &self.verifier.address, verifier_arguments(), "info");
+        let (process, metrics_address) = spawn_server(
+            &self.workplace,
+            "verifier",
+            &self.verifier.address,
+            verifier_arguments(),
+            "info",
+        );
         self.verifier.process = process;
         self.verifier.metrics_address = metrics_address;
     }
@@ -181,6 +186,15 @@ impl Stack {
             .await
             .expect("the job is accepted")
             .into_inner()
+    }
+
+    /// Lets a paused job go on; false where no learner answers.
+    pub async fn resume(&self, job_id: &str) -> bool {
+        let request = v1::ResumeJobRequest {
+            job_id: job_id.to_owned(),
+            spec: None,
+        };
+        self.jobs().resume(request).await.is_ok()
     }
 
     /// The job as the learner has it; None while no learner answers.

@@ -22,7 +22,7 @@ async fn run(faults: usize, seed: u64, pace: Pace) {
     let (mut stack, to_redis, to_learner) = Stack::start_linked(2).await;
     let mut chaos = Chaos::new(seed, pace);
     let began = Instant::now();
-    let (mut jobs, mut steps) = (0, 0);
+    let (mut jobs, mut steps, mut resumed) = (0, 0, 0);
     while chaos.count() < faults {
         jobs += 1;
         let name = format!("chaos-{jobs}");
@@ -51,6 +51,11 @@ async fn run(faults: usize, seed: u64, pace: Pace) {
                 if job.state() == JobState::Succeeded {
                     break;
                 }
+                // Killed three times at one step, a job waits for a person, since it might be what kills the process.
+                if job.state() == JobState::Paused && job.retry_at.is_none() {
+                    let by_hand = tokio::time::timeout(Duration::from_secs(5), stack.resume(&name)).await;
+                    resumed += usize::from(by_hand.is_ok_and(|is_resumed| is_resumed));
+                }
             }
             if let Some(healed) = healed {
                 assert!(
@@ -75,7 +80,11 @@ async fn run(faults: usize, seed: u64, pace: Pace) {
     for ((kind, target), count) in &chaos.injected {
         println!("  {count:4} {kind:?} {target}");
     }
-    println!("  ended by themselves and were started again: {:?}", chaos.ended_by_itself);
+    println!("  resumed by hand, after three kills at one step: {resumed}");
+    println!(
+        "  ended by themselves and were started again: {:?}",
+        chaos.ended_by_itself
+    );
 }
 
 /// Submits under faults: again and again with the same request, as a script would.

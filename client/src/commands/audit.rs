@@ -60,6 +60,12 @@ fn in_words(evidence: &Evidence, findings: &Findings) -> String {
         "oldest token: {} versions behind; lengths of trained groups against all: p = {:.3}",
         findings.largest_staleness, findings.lengths_p
     ));
+    if findings.damaged_bytes > 0 {
+        lines.push(format!(
+            "{} bytes of the event log belong to no whole event",
+            findings.damaged_bytes
+        ));
+    }
     if findings.findings.is_empty() {
         lines.push("clean: nothing lost, nothing trained twice".to_owned());
     } else {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anytime_service::channel::Backoff;
 use anytime_service::exit::ExitError;
+use anytime_service::peer::show_peer;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Mutex, watch};
@@ -21,6 +22,12 @@ pub const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest pause between two tries to reach it.
 const START_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the metric of peers calls it.
+const PEER: &str = "redis";
+
+/// Deadline of a sign of life, so that a Redis that hangs is noticed within ten seconds.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Redis did not answer, or answered with an error that only an operator can mend. Nothing is lost: try again.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +85,7 @@ impl RedisConnection {
             tokio::time::sleep(backoff.pause().min(START_PAUSE)).await;
         }
         redis.is_up.send_replace(true);
+        show_peer(PEER, true);
         Ok(redis)
     }
 
@@ -117,6 +125,7 @@ impl RedisConnection {
 
     /// Notes that the contents of Redis have been read again after an outage.
     pub fn mark_up(&self) {
+        show_peer(PEER, true);
         if !self.is_up.send_replace(true) {
             info!(redis = %self.address, "redis is reachable again");
         }
@@ -124,6 +133,7 @@ impl RedisConnection {
 
     /// Notes a failure, after which the contents of Redis have to be read again.
     pub fn mark_down(&self, error: &dyn std::fmt::Display) {
+        show_peer(PEER, false);
         if self.is_up.send_replace(false) {
             warn!(redis = %self.address, %error, "redis is unavailable");
         }
@@ -134,8 +144,14 @@ impl RedisConnection {
     /// # Errors
     /// If it does not answer.
     pub async fn ping(&self) -> Result<(), RedisUnavailable> {
-        self.run(async |mut connection| redis::cmd("PING").query_async(&mut connection).await)
-            .await
+        self.run(async |mut connection| {
+            let ping = redis::cmd("PING");
+            match tokio::time::timeout(PING_TIMEOUT, ping.query_async(&mut connection)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err((ErrorKind::Io, "no answer to a ping").into()),
+            }
+        })
+        .await
     }
 
     /// Runs commands over the connection. After any error the next ones get a new connection.

@@ -116,6 +116,13 @@ impl Actors {
         }
     }
 
+    /// How many processes follow the weights.
+    pub fn connected(&self) -> usize {
+        let actors = lock(&self.actors);
+        let processes = actors.values().flat_map(BTreeMap::values);
+        processes.filter(|process| process.open_streams > 0).count()
+    }
+
     /// Processes that have been away for longer than [`GRACE`]; each is named once.
     pub fn gone(&self, now: Instant) -> Vec<Holder> {
         let mut gone = Vec::new();
