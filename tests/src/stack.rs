@@ -109,7 +109,7 @@ impl Stack {
     pub fn spawn_learner(&mut self) {
         let arguments = learner_arguments(&self.workplace, &self.redis_url);
         let (process, metrics_address) =
-            spawn_server(&self.workplace, "learner", &self.learner.address, arguments, "info");
+            spawn_server(&self.workplace, "learner", &self.learner.address, arguments, &[]);
         self.learner.process = process;
         self.learner.metrics_address = metrics_address;
     }
@@ -121,7 +121,7 @@ impl Stack {
             "verifier",
             &self.verifier.address,
             verifier_arguments(),
-            "info",
+            &[],
         );
         self.verifier.process = process;
         self.verifier.metrics_address = metrics_address;
@@ -159,9 +159,14 @@ impl Stack {
 
     /// Starts the learner again where its peers look for it; the old one must have ended.
     pub async fn restart_learner(&mut self) {
+        self.restart_learner_with(&[]).await;
+    }
+
+    /// The same with variables in its environment.
+    pub async fn restart_learner_with(&mut self, environment: &[(&str, String)]) {
         let address = self.learner.address.clone();
         let arguments = learner_arguments(&self.workplace, &self.redis_url);
-        self.learner = start_server(&self.workplace, "learner", &address, arguments).await;
+        self.learner = start_with(&self.workplace, "learner", &address, arguments, environment).await;
     }
 
     /// Starts the verifier again where its peers look for it; the old one must have ended.
@@ -338,7 +343,7 @@ fn learner_arguments(workplace: &Workplace, redis_url: &str) -> Vec<OsString> {
 }
 
 async fn start_server(workplace: &Workplace, name: &str, listen: &str, arguments: Vec<OsString>) -> Server {
-    start_logging(workplace, name, listen, arguments, "info").await
+    start_with(workplace, name, listen, arguments, &[]).await
 }
 
 async fn start_logging(
@@ -348,8 +353,19 @@ async fn start_logging(
     arguments: Vec<OsString>,
     level: &str,
 ) -> Server {
+    let environment = [("RUST_LOG", level.to_owned())];
+    start_with(workplace, name, listen, arguments, &environment).await
+}
+
+async fn start_with(
+    workplace: &Workplace,
+    name: &str,
+    listen: &str,
+    arguments: Vec<OsString>,
+    environment: &[(&str, String)],
+) -> Server {
     let port_file = workplace.path(&format!("{name}.port"));
-    let (mut process, metrics_address) = spawn_server(workplace, name, listen, arguments, level);
+    let (mut process, metrics_address) = spawn_server(workplace, name, listen, arguments, environment);
     let address = eventually(&format!("the port of the {name}"), START_SECONDS, async || {
         process.assert_runs();
         std::fs::read_to_string(&port_file).ok()
@@ -368,7 +384,7 @@ fn spawn_server(
     name: &str,
     listen: &str,
     arguments: Vec<OsString>,
-    level: &str,
+    environment: &[(&str, String)],
 ) -> (Process, String) {
     let port_file = workplace.path(&format!("{name}.port"));
     let _ = std::fs::remove_file(&port_file);
@@ -378,7 +394,10 @@ fn spawn_server(
         command.arg("serve");
     }
     command.args(["--listen", listen, "--metrics-address", &metrics_address, "--port-file"]);
-    command.arg(&port_file).args(arguments).env("RUST_LOG", level);
+    command.arg(&port_file).args(arguments).env("RUST_LOG", "info");
+    for (name, value) in environment {
+        command.env(name, value);
+    }
     let process = Process::start(name, command, workplace.mark(), &logs(workplace));
     (process, metrics_address)
 }
