@@ -1,6 +1,7 @@
 //! Text to token ids and back, the ids that end a sequence, and the chat template of a model directory.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use serde_json::Value;
@@ -36,7 +37,11 @@ impl Tokenizer {
         };
         let mut notes = Vec::new();
         add_listed_tokens(dir, &names.settings, &mut inner, &mut notes)?;
-        let vocabulary_size = inner.get_vocab(true).values().max().map_or(0, |id| id + 1);
+        let vocabulary_size = inner
+            .get_vocab(true)
+            .values()
+            .max()
+            .map_or(0, |id| id.saturating_add(1));
         let ends = SequenceEnds::read(dir, &names, &inner, vocabulary_size, &mut notes)?;
         let chat_template = ChatTemplate::load(dir, &names.settings, |name| names.get(name))?;
         let is_written = chat_template
@@ -87,7 +92,7 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, special_tokens: bool) -> Result<Vec<u32>, PolicyError> {
-        match self.inner.encode_fast(text, special_tokens) {
+        match guarded(|| self.inner.encode_fast(text, special_tokens))? {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
             Err(error) => Err(refuse(error.to_string())),
         }
@@ -109,12 +114,8 @@ impl Tokenizer {
             if known.is_empty() {
                 continue;
             }
-            text.push_str(
-                &self
-                    .inner
-                    .decode(known, false)
-                    .map_err(|error| refuse(error.to_string()))?,
-            );
+            let decoded = guarded(|| self.inner.decode(known, false))?;
+            text.push_str(&decoded.map_err(|error| refuse(error.to_string()))?);
         }
         Ok(text)
     }
@@ -207,6 +208,13 @@ fn refuse(problem: String) -> PolicyError {
     PolicyError::Tokenizer { problem }
 }
 
+/// Calls the library that reads tokenizers, which panics on some files that it cannot make sense of.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, PolicyError> {
+    // What a panic left half done is not used again: the file is refused, or the text.
+    std::panic::catch_unwind(AssertUnwindSafe(call))
+        .map_err(|_| refuse("it makes no sense to the tokenizers library, which panicked".to_owned()))
+}
+
 fn open(dir: &Path) -> Result<tokenizers::Tokenizer, PolicyError> {
     let path = dir.join("tokenizer.json");
     let others = ["tokenizer.model", "vocab.json", "vocab.txt"];
@@ -218,7 +226,9 @@ fn open(dir: &Path) -> Result<tokenizers::Tokenizer, PolicyError> {
             path.display()
         )));
     }
-    let mut inner = tokenizers::Tokenizer::from_bytes(model_files::bytes(&path)?)
+    let bytes = model_files::bytes(&path)?;
+    let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
+        .and_then(|read| read.map_err(|error| refuse(error.to_string())))
         .map_err(|error| refuse(format!("{}: {error}", path.display())))?;
     // The file may ask for truncation and padding, which would change texts.
     inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?;

@@ -6,6 +6,7 @@ mod checkpoint;
 mod common;
 mod config;
 mod counts;
+mod damaged;
 mod delta;
 mod generation;
 mod score;

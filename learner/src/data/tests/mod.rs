@@ -1,5 +1,6 @@
 //! Every form of a data set, and what is wrong with one by field, file and row.
 
+mod damaged;
 mod forms;
 mod layouts;
 mod parquet_files;
