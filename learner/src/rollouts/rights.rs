@@ -20,10 +20,25 @@ impl RolloutBroker {
         GroupStream::new(self.redis.clone(), self.cluster(), job_id, owner, fence)
     }
 
+    /// The queue of a job that is over, to be deleted. It is nothing of this learner where another one works on a job of
+    /// that name.
+    pub(super) fn stream_to_delete(&self, job_id: &JobId) -> GroupStream {
+        let own = lock(&self.fences).get(job_id).cloned();
+        // Not kept: what is kept is renewed.
+        let fence = own.unwrap_or_else(|| self.new_fence(job_id));
+        GroupStream::new(self.redis.clone(), self.cluster(), job_id, String::new(), fence)
+    }
+
     fn fence_of(&self, job_id: &JobId) -> Arc<Fence> {
         let mut fences = lock(&self.fences);
-        let new = || Arc::new(Fence::new(self.redis.clone(), self.cluster(), job_id, self.name()));
-        fences.entry(job_id.clone()).or_insert_with(new).clone()
+        fences
+            .entry(job_id.clone())
+            .or_insert_with(|| self.new_fence(job_id))
+            .clone()
+    }
+
+    fn new_fence(&self, job_id: &JobId) -> Arc<Fence> {
+        Arc::new(Fence::new(self.redis.clone(), self.cluster(), job_id, self.name()))
     }
 
     /// Takes the right to a job, before its queue is touched. Waits while Redis is unavailable.

@@ -246,9 +246,14 @@ impl RolloutBroker {
 
     /// Deletes the keys of a job that has ended. Where Redis is unavailable they are deleted when it is back.
     pub async fn delete_queue(&self, job_id: &JobId) {
-        let stream = self.stream_of(job_id, String::new());
+        let stream = self.stream_to_delete(job_id);
         let problem = match tokio::time::timeout(DELETE_TIMEOUT, stream.delete()).await {
             Ok(Ok(())) => {
+                lock(&self.undeleted_queues).remove(job_id);
+                return;
+            }
+            // Another learner has a job of this name: the queue is that job's.
+            Ok(Err(_)) if stream.fence().lost_to().is_some() => {
                 lock(&self.undeleted_queues).remove(job_id);
                 return;
             }

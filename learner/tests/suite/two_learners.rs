@@ -111,3 +111,27 @@ async fn a_learner_that_has_lost_its_right_stops() {
     assert_eq!(trainer.trained.lock().unwrap().len() as u64, trainer.total());
     learner.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ends_leaves_the_queue_of_another_learners_job_of_its_name_alone() {
+    let (redis, runs, others) = (RedisServer::start(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let trainer = slow_trainer();
+    let first = start(&redis, runs.path(), &trainer).await;
+    let _actor = FakeActor::start(first.address, "a");
+    first.submit("request", spec("demo")).await.unwrap();
+    wait_for_steps(&trainer, 3).await;
+    // It trains nothing, and is over at once: there is nothing to be deleted.
+    let second = TestLearner::start(&redis.url(), others.path(), |_| Ok(())).await;
+    second.submit("request", spec("demo")).await.unwrap();
+    second.wait_for_state("demo", JobState::Succeeded).await;
+    first.wait_for_state("demo", JobState::Succeeded).await;
+    assert_eq!(trainer.trained.lock().unwrap().len() as u64, trainer.total());
+    assert!(trainer.undone.lock().unwrap().is_empty());
+    // Once both are over nothing of them is in Redis, and nobody renews a right.
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = connection.keys("*").await.unwrap();
+    assert_eq!(keys, Vec::<String>::new());
+    second.stop().await;
+    first.stop().await;
+}
