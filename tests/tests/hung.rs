@@ -9,8 +9,8 @@ use anytime_tests::stack::Stack;
 use anytime_tests::wait::{eventually, within};
 use nix::sys::signal::Signal;
 
-/// Ten seconds, and a busy machine's share.
-const FOUND: Duration = Duration::from_secs(13);
+/// Ten seconds, and what a machine takes that runs other tests beside.
+const FOUND: Duration = Duration::from_secs(20);
 
 /// Waits until a metric has this value at all of these addresses.
 async fn wait_for(what: &str, addresses: &[String], name: &str, label: &str, value: f64) {
