@@ -92,10 +92,8 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, special_tokens: bool) -> Result<Vec<u32>, PolicyError> {
-        match guarded(|| self.inner.encode_fast(text, special_tokens))? {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(refuse(error.to_string())),
-        }
+        let encoding = guarded(|| self.inner.encode_fast(text, special_tokens)).map_err(refuse)?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of ids, special tokens included.
@@ -114,8 +112,7 @@ impl Tokenizer {
             if known.is_empty() {
                 continue;
             }
-            let decoded = guarded(|| self.inner.decode(known, false))?;
-            text.push_str(&decoded.map_err(|error| refuse(error.to_string()))?);
+            text.push_str(&guarded(|| self.inner.decode(known, false)).map_err(refuse)?);
         }
         Ok(text)
     }
@@ -209,10 +206,12 @@ fn refuse(problem: String) -> PolicyError {
 }
 
 /// Calls the library that reads tokenizers, which panics on some files that it cannot make sense of.
-fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, PolicyError> {
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     // What a panic left half done is not used again: the file is refused, or the text.
-    std::panic::catch_unwind(AssertUnwindSafe(call))
-        .map_err(|_| refuse("it makes no sense to the tokenizers library, which panicked".to_owned()))
+    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err("it makes no sense to the tokenizers library, which panicked".to_owned()),
+    }
 }
 
 fn open(dir: &Path) -> Result<tokenizers::Tokenizer, PolicyError> {
@@ -228,7 +227,6 @@ fn open(dir: &Path) -> Result<tokenizers::Tokenizer, PolicyError> {
     }
     let bytes = model_files::bytes(&path)?;
     let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))
-        .and_then(|read| read.map_err(|error| refuse(error.to_string())))
         .map_err(|error| refuse(format!("{}: {error}", path.display())))?;
     // The file may ask for truncation and padding, which would change texts.
     inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
