@@ -48,6 +48,10 @@ pub(crate) fn connections(listener: TcpListener) -> ReceiverStream<io::Result<Co
 }
 
 fn bounded(listener: TcpListener, most: usize, first_byte: std::time::Duration) -> ReceiverStream<io::Result<Counted>> {
+    // The series exist from the start.
+    for reason in ["full", "silent"] {
+        counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(0);
+    }
     // As many as may wait for the transport to take them.
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
