@@ -1,7 +1,7 @@
 //! The model on disk: recovery checkpoints, from which a restarted job goes on, and Hugging Face exports.
 //!
-//! `recovery` holds what a restart needs, with its `checksums`, [`export()`] writes model directories, and `keep` removes those that are not
-//! wanted any more. [`Assets`] are the files beside the weights, read once for each job.
+//! `recovery` holds what a restart needs, with its `checksums`, [`export()`] writes model directories, and `keep` removes
+//! those that are not wanted any more. [`Assets`] are the files beside the weights, read once for each job.
 
 mod assets;
 mod checksums;

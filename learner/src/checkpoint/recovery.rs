@@ -1,9 +1,10 @@
 //! The recovery checkpoint: everything that a restarted learner needs to go on where it was.
 //!
 //! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters),
-//! `optimiser.safetensors` and the checksums of these three, `checksums.json`. It is written aside, synced and renamed. The newest two are kept: where the newest cannot be
-//! read, the job goes on from the one before. A crash costs the work since the newest one: groups trained since then are
-//! still in the replay queue, unacknowledged.
+//! `optimiser.safetensors` and the checksums of these three, `checksums.json`. It is written aside, synced and renamed. The
+//! newest two are kept: where the newest cannot be read, or is another than was written, the job goes on from the one
+//! before. A crash costs the work since the newest one: groups trained since then are still in the replay queue,
+//! unacknowledged.
 
 use std::collections::BTreeMap;
 use std::fs;

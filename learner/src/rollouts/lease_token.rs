@@ -29,9 +29,10 @@ impl LeaseTokens {
         if !path.exists() {
             let key: [u8; 32] = rand::random();
             write_durably(&path, key)?;
-            fs::set_permissions(&path, Permissions::from_mode(0o600))
-                .with_context(|| format!("close {} to others", path.display()))?;
         }
+        // At every start: an earlier one may have been killed between the two.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .with_context(|| format!("close {} to others", path.display()))?;
         let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         ensure!(
             bytes.len() == 32,
