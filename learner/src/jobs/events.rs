@@ -234,8 +234,6 @@ impl EventLog {
         }
         match &event.event {
             Some(Event::Step(step)) => {
-                // Earlier versions did not say where a job went on.
-                self.undo_behind(step.step.saturating_sub(1));
                 self.steps.push((step.step, event.number));
                 self.last_step = Some(without_account(step.clone()));
             }

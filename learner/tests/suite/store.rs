@@ -128,6 +128,9 @@ fn steps_that_are_done_again_stand_once() {
     let recent = log.recent_after(0, 100).unwrap();
     let numbers: Vec<u64> = recent.iter().map(|event| event.number).collect();
     assert_eq!(numbers, [1, 2, 9, 12, 13]);
+    // A step that comes again without a word is shown, for the audit to find it.
+    log.append(step(3)).unwrap();
+    assert_eq!(steps_on_disk(&log, 12), [(13, 3), (14, 3)]);
     // The limit counts those that are sent.
     assert_eq!(log.recent_after(1, 2).unwrap()[1].number, 9);
     assert_eq!(log.on_disk_after(1).read(2).unwrap()[1].number, 9);
