@@ -39,6 +39,8 @@ pub enum Command {
     Watch(JobArgs),
     /// End a job; a running one after the step under way
     Cancel(JobArgs),
+    /// Remove a job that is over, with its directory
+    Delete(DeleteArgs),
     /// Let a failed or paused job go on from its newest checkpoint
     Resume(ResumeArgs),
     /// Write a recovery checkpoint of a job as a Hugging Face model directory
@@ -110,6 +112,17 @@ pub struct SubmitArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub learner: LearnerArgs,
+}
+
+/// The arguments of `anytime delete`.
+#[derive(Clone, Debug, Args)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// Remove the models in the job's directory too; those elsewhere always stay
+    #[arg(long)]
+    pub with_models: bool,
 }
 
 /// The arguments of `anytime resume`.

@@ -101,9 +101,35 @@ impl Learner {
     /// # Errors
     /// If the learner does not answer.
     pub async fn list(&mut self) -> anyhow::Result<Vec<v1::Job>> {
-        let response = with_deadline(CALL_TIMEOUT, self.client.list(v1::ListJobsRequest {})).await;
+        let mut jobs = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::ListJobsRequest {
+                page_size: 0,
+                page_token,
+            };
+            let response = with_deadline(CALL_TIMEOUT, self.client.list(request)).await;
+            let page = response.map_err(|status| self.explain(&status))?;
+            jobs.extend(page.jobs);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    /// Removes a job that is over, and returns the models that went with it.
+    ///
+    /// # Errors
+    /// A job that is not there, is not over, or has models that are to stay, has the configuration code.
+    pub async fn delete(&mut self, job_id: &str, with_models: bool) -> anyhow::Result<Vec<String>> {
+        let request = v1::DeleteJobRequest {
+            job_id: job_id.to_owned(),
+            with_models,
+        };
+        let response = with_deadline(CALL_TIMEOUT, self.client.delete(request)).await;
         response
-            .map(|response| response.jobs)
+            .map(|response| response.models)
             .map_err(|status| self.explain(&status))
     }
 

@@ -351,6 +351,20 @@ async fn resume_changes_what_may_change_and_says_what_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_deleted_with_its_models_only_where_that_is_asked_for() {
+    let learner = FakeLearner::start(Script::default()).await;
+    submit(&learner, &[]).await;
+    let refused = anytime(&["delete", "sums-1", "--learner", &learner.url()]).await;
+    assert_eq!(refused.code, 64);
+    assert!(refused.stderr.contains("holds models (final)"), "{}", refused.stderr);
+    let deleted = anytime(&["delete", "sums-1", "--with-models", "--learner", &learner.url()]).await;
+    assert_eq!(
+        (deleted.code, deleted.stdout.trim()),
+        (0, "removed job sums-1 with its models final")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_listed_saved_and_replayed() {
     let learner = FakeLearner::start(Script::default()).await;
     submit(&learner, &[]).await;

@@ -44,7 +44,9 @@ pub(super) async fn run(arguments: &AuditArgs, json: bool) -> anyhow::Result<()>
 fn is_directory_of_a_job(named: &str) -> bool {
     let path = Path::new(named);
     let looks_like_a_path = named.contains(std::path::MAIN_SEPARATOR);
-    let has_a_job = ["job.pb", "job.toml", "events.log"].iter().any(|file| path.join(file).is_file());
+    let has_a_job = ["job.pb", "job.toml", "events.log"]
+        .iter()
+        .any(|file| path.join(file).is_file());
     path.is_dir() && (looks_like_a_path || has_a_job)
 }
 

@@ -26,6 +26,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Get(arguments) => remote::get(&arguments, json).await,
         Command::Watch(arguments) => remote::watch(&arguments, json).await,
         Command::Cancel(arguments) => remote::cancel(&arguments, json).await,
+        Command::Delete(arguments) => remote::delete(&arguments, json).await,
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
         Command::Audit(arguments) => audit::run(&arguments, json).await,

@@ -2,7 +2,7 @@
 
 use anytime_proto::v1;
 
-use crate::arguments::{JobArgs, LearnerArgs, ResumeArgs, SubmitArgs};
+use crate::arguments::{DeleteArgs, JobArgs, LearnerArgs, ResumeArgs, SubmitArgs};
 use crate::display::{Display, Style};
 use crate::follow::{PATIENCE, follow};
 use crate::interrupt::{Interrupt, interrupted};
@@ -62,6 +62,19 @@ pub(super) async fn cancel(arguments: &JobArgs, json: bool) -> anyhow::Result<()
         print_json(&job_json(&job))
     } else {
         print_line(&describe(&job))
+    }
+}
+
+pub(super) async fn delete(arguments: &DeleteArgs, json: bool) -> anyhow::Result<()> {
+    let id = &arguments.job.job;
+    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let models = learner.delete(id, arguments.with_models).await?;
+    if json {
+        return print_json(&serde_json::json!({ "id": id, "models": models }));
+    }
+    match models.as_slice() {
+        [] => print_line(&format!("removed job {id}")),
+        models => print_line(&format!("removed job {id} with its models {}", models.join(", "))),
     }
 }
 

@@ -226,7 +226,10 @@ impl JobService for FakeLearner {
 
     async fn list(&self, _request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
         let jobs = self.jobs().into_iter().rev().collect();
-        Ok(Response::new(v1::ListJobsResponse { jobs }))
+        Ok(Response::new(v1::ListJobsResponse {
+            jobs,
+            next_page_token: String::new(),
+        }))
     }
 
     async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::Job>, Status> {
@@ -265,6 +268,19 @@ impl JobService for FakeLearner {
     async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
         self.job(&request.into_inner().job_id)?;
         Ok(Response::new(v1::JobAccount::default()))
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {
+        let request = request.into_inner();
+        self.job(&request.job_id)?;
+        if !request.with_models {
+            return Err(Status::failed_precondition(
+                "the directory of the job holds models (final)",
+            ));
+        }
+        Ok(Response::new(v1::DeleteJobResponse {
+            models: vec!["final".to_owned()],
+        }))
     }
 
     async fn list_dead_letters(

@@ -138,6 +138,16 @@ impl JobEntry {
         lock(&self.live).job.state()
     }
 
+    /// Whether it has ended, and no thread works on it.
+    pub(super) fn is_over(&self) -> bool {
+        let live = lock(&self.live);
+        let has_ended = matches!(
+            live.job.state(),
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled
+        );
+        has_ended && !live.is_held
+    }
+
     /// Where it is to write its model (`checkpoint.output`); none where that is in its own directory.
     pub(super) fn output(&self) -> Option<String> {
         let live = lock(&self.live);

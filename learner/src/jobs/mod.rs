@@ -20,6 +20,7 @@ mod old_events;
 pub mod pauses;
 mod rebuild;
 pub mod registry;
+pub mod removal;
 pub mod runner;
 mod states;
 pub mod store;

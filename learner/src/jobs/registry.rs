@@ -18,6 +18,7 @@ use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
 use super::files::events_path;
 use super::pauses::ResumeError;
+use super::removal::{RemoveError, models_of, remove_directory};
 use super::store::{JobStore, StoredJob};
 use crate::lock::lock;
 use crate::outputs::Places;
@@ -183,10 +184,39 @@ impl JobRegistry {
         lock(&self.jobs).by_id.get(job_id).cloned()
     }
 
-    /// All jobs, newest first.
+    /// Removes a job that is over. Returns the models that went with it.
+    ///
+    /// # Errors
+    /// If it is not over, holds models that are to stay, or the disk refuses.
+    pub fn remove(&self, entry: &Arc<JobEntry>, with_models: bool) -> Result<Vec<String>, RemoveError> {
+        // Held over the removal, so that nobody resumes it meanwhile.
+        let mut jobs = lock(&self.jobs);
+        if !entry.is_over() {
+            return Err(RemoveError::IsNotOver {
+                id: entry.id().clone(),
+                state: entry.state().short_name(),
+            });
+        }
+        let models = models_of(entry.directory())?;
+        if !models.is_empty() && !with_models {
+            return Err(RemoveError::HasModels {
+                id: entry.id().clone(),
+                models,
+            });
+        }
+        remove_directory(entry.directory())?;
+        jobs.by_id.remove(entry.id());
+        jobs.by_request.retain(|_, job_id| job_id != entry.id());
+        drop(jobs);
+        info!(job_id = %entry.id(), ?models, "removed a job");
+        self.count();
+        Ok(models)
+    }
+
+    /// All jobs, newest first, and by id where they are of the same time.
     pub fn list(&self) -> Vec<Arc<JobEntry>> {
         let mut entries: Vec<Arc<JobEntry>> = lock(&self.jobs).by_id.values().cloned().collect();
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.created()));
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.created()), entry.id().clone()));
         entries
     }
 

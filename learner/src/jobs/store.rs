@@ -27,6 +27,7 @@ use super::files::{
 };
 use super::old_events::bring_over;
 use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
+use super::removal::REMOVED_PREFIX;
 use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
@@ -151,7 +152,10 @@ impl JobStore {
                 .with_context(|| format!("list {}", self.runs_directory.display()))?
                 .path();
             let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with(UNFINISHED_PREFIX) {
+            if [UNFINISHED_PREFIX, REMOVED_PREFIX]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            {
                 let _ = std::fs::remove_dir_all(&directory);
                 continue;
             }

@@ -364,6 +364,17 @@ impl GroupStream {
         .await
     }
 
+    /// The same, and its dead letters with it.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn forget(&self) -> Result<(), RedisUnavailable> {
+        self.run(&DELETE, |call| {
+            call.arg(0);
+        })
+        .await
+    }
+
     /// The error for a Redis that came back without its data. The monitor then opens the keys again.
     pub(crate) fn keys_are_gone(&self) -> RedisUnavailable {
         self.has_lost("the keys of the job are gone")

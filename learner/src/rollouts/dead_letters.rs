@@ -59,6 +59,14 @@ impl RolloutBroker {
         self.letters_of(job_id).dead_letter(sequence).await
     }
 
+    /// Deletes all keys of a job that was removed. Where Redis is unavailable, its queue is deleted later, and its letters
+    /// run out by themselves.
+    pub async fn forget(&self, job_id: &JobId) {
+        if self.stream_to_delete(job_id).forget().await.is_err() {
+            self.delete_queue(job_id).await;
+        }
+    }
+
     /// The stream of a job, to read from it what needs no right to it.
     fn letters_of(&self, job_id: &JobId) -> GroupStream {
         let jobs = lock(&self.jobs);

@@ -12,9 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::pages::page;
 use super::status;
 use super::stream::{ReplyStream, reply_stream};
-use super::submissions::Submissions;
+use super::submissions::{Submissions, check_size};
+use super::who;
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::entry::JobEntry;
 use crate::jobs::export_request::{ExportJob, ExportRequest};
@@ -30,6 +32,12 @@ const EVENTS_AHEAD: usize = 64;
 
 /// How many checks read files at the same time. Others wait their turn, without a thread.
 const CHECKS_AT_ONCE: usize = 4;
+
+/// How many checks are under way or wait. Further ones are refused.
+const MOST_CHECKS: usize = 256;
+
+/// How many watchers there are at a time. Further ones are refused.
+const MOST_WATCHERS: usize = 4096;
 
 /// Checks a specification against the files that it names (relative paths start at the second argument), and fills its
 /// defaults in.
@@ -52,6 +60,9 @@ pub struct JobsRpc {
     root: PathBuf,
     shutdown: CancellationToken,
     checks: Arc<Semaphore>,
+    /// Those that are under way or wait.
+    admitted_checks: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
     submissions: Submissions,
 }
 
@@ -72,14 +83,19 @@ impl JobsRpc {
             root,
             shutdown,
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            admitted_checks: Arc::new(Semaphore::new(MOST_CHECKS)),
+            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
             submissions: Submissions::default(),
         }
     }
 
-    /// The right to check one specification now.
-    async fn check_permit(&self) -> Result<OwnedSemaphorePermit, Status> {
+    /// The right to check one specification now. Waits for it, unless too many wait already.
+    async fn check_permit(&self) -> Result<[OwnedSemaphorePermit; 2], Status> {
+        let admitted = self.admitted_checks.clone().try_acquire_owned();
+        let admitted = admitted.map_err(|_| status::too_many("checks of job files", MOST_CHECKS))?;
         let permit = self.checks.clone().acquire_owned().await;
-        permit.map_err(|error| status::internal(&anyhow::Error::new(error)))
+        let permit = permit.map_err(|error| status::internal(&anyhow::Error::new(error)))?;
+        Ok([admitted, permit])
     }
 
     fn entry(&self, job_id: String) -> Result<Arc<JobEntry>, Status> {
@@ -94,6 +110,8 @@ impl JobService for JobsRpc {
 
     async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
         let request = request.into_inner();
+        who::check_id("request_id", &request.request_id)?;
+        check_size(request.spec.as_ref())?;
         // A client that lost its connection asks again while the first check is still under way.
         let turn = self.submissions.of(&request.request_id).lock_owned().await;
         if let Some(entry) = self.registry.of_request(&request.request_id) {
@@ -121,6 +139,7 @@ impl JobService for JobsRpc {
 
     async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
         let spec = request.into_inner().spec;
+        check_size(spec.as_ref())?;
         let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let permit = self.check_permit().await?;
@@ -139,9 +158,20 @@ impl JobService for JobsRpc {
         Ok(Response::new(self.entry(request.into_inner().job_id)?.job()))
     }
 
-    async fn list(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
-        let jobs = self.registry.list().iter().map(|entry| entry.job()).collect();
-        Ok(Response::new(v1::ListJobsResponse { jobs }))
+    async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let page = page(&self.registry.list(), &request.into_inner());
+        page.map(Response::new)
+            .ok_or_else(|| Status::invalid_argument("page_token is none that a page before has named"))
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let (registry, removed) = (self.registry.clone(), entry.clone());
+        let remove = move || registry.remove(&removed, request.with_models);
+        let models = blocking(remove).await?.map_err(|error| status::remove(&error))?;
+        self.broker.forget(entry.id()).await;
+        Ok(Response::new(v1::DeleteJobResponse { models }))
     }
 
     async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::Job>, Status> {
@@ -163,6 +193,7 @@ impl JobService for JobsRpc {
 
     async fn resume(&self, request: Request<v1::ResumeJobRequest>) -> Result<Response<v1::Job>, Status> {
         let request = request.into_inner();
+        check_size(request.spec.as_ref())?;
         let entry = self.entry(request.job_id)?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let resumed = entry.clone();
@@ -204,7 +235,10 @@ impl JobService for JobsRpc {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
         let shutdown = self.shutdown.clone();
+        let place = self.watchers.clone().try_acquire_owned();
+        let place = place.map_err(|_| status::too_many("watchers of jobs", MOST_WATCHERS))?;
         let events = reply_stream(EVENTS_AHEAD, |sender| async move {
+            let _place = place;
             tokio::select! {
                 outcome = send_events(&entry, request.after, &sender) => outcome,
                 () = shutdown.cancelled() => Err(status::shutting_down()),

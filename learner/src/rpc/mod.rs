@@ -1,8 +1,9 @@
 //! The gRPC surface: [`jobs`] is called by clients, [`rollouts`] and [`weights`] by actors. `status` turns errors into
-//! gRPC statuses, `stream` makes streamed answers, `submissions` knows which requests are under way, and `who` reads who
-//! calls.
+//! gRPC statuses, `stream` makes streamed answers, `submissions` knows which requests are under way, `pages`
+//! cuts the list of jobs, and `who` reads who calls.
 
 pub mod jobs;
+mod pages;
 pub mod rollouts;
 mod status;
 mod stream;

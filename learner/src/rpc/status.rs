@@ -7,6 +7,7 @@ use tonic::Status;
 use crate::jobs::export_request::ExportError;
 use crate::jobs::pauses::ResumeError;
 use crate::jobs::registry::CreateError;
+use crate::jobs::removal::RemoveError;
 use crate::queue::redis::RedisUnavailable;
 use crate::rollouts::broker::PushError;
 
@@ -61,6 +62,19 @@ pub(crate) fn resume(error: ResumeError) -> Status {
         | ResumeError::IsHeld { .. }
         | ResumeError::OtherFormat(_)
         | ResumeError::Unreadable(_) => Status::failed_precondition(error.to_string()),
+    }
+}
+
+pub(crate) fn too_many(what: &str, most: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "there are {most} {what} already, and no more are taken at a time"
+    ))
+}
+
+pub(crate) fn remove(error: &RemoveError) -> Status {
+    match error {
+        RemoveError::Disk(error) => internal(error),
+        RemoveError::IsNotOver { .. } | RemoveError::HasModels { .. } => Status::failed_precondition(error.to_string()),
     }
 }
 

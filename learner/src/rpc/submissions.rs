@@ -4,7 +4,28 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use anytime_proto::v1;
+use prost::Message;
+use tonic::Status;
+
 use crate::lock::lock;
+
+/// The largest specification that is taken, in bytes as it is sent. Every job keeps its own, and answers carry it.
+const MAX_SPECIFICATION_BYTES: usize = 1024 * 1024;
+
+/// Checks the size of a specification.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with the size.
+pub(super) fn check_size(spec: Option<&v1::JobSpec>) -> Result<(), Status> {
+    let bytes = spec.map_or(0, Message::encoded_len);
+    if bytes <= MAX_SPECIFICATION_BYTES {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!(
+        "the specification has {bytes} bytes; at most {MAX_SPECIFICATION_BYTES} are taken"
+    )))
+}
 
 /// One lock for each request id that somebody waits for.
 #[derive(Default)]
@@ -32,6 +53,17 @@ impl Submissions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_specification_has_at_most_a_mebibyte() {
+        let spec = |length: usize| v1::JobSpec {
+            name: Some("a".repeat(length)),
+            ..v1::JobSpec::default()
+        };
+        assert!(check_size(None).is_ok() && check_size(Some(&spec(1000))).is_ok());
+        let refused = check_size(Some(&spec(MAX_SPECIFICATION_BYTES))).unwrap_err();
+        assert!(refused.message().contains("at most 1048576"), "{refused}");
+    }
 
     #[test]
     fn the_same_request_has_the_same_lock_as_long_as_somebody_holds_it() {

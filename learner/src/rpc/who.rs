@@ -8,6 +8,20 @@ use crate::rollouts::actors::Holder;
 /// The longest id that is taken, in bytes: ids are kept, and stand in the log.
 const LONGEST_ID: usize = 256;
 
+/// Checks the length of an id.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` that names the field.
+pub(crate) fn check_id(field: &str, id: &str) -> Result<(), Status> {
+    if id.len() <= LONGEST_ID {
+        return Ok(());
+    }
+    let length = id.len();
+    Err(Status::invalid_argument(format!(
+        "{field} has {length} bytes; it must have {LONGEST_ID} or fewer"
+    )))
+}
+
 /// The process that a request names. An actor that does not say which process it is has an empty `incarnation`.
 ///
 /// # Errors
@@ -17,12 +31,7 @@ pub(crate) fn holder(actor_id: String, incarnation: String) -> Result<Holder, St
         return Err(Status::invalid_argument("actor_id is empty"));
     }
     for (field, id) in [("actor_id", &actor_id), ("incarnation", &incarnation)] {
-        if id.len() > LONGEST_ID {
-            let length = id.len();
-            return Err(Status::invalid_argument(format!(
-                "{field} has {length} bytes; it must have {LONGEST_ID} or fewer"
-            )));
-        }
+        check_id(field, id)?;
     }
     Ok(Holder {
         actor: ActorId(actor_id),

@@ -25,6 +25,96 @@ fn wait_for_the_end(context: &JobContext) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_listed_page_by_page() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |_| Ok(())).await;
+    for number in 0..7 {
+        learner
+            .submit(&format!("request-{number}"), spec("demo"))
+            .await
+            .unwrap();
+    }
+    let page = async |page_size: u32, page_token: String| {
+        let request = v1::ListJobsRequest { page_size, page_token };
+        learner.jobs().list(request).await.map(tonic::Response::into_inner)
+    };
+    let (mut ids, mut sizes, mut token) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let next = page(3, token).await.unwrap();
+        sizes.push(next.jobs.len());
+        ids.extend(next.jobs.into_iter().map(|job| job.id));
+        token = next.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+        // Jobs that come meanwhile are newer than what is still to be listed.
+        learner.submit("meanwhile", spec("late")).await.unwrap();
+    }
+    assert_eq!(sizes, [3, 3, 1]);
+    assert_eq!(
+        ids,
+        ["demo-7", "demo-6", "demo-5", "demo-4", "demo-3", "demo-2", "demo"]
+    );
+    assert_eq!(page(0, String::new()).await.unwrap().jobs.len(), 8);
+    for token in ["nonsense", "1.x/demo", "/"] {
+        let refused = page(3, token.to_owned()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{token}");
+    }
+    let long = learner.submit(&"r".repeat(300), spec("demo")).await.unwrap_err();
+    assert!(long.message().contains("request_id has 300 bytes"), "{long}");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_over_is_deleted_and_a_model_only_where_that_is_asked_for() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
+        if context.directory().ends_with("goes-on") {
+            return wait_for_the_end(context);
+        }
+        let model = context.directory().join("final");
+        std::fs::create_dir(&model)?;
+        std::fs::write(model.join("anytime_export.json"), "{}")?;
+        Ok(())
+    })
+    .await;
+    learner.submit("over", spec("over")).await.unwrap();
+    learner.wait_for_state("over", JobState::Succeeded).await;
+    learner.submit("goes on", spec("goes-on")).await.unwrap();
+    learner.wait_for_state("goes-on", JobState::Running).await;
+    let delete = async |job_id: &str, with_models: bool| {
+        let request = v1::DeleteJobRequest {
+            job_id: job_id.to_owned(),
+            with_models,
+        };
+        learner
+            .jobs()
+            .delete(request)
+            .await
+            .map(|response| response.into_inner().models)
+    };
+    for (job_id, says) in [("goes-on", "is running"), ("over", "holds models (final)")] {
+        let refused = delete(job_id, false).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains(says), "{refused}");
+    }
+    assert!(runs.path().join("over/final").is_dir());
+    assert_eq!(delete("over", true).await.unwrap(), ["final"]);
+    assert!(!runs.path().join("over").exists());
+    assert_eq!(delete("over", true).await.unwrap_err().code(), Code::NotFound);
+    // Nothing is left over, and the name and the request are free again.
+    let left: Vec<String> = std::fs::read_dir(runs.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with(".l"))
+        .collect();
+    assert_eq!(left, ["goes-on"]);
+    assert_eq!(learner.submit("over", spec("over")).await.unwrap().id, "over");
+    learner.cancel("goes-on").await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_submitted_once_runs_and_succeeds() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let learner = TestLearner::start(&redis.url(), runs.path(), |context| {
@@ -44,7 +134,7 @@ async fn a_job_is_submitted_once_runs_and_succeeds() {
     assert_eq!(second.id, "demo-2");
     let listed = learner
         .jobs()
-        .list(v1::ListJobsRequest {})
+        .list(v1::ListJobsRequest::default())
         .await
         .unwrap()
         .into_inner()

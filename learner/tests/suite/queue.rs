@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anytime_learner::queue::dead_letters::{DeadLetter, MAX_DEAD_LETTERS};
 use anytime_learner::queue::fence::{Fence, LASTS, LearnerName};
 use anytime_learner::queue::reader::GroupReader;
 use anytime_learner::queue::redis::RedisConnection;
@@ -459,4 +460,66 @@ async fn a_redis_that_stays_away_is_not_waited_for_beyond_the_patience() {
     let patience = Duration::from_secs(600);
     let error = RedisConnection::connect_within(patience, &url).await.err().unwrap();
     assert_eq!(error.code, exit::CONFIGURATION);
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_bounded_and_outlast_the_queue_for_a_while() {
+    let server = RedisServer::start();
+    let fence = fence_of(&server, "learner").await;
+    fence.take().await.unwrap().unwrap();
+    let stream = stream_with(&server, "owner", fence.clone()).await;
+    stream.open().await.unwrap();
+    let letter = |sequence: u64| DeadLetter {
+        sequence,
+        problem_id: format!("problem {sequence}"),
+        actor_id: "a".to_owned(),
+        reason: "it cannot be".to_owned(),
+        deliveries: 3,
+        group: vec![7; 100],
+    };
+    // A group that the queue holds leaves it, and one that is said twice stands once.
+    stream.push(0, b"zero", 9, 0).await.unwrap();
+    for _ in 0..2 {
+        stream.bury(&letter(0)).await.unwrap();
+    }
+    assert_eq!(stream.length().await.unwrap(), 0);
+    assert_eq!(stream.push(0, b"zero", 9, 0).await.unwrap(), PushOutcome::Duplicate);
+    let (listed, group) = stream.dead_letter(0).await.unwrap().unwrap();
+    assert_eq!((listed.group_bytes, group), (100, vec![7; 100]));
+    assert_eq!(
+        listed.letter,
+        DeadLetter {
+            group: Vec::new(),
+            ..letter(0)
+        }
+    );
+    assert!(listed.unix_ms > 1_600_000_000_000);
+    // What is dug up may come again.
+    stream.dig_up(0).await.unwrap();
+    assert_eq!(stream.dead_letters().await.unwrap(), []);
+    assert_eq!(stream.push(0, b"zero", 9, 0).await.unwrap(), PushOutcome::Accepted);
+
+    for sequence in 1..=MAX_DEAD_LETTERS as u64 + 6 {
+        stream.bury(&letter(sequence)).await.unwrap();
+    }
+    let kept: Vec<u64> = stream.dead_sequences().await.unwrap().into_iter().collect();
+    assert_eq!((kept.len(), kept[0]), (MAX_DEAD_LETTERS, 7));
+    assert_eq!(stream.open().await.unwrap().skipped.len(), MAX_DEAD_LETTERS + 6);
+
+    // Nobody without the right writes any; after the job's end everybody can read them, for a while.
+    let rival = stream_with(&server, "owner", fence_of(&server, "rival").await).await;
+    assert!(rival.bury(&letter(0)).await.is_err() && rival.dig_up(9).await.is_err());
+    stream.delete().await.unwrap();
+    assert_eq!(rival.dead_letters().await.unwrap().len(), MAX_DEAD_LETTERS);
+    let mut redis = server.connection().await;
+    let seconds: i64 = redis.ttl("anytime:job:dead").await.unwrap();
+    assert!((600_000..=604_800).contains(&seconds), "{seconds}");
+    stream.forget().await.unwrap();
+    assert_eq!(rival.dead_letters().await.unwrap(), []);
+    // A later job of the name has none of them.
+    stream.open().await.unwrap();
+    stream.bury(&letter(1)).await.unwrap();
+    let later = stream_with(&server, "another owner", fence).await;
+    later.open().await.unwrap();
+    assert_eq!(later.dead_letters().await.unwrap(), []);
 }

@@ -72,7 +72,7 @@ async fn a_request_that_is_repeated_while_its_check_runs_is_checked_once() {
     assert_eq!(job.notices[0].topic, "repeated_rows");
     let jobs = learner
         .jobs()
-        .list(v1::ListJobsRequest {})
+        .list(v1::ListJobsRequest::default())
         .await
         .unwrap()
         .into_inner()
@@ -97,7 +97,7 @@ async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
         }));
     }
     eventually("checks run", async || check.running.load(Ordering::SeqCst) >= 2).await;
-    learner.jobs().list(v1::ListJobsRequest {}).await.unwrap();
+    learner.jobs().list(v1::ListJobsRequest::default()).await.unwrap();
     check.may_end.store(true, Ordering::SeqCst);
     for submission in submissions {
         assert_eq!(submission.await.unwrap().unwrap().into_inner().notices.len(), 1);
