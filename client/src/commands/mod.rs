@@ -2,6 +2,7 @@
 
 mod advantages;
 mod audit;
+mod certs;
 mod check;
 mod evaluate;
 mod export;
@@ -38,5 +39,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Presets(arguments) => presets::run(&arguments, json),
         Command::Data(arguments) => demo::write_task(&arguments),
         Command::Study(arguments) => study::run(arguments, json).await,
+        Command::Certs(arguments) => certs::run(&arguments, json),
     }
 }

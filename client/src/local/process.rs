@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use anytime_service::exit::{self, ExitError};
+use anytime_service::security::SECURITY_VARIABLES;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -82,6 +83,10 @@ impl Process {
         command.args(plan.subcommand);
         if let Some(listen) = &plan.listen {
             command.arg("--listen").arg(listen);
+        }
+        // They talk to each other on loopback, whatever the user's shell says of a cluster elsewhere.
+        for variable in SECURITY_VARIABLES {
+            command.env_remove(variable);
         }
         command
             .args(&plan.arguments)

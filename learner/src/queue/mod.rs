@@ -1,7 +1,9 @@
 //! The replay queue in Redis: [`redis`](mod@redis) is the connection, [`stream`] the queue of one job, and [`reader`]
-//! reads it for the trainer. [`fence`] is the learner's right to a job, which keeps a second learner out.
+//! reads it for the trainer. [`fence`] is the learner's right to a job, which keeps a second learner out. [`target`] is
+//! how Redis is reached.
 
 pub mod fence;
 pub mod reader;
 pub mod redis;
 pub mod stream;
+pub mod target;
