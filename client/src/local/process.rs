@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) log: PathBuf,
     pub(super) port_file: Option<PathBuf>,
     pub(super) metrics_address: Option<SocketAddr>,
+    /// Variables of the user's environment that it must not have.
+    pub(super) without: &'static [&'static str],
 }
 
 /// A child and its history.
@@ -85,7 +87,7 @@ impl Process {
             command.arg("--listen").arg(listen);
         }
         // They talk to each other on loopback, whatever the user's shell says of a cluster elsewhere.
-        for variable in SECURITY_VARIABLES {
+        for variable in SECURITY_VARIABLES.iter().chain(plan.without) {
             command.env_remove(variable);
         }
         command

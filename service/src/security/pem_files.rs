@@ -35,6 +35,8 @@ pub(super) enum FileProblem {
     Unreadable(#[from] std::io::Error),
     #[error("it has {0} bytes; no such file has more than {LARGEST}")]
     TooLarge(u64),
+    #[error("it is no regular file")]
+    NoFile,
     #[error("it is empty")]
     Empty,
     #[error("it holds no certificate in PEM form (`-----BEGIN CERTIFICATE-----`)")]
@@ -68,9 +70,12 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// The bytes of a small file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileProblem> {
     // Asked first: a pipe would be waited for, a device read for ever.
-    let length = fs::metadata(path)?.len();
-    if length > LARGEST {
-        return Err(FileProblem::TooLarge(length));
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(FileProblem::NoFile);
+    }
+    if metadata.len() > LARGEST {
+        return Err(FileProblem::TooLarge(metadata.len()));
     }
     let bytes = fs::read(path)?;
     if bytes.iter().all(u8::is_ascii_whitespace) {

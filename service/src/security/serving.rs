@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tracing::warn;
 
 use super::access::{Access, Shown};
@@ -225,5 +225,8 @@ fn server_config(own: &Identity, callers: Option<&Authority>, protocol: Protocol
     let config = builder.with_single_cert(own.chain(), own.key());
     let mut config = config.map_err(|error| refuse("--tls-cert", &error))?;
     config.alpn_protocols = vec![protocol.alpn()];
+    // A session that is resumed would not ask again whether the caller's certificate is still good.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }

@@ -72,7 +72,7 @@ async fn files_that_cannot_be_used_are_said_before_anything_listens() {
                 "--tls-cert",
                 "the certificate expired on",
             ),
-            (tls("/", &key), "--tls-cert", "Is a directory"),
+            (tls("/", &key), "--tls-cert", "it is no regular file"),
             (
                 [tls(&cert, &key), vec!["--tls-client-ca".to_owned(), words.clone()]].concat(),
                 "--tls-client-ca",
