@@ -231,10 +231,12 @@ impl Learner {
             Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => {
                 ExitError::configuration(status.message()).into()
             }
-            Code::Unauthenticated | Code::PermissionDenied => {
-                let message = format!("learner at {} refuses this: {}", self.address, status.message());
-                ExitError::configuration(message).into()
-            }
+            Code::Unauthenticated | Code::PermissionDenied => ExitError::configuration(format!(
+                "learner at {} refuses this: {}",
+                self.address,
+                status.message()
+            ))
+            .into(),
             code => anyhow!("learner: {} ({code:?})", status.message()),
         }
     }

@@ -173,6 +173,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "takes results of several runs: client/tests/study.rs",
     ),
     (
+        "learner at {} refuses this",
+        "takes a learner that asks for a token: tests/tests/security/cluster.rs",
+    ),
+    (
         "--redis-ca and --redis-cert are for TLS",
         "takes a certificate: tests/tests/security/cluster.rs",
     ),

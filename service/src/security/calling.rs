@@ -151,6 +151,37 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_token_that_changes_is_shown_from_then_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("token");
+        let write = |letter: &str| std::fs::write(&path, format!("{}\n", letter.repeat(32))).expect("written");
+        write("a");
+        let calling = CallingArgs {
+            token_file: Some(path.clone()),
+            ..CallingArgs::default()
+        };
+        let security = CallSecurity::load(&IdentityArgs::default(), &calling).expect("a token");
+        let mut bearer = security.bearer();
+        let mut shown = || {
+            let request = bearer.call(Request::new(())).expect("passed on");
+            let value = request.metadata().get("authorization").expect("a token");
+            value.to_str().expect("text").to_owned()
+        };
+        let expected = |letter: &str| format!("Bearer {}", letter.repeat(32));
+        assert_eq!(shown(), expected("a"));
+        write("b");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while shown() != expected("b") {
+            assert!(std::time::Instant::now() < deadline, "the file is read again");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        // What is no token leaves the one before.
+        std::fs::write(&path, "no").expect("written");
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        assert_eq!(shown(), expected("b"));
+    }
+
     #[test]
     fn a_token_is_never_printed() {
         let value = parse_token(b" abcdefghijklmnopqrstuvwxyz\n").expect("a token");
