@@ -23,6 +23,7 @@ use anytime_tests::ports::free_address;
 use anytime_tests::stack::start_redis;
 use anytime_tests::workplace::Workplace;
 use generation::Generation;
+use tonic::service::interceptor::InterceptedService;
 use trainer::{Order, TestTrainer};
 
 /// Updates that are measured in each state of the masters.
