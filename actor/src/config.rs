@@ -7,6 +7,7 @@ use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::ActorId;
 use anytime_service::exit::ExitError;
+use anytime_service::security::{CallSecurity, CallingArgs, IdentityArgs, ServingArgs};
 use anytime_service::telemetry::TelemetryArgs;
 use clap::Parser;
 use tch::Device;
@@ -57,6 +58,15 @@ pub struct Args {
     /// Logs and metrics
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+    /// How it shows itself
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Who may read its metrics
+    #[command(flatten)]
+    pub serving: ServingArgs,
+    /// How it calls learner and verifier
+    #[command(flatten)]
+    pub calling: CallingArgs,
 }
 
 /// What an actor runs with, checked: [`ActorConfig::try_new`] makes it of the arguments, [`crate::run`] takes it.
@@ -76,14 +86,16 @@ pub struct ActorConfig {
     pub limits: EngineLimits,
     /// How long one step of the engine may take; zero: for ever.
     pub step_timeout: Duration,
+    /// How learner and verifier are called.
+    pub security: CallSecurity,
 }
 
 impl ActorConfig {
-    /// Checks the arguments and looks for the device.
+    /// Checks the arguments and looks for the device. `security` is how peers are called.
     ///
     /// # Errors
     /// [`ExitError`] with the configuration code that names the argument.
-    pub fn try_new(args: &Args) -> Result<Self, ExitError> {
+    pub fn try_new(args: &Args, security: CallSecurity) -> Result<Self, ExitError> {
         if args.slots == 0 {
             return Err(ExitError::configuration("--slots is 0; at least 1 sequence has to run"));
         }
@@ -108,6 +120,7 @@ impl ActorConfig {
                 cache,
             },
             step_timeout: Duration::from_secs(args.step_timeout),
+            security,
         })
     }
 }
@@ -155,7 +168,7 @@ mod tests {
 
     fn limit(arguments: &[&str]) -> Result<CacheLimit, String> {
         let all = [&["anytime-actor", "--device", "cpu"], arguments].concat();
-        let config = ActorConfig::try_new(&Args::try_parse_from(all).unwrap());
+        let config = ActorConfig::try_new(&Args::try_parse_from(all).unwrap(), CallSecurity::default());
         config.map(|config| config.limits.cache).map_err(|error| {
             assert_eq!(error.code, anytime_service::exit::CONFIGURATION);
             error.message

@@ -15,12 +15,11 @@ use std::time::Instant;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
 use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
-use anytime_service::channel::Backoff;
+use anytime_service::channel::{Backoff, PeerChannel};
 use anytime_service::metric_names::ACTOR_VERIFY_SECONDS;
 use anytime_service::peer::with_deadline;
 use metrics::histogram;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::warn;
 
@@ -52,7 +51,7 @@ pub struct Grader {
 
 impl Grader {
     /// Starts the task that makes batches; it ends with the last grader.
-    pub fn start(channel: Channel) -> Self {
+    pub fn start(channel: PeerChannel) -> Self {
         let client = VerifierServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -84,7 +83,7 @@ impl Grader {
 }
 
 async fn make_batches(
-    client: VerifierServiceClient<Channel>,
+    client: VerifierServiceClient<PeerChannel>,
     mut tickets: mpsc::UnboundedReceiver<Ticket>,
     health: VerifierHealth,
 ) {
@@ -140,7 +139,7 @@ async fn make_batches(
 /// What every call of a batch needs.
 #[derive(Clone)]
 struct VerifierCall {
-    client: VerifierServiceClient<Channel>,
+    client: VerifierServiceClient<PeerChannel>,
     health: VerifierHealth,
     grading: Grading,
 }

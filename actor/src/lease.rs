@@ -9,11 +9,11 @@ use anytime_proto::GroupId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{Lease, LeaseRequest};
+use anytime_service::channel::PeerChannel;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing::debug;
 
 use crate::engine::EngineHandle;
@@ -67,7 +67,7 @@ pub(crate) struct LeaseLoop {
 
 impl LeaseLoop {
     /// Leases work until the token is cancelled, and sends every lease to `leases`.
-    pub(crate) async fn run(self, channel: Channel, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, channel: PeerChannel, shutdown: CancellationToken) {
         let mut client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -57,8 +57,8 @@ const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 /// If an address is no address, the engine's thread cannot start or ends by itself, or memory runs out. Peers that are
 /// away are waited for.
 pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let learner = lazy_channel("learner", &config.learner)?;
-    let verifier = lazy_channel("verifier", &config.verifier)?;
+    let learner = lazy_channel("learner", &config.learner, &config.security)?;
+    let verifier = lazy_channel("verifier", &config.verifier, &config.security)?;
     let identity = Identity::new(config.actor_id);
     let actor_id = &identity.actor_id;
     let (limits, device) = (config.limits, config.device);

@@ -4,7 +4,9 @@
 use anytime_actor::config::{ActorConfig, Args};
 use anytime_policy::{device, waiting};
 use anytime_service::exit::{self, ExitError};
+use anytime_service::security::{CallSecurity, ServerSecurity};
 use anytime_service::{shutdown, telemetry};
+use tracing::warn;
 
 fn main() {
     let args = exit::parse_or_exit::<Args>();
@@ -28,8 +30,18 @@ fn start(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
-    telemetry::start("actor", &args.telemetry)?;
-    let config = ActorConfig::try_new(args)?;
+    let metrics = ServerSecurity::load(&args.identity, &args.serving)?;
+    let calls = CallSecurity::load(&args.identity, &args.calling)?;
+    telemetry::start("actor", &args.telemetry, &metrics)?;
+    // Those of the certificate have been said.
+    for warning in calls
+        .warnings()
+        .iter()
+        .filter(|warning| !metrics.warnings().contains(warning))
+    {
+        warn!("{warning}");
+    }
+    let config = ActorConfig::try_new(args, calls)?;
     device::set_threads(config.threads);
     let token = shutdown::on_signal().map_err(|error| ExitError::configuration(format!("signal handlers: {error}")))?;
     anytime_actor::run(config, token).await

@@ -8,14 +8,13 @@ use anytime_proto::v1::push_request::Outcome;
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{AbandonReason, AbandonedGroup, PushRequest, PushStatus, ScoredGroup};
 use anytime_proto::{GroupId, JobId};
-use anytime_service::channel::Backoff;
+use anytime_service::channel::{Backoff, PeerChannel};
 use anytime_service::metric_names::ACTOR_GROUPS;
 use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
 use metrics::counter;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
@@ -43,13 +42,13 @@ pub(crate) struct Abandoned {
 /// Pushes outcomes to the learner. Cheap to clone; every outcome is pushed by a task of its own.
 #[derive(Clone)]
 pub(crate) struct Pusher {
-    client: RolloutServiceClient<Channel>,
+    client: RolloutServiceClient<PeerChannel>,
     identity: Identity,
     shutdown: CancellationToken,
 }
 
 impl Pusher {
-    pub(crate) fn new(channel: Channel, identity: Identity, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(channel: PeerChannel, identity: Identity, shutdown: CancellationToken) -> Self {
         let client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -196,6 +195,9 @@ fn is_final(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use anytime_service::channel::lazy_channel;
+    use anytime_service::security::CallSecurity;
+
     use super::*;
 
     #[test]
@@ -218,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_group_that_is_too_large_is_not_even_sent() {
-        let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+        let channel = lazy_channel("learner", "http://127.0.0.1:1", &CallSecurity::default()).expect("an address");
         let identity = Identity::new(anytime_proto::ActorId("a".to_owned()));
         let mut pusher = Pusher::new(channel, identity, CancellationToken::new());
         let group = ScoredGroup {

@@ -4,6 +4,7 @@ mod advantages;
 
 use std::path::PathBuf;
 
+use anytime_service::security::{CallingArgs, IdentityArgs};
 use clap::{Args, Parser, Subcommand};
 
 use crate::overrides::OverrideArgs;
@@ -69,6 +70,8 @@ pub enum Command {
     Data(DataArgs),
     /// Run methods times seeds to the end on this machine, and report on them
     Study(StudyArgs),
+    /// Make certificates and tokens for a cluster of one's own: a CA, and one of each for every role
+    Certs(CertsArgs),
 }
 
 /// The address of the learner, for every command that calls it.
@@ -82,6 +85,20 @@ pub struct LearnerArgs {
         default_value = "http://127.0.0.1:7100"
     )]
     pub learner: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub security: SecurityArgs,
+}
+
+/// How a learner is called: TLS and token.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SecurityArgs {
+    /// What the learner is shown.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Whom to trust, and the token.
+    #[command(flatten)]
+    pub calling: CallingArgs,
 }
 
 /// One job of a learner, for the commands that take a job id.
@@ -315,6 +332,9 @@ pub struct CheckArgs {
     /// Ask this learner, which sees other files than this machine [default: look at the files here]
     #[arg(long, value_name = "URL")]
     pub learner: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub security: SecurityArgs,
 }
 
 /// The arguments of `anytime local`.
@@ -412,6 +432,30 @@ pub struct DataArgs {
     /// Rows of the warm start [default: 64000; sums: none]
     #[arg(long, value_name = "N")]
     pub sft: Option<usize>,
+}
+
+/// The arguments of `anytime certs`.
+#[derive(Clone, Debug, Args)]
+pub struct CertsArgs {
+    /// Directory to write to; nothing may be in it
+    pub directory: PathBuf,
+    /// A name or address under which learner, verifier or Redis are called; repeatable
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_values = ["localhost", "127.0.0.1", "::1", "learner", "verifier", "redis"]
+    )]
+    pub server: Vec<String>,
+    /// A name or address under which the metrics of an actor are; repeatable
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_values = ["localhost", "127.0.0.1", "::1", "actor-1", "actor-2"]
+    )]
+    pub actor: Vec<String>,
+    /// For how long the certificates are good
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
 }
 
 /// The arguments of `anytime study`.

@@ -7,11 +7,13 @@ use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::setting_of_status;
 use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
-use anytime_service::channel::{Backoff, lazy_channel};
+use anytime_service::channel::{Backoff, PeerChannel, lazy_channel};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::peer::with_deadline;
-use tonic::transport::Channel;
+use anytime_service::security::CallSecurity;
 use tonic::{Code, Status, Streaming};
+
+use crate::arguments::{LearnerArgs, SecurityArgs};
 
 /// Deadline of a submission: the learner reads the model's files, and the data for a bounded time, before it answers;
 /// other submissions may come first.
@@ -29,17 +31,29 @@ const SUBMIT_TRIES: usize = 3;
 /// A connection to the learner.
 #[derive(Clone, Debug)]
 pub struct Learner {
-    client: JobServiceClient<Channel>,
+    client: JobServiceClient<PeerChannel>,
     address: String,
 }
 
 impl Learner {
-    /// Takes the address of a learner; connects on first use.
+    /// The learner that the arguments name; connects on first use.
     ///
     /// # Errors
-    /// [`ExitError`] with the configuration code if the address is no URI.
-    pub fn try_new(address: &str) -> Result<Self, ExitError> {
-        let channel = lazy_channel("learner", address)?;
+    /// As [`Learner::at`].
+    pub fn try_new(arguments: &LearnerArgs) -> Result<Self, ExitError> {
+        Self::at(&arguments.learner, &arguments.security)
+    }
+
+    /// The learner at an address; connects on first use. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`ExitError`] with the configuration code if the address is no URI, or if a certificate or token cannot be used.
+    pub fn at(address: &str, security: &SecurityArgs) -> Result<Self, ExitError> {
+        let security = CallSecurity::load(&security.identity, &security.calling)?;
+        let channel = lazy_channel("learner", address, &security)?;
+        for warning in security.warnings() {
+            eprintln!("warning: {warning}");
+        }
         let client = JobServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self {
             client,
@@ -281,6 +295,12 @@ impl Learner {
             Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => {
                 ExitError::configuration(status.message()).into()
             }
+            Code::Unauthenticated | Code::PermissionDenied => ExitError::configuration(format!(
+                "learner at {} refuses this: {}",
+                self.address,
+                status.message()
+            ))
+            .into(),
             code => anyhow!("learner: {} ({code:?})", status.message()),
         }
     }

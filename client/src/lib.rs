@@ -9,6 +9,7 @@
 pub mod accuracy;
 pub mod arguments;
 pub mod audit;
+pub mod certs;
 mod check_view;
 mod commands;
 pub mod curves;

@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("kimi.toml", "[objective.kimi]\nlength_weight = 0.5\n"),
     ("other.txt", "nothing to see\n"),
+    ("a.token", "0123456789abcdef0123456789abcdef\n"),
     ("ready/config.json", "{}\n"),
     (
         "none.toml",
@@ -49,6 +50,10 @@ const FILES: &[(&str, &str)] = &[
 /// The commands, each refused.
 const CASES: &[&[&str]] = &[
     &["check", "nowhere.toml"],
+    &["certs", "ready"],
+    &["certs", "new", "--server", "a name\u{fc}"],
+    &["list", "--token-file", "other.txt"],
+    &["list", "--learner", "http://192.0.2.1:7100", "--token-file", "a.token"],
     &["check", "latin1.toml"],
     &["check", "job.toml", "--set", "training.steps"],
     &["check", "job.toml", "--set", "=3"],

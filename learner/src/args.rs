@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anytime_service::exit::ExitError;
+use anytime_service::security::{Authority, Identity, IdentityArgs, Origin, ServerSecurity, ServingArgs, read_secret};
 use anytime_service::telemetry::TelemetryArgs;
 use clap::{Parser, Subcommand};
 
+use crate::outputs::Places;
+use crate::queue::target::RedisTarget;
 use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
@@ -21,9 +25,9 @@ pub struct Args {
     /// File to write the bound `host:port` to, once the learner serves
     #[arg(long, env = "ANYTIME_PORT_FILE")]
     pub port_file: Option<PathBuf>,
-    /// URL of Redis 7 or newer
-    #[arg(long, env = "ANYTIME_REDIS", default_value = "redis://127.0.0.1:6379")]
-    pub redis: String,
+    /// Which Redis, and what it is shown
+    #[command(flatten)]
+    pub redis: RedisArgs,
     /// What this learner's keys in Redis begin with; learners that share one Redis need a name each
     #[arg(long, env = "ANYTIME_CLUSTER", default_value = "anytime", value_parser = cluster_name)]
     pub cluster: String,
@@ -50,6 +54,62 @@ pub struct Args {
     /// Logs and metrics
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+    /// How it shows itself
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Whom it lets in
+    #[command(flatten)]
+    pub serving: ServingArgs,
+}
+
+/// Which Redis, and what it is shown.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RedisArgs {
+    /// URL of Redis 7 or newer; rediss:// for TLS
+    #[arg(long, env = "ANYTIME_REDIS", default_value = "redis://127.0.0.1:6379")]
+    pub redis: String,
+    /// File with the password of Redis, which a URL would show to whoever lists processes
+    #[arg(long, env = "ANYTIME_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub redis_password_file: Option<PathBuf>,
+    /// The CA that has signed the certificate of a Redis with TLS (PEM) [default: those of the system]
+    #[arg(long, env = "ANYTIME_REDIS_CA", value_name = "FILE")]
+    pub redis_ca: Option<PathBuf>,
+    /// The certificate that a Redis with TLS is shown (PEM)
+    #[arg(long, env = "ANYTIME_REDIS_CERT", value_name = "FILE", requires = "redis_key")]
+    pub redis_cert: Option<PathBuf>,
+    /// The private key of --redis-cert (PEM)
+    #[arg(long, env = "ANYTIME_REDIS_KEY", value_name = "FILE", requires = "redis_cert")]
+    pub redis_key: Option<PathBuf>,
+}
+
+impl RedisArgs {
+    /// Reads and checks every file that the arguments name; what an operator should know of them goes to `warnings`.
+    ///
+    /// # Errors
+    /// [`ExitError`] with the configuration code that names the argument, the file and what is wrong with it.
+    pub fn target(&self, warnings: &mut Vec<String>) -> Result<RedisTarget, ExitError> {
+        let mut target = RedisTarget::from(&self.redis);
+        if let Some(path) = &self.redis_password_file {
+            let flag = "--redis-password-file";
+            target.password = Some(read_secret(Origin { flag, path }, warnings)?);
+        }
+        if let Some(path) = &self.redis_ca {
+            let flag = "--redis-ca";
+            target.authority = Some(Authority::read(Origin { flag, path }, warnings)?);
+        }
+        if let (Some(certificate), Some(key)) = (&self.redis_cert, &self.redis_key) {
+            let certificate = Origin {
+                flag: "--redis-cert",
+                path: certificate,
+            };
+            let key = Origin {
+                flag: "--redis-key",
+                path: key,
+            };
+            target.identity = Some(Identity::read(certificate, key, warnings)?);
+        }
+        Ok(target)
+    }
 }
 
 /// What the program does instead of serving.
@@ -88,16 +148,26 @@ fn cluster_name(name: &str) -> Result<String, String> {
 }
 
 impl Args {
-    /// The part of the command line that the server needs.
-    pub fn config(&self) -> LearnerConfig {
+    /// The part of the command line that the server needs. Redis and security were made of their arguments.
+    pub fn config(&self, redis: RedisTarget, security: ServerSecurity) -> LearnerConfig {
         LearnerConfig {
-            redis: self.redis.clone(),
+            redis,
+            security,
             cluster: self.cluster.clone(),
             root: self.root.clone(),
             runs_directory: self.runs_dir.clone(),
             output_roots: self.output_root.clone(),
             device: self.device.clone(),
             port_file: self.port_file.clone(),
+        }
+    }
+
+    /// Where models may be written.
+    pub fn places(&self) -> Places {
+        Places {
+            root: self.root.clone(),
+            runs_directory: self.runs_dir.clone(),
+            output_roots: self.output_root.clone(),
         }
     }
 }

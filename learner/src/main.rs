@@ -10,8 +10,10 @@ use anytime_learner::{offline, run as job, server};
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::v1;
 use anytime_service::exit::{self, ExitError};
+use anytime_service::security::ServerSecurity;
 use anytime_service::{device_memory, shutdown, telemetry};
 use prost::Message as _;
+use tracing::warn;
 
 fn main() {
     let args = exit::parse_or_exit::<Args>();
@@ -37,7 +39,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
         .build()
         .context("start the runtime")?;
     let outcome = runtime.block_on(async {
-        telemetry::start("learner", &args.telemetry)?;
+        let security = ServerSecurity::load(&args.identity, &args.serving)?;
+        let mut warnings = Vec::new();
+        let redis = args.redis.target(&mut warnings)?;
+        telemetry::start("learner", &args.telemetry, &security)?;
+        for warning in warnings {
+            warn!("{warning}");
+        }
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
         tokio::spawn(device_memory::report(
@@ -45,9 +53,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
             ask,
             token.clone(),
         ));
-        let listener = anytime_service::server::bind(args.listen).await?;
-        let config = args.config();
-        let (at_submission, at_export) = (config.places(), config.places());
+        let listener = anytime_service::server::bind(args.listen, &security).await?;
+        let config = args.config(redis, security);
+        let (at_submission, at_export) = (args.places(), args.places());
         server::run(
             config,
             listener,
@@ -74,7 +82,7 @@ fn check(args: &Args) -> anyhow::Result<()> {
     let spec = v1::JobSpec::decode(bytes.as_slice())
         .map_err(|error| ExitError::configuration(format!("standard input is no job: {error}")))?;
     let checked = job::validate_all(&spec, &args.root).map_err(ExitError::configuration)?;
-    let places = args.config().places();
+    let places = args.places();
     places
         .check_job(&checked.settings, None)
         .map_err(ExitError::configuration)?;

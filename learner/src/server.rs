@@ -12,11 +12,13 @@ use anytime_proto::v1::rollout_service_server::RolloutServiceServer;
 use anytime_proto::v1::weights_service_server::WeightsServiceServer;
 use anytime_service::exit::{CONFIGURATION, ExitError, FAILED};
 use anytime_service::port_file;
+use anytime_service::security::ServerSecurity;
 use anytime_service::server::{router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::health;
 use crate::jobs::export_request::ExportJob;
 use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::registry::JobRegistry;
@@ -24,6 +26,7 @@ use crate::jobs::runner::{self, RunJob};
 use crate::outputs::Places;
 use crate::queue::fence::LearnerName;
 use crate::queue::redis::{RedisConnection, START_PATIENCE};
+use crate::queue::target::RedisTarget;
 use crate::rollouts::broker::{Identity, RolloutBroker};
 use crate::rollouts::lease_token::LeaseTokens;
 use crate::rollouts::monitor;
@@ -45,8 +48,10 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How a learner was started: what its command line says, apart from the address to listen on.
 #[derive(Clone, Debug)]
 pub struct LearnerConfig {
-    /// URL of Redis.
-    pub redis: String,
+    /// Which Redis.
+    pub redis: RedisTarget,
+    /// Who may call, and how.
+    pub security: ServerSecurity,
     /// What its keys in Redis begin with.
     pub cluster: String,
     /// The directory in which relative paths of specifications start.
@@ -90,7 +95,7 @@ pub async fn run(
     let unusable_root = |error| ExitError::configuration(format!("--root {}: {error}", config.root.display()));
     let root = config.root.canonicalize().map_err(unusable_root)?;
     let redis = tokio::select! {
-        redis = RedisConnection::connect_within(START_PATIENCE, &config.redis) => Arc::new(redis?),
+        redis = RedisConnection::connect_within(START_PATIENCE, config.redis.clone()) => Arc::new(redis?),
         () = shutdown.cancelled() => return Ok(()),
     };
     // A disk that is gone for a moment is no bad configuration, and a supervisor may try again.
@@ -110,7 +115,7 @@ pub async fn run(
         name,
     };
     let tokens = LeaseTokens::of_directory(&config.runs_directory).map_err(unusable_runs)?;
-    let broker = Arc::new(RolloutBroker::new(redis, identity, shutdown.clone()));
+    let broker = Arc::new(RolloutBroker::new(redis.clone(), identity, shutdown.clone()));
     let store = Arc::new(WeightsStore::default());
     let places = config.places();
     let state = Arc::new(ServerState {
@@ -135,10 +140,7 @@ pub async fn run(
     let weights = WeightsServiceServer::new(WeightsRpc::new(store, broker.clone(), shutdown.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let (router, health) = router()?;
-    health.set_serving::<JobServiceServer<JobsRpc>>().await;
-    health.set_serving::<RolloutServiceServer<RolloutsRpc>>().await;
-    health.set_serving::<WeightsServiceServer<WeightsRpc>>().await;
+    let (router, reporter) = router(&config.security, shutdown.clone())?;
     let router = router.add_service(jobs).add_service(rollouts).add_service(weights);
 
     if let Some(path) = &config.port_file {
@@ -149,9 +151,11 @@ pub async fn run(
     tokio::spawn(monitor::watch_redis(broker));
     let job_thread = runner::start(registry.clone(), state.clone(), run_job)?;
 
+    // Until the job has let go, health checks are answered.
+    let stop = CancellationToken::new();
     let serve_and_drain = async {
         let outcome = tokio::select! {
-            outcome = serve(router, listener, shutdown.clone()) => outcome,
+            outcome = serve(router, listener, &config.security, stop.clone()) => outcome,
             () = drain_time_is_over(&shutdown) => {
                 warn!("requests were cut off, the drain took too long");
                 Ok(())
@@ -162,7 +166,12 @@ pub async fn run(
         outcome
     };
     let jobs_are_looked_after = look_after_jobs(registry, &state);
-    let drained = drain_job_thread(job_thread, &shutdown);
+    let health_is_shown = health::show(reporter.clone(), redis, shutdown.clone());
+    let drained = async {
+        tokio::join!(drain_job_thread(job_thread, &shutdown), health_is_shown);
+        health::end(reporter).await;
+        stop.cancel();
+    };
     let (outcome, (), ()) = tokio::join!(serve_and_drain, drained, jobs_are_looked_after);
     outcome?;
     match state.fault.get() {

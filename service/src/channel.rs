@@ -3,34 +3,54 @@
 use std::time::Duration;
 
 use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::exit::ExitError;
+use crate::security::{Bearer, CallSecurity};
 
 /// First pause after a failed call.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 
-/// A channel to `http://host:port` that connects on first use and again after every loss. Calls set their own deadline.
+/// A connection to a peer, whose every call shows this process's token where it has one.
+pub type PeerChannel = InterceptedService<Channel, Bearer>;
+
+/// A channel to `http://host:port` or `https://host:port` that connects on first use and again after every loss. Calls set
+/// their own deadline. An address without a scheme is called over TLS where a CA is given.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code if the address is no URI.
-pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
+/// [`ExitError`] with the configuration code if the address is no URI, or if TLS cannot be spoken with it.
+pub fn lazy_channel(name: &str, address: &str, security: &CallSecurity) -> Result<PeerChannel, ExitError> {
+    let scheme = if security.prefers_tls() { "https" } else { "http" };
     let uri = if address.contains("://") {
         address.to_owned()
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     };
-    let endpoint = Endpoint::from_shared(uri)
-        .map_err(|error| ExitError::configuration(format!("{name} address `{address}`: {error}")))?;
-    Ok(endpoint
+    let bad = |error: &dyn std::fmt::Display| ExitError::configuration(format!("{name} address `{address}`: {error}"));
+    let uri: Uri = uri.parse().map_err(|error| bad(&error))?;
+    let tls = security.tls_for(name, &uri)?;
+    let mut endpoint = Endpoint::from(uri)
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
+        .tcp_nodelay(true);
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls).map_err(|error| bad(&root_cause(&error)))?;
+    }
+    Ok(InterceptedService::new(endpoint.connect_lazy(), security.bearer()))
+}
+
+/// The innermost cause of an error, because that is what says something.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// The pauses between the tries of a failing call: each is twice as long as the one before, up to a bound, and then

@@ -1,72 +1,124 @@
-//! The connections of a server, bounded: so many at a time, and each has to say something soon. One that is silent, or
-//! one too many, would hold a file descriptor for nothing.
+//! The connections of a server, bounded: so many at a time, and each has to say something soon, and to end its TLS
+//! handshake soon where there is one. One that is silent, or one too many, would hold a file descriptor for nothing.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anytime_proto::limits::{FIRST_BYTE_TIMEOUT, MAX_CONNECTIONS};
 use metrics::{counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{CertificateError, Error as TlsError};
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use tracing::warn;
 
 use crate::metric_names::{CONNECTIONS, CONNECTIONS_REFUSED};
+use crate::security::{Caller, Reason, refuse, show_refusals};
 
-/// A connection that counts until it is dropped.
-pub(crate) struct Counted {
-    stream: TcpStream,
+/// Connections for metrics that there may be at a time.
+const MOST_SCRAPES: usize = 64;
+
+/// The first byte of a TLS connection: a record of the handshake. No text begins so.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A connection that has said something, and speaks TLS where the server does. It counts until it is dropped.
+pub(crate) struct Connection {
+    stream: Stream,
+    caller: Caller,
     _place: Place,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// One of the connections that there may be.
 struct Place {
     _permit: OwnedSemaphorePermit,
+    server: &'static str,
 }
 
 impl Place {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        gauge!(CONNECTIONS).increment(1.0);
-        Self { _permit: permit }
+    fn new(permit: OwnedSemaphorePermit, server: &'static str) -> Self {
+        gauge!(CONNECTIONS, "server" => server).increment(1.0);
+        Self {
+            _permit: permit,
+            server,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        gauge!(CONNECTIONS).decrement(1.0);
+        gauge!(CONNECTIONS, "server" => self.server).decrement(1.0);
     }
 }
 
-/// The connections of a listener that have said something. Those of one listener end with the stream.
-pub(crate) fn connections(listener: TcpListener) -> ReceiverStream<io::Result<Counted>> {
-    bounded(listener, MAX_CONNECTIONS, FIRST_BYTE_TIMEOUT)
+/// How a listener takes connections.
+#[derive(Clone)]
+struct Terms {
+    /// Which server it is, for the metrics.
+    server: &'static str,
+    /// Connections at a time.
+    most: usize,
+    /// The time for the first byte and the handshake.
+    limit: Duration,
+    tls: Option<TlsAcceptor>,
 }
 
-fn bounded(listener: TcpListener, most: usize, first_byte: std::time::Duration) -> ReceiverStream<io::Result<Counted>> {
+/// The connections of a gRPC server's listener that have said something. Those of one listener end with the stream.
+pub(crate) fn connections(listener: TcpListener, tls: Option<TlsAcceptor>) -> ReceiverStream<io::Result<Connection>> {
+    let terms = Terms {
+        server: "grpc",
+        most: MAX_CONNECTIONS,
+        limit: FIRST_BYTE_TIMEOUT,
+        tls,
+    };
+    bounded(listener, terms)
+}
+
+/// The same for the metrics.
+pub(crate) fn scrapes(listener: TcpListener, tls: Option<TlsAcceptor>) -> ReceiverStream<io::Result<Connection>> {
+    let terms = Terms {
+        server: "metrics",
+        most: MOST_SCRAPES,
+        limit: FIRST_BYTE_TIMEOUT,
+        tls,
+    };
+    bounded(listener, terms)
+}
+
+fn bounded(listener: TcpListener, terms: Terms) -> ReceiverStream<io::Result<Connection>> {
     // The series exist from the start.
     for reason in ["full", "silent"] {
         counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(0);
     }
+    show_refusals();
     // As many as may wait for the transport to take them.
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(most));
+        let places = Arc::new(Semaphore::new(terms.most));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
             };
             match accepted {
-                Ok((stream, peer)) => take(stream, peer, &places, &sender, first_byte),
+                Ok((stream, peer)) => take(stream, peer, &places, &sender, &terms),
                 Err(error) => {
                     // Of one connection, or no descriptor is free: in either case the next one may work.
                     warn!(%error, "a connection was not accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         }
@@ -78,62 +130,129 @@ fn take(
     stream: TcpStream,
     peer: SocketAddr,
     places: &Arc<Semaphore>,
-    sender: &mpsc::Sender<io::Result<Counted>>,
-    first_byte: std::time::Duration,
+    sender: &mpsc::Sender<io::Result<Connection>>,
+    terms: &Terms,
 ) {
     let Ok(permit) = places.clone().try_acquire_owned() else {
         counter!(CONNECTIONS_REFUSED, "reason" => "full").increment(1);
         return;
     };
-    let (place, sender) = (Place::new(permit), sender.clone());
+    let (place, sender, terms) = (Place::new(permit, terms.server), sender.clone(), terms.clone());
     tokio::spawn(async move {
         // A short answer would wait 40 ms for the acknowledgement of what was sent before it.
         let _ = stream.set_nodelay(true);
+        let deadline = Instant::now() + terms.limit;
         let mut byte = [0; 1];
-        match tokio::time::timeout(first_byte, stream.peek(&mut byte)).await {
-            Ok(Ok(1)) => {
-                // The server has ended where nobody takes it.
-                let _ = sender.send(Ok(Counted { stream, _place: place })).await;
-            }
+        match tokio::time::timeout_at(deadline, stream.peek(&mut byte)).await {
+            Ok(Ok(1)) => {}
             // Closed without a word, as by a probe of the port.
-            Ok(_) => {}
+            Ok(_) => return,
             Err(_) => {
                 counter!(CONNECTIONS_REFUSED, "reason" => "silent").increment(1);
                 warn!(%peer, "a connection said nothing and was closed");
+                return;
             }
+        }
+        let secured = match (terms.tls, byte[0] == TLS_HANDSHAKE) {
+            (None, false) => Ok((Stream::Plain(stream), Caller::new(Some(peer), None))),
+            (None, true) => Err((Reason::UnexpectedTls, Reason::UnexpectedTls.text().to_owned())),
+            (Some(_), false) => Err((Reason::PlainText, Reason::PlainText.text().to_owned())),
+            (Some(tls), true) => handshake(tls, stream, peer, deadline).await,
+        };
+        match secured {
+            Ok((stream, caller)) => {
+                let connection = Connection {
+                    stream,
+                    caller,
+                    _place: place,
+                };
+                // The server has ended where nobody takes it.
+                let _ = sender.send(Ok(connection)).await;
+            }
+            Err((reason, what)) => refuse(reason, Some(peer), &what),
         }
     });
 }
 
-impl Connected for Counted {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+async fn handshake(
+    tls: TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+    deadline: Instant,
+) -> Result<(Stream, Caller), (Reason, String)> {
+    match tokio::time::timeout_at(deadline, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let caller = Caller::new(Some(peer), stream.get_ref().1.peer_certificates());
+            Ok((Stream::Tls(Box::new(stream)), caller))
+        }
+        Ok(Err(error)) => Err((reason_of(&error), error.to_string())),
+        Err(_) => Err((Reason::Handshake, "the TLS handshake took too long".to_owned())),
     }
 }
 
-impl AsyncRead for Counted {
+fn reason_of(error: &io::Error) -> Reason {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<TlsError>());
+    match cause {
+        Some(TlsError::NoCertificatesPresented) => Reason::NoCertificate,
+        Some(TlsError::InvalidCertificate(problem)) => match problem {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Reason::ExpiredCertificate,
+            _ => Reason::ForeignCertificate,
+        },
+        _ => Reason::Handshake,
+    }
+}
+
+impl Connection {
+    /// Who is at the other end.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller()
+    }
+}
+
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 
     fn poll_write_vectored(
@@ -141,27 +260,37 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_stream::StreamExt as _;
 
     use super::*;
 
-    async fn listening(most: usize) -> (SocketAddr, ReceiverStream<io::Result<Counted>>) {
+    async fn listening(most: usize) -> (SocketAddr, ReceiverStream<io::Result<Connection>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        (address, bounded(listener, most, Duration::from_millis(100)))
+        let terms = Terms {
+            server: "grpc",
+            most,
+            limit: Duration::from_millis(100),
+            tls: None,
+        };
+        (address, bounded(listener, terms))
     }
 
     /// Whether the other side has closed it.

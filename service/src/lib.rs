@@ -1,4 +1,5 @@
-//! What the processes share: telemetry, health and reflection, connections with deadlines, shutdown, exit codes.
+//! What the processes share: telemetry, health and reflection, connections with deadlines, who may
+//! connect and call what, shutdown, exit codes.
 
 // `exit` calls the C library once.
 #![deny(unsafe_code)]
@@ -8,9 +9,11 @@ mod connections;
 pub mod device_memory;
 pub mod exit;
 pub mod metric_names;
+mod metrics_server;
 pub mod peer;
 pub mod port_file;
 pub mod seconds;
+pub mod security;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

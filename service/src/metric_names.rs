@@ -47,9 +47,11 @@ metric_names! {
         "Memory of the device (label `device`) that a process computes on, by state (total, free, held by this process, used of it, peak of used).";
 
     gauge CONNECTIONS "anytime_connections" Count
-        "Connections that a gRPC server has open.";
+        "Connections that a server has open (label `server`: grpc, metrics).";
     counter CONNECTIONS_REFUSED "anytime_connections_refused_total" Count
-        "Connections that a gRPC server closed at once, by reason (full: too many are open, silent: it said nothing).";
+        "Connections that a server closed at once, by reason (full: too many are open, silent: it said nothing).";
+    counter ACCESS_REFUSED "anytime_access_refused_total" Count
+        "Calls and connections turned away, by reason (no_token, wrong_token, unknown_name, wrong_role, unknown_method, plain_text, unexpected_tls, no_certificate, expired_certificate, foreign_certificate, handshake).";
     gauge PEER_UP "anytime_peer_up" Count
         "Whether the last call of a kind reached its peer (label `call`: rollout.lease, weights.watch, weights.fetch, redis): 1, or 0 while the peer is lost.";
 

@@ -10,23 +10,30 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
+use tower_layer::{Identity, Stack};
 
 use crate::connections::connections;
 use crate::exit::ExitError;
+use crate::security::{Gate, GateLayer, Protocol, ServerSecurity};
+
+/// Services behind the gate that asks who calls them.
+pub type GatedRouter = Router<Stack<GateLayer, Identity>>;
 
 /// Makes a router that answers grpc.health.v1 and reflection. The caller adds its services to it, and tells the
-/// reporter which of them serve.
+/// reporter which of them serve. Once `draining` is cancelled, only health checks are answered, and what is under way.
 ///
 /// # Errors
 /// If the embedded file descriptors do not decode.
-pub fn router() -> anyhow::Result<(Router, HealthReporter)> {
+pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow::Result<(GatedRouter, HealthReporter)> {
     let (health_reporter, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .context("reflection service")?;
+    let gate = Gate::new(security.clone(), draining);
     let router = Server::builder()
+        .layer(GateLayer::new(gate))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
@@ -38,20 +45,27 @@ pub fn router() -> anyhow::Result<(Router, HealthReporter)> {
 /// Binds a listener; port 0 takes a free one.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code that names the address.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ExitError> {
+/// [`ExitError`] with the configuration code that names the address, also where others reach it and nothing says who may.
+pub async fn bind(address: SocketAddr, security: &ServerSecurity) -> Result<TcpListener, ExitError> {
+    security.check_address("--listen", address)?;
     TcpListener::bind(address)
         .await
         .map_err(|error| ExitError::configuration(format!("--listen {address}: {error}")))
 }
 
-/// Serves until the token is cancelled, then finishes the requests under way.
+/// Serves until the token is cancelled, then takes no connection any more and finishes the requests under way.
 ///
 /// # Errors
 /// If the transport fails.
-pub async fn serve(router: Router, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    router: GatedRouter,
+    listener: TcpListener,
+    security: &ServerSecurity,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let connections = connections(listener, security.acceptor(Protocol::Grpc));
     router
-        .serve_with_incoming_shutdown(connections(listener), shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await
         .context("gRPC server")
 }

@@ -5,11 +5,13 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tracing::error;
+use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::ExitError;
 use crate::metric_names;
+use crate::metrics_server;
+use crate::security::ServerSecurity;
 
 /// The form of log lines, an argument of every server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -33,11 +35,13 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
 }
 
-/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint.
+/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint, and says what an operator should know of
+/// the files of TLS and tokens. Needs a runtime.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read or the metrics address cannot be bound.
-pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitError> {
+/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, or if the metrics address cannot be bound or must
+/// not be without TLS and tokens.
+pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<(), ExitError> {
     let filter = filter(std::env::var_os(EnvFilter::DEFAULT_ENV))?;
     let json = match args.log_format {
         LogFormat::Json => true,
@@ -54,22 +58,27 @@ pub fn start(process: &'static str, args: &TelemetryArgs) -> Result<(), ExitErro
     }
 
     std::panic::set_hook(Box::new(log_panic));
+    for warning in security.warnings() {
+        warn!("{warning}");
+    }
     let Some(address) = args.metrics_address else {
         return Ok(());
     };
+    security.check_address("--metrics-address", address)?;
     let bad_address =
         |error: &dyn std::fmt::Display| ExitError::configuration(format!("--metrics-address {address}: {error}"));
-    let builder = PrometheusBuilder::new()
-        .with_http_listener(address)
+    let listener = metrics_server::bind(address).map_err(|error| bad_address(&error))?;
+    let handle = PrometheusBuilder::new()
         .add_global_label("process", process)
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &metric_names::SECONDS_BUCKETS)
         .and_then(|builder| {
             let pair_seconds = Matcher::Full(metric_names::VERIFIER_PAIR_SECONDS.to_owned());
             builder.set_buckets_for_metric(pair_seconds, &metric_names::PAIR_SECONDS_BUCKETS)
         })
+        .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| bad_address(&error))?;
-    builder.install().map_err(|error| bad_address(&error))?;
     metric_names::describe();
+    metrics_server::start(listener, handle, security.clone());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The harness of the tests that cross processes. A [`workplace::Workplace`] is a temporary directory with the demo's
 //! data and model, and the command line in it; a [`stack::Stack`] is a Redis, a verifier, a learner and actors as real
 //! processes on loopback. Whatever a test starts ends with it, also where the test panics.
+//! [`secrets::Secrets`] are certificates and tokens for them.
 //! [`chaos`] kills, stops and cuts it off at random, and [`link::Link`] is a connection that it disturbs.
 //!
 //! The binaries are those of this build: `cargo build --workspace --bins` makes them (the Makefile does).
@@ -17,6 +18,7 @@ pub mod programs;
 pub mod prometheus;
 pub mod refusal_texts;
 pub mod rooms;
+pub mod secrets;
 pub mod stack;
 pub mod wait;
 pub mod workplace;

@@ -17,6 +17,11 @@ pub async fn scrape(address: &str) -> Option<Vec<Sample>> {
         .get(format!("http://{address}/metrics"))
         .timeout(Duration::from_secs(5));
     let text = request.send().await.ok()?.text().await.ok()?;
+    Some(samples(&text))
+}
+
+/// The samples of an exposition.
+pub fn samples(text: &str) -> Vec<Sample> {
     let mut samples = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         if let Some((series, value)) = line.rsplit_once(' ') {
@@ -26,7 +31,7 @@ pub async fn scrape(address: &str) -> Option<Vec<Sample>> {
             });
         }
     }
-    Some(samples)
+    samples
 }
 
 /// The sum over all series of this name that contain this label pair (`state="running"`).

@@ -10,6 +10,7 @@ use crate::dashboard::prometheus_file;
 use crate::ports::free_address;
 use crate::process::Process;
 use crate::programs;
+use crate::secrets::Secrets;
 use crate::wait::eventually;
 use crate::workplace::Workplace;
 
@@ -29,12 +30,17 @@ pub type Values = Vec<f64>;
 impl Prometheus {
     /// Starts one that scrapes every second. `targets`: addresses by the job's name in the configuration.
     pub async fn start(workplace: &Workplace, targets: &[(&str, Vec<String>)]) -> Self {
+        Self::start_with(workplace, targets, None).await
+    }
+
+    /// The same over TLS and with a token, which are in `secrets`; without it in plain text, as on loopback.
+    pub async fn start_with(workplace: &Workplace, targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> Self {
         let address = free_address();
         let directory = workplace.path("prometheus");
         std::fs::create_dir_all(&directory).expect("directory of prometheus");
         let mut targets = targets.to_vec();
         targets.push(("prometheus", vec![address.clone()]));
-        std::fs::write(directory.join("prometheus.yml"), configuration(&targets)).expect("configuration");
+        std::fs::write(directory.join("prometheus.yml"), configuration(&targets, secrets)).expect("configuration");
         std::fs::copy(prometheus_file("alerts.yml"), directory.join("alerts.yml")).expect("alerts");
 
         let process = Process::start(
@@ -122,8 +128,14 @@ fn command(directory: &Path, address: &str) -> Command {
     command
 }
 
+/// Where the containers have their secrets.
+const SECRETS: &str = "/run/secrets/";
+
+/// What the configuration has for TLS and tokens.
+const TLS: [&str; 3] = ["scheme:", "tls_config:", "authorization:"];
+
 /// The repository's configuration with other targets, scraping every second. Every job must be given targets.
-fn configuration(targets: &[(&str, Vec<String>)]) -> String {
+fn configuration(targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> String {
     let original = std::fs::read_to_string(prometheus_file("prometheus.yml")).expect("the configuration");
     let mut lines = Vec::new();
     let mut job = String::new();
@@ -140,6 +152,13 @@ fn configuration(targets: &[(&str, Vec<String>)]) -> String {
             format!("{indentation}scrape_interval: 1s")
         } else if line.trim().starts_with("evaluation_interval:") {
             format!("{indentation}evaluation_interval: 2s")
+        } else if let Some((key, path)) = line.split_once(SECRETS) {
+            match secrets {
+                Some(secrets) => format!("{key}{}", secrets.path(path)),
+                None => continue,
+            }
+        } else if secrets.is_none() && TLS.iter().any(|key| line.trim().starts_with(key)) {
+            continue;
         } else {
             line.to_owned()
         };

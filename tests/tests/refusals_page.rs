@@ -28,7 +28,21 @@ const CASES: &[(&[&str], i32)] = &[
     (&["anytime-learner", "--root", "nowhere"], 64),
     (&["anytime-learner", "--device", "tpu"], 64),
     (&["anytime-learner", "--listen", FOREIGN], 64),
+    (&["anytime-learner", "--listen", FOREIGN, "--insecure"], 64),
     (&["anytime-learner", "--metrics-address", FOREIGN], 64),
+    (&["anytime-learner", "--metrics-address", FOREIGN, "--insecure"], 64),
+    (
+        &["anytime-learner", "--tls-cert", "nowhere", "--tls-key", "nowhere"],
+        64,
+    ),
+    (
+        &["anytime-learner", "--tls-cert", "two.lines", "--tls-key", "two.lines"],
+        64,
+    ),
+    (&["anytime-learner", "--access", "lines.jsonl"], 64),
+    (&["anytime-learner", "--access", "two.lines"], 64),
+    (&["anytime-learner", "--redis-password-file", "two.lines"], 64),
+    (&["anytime-actor", "--token-file", "two.lines"], 64),
     (&["anytime-learner", "--redis", "localhost"], 64),
     (&["anytime-actor", "--slots", "0"], 64),
     (&["anytime-actor", "--threads", "0"], 64),
@@ -159,6 +173,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "takes results of several runs: client/tests/study.rs",
     ),
     (
+        "learner at {} refuses this",
+        "takes a learner that asks for a token: tests/tests/security/cluster.rs",
+    ),
+    (
+        "--redis-ca and --redis-cert are for TLS",
+        "takes a certificate: tests/tests/security/cluster.rs",
+    ),
+    (
         "a request must have at most",
         "takes a request over gRPC: verifier/tests/grpc.rs",
     ),
@@ -172,6 +194,7 @@ fn refused(directory: &Path, command: &[&str], input: &str, code: i32) -> String
         arguments.extend(["--listen".to_owned(), free_address()]);
     }
     std::fs::write(directory.join("lines.jsonl"), input).unwrap();
+    std::fs::write(directory.join("two.lines"), "one\ntwo\n").unwrap();
     let mut process = Command::new(binary(command[0]));
     for name in ["ANYTIME_LEARNER", "ANYTIME_VERIFIER", "ANYTIME_REDIS", "RUST_LOG"] {
         process.env_remove(name);

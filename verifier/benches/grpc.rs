@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
 use anytime_proto::v1::{Extraction, VerdictKind, VerifyItem, VerifyRequest, VerifyResponse};
+use anytime_service::security::ServerSecurity;
 use anytime_verifier::limits::ServerLimits;
 use anytime_verifier::serve;
 use futures::{StreamExt as _, stream};
@@ -113,7 +114,9 @@ async fn start(limits: ServerLimits) -> (VerifierServiceClient<Channel>, Cancell
             .unwrap();
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
-            serve::run(listener, token, limits).await.unwrap();
+            serve::run(listener, token, limits, ServerSecurity::default())
+                .await
+                .unwrap();
         });
     });
     let client = VerifierServiceClient::connect(format!("http://{address}"))

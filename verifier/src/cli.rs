@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use anytime_proto::ShortName;
 use anytime_proto::settings::InvalidSetting;
 use anytime_proto::v1;
+use anytime_service::security::{IdentityArgs, ServingArgs};
 use anytime_service::telemetry::TelemetryArgs;
 use anytime_verifier::limits::{DEFAULT_CACHE_MIB, ServerLimits};
 use anytime_verifier::options::Options;
@@ -51,6 +52,10 @@ pub(crate) struct ServeArgs {
     stream_batches: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
 }
 
 impl ServeArgs {

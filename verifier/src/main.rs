@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use anytime_service::exit::ExitError;
+use anytime_service::security::ServerSecurity;
 use anytime_service::{exit, server, shutdown, telemetry};
 use anytime_verifier::offline::{GradeSettings, grade_lines};
 use anytime_verifier::serve::run;
@@ -30,16 +31,17 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(async {
-        telemetry::start("verifier", &args.telemetry)?;
+        let security = ServerSecurity::load(&args.identity, &args.serving)?;
+        telemetry::start("verifier", &args.telemetry, &security)?;
         let limits = args.limits()?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
-        let listener = server::bind(args.listen).await?;
+        let listener = server::bind(args.listen, &security).await?;
         let address = listener.local_addr().context("address of the listener")?;
         if let Some(path) = &args.port_file {
             anytime_service::port_file::write(path, address)?;
         }
         info!(%address, threads = limits.threads, "listening");
-        run(listener, token, limits).await
+        run(listener, token, limits, security).await
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1::verifier_service_server::VerifierServiceServer;
+use anytime_service::security::ServerSecurity;
 use anytime_service::server;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,17 +20,22 @@ use crate::meters::Meters;
 use crate::rpc::Verifier;
 use crate::watch;
 
-/// Serves until the token is cancelled. From then on health says NOT_SERVING, no new connection is taken, and requests
-/// under way finish within the drain time.
+/// Serves until the token is cancelled. From then on health says NOT_SERVING, no new request is taken, and those under way
+/// finish within the drain time.
 ///
 /// # Errors
 /// If the transport fails, or if so many items hung that the process should be started again.
-pub async fn run(listener: TcpListener, shutdown: CancellationToken, limits: ServerLimits) -> anyhow::Result<()> {
+pub async fn run(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    limits: ServerLimits,
+    security: ServerSecurity,
+) -> anyhow::Result<()> {
     let meters = Arc::new(Meters::new());
     let cache = Arc::new(VerdictCache::new(limits.cache_bytes, &meters));
     let grading_cache = cache.clone();
     let through_cache = Arc::new(move |item: &_, options: &_| grade_item(&grading_cache, item, options));
-    run_with(listener, shutdown, limits, meters, cache, through_cache).await
+    run_with(listener, shutdown, limits, security, meters, cache, through_cache).await
 }
 
 /// [`run`] with the function that grades an item, so that a test can put in a slow one.
@@ -37,6 +43,7 @@ async fn run_with(
     listener: TcpListener,
     shutdown: CancellationToken,
     limits: ServerLimits,
+    security: ServerSecurity,
     meters: Arc<Meters>,
     cache: Arc<VerdictCache>,
     grade_item: GradeItem,
@@ -46,10 +53,12 @@ async fn run_with(
     let service = VerifierServiceServer::new(verifier)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let (router, health) = server::router()?;
+    let (router, health) = server::router(&security, shutdown.clone())?;
     health.set_serving::<VerifierServiceServer<Verifier>>().await;
 
     let mut is_exhausted = false;
+    // Until the last batch is graded, health checks are answered.
+    let stop = CancellationToken::new();
     let drain = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -60,13 +69,14 @@ async fn run_with(
         }
         let end = async {
             end_health(health, &pool).await;
+            stop.cancel();
             // What is left is to write the last answers, which `serve` waits for.
             std::future::pending::<()>().await;
         };
         let _ = tokio::time::timeout(limits.drain_time, end).await;
     };
     let served = tokio::select! {
-        served = server::serve(router.add_service(service), listener, shutdown.clone()) => {
+        served = server::serve(router.add_service(service), listener, &security, stop.clone()) => {
             info!("drained");
             served
         }
@@ -107,7 +117,7 @@ mod tests {
     use anytime_proto::v1::{Verdict, VerdictKind, VerifyItem, VerifyRequest};
     use futures::{StreamExt as _, stream};
     use tokio::task::JoinHandle;
-    use tonic::transport::Channel;
+    use tonic::transport::{Channel, Endpoint};
     use tonic::{Code, Request};
 
     use super::*;
@@ -144,13 +154,34 @@ mod tests {
         shutdown: &CancellationToken,
         limits: ServerLimits,
     ) -> (VerifierServiceClient<Channel>, JoinHandle<anyhow::Result<()>>) {
+        let (client, server, _) = start_at(shutdown, limits).await;
+        (client, server)
+    }
+
+    /// The same, with its address.
+    async fn start_at(
+        shutdown: &CancellationToken,
+        limits: ServerLimits,
+    ) -> (VerifierServiceClient<Channel>, JoinHandle<anyhow::Result<()>>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let meters = Arc::new(Meters::new());
         let cache = Arc::new(VerdictCache::new(0, &meters));
-        let served = run_with(listener, shutdown.clone(), limits, meters, cache, Arc::new(slow));
+        let served = run_with(
+            listener,
+            shutdown.clone(),
+            limits,
+            ServerSecurity::default(),
+            meters,
+            cache,
+            Arc::new(slow),
+        );
         let server = tokio::spawn(served);
-        (VerifierServiceClient::connect(address).await.unwrap(), server)
+        (
+            VerifierServiceClient::connect(address.clone()).await.unwrap(),
+            server,
+            address,
+        )
     }
 
     fn limits() -> ServerLimits {
@@ -195,6 +226,32 @@ mod tests {
         shutdown.cancel();
         let verdicts = call.await.unwrap().unwrap().into_inner().verdicts;
         assert!(verdicts.iter().all(|verdict| verdict.kind() == VerdictKind::Correct));
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn until_the_drain_ends_health_says_so_to_new_connections_and_nothing_new_is_graded() {
+        use tonic_health::pb::health_client::HealthClient;
+        use tonic_health::pb::{HealthCheckRequest, health_check_response};
+        let shutdown = CancellationToken::new();
+        let (client, server, address) = start_at(&shutdown, limits()).await;
+        let mut busy = client.clone();
+        let call = tokio::spawn(async move { busy.verify(request(&[""; 10])).await });
+        tokio::time::sleep(ITEM_TIME * 2).await;
+        shutdown.cancel();
+        tokio::time::sleep(ITEM_TIME).await;
+        for name in ["", VerifierServiceServer::<Verifier>::NAME] {
+            let check = HealthCheckRequest {
+                service: name.to_owned(),
+            };
+            let mut health = HealthClient::new(Endpoint::from_shared(address.clone()).unwrap().connect_lazy());
+            let answer = health.check(check).await.unwrap().into_inner();
+            assert_eq!(answer.status(), health_check_response::ServingStatus::NotServing);
+        }
+        let mut late = VerifierServiceClient::connect(address).await.unwrap();
+        let refused = late.verify(request(&[""])).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+        assert_eq!(call.await.unwrap().unwrap().into_inner().verdicts.len(), 10);
         server.await.unwrap().unwrap();
     }
 
@@ -369,11 +426,12 @@ mod tests {
             .unwrap();
         let served = runtime.block_on(async {
             let token = anytime_service::shutdown::on_signal().unwrap();
-            let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let open = ServerSecurity::default();
+            let listener = server::bind("127.0.0.1:0".parse().unwrap(), &open).await.unwrap();
             anytime_service::port_file::write(&port_file, listener.local_addr().unwrap()).unwrap();
             let meters = Arc::new(Meters::new());
             let cache = Arc::new(VerdictCache::new(0, &meters));
-            run_with(listener, token, limits(), meters, cache, Arc::new(grade)).await
+            run_with(listener, token, limits(), open, meters, cache, Arc::new(grade)).await
         });
         drop(runtime);
         served.unwrap();

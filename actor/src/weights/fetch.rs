@@ -7,10 +7,10 @@ use anytime_proto::limits::{CALL_TIMEOUT, STREAM_IDLE_TIMEOUT};
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::v1::{FetchWeightsRequest, FetchWeightsResponse, WeightsAnnouncement, WeightsId};
+use anytime_service::channel::PeerChannel;
 use anytime_service::metric_names::{ACTOR_DELTA_FALLBACKS, ACTOR_WEIGHTS_BYTES, ACTOR_WEIGHTS_FETCH_SECONDS};
 use anytime_service::peer::with_deadline;
 use metrics::{counter, histogram};
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tracing::warn;
 
@@ -46,7 +46,7 @@ impl Base {
 /// Fetches and verifies a version, against what is held of the same job. The assets are skipped as long as the manifest
 /// has those of the base; otherwise they come along. Deltas that lead nowhere cost a second fetch, of the full weights.
 pub(crate) async fn fetch(
-    client: &mut WeightsServiceClient<Channel>,
+    client: &mut WeightsServiceClient<PeerChannel>,
     loader: &Loader,
     announced: &WeightsAnnouncement,
     base: Option<&Base>,
@@ -70,7 +70,7 @@ pub(crate) async fn fetch(
 }
 
 async fn fetch_whole(
-    client: &mut WeightsServiceClient<Channel>,
+    client: &mut WeightsServiceClient<PeerChannel>,
     loader: &Loader,
     announced: &WeightsAnnouncement,
 ) -> Result<Entries, FetchError> {
@@ -82,7 +82,7 @@ async fn fetch_whole(
 /// Fetches a version without its assets where they are those of the base, and as deltas where `named` names the base
 /// and the learner has some that start from it.
 async fn fetch_onto(
-    client: &mut WeightsServiceClient<Channel>,
+    client: &mut WeightsServiceClient<PeerChannel>,
     loader: &Loader,
     announced: &WeightsAnnouncement,
     base: &Base,
@@ -145,7 +145,7 @@ fn unexpected(problem: &str) -> FetchError {
 }
 
 async fn open(
-    client: &mut WeightsServiceClient<Channel>,
+    client: &mut WeightsServiceClient<PeerChannel>,
     announced: &WeightsAnnouncement,
     skip_assets: bool,
     base: Option<WeightsId>,

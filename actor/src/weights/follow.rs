@@ -12,7 +12,7 @@ use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::v1::{WatchWeightsRequest, WeightsAnnouncement};
 use anytime_proto::{JobId, WeightsVersion};
-use anytime_service::channel::Backoff;
+use anytime_service::channel::{Backoff, PeerChannel};
 use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
@@ -20,7 +20,6 @@ use metrics::counter;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
@@ -34,7 +33,7 @@ use crate::identity::Identity;
 /// learner that is gone much sooner; this is for a stream that was forgotten.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3600);
 
-type Client = WeightsServiceClient<Channel>;
+type Client = WeightsServiceClient<PeerChannel>;
 
 /// The weights cannot be followed any more.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub struct WeightsError(String);
 /// If the device has no memory for a version. A version that is fetched again would find no more, and everybody would
 /// wait for it without an end.
 pub async fn follow(
-    channel: Channel,
+    channel: PeerChannel,
     identity: Identity,
     loader: Loader,
     engine: EngineHandle,

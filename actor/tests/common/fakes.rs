@@ -20,6 +20,7 @@ use anytime_proto::v1::{
     PushResponse, PushStatus, ScoredGroup, Verdict, VerdictKind, VerifyItem, VerifyRequest, VerifyResponse,
     WatchWeightsRequest, WeightsAnnouncement, WeightsChunk, WeightsDelta, WeightsEntry, WeightsId, WeightsManifest,
 };
+use anytime_service::security::ServerSecurity;
 use anytime_service::server;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -169,14 +170,14 @@ impl FakeLearner {
     }
 
     pub async fn serve(&self, address: SocketAddr, stop: CancellationToken) -> String {
-        let listener = server::bind(address).await.unwrap();
+        let listener = server::bind(address, &ServerSecurity::default()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (router, _) = server::router().unwrap();
+        let (router, _) = server::router(&ServerSecurity::default(), stop.clone()).unwrap();
         let rollout = RolloutServiceServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let router = router
             .add_service(rollout)
             .add_service(WeightsServiceServer::new(self.clone()));
-        tokio::spawn(server::serve(router, listener, stop));
+        tokio::spawn(async move { server::serve(router, listener, &ServerSecurity::default(), stop).await });
         format!("http://{address}")
     }
 
@@ -337,11 +338,13 @@ impl FakeVerifier {
             mood: Arc::new(Mutex::new(mood)),
             requests: Arc::default(),
         };
-        let listener = server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let listener = server::bind(([127, 0, 0, 1], 0).into(), &ServerSecurity::default())
+            .await
+            .unwrap();
         let address = listener.local_addr().unwrap();
-        let (router, _) = server::router().unwrap();
+        let (router, _) = server::router(&ServerSecurity::default(), stop.clone()).unwrap();
         let router = router.add_service(VerifierServiceServer::new(verifier.clone()));
-        tokio::spawn(server::serve(router, listener, stop));
+        tokio::spawn(async move { server::serve(router, listener, &ServerSecurity::default(), stop).await });
         (verifier, format!("http://{address}"))
     }
 }

@@ -14,6 +14,7 @@ use anytime_actor::engine::{CacheLimit, EngineLimits};
 use anytime_policy::{Weights, device};
 use anytime_proto::v1::{AbandonReason, FinishReason, Lease, Problem, Purpose, RolloutPlan, ScoredGroup, VerdictKind};
 use anytime_proto::{ActorId, check_group};
+use anytime_service::security::CallSecurity;
 use common::fakes::{FakeLearner, FakeVerifier, Mood, Version, is_right};
 use common::{endless_plan, plan_message, tokenizer, weights};
 use tch::{Device, Tensor};
@@ -41,6 +42,7 @@ fn actor_config(learner: String, verifier: String) -> ActorConfig {
             cache: CacheLimit::Bytes(1 << 28),
         },
         step_timeout: Duration::ZERO,
+        security: CallSecurity::default(),
     }
 }
 

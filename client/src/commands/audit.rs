@@ -21,7 +21,7 @@ pub(super) async fn run(arguments: &AuditArgs, json: bool) -> anyhow::Result<()>
     let evidence = match &arguments.runs_dir {
         Some(runs) => Evidence::of_directory(&runs.join(named))?,
         None if is_directory_of_a_job(named) => Evidence::of_directory(Path::new(named))?,
-        None => Evidence::of_learner(&mut Learner::try_new(&arguments.job.learner.learner)?, named).await?,
+        None => Evidence::of_learner(&mut Learner::try_new(&arguments.job.learner)?, named).await?,
     };
     let findings = check(&evidence);
     if json {

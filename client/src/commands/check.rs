@@ -62,7 +62,7 @@ async fn find(arguments: &CheckArgs, job: &Job, earlier: &[Job]) -> anyhow::Resu
         }
     }
     let found = match &arguments.learner {
-        Some(address) => Learner::try_new(address)?.check(&spec).await,
+        Some(address) => Learner::at(address, &arguments.security)?.check(&spec).await,
         None => check_here(&spec).await,
     };
     found.map_err(|error| match error.downcast_ref::<ExitError>() {

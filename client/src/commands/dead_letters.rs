@@ -19,7 +19,7 @@ const REASON_WIDTH: usize = 160;
 
 pub(super) async fn run(arguments: &DeadLettersArgs, json: bool) -> anyhow::Result<()> {
     let job_id = &arguments.job.job;
-    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.job.learner)?;
     let letters = learner.dead_letters(job_id).await?;
     if let Some(directory) = &arguments.save {
         save(&mut learner, job_id, &letters, directory).await?;

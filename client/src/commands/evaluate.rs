@@ -19,7 +19,7 @@ use crate::report::{Report, table};
 
 pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<()> {
     let spec = specification(&arguments)?;
-    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.learner)?;
     let mut interrupt = Interrupt::try_new()?;
     let job = learner.submit(&new_request_id(), &spec).await?;
     let mut display = Display::new(Style::beside_document(json), &job);
@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<(
         ended = follow(&mut learner, &job.id, &mut display, PATIENCE) => ended?,
         signal = interrupt.wait() => {
             // Nobody else waits for this job, so it ends with the command.
-            Learner::try_new(&arguments.learner.learner)?.cancel(&job.id).await?;
+            Learner::try_new(&arguments.learner)?.cancel(&job.id).await?;
             return Err(interrupted(format!("{signal}: job {} was cancelled", job.id)).into());
         }
     };

@@ -14,7 +14,7 @@ pub(super) async fn run(arguments: &ExportArgs, json: bool) -> anyhow::Result<()
     if arguments.runs_dir.is_some() {
         return without_learner(arguments, json).await;
     }
-    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.job.learner)?;
     let exported = learner
         .export(&arguments.job.job, arguments.step, arguments.output.as_deref())
         .await?;

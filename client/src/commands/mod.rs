@@ -2,6 +2,7 @@
 
 mod advantages;
 mod audit;
+mod certs;
 mod check;
 mod dead_letters;
 mod evaluate;
@@ -41,5 +42,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Presets(arguments) => presets::run(&arguments, json),
         Command::Data(arguments) => demo::write_task(&arguments),
         Command::Study(arguments) => study::run(arguments, json).await,
+        Command::Certs(arguments) => certs::run(&arguments, json),
     }
 }

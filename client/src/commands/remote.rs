@@ -18,7 +18,7 @@ pub(super) fn new_request_id() -> String {
 
 pub(super) async fn submit(arguments: SubmitArgs, json: bool) -> anyhow::Result<()> {
     let spec = job_file::read_one(arguments.job_file.as_ref(), &arguments.overrides)?;
-    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.learner)?;
     let request_id = arguments.request_id.unwrap_or_else(new_request_id);
     let job = learner.submit(&request_id, &spec).await?;
     if !arguments.watch {
@@ -36,7 +36,7 @@ pub(super) async fn submit(arguments: SubmitArgs, json: bool) -> anyhow::Result<
 }
 
 pub(super) async fn list(arguments: &LearnerArgs, json: bool) -> anyhow::Result<()> {
-    let jobs = Learner::try_new(&arguments.learner)?.list().await?;
+    let jobs = Learner::try_new(arguments)?.list().await?;
     if json {
         return print_json(&jobs.iter().map(job_json).collect::<Vec<_>>());
     }
@@ -44,9 +44,7 @@ pub(super) async fn list(arguments: &LearnerArgs, json: bool) -> anyhow::Result<
 }
 
 pub(super) async fn get(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
-    let job = Learner::try_new(&arguments.learner.learner)?
-        .get(&arguments.job)
-        .await?;
+    let job = Learner::try_new(&arguments.learner)?.get(&arguments.job).await?;
     if json {
         print_json(&job_json(&job))
     } else {
@@ -55,9 +53,7 @@ pub(super) async fn get(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
 }
 
 pub(super) async fn cancel(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
-    let job = Learner::try_new(&arguments.learner.learner)?
-        .cancel(&arguments.job)
-        .await?;
+    let job = Learner::try_new(&arguments.learner)?.cancel(&arguments.job).await?;
     if json {
         print_json(&job_json(&job))
     } else {
@@ -67,7 +63,7 @@ pub(super) async fn cancel(arguments: &JobArgs, json: bool) -> anyhow::Result<()
 
 pub(super) async fn delete(arguments: &DeleteArgs, json: bool) -> anyhow::Result<()> {
     let id = &arguments.job.job;
-    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.job.learner)?;
     let models = learner.delete(id, arguments.with_models).await?;
     if json {
         return print_json(&serde_json::json!({ "id": id, "models": models }));
@@ -80,7 +76,7 @@ pub(super) async fn delete(arguments: &DeleteArgs, json: bool) -> anyhow::Result
 
 pub(super) async fn resume(arguments: &ResumeArgs, json: bool) -> anyhow::Result<()> {
     let id = &arguments.job.job;
-    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.job.learner)?;
     let spec = if arguments.set.is_empty() {
         None
     } else {
@@ -99,7 +95,7 @@ pub(super) async fn resume(arguments: &ResumeArgs, json: bool) -> anyhow::Result
 }
 
 pub(super) async fn watch(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
-    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.learner)?;
     // A wrong id or address ends the command at once; only what was there once is waited for.
     let job = learner.get(&arguments.job).await?;
     watch_job(&mut learner, &job, json).await

@@ -16,7 +16,7 @@ use crate::report::{Report, push_step, table, write};
 const REPLAY_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(arguments: &ReportArgs, json: bool) -> anyhow::Result<()> {
-    let mut learner = Learner::try_new(&arguments.job.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.job.learner)?;
     let job = learner.get(&arguments.job.job).await?;
     let mut steps = Steps::default();
     if has_ended(&job) {

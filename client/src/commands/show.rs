@@ -78,7 +78,7 @@ async fn from_learner(arguments: &ShowArgs) -> anyhow::Result<Found> {
             format!("--job {job} chooses a job of a directory, but `{run}` is none and is read as a job id itself");
         return Err(ExitError::configuration(message).into());
     }
-    let mut learner = Learner::try_new(&arguments.learner.learner)?;
+    let mut learner = Learner::try_new(&arguments.learner)?;
     let problem = arguments.problem.as_deref();
     let answer = learner.generations(run, arguments.step, problem).await;
     let answer = answer.map_err(|error| ExitError {

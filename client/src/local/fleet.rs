@@ -42,6 +42,14 @@ const REDIS_TRIES: usize = 3;
 
 const REDIS: &str = "redis";
 
+/// The learner's variables that say how a Redis is reached.
+const REDIS_VARIABLES: [&str; 4] = [
+    "ANYTIME_REDIS_PASSWORD_FILE",
+    "ANYTIME_REDIS_CA",
+    "ANYTIME_REDIS_CERT",
+    "ANYTIME_REDIS_KEY",
+];
+
 /// The processes of one run.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -303,7 +311,13 @@ impl Fleet {
             "--threads",
             &self.options.threads.to_string(),
         ]));
-        self.listening(self.plan("learner", &self.programs.learner, arguments))
+        let plan = self.plan("learner", &self.programs.learner, arguments);
+        // What the user's shell says of another Redis is not of the one that is started here.
+        let is_ours = self.options.redis.is_none();
+        self.listening(Plan {
+            without: if is_ours { &REDIS_VARIABLES } else { &[] },
+            ..plan
+        })
     }
 
     fn actor_plan(&self, index: usize, learner: &str, verifier: &str) -> anyhow::Result<Plan> {
@@ -332,6 +346,7 @@ impl Fleet {
             log: self.out.join("logs").join(format!("{name}.log")),
             port_file: None,
             metrics_address: None,
+            without: &[],
         }
     }
 

@@ -9,6 +9,7 @@ use anytime_proto::v1;
 use anytime_service::channel::Backoff;
 
 use super::request::LocalRun;
+use crate::arguments::SecurityArgs;
 use crate::display::{Display, Style};
 use crate::follow::follow;
 use crate::job_view::{conclude, has_ended, kind};
@@ -37,7 +38,7 @@ pub(super) async fn run_all(
     style: Style,
     json: bool,
 ) -> anyhow::Result<Vec<Finished>> {
-    let mut learner = Learner::try_new(learner_address)?;
+    let mut learner = Learner::at(learner_address, &SecurityArgs::default())?;
     let earlier = list_when_ready(&mut learner).await?;
     let reused = reusable(&run.specs, &earlier, run.resume);
     for job in earlier.iter().filter(|job| !has_ended(job)) {

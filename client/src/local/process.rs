@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use anytime_service::exit::{self, ExitError};
+use anytime_service::security::SECURITY_VARIABLES;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     pub(super) log: PathBuf,
     pub(super) port_file: Option<PathBuf>,
     pub(super) metrics_address: Option<SocketAddr>,
+    /// Variables of the user's environment that it must not have.
+    pub(super) without: &'static [&'static str],
 }
 
 /// A child and its history.
@@ -82,6 +85,10 @@ impl Process {
         command.args(plan.subcommand);
         if let Some(listen) = &plan.listen {
             command.arg("--listen").arg(listen);
+        }
+        // They talk to each other on loopback, whatever the user's shell says of a cluster elsewhere.
+        for variable in SECURITY_VARIABLES.iter().chain(plan.without) {
+            command.env_remove(variable);
         }
         command
             .args(&plan.arguments)

@@ -274,6 +274,19 @@ async fn an_unreachable_redis_or_a_missing_program_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_shell_says_of_a_cluster_elsewhere_is_not_for_the_processes_here() {
+    let stage = Stage::new(Script::default()).await;
+    let mut command = stage.command(&[]);
+    for name in anytime_service::security::SECURITY_VARIABLES {
+        command.env(name, "elsewhere");
+    }
+    let ended = output_of(command).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(stage.started("anytime-learner").len(), 1);
+    assert_eq!(stage.lines("security"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_belongs_to_one_run() {
     let stage = Stage::new(running()).await;
     let mut first = stage.run_on(&[]).await;

@@ -11,6 +11,8 @@ use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, S
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
+use super::target::RedisTarget;
+
 /// Deadline for establishing a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -49,8 +51,8 @@ impl RedisConnection {
     ///
     /// # Errors
     /// As [`connect_within`](Self::connect_within).
-    pub async fn connect(url: &str) -> Result<Self, ExitError> {
-        Self::connect_within(Duration::ZERO, url).await
+    pub async fn connect(target: impl Into<RedisTarget>) -> Result<Self, ExitError> {
+        Self::connect_within(Duration::ZERO, target).await
     }
 
     /// The same, but a Redis that is away is tried again for `patience`: it may be starting, or be reading its data.
@@ -58,8 +60,8 @@ impl RedisConnection {
     /// # Errors
     /// [`ExitError`] that names `--redis`: with the configuration code for a bad URL and for credentials that Redis
     /// refuses, otherwise with the code of a peer that cannot be reached.
-    pub async fn connect_within(patience: Duration, url: &str) -> Result<Self, ExitError> {
-        let client = Client::open(url).map_err(|error| ExitError::configuration(format!("--redis: {error}")))?;
+    pub async fn connect_within(patience: Duration, target: impl Into<RedisTarget>) -> Result<Self, ExitError> {
+        let client = target.into().client()?;
         let address = client.get_connection_info().addr().to_string();
         let redis = Self {
             client,

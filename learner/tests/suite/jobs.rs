@@ -13,6 +13,7 @@ use anytime_proto::v1::{self, JobState, job_event::Event};
 use tempfile::TempDir;
 use tonic::Code;
 
+use crate::support::eventually;
 use crate::support::learner::{TestLearner, spec};
 use crate::support::redis_server::RedisServer;
 
@@ -443,4 +444,43 @@ async fn health_says_what_is_served() {
         );
     }
     learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_a_drain_ends_health_says_so_to_new_connections_and_nothing_else_is_served() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let (is_at_work, may_end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (at_work, end) = (is_at_work.clone(), may_end.clone());
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |_| {
+        at_work.store(true, Ordering::SeqCst);
+        while !end.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    })
+    .await;
+    learner.submit("one", spec("one")).await.unwrap();
+    eventually("the job runs", async || is_at_work.load(Ordering::SeqCst)).await;
+    let request = |service: &str| tonic_health::pb::HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let mut health = tonic_health::pb::health_client::HealthClient::new(learner.channel());
+    let mut watch = health.watch(request("")).await.unwrap().into_inner();
+    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), serving);
+
+    learner.tell_to_end();
+    let not_serving = tonic_health::pb::health_check_response::ServingStatus::NotServing;
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), not_serving);
+    for service in ["", "anytime.v1.JobService", "anytime.v1.RolloutService"] {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(learner.channel());
+        let answer = health.check(request(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), not_serving, "{service}");
+    }
+    let refused = learner.submit("two", spec("two")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+
+    may_end.store(true, Ordering::SeqCst);
+    let ended = tokio::time::timeout(Duration::from_secs(5), learner.stop()).await;
+    assert!(ended.is_ok(), "neither the watcher nor a connection holds the end up");
 }

@@ -9,9 +9,9 @@ use anytime_actor::plan::Plan;
 use anytime_actor::weights;
 use anytime_proto::v1::CachePolicy;
 use anytime_proto::{ActorId, JobId, WeightsVersion, v1};
+use anytime_service::channel::PeerChannel;
 use tch::Device;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::Channel;
 
 /// Number of sequences that are generated at the same time.
 pub(crate) const ROWS: u32 = 8;
@@ -50,7 +50,7 @@ impl Groups {
 
 impl Generation {
     /// Generates as soon as there are weights; `vocabulary` is that of the model.
-    pub(crate) fn start(channel: Channel, job_id: JobId, vocabulary: u32) -> Self {
+    pub(crate) fn start(channel: PeerChannel, job_id: JobId, vocabulary: u32) -> Self {
         let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
         let limits = EngineLimits {
             slots: ROWS as usize,

@@ -16,12 +16,14 @@ use anytime_proto::v1::CachePolicy;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{JobId, v1};
 use anytime_service::metric_names as names;
+use anytime_service::security::{Bearer, ServerSecurity};
 use anytime_service::telemetry::{self, LogFormat, TelemetryArgs};
 use anytime_tests::metrics::{Sample, scrape, sum};
 use anytime_tests::ports::free_address;
 use anytime_tests::stack::start_redis;
 use anytime_tests::workplace::Workplace;
 use generation::Generation;
+use tonic::service::interceptor::InterceptedService;
 use trainer::{Order, TestTrainer};
 
 /// Updates that are measured in each state of the masters.
@@ -146,7 +148,7 @@ async fn weights_to_actors() {
         metrics_address: Some(metrics.parse().unwrap()),
         log_format: LogFormat::Text,
     };
-    telemetry::start("weights", &arguments).unwrap();
+    telemetry::start("weights", &arguments, &ServerSecurity::default()).unwrap();
     let workplace = Workplace::new();
     let (_redis, redis_url) = start_redis(&workplace).await;
     let config = ModelConfig::load(&model).unwrap();
@@ -158,7 +160,8 @@ async fn weights_to_actors() {
     let whole = 2.0 * elements as f64;
     let trainer = TestTrainer::start(&redis_url, &workplace.path(""), model).await;
     let job = job(&trainer).await;
-    let generation = Generation::start(trainer.channel.clone(), job, vocabulary);
+    let channel = InterceptedService::new(trainer.channel.clone(), Bearer::default());
+    let generation = Generation::start(channel, job, vocabulary);
     let mut scene = Scene {
         trainer,
         generation,

@@ -13,6 +13,7 @@ use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{WeightsVersion, v1};
+use anytime_service::security::ServerSecurity;
 use anytime_tests::stack::channel as grpc_channel;
 use tch::{Device, Kind, Tensor, no_grad};
 use tokio::net::TcpListener;
@@ -60,7 +61,8 @@ impl TestTrainer {
         let channel_to_it = grpc_channel(&listener.local_addr().unwrap().to_string());
         let config = LearnerConfig {
             cluster: "anytime".to_owned(),
-            redis: redis.to_owned(),
+            redis: redis.into(),
+            security: ServerSecurity::default(),
             root: directory.to_owned(),
             runs_directory: directory.join("runs"),
             output_roots: Vec::new(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1::verifier_service_client::VerifierServiceClient;
 use anytime_proto::v1::{VerifyItem, VerifyRequest};
+use anytime_service::security::ServerSecurity;
 use anytime_verifier::limits::ServerLimits;
 use anytime_verifier::serve::run;
 use tokio::net::TcpListener;
@@ -27,7 +28,7 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(listener, shutdown.clone(), limits));
+        let task = tokio::spawn(run(listener, shutdown.clone(), limits, ServerSecurity::default()));
         Self {
             address,
             shutdown,

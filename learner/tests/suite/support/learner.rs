@@ -14,6 +14,7 @@ use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
+use anytime_service::security::ServerSecurity;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,8 @@ impl TestLearner {
         let shutdown = CancellationToken::new();
         let config = LearnerConfig {
             cluster: "anytime".to_owned(),
-            redis: redis.to_owned(),
+            redis: redis.into(),
+            security: ServerSecurity::default(),
             root: ".".into(),
             runs_directory: runs_directory.to_owned(),
             output_roots: Vec::new(),
@@ -96,6 +98,11 @@ impl TestLearner {
     pub(crate) fn token(&self, job_id: &str, group_id: &str, actor_id: &str) -> Vec<u8> {
         let tokens = LeaseTokens::of_directory(&self.runs_directory).unwrap();
         tokens.token(job_id, group_id, actor_id)
+    }
+
+    /// Tells it to end, as SIGTERM does, and waits for nothing.
+    pub(crate) fn tell_to_end(&self) {
+        self.shutdown.cancel();
     }
 
     /// Ends it as SIGTERM does.

@@ -1,0 +1,23 @@
+//! `anytime certs`: certificates and tokens for a cluster of one's own.
+
+use serde_json::json;
+
+use crate::arguments::CertsArgs;
+use crate::certs::{Wanted, write};
+use crate::output::{print_json, print_line};
+
+pub(super) fn run(arguments: &CertsArgs, json: bool) -> anyhow::Result<()> {
+    let wanted = Wanted {
+        servers: arguments.server.clone(),
+        actors: arguments.actor.clone(),
+        days: arguments.days,
+    };
+    let files = write(&arguments.directory, &wanted)?;
+    if json {
+        return print_json(&json!({ "directory": arguments.directory, "files": files }));
+    }
+    for file in &files {
+        print_line(&file.display().to_string())?;
+    }
+    Ok(())
+}
