@@ -150,6 +150,8 @@ metric_names! {
         "Groups that are leased and not yet pushed.";
     counter LEARNER_GROUPS "anytime_learner_groups_total" Count
         "Groups by outcome (accepted, duplicate, unwanted, refused, queue_full, stale, skipped, abandoned, expired, back).";
+    gauge LEARNER_REFUSED_IN_A_ROW "anytime_learner_refused_in_a_row" Count
+        "Groups of one actor that were refused one after the other, of the actor with the most.";
     counter LEARNER_DEAD_LETTERS "anytime_learner_dead_letters_total" Count
         "Training groups that could not be trained, and that the job goes on without.";
     counter LEARNER_GROUPS_BY_LENGTH "anytime_learner_groups_by_length_total" Count

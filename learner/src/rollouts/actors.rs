@@ -82,6 +82,8 @@ pub struct Sighting {
 #[derive(Default)]
 pub struct Actors {
     actors: Mutex<HashMap<ActorId, BTreeMap<String, Process>>>,
+    /// How many groups of an actor were refused since one was accepted; of those that are there.
+    refused: Mutex<HashMap<ActorId, u64>>,
 }
 
 impl Actors {
@@ -123,6 +125,27 @@ impl Actors {
         processes.filter(|process| process.open_streams > 0).count()
     }
 
+    /// A group of this actor was refused. Returns how many were, one after the other.
+    pub fn refused(&self, actor: &ActorId) -> u64 {
+        if !lock(&self.actors).contains_key(actor) {
+            return 1;
+        }
+        let mut refused = lock(&self.refused);
+        let in_a_row = refused.entry(actor.clone()).or_insert(0);
+        *in_a_row += 1;
+        *in_a_row
+    }
+
+    /// A group of this actor was accepted.
+    pub fn accepted(&self, actor: &ActorId) {
+        lock(&self.refused).remove(actor);
+    }
+
+    /// How many groups were refused one after the other, of the actor with the most.
+    pub fn most_refused(&self) -> u64 {
+        lock(&self.refused).values().copied().max().unwrap_or(0)
+    }
+
     /// Processes that have been away for longer than [`GRACE`]; each is named once.
     pub fn gone(&self, now: Instant) -> Vec<Holder> {
         let mut gone = Vec::new();
@@ -143,6 +166,7 @@ impl Actors {
             });
         }
         actors.retain(|_, processes| !processes.is_empty());
+        lock(&self.refused).retain(|actor, _| actors.contains_key(actor));
         gone
     }
 
@@ -222,6 +246,22 @@ mod tests {
             assert_eq!(actors.asked(&holder("one"), number, now), Sighting::default());
             assert_eq!(actors.asked(&holder("two"), number, now), Sighting::default());
         }
+    }
+
+    #[test]
+    fn refusals_in_a_row_are_counted_of_actors_that_are_there() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        let (known, unknown) = (holder("one"), ActorId("nobody".to_owned()));
+        actors.arrived(&known, now);
+        assert_eq!([actors.refused(&known.actor), actors.refused(&known.actor)], [1, 2]);
+        assert_eq!([actors.refused(&unknown), actors.refused(&unknown)], [1, 1]);
+        assert_eq!(actors.most_refused(), 2);
+        actors.accepted(&known.actor);
+        assert_eq!(actors.most_refused(), 0);
+        actors.refused(&known.actor);
+        actors.left(&known, now);
+        actors.gone(now + GRACE);
+        assert_eq!(actors.most_refused(), 0, "it is gone");
     }
 
     #[test]

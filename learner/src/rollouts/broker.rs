@@ -14,7 +14,7 @@ use metrics::counter;
 use prost::Message as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::actors::{Actors, Holder};
 use super::evaluation_leases::EvaluationLeases;
@@ -26,6 +26,9 @@ use crate::queue::dead_letters::DeadLetter;
 use crate::queue::fence::{Fence, LearnerName};
 use crate::queue::redis::{RedisConnection, RedisUnavailable};
 use crate::queue::stream::{GroupStream, PushOutcome};
+
+/// So many groups of one actor that are refused one after the other are said in the log.
+const REFUSED_OFTEN: u64 = 5;
 
 /// Why a push was refused.
 #[derive(Debug, thiserror::Error)]
@@ -212,7 +215,15 @@ impl RolloutBroker {
     /// # Errors
     /// If the group is invalid, or Redis is unavailable.
     pub async fn push(&self, group: v1::ScoredGroup) -> Result<v1::PushStatus, PushError> {
+        let actor = ActorId(group.actor_id.clone());
         let outcome = self.try_push(group).await;
+        match &outcome {
+            Ok(v1::PushStatus::Accepted) => self.actors.accepted(&actor),
+            Err(PushError::Invalid(_)) if self.actors.refused(&actor) == REFUSED_OFTEN => {
+                error!(actor_id = %actor, "the last {REFUSED_OFTEN} groups of an actor were all refused; look at its log");
+            }
+            _ => {}
+        }
         let label = match &outcome {
             Ok(v1::PushStatus::Accepted) => Some("accepted"),
             Ok(v1::PushStatus::Duplicate) => Some("duplicate"),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anytime_proto::JobId;
-use anytime_service::metric_names::{LEARNER_ACTORS, LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH};
+use anytime_service::metric_names::{
+    LEARNER_ACTORS, LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH, LEARNER_REFUSED_IN_A_ROW,
+};
 use metrics::{counter, gauge};
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -39,6 +41,7 @@ pub async fn watch_leases(broker: Arc<RolloutBroker>) {
         gauge!(LEARNER_LEASED).set(leased as f64);
         gauge!(LEARNER_QUEUE_DEPTH).set(queued as f64);
         gauge!(LEARNER_ACTORS).set(broker.actors.connected() as f64);
+        gauge!(LEARNER_REFUSED_IN_A_ROW).set(broker.actors.most_refused() as f64);
     }
 }
 
