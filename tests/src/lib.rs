@@ -11,6 +11,7 @@ pub mod dashboard;
 pub mod history;
 pub mod link;
 pub mod metrics;
+pub mod outcome;
 pub mod ports;
 pub mod process;
 pub mod programs;
