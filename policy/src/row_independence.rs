@@ -48,9 +48,14 @@ fn outcome(decoder: &Decoder, lengths: &[usize], company: usize) -> Vec<Tensor> 
     let _guard = tch::no_grad_guard();
     let ids = |length: usize, first: usize| -> Vec<u32> {
         let vocabulary = (decoder.config().vocab_size as usize).min(1000);
-        (0..length).map(|place| ((first + place * 7) % vocabulary) as u32).collect()
+        (0..length)
+            .map(|place| ((first + place * 7) % vocabulary) as u32)
+            .collect()
     };
-    let mut sequences: Vec<(usize, Vec<u32>)> = lengths.iter().map(|&length| (length, ids(length + 1, length))).collect();
+    let mut sequences: Vec<(usize, Vec<u32>)> = lengths
+        .iter()
+        .map(|&length| (length, ids(length + 1, length)))
+        .collect();
     if company > 0 {
         sequences.push((company, ids(2 * company, 3)));
     }
@@ -122,7 +127,10 @@ mod tests {
         decoder.set_row_independent(false);
         let fast = [0, 211].map(|company| outcome(&decoder, &LENGTHS[..1], company));
         let first = |outcomes: &[Tensor]| outcomes[2].narrow(0, 0, 1);
-        assert!(!first(&fast[0]).equal(&first(&fast[1])), "few and many rows are one kernel");
+        assert!(
+            !first(&fast[0]).equal(&first(&fast[1])),
+            "few and many rows are one kernel"
+        );
         assert!((first(&fast[0]) - first(&independent)).abs().max().double_value(&[]) < 1e-3);
     }
 

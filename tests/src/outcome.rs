@@ -23,7 +23,11 @@ impl Outcome {
     pub fn of(job: &Job, history: &History, model: &Path) -> Self {
         let weights = model.join("model.safetensors");
         Self {
-            steps: history.steps().into_iter().map(|step| format!("{:?}", timeless_step(step))).collect(),
+            steps: history
+                .steps()
+                .into_iter()
+                .map(|step| format!("{:?}", timeless_step(step)))
+                .collect(),
             evaluations: (job.evaluations.iter().cloned())
                 .map(|result| format!("{:?}", timeless_evaluation(result)))
                 .collect(),

@@ -1,9 +1,10 @@
 //! Groups of a deterministic plan have the same numbers, bit by bit, whatever is generated beside them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anytime_actor::engine::{Command, EngineLimits, GroupRequest, Model};
 use anytime_actor::engine::{CacheLimit, Event};
+use anytime_actor::engine::{Command, EngineLimits, GroupRequest, Model};
 use anytime_actor::plan::Plan;
 use anytime_policy::{Decoder, ModelConfig, initialise_weights};
 use anytime_proto::v1::{self, AbandonReason};
@@ -20,7 +21,10 @@ fn packed(kind: Kind) -> Model {
     // Wide enough that the order of sums matters.
     let config = ModelConfig::from_json(&config_json(96, 2, VOCABULARY)).unwrap();
     let weights = initialise_weights(&config, 5, Device::Cpu);
-    let weights = weights.into_iter().map(|(name, tensor)| (name, tensor.to_kind(kind))).collect();
+    let weights = weights
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_kind(kind)))
+        .collect();
     Model {
         decoder: Decoder::new(&config, &weights).unwrap().for_generation(),
         ..common::model_of(config, 0)
@@ -72,7 +76,7 @@ fn generate(slots: usize, kind: Kind, requests: Vec<GroupRequest>, random: &mut 
         engine.send(Command::AddGroup(request));
         // Some come while others are under way.
         if random.random_bool(0.3) {
-            std::thread::sleep(std::time::Duration::from_millis(random.random_range(0..20)));
+            std::thread::sleep(Duration::from_millis(random.random_range(0..20)));
         }
     }
     collect(&mut events, groups)
@@ -80,7 +84,9 @@ fn generate(slots: usize, kind: Kind, requests: Vec<GroupRequest>, random: &mut 
 
 fn differing(one: &Outcomes, other: &Outcomes) -> usize {
     assert_eq!(one.len(), other.len());
-    one.iter().filter(|(key, outcome)| other.get(*key) != Some(*outcome)).count()
+    one.iter()
+        .filter(|(key, outcome)| other.get(*key) != Some(*outcome))
+        .count()
 }
 
 #[test]
@@ -93,7 +99,12 @@ fn a_deterministic_group_has_the_same_numbers_in_any_company() {
             let mut shuffled = groups.clone();
             shuffled.shuffle(&mut random);
             let together = generate(slots, kind, shuffled, &mut random);
-            assert_eq!(differing(&alone, &together), 0, "{kind:?}, {slots} slots, of {} traces", alone.len());
+            assert_eq!(
+                differing(&alone, &together),
+                0,
+                "{kind:?}, {slots} slots, of {} traces",
+                alone.len()
+            );
         }
         // Beside groups that do not ask for it.
         let mut mixed = requests(&mut random, 6, false);
@@ -115,7 +126,10 @@ fn a_group_without_the_setting_depends_on_its_company() {
     let groups = requests(&mut random, 8, false);
     let alone = generate(1, Kind::Float, groups.clone(), &mut random);
     let together = generate(64, Kind::Float, groups, &mut random);
-    assert!(differing(&alone, &together) > 0, "rows are independent by themselves here");
+    assert!(
+        differing(&alone, &together) > 0,
+        "rows are independent by themselves here"
+    );
 }
 
 #[test]

@@ -124,7 +124,11 @@ mod tests {
     #[test]
     fn a_gpu_does_not_train_a_deterministic_job() {
         let settings = |kind: &str, rollout: &str| {
-            let training = if kind == "train" { "training = { steps = 1 }\n" } else { "" };
+            let training = if kind == "train" {
+                "training = { steps = 1 }\n"
+            } else {
+                ""
+            };
             let job = format!(
                 "name = \"job\"\nkind = {kind:?}\nmodel = {{ path = \"m\" }}\ndata = {{ path = \"d.jsonl\" }}\n{training}\
                  evaluation = {{ path = \"d.jsonl\" }}\nrollout = {{ {rollout} }}\n"

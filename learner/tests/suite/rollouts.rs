@@ -185,10 +185,7 @@ async fn leases_of_a_deterministic_plan_name_the_published_weights() {
                 deterministic: is_deterministic,
                 ..plan()
             };
-            context.open_training(anytime_learner::rollouts::group::TrainingOpening {
-                plan,
-                ..opening(2, 2)
-            })?;
+            context.open_training(anytime_learner::rollouts::group::TrainingOpening { plan, ..opening(2, 2) })?;
             loop {
                 context.check()?;
                 std::thread::sleep(Duration::from_millis(5));

@@ -57,10 +57,16 @@ mod tests {
                 let packed = PackedLinear::try_new(&weight, Some(&bias)).unwrap();
                 let shape = format!("{inputs} to {outputs}");
                 assert_independent(&shape, kind, inputs, &|rows| packed.apply(rows, Then::Nothing));
-                assert_independent(&format!("{shape}, silu"), kind, inputs, &|rows| packed.apply(rows, Then::Silu));
+                assert_independent(&format!("{shape}, silu"), kind, inputs, &|rows| {
+                    packed.apply(rows, Then::Silu)
+                });
                 // What is added differs only where the row does.
                 let sums = |rows: &Tensor| rows.sum_dim_intlist([-1].as_slice(), true, kind);
-                let others = |rows: &Tensor| sums(&(rows * 0 + 1)).expand([rows.size()[0], outputs], false).contiguous();
+                let others = |rows: &Tensor| {
+                    sums(&(rows * 0 + 1))
+                        .expand([rows.size()[0], outputs], false)
+                        .contiguous()
+                };
                 assert_independent(&format!("{shape}, plus"), kind, inputs, &|rows| {
                     packed.apply(rows, Then::Plus(&others(rows)))
                 });
