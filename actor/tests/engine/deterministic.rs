@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anytime_actor::engine::{CacheLimit, Event};
-use anytime_actor::engine::{Command, EngineLimits, GroupRequest, Model};
+use anytime_actor::engine::{CacheLimit, Command, EngineLimits, Event, GroupRequest, Model};
 use anytime_actor::plan::Plan;
 use anytime_policy::{Decoder, ModelConfig, initialise_weights};
 use anytime_proto::v1::{self, AbandonReason};

@@ -60,15 +60,10 @@ mod tests {
                 assert_independent(&format!("{shape}, silu"), kind, inputs, &|rows| {
                     packed.apply(rows, Then::Silu)
                 });
-                // What is added differs only where the row does.
-                let sums = |rows: &Tensor| rows.sum_dim_intlist([-1].as_slice(), true, kind);
-                let others = |rows: &Tensor| {
-                    sums(&(rows * 0 + 1))
-                        .expand([rows.size()[0], outputs], false)
-                        .contiguous()
-                };
+                let other = drawn(&[1, outputs], kind);
                 assert_independent(&format!("{shape}, plus"), kind, inputs, &|rows| {
-                    packed.apply(rows, Then::Plus(&others(rows)))
+                    let others = other.expand([rows.size()[0], outputs], false).contiguous();
+                    packed.apply(rows, Then::Plus(&others))
                 });
                 if let Some(wide) = WideLinear::try_new(&weight) {
                     assert_independent(&format!("{shape}, wide"), kind, inputs, &|rows| wide.apply(rows));
