@@ -2,6 +2,7 @@
 //! data and model, and the command line in it; a [`stack::Stack`] is a Redis, a verifier, a learner and actors as real
 //! processes on loopback. Whatever a test starts ends with it, also where the test panics.
 //! [`chaos`] kills, stops and cuts it off at random, and [`link::Link`] is a connection that it disturbs.
+//! [`outcome::Outcome`] is what a job came to, for the comparison of two runs.
 //!
 //! The binaries are those of this build: `cargo build --workspace --bins` makes them (the Makefile does).
 #![forbid(unsafe_code)]
