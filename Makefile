@@ -14,7 +14,7 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 WHAT ?= engine
 PORT ?= 8000
 
-.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu chaos study-stability images \
+.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu chaos deterministic study-stability images \
     clean-runs
 
 help: ## List the targets
@@ -64,6 +64,13 @@ chaos: setup ## Random faults of real processes and connections, then the audit:
 	cargo build --workspace --bins
 	env $(TEST_ENVIRONMENT) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(SEED) \
 	    cargo test --workspace --test chaos -- --ignored --nocapture
+
+# How many runs are killed at random points and compared with one that was not.
+RUNS ?= 20
+deterministic: setup ## Killed runs of rollout.deterministic equal one that was not, bit by bit: RUNS=20 SEED=7
+	cargo build --workspace --bins
+	env $(TEST_ENVIRONMENT) DETERMINISTIC_RUNS=$(RUNS) DETERMINISTIC_SEED=$(SEED) \
+	    cargo test --workspace --test deterministic -- --ignored --nocapture
 
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --document-private-items

@@ -37,6 +37,13 @@ pub struct Sampling {
     pub vocabulary: usize,
 }
 
+impl Sampling {
+    /// Whether tokens of the vocabulary are left out for being improbable.
+    pub fn truncates(&self) -> bool {
+        self.top_k > 0 || self.top_p < 1.0
+    }
+}
+
 /// The token sequences that structure a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Markers {
@@ -75,6 +82,8 @@ pub struct Plan {
     pub max_prompt_tokens: usize,
     /// The first n traces end their thinking at once, and the others must not. With 0 all of them are free.
     pub no_thinking_traces: usize,
+    /// Whether no number of a token may depend on what is computed together with it.
+    pub deterministic: bool,
 }
 
 impl Plan {
@@ -139,6 +148,7 @@ impl Plan {
             },
             max_prompt_tokens: plan.max_prompt_tokens as usize,
             no_thinking_traces: plan.no_thinking_traces as usize,
+            deterministic: plan.deterministic,
         })
     }
 

@@ -27,5 +27,6 @@ pub(crate) fn plan_message() -> v1::RolloutPlan {
         conventions: None,
         no_thinking_traces: 0,
         max_prompt_tokens: 8,
+        deterministic: false,
     }
 }

@@ -21,6 +21,9 @@ pub struct DecodeCase {
     /// Tokens drawn in each sequence
     #[arg(long, default_value_t = 32)]
     pub new_tokens: usize,
+    /// As jobs with `rollout.deterministic` are generated
+    #[arg(long)]
+    pub deterministic: bool,
 }
 
 impl DecodeCase {
@@ -66,6 +69,7 @@ pub fn measure(
             // A plan needs at least one; the run is over before it starts.
             summaries: 1,
             summary_tokens: 1,
+            deterministic: case.deterministic,
         })
         .collect();
     let longest = groups.iter().map(GroupShape::tokens).max().unwrap_or(0);

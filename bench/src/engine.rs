@@ -34,6 +34,8 @@ pub struct GroupShape {
     pub summaries: usize,
     /// Tokens of every summary.
     pub summary_tokens: usize,
+    /// Whether no number of a token may depend on what is computed together with it.
+    pub deterministic: bool,
 }
 
 impl GroupShape {
@@ -213,6 +215,7 @@ impl TimedEngine {
             eos_ids: Vec::new(),
             vocabulary: self.vocabulary as u32,
             max_prompt_tokens: longest_prompt as u32,
+            deterministic: group.deterministic,
             ..Default::default()
         };
         let number = self.next_number;

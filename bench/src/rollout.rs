@@ -87,6 +87,7 @@ impl RolloutCase {
             budgets: self.budgets.clone(),
             summaries: self.summaries,
             summary_tokens: self.summary_tokens,
+            deterministic: false,
         };
         (0..self.groups).map(group).collect()
     }
@@ -122,6 +123,7 @@ impl RolloutCase {
                 budgets: vec![tokens as u32],
                 summaries: 1,
                 summary_tokens: 1,
+                deterministic: false,
             }
         };
         (0..self.wave_groups()).map(group).collect()

@@ -64,6 +64,7 @@ impl SteadyCase {
             budgets: (1..=BUDGETS).map(|part| (length * part / BUDGETS) as u32).collect(),
             summaries: self.summaries,
             summary_tokens: self.summary_tokens,
+            deterministic: false,
         };
         self.lengths().into_iter().enumerate().map(shape).collect()
     }

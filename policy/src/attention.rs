@@ -124,8 +124,14 @@ fn attend_short(queries: &Tensor, keys: &Tensor, values: &Tensor, rows: &ShortRo
 }
 
 /// Attention over the cache, which already holds the new tokens: `queries` [tokens, heads, head_dim].
-/// Returns [tokens, heads * head_dim].
-pub(crate) fn attend_cache(queries: &Tensor, cache: &LayerCache, plan: &ExtensionPlan, kv_heads: i64) -> Tensor {
+/// Returns [tokens, heads * head_dim]. Where it is `row_independent`, no row's result depends on the others.
+pub(crate) fn attend_cache(
+    queries: &Tensor,
+    cache: &LayerCache,
+    plan: &ExtensionPlan,
+    kv_heads: i64,
+    row_independent: bool,
+) -> Tensor {
     let mut attended = Vec::new();
     let mut start = 0;
     let mut next = |tokens: i64| {
@@ -155,11 +161,14 @@ pub(crate) fn attend_cache(queries: &Tensor, cache: &LayerCache, plan: &Extensio
             );
         }
     }
-    attended.extend(
-        plan.alone
-            .iter()
-            .map(|group| attend_group(&next(group.tokens), cache, group)),
-    );
+    attended.extend(plan.alone.iter().map(|group| {
+        let queries = next(group.tokens);
+        if row_independent {
+            attend_copies(&queries, cache, group)
+        } else {
+            attend_group(&queries, cache, group)
+        }
+    }));
     match attended.len() {
         1 => attended.swap_remove(0),
         _ => Tensor::cat(&attended, 0),
@@ -175,6 +184,14 @@ fn attend_group(queries: &Tensor, cache: &LayerCache, group: &Group) -> Tensor {
     let folded = group.fold(queries, keys.size()[1]);
     let attended = Tensor::scaled_dot_product_attention(&folded, &keys, &values, group.mask(), 0.0, false, None, false);
     group.unfold(&attended).flatten(1, 2)
+}
+
+/// As [`attend_group`] of one sequence, over copies of what it reads: the products of matrices that libtorch's kernel is
+/// made of may round by where in memory their operands begin, which is the slot's place and that of the tokens.
+fn attend_copies(queries: &Tensor, cache: &LayerCache, group: &Group) -> Tensor {
+    let (keys, values) = (group.read(&cache.keys).get(0), group.read(&cache.values).get(0));
+    let causal = matches!(group.visibility, Visibility::Causal);
+    attend_one(&queries.copy(), &keys.copy(), &values.copy(), group.mask(), causal)
 }
 
 /// Attention of branches. Each branch attends to its prefix and to itself in two separate softmaxes; the logarithms of

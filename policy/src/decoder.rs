@@ -16,7 +16,7 @@ use crate::extension::{Extension, ExtensionPlan};
 use crate::head::Head;
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
-use crate::operators::training;
+use crate::operators::{filled_up, training};
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
@@ -36,6 +36,8 @@ pub struct Decoder {
     rope: Rope,
     /// Whether the steps between products go through this crate's operators, which have no gradients.
     is_fused: bool,
+    /// Whether a row's numbers must not depend on the rows beside it.
+    is_row_independent: bool,
 }
 
 struct Layer {
@@ -57,6 +59,12 @@ pub struct TreePass<'a> {
     batch: &'a TreeBatch,
     rotation: Rotation,
     masks: Vec<Vec<Tensor>>,
+}
+
+impl Layer {
+    fn is_packed(&self) -> bool {
+        self.heads.is_packed() && self.output.is_packed() && self.gated.is_packed() && self.down.is_packed()
+    }
 }
 
 impl Decoder {
@@ -129,6 +137,7 @@ impl Decoder {
             head: Head::new(head),
             rope,
             is_fused: false,
+            is_row_independent: false,
         })
     }
 
@@ -180,6 +189,34 @@ impl Decoder {
         }
     }
 
+    /// Whether the numbers of a row may be made independent of the rows beside it.
+    ///
+    /// # Errors
+    /// Why they may not: on devices other than the CPU, in f64, and before [`Decoder::for_generation`].
+    pub fn can_be_row_independent(&self) -> Result<(), String> {
+        let device = self.device();
+        if device != Device::Cpu {
+            return Err(format!("products on {device:?} depend on how many rows they have"));
+        }
+        let is_packed = self.layers.iter().all(Layer::is_packed) && self.head.is_packed();
+        if !self.is_fused || !is_packed {
+            return Err(format!("this machine has no packed products of {:?}", self.kind()));
+        }
+        Ok(())
+    }
+
+    /// From now on the numbers of a row in [`Decoder::extend`] and [`Decoder::logits`] are independent of the rows beside
+    /// it, or they are no longer. Independent rows cost time where there are fewer than five of them, which then go
+    /// through the products of five. Changes nothing where [`Decoder::can_be_row_independent`] says no.
+    pub fn set_row_independent(&mut self, is_wanted: bool) {
+        self.is_row_independent = is_wanted && self.can_be_row_independent().is_ok();
+    }
+
+    /// Whether the numbers of a row are independent of the rows beside it.
+    pub fn is_row_independent(&self) -> bool {
+        self.is_row_independent
+    }
+
     /// The configuration that this decoder was built for.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -208,7 +245,8 @@ impl Decoder {
         let _guard = tch::no_grad_guard();
         let plan = ExtensionPlan::new(&self.config, cache, rows, self.kind(), self.device());
         let rotation = self.rope.rotation(&plan.positions);
-        let mut hidden = self.embed(&plan.ids);
+        let tokens = plan.ids.size()[0];
+        let mut hidden = self.filled_up(self.embed(&plan.ids));
         for (layer, layer_cache) in self.layers.iter().zip(&mut cache.layers) {
             let queries = match &layer.heads {
                 HeadProjection::Joined(heads) if self.is_fused => {
@@ -220,12 +258,13 @@ impl Decoder {
                     queries
                 }
             };
-            let attended = attend_cache(&queries, layer_cache, &plan, self.config.num_key_value_heads);
-            hidden = self.finish_layer(layer, &hidden, &attended);
+            let kv_heads = self.config.num_key_value_heads;
+            let attended = attend_cache(&queries, layer_cache, &plan, kv_heads, self.is_row_independent);
+            hidden = self.finish_layer(layer, &hidden, &self.filled_up(attended));
         }
         let last = match &plan.last {
             Some(last) => hidden.index_select(0, last),
-            None => hidden,
+            None => first_rows(hidden, tokens),
         };
         self.normalise(&last, &self.final_norm)
     }
@@ -271,7 +310,11 @@ impl Decoder {
     /// Unnormalised log-probabilities of all tokens: [n, hidden] to [n, vocab], in f32 (f64 if the weights are f64). The
     /// sums are in f32 too where the weights are bf16.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        self.head.logits(hidden)
+        if !self.is_row_independent {
+            return self.head.logits(hidden);
+        }
+        let rows = hidden.size()[0];
+        first_rows(self.head.logits(&filled_up(hidden)), rows)
     }
 
     /// log softmax(logits / temperature) at the target ids: [n, hidden] and `[n]` int64 to `[n]`, in f32 (f64 if the
@@ -304,6 +347,15 @@ impl Decoder {
     /// How many layers there are.
     pub fn layers(&self) -> usize {
         self.layers.len()
+    }
+
+    /// The rows, with zeros behind them where they are so few that their products would depend on their number.
+    fn filled_up(&self, rows: Tensor) -> Tensor {
+        if self.is_row_independent {
+            filled_up(&rows)
+        } else {
+            rows
+        }
     }
 
     fn embed(&self, ids: &Tensor) -> Tensor {
@@ -362,8 +414,9 @@ impl Decoder {
         cache: &LayerCache,
         plan: &ExtensionPlan,
     ) -> Tensor {
+        let tokens = plan.ids.size()[0];
         let projected = heads.apply(&self.normalise(hidden, &layer.input_norm));
-        let projected = projected.view([hidden.size()[0], -1, self.config.head_dim]);
+        let projected = first_rows(projected, tokens).view([tokens, -1, self.config.head_dim]);
         let norms = layer.query_key_norm.as_ref().map(|(query, key)| HeadNorms {
             query,
             key,
@@ -382,6 +435,15 @@ impl Decoder {
         let residual = layer.output.add_to(residual, attended);
         let input = self.normalise(&residual, &layer.post_attention_norm);
         layer.down.add_to(&residual, &layer.gated.apply(&input))
+    }
+}
+
+/// The rows without those that fill them up.
+fn first_rows(rows: Tensor, count: i64) -> Tensor {
+    if rows.size()[0] == count {
+        rows
+    } else {
+        rows.narrow(0, 0, count)
     }
 }
 

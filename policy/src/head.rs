@@ -92,6 +92,11 @@ impl Head {
         }
     }
 
+    /// Whether its weight is packed.
+    pub(crate) fn is_packed(&self) -> bool {
+        !matches!(self.weights, Weights::Plain { .. })
+    }
+
     /// [n, hidden] to [n, vocabulary], in f32 (f64 where the weights are f64).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Tensor {
         let logits = match &self.weights {

@@ -38,6 +38,11 @@ impl Projection {
         }
     }
 
+    /// Whether its weights are packed.
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self, Projection::Packed(_))
+    }
+
     /// The layer with packed weights where this machine has products for them, otherwise as it was.
     pub(crate) fn packed(self) -> Self {
         match self {
@@ -79,6 +84,11 @@ pub(crate) enum HeadProjection {
 }
 
 impl HeadProjection {
+    /// Whether it is one product over packed weights.
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self, HeadProjection::Joined(Projection::Packed(_)))
+    }
+
     /// The projections arranged for generation.
     pub(crate) fn arranged(self) -> Self {
         match &self {
@@ -102,6 +112,11 @@ pub(crate) enum GatedProjection {
 }
 
 impl GatedProjection {
+    /// Whether both halves have packed weights.
+    pub(crate) fn is_packed(&self) -> bool {
+        matches!(self, GatedProjection::Apart { gate, up } if gate.is_packed() && up.is_packed())
+    }
+
     /// [rows, hidden] to [rows, intermediate], in the kind that the product is computed in.
     pub(crate) fn apply(&self, input: &Tensor) -> Tensor {
         match self {

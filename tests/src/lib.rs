@@ -3,6 +3,7 @@
 //! processes on loopback. Whatever a test starts ends with it, also where the test panics.
 //! [`secrets::Secrets`] are certificates and tokens for them.
 //! [`chaos`] kills, stops and cuts it off at random, and [`link::Link`] is a connection that it disturbs.
+//! [`outcome::Outcome`] is what a job came to, for the comparison of two runs.
 //!
 //! The binaries are those of this build: `cargo build --workspace --bins` makes them (the Makefile does).
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ pub mod dashboard;
 pub mod history;
 pub mod link;
 pub mod metrics;
+pub mod outcome;
 pub mod ports;
 pub mod process;
 pub mod programs;

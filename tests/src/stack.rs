@@ -38,6 +38,8 @@ pub struct Server {
 pub struct Stack {
     /// The actors in the order in which they were started.
     pub actors: Vec<Server>,
+    /// What each of them is started with besides.
+    actor_arguments: Vec<Vec<OsString>>,
     /// The learner.
     pub learner: Server,
     /// The verifier.
@@ -69,6 +71,7 @@ impl Stack {
         let learner = start_logging(&workplace, "learner", &free_address(), arguments, level).await;
         let mut stack = Self {
             actors: Vec::new(),
+            actor_arguments: Vec::new(),
             learner,
             verifier,
             redis_address: redis_url.trim_start_matches("redis://").to_owned(),
@@ -136,6 +139,12 @@ impl Stack {
 
     /// Starts one more actor.
     pub fn add_actor(&mut self) {
+        self.add_actor_with(&[]);
+    }
+
+    /// The same with arguments of its own, which it has again when it is started again.
+    pub fn add_actor_with(&mut self, arguments: &[&str]) {
+        self.actor_arguments.push(texts(arguments));
         let (process, metrics_address) = self.new_actor(self.actors.len());
         self.actors.push(Server {
             process,
@@ -153,6 +162,7 @@ impl Stack {
         command.args(["--learner", &format!("http://{learner}")]);
         command.args(["--verifier", &format!("http://{}", self.verifier.address)]);
         command.args(["--metrics-address", &metrics_address]);
+        command.args(&self.actor_arguments[index]);
         let process = Process::start(&name, command, self.workplace.mark(), &logs(&self.workplace));
         (process, metrics_address)
     }

@@ -112,6 +112,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "it must be a model that can be trained on",
         "depends on the machine: learner/tests/suite/real_jobs.rs",
     ),
+    ("it must be false on", "takes a GPU: learner/src/run/start.rs"),
     ("training row: ", "a row that the learner itself has made wrong"),
     ("signal handlers: ", "an operating system that refuses them"),
     (

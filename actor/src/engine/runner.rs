@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anytime_policy::{Decoder, Extension};
+use anytime_policy::{Decoder, Extension, check_row_independence};
 use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::{Device, IndexOp as _, Tensor};
 use tracing::info;
 
 use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model, ModelId};
-use super::sampler::{Draw, Drawn, sample};
+use super::sampler::{Draw, Drawn, sample, sample_each};
 use super::sequence::{Sequence, Task};
 use super::state::{EngineState, Memory};
 
@@ -109,8 +109,36 @@ impl EngineState {
         self.load.requested.fetch_sub(traces, Ordering::AcqRel);
     }
 
+    /// Why no group can be generated whose tokens must not depend on each other. It is looked at once for all versions of
+    /// a model.
+    fn dependence(&mut self) -> Option<String> {
+        let model = self.model.as_mut()?;
+        let known = self.independence.get_or_insert_with(|| {
+            let started = Instant::now();
+            let outcome = check_row_independence(&mut model.decoder);
+            let seconds = started.elapsed().as_secs_f64();
+            info!(?outcome, seconds, "looked whether tokens depend on each other");
+            outcome
+        });
+        known.as_ref().err().cloned()
+    }
+
+    /// A token is computed independently of those beside it while a group is under way or waits that asks for it.
+    fn choose_independence(&mut self) {
+        let is_wanted = self.scheduler.is_any_deterministic();
+        if let Some(model) = &mut self.model {
+            model.decoder.set_row_independent(is_wanted);
+        }
+    }
+
     /// Says why a group cannot be generated, where it cannot.
-    fn refuse(&self, request: &GroupRequest) -> Option<(AbandonReason, String)> {
+    fn refuse(&mut self, request: &GroupRequest) -> Option<(AbandonReason, String)> {
+        if request.plan.deterministic
+            && let Some(reason) = self.dependence()
+        {
+            let detail = format!("rollout.deterministic cannot be kept here: {reason}");
+            return Some((AbandonReason::Engine, detail));
+        }
         let Some(model) = &self.model else {
             return Some((AbandonReason::Shutdown, "no weights are held".to_owned()));
         };
@@ -139,6 +167,7 @@ impl EngineState {
 
     /// Generates one token for every row, those just admitted included.
     fn step(&mut self) {
+        self.choose_independence();
         let earlier = self.rows.len();
         self.admit();
         let (Some(model), Some(memory)) = (&self.model, &mut self.memory) else {
@@ -244,6 +273,7 @@ impl EngineState {
         }
         if !goes_on {
             self.memory = None;
+            self.independence = None;
         }
         let installed = Installed {
             id: model.id.clone(),
@@ -254,6 +284,7 @@ impl EngineState {
         let outdated = self.model.replace(model);
         let is_swap = outdated.is_some();
         free_elsewhere(outdated);
+        self.choose_independence();
         let prefilled = self.recompute_caches();
         let (job_id, version) = (&installed.id.job_id, installed.id.version);
         info!(%job_id, %version, running = self.rows.len(), prefilled, "weights installed");
@@ -292,7 +323,11 @@ fn draw_tokens(decoder: &Decoder, hidden: &Tensor, draws: &[Draw], excluded: &[O
                 let _ = logits.i((row as i64, i64::from(*id))).fill_(f64::NEG_INFINITY);
             }
         }
-        drawn.extend(sample(&logits, draws));
+        if decoder.is_row_independent() {
+            drawn.extend(sample_each(&logits, draws));
+        } else {
+            drawn.extend(sample(&logits, draws));
+        }
     }
     drawn
 }

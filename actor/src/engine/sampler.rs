@@ -47,9 +47,7 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     let (rows, width) = logits.size2().expect("logits have two dimensions");
     assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
     let device = logits.device();
-    let truncates = draws
-        .iter()
-        .any(|draw| draw.sampling.top_k > 0 || draw.sampling.top_p < 1.0);
+    let truncates = draws.iter().any(|draw| draw.sampling.truncates());
     if !truncates && drawing::can_draw(logits.kind(), device) {
         return draw_in_place(logits, draws);
     }
@@ -80,6 +78,17 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     ids.iter()
         .zip(log_probs)
         .map(|(&id, &log)| Drawn::try_new(id as u32, log))
+        .collect()
+}
+
+/// As [`sample`], but how a row is drawn does not depend on the others: libtorch's operators over many rows may round by
+/// where in a tensor a row is, and a row that is cut off sends the others through them too.
+pub fn sample_each(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
+    if !draws.iter().any(|draw| draw.sampling.truncates()) && drawing::can_draw(logits.kind(), logits.device()) {
+        return sample(logits, draws);
+    }
+    let rows = draws.chunks(1).enumerate();
+    rows.flat_map(|(row, draw)| sample(&logits.narrow(0, row as i64, 1), draw))
         .collect()
 }
 

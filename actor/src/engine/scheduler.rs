@@ -105,6 +105,11 @@ impl Scheduler {
         lengths.fold(least, SlotLengths::at_least)
     }
 
+    /// Whether a group under way or waiting must not depend on what is computed together with it.
+    pub(crate) fn is_any_deterministic(&self) -> bool {
+        self.groups.values().any(|group| group.request.plan.deterministic)
+    }
+
     /// Sequences that wait for a slot.
     pub(crate) fn waiting(&self) -> usize {
         self.traces.len() + self.summaries.len()

@@ -47,6 +47,8 @@ pub(crate) struct EngineState {
     /// `None` until the first weights have come.
     pub(crate) model: Option<Model>,
     pub(crate) epoch: WeightsEpoch,
+    /// Whether the model's rows can be independent of each other, once that was asked, and why they cannot.
+    pub(crate) independence: Option<Result<(), String>>,
     /// `None` until the first group is admitted, and after weights of another job have come.
     pub(crate) memory: Option<Memory>,
     /// The sequences that run: the rows of a decoding step.
@@ -71,6 +73,7 @@ impl EngineState {
             meters: Meters::new(),
             model: None,
             epoch: 0,
+            independence: None,
             memory: None,
             rows: Vec::new(),
             scheduler: Scheduler::default(),

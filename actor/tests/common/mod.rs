@@ -112,6 +112,7 @@ pub fn plan_message() -> v1::RolloutPlan {
         conventions: None,
         no_thinking_traces: 0,
         max_prompt_tokens: 8,
+        deterministic: false,
     }
 }
 

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod deterministic;
 mod slots;
 mod thinking;
 mod weights;

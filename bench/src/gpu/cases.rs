@@ -62,6 +62,7 @@ impl GpuCases {
             traces,
             prompt_tokens: self.prompt_tokens,
             new_tokens,
+            deterministic: false,
         }
     }
 

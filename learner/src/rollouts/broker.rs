@@ -186,7 +186,7 @@ impl RolloutBroker {
                     continue;
                 }
                 while leases.len() < count {
-                    match training.lease(holder, now) {
+                    match training.lease(holder, &job.manifest_checksum, now) {
                         Ok(lease) => leases.push(lease),
                         Err(reason) => {
                             wait_reason = reason;

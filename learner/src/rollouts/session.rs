@@ -135,8 +135,16 @@ impl TrainingSession {
         }
     }
 
-    pub(super) fn lease(&mut self, holder: &Holder, now: Instant) -> Result<v1::Lease, v1::WaitReason> {
+    /// Leases the next problem. `published` is the manifest checksum of the published weights.
+    pub(super) fn lease(
+        &mut self,
+        holder: &Holder,
+        published: &str,
+        now: Instant,
+    ) -> Result<v1::Lease, v1::WaitReason> {
         let sequence = self.leases.lease(holder, now)?;
+        // An actor may still hold later weights, of steps that were undone by a restart.
+        let manifest_checksum = if self.plan.deterministic { published } else { "" };
         Ok(v1::Lease {
             job_id: self.job_id.to_string(),
             group_id: training_group_id(&self.job_id, sequence).to_string(),
@@ -145,7 +153,7 @@ impl TrainingSession {
             plan: Some(self.plan.clone()),
             seed: lease_seed(self.seed, sequence),
             min_weights_version: self.leases.min_version(sequence).0,
-            manifest_checksum: String::new(),
+            manifest_checksum: manifest_checksum.to_owned(),
             seconds: self.lease_seconds,
             // Made for the actor that it is given to.
             token: Vec::new(),

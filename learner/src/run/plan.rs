@@ -44,6 +44,7 @@ fn common_plan(settings: &JobSettings, prepared: &Prepared, problems: &[v1::Prob
         extraction: v1::Extraction::Anytime.into(),
         conventions: Some(settings.grading.conventions()),
         max_prompt_tokens: longest_prompt as u32,
+        deterministic: settings.rollout.deterministic,
         ..v1::RolloutPlan::default()
     }
 }

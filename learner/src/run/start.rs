@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
@@ -29,8 +30,23 @@ const CHECK_TIME: Duration = Duration::from_secs(45);
 /// The first setting that cannot work.
 pub fn validate(spec: &v1::JobSpec, root: &Path, device: Device) -> Result<CheckedJob, InvalidSetting> {
     let (checked, prepared) = check(spec, root, Some(Instant::now() + CHECK_TIME))?;
+    refuse_undetermined(&checked.settings, device)?;
     refuse_too_large(&checked.settings, &prepared, device, DeviceMemory::ask(device).ok())?;
     Ok(checked)
+}
+
+/// Refuses a promise that the device does not keep: on GPUs sums of gradients come together in the order in which blocks
+/// of threads end.
+fn refuse_undetermined(settings: &JobSettings, device: Device) -> Result<(), InvalidSetting> {
+    let is_broken = settings.rollout.deterministic && settings.kind == v1::JobKind::Train && device != Device::Cpu;
+    if !is_broken {
+        return Ok(());
+    }
+    let reason = format!(
+        "it must be false on {}: only a learner on the CPU adds gradients up in the same order each time",
+        name(device)
+    );
+    Err(InvalidSetting::new("rollout.deterministic", true, reason))
 }
 
 /// The same for somebody who waits as long as it takes. The job may run on another machine, so that the memory of this
@@ -96,5 +112,38 @@ fn log_first_prompt(context: &JobContext, prepared: &Prepared) {
     if let Some(ids) = first {
         let text = prepared.tokenizer.decode(ids).unwrap_or_default();
         info!(%job_id, ?ids, ?text, "first prompt");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anytime_proto::settings::parse_job_file;
+
+    use super::*;
+
+    #[test]
+    fn a_gpu_does_not_train_a_deterministic_job() {
+        let settings = |kind: &str, rollout: &str| {
+            let training = if kind == "train" {
+                "training = { steps = 1 }\n"
+            } else {
+                ""
+            };
+            let job = format!(
+                "name = \"job\"\nkind = {kind:?}\nmodel = {{ path = \"m\" }}\ndata = {{ path = \"d.jsonl\" }}\n{training}\
+                 evaluation = {{ path = \"d.jsonl\" }}\nrollout = {{ {rollout} }}\n"
+            );
+            JobSettings::try_new(&parse_job_file(&job).expect("a job file")).expect("valid")
+        };
+        let deterministic = settings("train", "deterministic = true");
+        assert_eq!(deterministic.training.max_staleness, 0);
+        let refused = refuse_undetermined(&deterministic, Device::Cuda(1)).expect_err("refused");
+        assert_eq!(refused.field, "rollout.deterministic");
+        assert!(refused.to_string().contains("on cuda:1"), "{refused}");
+        assert_eq!(refuse_undetermined(&deterministic, Device::Cpu), Ok(()));
+        assert_eq!(refuse_undetermined(&settings("train", ""), Device::Cuda(1)), Ok(()));
+        // Its learner computes nothing.
+        let evaluation = settings("evaluate", "deterministic = true");
+        assert_eq!(refuse_undetermined(&evaluation, Device::Cuda(1)), Ok(()));
     }
 }

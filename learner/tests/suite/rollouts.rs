@@ -175,6 +175,41 @@ async fn a_full_queue_pushes_back() {
     learner.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_of_a_deterministic_plan_name_the_published_weights() {
+    for is_deterministic in [false, true] {
+        let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+        let learner = TestLearner::start(&redis.url(), runs.path(), move |context| {
+            context.publish(weights(0));
+            let plan = v1::RolloutPlan {
+                deterministic: is_deterministic,
+                ..plan()
+            };
+            context.open_training(anytime_learner::rollouts::group::TrainingOpening { plan, ..opening(2, 2) })?;
+            loop {
+                context.check()?;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        })
+        .await;
+        learner.submit("request", spec("demo")).await.unwrap();
+        let leases = lease(&learner, "a", 8, 5000).await.leases;
+        assert_eq!(leases.len(), 2);
+        let watch = v1::WatchWeightsRequest {
+            actor_id: "a".to_owned(),
+            ..v1::WatchWeightsRequest::default()
+        };
+        let mut announcements = learner.weights().watch(watch).await.unwrap().into_inner();
+        let published = announcements.message().await.unwrap().unwrap().manifest_checksum;
+        assert!(!published.is_empty());
+        for lease in leases {
+            let named = if is_deterministic { published.as_str() } else { "" };
+            assert_eq!(lease.manifest_checksum, named);
+        }
+        learner.stop().await;
+    }
+}
+
 pub(crate) fn opening(queue_groups: u32, batch: u32) -> anytime_learner::rollouts::group::TrainingOpening {
     anytime_learner::rollouts::group::TrainingOpening {
         problems: Box::new(CountedProblems),

@@ -17,6 +17,7 @@ pub(crate) mod elementwise;
 mod linear;
 pub(crate) mod memory;
 pub mod profile;
+mod rows;
 pub mod training;
 mod wide;
 
@@ -24,6 +25,7 @@ pub(crate) use self::call::in_kind;
 pub use self::count::{Counted, counted};
 pub(crate) use self::linear::{PackedLinear, Then};
 pub use self::linear::{packed_element_bytes, packed_head_element_bytes};
+pub(crate) use self::rows::filled_up;
 pub(crate) use self::wide::WideLinear;
 
 unsafe extern "C" {

@@ -127,6 +127,11 @@ impl Job {
         }
     }
 
+    /// Whether a setting is on; false where it is not written.
+    pub(super) fn flag(&self, path: &str) -> bool {
+        matches!(self.get(path), Some(Value::Bool(true)))
+    }
+
     /// A text of a setting; empty where it is not written.
     pub(super) fn text(&self, path: &str) -> String {
         match self.get(path) {

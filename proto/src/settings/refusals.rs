@@ -70,6 +70,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ("", "", "[rollout]\ntop_p = 1.5\n"),
     ("", "", "[rollout]\nlease_seconds = 0\n"),
     ("", "", "[rollout]\ncache_policy = \"drop\"\n"),
+    (
+        "steps = 3",
+        "steps = 3\nmax_staleness = 1",
+        "[rollout]\ndeterministic = true\n",
+    ),
     ("", "", "[evaluation]\nbudgets = [6, 6]\n"),
     ("", "", "[evaluation]\nsamples = 0\n"),
     ("", "", "[evaluation]\nsummaries = 0\n"),

@@ -231,6 +231,21 @@ fn group_fits(job: &Job, traces: &str, budgets: &[u32], summaries: u64) -> Check
     Err(InvalidSetting::new(traces, count, reason))
 }
 
+/// Which version generates a group depends on time wherever more than one may.
+pub(super) fn max_staleness(job: &Job) -> Option<Value> {
+    Some(Value::U64(u64::from(!job.flag("rollout.deterministic"))))
+}
+
+pub(super) fn staleness_is_deterministic(job: &Job, path: &str) -> Checked<()> {
+    let staleness = job.whole(path);
+    if staleness > 0 && job.flag("rollout.deterministic") {
+        let reason = "it must be 0 where rollout.deterministic is true, because which of several versions generates a \
+                      group depends on time";
+        return Err(InvalidSetting::new(path, staleness, reason));
+    }
+    Ok(())
+}
+
 pub(super) fn queue_groups(job: &Job) -> Option<Value> {
     let batch = job.whole("training.batch") as u32;
     Some(Value::U32(batch.saturating_mul(2)))

@@ -104,6 +104,7 @@ pub(super) const TABLE: &[Row] = &[
     row("rollout.seed", Is(Whole(0)), ANY),
     row("rollout.cache_policy", Is(Text("keep")), ANY),
     row("rollout.lease_seconds", Is(Whole(1800)), Check::Whole(1, 7 * 24 * 3600)),
+    row("rollout.deterministic", Is(Flag(false)), ANY),
     //
     row(
         "objective.name",
@@ -213,7 +214,11 @@ pub(super) const TABLE: &[Row] = &[
         Is(Number(2.0)),
         Check::Number(|x| x >= 1.0, "1 or more"),
     ),
-    row("training.max_staleness", Is(Whole(1)), ANY),
+    row(
+        "training.max_staleness",
+        Computed("1; where rollout.deterministic, 0", rules::max_staleness),
+        Check::Rule(rules::staleness_is_deterministic),
+    ),
     row(
         "training.micro_batch_tokens",
         Open(Whole(32768)),

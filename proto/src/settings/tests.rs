@@ -48,6 +48,17 @@ fn defaults_are_the_papers() {
 }
 
 #[test]
+fn a_deterministic_job_has_no_staleness() {
+    let staleness = |extra: &str| parse(extra).expect("valid").training.max_staleness;
+    assert_eq!(staleness(""), 1);
+    assert_eq!(staleness("max_staleness = 3"), 3);
+    assert_eq!(staleness("[rollout]\ndeterministic = true"), 0);
+    assert_eq!(staleness("max_staleness = 0\n[rollout]\ndeterministic = true"), 0);
+    let refused = refused_field("max_staleness = 1\n[rollout]\ndeterministic = true");
+    assert_eq!(refused, "training.max_staleness");
+}
+
+#[test]
 fn conventions_of_grading_are_settings() {
     assert_eq!(parse("").expect("valid").grading.units, v1::Units::Optional);
     let exact = "[grading]\npercents = \"exact\"\nrounding = \"to_ground_truth\"\nunits = \"required\"";

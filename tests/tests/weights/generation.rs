@@ -146,6 +146,7 @@ fn plan(policy: CachePolicy, vocabulary: u32) -> Arc<Plan> {
         extraction: v1::Extraction::Anytime.into(),
         conventions: None,
         max_prompt_tokens: PROMPT_TOKENS,
+        deterministic: false,
     };
     Arc::new(Plan::try_new(&plan).unwrap())
 }
