@@ -9,6 +9,7 @@ pub mod args;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluation;
+pub mod invariants;
 pub mod jobs;
 mod lock;
 pub mod offline;

@@ -17,6 +17,14 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`ExitError`] with the configuration code if the address is no URI.
 pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
+    Ok(endpoint(name, address)?.connect_lazy())
+}
+
+/// What such a channel is made of.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code if the address is no URI.
+pub fn endpoint(name: &str, address: &str) -> Result<Endpoint, ExitError> {
     let uri = if address.contains("://") {
         address.to_owned()
     } else {
@@ -29,8 +37,7 @@ pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
+        .tcp_nodelay(true))
 }
 
 /// The pauses between the tries of a failing call: each is twice as long as the one before, up to a bound, and then

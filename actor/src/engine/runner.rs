@@ -106,7 +106,7 @@ impl EngineState {
         self.load
             .sequences
             .store(self.rows.len() + self.scheduler.waiting(), Ordering::Release);
-        self.load.requested.fetch_sub(traces, Ordering::AcqRel);
+        self.load.has_read(traces);
     }
 
     /// Says why a group cannot be generated, where it cannot.

@@ -37,11 +37,13 @@ use anytime_proto::{ActorId, WeightsVersion};
 
 use super::actors::Holder;
 pub use super::answers::{GivenBack, NextToTrain, PushCheck, Reconciled, Renewal};
+pub use super::inventory::Inventory;
 use super::progress::{Ending, Progress};
 use super::retries::{MAX_FAILURES, pause_after};
+use crate::invariants::{Bounds, Standing, debug_assert_held, sound};
 
 /// The rules of a job, which stay the same over the life of its table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseRules {
     /// Groups per step.
     pub batch: u64,
@@ -55,30 +57,24 @@ pub struct LeaseRules {
     pub total_groups: u64,
 }
 
-/// What is known of a job's sequences when its table is made: from its recovery checkpoint and from Redis.
-#[derive(Clone, Debug, Default)]
-pub struct Inventory {
-    /// All sequences below this one have ended.
-    pub ended_below: u64,
-    /// How many of them were not trained.
-    pub left_out_below: u64,
-    /// Trained sequences from `ended_below` on.
-    pub trained: BTreeSet<u64>,
-    /// Dropped as too old.
-    pub stale: BTreeSet<u64>,
-    /// Given up by actors too often.
-    pub skipped: BTreeSet<u64>,
-    /// In the queue.
-    pub queued: BTreeSet<u64>,
+impl LeaseRules {
+    /// What these rules bound.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            batch: self.batch,
+            max_staleness: self.max_staleness,
+            total_groups: self.total_groups,
+        }
+    }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Waiting {
     not_before: Instant,
     failures: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Leased {
     holder: Holder,
     since: Instant,
@@ -87,7 +83,7 @@ struct Leased {
 }
 
 /// The state of every training sequence of one job. The broker leases from it and asks it about every group.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseTable {
     rules: LeaseRules,
     version: Option<WeightsVersion>,
@@ -145,6 +141,15 @@ impl LeaseTable {
         let version = self.version.unwrap_or_default().0;
         let is_wanted = self.progress.place(sequence) < self.rules.total_groups;
         is_wanted && self.step_of(sequence) <= version.saturating_add(self.rules.max_staleness)
+    }
+
+    /// How many groups may wait in the queue when this one is added, besides those that are taken.
+    pub fn queue_bound(&self, sequence: u64) -> u64 {
+        if self.is_due(sequence) {
+            u64::MAX
+        } else {
+            self.rules.queue_groups
+        }
     }
 
     /// Whether the batch that is being taken needs the sequence. A full queue does not keep such a group out, or the
@@ -245,6 +250,7 @@ impl LeaseTable {
         if !self.progress.is_taken(sequence) && self.progress.ending(sequence).is_none() {
             self.queued.insert(sequence);
         }
+        self.assert_sound(0);
     }
 
     /// The queue was full: the actor keeps its group and pushes it again, and its lease starts anew.
@@ -264,8 +270,10 @@ impl LeaseTable {
         };
         self.leased.remove(&sequence);
         if failures >= MAX_FAILURES {
+            let before = self.progress.finished_below();
             self.skipped_in_a_row += 1;
             self.progress.skip(sequence);
+            self.assert_sound(before);
             return GivenBack::Skipped;
         }
         let pause = if failed { pause_after(failures) } else { Duration::ZERO };
@@ -342,7 +350,9 @@ impl LeaseTable {
     pub fn taken(&mut self, sequence: u64) {
         self.accepted(sequence);
         if self.queued.remove(&sequence) {
+            let before = self.progress.finished_below();
             self.progress.take(sequence);
+            self.assert_sound(before);
         }
     }
 
@@ -350,7 +360,9 @@ impl LeaseTable {
     pub fn dropped_as_stale(&mut self, sequence: u64) {
         self.accepted(sequence);
         if self.queued.remove(&sequence) {
+            let before = self.progress.finished_below();
             self.progress.drop_as_stale(sequence);
+            self.assert_sound(before);
         }
     }
 
@@ -369,7 +381,9 @@ impl LeaseTable {
 
     /// The trainer's recovery checkpoint holds the updates that these groups made.
     pub fn acknowledged(&mut self, sequences: &[u64]) {
+        let before = self.progress.finished_below();
         self.progress.acknowledge(sequences);
+        self.assert_sound(before);
     }
 
     /// Brings the table in line with the queue, after an outage of Redis or where the queue is not what it should be.
@@ -400,7 +414,7 @@ impl LeaseTable {
             queued: self.queued.iter().copied().collect(),
             leased: self.leased.keys().copied().collect(),
             waiting: self.waiting.keys().copied().collect(),
-            taken: self.progress.taken_sequences(),
+            taken: self.progress.taken_sequences().iter().copied().collect(),
         }
     }
 
@@ -458,6 +472,25 @@ impl LeaseTable {
             failures,
         };
         self.leased.insert(sequence, lease);
+        self.assert_sound(0);
+    }
+
+    /// Where every sequence is, as the invariants look at it.
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            ended_below: self.progress.finished_below(),
+            ended_above: self.progress.ended_above(),
+            taken: self.progress.taken_sequences(),
+            queued: &self.queued,
+            leased: self.leased.keys().copied().collect(),
+            waiting: self.waiting.keys().copied().collect(),
+            next_to_take: self.progress.next_to_take(),
+        }
+    }
+
+    /// In debug builds: what the table can see of its invariants holds. The watermark stood there before.
+    fn assert_sound(&self, watermark_before: u64) {
+        debug_assert_held(|| sound(watermark_before, &self.standing()));
     }
 
     fn is_known(&self, sequence: u64) -> bool {

@@ -33,7 +33,7 @@ impl From<Ending> for Settlement {
 }
 
 /// The trainer's side of the lease table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     /// All sequences below this one have ended.
     finished_below: u64,
@@ -150,8 +150,20 @@ impl Progress {
         self.taken.len() as u64
     }
 
-    pub(super) fn taken_sequences(&self) -> Vec<u64> {
-        self.taken.iter().copied().collect()
+    pub(super) fn taken_sequences(&self) -> &BTreeSet<u64> {
+        &self.taken
+    }
+
+    /// The watermark: every lower sequence has ended.
+    pub(super) fn finished_below(&self) -> u64 {
+        self.finished_below
+    }
+
+    /// Those that have ended from the watermark on.
+    pub(super) fn ended_above(&self) -> BTreeSet<u64> {
+        let lists = [&self.trained_above, &self.stale, &self.skipped];
+        let above = lists.into_iter().flat_map(|list| list.range(self.finished_below..));
+        above.copied().collect()
     }
 
     pub(super) fn stale(&self) -> u64 {

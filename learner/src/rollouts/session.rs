@@ -10,7 +10,7 @@ use anytime_proto::{GroupId, InvalidGroup, JobId, check_group_against_plan, v1};
 use super::actors::Holder;
 use super::answers::Renewal;
 use super::group::{ProblemSource, TrainingOpening};
-use super::inspection::{check_problem, check_versions};
+use super::inspection::{check_problem, check_versions, newest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use crate::queue::stream::{GroupStream, Survey};
 
@@ -91,15 +91,7 @@ impl TrainingSession {
         // The steps that said so may be undone.
         let mut left_out_before = of_survey(&survey.stale, TOO_OLD);
         left_out_before.extend(of_survey(&survey.skipped, "the actors gave it up before a restart"));
-        let inventory = Inventory {
-            ended_below: ended.consumed_below,
-            left_out_below: ended.left_out_below,
-            trained: ended.consumed,
-            stale: survey.stale,
-            // Redis may have forgotten what the checkpoint knows.
-            skipped: survey.skipped.union(&ended.left_out).copied().collect(),
-            queued: survey.queued,
-        };
+        let inventory = Inventory::of(&ended, &survey);
         Self {
             leases: LeaseTable::new(rules, inventory),
             stream,
@@ -171,6 +163,15 @@ impl TrainingSession {
     ) -> Result<(), InvalidGroup> {
         let newest = published.max(self.leases.step_of(sequence));
         check_versions(group, self.leases.min_version(sequence).0, newest)
+    }
+
+    /// Whether a group that is refused for its versions can be of an actor that has not heard yet that the learner went
+    /// back to its recovery checkpoint: it generates with weights of the former line, which the job did publish.
+    pub(super) fn may_be_of_former_line(&self, group: &v1::ScoredGroup, published: u64) -> bool {
+        let rules = self.leases.rules();
+        let steps = rules.total_groups / rules.batch.max(1);
+        let newest = newest_version(group);
+        newest > published && newest <= steps
     }
 
     /// Notes that actors gave a sequence up too often, and why the last one did.

@@ -5,12 +5,12 @@
 //! the lowest one: nothing that was admitted is dropped for its age, because admission and the versions that leases ask
 //! for keep every group fresh enough for its step. [`lease_table`](super::lease_table) has the argument.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use anytime_proto::{JobId, check_group, v1};
 use anytime_service::channel::Backoff;
+use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
 use prost::Message as _;
@@ -20,6 +20,7 @@ use super::awaited::AwaitedGroup;
 use super::broker::RolloutBroker;
 use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
 use super::inspection::{longest_thinking, names_weights, oldest_version};
+use super::inventory::Corrections;
 use super::lease_table::NextToTrain;
 use super::lengths;
 use super::session::{TrainingSession, training_group_id};
@@ -107,7 +108,7 @@ impl RolloutBroker {
             }
             let next = self.next_to_train(job_id)?;
             let NextToTrain::Queued(sequence) = next else {
-                awaited.still_waits(job_id, &next, Instant::now());
+                awaited.still_waits(job_id, &next, clock::now());
                 tokio::select! {
                     () = &mut changed => {}
                     () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -156,7 +157,7 @@ impl RolloutBroker {
             Err(problem) => {
                 error!(%job_id, sequence, problem, "a group in the queue cannot be trained, it is leased again");
                 stream.settle(&[sequence], Settlement::Forgotten).await?;
-                self.with_training(job_id, |training| training.leases.lost(sequence, Instant::now()));
+                self.with_training(job_id, |training| training.leases.lost(sequence, clock::now()));
                 self.changed.notify_waiters();
                 return Ok(None);
             }
@@ -299,24 +300,9 @@ impl RolloutBroker {
 /// queue, and groups that were settled as trained although it lacks them may come again.
 async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Result<Survey, RedisUnavailable> {
     let survey = stream.open().await?;
-    let is_below = |sequence: &u64| *sequence < opening.ended.consumed_below;
-    let is_consumed = |sequence: &u64| is_below(sequence) || opening.ended.consumed.contains(sequence);
-
-    let ended = |sequence: &u64| opening.ended.holds(*sequence);
-    let ended: Vec<u64> = survey.queued.iter().copied().filter(ended).collect();
-    stream.settle(&ended, Settlement::Trained).await?;
-    // Below the lowest open sequence nothing needs to be remembered.
-    let settled: BTreeSet<u64> = [&survey.trained, &survey.stale, &survey.skipped]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
-    let is_untrue = |sequence: &u64| survey.trained.contains(sequence) && !is_consumed(sequence);
-    let forgotten: Vec<u64> = settled
-        .into_iter()
-        .filter(|sequence| is_below(sequence) || is_untrue(sequence))
-        .collect();
-    stream.settle(&forgotten, Settlement::Forgotten).await?;
+    let corrections = Corrections::of(&opening.ended, &survey);
+    stream.settle(&corrections.ended, Settlement::Trained).await?;
+    stream.settle(&corrections.forgotten, Settlement::Forgotten).await?;
     Ok(survey)
 }
 

@@ -1,8 +1,10 @@
-//! The lease table's invariants under anything that actors, trainer, Redis and time may do.
+//! The invariants of the queue (`learner/src/invariants.rs`) under anything that actors, trainer, Redis and time may do to
+//! the lease table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use anytime_learner::invariants::{Held, History, Trained, admission, fresh, in_order, lease_admitted, once, sound};
 use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, LeaseTable, NextToTrain, PushCheck};
 use anytime_proto::WeightsVersion;
 use proptest::prelude::*;
@@ -54,6 +56,14 @@ struct World {
     taken: BTreeSet<u64>,
     trained: BTreeSet<u64>,
     dropped: BTreeSet<u64>,
+    /// What the trainer took, in its order.
+    order: Vec<Trained>,
+    /// The watermark when it was last looked at.
+    watermark: u64,
+}
+
+fn held(check: Held) {
+    check.unwrap_or_else(|broken| panic!("{broken}"));
 }
 
 impl World {
@@ -68,11 +78,18 @@ impl World {
             taken: BTreeSet::new(),
             trained: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            order: Vec::new(),
+            watermark: 0,
         }
     }
 
-    fn bound(&self) -> u64 {
-        ((rules().max_staleness + self.version + 1) * rules().batch).min(rules().total_groups)
+    /// The steps so far, the last one perhaps not complete.
+    fn history(&self) -> History {
+        let steps = self.order.chunks(rules().batch as usize);
+        History {
+            steps: steps.map(<[Trained]>::to_vec).collect(),
+            left_out: vec![self.dropped.clone()],
+        }
     }
 
     fn pick(&self, which: prop::sample::Index) -> Option<u64> {
@@ -86,6 +103,13 @@ impl World {
             assert!(!self.queue.contains_key(&sequence) && !self.taken.contains(&sequence));
             let min_version = self.table.min_version(sequence).0;
             assert!(min_version <= self.version, "no actor can have such weights");
+            let left_out_below = self.dropped.range(..sequence).count() as u64;
+            held(lease_admitted(
+                sequence,
+                left_out_below,
+                self.version,
+                &rules().bounds(),
+            ));
             self.leased.insert(sequence);
             self.asked.insert(sequence, (who, min_version));
         }
@@ -113,19 +137,16 @@ impl World {
     fn take(&mut self) {
         let next = self.table.next_to_train();
         let sequence = next.sequence();
-        let lowest_open =
-            (0..).find(|it| !self.taken.contains(it) && !self.trained.contains(it) && !self.dropped.contains(it));
-        assert_eq!(Some(sequence), lowest_open);
         if !self.queue.contains_key(&sequence) || self.stepped() >= (self.version + 1) * rules().batch {
             return;
         }
         assert_eq!(next, NextToTrain::Queued(sequence));
-        let version = self.queue[&sequence];
-        assert!(
-            self.version - version <= rules().max_staleness,
-            "too old when its turn came"
-        );
+        let oldest_version = self.queue[&sequence];
         self.table.taken(sequence);
+        self.order.push(Trained {
+            sequence,
+            oldest_version,
+        });
         self.taken.insert(sequence);
         self.queue.remove(&sequence);
     }
@@ -197,11 +218,14 @@ impl World {
         }
     }
 
-    fn check(&self) {
-        assert!(
-            self.table.admitted() <= self.bound(),
-            "more is out than admission allows"
-        );
+    fn check(&mut self) {
+        held(admission(self.table.admitted(), self.version, &rules().bounds()));
+        held(sound(self.watermark, &self.table.standing()));
+        self.watermark = self.table.standing().ended_below;
+        let history = self.history();
+        held(once(&history));
+        held(in_order(&history));
+        held(fresh(&history, rules().max_staleness));
         assert_eq!(self.table.queued_groups(), self.queue.len() as u64);
         assert_eq!(self.table.taken_groups(), self.taken.len() as u64);
         assert_eq!(
