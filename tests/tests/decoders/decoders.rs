@@ -214,6 +214,7 @@ const TOML: &[&[u8]] = &[
     b"nan",
     b"1979-05-27",
     b"[training]",
+    b"a.a.a.a.a.a.a.a.",
 ];
 const JSON: &[&[u8]] = &[
     b"[",

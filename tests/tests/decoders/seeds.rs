@@ -210,7 +210,12 @@ pub(crate) fn manifest(fill: u8) -> (v1::WeightsManifest, Vec<u8>) {
     let manifest = v1::WeightsManifest {
         job_id: "job".to_owned(),
         version: u64::from(fill),
-        assets: Vec::new(),
+        assets: vec![v1::WeightsEntry {
+            name: "config.json".to_owned(),
+            bytes: 2,
+            checksum: blake3::hash(b"{}").to_hex().to_string(),
+            ..v1::WeightsEntry::default()
+        }],
         tensors: vec![v1::WeightsEntry {
             name: "a".to_owned(),
             dtype: "F32".to_owned(),
@@ -236,9 +241,14 @@ fn answers(parts: Vec<Part>) -> Vec<u8> {
 pub(crate) fn fetched() -> Vec<Vec<u8>> {
     let (first, base) = manifest(0);
     let (second, new) = manifest(1);
+    let asset = Part::Chunk(v1::WeightsChunk {
+        entry: 0,
+        offset: 0,
+        data: b"{}".to_vec().into(),
+    });
     let chunk = |offset: usize, length: usize| {
         Part::Chunk(v1::WeightsChunk {
-            entry: 0,
+            entry: 1,
             offset: offset as u64,
             data: base[offset..offset + length].to_vec().into(),
         })
@@ -256,7 +266,7 @@ pub(crate) fn fetched() -> Vec<Vec<u8>> {
         }],
     };
     vec![
-        answers(vec![Part::Manifest(first), chunk(0, 40), chunk(40, 24)]),
+        answers(vec![Part::Manifest(first), asset, chunk(0, 40), chunk(40, 24)]),
         answers(vec![Part::Manifest(second), Part::Delta(delta)]),
     ]
 }

@@ -129,7 +129,14 @@ impl<'a> Fuzzer<'a> {
     pub(crate) fn run(mut self, until: Instant) -> (usize, Vec<Finding>) {
         let seeds = (self.target.seeds)();
         let kept = kept_inputs(self.target.name);
-        let mut first = kept.into_iter().chain(seeds.clone());
+        // What ends the whole process, such as an overflow of the stack, leaves its input there.
+        let under_way = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("decoding-{}", self.target.name));
+        let left = fs::read(&under_way).ok();
+        let mut first = kept.into_iter().chain(left.clone()).chain(seeds.clone());
+        if let Some(input) = left {
+            let path = self.keep(&input);
+            eprintln!("an input has ended the process before: {}", path.display());
+        }
         let mut worker = Worker::start(self.target.decode);
         let (mut count, mut findings) = (0, Vec::new());
         while findings.len() < MOST_FINDINGS {
@@ -139,6 +146,7 @@ impl<'a> Fuzzer<'a> {
                 None => damaged(&seeds, self.target.words, &mut self.random),
             };
             count += 1;
+            fs::write(&under_way, &input).unwrap();
             worker.inputs.send(input.clone()).expect("it catches panics");
             let problem = match worker.outcomes.recv_timeout(self.longest) {
                 Ok(Ok(bytes)) if bytes <= self.target.bound(&input) => continue,
@@ -157,6 +165,7 @@ impl<'a> Fuzzer<'a> {
                 input: self.keep(&input),
             });
         }
+        let _ = fs::remove_file(&under_way);
         (count, findings)
     }
 

@@ -51,6 +51,7 @@ const NONE: Faults = Faults {
     late_requests: 0,
     doubled_pushes: 0,
     given_up: 0,
+    slow_actors: 0,
 };
 
 /// One fault of a kind, or two of them together, and who acts.
@@ -93,6 +94,7 @@ fn few() -> Vec<(&'static str, Queue)> {
             }),
         ),
         ("given up", one(Faults { given_up: 1, ..NONE })),
+        ("slow actor", one(Faults { slow_actors: 1, ..NONE })),
         (
             "doubled push of an actor that dies",
             one(Faults {

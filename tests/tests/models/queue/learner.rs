@@ -9,7 +9,8 @@ use anytime_learner::rollouts::inventory::{Corrections, Inventory};
 use anytime_learner::rollouts::lease_table::{GivenBack, LeaseTable, NextToTrain, PushCheck};
 use anytime_proto::{ActorId, EndedGroups, WeightsVersion};
 
-use super::{Admitted, Checkpoint, LATER, Learner, Monitor, Outcome, Phase, Plant, Push, Queue, Work, World};
+use super::world::{Admitted, Checkpoint, Learner, Monitor, Outcome, Phase, Push, Work, World};
+use super::{LATER, Plant, Queue};
 
 impl Queue {
     pub(super) fn steps(&self) -> u64 {

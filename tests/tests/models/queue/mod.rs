@@ -5,17 +5,20 @@
 
 mod learner;
 mod possible;
+mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anytime_learner::invariants::{Broken, Held, History, Trained, accounted, admission, fresh, in_order, once, sound};
+use anytime_learner::invariants::{Broken, Held, History, accounted, admission, fresh, in_order, once, sound};
 use anytime_learner::queue::stream::{PushOutcome, Settlement, Survey};
 use anytime_learner::rollouts::actors::Holder;
-use anytime_learner::rollouts::lease_table::{LeaseRules, LeaseTable};
-use anytime_proto::{ActorId, EndedGroups};
+use anytime_learner::rollouts::lease_table::LeaseRules;
+use anytime_proto::ActorId;
 
 use self::possible::push_of;
+pub(crate) use self::world::World;
+use self::world::{Actor, Learner, Monitor, Outcome, Phase, Push};
 use crate::explore::{Goal, Model};
 use crate::redis_model::RedisModel;
 
@@ -59,6 +62,8 @@ pub(crate) struct Faults {
     pub(crate) doubled_pushes: u8,
     /// An actor gives a group up until it is skipped.
     pub(crate) given_up: u8,
+    /// Leases run out that their actor still works at.
+    pub(crate) slow_actors: u8,
 }
 
 #[derive(Clone)]
@@ -77,119 +82,6 @@ pub(crate) struct Queue {
 
 const LATER: Duration = Duration::from_secs(3600);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct World {
-    checkpoints: Vec<Checkpoint>,
-    history: History,
-    redis: RedisModel,
-    /// What Redis can come back as.
-    saved: Option<RedisModel>,
-    learner: Option<Learner>,
-    actors: Vec<Actor>,
-    /// Lease requests under way, in the order in which they were sent.
-    asks: Vec<Ask>,
-    /// Pushes under way.
-    pushes: BTreeSet<Push>,
-    faults: Faults,
-    newest_version: u64,
-    /// What one of the last action's own checks found.
-    broken: Option<(&'static str, String)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Checkpoint {
-    step: u64,
-    ended: EndedGroups,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Learner {
-    table: LeaseTable,
-    step: u64,
-    ended: EndedGroups,
-    batch: Vec<Trained>,
-    trained_now: Vec<Trained>,
-    unacknowledged: Vec<u64>,
-    left_out: BTreeSet<u64>,
-    left_out_now: BTreeSet<u64>,
-    /// Skipped, which Redis does not know yet.
-    unrecorded: Vec<u64>,
-    phase: Phase,
-    is_up: bool,
-    monitor: Monitor,
-    admitted: Vec<Admitted>,
-    /// The processes of each actor that were heard of.
-    known: BTreeSet<(usize, u8)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    Takes,
-    Reports,
-    Saves,
-    Settles,
-    Notes,
-    Done,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Monitor {
-    Idle,
-    Looked(BTreeSet<u64>),
-    Opened(BTreeSet<u64>, BTreeSet<u64>),
-}
-
-/// A push that the table has admitted, on its way through Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Admitted {
-    push: Push,
-    bound: u64,
-    taken: u64,
-    outcome: Option<Outcome>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Outcome {
-    Accepted,
-    Duplicate,
-    Full,
-    KeysGone,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Actor {
-    incarnation: u8,
-    /// The version that it holds.
-    weights: u64,
-    held: BTreeMap<u64, Work>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Work {
-    min_version: u64,
-    /// What generated it, once it is there.
-    version: Option<u64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Ask {
-    actor: usize,
-    incarnation: u8,
-    held: BTreeSet<u64>,
-    /// The actor waits for the answer.
-    is_awaited: bool,
-    /// A later one of the same process has been heard.
-    is_overtaken: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Push {
-    actor: usize,
-    incarnation: u8,
-    sequence: u64,
-    version: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Start,
@@ -202,6 +94,11 @@ pub(crate) enum Action {
     RedisForgets,
     RedisGoesBack,
     Ask(usize),
+    /// A request and its answer at once, where none is ever late.
+    Lease {
+        actor: usize,
+        is_lost: bool,
+    },
     AskTimesOut(usize),
     Answer {
         ask: usize,
@@ -210,6 +107,8 @@ pub(crate) enum Action {
     Follow(usize),
     Generate(usize, u64),
     Send(usize, u64),
+    /// The group is sent, and the learner hears it at once, where none is ever on its way for long.
+    Push(usize, u64),
     Admit {
         push: usize,
         comes_again: bool,
@@ -221,7 +120,11 @@ pub(crate) enum Action {
     },
     GiveUp(usize, u64),
     /// All leases of an actor's process run out.
-    Expire(usize, u8),
+    Expire {
+        actor: usize,
+        incarnation: u8,
+        is_early: bool,
+    },
     RecordSkipped,
     Look,
     Open,
@@ -234,22 +137,6 @@ pub(crate) enum Action {
         is_lost: bool,
     },
     Note,
-}
-
-impl World {
-    fn note(&mut self, held: Held) {
-        if let Err(Broken { invariant, what }) = held {
-            self.broken = Some((invariant, what));
-        }
-    }
-
-    /// The actor is told what became of its group, if it is there to be told.
-    fn conclude(&mut self, push: Push) {
-        let actor = &mut self.actors[push.actor];
-        if actor.incarnation == push.incarnation {
-            actor.held.remove(&push.sequence);
-        }
-    }
 }
 
 impl Model for Queue {
@@ -345,15 +232,11 @@ impl Model for Queue {
                 world.faults.redis_goes_back -= 1;
                 world.redis = world.saved.take().unwrap_or_default();
             }
-            Action::Ask(index) => {
-                let actor = &world.actors[index];
-                world.asks.push(Ask {
-                    actor: index,
-                    incarnation: actor.incarnation,
-                    held: actor.held.keys().copied().collect(),
-                    is_awaited: true,
-                    is_overtaken: false,
-                });
+            Action::Ask(index) => world.ask(index),
+            Action::Lease { actor, is_lost } => {
+                world.faults.lost_answers -= u8::from(is_lost);
+                world.ask(actor);
+                self.answer(&mut world, 0, is_lost);
             }
             Action::AskTimesOut(index) => {
                 world.faults.late_requests -= 1;
@@ -381,6 +264,14 @@ impl Model for Queue {
                 let version = actor.held.get(&sequence).and_then(|work| work.version);
                 let push = version.map(|version| push_of(index, actor, sequence, version));
                 world.pushes.extend(push);
+            }
+            Action::Push(index, sequence) => {
+                let actor = &world.actors[index];
+                let version = actor.held.get(&sequence).and_then(|work| work.version);
+                let push = version.map(|version| push_of(index, actor, sequence, version));
+                if let Some(push) = push {
+                    self.admit(&mut world, push);
+                }
             }
             Action::Admit { push, comes_again } => {
                 world.faults.doubled_pushes -= u8::from(comes_again);
@@ -412,7 +303,12 @@ impl Model for Queue {
                 world.faults.given_up -= 1;
                 self.give_up(&mut world, actor, sequence);
             }
-            Action::Expire(actor, incarnation) => {
+            Action::Expire {
+                actor,
+                incarnation,
+                is_early,
+            } => {
+                world.faults.slow_actors -= u8::from(is_early);
                 if let Some(learner) = &mut world.learner {
                     learner
                         .table
@@ -510,6 +406,8 @@ impl Model for Queue {
                         | Action::RedisGoesBack
                         | Action::AskTimesOut(_)
                         | Action::Answer { is_lost: true, .. }
+                        | Action::Lease { is_lost: true, .. }
+                        | Action::Expire { is_early: true, .. }
                         | Action::Admit { comes_again: true, .. }
                         | Action::Conclude { is_lost: true, .. }
                         | Action::Settle { is_lost: true }

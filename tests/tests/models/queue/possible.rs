@@ -1,6 +1,7 @@
 //! What may happen in a state.
 
-use super::{Action, Actor, Learner, Monitor, Phase, Plant, Push, Queue, World};
+use super::world::{Actor, Learner, Monitor, Phase, Push, World};
+use super::{Action, Plant, Queue};
 
 impl Queue {
     pub(super) fn learner_actions(&self, world: &World, learner: &Learner, actions: &mut Vec<Action>) {
@@ -37,18 +38,17 @@ impl Queue {
                 }
             }
         }
-        let leased = learner.table.standing().leased;
-        for (actor, incarnation) in &learner.known {
-            if !leased.is_empty() {
-                actions.push(Action::Expire(*actor, *incarnation));
-            }
-        }
+        self.expiries(world, learner, actions);
         if !learner.unrecorded.is_empty() && learner.is_up {
             actions.push(Action::RecordSkipped);
         }
         let expected = learner.table.queued_groups() + learner.table.taken_groups();
         match &learner.monitor {
-            Monitor::Idle if !learner.is_up || world.redis.length() != expected => actions.push(Action::Look),
+            Monitor::Idle if !learner.is_up => actions.push(Action::Look),
+            // A queue is doubted twice before it is looked at: what is on its way has come by then.
+            Monitor::Idle if learner.admitted.is_empty() && world.redis.length() != expected => {
+                actions.push(Action::Look);
+            }
             Monitor::Idle => {}
             Monitor::Looked(_) => actions.push(Action::Open),
             Monitor::Opened(..) => actions.push(Action::Reconcile),
@@ -69,6 +69,32 @@ impl Queue {
         }
     }
 
+    /// Leases run out that nobody works at, and those of slow actors.
+    fn expiries(&self, world: &World, learner: &Learner, actions: &mut Vec<Action>) {
+        let leased = learner.table.standing().leased;
+        for (actor, incarnation) in &learner.known {
+            let holder = &world.actors[*actor];
+            let works_at = |sequence: &u64| holder.incarnation == *incarnation && holder.held.contains_key(sequence);
+            let is_early = leased.iter().all(works_at);
+            if !leased.is_empty() && (!is_early || world.faults.slow_actors > 0) {
+                actions.push(Action::Expire {
+                    actor: *actor,
+                    incarnation: *incarnation,
+                    is_early,
+                });
+            }
+        }
+    }
+
+    /// Whether a message may be on its way while other things happen.
+    fn asks_take_time(&self) -> bool {
+        self.faults.late_requests > 0
+    }
+
+    fn pushes_take_time(&self) -> bool {
+        self.faults.doubled_pushes > 0 || self.faults.actor_deaths > 0
+    }
+
     pub(super) fn actor_actions(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
         let actor = &world.actors[index];
         let awaited = world
@@ -76,7 +102,21 @@ impl Queue {
             .iter()
             .position(|ask| ask.actor == index && ask.is_awaited && ask.incarnation == actor.incarnation);
         match awaited {
-            None => actions.push(Action::Ask(index)),
+            None if self.asks_take_time() => actions.push(Action::Ask(index)),
+            None => {
+                if world.learner.is_some() {
+                    actions.push(Action::Lease {
+                        actor: index,
+                        is_lost: false,
+                    });
+                }
+                if world.learner.is_some() && world.faults.lost_answers > 0 {
+                    actions.push(Action::Lease {
+                        actor: index,
+                        is_lost: true,
+                    });
+                }
+            }
             Some(_) if world.faults.late_requests > 0 => actions.push(Action::AskTimesOut(index)),
             Some(_) => {}
         }
@@ -95,10 +135,20 @@ impl Queue {
                         actions.push(Action::GiveUp(index, *sequence));
                     }
                 }
-                Some(version) if !world.pushes.contains(&push_of(index, actor, *sequence, version)) => {
-                    actions.push(Action::Send(index, *sequence));
+                Some(version) => {
+                    let push = push_of(index, actor, *sequence, version);
+                    let hears = |learner: &Learner| {
+                        learner.admitted.len() < 2 && !learner.admitted.iter().any(|admitted| admitted.push == push)
+                    };
+                    if self.pushes_take_time() {
+                        if !world.pushes.contains(&push) {
+                            actions.push(Action::Send(index, *sequence));
+                        }
+                    } else if world.learner.as_ref().is_some_and(hears) {
+                        actions.push(Action::Push(index, *sequence));
+                    }
                 }
-                _ => {}
+                None => {}
             }
         }
         if world.faults.actor_deaths > 0 {
