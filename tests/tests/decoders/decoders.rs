@@ -25,6 +25,7 @@ use tch::{Device, Kind};
 
 use crate::seeds;
 use crate::target::Target;
+use crate::texts::{GENERATIONS, JINJA, JSON, JSON_LINES, JSON_ROWS, RECOVERY, SETTINGS, TOML};
 
 /// Bytes for each byte of a text that becomes a tree of values: JSON, TOML.
 const TREE: usize = 512;
@@ -71,7 +72,7 @@ pub(crate) fn all() -> Vec<Target> {
             "study_file",
             study_text,
             TREE,
-            || vec![seeds::read("docs/study/chains.toml")],
+            || vec![seeds::STUDY_FILE.as_bytes().to_vec()],
             TOML,
         ),
     ];
@@ -203,64 +204,6 @@ const CHATML: &str = "policy/tests/fixtures/tokenizer-chatml";
 /// A template may write 64 MiB, whatever its length (`policy/src/chat/`).
 const TEMPLATE: usize = 1 << 20;
 
-const TOML: &[&[u8]] = &[
-    b"[[",
-    b"]]",
-    b"{a=",
-    b"}",
-    b"\"\"\"",
-    b"=\n",
-    b"inf",
-    b"nan",
-    b"1979-05-27",
-    b"[training]",
-    b"a.a.a.a.a.a.a.a.",
-];
-const JSON: &[&[u8]] = &[
-    b"[",
-    b"{\"a\":",
-    b"null",
-    b"\"\\ud800\"",
-    b"[[[[[[[[",
-    b"1e400",
-    b"\\u0000",
-    b"true",
-];
-const JINJA: &[&[u8]] = &[
-    b"{% for a in range(1000000) %}",
-    b"{% endfor %}",
-    b"{{ messages * 99999999 }}",
-    b"{{ 'a' * 999999999 }}",
-    b"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
-    b"{% set a = [1] %}",
-    b"{{ a | tojson }}",
-    b"((((((((",
-    b"[[[[[[[[",
-    b"{{ range(10**12) | list }}",
-];
-
-const SETTINGS: &[&str] = &[
-    "training.steps=10",
-    "rollout.budgets=[1, 2, 3]",
-    "data.template_arguments={a = 1}",
-    "model.path=\"x\"",
-    "objective.brpo.prior=\"uniform\"",
-];
-
-const JSON_ROWS: &[u8] = br#"[{"problem": "What is 6 times 7?", "answer": "42", "extra": {"a": [1, 2.5e3, null]}},
-{"messages": [{"role": "user", "content": "Halve it."}], "answer": "1/2"}, {"prompt": "a", "completion": "b"}]"#;
-const JSON_LINES: &[u8] = br#"{"problem": "What is 6 times 7?", "answer": "42", "extra": {"a": [1, 2.5e3, null]}}
-{"messages": [{"role": "user", "content": "Halve it."}], "answer": "['1/2']"}
-{"question": "What is 1 + 1?", "answer": "so it is #### 2"}
-"#;
-
-const RECOVERY: &[u8] = br#"{"step": 3, "updates": 3, "consumed_below": 2, "consumed": [4], "left_out_below": 0,
-"left_out": [3], "weights_checksum": "c", "compute": "f32", "references": {"a": 0.5}, "skipped_in_a_row": 0}"#;
-const GENERATIONS: &[u8] = br#"{"row": 0, "id": "a", "problem": "x", "ground_truths": ["1"], "budgets": [1, 2],
-"summaries_per_budget": 1, "accuracy": [0.5, 1.0], "traces": []}
-{"row": 1, "id": "b", "problem": "y", "ground_truths": ["2"], "budgets": [1, 2], "summaries_per_budget": 1, "accuracy": [0.5, 1.0], "traces": []}
-"#;
-
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, bytes).unwrap();
@@ -297,8 +240,7 @@ fn job_spec(input: &[u8], _: &Path) {
     let _ = JobSettings::try_new(&spec);
     let _ = JobSettings::try_new(&whole);
     let _ = check_resumed(&spec, &whole);
-    let began = anytime_proto::settings::parse_job_file(seeds::JOB_FILE).unwrap_or_default();
-    let _ = check_resumed(&began, &spec);
+    let _ = check_resumed(&seeds::job_spec(), &spec);
 }
 
 fn plan(input: &[u8], _: &Path) {

@@ -13,6 +13,7 @@ mod inputs;
 mod memory;
 mod seeds;
 mod target;
+mod texts;
 
 use std::time::{Duration, Instant};
 

@@ -1,16 +1,33 @@
 //! Valid inputs, from which the damaged ones are made.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anytime_files::record;
 use anytime_policy::delta::{DeltaEncoder, ElementWidth};
+use anytime_proto::settings::parse_job_file;
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::job_event::Event;
 use anytime_proto::{FILE_DESCRIPTORS, JOB_FORMAT, manifest_checksum, v1};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
-pub(crate) const JOB_FILE: &str = include_str!("../../../deploy/jobs/reference.toml");
+pub(crate) const JOB_FILE: &str = include_str!("../../../deploy/jobs/smollm2.toml");
+
+/// What a job file says, read once.
+pub(crate) fn job_spec() -> v1::JobSpec {
+    static SPEC: LazyLock<v1::JobSpec> = LazyLock::new(|| parse_job_file(JOB_FILE).unwrap());
+    SPEC.clone()
+}
+
+pub(crate) const STUDY_FILE: &str = r#"title = "sums"
+base = "smollm2-sums"
+methods = ["grpo"]
+seeds = [1]
+
+[set]
+training.steps = 60
+"#;
 
 /// A file of another crate's tests.
 pub(crate) fn fixture(path: &str) -> PathBuf {
@@ -197,7 +214,7 @@ pub(crate) fn job() -> v1::Job {
     v1::Job {
         id: "job".to_owned(),
         state: v1::JobState::Running.into(),
-        spec: anytime_proto::settings::parse_job_file(JOB_FILE).ok(),
+        spec: Some(job_spec()),
         format: JOB_FORMAT,
         ..v1::Job::default()
     }

@@ -96,12 +96,24 @@ fn few() -> Vec<(&'static str, Queue)> {
         ("given up", one(Faults { given_up: 1, ..NONE })),
         ("slow actor", one(Faults { slow_actors: 1, ..NONE })),
         (
-            "doubled push of an actor that dies",
-            one(Faults {
-                doubled_pushes: 1,
-                actor_deaths: 1,
-                ..NONE
-            }),
+            "doubled push",
+            Queue {
+                room: 1,
+                ..one(Faults {
+                    doubled_pushes: 1,
+                    ..NONE
+                })
+            },
+        ),
+        (
+            "actor dies",
+            Queue {
+                room: 1,
+                ..one(Faults {
+                    actor_deaths: 1,
+                    ..NONE
+                })
+            },
         ),
     ]
 }
@@ -196,11 +208,18 @@ fn faults_together_are_survived() {
             },
         ),
         (
-            "messages lost, late and doubled",
+            "an answer lost, and a push doubled",
             Faults {
                 lost_answers: 1,
-                late_requests: 1,
                 doubled_pushes: 1,
+                ..NONE
+            },
+        ),
+        (
+            "a push doubled, and its actor dies",
+            Faults {
+                doubled_pushes: 1,
+                actor_deaths: 1,
                 ..NONE
             },
         ),

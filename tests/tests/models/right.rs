@@ -9,10 +9,10 @@ use anytime_learner::queue::fence::{HeldByAnother, LASTS, Right};
 use crate::explore::{Goal, Model, explore};
 
 /// One tick of the clock.
-const TICK: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(4);
 
 /// For so many ticks the model goes on.
-const TICKS: u8 = 14;
+const TICKS: u8 = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plant {
