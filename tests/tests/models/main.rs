@@ -5,7 +5,7 @@
 //! The deeper runs take minutes:
 //!
 //! ```sh
-//! cargo test --release --workspace --test models -- --ignored --nocapture
+//! cargo test --workspace --test models -- --ignored --nocapture
 //! ```
 #![allow(clippy::unwrap_used)]
 

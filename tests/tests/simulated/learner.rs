@@ -172,6 +172,10 @@ async fn train(world: &World, broker: &RolloutBroker, store: &WeightsStore) -> a
         unacknowledged.extend(sequences);
         publish(broker, store, step);
         world.report(trained, left_out);
+        if let Some(account) = broker.account(&job) {
+            let open = account.queued.len() + account.leased.len() + account.waiting.len();
+            world.admits(open as u64 + ended.trained(), step);
+        }
         if !step.is_multiple_of(CHECKPOINT_EVERY) && step < STEPS {
             continue;
         }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anytime_learner::invariants::{Held, History, Trained, accounted, acknowledged, fresh, in_order, once};
+use anytime_learner::invariants::{
+    Bounds, Held, History, Trained, accounted, acknowledged, admission, fresh, in_order, once,
+};
 use anytime_proto::EndedGroups;
 
 use crate::redis::Store;
@@ -36,6 +38,7 @@ struct Learned {
     checkpoints: Vec<Checkpoint>,
     history: History,
     undone: usize,
+    newest_version: u64,
     is_done: bool,
     broken: Option<String>,
 }
@@ -119,6 +122,19 @@ impl World {
         let held = accounted(&learned.history, checkpoint.step as usize, &checkpoint.ended);
         Self::note(&mut learned, held);
         learned.checkpoints.push(checkpoint);
+    }
+
+    /// So many groups are out or trained, under a version that is published.
+    pub(crate) fn admits(&self, out: u64, version: u64) {
+        let bounds = Bounds {
+            batch: BATCH,
+            max_staleness: MAX_STALENESS,
+            total_groups: STEPS * BATCH,
+        };
+        let mut learned = self.learned();
+        learned.newest_version = learned.newest_version.max(version);
+        let held = admission(out, learned.newest_version, &bounds);
+        Self::note(&mut learned, held);
     }
 
     /// Groups are about to leave Redis.
