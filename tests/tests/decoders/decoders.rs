@@ -386,7 +386,7 @@ fn event_log(input: &[u8], at: &Path) {
     let log = EventLog::open(&path).unwrap();
     let events = log.on_disk_after(0).read(usize::MAX).unwrap();
     assert!(events.len() <= input.len(), "no more events than bytes");
-    fs::write(at.join("job.toml"), seeds::JOB_FILE).unwrap();
+    fs::write(at.join("job.pb"), seeds::job().encode_to_vec()).unwrap();
     audit(at);
 }
 
@@ -402,7 +402,7 @@ fn events(input: &[u8], at: &Path) {
     fs::write(at.join("events.log"), &log).unwrap();
     let opened = EventLog::open(&at.join("events.log")).unwrap();
     let _ = opened.on_disk_after(0).read(usize::MAX).unwrap();
-    fs::write(at.join("job.toml"), seeds::JOB_FILE).unwrap();
+    fs::write(at.join("job.pb"), seeds::job().encode_to_vec()).unwrap();
     audit(at);
 }
 
@@ -443,7 +443,7 @@ fn recovery_state(input: &[u8], at: &Path) {
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("state.json"), input).unwrap();
     let _ = checkpoint_accounts(at).unwrap();
-    fs::write(at.join("job.toml"), seeds::JOB_FILE).unwrap();
+    fs::write(at.join("job.pb"), seeds::job().encode_to_vec()).unwrap();
     fs::write(at.join("events.log"), seeds::event_log()).unwrap();
     audit(at);
 }

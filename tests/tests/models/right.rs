@@ -12,7 +12,7 @@ use crate::explore::{Goal, Model, explore};
 const TICK: Duration = Duration::from_secs(4);
 
 /// For so many ticks the model goes on.
-const TICKS: u8 = 6;
+const TICKS: u8 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plant {

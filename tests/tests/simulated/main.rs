@@ -26,6 +26,7 @@ mod verifier;
 mod world;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use crate::faults::Weather;
@@ -83,9 +84,9 @@ fn simulate(seed: u64, plant: Option<world::Plant>) -> Result<Duration, String> 
     Ok(took)
 }
 
-/// What panics in a task of a host would be taken for a lost connection.
-fn panics() -> &'static Mutex<Vec<String>> {
-    static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// What panics in a task of a host would be taken for a lost connection. All hosts of a simulation run on one thread.
+fn panics() -> &'static Mutex<Vec<(ThreadId, String)>> {
+    static PANICS: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let hook = std::panic::take_hook();
@@ -93,7 +94,7 @@ fn panics() -> &'static Mutex<Vec<String>> {
             PANICS
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(panic.to_string());
+                .push((std::thread::current().id(), panic.to_string()));
             hook(panic);
         }));
     });
@@ -110,7 +111,13 @@ fn run(seeds: impl Iterator<Item = u64>) {
         if let Err(problem) = simulate(seed, None) {
             panic!("SIMULATION_SEED={seed}: {problem}");
         }
-        let panicked = panics.lock().unwrap().first().cloned();
+        let own = std::thread::current().id();
+        let panicked = panics
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|(thread, _)| *thread == own)
+            .cloned();
         assert_eq!(panicked, None, "SIMULATION_SEED={seed}");
     }
 }
