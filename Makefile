@@ -14,8 +14,8 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 WHAT ?= engine
 PORT ?= 8000
 
-.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu chaos deterministic study-stability images \
-    clean-runs
+.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu chaos deterministic fuzz \
+    study-stability images clean-runs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -24,7 +24,7 @@ setup: ## Fetch libtorch and, where there is none, Redis
 	@deploy/setup.sh libtorch redis
 
 build: setup ## Build all binaries for use, into target/release
-	cargo build --release --workspace
+	cargo build --release --workspace --exclude anytime-tests
 
 demo: build ## Train a tiny model end to end on this machine and show that it learns
 	target/release/anytime demo
@@ -71,6 +71,13 @@ deterministic: setup ## Killed runs of rollout.deterministic equal one that was 
 	cargo build --workspace --bins
 	env $(TEST_ENVIRONMENT) DETERMINISTIC_RUNS=$(RUNS) DETERMINISTIC_SEED=$(SEED) \
 	    cargo test --workspace --test deterministic -- --ignored --nocapture
+
+# How long, half of it for decoders and half over connections, with SEED as above.
+SECONDS ?= 600
+fuzz: setup ## Damaged inputs for every decoder that reads from outside, then for every handler: SECONDS=600 SEED=7
+	cargo build --workspace --bins
+	env $(TEST_ENVIRONMENT) FUZZ_SECONDS=$$(( $(SECONDS) / 2 )) FUZZ_SEED=$(SEED) \
+	    cargo test --workspace --test decoders -- --ignored --nocapture --test-threads=1
 
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --document-private-items

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use anytime_proto::v1::{AbandonReason, Generated, Lease, RolloutPlan, VerdictKind};
 use anytime_proto::{GroupId, JobId};
+use anytime_service::clock;
 use anytime_service::metric_names::ACTOR_GROUP_SECONDS;
 use metrics::histogram;
 use tokio::sync::{mpsc, watch};
@@ -172,7 +173,7 @@ impl Coordinator {
     }
 
     fn park(&mut self, lease: Leased, patience: Duration) {
-        let deadline = Instant::now() + patience;
+        let deadline = clock::now() + patience;
         let (job_id, group_id, version) = (&lease.job_id, &lease.group_id, lease.min_version);
         info!(%job_id, %group_id, %version, "lease waits for weights");
         let held_job = self.held_job();
@@ -188,7 +189,7 @@ impl Coordinator {
     }
 
     fn review_parked(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         let held_job = self.held_job();
         for parked in std::mem::take(&mut self.parked) {
             let weights = parked.lease.match_weights(self.installed.borrow().as_ref());

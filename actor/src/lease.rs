@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anytime_proto::GroupId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{Lease, LeaseRequest};
 use anytime_service::channel::PeerChannel;
+use anytime_service::clock;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use tokio::sync::mpsc;
@@ -98,7 +99,7 @@ impl LeaseLoop {
                 held_group_ids: self.in_hand.ids(),
                 number,
             };
-            let asked_at = Instant::now();
+            let asked_at = clock::now();
             let call = with_deadline(wait + CALL_TIMEOUT, client.lease(request));
             let Some(result) = run_unless_cancelled(call, &shutdown).await else {
                 return;
@@ -107,7 +108,7 @@ impl LeaseLoop {
                 Ok(response) => {
                     peer.is_up();
                     let is_idle = response.leases.is_empty() && max_groups > 0;
-                    let pause = SHORTEST_WAIT.saturating_sub(asked_at.elapsed());
+                    let pause = SHORTEST_WAIT.saturating_sub(clock::now() - asked_at);
                     debug!(asked = max_groups, got = response.leases.len(), reason = ?response.wait_reason(), "leased");
                     for lease in response.leases {
                         let plan = lease.plan.as_ref();

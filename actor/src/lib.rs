@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
+use anytime_service::channel::PeerChannel;
 use anytime_service::channel::lazy_channel;
 use anytime_service::device_memory;
 use anytime_service::exit::ExitError;
@@ -40,7 +41,7 @@ use tracing::{error, info, warn};
 
 use crate::config::ActorConfig;
 use crate::coordinator::Coordinator;
-use crate::engine::{EngineError, EngineHandle};
+use crate::engine::{EngineError, EngineHandle, Event};
 use crate::grade::Grader;
 use crate::identity::Identity;
 use crate::in_hand::InHand;
@@ -66,8 +67,6 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
 
     let (event_sender, events) = mpsc::unbounded_channel();
     let (engine, thread) = engine::spawn(limits, event_sender).context("engine thread")?;
-    let backlog = Arc::new(Backlog::default());
-    let (lease_sender, leases) = mpsc::channel(1);
     // Ends the tasks below also where the coordinator fails.
     let tasks = shutdown.child_token();
     let _end_tasks = tasks.clone().drop_guard();
@@ -85,19 +84,14 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     let end = shutdown.child_token();
     let following = tokio::spawn(end_with(following, end.clone()));
     let watching = tokio::spawn(end_where_stuck(engine.clone(), config.step_timeout, end.clone()));
-    let grader = Grader::start(verifier);
-    let lease_loop = LeaseLoop {
-        identity: identity.clone(),
-        engine: engine.clone(),
-        backlog: Arc::clone(&backlog),
-        in_hand: InHand::default(),
-        verifier: grader.health(),
-        leases: lease_sender,
+    let parts = Parts {
+        identity,
+        learner,
+        verifier,
+        engine,
+        events,
     };
-    tokio::spawn(lease_loop.run(learner.clone(), tasks));
-    let pusher = Pusher::new(learner, identity.clone(), shutdown.clone());
-    let coordinator = Coordinator::new(identity, engine, grader, pusher, backlog);
-    let outcome = coordinator.run(leases, events, end.clone()).await;
+    let outcome = work(parts, &shutdown, end.clone()).await;
     if let Err(error) = join(thread).await {
         return Err(match error {
             EngineError::NoRoom(_) => ExitError::configuration(error).into(),
@@ -114,6 +108,52 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     }
     info!("actor ends");
     Ok(())
+}
+
+/// What an actor is made of, besides the tasks of [`work`].
+pub struct Parts {
+    /// Who it is.
+    pub identity: Identity,
+    /// The connection to the learner.
+    pub learner: PeerChannel,
+    /// The connection to the verifier.
+    pub verifier: PeerChannel,
+    /// What generates.
+    pub engine: EngineHandle,
+    /// What the engine says.
+    pub events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// Leases groups, has them generated and graded, and pushes them, until `end` is cancelled. Then it gives back what it
+/// has; `shutdown` says that the whole process ends.
+///
+/// # Errors
+/// If the engine ends by itself.
+pub async fn work(parts: Parts, shutdown: &CancellationToken, end: CancellationToken) -> anyhow::Result<()> {
+    let Parts {
+        identity,
+        learner,
+        verifier,
+        engine,
+        events,
+    } = parts;
+    let backlog = Arc::new(Backlog::default());
+    let (lease_sender, leases) = mpsc::channel(1);
+    let grader = Grader::start(verifier);
+    let lease_loop = LeaseLoop {
+        identity: identity.clone(),
+        engine: engine.clone(),
+        backlog: Arc::clone(&backlog),
+        in_hand: InHand::default(),
+        verifier: grader.health(),
+        leases: lease_sender,
+    };
+    let tasks = shutdown.child_token();
+    let _end_tasks = tasks.clone().drop_guard();
+    tokio::spawn(lease_loop.run(learner.clone(), tasks));
+    let pusher = Pusher::new(learner, identity.clone(), shutdown.clone());
+    let coordinator = Coordinator::new(identity, engine, grader, pusher, backlog);
+    coordinator.run(leases, events, end).await
 }
 
 /// Waits for the task that follows the weights; where it fails, the actor ends.

@@ -157,10 +157,13 @@ fn objective_of(job: &Table) -> (Option<String>, Option<String>) {
     (name, table.map(|(name, _)| name.clone()))
 }
 
+/// The name of a setting has at most so many parts: whatever walks over the tables is as deep.
+const MOST_PARTS: usize = 32;
+
 fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     let mut value = value;
-    for part in key.rsplit('.') {
-        if part.is_empty() {
+    for (place, part) in key.rsplit('.').enumerate() {
+        if part.is_empty() || place >= MOST_PARTS {
             return Err(bad(key, "this is no name of a setting such as training.steps"));
         }
         let mut table = Table::new();

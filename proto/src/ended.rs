@@ -11,7 +11,7 @@ use crate::v1;
 
 /// The training groups that have ended, by their sequence numbers. All below a watermark have; only those above it are
 /// kept one by one, so that its size does not grow with the run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EndedGroups {
     /// Every group with a lower sequence number has ended.
     pub consumed_below: u64,

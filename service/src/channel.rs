@@ -23,6 +23,15 @@ pub type PeerChannel = InterceptedService<Channel, Bearer>;
 /// # Errors
 /// [`ExitError`] with the configuration code if the address is no URI, or if TLS cannot be spoken with it.
 pub fn lazy_channel(name: &str, address: &str, security: &CallSecurity) -> Result<PeerChannel, ExitError> {
+    let channel = endpoint(name, address, security)?.connect_lazy();
+    Ok(InterceptedService::new(channel, security.bearer()))
+}
+
+/// What such a channel is made of.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code if the address is no URI, or if TLS cannot be spoken with it.
+pub fn endpoint(name: &str, address: &str, security: &CallSecurity) -> Result<Endpoint, ExitError> {
     let scheme = if security.prefers_tls() { "https" } else { "http" };
     let uri = if address.contains("://") {
         address.to_owned()
@@ -41,7 +50,7 @@ pub fn lazy_channel(name: &str, address: &str, security: &CallSecurity) -> Resul
     if let Some(tls) = tls {
         endpoint = endpoint.tls_config(tls).map_err(|error| bad(&root_cause(&error)))?;
     }
-    Ok(InterceptedService::new(endpoint.connect_lazy(), security.bearer()))
+    Ok(endpoint)
 }
 
 /// The innermost cause of an error, because that is what says something.

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod channel;
+pub mod clock;
 mod connections;
 pub mod device_memory;
 pub mod exit;

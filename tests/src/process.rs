@@ -140,6 +140,11 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Panics with the end of the log if the process has ended.
     pub fn assert_runs(&mut self) {
         if let Some(status) = self.exit_status() {

@@ -32,6 +32,19 @@ impl Load {
         self.slots.load(Ordering::Acquire)
     }
 
+    /// The engine has read a request for a group of so many traces.
+    pub fn has_read(&self, traces: usize) {
+        self.requested.fetch_sub(traces, Ordering::AcqRel);
+    }
+
+    /// So many sequences run or wait in the engine now. Whoever waits for room is told of a change.
+    pub fn show_sequences(&self, sequences: usize) {
+        let before = self.sequences.swap(sequences, Ordering::AcqRel);
+        if before != sequences {
+            self.changed.notify_one();
+        }
+    }
+
     /// The engine begins a step, or to carry out commands.
     pub(super) fn begin_turn(&self) {
         self.turns.fetch_add(1, Ordering::AcqRel);

@@ -29,7 +29,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, watch};
@@ -79,24 +79,48 @@ pub fn spawn(
     limits: EngineLimits,
     events: mpsc::UnboundedSender<Event>,
 ) -> std::io::Result<(EngineHandle, JoinHandle<Result<(), EngineError>>)> {
+    let (handle, side) = handle(limits.slots);
+    let EngineSide {
+        commands,
+        installed,
+        load,
+    } = side;
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let state = EngineState::new(limits, events, installed, load);
+        let outcome = catch_unwind(AssertUnwindSafe(|| runner::run(state, &commands)));
+        outcome.unwrap_or_else(|panic| Err(EngineError::of_text(&panic_text(panic.as_ref()))))
+    })?;
+    Ok((handle, thread))
+}
+
+/// What generates, as opposed to the [`EngineHandle`]: the engine's thread, or what stands in for it where a network is
+/// simulated.
+pub struct EngineSide {
+    /// What it is told.
+    pub commands: Receiver<Command>,
+    /// The weights that it generates with.
+    pub installed: watch::Sender<Option<Installed>>,
+    /// How much it has to do.
+    pub load: Arc<Load>,
+}
+
+/// Both sides of an engine that runs so many sequences at the same time.
+pub fn handle(slots: usize) -> (EngineHandle, EngineSide) {
     let (commands, received) = channel();
     let (installed_sender, installed) = watch::channel(None);
     let load = Arc::new(Load::default());
-    load.slots.store(limits.slots, Ordering::Release);
-    let thread_load = Arc::clone(&load);
-    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-        let state = EngineState::new(limits, events, installed_sender, thread_load);
-        let outcome = catch_unwind(AssertUnwindSafe(|| runner::run(state, &received)));
-        outcome.unwrap_or_else(|panic| Err(EngineError::of_text(&panic_text(panic.as_ref()))))
-    })?;
-    Ok((
-        EngineHandle {
-            commands,
-            load,
-            installed,
-        },
-        thread,
-    ))
+    load.slots.store(slots, Ordering::Release);
+    let handle = EngineHandle {
+        commands,
+        load: Arc::clone(&load),
+        installed,
+    };
+    let side = EngineSide {
+        commands: received,
+        installed: installed_sender,
+        load,
+    };
+    (handle, side)
 }
 
 /// What a panic said.

@@ -106,7 +106,7 @@ impl EngineState {
         self.load
             .sequences
             .store(self.rows.len() + self.scheduler.waiting(), Ordering::Release);
-        self.load.requested.fetch_sub(traces, Ordering::AcqRel);
+        self.load.has_read(traces);
     }
 
     /// Why no group can be generated whose tokens must not depend on each other. It is looked at once for all versions of

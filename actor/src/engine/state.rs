@@ -116,14 +116,11 @@ impl EngineState {
 
     pub(crate) fn publish_load(&mut self) {
         let (running, waiting) = (self.rows.len(), self.scheduler.waiting());
-        let before = self.load.sequences.swap(running + waiting, Ordering::AcqRel);
         let used = self.memory.as_ref().map_or(0, |memory| memory.slots.used());
         self.meters.running.set(running as f64);
         self.meters.waiting.set(waiting as f64);
         self.meters.slots_used.set(used as f64);
-        if before != running + waiting {
-            self.load.changed.notify_one();
-        }
+        self.load.show_sequences(running + waiting);
     }
 
     pub(crate) fn publish_slots(&self, rows: usize, total: usize) {

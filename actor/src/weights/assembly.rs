@@ -18,6 +18,10 @@ impl TornWeights {
     }
 }
 
+/// So many bytes of an entry are reserved ahead of what has come. A manifest can name any size: what it takes is bounded by
+/// what is sent, and this.
+const RESERVED_AHEAD: u64 = 16 << 20;
+
 fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {
     Err(TornWeights::new(problem))
 }
@@ -88,11 +92,7 @@ impl Assembly {
         };
         let (name, bytes, checksum) = (expected.name.clone(), expected.bytes, expected.checksum.clone());
         if index == self.entries.len() && chunk.offset == 0 {
-            let mut data = Vec::new();
-            if data.try_reserve_exact(bytes as usize).is_err() {
-                return torn(format!("{name} has {bytes} bytes, more than there is memory for"));
-            }
-            self.entries.push(data);
+            self.entries.push(Vec::new());
             self.hasher.reset();
         }
         let is_current = index + 1 == self.entries.len();
@@ -102,6 +102,13 @@ impl Assembly {
         let is_next = chunk.offset == data.len() as u64;
         if !is_next || chunk.offset + chunk.data.len() as u64 > bytes {
             return torn(format!("a chunk of {name} does not follow the one before"));
+        }
+        if data.capacity() - data.len() < chunk.data.len() {
+            let left = bytes - data.len() as u64;
+            let ahead = left.min(RESERVED_AHEAD.max(chunk.data.len() as u64));
+            if data.try_reserve_exact(ahead as usize).is_err() {
+                return torn(format!("{name} has {bytes} bytes, more than there is memory for"));
+            }
         }
         data.extend_from_slice(&chunk.data);
         checksum::update(&mut self.hasher, &chunk.data);

@@ -68,7 +68,7 @@ pub async fn follow(
 }
 
 /// Passes every announcement on, and connects again whenever the stream is lost or silent for long.
-async fn listen(mut client: Client, identity: Identity, latest: watch::Sender<Option<WeightsAnnouncement>>) {
+pub async fn listen(mut client: Client, identity: Identity, latest: watch::Sender<Option<WeightsAnnouncement>>) {
     let mut peer = PeerLog::new("weights.watch");
     loop {
         match listen_once(&mut client, &identity, &latest, &mut peer).await {

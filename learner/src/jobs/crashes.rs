@@ -7,7 +7,7 @@ pub const MOST_CRASHES: u32 = 3;
 
 /// Counts an end of the process under a job that was running, unless it was told to end. Gives the reason to pause once
 /// that has happened too often without a step in between.
-pub(super) fn count_crash(job: &mut v1::Job) -> Option<String> {
+pub fn count_crash(job: &mut v1::Job) -> Option<String> {
     let step = job.step;
     let crashes = job.crashes.get_or_insert_default();
     if crashes.expected {

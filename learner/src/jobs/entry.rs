@@ -13,8 +13,9 @@ use tracing::error;
 
 use super::crashes::count_crash;
 use super::events::{EventLog, timestamp, without_account};
-use super::states::{MOST_NOTICES, has_ended};
+use super::states::{Beginning, Cancellation, MOST_NOTICES, Standing, has_ended};
 use super::store::{StoredJob, save_cancellation, save_job};
+use crate::invariants::{debug_assert_held, job_move};
 use crate::lock::lock;
 use crate::outputs::Owner;
 
@@ -28,6 +29,8 @@ pub enum Started {
     Running,
     /// It had ended, and does not run.
     HadEnded,
+    /// It does not run, and is to end as cancelled.
+    WasCancelled,
     /// The process ended under it too often, so it waits for a person.
     Paused,
 }
@@ -157,11 +160,16 @@ impl JobEntry {
     /// Whether the job goes on when the process starts: it ran, it was to be tried again, or it still has to be told that
     /// it was cancelled.
     pub(super) fn goes_on_at_start(&self) -> bool {
-        let live = lock(&self.live);
-        match live.job.state() {
-            JobState::Running => true,
-            JobState::Paused => live.job.retry_at.is_some() || self.cancelled.is_cancelled(),
-            _ => false,
+        self.standing(&lock(&self.live)).goes_on_at_start()
+    }
+
+    /// What its next state depends on.
+    pub(super) fn standing(&self, live: &Live) -> Standing {
+        Standing {
+            state: live.job.state(),
+            is_held: live.is_held,
+            is_cancelled: self.cancelled.is_cancelled(),
+            will_be_tried: live.job.retry_at.is_some(),
         }
     }
 
@@ -218,14 +226,16 @@ impl JobEntry {
     pub fn start(&self) -> Started {
         let mut live = lock(&self.live);
         let state = live.job.state();
-        if has_ended(state) {
-            return Started::HadEnded;
-        }
-        if state == JobState::Running
-            && let Some(reason) = count_crash(&mut live.job)
-        {
-            self.pause_locked(live, &reason, None);
-            return Started::Paused;
+        match self.standing(&live).beginning() {
+            Beginning::HasEnded => return Started::HadEnded,
+            Beginning::WasCancelled => return Started::WasCancelled,
+            Beginning::RunsAgain => {
+                if let Some(reason) = count_crash(&mut live.job) {
+                    self.pause_locked(live, &reason, None);
+                    return Started::Paused;
+                }
+            }
+            Beginning::Runs => {}
         }
         live.running = Some((Instant::now(), live.job.seconds));
         live.is_held = true;
@@ -327,16 +337,14 @@ impl JobEntry {
     /// # Errors
     /// If the disk refuses.
     pub fn cancel(&self) -> anyhow::Result<()> {
-        let is_over = matches!(self.state(), JobState::Succeeded | JobState::Cancelled);
-        if is_over || self.cancelled.is_cancelled() {
+        if self.standing(&lock(&self.live)).cancellation() == Cancellation::Nothing {
             return Ok(());
         }
         save_cancellation(&self.directory)?;
-        self.cancelled.cancel();
         let live = lock(&self.live);
-        // One that the thread works on is ended by it. A job that runs on disk only, before its first turn in this
-        // process, is ended by the thread too, when its turn comes.
-        if !live.is_held && live.job.state() != JobState::Running {
+        let cancellation = self.standing(&live).cancellation();
+        self.cancelled.cancel();
+        if cancellation == Cancellation::AtOnce {
             self.finish_locked(live, JobState::Cancelled, "");
         }
         Ok(())
@@ -406,7 +414,9 @@ impl JobEntry {
         durably: bool,
         change: impl FnOnce(&mut v1::Job),
     ) {
+        let before = live.job.state();
         change(&mut live.job);
+        debug_assert_held(|| job_move(before, live.job.state()));
         live.job.seconds = seconds_of(&live);
         let mut outcome = event.map_or(Ok(()), |event| live.log.append(event));
         if durably || live.saved.elapsed() >= SAVE_EVERY {

@@ -9,6 +9,7 @@ use anytime_proto::{JOB_FORMAT, JobId, ShortName as _};
 
 use super::entry::{JobEntry, Live, seconds_of, state_event};
 use super::events::time_after;
+use super::states::Resumption;
 use super::store::save_specification;
 use crate::lock::lock;
 
@@ -138,8 +139,8 @@ impl JobEntry {
         let state = live.job.state();
         let id = self.id.clone();
         let says = state.short_name();
-        match state {
-            JobState::Succeeded | JobState::Cancelled => {
+        match self.standing(&live).resumption(spec.is_some()) {
+            Resumption::HasEnded => {
                 let (how, hint) = match state {
                     JobState::Succeeded => (
                         "has succeeded",
@@ -152,20 +153,20 @@ impl JobEntry {
                 };
                 return Err(ResumeError::HasEnded { id, how, hint });
             }
-            JobState::Failed | JobState::Paused if !live.is_held => {}
-            _ if spec.is_some() => {
+            Resumption::IsHeld => {
                 let hint = match state {
                     JobState::Paused => "resume it without them, or restart the learner",
                     _ => "resume it with them when it is paused or has failed",
                 };
                 return Err(ResumeError::IsHeld { id, state: says, hint });
             }
-            JobState::Paused => {
+            Resumption::Nudge => {
                 drop(live);
                 self.nudged.notify_one();
                 return Ok(false);
             }
-            _ => return Ok(false),
+            Resumption::Leave => return Ok(false),
+            Resumption::Queue => {}
         }
         if live.job.spec.is_none() {
             return Err(ResumeError::Unreadable(id));

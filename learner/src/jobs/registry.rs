@@ -1,6 +1,6 @@
 //! All jobs of this learner, and the order in which they run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,13 +20,9 @@ use super::files::events_path;
 use super::pauses::ResumeError;
 use super::removal::{RemoveError, models_of, remove_directory};
 use super::store::{JobStore, StoredJob};
+use super::turns::{Turn, Turns};
 use crate::lock::lock;
 use crate::outputs::Places;
-
-/// For so long a paused job that is to be tried again keeps its turn. What stopped it would stop the next job too, most
-/// often: a full disk, a file system that is away. After that the next job gets its chance, and the paused one is tried
-/// again between the others.
-const KEEPS_TURN: Duration = Duration::from_secs(600);
 
 /// Why a job was not created.
 #[derive(Debug, thiserror::Error)]
@@ -39,31 +35,11 @@ pub enum CreateError {
     Disk(#[from] anyhow::Error),
 }
 
-/// A paused job that is to be tried again.
-struct Retry {
-    job_id: JobId,
-    at: Instant,
-    /// Until when it keeps its turn.
-    keeps_turn_until: Instant,
-}
-
-/// What the thread of jobs does next.
-enum Turn {
-    Run(Arc<JobEntry>),
-    /// Nothing before this time, unless something changes.
-    WaitUntil(Instant),
-    Wait,
-}
-
 #[derive(Default)]
 struct Jobs {
     by_id: BTreeMap<JobId, Arc<JobEntry>>,
     by_request: HashMap<String, JobId>,
-    /// In the order in which they run.
-    waiting: VecDeque<JobId>,
-    retries: Vec<Retry>,
-    /// The job that was put aside last, and until when it keeps its turn.
-    turn_kept: Option<(JobId, Instant)>,
+    turns: Turns<JobId>,
 }
 
 /// All jobs of this learner by id, and the queue of those that wait for their turn. Requests submit to it and look jobs
@@ -93,8 +69,14 @@ impl JobRegistry {
         let began = |entry: &&Arc<JobEntry>| entry.goes_on_at_start();
         let queued = |entry: &&Arc<JobEntry>| entry.state() == JobState::Queued;
         let in_order = entries.iter().filter(began).chain(entries.iter().filter(queued));
-        jobs.waiting.extend(in_order.map(|entry| entry.id().clone()));
-        info!(jobs = entries.len(), waiting = jobs.waiting.len(), "loaded jobs");
+        for entry in in_order {
+            jobs.turns.wait(entry.id().clone());
+        }
+        info!(
+            jobs = entries.len(),
+            waiting = jobs.turns.waiting().len(),
+            "loaded jobs"
+        );
         for entry in entries {
             jobs.insert(entry);
         }
@@ -161,7 +143,7 @@ impl JobRegistry {
             was_cancelled: false,
         }));
         entry.announce();
-        jobs.waiting.push_back(entry.id().clone());
+        jobs.turns.wait(entry.id().clone());
         jobs.insert(entry.clone());
         drop(jobs);
         info!(job_id = %entry.id(), kind = settings.kind.short_name(), "queued a job");
@@ -225,7 +207,7 @@ impl JobRegistry {
         loop {
             // `notify_one` keeps its permit for a waiter that comes later: nothing is missed in between.
             let submitted = self.submitted.notified();
-            let turn = lock(&self.jobs).turn(Instant::now());
+            let turn = lock(&self.jobs).next(Instant::now());
             match turn {
                 Turn::Run(entry) => return entry,
                 Turn::WaitUntil(time) => {
@@ -239,22 +221,14 @@ impl JobRegistry {
         }
     }
 
+    /// The thread of jobs has begun with this one.
+    pub(super) fn begun(&self, job_id: &JobId) {
+        lock(&self.jobs).turns.begun(job_id);
+    }
+
     /// Tries a paused job again after this time.
     pub(super) fn try_again(&self, job_id: &JobId, pause: Duration) {
-        let at = Instant::now() + pause;
-        let mut jobs = lock(&self.jobs);
-        let kept = jobs
-            .turn_kept
-            .as_ref()
-            .filter(|(kept, _)| kept == job_id)
-            .map(|(_, until)| *until);
-        let keeps_turn_until = kept.unwrap_or_else(|| Instant::now() + KEEPS_TURN);
-        jobs.turn_kept = Some((job_id.clone(), keeps_turn_until));
-        jobs.retries.push(Retry {
-            job_id: job_id.clone(),
-            at,
-            keeps_turn_until,
-        });
+        lock(&self.jobs).turns.try_again(job_id.clone(), pause, Instant::now());
     }
 
     /// Lets a failed or paused job wait for its turn again.
@@ -273,8 +247,7 @@ impl JobRegistry {
         };
         jobs.check_output(&self.places, output.as_deref(), Some(entry.id()))?;
         if entry.resume(spec)? {
-            jobs.retries.retain(|retry| retry.job_id != *entry.id());
-            jobs.waiting.push_back(entry.id().clone());
+            jobs.turns.wait(entry.id().clone());
             info!(job_id = %entry.id(), "a job is resumed");
         }
         drop(jobs);
@@ -339,29 +312,20 @@ impl Jobs {
         Ok(())
     }
 
-    /// A paused job whose time has come goes first, and one that keeps its turn holds the others up.
-    fn turn(&mut self, now: Instant) -> Turn {
+    /// The job whose turn it is.
+    fn next(&mut self, now: Instant) -> Turn<Arc<JobEntry>> {
         let by_id = &self.by_id;
-        // Somebody may have resumed or cancelled it meanwhile.
         let is_paused = |job_id: &JobId| by_id.get(job_id).is_some_and(|entry| entry.state() == JobState::Paused);
-        self.retries.retain(|retry| is_paused(&retry.job_id));
-        if let Some(due) = self.retries.iter().position(|retry| retry.at <= now) {
-            let retry = self.retries.swap_remove(due);
-            if let Some(entry) = self.by_id.get(&retry.job_id) {
-                return Turn::Run(entry.clone());
+        loop {
+            match self.turns.next(now, is_paused) {
+                Turn::Run(job_id) => {
+                    if let Some(entry) = by_id.get(&job_id) {
+                        return Turn::Run(entry.clone());
+                    }
+                }
+                Turn::WaitUntil(time) => return Turn::WaitUntil(time),
+                Turn::Wait => return Turn::Wait,
             }
-        }
-        let is_kept = self.retries.iter().any(|retry| retry.keeps_turn_until > now);
-        let mut next = if is_kept { None } else { self.waiting.pop_front() };
-        while let Some(job_id) = next {
-            if let Some(entry) = self.by_id.get(&job_id) {
-                return Turn::Run(entry.clone());
-            }
-            next = self.waiting.pop_front();
-        }
-        match self.retries.iter().map(|retry| retry.at).min() {
-            Some(at) => Turn::WaitUntil(at),
-            None => Turn::Wait,
         }
     }
 

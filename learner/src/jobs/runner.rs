@@ -76,14 +76,27 @@ fn run_one(registry: &JobRegistry, state: &Arc<ServerState>, entry: &Arc<JobEntr
     match entry.start() {
         Started::Running => {}
         Started::HadEnded => return,
+        Started::WasCancelled => {
+            info!(%job_id, "a job was cancelled before the process ended");
+            clear(state, job_id, true);
+            entry.finish(JobState::Cancelled, "");
+            return;
+        }
         Started::Paused => {
             error!(%job_id, reason = entry.job().error, "a job ended the process too often and is paused");
             return;
         }
     }
+    registry.begun(job_id);
     registry.count();
     info!(%job_id, is_resumed, "a job runs");
-    let outcome = work_on(state, entry, run_job);
+    let outcome = match work_on(state, entry, run_job) {
+        // What held it up or ended it does not matter any more.
+        Outcome::Failed(_) | Outcome::PutAside(_) | Outcome::NeedsPerson(_) if entry.cancelled().is_cancelled() => {
+            Outcome::Cancelled
+        }
+        outcome => outcome,
+    };
     let is_over = matches!(outcome, Outcome::Succeeded(_) | Outcome::Cancelled);
     clear(state, job_id, is_over);
     match outcome {

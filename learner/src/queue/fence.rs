@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use anytime_proto::JobId;
+use anytime_service::clock;
 use redis::Script;
 
 use super::redis::{RedisConnection, RedisUnavailable};
@@ -36,7 +37,7 @@ static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Another learner has the right to a job.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
     "another learner, at {address}, works on this job: two on one Redis need runs directories and job names of their own, \
      or --cluster names that differ; end one of them"
@@ -92,14 +93,45 @@ pub struct Fence {
     redis: Arc<RedisConnection>,
     pub(super) key: String,
     pub(super) value: String,
-    state: Mutex<State>,
+    right: Mutex<Right>,
 }
 
-#[derive(Default)]
-struct State {
+/// What a learner knows of its right to a job. A state machine without clock or I/O.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Right {
     /// When the last renewal that succeeded was asked for.
     renewed: Option<Instant>,
     lost_to: Option<HeldByAnother>,
+}
+
+impl Right {
+    /// Redis gave the right, or renewed it. It lasts from when it was asked for, which is the earliest that Redis can
+    /// have counted from.
+    pub fn is_given(&mut self, asked: Instant) {
+        self.renewed = Some(asked);
+        self.lost_to = None;
+    }
+
+    /// Redis said that another learner has it.
+    pub fn is_lost_to(&mut self, rival: HeldByAnother) {
+        self.lost_to = Some(rival);
+    }
+
+    /// The learner is about to give it back.
+    pub fn is_given_back(&mut self) {
+        self.renewed = None;
+    }
+
+    /// Who has the right instead, as far as is known.
+    pub fn lost_to(&self) -> Option<&HeldByAnother> {
+        self.lost_to.as_ref()
+    }
+
+    /// Whether nobody else can have the right now, unless Redis forgot it: it was renewed since it would have run out.
+    pub fn is_certain(&self, now: Instant) -> bool {
+        let renewed = self.renewed.is_some_and(|renewed| now < renewed + LASTS);
+        renewed && self.lost_to.is_none()
+    }
 }
 
 impl Fence {
@@ -109,7 +141,7 @@ impl Fence {
             redis,
             key: format!("{cluster}:{job_id}:learner"),
             value: name.value(),
-            state: Mutex::default(),
+            right: Mutex::default(),
         }
     }
 
@@ -118,7 +150,7 @@ impl Fence {
     /// # Errors
     /// If Redis is unavailable.
     pub async fn take(&self) -> Result<Result<(), HeldByAnother>, RedisUnavailable> {
-        let asked = Instant::now();
+        let asked = clock::now();
         let mut call = TAKE.key(&self.key);
         call.arg(&self.value).arg(LASTS.as_millis() as u64);
         let holder: String = self
@@ -126,9 +158,7 @@ impl Fence {
             .run(async |mut connection| call.invoke_async(&mut connection).await)
             .await?;
         if holder.is_empty() {
-            let mut state = lock(&self.state);
-            state.renewed = Some(asked);
-            state.lost_to = None;
+            lock(&self.right).is_given(asked);
             return Ok(Ok(()));
         }
         Ok(Err(self.is_lost_to(&holder)))
@@ -139,20 +169,18 @@ impl Fence {
         let rival = HeldByAnother {
             address: address_of(holder),
         };
-        lock(&self.state).lost_to = Some(rival.clone());
+        lock(&self.right).is_lost_to(rival.clone());
         rival
     }
 
     /// Who has the right instead, as far as is known.
     pub fn lost_to(&self) -> Option<HeldByAnother> {
-        lock(&self.state).lost_to.clone()
+        lock(&self.right).lost_to().cloned()
     }
 
     /// Whether nobody else can have the right now: it was renewed since it would have run out.
     pub fn is_certain(&self, now: Instant) -> bool {
-        let state = lock(&self.state);
-        let renewed = state.renewed.is_some_and(|renewed| now < renewed + LASTS);
-        renewed && state.lost_to.is_none()
+        lock(&self.right).is_certain(now)
     }
 
     /// Gives the right back, so that another learner need not wait.
@@ -160,7 +188,7 @@ impl Fence {
     /// # Errors
     /// If Redis is unavailable; the right runs out by itself then.
     pub async fn give_back(&self) -> Result<(), RedisUnavailable> {
-        lock(&self.state).renewed = None;
+        lock(&self.right).is_given_back();
         let mut call = GIVE_BACK.key(&self.key);
         call.arg(&self.value);
         let give_back = async |mut connection| call.invoke_async::<String>(&mut connection).await;

@@ -1,13 +1,15 @@
 //! The connection to Redis: one multiplexed connection, which is made again after every loss. Every wait is bounded.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use anytime_service::channel::Backoff;
+use anytime_service::clock;
 use anytime_service::exit::ExitError;
 use anytime_service::peer::show_peer;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
@@ -36,10 +38,14 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 #[error("redis is unavailable: {0}")]
 pub struct RedisUnavailable(pub String);
 
+/// Makes a connection. It bounds how long that takes and how long an answer is waited for.
+pub type Connect =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>> + Send + Sync>;
+
 /// The connection to Redis that all jobs share. Commands go through [`run`](Self::run). A failed command marks it down;
 /// the monitor marks it up again once it has read what Redis holds after the outage.
 pub struct RedisConnection {
-    client: Client,
+    connect: Connect,
     /// Without user name and password.
     address: String,
     connection: Mutex<Option<MultiplexedConnection>>,
@@ -63,13 +69,25 @@ impl RedisConnection {
     pub async fn connect_within(patience: Duration, target: impl Into<RedisTarget>) -> Result<Self, ExitError> {
         let client = target.into().client()?;
         let address = client.get_connection_info().addr().to_string();
+        let connect: Connect = Box::new(move || {
+            let client = client.clone();
+            Box::pin(async move { client.get_multiplexed_async_connection_with_config(&bounds()).await })
+        });
+        Self::over(patience, address, connect).await
+    }
+
+    /// The same over connections that `connect` makes; `address` is what messages call the place.
+    ///
+    /// # Errors
+    /// As [`connect_within`](Self::connect_within).
+    pub async fn over(patience: Duration, address: String, connect: Connect) -> Result<Self, ExitError> {
         let redis = Self {
-            client,
+            connect,
             address,
             connection: Mutex::new(None),
             is_up: watch::Sender::new(false),
         };
-        let deadline = Instant::now() + patience;
+        let deadline = clock::now() + patience;
         let mut backoff = Backoff::default();
         let mut is_reported = false;
         while let Err(error) = redis.first_ping(deadline).await {
@@ -77,7 +95,7 @@ impl RedisConnection {
             if is_refusal(&error) {
                 return Err(ExitError::configuration(message));
             }
-            if Instant::now() >= deadline {
+            if clock::now() >= deadline {
                 return Err(ExitError::unavailable(message));
             }
             if !is_reported {
@@ -96,7 +114,7 @@ impl RedisConnection {
             let mut connection = self.connection().await?;
             redis::cmd("PING").query_async(&mut connection).await
         };
-        let limit = deadline.max(Instant::now() + CONNECTION_TIMEOUT);
+        let limit = deadline.max(clock::now() + CONNECTION_TIMEOUT);
         let outcome = match tokio::time::timeout_at(limit.into(), ping).await {
             Ok(outcome) => outcome,
             Err(_) => Err((ErrorKind::Io, "no answer").into()),
@@ -183,16 +201,17 @@ impl RedisConnection {
         if let Some(connection) = held.as_ref() {
             return Ok(connection.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let connection = (self.connect)().await?;
         *held = Some(connection.clone());
         Ok(connection)
     }
+}
+
+/// How long anything is waited for.
+pub fn bounds() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
 }
 
 /// Whether a Redis that is there refused what the URL says: another try would not help.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anytime_proto::{ActorId, GroupId, InvalidGroup, JobId, WeightsVersion, check_group, v1};
+use anytime_service::clock;
 use anytime_service::metric_names::{LEARNER_DEAD_LETTERS, LEARNER_GROUPS};
 use metrics::counter;
 use prost::Message as _;
@@ -36,6 +37,10 @@ pub enum PushError {
     /// The group breaks an invariant: pushing it again will not help.
     #[error(transparent)]
     Invalid(#[from] InvalidGroup),
+    /// Weights generated it that the learner had published before it went back to its recovery checkpoint. That is not
+    /// the actor's fault, which will hear of it.
+    #[error(transparent)]
+    FormerLine(InvalidGroup),
     /// Push again later.
     #[error(transparent)]
     Unavailable(#[from] RedisUnavailable),
@@ -125,7 +130,7 @@ impl RolloutBroker {
     /// # Errors
     /// If Redis is unavailable and nothing can be leased without it.
     pub async fn lease(&self, ask: &LeaseAsk) -> Result<v1::LeaseResponse, RedisUnavailable> {
-        self.hear_from(ask, Instant::now());
+        self.hear_from(ask, clock::now());
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -138,7 +143,7 @@ impl RolloutBroker {
                     wait_reason: v1::WaitReason::NoJob.into(),
                 });
             }
-            let now = Instant::now();
+            let now = clock::now();
             let (response, next_change) = self.try_lease(ask, now);
             if !response.leases.is_empty() || ask.count == 0 {
                 return Ok(response);
@@ -219,7 +224,7 @@ impl RolloutBroker {
         let outcome = self.try_push(group).await;
         match &outcome {
             Ok(v1::PushStatus::Accepted) => self.actors.accepted(&actor),
-            Err(PushError::Invalid(_)) if self.actors.refused(&actor) == REFUSED_OFTEN => {
+            Err(PushError::Invalid(_) | PushError::FormerLine(_)) if self.actors.refused(&actor) == REFUSED_OFTEN => {
                 error!(actor_id = %actor, "the last {REFUSED_OFTEN} groups of an actor were all refused; look at its log");
             }
             _ => {}
@@ -229,7 +234,7 @@ impl RolloutBroker {
             Ok(v1::PushStatus::Duplicate) => Some("duplicate"),
             Ok(v1::PushStatus::QueueFull) => Some("queue_full"),
             Ok(_) => Some("unwanted"),
-            Err(PushError::Invalid(_)) => Some("refused"),
+            Err(PushError::Invalid(_) | PushError::FormerLine(_)) => Some("refused"),
             Err(PushError::Unavailable(_)) => None,
         };
         if let Some(label) = label {
@@ -243,7 +248,7 @@ impl RolloutBroker {
         let job_id = JobId(group.job_id.clone());
         let group_id = GroupId(group.group_id.clone());
         let actor = ActorId(group.actor_id.clone());
-        let now = Instant::now();
+        let now = clock::now();
         let admission = check_group(&group).map_err(PushError::from).and_then(|()| {
             let mut jobs = lock(&self.jobs);
             match jobs.get_mut(&job_id) {
@@ -266,12 +271,13 @@ impl RolloutBroker {
             Ok(Admission::Answered(status)) => return Ok(status),
             Err(error) => {
                 warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
-                let failure = Failure {
+                let is_at_fault = !matches!(error, PushError::FormerLine(_));
+                let failure = is_at_fault.then(|| Failure {
                     reason: error.to_string(),
                     thinking_tokens: longest_thinking(&group),
                     refused: Some(group),
-                };
-                self.give_back(&job_id, &group_id, &Holder::unnamed(&actor), Some(failure));
+                });
+                self.give_back(&job_id, &group_id, &Holder::unnamed(&actor), failure);
                 // With this one it may have become a dead letter.
                 self.bury().await;
                 return Err(error);
@@ -295,7 +301,7 @@ impl RolloutBroker {
                 Ok(v1::PushStatus::Duplicate)
             }
             PushOutcome::Full => {
-                training.leases.kept_by_actor(sequence, Instant::now());
+                training.leases.kept_by_actor(sequence, clock::now());
                 Ok(v1::PushStatus::QueueFull)
             }
             PushOutcome::KeysGone => Err(stream.keys_are_gone().into()),
@@ -327,7 +333,7 @@ impl RolloutBroker {
     }
 
     fn give_back(&self, job_id: &JobId, group_id: &GroupId, holder: &Holder, failure: Option<Failure>) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let has_failed = failure.is_some();
         let failure = failure.unwrap_or_default();
         let mut jobs = lock(&self.jobs);
@@ -454,12 +460,17 @@ impl JobRollouts {
             PushCheck::Unwanted => return Ok(Admission::Answered(v1::PushStatus::Unwanted)),
             PushCheck::Admit => {}
         }
-        training.check_versions(sequence, group, self.version.unwrap_or_default().0)?;
-        let bound = if training.leases.is_due(sequence) {
-            u64::MAX
-        } else {
-            training.leases.rules().queue_groups
-        };
+        let published = self.version.unwrap_or_default().0;
+        if let Err(error) = training.check_versions(sequence, group, published) {
+            let is_of_former_line = training.may_be_of_former_line(group, published);
+            let refusal = if is_of_former_line {
+                PushError::FormerLine
+            } else {
+                PushError::Invalid
+            };
+            return Err(refusal(error));
+        }
+        let bound = training.leases.queue_bound(sequence);
         Ok(Admission::Training {
             sequence,
             stream: training.stream.clone(),

@@ -1,9 +1,8 @@
 //! Dead letters at the broker: what could not be trained goes to Redis, people read it there, and what they replay is
 //! leased again.
 
-use std::time::Instant;
-
 use anytime_proto::{JobId, v1};
+use anytime_service::clock;
 use tracing::{info, warn};
 
 use super::broker::RolloutBroker;
@@ -139,7 +138,7 @@ impl RolloutBroker {
         // It leaves the queue first: after a crash between the two it has never come.
         stream.settle(&[sequence], Settlement::Forgotten).await?;
         if let Some(training) = lock(&self.jobs).get_mut(job_id).and_then(|job| job.training.as_mut()) {
-            training.refuse_queued(sequence, problem, payload, Instant::now());
+            training.refuse_queued(sequence, problem, payload, clock::now());
         }
         self.bury().await;
         self.changed.notify_waiters();

@@ -1,9 +1,8 @@
 //! The side of the broker that evaluates: it opens an evaluation and hands its groups over one by one, as they come.
 
-use std::time::Instant;
-
 use anyhow::Context as _;
 use anytime_proto::{JobId, v1};
+use anytime_service::clock;
 
 use super::broker::RolloutBroker;
 use super::evaluation_leases::EvaluationLeases;
@@ -13,7 +12,7 @@ use crate::lock::lock;
 impl RolloutBroker {
     /// Leases groups out for evaluation. Until it is closed no training problem of the job is leased.
     pub fn open_evaluation(&self, job_id: &JobId, leases: Vec<v1::Lease>) {
-        let evaluation = EvaluationLeases::new(leases, Instant::now());
+        let evaluation = EvaluationLeases::new(leases, clock::now());
         lock(&self.jobs).entry(job_id.clone()).or_default().evaluation = Some(evaluation);
         self.changed.notify_waiters();
     }

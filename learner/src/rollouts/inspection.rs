@@ -25,6 +25,12 @@ pub(super) fn oldest_version(group: &v1::ScoredGroup) -> u64 {
     versions.min().unwrap_or(0)
 }
 
+/// The highest version of any token of a group; 0 where it has none.
+pub(super) fn newest_version(group: &v1::ScoredGroup) -> u64 {
+    let versions = generated(group).flat_map(|(_, generated)| generated.versions.iter().copied());
+    versions.max().unwrap_or(0)
+}
+
 /// All tokens that were generated for a group.
 pub(super) fn generated_tokens(group: &v1::ScoredGroup) -> usize {
     generated(group).map(|(_, generated)| generated.ids.len()).sum()

@@ -37,12 +37,13 @@ use anytime_proto::{ActorId, WeightsVersion};
 
 use super::actors::Holder;
 pub use super::answers::{GivenBack, NextToTrain, PushCheck, Reconciled, Renewal};
-pub use super::progress::Inventory;
+pub use super::inventory::Inventory;
 use super::progress::{Ending, Progress};
 use super::retries::{MAX_FAILURES, MAX_REFUSALS, pause_after};
+use crate::invariants::{Bounds, Standing, debug_assert_held, sound};
 
 /// The rules of a job, which stay the same over the life of its table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseRules {
     /// Groups per step.
     pub batch: u64,
@@ -56,14 +57,25 @@ pub struct LeaseRules {
     pub total_groups: u64,
 }
 
-#[derive(Debug, Default)]
+impl LeaseRules {
+    /// What these rules bound.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            batch: self.batch,
+            max_staleness: self.max_staleness,
+            total_groups: self.total_groups,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Waiting {
     /// It may be leased at once where there is none.
     not_before: Option<Instant>,
     failures: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Leased {
     holder: Holder,
     since: Instant,
@@ -72,7 +84,7 @@ struct Leased {
 }
 
 /// The state of every training sequence of one job. The broker leases from it and asks it about every group.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseTable {
     rules: LeaseRules,
     version: Option<WeightsVersion>,
@@ -127,6 +139,15 @@ impl LeaseTable {
         let version = self.version.unwrap_or_default().0;
         let is_wanted = self.progress.place(sequence) < self.rules.total_groups;
         is_wanted && self.step_of(sequence) <= version.saturating_add(self.rules.max_staleness)
+    }
+
+    /// How many groups may wait in the queue when this one is added, besides those that are taken.
+    pub fn queue_bound(&self, sequence: u64) -> u64 {
+        if self.is_due(sequence) {
+            u64::MAX
+        } else {
+            self.rules.queue_groups
+        }
     }
 
     /// Whether the batch that is being taken needs the sequence. A full queue does not keep such a group out, or the
@@ -227,6 +248,7 @@ impl LeaseTable {
         if !self.progress.is_taken(sequence) && self.progress.ending(sequence).is_none() {
             self.queued.insert(sequence);
         }
+        self.assert_sound(0);
     }
 
     /// The queue was full: the actor keeps its group and pushes it again, and its lease starts anew.
@@ -295,6 +317,7 @@ impl LeaseTable {
         if was_skipped {
             self.skipped_in_a_row = 0;
             self.waiting.insert(sequence, Waiting::default());
+            self.assert_sound(0);
         }
         was_skipped
     }
@@ -306,9 +329,11 @@ impl LeaseTable {
     }
 
     fn skip(&mut self, sequence: u64) {
+        let before = self.progress.finished_below();
         self.skipped_in_a_row += 1;
         self.refusals.remove(&sequence);
         self.progress.skip(sequence);
+        self.assert_sound(before);
     }
 
     fn wait(&mut self, sequence: u64, not_before: Instant, failures: u32) {
@@ -377,7 +402,9 @@ impl LeaseTable {
         self.accepted(sequence);
         self.refusals.remove(&sequence);
         if self.queued.remove(&sequence) {
+            let before = self.progress.finished_below();
             self.progress.take(sequence);
+            self.assert_sound(before);
         }
     }
 
@@ -385,7 +412,9 @@ impl LeaseTable {
     pub fn dropped_as_stale(&mut self, sequence: u64) {
         self.accepted(sequence);
         if self.queued.remove(&sequence) {
+            let before = self.progress.finished_below();
             self.progress.drop_as_stale(sequence);
+            self.assert_sound(before);
         }
     }
 
@@ -398,7 +427,9 @@ impl LeaseTable {
 
     /// The trainer's recovery checkpoint holds the updates that these groups made.
     pub fn acknowledged(&mut self, sequences: &[u64]) {
+        let before = self.progress.finished_below();
         self.progress.acknowledge(sequences);
+        self.assert_sound(before);
     }
 
     /// Brings the table in line with the queue, after an outage of Redis or where the queue is not what it should be.
@@ -429,7 +460,7 @@ impl LeaseTable {
             queued: self.queued.iter().copied().collect(),
             leased: self.leased.keys().copied().collect(),
             waiting: self.waiting.keys().copied().collect(),
-            taken: self.progress.taken_sequences(),
+            taken: self.progress.taken_sequences().iter().copied().collect(),
         }
     }
 
@@ -487,6 +518,26 @@ impl LeaseTable {
             failures,
         };
         self.leased.insert(sequence, lease);
+        self.assert_sound(0);
+    }
+
+    /// Where every sequence is, as the invariants look at it.
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            ended_below: self.progress.finished_below(),
+            ended_above: self.progress.ended_above(),
+            replayed: self.progress.replayed_sequences(),
+            taken: self.progress.taken_sequences(),
+            queued: &self.queued,
+            leased: self.leased.keys().copied().collect(),
+            waiting: self.waiting.keys().copied().collect(),
+            next_to_take: self.progress.next_to_take(),
+        }
+    }
+
+    /// In debug builds: what the table can see of its invariants holds. The watermark stood there before.
+    fn assert_sound(&self, watermark_before: u64) {
+        debug_assert_held(|| sound(watermark_before, &self.standing()));
     }
 
     fn is_known(&self, sequence: u64) -> bool {

@@ -20,6 +20,7 @@ mod evaluate;
 pub mod evaluation_leases;
 pub mod group;
 mod inspection;
+pub mod inventory;
 pub mod lease_table;
 pub mod lease_token;
 mod lengths;

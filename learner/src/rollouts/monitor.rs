@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anytime_proto::JobId;
+use anytime_service::clock;
 use anytime_service::metric_names::{
     LEARNER_ACTORS, LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH, LEARNER_REFUSED_IN_A_ROW,
 };
@@ -36,7 +37,7 @@ pub async fn watch_leases(broker: Arc<RolloutBroker>) {
             () = broker.shutdown.cancelled() => return,
             _ = interval.tick() => {}
         }
-        broker.tick(Instant::now());
+        broker.tick(clock::now());
         let (leased, queued) = broker.levels();
         gauge!(LEARNER_LEASED).set(leased as f64);
         gauge!(LEARNER_QUEUE_DEPTH).set(queued as f64);
@@ -143,7 +144,7 @@ impl RolloutBroker {
             let (Some(training), Some(before)) = (training, queued_before) else {
                 return Ok(());
             };
-            training.leases.reconcile(&before, &survey.queued, Instant::now())
+            training.leases.reconcile(&before, &survey.queued, clock::now())
         };
         if reconciled.lost > 0 {
             warn!(%job_id, groups = reconciled.lost, "redis lost groups of the queue, they are leased again");

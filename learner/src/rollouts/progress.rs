@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 
+use super::inventory::Inventory;
 use crate::queue::stream::Settlement;
 
 /// How a sequence ended.
@@ -32,29 +33,8 @@ impl From<Ending> for Settlement {
     }
 }
 
-/// What is known of a job's sequences when its table is made: from its recovery checkpoint and from Redis.
-#[derive(Clone, Debug, Default)]
-pub struct Inventory {
-    /// All sequences below this one have ended.
-    pub ended_below: u64,
-    /// How many of them were not trained.
-    pub left_out_below: u64,
-    /// Trained sequences from `ended_below` on.
-    pub trained: BTreeSet<u64>,
-    /// Dropped as too old.
-    pub stale: BTreeSet<u64>,
-    /// Given up by actors too often.
-    pub skipped: BTreeSet<u64>,
-    /// With a dead letter. Below `ended_below` nothing else says which were given up.
-    pub dead: BTreeSet<u64>,
-    /// Left out before, and to be trained after all. Those below `ended_below` do not count as left out.
-    pub replayed: BTreeSet<u64>,
-    /// In the queue.
-    pub queued: BTreeSet<u64>,
-}
-
 /// The trainer's side of the lease table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     /// All sequences below this one have ended.
     finished_below: u64,
@@ -197,8 +177,25 @@ impl Progress {
         self.taken.len() as u64
     }
 
-    pub(super) fn taken_sequences(&self) -> Vec<u64> {
-        self.taken.iter().copied().collect()
+    pub(super) fn taken_sequences(&self) -> &BTreeSet<u64> {
+        &self.taken
+    }
+
+    /// Those that were left out and have not ended after all.
+    pub(super) fn replayed_sequences(&self) -> &BTreeSet<u64> {
+        &self.replayed
+    }
+
+    /// The watermark: every lower sequence has ended, but for those that were replayed.
+    pub(super) fn finished_below(&self) -> u64 {
+        self.finished_below
+    }
+
+    /// Those that have ended from the watermark on.
+    pub(super) fn ended_above(&self) -> BTreeSet<u64> {
+        let lists = [&self.trained_above, &self.stale, &self.skipped];
+        let above = lists.into_iter().flat_map(|list| list.range(self.finished_below..));
+        above.copied().collect()
     }
 
     pub(super) fn stale(&self) -> u64 {

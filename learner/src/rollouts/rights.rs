@@ -1,10 +1,10 @@
 //! The rights of this learner to its jobs, where several learners share one Redis.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use anytime_proto::JobId;
 use anytime_service::channel::Backoff;
+use anytime_service::clock;
 use tracing::{error, warn};
 
 use super::broker::RolloutBroker;
@@ -68,7 +68,7 @@ impl RolloutBroker {
         if let Some(rival) = fence.lost_to() {
             return Err(rival);
         }
-        if fence.is_certain(Instant::now()) {
+        if fence.is_certain(clock::now()) {
             return Ok(());
         }
         self.take_right(job_id).await

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::actors::Holder;
 use super::answers::{GivenBack, Renewal};
 use super::group::{ProblemSource, TrainingOpening};
-use super::inspection::{check_problem, check_versions};
+use super::inspection::{check_problem, check_versions, newest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use super::lengths;
 use crate::queue::dead_letters::DeadLetter;
@@ -107,18 +107,7 @@ impl TrainingSession {
         // The steps that said so may be undone.
         let mut left_out_before = of_survey(&survey.stale, TOO_OLD);
         left_out_before.extend(of_survey(&survey.skipped, "the actors gave it up before a restart"));
-        // Redis may have forgotten what the checkpoint knows.
-        let skipped: BTreeSet<u64> = survey.skipped.union(&ended.left_out).copied().collect();
-        let inventory = Inventory {
-            ended_below: ended.consumed_below,
-            left_out_below: ended.left_out_below,
-            trained: ended.consumed,
-            stale: survey.stale,
-            skipped: skipped.difference(&ended.replayed).copied().collect(),
-            dead: dead.clone(),
-            replayed: ended.replayed,
-            queued: survey.queued,
-        };
+        let inventory = Inventory::of(&ended, &survey, dead);
         Self {
             leases: LeaseTable::new(rules, inventory),
             stream,
@@ -202,6 +191,15 @@ impl TrainingSession {
         check_versions(group, self.leases.min_version(sequence).0, newest)
     }
 
+    /// Whether a group that is refused for its versions can be of an actor that has not heard yet that the learner went
+    /// back to its recovery checkpoint: it generates with weights of the former line, which the job did publish.
+    pub(super) fn may_be_of_former_line(&self, group: &v1::ScoredGroup, published: u64) -> bool {
+        let rules = self.leases.rules();
+        let steps = rules.total_groups / rules.batch.max(1);
+        let newest = newest_version(group);
+        newest > published && newest <= steps
+    }
+
     /// A sequence failed too often: it was dropped, and becomes a dead letter.
     pub(super) fn is_dead(&mut self, letter: DeadLetter, thinking_tokens: usize) {
         let DeadLetter {
@@ -242,12 +240,8 @@ impl TrainingSession {
         let is_replayed = is_recorded && self.leases.replay(sequence);
         if is_replayed {
             self.has_replayed = true;
-            let said = self.left_out.len();
             self.left_out.retain(|group| group.sequence != sequence);
-            let was_said_before = self.left_out.len() == said;
-            if was_said_before {
-                self.replayed.push(sequence);
-            }
+            self.replayed.push(sequence);
         }
         is_replayed
     }
@@ -258,8 +252,7 @@ impl TrainingSession {
         self.left_out.push(left_out(sequence, TOO_OLD, thinking_tokens));
     }
 
-    /// The groups that were left out since the last call, and those that were replayed after an earlier call had said that
-    /// they were left out. A group of both was left out again.
+    /// The groups that were left out since the last call, and those that were replayed. A group of both was left out again.
     pub(super) fn take_left_out(&mut self) -> (Vec<v1::LeftOutGroup>, Vec<u64>) {
         (std::mem::take(&mut self.left_out), std::mem::take(&mut self.replayed))
     }

@@ -6,11 +6,12 @@
 //! for keep every group fresh enough for its step. [`lease_table`](super::lease_table) has the argument.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use anytime_proto::{JobId, check_group, v1};
 use anytime_service::channel::Backoff;
+use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
 use prost::Message as _;
@@ -20,6 +21,7 @@ use super::awaited::AwaitedGroup;
 use super::broker::RolloutBroker;
 use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
 use super::inspection::{longest_thinking, names_weights, oldest_version};
+use super::inventory::Corrections;
 use super::lease_table::NextToTrain;
 use super::lengths;
 use super::session::{TrainingSession, training_group_id};
@@ -107,7 +109,7 @@ impl RolloutBroker {
             }
             let next = self.next_to_train(job_id)?;
             let NextToTrain::Queued(sequence) = next else {
-                awaited.still_waits(job_id, &next, Instant::now());
+                awaited.still_waits(job_id, &next, clock::now());
                 tokio::select! {
                     () = &mut changed => {}
                     () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -166,7 +168,7 @@ impl RolloutBroker {
         if is_too_old && self.with_training(job_id, |training| training.has_replayed) == Some(true) {
             // A replayed group took its place, and its step came one later.
             stream.settle(&[sequence], Settlement::Forgotten).await?;
-            self.with_training(job_id, |training| training.leases.lost(sequence, Instant::now()));
+            self.with_training(job_id, |training| training.leases.lost(sequence, clock::now()));
             self.changed.notify_waiters();
             return Ok(None);
         }
@@ -284,8 +286,7 @@ impl RolloutBroker {
         self.with_training(job_id, |training| training.leases.account())
     }
 
-    /// The groups that were left out since the last call, and those that were replayed after an earlier call had said that
-    /// they were left out.
+    /// The groups that were left out since the last call, and those that were replayed.
     pub fn take_left_out(&self, job_id: &JobId) -> (Vec<v1::LeftOutGroup>, Vec<u64>) {
         self.with_training(job_id, TrainingSession::take_left_out)
             .unwrap_or_default()
@@ -311,24 +312,9 @@ async fn open_and_settle(
 ) -> Result<(Survey, BTreeSet<u64>), RedisUnavailable> {
     let survey = stream.open().await?;
     let dead = stream.dead_sequences().await?;
-    let is_below = |sequence: &u64| *sequence < opening.ended.consumed_below;
-    let is_consumed = |sequence: &u64| is_below(sequence) || opening.ended.consumed.contains(sequence);
-
-    let ended = |sequence: &u64| opening.ended.holds(*sequence);
-    let ended: Vec<u64> = survey.queued.iter().copied().filter(ended).collect();
-    stream.settle(&ended, Settlement::Trained).await?;
-    // Below the lowest open sequence nothing needs to be remembered.
-    let settled: BTreeSet<u64> = [&survey.trained, &survey.stale, &survey.skipped]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
-    let is_untrue = |sequence: &u64| survey.trained.contains(sequence) && !is_consumed(sequence);
-    let forgotten: Vec<u64> = settled
-        .into_iter()
-        .filter(|sequence| is_below(sequence) || is_untrue(sequence))
-        .collect();
-    stream.settle(&forgotten, Settlement::Forgotten).await?;
+    let corrections = Corrections::of(&opening.ended, &survey);
+    stream.settle(&corrections.ended, Settlement::Trained).await?;
+    stream.settle(&corrections.forgotten, Settlement::Forgotten).await?;
     Ok((survey, dead))
 }
 

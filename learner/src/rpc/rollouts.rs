@@ -1,11 +1,12 @@
 //! `RolloutService`, which actors call.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anytime_proto::limits::MAX_LEASE_WAIT;
 use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{GroupId, v1};
+use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
 use tonic::{Request, Response, Status};
@@ -47,7 +48,7 @@ impl RolloutService for RolloutsRpc {
             number: request.number,
             held: says_what_it_has.then(|| request.held_group_ids.into_iter().map(GroupId).collect()),
             count: request.max_groups.min(MOST_LEASES) as usize,
-            deadline: Instant::now() + wait,
+            deadline: clock::now() + wait,
         };
         let response = self.broker.lease(&ask).await;
         let mut response = response.map_err(|error| status::redis_unavailable(&error))?;

@@ -17,7 +17,7 @@ pub(crate) fn redis_unavailable(error: &RedisUnavailable) -> Status {
 
 pub(crate) fn push(error: &PushError) -> Status {
     match error {
-        PushError::Invalid(invalid) => Status::invalid_argument(invalid.to_string()),
+        PushError::Invalid(invalid) | PushError::FormerLine(invalid) => Status::invalid_argument(invalid.to_string()),
         PushError::Unavailable(unavailable) => redis_unavailable(unavailable),
     }
 }

@@ -7,12 +7,12 @@
 //! are smaller than the full weights.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use anytime_proto::limits::{STREAM_IDLE_TIMEOUT, WEIGHTS_CHUNK_BYTES};
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_server::WeightsService;
 use anytime_proto::{JobId, WeightsVersion, v1};
+use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_WEIGHTS_BYTES;
 use metrics::counter;
 use tokio::sync::mpsc;
@@ -63,13 +63,13 @@ impl WeightsService for WeightsRpc {
         let (store, broker, shutdown) = (self.store.clone(), self.broker.clone(), self.shutdown.clone());
         let announcements = reply_stream(1, |sender| async move {
             info!(actor_id = %holder.actor, "an actor follows the weights");
-            broker.actor_arrived(&holder, Instant::now());
+            broker.actor_arrived(&holder, clock::now());
             let outcome = tokio::select! {
                 () = announce(&store, job_id.as_ref(), &sender) => Ok(()),
                 () = sender.closed() => Ok(()),
                 () = shutdown.cancelled() => Err(status::shutting_down()),
             };
-            broker.actors.left(&holder, Instant::now());
+            broker.actors.left(&holder, clock::now());
             info!(actor_id = %holder.actor, "an actor follows the weights no more");
             outcome
         });

@@ -16,6 +16,7 @@ use super::job::RunningJob;
 use super::order::TrainingOrder;
 use super::plan::training_plan;
 use super::reference::measure_references;
+use crate::invariants::{acknowledged, debug_assert_held, step_once};
 use crate::jobs::context::{ContextError, JobContext, interruption};
 use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::interrupt::Interrupted;
@@ -97,6 +98,10 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         job.state.step += 1;
         let (left_out, replayed) = job.context.take_left_out();
         job.state.ended.replay(replayed.iter().copied());
+        debug_assert_held(|| {
+            let sequences = groups.iter().map(|queued| queued.sequence);
+            step_once(sequences, &job.state.ended, &replayed)
+        });
         job.state.ended.finish(
             groups.iter().map(|queued| queued.sequence),
             left_out.iter().map(|group| group.sequence),
@@ -108,6 +113,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         report(job, &groups, &figures, account, waited, started.elapsed());
         job.count_skipped(figures.skipped_updates, figures.updates)?;
         if job.write_due()? {
+            debug_assert_held(|| acknowledged(&unacknowledged, &job.state.ended));
             job.context.acknowledge(&unacknowledged)?;
             unacknowledged.clear();
         }

@@ -114,6 +114,51 @@ async fn a_failed_job_that_is_cancelled_gives_its_queue_up() {
     learner.stop().await;
 }
 
+/// Found by the model of jobs: nobody could cancel such a job a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_or_pauses_just_after_it_was_cancelled_is_cancelled() {
+    for text in ["bad luck", "No space left on device", "a person"] {
+        let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+        let work = move |context: &JobContext| {
+            while context.check().is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            match text {
+                "a person" => Err(NeedsPerson(text.to_owned()).into()),
+                _ => anyhow::bail!(text),
+            }
+        };
+        let learner = TestLearner::start(&redis.url(), runs.path(), work).await;
+        learner.submit("request", spec("demo")).await.unwrap();
+        learner.wait_for_state("demo", JobState::Running).await;
+        learner.cancel("demo").await;
+        learner.wait_for_state("demo", JobState::Cancelled).await;
+        learner.stop().await;
+    }
+}
+
+/// Found by the model of jobs: such a job stayed as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_learner_died_while_it_was_cancelled_ends_in_the_next_one() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let trainer = FakeTrainer::default();
+    *trainer.fail_before.lock().unwrap() = Some((2, "bad luck".to_owned()));
+    let work = trainer.clone();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| work.run(context)).await;
+    let actor = FakeActor::start(learner.address, "actor");
+    learner.submit("request", spec("demo")).await.unwrap();
+    learner.wait_for_state("demo", JobState::Failed).await;
+    actor.kill();
+    learner.stop().await;
+    assert!(!keys_in(&redis).await.is_empty(), "its queue stays");
+    // The request was on disk when the process died.
+    std::fs::write(runs.path().join("demo/cancelled"), "").unwrap();
+    let learner = TestLearner::start(&redis.url(), runs.path(), move |context| trainer.run(context)).await;
+    learner.wait_for_state("demo", JobState::Cancelled).await;
+    assert!(keys_in(&redis).await.is_empty());
+    learner.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_change_changes_and_the_rest_is_refused_by_name() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());

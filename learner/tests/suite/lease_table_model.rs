@@ -1,8 +1,10 @@
-//! The lease table's invariants under anything that actors, trainer, Redis and time may do.
+//! The invariants of the queue (`learner/src/invariants.rs`) under anything that actors, trainer, Redis and time may do to
+//! the lease table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use anytime_learner::invariants::{Held, History, Trained, admission, fresh, in_order, lease_admitted, once, sound};
 use anytime_learner::rollouts::actors::Holder;
 use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, LeaseTable, NextToTrain, PushCheck};
 use anytime_proto::WeightsVersion;
@@ -66,6 +68,16 @@ struct World {
     dropped: BTreeSet<u64>,
     /// How often something was replayed: each time what lies behind it moves back by a place.
     replays: u64,
+    /// What was.
+    replayed: BTreeSet<u64>,
+    /// What the trainer took, in its order.
+    order: Vec<Trained>,
+    /// The watermark when it was last looked at.
+    watermark: u64,
+}
+
+fn held(check: Held) {
+    check.unwrap_or_else(|broken| panic!("{broken}"));
 }
 
 impl World {
@@ -81,6 +93,9 @@ impl World {
             trained: BTreeSet::new(),
             dropped: BTreeSet::new(),
             replays: 0,
+            replayed: BTreeSet::new(),
+            order: Vec::new(),
+            watermark: 0,
         }
     }
 
@@ -92,8 +107,14 @@ impl World {
         }
     }
 
-    fn bound(&self) -> u64 {
-        ((rules().max_staleness + self.version + 1) * rules().batch).min(rules().total_groups)
+    /// The steps so far, the last one perhaps not complete.
+    fn history(&self) -> History {
+        let steps = self.order.chunks(rules().batch as usize);
+        History {
+            steps: steps.map(<[Trained]>::to_vec).collect(),
+            left_out: vec![self.dropped.clone()],
+            replayed: self.replayed.clone(),
+        }
     }
 
     fn pick(&self, which: prop::sample::Index) -> Option<u64> {
@@ -107,6 +128,13 @@ impl World {
             assert!(!self.queue.contains_key(&sequence) && !self.taken.contains(&sequence));
             let min_version = self.table.min_version(sequence).0;
             assert!(min_version <= self.version, "no actor can have such weights");
+            let left_out_below = self.dropped.range(..sequence).count() as u64;
+            held(lease_admitted(
+                sequence,
+                left_out_below,
+                self.version,
+                &rules().bounds(),
+            ));
             self.leased.insert(sequence);
             self.asked.insert(sequence, (who, min_version));
         }
@@ -139,21 +167,22 @@ impl World {
     fn take(&mut self) {
         let next = self.table.next_to_train();
         let sequence = next.sequence();
-        let lowest_open =
-            (0..).find(|it| !self.taken.contains(it) && !self.trained.contains(it) && !self.dropped.contains(it));
-        assert_eq!(Some(sequence), lowest_open);
         if !self.queue.contains_key(&sequence) || self.stepped() >= (self.version + 1) * rules().batch {
             return;
         }
         assert_eq!(next, NextToTrain::Queued(sequence));
-        let version = self.queue[&sequence];
-        if self.version - version > rules().max_staleness {
+        let oldest_version = self.queue[&sequence];
+        if self.version - oldest_version > rules().max_staleness {
             assert!(self.replays > 0, "too old when its turn came");
             self.table.lost(sequence, self.now);
             self.queue.remove(&sequence);
             return;
         }
         self.table.taken(sequence);
+        self.order.push(Trained {
+            sequence,
+            oldest_version,
+        });
         self.taken.insert(sequence);
         self.queue.remove(&sequence);
     }
@@ -222,7 +251,10 @@ impl World {
                 if let Some(sequence) = self.pick(*which) {
                     let was_dropped = self.dropped.remove(&sequence);
                     assert_eq!(self.table.replay(sequence), was_dropped);
-                    self.replays += u64::from(was_dropped);
+                    if was_dropped {
+                        self.replays += 1;
+                        self.replayed.insert(sequence);
+                    }
                 }
             }
             Act::Wait(seconds) => {
@@ -245,11 +277,16 @@ impl World {
         }
     }
 
-    fn check(&self) {
-        assert!(
-            self.table.admitted() <= self.bound() + self.replays,
-            "more is out than admission allows"
-        );
+    fn check(&mut self) {
+        // A replayed group was given its place to another one before.
+        let out = self.table.admitted().saturating_sub(self.replays);
+        held(admission(out, self.version, &rules().bounds()));
+        held(sound(self.watermark, &self.table.standing()));
+        self.watermark = self.table.standing().ended_below;
+        let history = self.history();
+        held(once(&history));
+        held(in_order(&history));
+        held(fresh(&history, rules().max_staleness));
         assert_eq!(self.table.queued_groups(), self.queue.len() as u64);
         assert_eq!(self.table.taken_groups(), self.taken.len() as u64);
         assert_eq!(

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anytime_learner::jobs::context::JobContext;
+use anytime_learner::rollouts::retries::MAX_FAILURES;
 use anytime_proto::v1::{self, JobState, PushStatus};
 use tempfile::TempDir;
 use tonic::Code;
@@ -11,7 +12,7 @@ use tonic::Code;
 use crate::rollouts::{lease, opening, push, start_training};
 use crate::support::actor::FakeActor;
 use crate::support::eventually;
-use crate::support::groups::group_for;
+use crate::support::groups::{group_for, sequence_of};
 use crate::support::learner::{TestLearner, spec};
 use crate::support::redis_server::RedisServer;
 use crate::support::trainer::{FakeTrainer, weights};
@@ -130,6 +131,26 @@ async fn an_actor_whose_weights_are_always_too_old_is_refused_and_cannot_stop_th
     let _actor = FakeActor::start(learner.address, "honest");
     learner.wait_for_state("demo", JobState::Succeeded).await;
     assert_eq!(*trainer.dropped.lock().unwrap(), 0);
+    learner.stop().await;
+}
+
+/// Found by the model of the queue: a learner that goes back to its recovery checkpoint, and whose Redis has lost the groups
+/// since, leases them to actors that may still hold newer weights than are published again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_heard_that_the_learner_went_back_is_refused_and_not_at_fault() {
+    let trainer = FakeTrainer::default();
+    let (_redis, _runs, learner) = start_training(&trainer).await;
+    for _ in 0..2 * MAX_FAILURES {
+        let leased = lease(&learner, "late", 1, 5000).await.leases;
+        assert_eq!(sequence_of(&leased[0].group_id), 0);
+        let refused = push(&learner, group_for(&leased[0], "late", 2)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("version 2"), "{refused}");
+    }
+    let _actor = FakeActor::start(learner.address, "honest");
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    let trained = trainer.trained.lock().unwrap().clone();
+    assert!(trained.contains(&0), "nothing was left out: {trained:?}");
     learner.stop().await;
 }
 
