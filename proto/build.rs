@@ -80,9 +80,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for message in REPORTED_MESSAGES {
         builder = builder.type_attribute(format!("{PACKAGE}.{message}"), "#[derive(serde::Serialize)]");
     }
-    // Weights travel in chunks that are cut from one buffer without copying; maps are written in the same order always.
+    // Weights travel in chunks that are cut from one buffer without copying, and a group goes to Redis as it came; maps
+    // are written in the same order always.
     builder
         .btree_map(".")
+        .bytes(".anytime.v1.PushRequest.group")
         .bytes(".anytime.v1.WeightsChunk.data")
         .bytes(".anytime.v1.WeightsDelta.Block.data")
         .compile_fds(descriptors)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_FRAME_BYTES};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::exit::ExitError;
@@ -30,6 +30,7 @@ pub fn lazy_channel(name: &str, address: &str) -> Result<Channel, ExitError> {
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
+        .max_frame_size(MAX_FRAME_BYTES)
         .connect_lazy())
 }
 

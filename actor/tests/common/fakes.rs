@@ -21,6 +21,7 @@ use anytime_proto::v1::{
     WatchWeightsRequest, WeightsAnnouncement, WeightsChunk, WeightsDelta, WeightsEntry, WeightsId, WeightsManifest,
 };
 use anytime_service::server;
+use prost::Message as _;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -215,8 +216,8 @@ impl RolloutService for FakeLearner {
         let mut state = self.state();
         let request = request.into_inner();
         let group_id = match &request.outcome {
-            Some(Outcome::Group(group)) => &group.group_id,
-            Some(Outcome::Abandoned(abandoned)) => &abandoned.group_id,
+            Some(Outcome::Group(wire)) => decoded(wire)?.group_id,
+            Some(Outcome::Abandoned(abandoned)) => abandoned.group_id.clone(),
             None => return Err(Status::invalid_argument("no outcome")),
         };
         // The tests' leases have the group's id for a token.
@@ -232,8 +233,8 @@ impl RolloutService for FakeLearner {
                 state.full_pushes -= 1;
                 PushStatus::QueueFull
             }
-            Some(Outcome::Group(group)) => {
-                state.groups.push(group);
+            Some(Outcome::Group(wire)) => {
+                state.groups.push(decoded(&wire)?);
                 PushStatus::Accepted
             }
             Some(Outcome::Abandoned(abandoned)) => {
@@ -244,6 +245,10 @@ impl RolloutService for FakeLearner {
         };
         Ok(Response::new(PushResponse { status: status.into() }))
     }
+}
+
+fn decoded(wire: &[u8]) -> Result<ScoredGroup, Status> {
+    ScoredGroup::decode(wire).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -32,6 +32,9 @@ impl From<Ending> for Settlement {
     }
 }
 
+/// Of those that actors gave up, so many of the newest are remembered one by one.
+const MOST_SKIPPED: usize = 1024;
+
 /// The trainer's side of the lease table.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -39,8 +42,14 @@ pub(super) struct Progress {
     finished_below: u64,
     /// Trained sequences from `finished_below` on.
     trained_above: BTreeSet<u64>,
+    /// Dropped as too old, as far as no recovery checkpoint says that everything up to them has ended.
     stale: BTreeSet<u64>,
+    /// Given up by actors; below the same sequence only the newest of them.
     skipped: BTreeSet<u64>,
+    /// How many were dropped as too old.
+    stale_groups: u64,
+    /// How many were given up.
+    skipped_groups: u64,
     /// Held by the trainer, and by no recovery checkpoint.
     taken: BTreeSet<u64>,
     trained: u64,
@@ -68,12 +77,16 @@ impl Progress {
             finished_below: ended_below,
             stale: stale.into_iter().filter(is_open).collect(),
             skipped: skipped.into_iter().filter(is_open).collect(),
+            stale_groups: 0,
+            skipped_groups: 0,
             taken: BTreeSet::new(),
             trained: trained_below + trained_above.len() as u64,
             trained_above,
             next_to_take: ended_below,
         };
         progress.skipped = progress.skipped.difference(&progress.stale).copied().collect();
+        progress.stale_groups = progress.stale.len() as u64;
+        progress.skipped_groups = progress.skipped.len() as u64;
         progress.advance();
         progress
     }
@@ -133,13 +146,28 @@ impl Progress {
     }
 
     pub(super) fn drop_as_stale(&mut self, sequence: u64) {
-        self.stale.insert(sequence);
+        self.stale_groups += u64::from(self.stale.insert(sequence));
         self.advance();
     }
 
     pub(super) fn skip(&mut self, sequence: u64) {
-        self.skipped.insert(sequence);
+        self.skipped_groups += u64::from(self.skipped.insert(sequence));
         self.advance();
+    }
+
+    /// Below this sequence it is not remembered how each one ended: only that it did, and which were given up last.
+    pub(super) fn forget_below(&mut self, sequence: u64) {
+        let below = sequence.min(self.finished_below);
+        self.stale = self.stale.split_off(&below);
+        let too_many = self.skipped.range(..below).count().saturating_sub(MOST_SKIPPED);
+        for _ in 0..too_many {
+            self.skipped.pop_first();
+        }
+    }
+
+    /// How many sequences are remembered one by one.
+    pub(super) fn remembered(&self) -> usize {
+        self.trained_above.len() + self.stale.len() + self.skipped.len() + self.taken.len()
     }
 
     pub(super) fn trained(&self) -> u64 {
@@ -155,11 +183,11 @@ impl Progress {
     }
 
     pub(super) fn stale(&self) -> u64 {
-        self.stale.len() as u64
+        self.stale_groups
     }
 
     pub(super) fn skipped(&self) -> u64 {
-        self.skipped.len() as u64
+        self.skipped_groups
     }
 
     fn advance(&mut self) {
