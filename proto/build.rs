@@ -80,6 +80,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for message in REPORTED_MESSAGES {
         builder = builder.type_attribute(format!("{PACKAGE}.{message}"), "#[derive(serde::Serialize)]");
     }
+    // The codec looks up by its name how large a message becomes.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     // Weights travel in chunks that are cut from one buffer without copying, and a group goes to Redis as it came; maps
     // are written in the same order always.
     builder
@@ -87,7 +90,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".anytime.v1.PushRequest.group")
         .bytes(".anytime.v1.WeightsChunk.data")
         .bytes(".anytime.v1.WeightsDelta.Block.data")
-        .compile_fds(descriptors)?;
+        .codec_path("crate::codec::BoundedCodec")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

@@ -45,6 +45,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Prove that a job lost no group and trained none twice, from its events, checkpoints and queue
     Audit(AuditArgs),
+    /// List the groups of a job that could not be trained, save them, or have them trained after all
+    DeadLetters(DeadLettersArgs),
     /// Measure the accuracy of a checkpoint at every budget
     Evaluate(Box<EvaluateArgs>),
     /// Write report.json and curves.svg of a job
@@ -133,6 +135,23 @@ pub struct AuditArgs {
     /// Read this directory of jobs without a learner, or a copy of it
     #[arg(long, value_name = "DIR")]
     pub runs_dir: Option<PathBuf>,
+}
+
+/// The arguments of `anytime dead-letters`.
+#[derive(Clone, Debug, Args)]
+pub struct DeadLettersArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub job: JobArgs,
+    /// Write each group as it was delivered last to DIR/SEQUENCE.pb (the message anytime.v1.ScoredGroup)
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Have the problem with this sequence number generated again and trained; repeatable
+    #[arg(long, value_name = "SEQUENCE", conflicts_with = "replay_all")]
+    pub replay: Vec<u64>,
+    /// Have the problems of all dead letters generated again and trained
+    #[arg(long)]
+    pub replay_all: bool,
 }
 
 /// The arguments of `anytime export`.

@@ -163,6 +163,44 @@ impl Learner {
         response.map_err(|status| self.explain(&status))
     }
 
+    /// The groups of the job that could not be trained, the oldest first.
+    ///
+    /// # Errors
+    /// A job that is not there has the configuration code.
+    pub async fn dead_letters(&mut self, job_id: &str) -> anyhow::Result<Vec<v1::DeadLetter>> {
+        let request = v1::ListDeadLettersRequest {
+            job_id: job_id.to_owned(),
+        };
+        let response = with_deadline(CALL_TIMEOUT, self.client.list_dead_letters(request)).await;
+        Ok(response.map_err(|status| self.explain(&status))?.letters)
+    }
+
+    /// The encoded group of a dead letter as it was delivered last; empty where none was.
+    ///
+    /// # Errors
+    /// A job or a letter that is not there has the configuration code.
+    pub async fn dead_group(&mut self, job_id: &str, sequence: u64) -> anyhow::Result<Vec<u8>> {
+        let request = v1::GetDeadLetterRequest {
+            job_id: job_id.to_owned(),
+            sequence,
+        };
+        let response = with_deadline(CALL_TIMEOUT, self.client.get_dead_letter(request)).await;
+        Ok(response.map_err(|status| self.explain(&status))?.group)
+    }
+
+    /// Has the problems of dead letters generated and trained after all.
+    ///
+    /// # Errors
+    /// A job that is not there, or that does not train now, has the configuration code.
+    pub async fn replay(&mut self, job_id: &str, sequences: Vec<u64>) -> anyhow::Result<v1::ReplayDeadLettersResponse> {
+        let request = v1::ReplayDeadLettersRequest {
+            job_id: job_id.to_owned(),
+            sequences,
+        };
+        let response = with_deadline(CALL_TIMEOUT, self.client.replay_dead_letters(request)).await;
+        response.map_err(|status| self.explain(&status))
+    }
+
     /// Looks up what an evaluation of the job generated: the line of one problem, or the list of all problems.
     ///
     /// # Errors

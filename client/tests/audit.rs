@@ -35,6 +35,7 @@ fn step(number: u64, sequences: &[u64], left_out: &[u64]) -> v1::StepMetrics {
             trained: trained.collect(),
             left_out: left_out.collect(),
             weights_checksum: format!("checksum-{number}"),
+            replayed: Vec::new(),
         }),
         ..v1::StepMetrics::default()
     }
@@ -122,6 +123,84 @@ fn found(change: impl FnOnce(&mut Vec<v1::StepMetrics>)) -> Vec<(&'static str, S
 fn kinds(findings: &Findings) -> Vec<(&'static str, String)> {
     let findings = findings.findings.iter();
     findings.map(|finding| (finding.kind, finding.text.clone())).collect()
+}
+
+#[test]
+fn a_group_that_was_replayed_is_trained_once_and_out_of_turn() {
+    // Group 4 was left out at step 2, is replayed at step 6 and trained there, in the place of the last one.
+    let replay = |steps: &mut Vec<v1::StepMetrics>| {
+        account(steps, 6).replayed.push(LEFT_OUT[0]);
+        let displaced = {
+            let trained = &mut account(steps, 6).trained;
+            std::mem::replace(&mut trained[0].sequence, LEFT_OUT[0])
+        };
+        // Those behind it move back by a place.
+        let mut next = displaced;
+        for number in 6..=STEPS {
+            let first = usize::from(number == 6);
+            for group in &mut account(steps, number).trained[first..] {
+                next = std::mem::replace(&mut group.sequence, next);
+            }
+        }
+    };
+    let mut history = steps();
+    replay(&mut history);
+    let checkpoint_of = |at: u64| {
+        let mut ended = EndedGroups::default();
+        for step in history.iter().filter(|step| step.step <= at) {
+            let account = step.account.as_ref().unwrap();
+            ended.replay(account.replayed.iter().copied());
+            ended.finish(
+                account.trained.iter().map(|group| group.sequence),
+                account.left_out.iter().map(|group| group.sequence),
+            );
+        }
+        let account = anytime_proto::CheckpointAccount {
+            step: at,
+            ended,
+            weights_checksum: format!("checksum-{at}"),
+        };
+        v1::CheckpointAccount::from(Ok(account))
+    };
+    let evidence = |steps: &[v1::StepMetrics]| Evidence {
+        events: events(steps),
+        checkpoints: vec![checkpoint_of(5), checkpoint_of(6), checkpoint_of(12)],
+        ..clean()
+    };
+    assert_eq!(kinds(&check(&evidence(&history))), []);
+    // Trained without having been replayed, it is out of order; replayed and trained twice, it is a double.
+    let mut unsaid = history.clone();
+    account(&mut unsaid, 6).replayed.clear();
+    assert!(
+        kinds(&check(&evidence(&unsaid)))
+            .iter()
+            .any(|(kind, _)| *kind == "order")
+    );
+    let mut twice = history.clone();
+    account(&mut twice, 9).trained[0].sequence = LEFT_OUT[0];
+    assert!(
+        kinds(&check(&evidence(&twice)))
+            .iter()
+            .any(|(kind, _)| *kind == "double")
+    );
+    // Replayed and not trained, it is lost where the learner does not know of it.
+    let mut lost = steps();
+    account(&mut lost, 11).replayed.push(LEFT_OUT[0]);
+    let of_learner = |queue: v1::QueueAccount| Evidence {
+        events: events(&lost),
+        queue: Some(queue),
+        ..clean()
+    };
+    assert!(
+        kinds(&check(&of_learner(v1::QueueAccount::default())))
+            .iter()
+            .any(|(kind, _)| *kind == "loss")
+    );
+    let waiting = v1::QueueAccount {
+        waiting: vec![LEFT_OUT[0]],
+        ..v1::QueueAccount::default()
+    };
+    assert_eq!(kinds(&check(&of_learner(waiting))), []);
 }
 
 fn account(steps: &mut [v1::StepMetrics], number: u64) -> &mut v1::StepAccount {

@@ -351,6 +351,38 @@ async fn resume_changes_what_may_change_and_says_what_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_saved_and_replayed() {
+    let learner = FakeLearner::start(Script::default()).await;
+    submit(&learner, &[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("letters");
+    let run = async |extra: &[&str]| {
+        let url = learner.url();
+        anytime(&[&["dead-letters", "sums-1", "--learner", &url], extra].concat()).await
+    };
+    let listed = run(&["--save", folder.to_str().unwrap()]).await;
+    assert_eq!(listed.code, 0, "{}", listed.stderr);
+    // One line, whatever an actor wrote.
+    let line = "group 7, problem p␛[2J7: 3 deliveries, the last by a: traces[1].thinking: token id 10 is too large";
+    assert_eq!(listed.stdout.trim_end(), line);
+    assert_eq!(std::fs::read(folder.join("7.pb")).unwrap(), b"a group");
+    let listed = run(&["--json"]).await.json();
+    assert_eq!(
+        (&listed[0]["sequence"], &listed[0]["group_bytes"]),
+        (&7.into(), &7.into())
+    );
+    let replayed = run(&["--replay-all"]).await;
+    assert_eq!(
+        (replayed.code, replayed.stdout.trim()),
+        (0, "group 7: its problem is leased again")
+    );
+    let partly = run(&["--replay", "7", "--replay", "8", "--json"]).await;
+    assert_eq!(partly.code, 64);
+    assert_eq!(partly.json()["replayed"], serde_json::json!([7]));
+    assert!(partly.stderr.contains("group 8 is not replayed"), "{}", partly.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn export_prints_where_the_model_is() {
     let learner = FakeLearner::start(Script::default()).await;
     learner.add_job(stopped("sums-1", v1::JobState::Failed, "out of luck"));

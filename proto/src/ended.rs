@@ -23,18 +23,23 @@ pub struct EndedGroups {
     /// Groups at or above `consumed_below` that were left out.
     #[serde(default)]
     pub left_out: BTreeSet<u64>,
+    /// Groups below `consumed_below` that were left out and have not ended after all: they were replayed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub replayed: BTreeSet<u64>,
 }
 
 impl EndedGroups {
     /// Notes groups that were trained, and groups that were left out. One that has ended before stays as it was.
     pub fn finish(&mut self, trained: impl IntoIterator<Item = u64>, left_out: impl IntoIterator<Item = u64>) {
         for sequence in trained {
-            if !self.holds(sequence) {
+            if !self.replayed.remove(&sequence) && !self.holds(sequence) {
                 self.consumed.insert(sequence);
             }
         }
         for sequence in left_out {
-            if !self.holds(sequence) {
+            if self.replayed.remove(&sequence) {
+                self.left_out_below += 1;
+            } else if !self.holds(sequence) {
                 self.left_out.insert(sequence);
             }
         }
@@ -48,14 +53,30 @@ impl EndedGroups {
         }
     }
 
+    /// Notes groups that were left out and are to be trained after all. The caller knows that they were left out.
+    pub fn replay(&mut self, sequences: impl IntoIterator<Item = u64>) {
+        for sequence in sequences {
+            if !self.left_out.remove(&sequence) && sequence < self.consumed_below && self.replayed.insert(sequence) {
+                self.left_out_below = self.left_out_below.saturating_sub(1);
+            }
+        }
+    }
+
     /// Whether a group has ended.
     pub fn holds(&self, sequence: u64) -> bool {
-        sequence < self.consumed_below || self.consumed.contains(&sequence) || self.left_out.contains(&sequence)
+        let is_below = sequence < self.consumed_below && !self.replayed.contains(&sequence);
+        is_below || self.consumed.contains(&sequence) || self.left_out.contains(&sequence)
     }
 
     /// How many groups were trained.
     pub fn trained(&self) -> u64 {
-        self.consumed_below.saturating_sub(self.left_out_below) + self.consumed.len() as u64
+        self.trained_below() + self.consumed.len() as u64
+    }
+
+    /// How many groups below `consumed_below` were trained.
+    pub fn trained_below(&self) -> u64 {
+        let not_trained = self.left_out_below + self.replayed.len() as u64;
+        self.consumed_below.saturating_sub(not_trained)
     }
 }
 
@@ -88,6 +109,7 @@ impl From<Result<CheckpointAccount, String>> for v1::CheckpointAccount {
                 left_out: ended.left_out.into_iter().collect(),
                 weights_checksum,
                 problem: String::new(),
+                replayed: ended.replayed.into_iter().collect(),
             },
             Err(problem) => Self {
                 problem,
@@ -141,6 +163,36 @@ mod tests {
         let before = ended.clone();
         ended.finish([5, 1], [0, 7, 3]);
         assert_eq!(ended, before);
+    }
+
+    #[test]
+    fn a_replayed_group_is_open_until_it_ends_again() {
+        let mut ended = EndedGroups::default();
+        ended.finish([0, 2, 3, 6], [1, 5]);
+        assert_eq!((ended.consumed_below, ended.trained()), (4, 4));
+        ended.replay([1, 5]);
+        assert!(!ended.holds(1) && !ended.holds(5) && ended.holds(2));
+        assert_eq!(
+            (ended.left_out_below, ended.trained_below(), ended.trained()),
+            (0, 3, 4)
+        );
+        // Said twice, nothing changes.
+        let before = ended.clone();
+        ended.replay([1, 5]);
+        assert_eq!(ended, before);
+        let text = serde_json::to_string(&ended).expect("plain data");
+        assert_eq!(serde_json::from_str::<EndedGroups>(&text).expect("its own form"), ended);
+
+        ended.finish([1], []);
+        assert!(ended.holds(1));
+        assert_eq!((ended.trained_below(), ended.trained()), (4, 5));
+        ended.finish([4], [5]);
+        assert_eq!((ended.consumed_below, ended.left_out_below, ended.trained()), (7, 1, 6));
+        // It may be left out, replayed and left out again.
+        ended.replay([5]);
+        ended.finish([], [5]);
+        assert_eq!((ended.consumed_below, ended.left_out_below, ended.trained()), (7, 1, 6));
+        assert!(ended.replayed.is_empty());
     }
 
     #[test]

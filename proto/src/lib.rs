@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
+pub mod codec;
 mod ended;
 pub mod generations;
 mod group;

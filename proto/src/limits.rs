@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Largest message accepted on any connection, in bytes. A scored group of 16 traces of 32,000 tokens is about 10 MB.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Largest message once it is decoded, in bytes of memory. It is measured before anything is decoded. A group of tokens
+/// takes about twice the bytes in memory that it takes on the wire.
+pub const MAX_DECODED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
+
 /// Bytes of one entry in one chunk of weights: far below the message limit, large enough that framing costs nothing.
 pub const WEIGHTS_CHUNK_BYTES: usize = 4 * 1024 * 1024;
 

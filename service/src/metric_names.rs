@@ -148,6 +148,8 @@ metric_names! {
         "Groups that are leased and not yet pushed.";
     counter LEARNER_GROUPS "anytime_learner_groups_total" Count
         "Groups by outcome (accepted, duplicate, unwanted, refused, queue_full, stale, skipped, abandoned, expired, back).";
+    counter LEARNER_DEAD_LETTERS "anytime_learner_dead_letters_total" Count
+        "Training groups that could not be trained, and that the job goes on without.";
     counter LEARNER_GROUPS_BY_LENGTH "anytime_learner_groups_by_length_total" Count
         "Groups by outcome (trained, stale, skipped) and by the longest thinking in tokens (the next power of two).";
     gauge LEARNER_AWAITED_GROUP "anytime_learner_awaited_group" Count

@@ -153,10 +153,11 @@ impl GroupMaker {
             Bytes::from(group.encode_to_vec())
         };
         let traces: Arc<Vec<Bytes>> = Arc::new(self.kinds.iter().map(of_version).collect());
-        encoded.insert(version, Arc::clone(&traces));
-        while encoded.len() > KEPT_VERSIONS {
-            encoded.pop_first();
+        // Another job begins with low versions again: which of them is the oldest says nothing.
+        if encoded.len() >= KEPT_VERSIONS {
+            encoded.clear();
         }
+        encoded.insert(version, Arc::clone(&traces));
         traces
     }
 }

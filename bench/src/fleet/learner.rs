@@ -156,7 +156,8 @@ fn take_groups(context: &JobContext, args: &LearnerArgs) -> anyhow::Result<()> {
     for step in 1..=training.steps {
         wait_while_held(context, &args.hold)?;
         let groups = context.take_groups(training.batch as usize)?;
-        let left_out = context.take_left_out();
+        let (left_out, replayed) = context.take_left_out();
+        ended.replay(replayed.iter().copied());
         ended.finish(
             groups.iter().map(|queued| queued.sequence),
             left_out.iter().map(|group| group.sequence),
@@ -176,6 +177,7 @@ fn take_groups(context: &JobContext, args: &LearnerArgs) -> anyhow::Result<()> {
             account: Some(v1::StepAccount {
                 trained: sequences.iter().map(trained).collect(),
                 left_out,
+                replayed,
                 weights_checksum: context.manifest_checksum(),
             }),
             ..v1::StepMetrics::default()

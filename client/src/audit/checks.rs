@@ -64,6 +64,7 @@ pub fn check(evidence: &Evidence) -> Findings {
         ledger: &ledger,
         trained: &trained,
         left_out: left_out.keys().copied().collect(),
+        replayed: ledger.replayed(),
     };
     let lengths_p = kolmogorov_smirnov(&trained_lengths, &all_lengths);
     let mut findings: Vec<Finding> = audit.events().into_iter().collect();
@@ -106,6 +107,8 @@ struct Audit<'a> {
     ledger: &'a Ledger,
     trained: &'a BTreeMap<u64, Vec<u64>>,
     left_out: BTreeSet<u64>,
+    /// With the step that says so.
+    replayed: BTreeMap<u64, u64>,
 }
 
 impl Audit<'_> {
@@ -191,7 +194,8 @@ impl Audit<'_> {
         findings
     }
 
-    /// Every group is trained once, in the order of the sequences, and none that comes before a trained one is missing.
+    /// Every group is trained once, in the order of the sequences, and none that comes before a trained one is missing. One
+    /// that was left out and replayed comes when it comes.
     fn groups(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (sequence, steps) in self.trained {
@@ -205,6 +209,9 @@ impl Audit<'_> {
         let mut last: Option<u64> = None;
         for step in &self.ledger.steps {
             for group in step.account.iter().flat_map(|account| &account.trained) {
+                if self.replayed.contains_key(&group.sequence) {
+                    continue;
+                }
                 if let Some(last) = last.filter(|last| *last > group.sequence) {
                     findings.push(finding(
                         "order",
@@ -216,7 +223,8 @@ impl Audit<'_> {
         }
         let highest = self.trained.last_key_value().map_or(0, |(sequence, _)| *sequence);
         for sequence in 0..highest {
-            if !self.trained.contains_key(&sequence) && !self.left_out.contains(&sequence) {
+            let is_open_again = self.replayed.contains_key(&sequence) && self.is_open(sequence);
+            if !self.trained.contains_key(&sequence) && !self.left_out.contains(&sequence) && !is_open_again {
                 findings.push(finding(
                     "loss",
                     format!(
@@ -227,6 +235,15 @@ impl Audit<'_> {
             }
         }
         findings
+    }
+
+    /// Whether the learner says that a group has not ended; also where no learner was asked.
+    fn is_open(&self, sequence: u64) -> bool {
+        self.evidence.queue.as_ref().is_none_or(|queue| {
+            [&queue.queued, &queue.leased, &queue.waiting, &queue.taken]
+                .into_iter()
+                .any(|list| list.contains(&sequence))
+        })
     }
 
     /// Where the learner says that a group is.
@@ -323,8 +340,14 @@ impl Audit<'_> {
         }
         let beyond: BTreeSet<u64> = checkpoint.trained.iter().copied().collect();
         let was_left_out: BTreeSet<u64> = checkpoint.left_out.iter().copied().collect();
-        let holds = |sequence: u64| sequence < checkpoint.ended_below || beyond.contains(&sequence);
+        let is_open = |sequence: &u64| checkpoint.replayed.contains(sequence);
+        let is_below = |sequence: &u64| *sequence < checkpoint.ended_below && !is_open(sequence);
+        let holds = |sequence: u64| is_below(&sequence) || beyond.contains(&sequence);
         for (sequence, steps) in self.trained {
+            // The checkpoint holds it as one that was left out.
+            if self.replayed.get(sequence).is_some_and(|replayed| *replayed > step) {
+                continue;
+            }
             let is_before = steps.iter().any(|trained_by| *trained_by <= step);
             if is_before != holds(*sequence) {
                 let by = steps.first().copied().unwrap_or_default();
@@ -335,7 +358,10 @@ impl Audit<'_> {
                 });
             }
         }
-        let unknown = |sequence: &u64| !self.trained.contains_key(sequence) && !self.left_out.contains(sequence);
+        let unknown = |sequence: &u64| {
+            let has_ended = self.trained.contains_key(sequence) || self.left_out.contains(sequence);
+            !has_ended && !self.replayed.contains_key(sequence)
+        };
         let held = (0..checkpoint.ended_below)
             .chain(beyond.iter().copied())
             .chain(was_left_out);
@@ -344,8 +370,8 @@ impl Audit<'_> {
                 "{name} counts group {sequence} as ended, of which no step says so"
             ));
         }
-        let trained =
-            (checkpoint.ended_below - checkpoint.left_out_below.min(checkpoint.ended_below)) + beyond.len() as u64;
+        let not_trained = checkpoint.left_out_below + checkpoint.replayed.len() as u64;
+        let trained = checkpoint.ended_below.saturating_sub(not_trained) + beyond.len() as u64;
         let expected = step * u64::from(self.training.batch.unwrap_or_default());
         (trained != expected).then(|| format!("{name} counts {trained} trained groups and not {expected}"))
     }

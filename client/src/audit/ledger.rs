@@ -59,10 +59,13 @@ impl Ledger {
         trained
     }
 
-    /// Each group that was left out, with the step that says so and the reason.
+    /// Each group that was left out, with the step that says so and the reason, but for those that were replayed after.
     pub fn left_out(&self) -> BTreeMap<u64, (u64, String)> {
         let mut left_out = BTreeMap::new();
         for step in &self.steps {
+            for sequence in step.account.iter().flat_map(|account| &account.replayed) {
+                left_out.remove(sequence);
+            }
             for group in step.account.iter().flat_map(|account| &account.left_out) {
                 left_out
                     .entry(group.sequence)
@@ -70,6 +73,15 @@ impl Ledger {
             }
         }
         left_out
+    }
+
+    /// Groups that were left out and then replayed, with the step that says so last.
+    pub fn replayed(&self) -> BTreeMap<u64, u64> {
+        let replayed = self.steps.iter().flat_map(|step| {
+            let sequences = step.account.iter().flat_map(|account| &account.replayed);
+            sequences.map(|sequence| (*sequence, step.step))
+        });
+        replayed.collect()
     }
 
     /// Tokens of the longest thinking of the groups that were trained, and of all whose length is known.

@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: &AuditArgs, json: bool) -> anyhow::Result<()>
     let named = &arguments.job.job;
     let evidence = match &arguments.runs_dir {
         Some(runs) => Evidence::of_directory(&runs.join(named))?,
-        None if Path::new(named).is_dir() => Evidence::of_directory(Path::new(named))?,
+        None if is_directory_of_a_job(named) => Evidence::of_directory(Path::new(named))?,
         None => Evidence::of_learner(&mut Learner::try_new(&arguments.job.learner.learner)?, named).await?,
     };
     let findings = check(&evidence);
@@ -37,6 +37,17 @@ pub(super) async fn run(arguments: &AuditArgs, json: bool) -> anyhow::Result<()>
         }
         .into()),
     }
+}
+
+/// Whether the name is that of a directory here, and not of a job that a learner knows. Something else may be called like the
+/// job.
+fn is_directory_of_a_job(named: &str) -> bool {
+    let path = Path::new(named);
+    let looks_like_a_path = named.contains(std::path::MAIN_SEPARATOR);
+    let has_a_job = ["job.pb", "job.toml", "events.log"]
+        .iter()
+        .any(|file| path.join(file).is_file());
+    path.is_dir() && (looks_like_a_path || has_a_job)
 }
 
 fn in_words(evidence: &Evidence, findings: &Findings) -> String {

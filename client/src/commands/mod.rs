@@ -3,6 +3,7 @@
 mod advantages;
 mod audit;
 mod check;
+mod dead_letters;
 mod evaluate;
 mod export;
 mod presets;
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
         Command::Audit(arguments) => audit::run(&arguments, json).await,
+        Command::DeadLetters(arguments) => dead_letters::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,

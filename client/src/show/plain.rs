@@ -14,7 +14,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// The text in one line, no longer than `most` characters.
-pub(super) fn one_line(text: &str, most: usize) -> String {
+pub(crate) fn one_line(text: &str, most: usize) -> String {
     let joined = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
     if joined.chars().count() <= most {
         return joined;

@@ -164,6 +164,21 @@ impl FakeLearner {
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::JobEvent, Status>> + Send>>;
 
+/// The encoded group of the one dead letter.
+const DEAD_GROUP: &[u8] = b"a group";
+
+fn dead_letter() -> v1::DeadLetter {
+    v1::DeadLetter {
+        sequence: 7,
+        problem_id: "p\x1b[2J7".to_owned(),
+        actor_id: "a".to_owned(),
+        reason: "traces[1].thinking: token id 10\nis too large".to_owned(),
+        deliveries: 3,
+        left_out_at: Some(std::time::UNIX_EPOCH.into()),
+        group_bytes: DEAD_GROUP.len() as u64,
+    }
+}
+
 #[tonic::async_trait]
 impl JobService for FakeLearner {
     async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
@@ -250,6 +265,47 @@ impl JobService for FakeLearner {
     async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
         self.job(&request.into_inner().job_id)?;
         Ok(Response::new(v1::JobAccount::default()))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        self.job(&request.into_inner().job_id)?;
+        Ok(Response::new(v1::ListDeadLettersResponse {
+            letters: vec![dead_letter()],
+        }))
+    }
+
+    async fn get_dead_letter(
+        &self,
+        request: Request<v1::GetDeadLetterRequest>,
+    ) -> Result<Response<v1::GetDeadLetterResponse>, Status> {
+        self.job(&request.into_inner().job_id)?;
+        Ok(Response::new(v1::GetDeadLetterResponse {
+            letter: Some(dead_letter()),
+            group: DEAD_GROUP.to_vec(),
+        }))
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<v1::ReplayDeadLettersRequest>,
+    ) -> Result<Response<v1::ReplayDeadLettersResponse>, Status> {
+        let request = request.into_inner();
+        self.job(&request.job_id)?;
+        let (replayed, others) = request.sequences.into_iter().partition(|sequence| *sequence == 7);
+        let others: Vec<u64> = others;
+        Ok(Response::new(v1::ReplayDeadLettersResponse {
+            replayed,
+            not_replayed: others
+                .into_iter()
+                .map(|sequence| v1::NotReplayed {
+                    sequence,
+                    reason: "the job has no dead letter of it".to_owned(),
+                })
+                .collect(),
+        }))
     }
 
     async fn generations(

@@ -354,8 +354,9 @@ impl JobContext {
         self.state.broker.queue_figures(self.job_id()).1
     }
 
-    /// The groups that were left out since the last call: dropped as too old, or given up by the actors.
-    pub fn take_left_out(&self) -> Vec<v1::LeftOutGroup> {
+    /// The groups that were left out since the last call (dropped as too old, or given up by the actors), and those that
+    /// were replayed after an earlier call had said that they were left out.
+    pub fn take_left_out(&self) -> (Vec<v1::LeftOutGroup>, Vec<u64>) {
         self.state.broker.take_left_out(self.job_id())
     }
 

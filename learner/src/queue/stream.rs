@@ -6,8 +6,9 @@
 //!   under `owner`, which job of that name the keys belong to. How it was settled is forgotten once a recovery checkpoint
 //!   holds that all sequences up to it have ended: the lease table knows it from there.
 //!
-//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. A third key, the
-//! learner's right to the job ([`fence`](super::fence)), is looked at by each of them: of several learners on one Redis
+//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. Another key holds the
+//! [`dead_letters`](super::dead_letters), and the learner's right to the job ([`fence`](super::fence)) is looked at by each
+//! script: of several learners on one Redis
 //! only the one that has it reads and writes. Its trainer is the only reader of a stream: entries need no consumer group.
 
 use std::collections::{BTreeSet, HashMap};
@@ -26,7 +27,7 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
-            redis.call('DEL', KEYS[1], KEYS[2])
+            redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
             redis.call('HSET', KEYS[2], 'owner', ARGV[1])
         end
         local seen = redis.call('HGETALL', KEYS[2])
@@ -133,15 +134,25 @@ static FORGET_BELOW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Deletes everything, whoever's job of this name it is.
-static DELETE: LazyLock<Script> = LazyLock::new(|| fenced("redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])"));
+/// Deletes the queue, whoever's job of this name it is. Its dead letters stay for a while.
+static DELETE: LazyLock<Script> = LazyLock::new(|| {
+    fenced(
+        r"
+        redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+        redis.call('EXPIRE', KEYS[4], ARGV[2])
+        ",
+    )
+});
+
+/// Dead letters are kept this long after their job has ended.
+const KEEP_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Another learner has the right to the job: what Redis holds of it.
 struct Refusal(String);
 
 /// A script that does nothing where another learner has the right to the job: it then returns an error that names it. A
 /// right that has run out, and that nobody has taken since, is no reason to stop.
-fn fenced(script: &str) -> Script {
+pub(super) fn fenced(script: &str) -> Script {
     const LOOK: &str = r"
         local holder = redis.call('GET', KEYS[3])
         local own = table.remove(ARGV)
@@ -223,6 +234,7 @@ pub struct GroupStream {
     redis: Arc<RedisConnection>,
     groups_key: String,
     seen_key: String,
+    dead_key: String,
     owner: String,
     fence: Arc<Fence>,
 }
@@ -235,6 +247,7 @@ impl GroupStream {
             redis,
             groups_key: format!("{cluster}:{job_id}:groups"),
             seen_key: format!("{cluster}:{job_id}:seen"),
+            dead_key: format!("{cluster}:{job_id}:dead"),
             owner,
             fence,
         }
@@ -245,14 +258,25 @@ impl GroupStream {
         &self.fence
     }
 
+    pub(super) fn redis(&self) -> &RedisConnection {
+        &self.redis
+    }
+
+    pub(super) fn dead_key(&self) -> &str {
+        &self.dead_key
+    }
+
     /// Runs a script over the keys. Every script gets the learner's name as its last argument.
-    async fn run<T: FromRedisValue>(
+    pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
         arguments: impl FnOnce(&mut ScriptInvocation<'_>),
     ) -> Result<T, RedisUnavailable> {
         let mut call = script.key(&self.groups_key);
-        call.key(&self.seen_key).key(&self.fence.key).arg(&self.owner);
+        call.key(&self.seen_key)
+            .key(&self.fence.key)
+            .key(&self.dead_key)
+            .arg(&self.owner);
         arguments(&mut call);
         call.arg(&self.fence.value);
         let outcome = self
@@ -300,8 +324,9 @@ impl GroupStream {
     ) -> Result<PushOutcome, RedisUnavailable> {
         // A call of the script as a command, in which the payload is copied once less.
         let mut call = Cmd::with_capacity(16, payload.len() + MOST_PUSH_ARGUMENTS);
-        call.arg("EVALSHA").arg(PUSH.get_hash()).arg(3);
-        call.arg(&self.groups_key).arg(&self.seen_key).arg(&self.fence.key);
+        call.arg("EVALSHA").arg(PUSH.get_hash()).arg(4);
+        call.arg(&self.groups_key).arg(&self.seen_key);
+        call.arg(&self.fence.key).arg(&self.dead_key);
         call.arg(&self.owner).arg(sequence).arg(payload).arg(bound).arg(taken);
         call.arg(&self.fence.value);
         let outcome = self.redis.run_long(async |mut connection| {
@@ -387,12 +412,15 @@ impl GroupStream {
         self.redis.run(length).await
     }
 
-    /// Deletes the keys, when the job has ended, unless another learner works on a job of this name.
+    /// Deletes the queue, when the job has ended, unless another learner works on a job of this name.
     ///
     /// # Errors
     /// If Redis is unavailable.
     pub async fn delete(&self) -> Result<(), RedisUnavailable> {
-        self.run(&DELETE, |_| {}).await
+        self.run(&DELETE, |call| {
+            call.arg(KEEP_SECONDS);
+        })
+        .await
     }
 
     /// The error for a Redis that came back without its data. The monitor then opens the keys again.

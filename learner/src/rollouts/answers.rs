@@ -26,8 +26,8 @@ pub enum GivenBack {
     NotHeld,
     /// It will be leased again.
     Again,
-    /// It has failed too often and is dropped.
-    Skipped,
+    /// It has failed this often, which is too often, and is dropped.
+    Skipped(u32),
 }
 
 /// The group that the trainer takes next, and where it is.

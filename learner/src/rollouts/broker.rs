@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion, v1};
-use anytime_service::metric_names::LEARNER_GROUPS;
+use anytime_service::metric_names::{LEARNER_DEAD_LETTERS, LEARNER_GROUPS};
+use bytes::Bytes;
 use metrics::counter;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +19,11 @@ use super::actors::{Actors, Holder};
 use super::evaluation_leases::EvaluationLeases;
 use super::intake::Intake;
 use super::lease_table::GivenBack;
-use super::lengths;
 use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
+use crate::queue::dead_letters::DeadLetter;
 use crate::queue::fence::{Fence, LearnerName};
 use crate::queue::redis::{RedisConnection, RedisUnavailable};
-use crate::queue::stream::Settlement;
 
 /// What an actor asks for, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -85,6 +85,8 @@ pub struct Identity {
 impl RolloutBroker {
     /// A broker without jobs.
     pub fn new(redis: Arc<RedisConnection>, identity: Identity, shutdown: CancellationToken) -> Self {
+        // There from the start: an alert looks at what it grew by.
+        counter!(LEARNER_DEAD_LETTERS).absolute(0);
         Self {
             identity,
             fences: Mutex::default(),
@@ -210,9 +212,10 @@ impl RolloutBroker {
         let failure = (reason != v1::AbandonReason::Shutdown).then(|| Failure {
             reason: format!("{}: {}", reason.as_str_name(), abandoned.detail),
             thinking_tokens: abandoned.thinking_tokens as usize,
+            refused: None,
         });
         counter!(LEARNER_GROUPS, "outcome" => "abandoned").increment(1);
-        let was_held = self.give_back(&job_id, &group_id, &holder, failure.as_ref());
+        let was_held = self.give_back(&job_id, &group_id, &holder, failure);
         self.changed.notify_waiters();
         if was_held {
             v1::PushStatus::Accepted
@@ -226,12 +229,11 @@ impl RolloutBroker {
         job_id: &JobId,
         group_id: &GroupId,
         holder: &Holder,
-        failure: Option<&Failure>,
+        failure: Option<Failure>,
     ) -> bool {
         let now = Instant::now();
         let has_failed = failure.is_some();
-        let last = failure.map_or("", |failure| failure.reason.as_str());
-        let thinking_tokens = failure.map_or(0, |failure| failure.thinking_tokens);
+        let failure = failure.unwrap_or_default();
         let mut jobs = lock(&self.jobs);
         let Some(job) = jobs.get_mut(job_id) else {
             return false;
@@ -243,21 +245,34 @@ impl RolloutBroker {
         {
             let (was_held, is_left_out) = evaluation.give_back(group_id, holder, has_failed, now);
             if is_left_out {
-                warn!(%job_id, %group_id, last, "an evaluation leaves out a problem that failed too often");
+                warn!(%job_id, %group_id, last = failure.reason, "an evaluation leaves out a problem that failed too often");
             }
             return was_held;
         }
         let (Some(training), Some(sequence)) = (&mut job.training, training_sequence(job_id, group_id)) else {
             return false;
         };
-        match training.leases.give_back(sequence, holder, has_failed, now) {
+        let outcome = match &failure.refused {
+            Some(_) => training.leases.refuse(sequence, holder, now),
+            None => training.leases.give_back(sequence, holder, has_failed, now),
+        };
+        match outcome {
             GivenBack::NotHeld => false,
             GivenBack::Again => true,
-            GivenBack::Skipped => {
-                warn!(%job_id, %group_id, last, "skipped a problem that failed too often");
-                counter!(LEARNER_GROUPS, "outcome" => "skipped").increment(1);
-                lengths::count("skipped", thinking_tokens);
-                training.remember_skipped(sequence, last, thinking_tokens);
+            GivenBack::Skipped(deliveries) => {
+                let letter = DeadLetter {
+                    sequence,
+                    problem_id: failure
+                        .refused
+                        .as_ref()
+                        .map(|group| group.problem_id.clone())
+                        .unwrap_or_default(),
+                    actor_id: holder.actor.to_string(),
+                    reason: failure.reason,
+                    deliveries,
+                    group: failure.refused.map(|group| group.wire.to_vec()).unwrap_or_default(),
+                };
+                training.is_dead(letter, failure.thinking_tokens);
                 true
             }
         }
@@ -274,22 +289,6 @@ impl RolloutBroker {
         }
         drop(jobs);
         self.changed.notify_waiters();
-    }
-
-    /// Records in Redis that skipped sequences must not be leased again after a restart. Where that fails they will be.
-    pub async fn settle_skipped(&self) {
-        let skipped: Vec<_> = {
-            let mut jobs = lock(&self.jobs);
-            let trainings = jobs.values_mut().filter_map(|job| job.training.as_mut());
-            trainings
-                .map(|training| (training.stream.clone(), training.take_skipped()))
-                .collect()
-        };
-        for (stream, sequences) in skipped {
-            if let Err(error) = stream.settle(&sequences, Settlement::Skipped).await {
-                warn!(%error, groups = sequences.len(), "skipped problems are not recorded");
-            }
-        }
     }
 
     /// The number of leased groups and of queued groups over all jobs.
@@ -309,10 +308,21 @@ impl RolloutBroker {
 }
 
 /// Why an actor gave a group back, or a push was refused.
+#[derive(Default)]
 pub(super) struct Failure {
     pub(super) reason: String,
     /// Tokens of the longest thinking, 0 where it is not known.
     pub(super) thinking_tokens: usize,
+    /// The group that was refused.
+    pub(super) refused: Option<Delivered>,
+}
+
+/// A group that was delivered and refused.
+pub(super) struct Delivered {
+    /// Its problem.
+    pub(super) problem_id: String,
+    /// The group as it came; empty where it cannot be read.
+    pub(super) wire: Bytes,
 }
 
 impl JobRollouts {

@@ -43,6 +43,8 @@ pub(super) struct Refused {
     pub(super) invalid: InvalidGroup,
     /// Tokens of its longest thinking; 0 where it cannot be read.
     pub(super) thinking_tokens: usize,
+    /// Whether it can be read at all.
+    pub(super) is_readable: bool,
 }
 
 impl Intake {
@@ -69,6 +71,7 @@ impl Intake {
                     problem: format!("was not read: {error}"),
                 },
                 thinking_tokens: 0,
+                is_readable: false,
             })
         })
     }
@@ -78,10 +81,12 @@ fn look_at(wire: &[u8], asked: Option<&Asked>) -> Result<Option<v1::ScoredGroup>
     let group = decode_group(wire).map_err(|invalid| Refused {
         invalid,
         thinking_tokens: 0,
+        is_readable: false,
     })?;
     let refused = |invalid| Refused {
         invalid,
         thinking_tokens: longest_thinking(&group),
+        is_readable: true,
     };
     check_group(&group).map_err(refused)?;
     if let Some(asked) = asked {

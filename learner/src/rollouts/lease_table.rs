@@ -37,8 +37,9 @@ use anytime_proto::{ActorId, WeightsVersion};
 
 use super::actors::Holder;
 pub use super::answers::{GivenBack, NextToTrain, PushCheck, Reconciled, Renewal};
+pub use super::progress::Inventory;
 use super::progress::{Ending, Progress};
-use super::retries::{MAX_FAILURES, pause_after};
+use super::retries::{MAX_FAILURES, MAX_REFUSALS, pause_after};
 
 /// The rules of a job, which stay the same over the life of its table.
 #[derive(Clone, Debug)]
@@ -55,26 +56,10 @@ pub struct LeaseRules {
     pub total_groups: u64,
 }
 
-/// What is known of a job's sequences when its table is made: from its recovery checkpoint and from Redis.
-#[derive(Clone, Debug, Default)]
-pub struct Inventory {
-    /// All sequences below this one have ended.
-    pub ended_below: u64,
-    /// How many of them were not trained.
-    pub left_out_below: u64,
-    /// Trained sequences from `ended_below` on.
-    pub trained: BTreeSet<u64>,
-    /// Dropped as too old.
-    pub stale: BTreeSet<u64>,
-    /// Given up by actors too often.
-    pub skipped: BTreeSet<u64>,
-    /// In the queue.
-    pub queued: BTreeSet<u64>,
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Waiting {
-    not_before: Instant,
+    /// It may be leased at once where there is none.
+    not_before: Option<Instant>,
     failures: u32,
 }
 
@@ -97,30 +82,27 @@ pub struct LeaseTable {
     leased: BTreeMap<u64, Leased>,
     queued: BTreeSet<u64>,
     progress: Progress,
+    /// How many delivered groups of a sequence could not be trained.
+    refusals: BTreeMap<u64, u32>,
     skipped_in_a_row: u64,
 }
 
 impl LeaseTable {
     /// A table of what is known of the job's sequences. It leases nothing before a version is published.
     pub fn new(rules: LeaseRules, inventory: Inventory) -> Self {
-        let next_new = inventory.ended_below;
-        let trained_below = next_new.saturating_sub(inventory.left_out_below);
-        let progress = Progress::new(
-            next_new,
-            trained_below,
-            inventory.trained,
-            inventory.stale,
-            inventory.skipped,
-        );
+        let progress = Progress::new(&inventory);
         let is_open = |sequence: &u64| progress.ending(*sequence).is_none();
+        let queued: BTreeSet<u64> = inventory.queued.into_iter().filter(is_open).collect();
+        let replayed = inventory.replayed.difference(&queued).copied().filter(is_open);
         Self {
             rules,
             version: None,
-            next_new,
-            waiting: BTreeMap::new(),
+            next_new: inventory.ended_below,
+            waiting: replayed.map(|sequence| (sequence, Waiting::default())).collect(),
             leased: BTreeMap::new(),
-            queued: inventory.queued.into_iter().filter(is_open).collect(),
+            queued,
             progress,
+            refusals: BTreeMap::new(),
             skipped_in_a_row: 0,
         }
     }
@@ -164,7 +146,7 @@ impl LeaseTable {
         let again = self
             .waiting
             .iter()
-            .find(|(sequence, waiting)| waiting.not_before <= now && self.is_admitted(**sequence))
+            .find(|(sequence, waiting)| waiting.not_before <= Some(now) && self.is_admitted(**sequence))
             .map(|(sequence, _)| *sequence);
         while self.is_known(self.next_new) {
             self.next_new += 1;
@@ -280,19 +262,77 @@ impl LeaseTable {
         };
         self.leased.remove(&sequence);
         if failures >= MAX_FAILURES {
-            self.skipped_in_a_row += 1;
-            self.progress.skip(sequence);
-            return GivenBack::Skipped;
+            self.skip(sequence);
+            return GivenBack::Skipped(failures);
         }
         let pause = if failed { pause_after(failures) } else { Duration::ZERO };
-        self.waiting.insert(
-            sequence,
-            Waiting {
-                not_before: now + pause,
-                failures,
-            },
-        );
+        self.wait(sequence, now + pause, failures);
         GivenBack::Again
+    }
+
+    /// A delivered group cannot be trained. The lease is given back where the pusher holds it; after
+    /// [`MAX_REFUSALS`] such groups the sequence is dropped.
+    pub fn refuse(&mut self, sequence: u64, holder: &Holder, now: Instant) -> GivenBack {
+        if !(self.leased.get(&sequence)).is_some_and(|leased| leased.holder.may_be(holder)) {
+            return GivenBack::NotHeld;
+        }
+        match self.count_refusal(sequence) {
+            refusals if refusals >= MAX_REFUSALS => {
+                self.leased.remove(&sequence);
+                self.skip(sequence);
+                GivenBack::Skipped(refusals)
+            }
+            _ => self.give_back(sequence, holder, true, now),
+        }
+    }
+
+    /// The queue holds a group that cannot be trained, although it could when it was pushed: it is leased again, or
+    /// dropped after [`MAX_REFUSALS`] such groups.
+    pub fn unreadable(&mut self, sequence: u64, now: Instant) -> GivenBack {
+        if !self.queued.remove(&sequence) {
+            return GivenBack::NotHeld;
+        }
+        match self.count_refusal(sequence) {
+            refusals if refusals >= MAX_REFUSALS => {
+                self.skip(sequence);
+                GivenBack::Skipped(refusals)
+            }
+            refusals => {
+                self.wait(sequence, now + pause_after(refusals), 0);
+                GivenBack::Again
+            }
+        }
+    }
+
+    /// A sequence that was dropped, because it could not be trained, is to be trained after all: it is leased next. Those
+    /// behind it move back by one place each. Says whether it was dropped for that.
+    pub fn replay(&mut self, sequence: u64) -> bool {
+        let was_skipped = self.progress.replay(sequence);
+        if was_skipped {
+            self.skipped_in_a_row = 0;
+            self.waiting.insert(sequence, Waiting::default());
+        }
+        was_skipped
+    }
+
+    fn count_refusal(&mut self, sequence: u64) -> u32 {
+        let refusals = self.refusals.entry(sequence).or_insert(0);
+        *refusals += 1;
+        *refusals
+    }
+
+    fn skip(&mut self, sequence: u64) {
+        self.skipped_in_a_row += 1;
+        self.refusals.remove(&sequence);
+        self.progress.skip(sequence);
+    }
+
+    fn wait(&mut self, sequence: u64, not_before: Instant, failures: u32) {
+        let waiting = Waiting {
+            not_before: Some(not_before),
+            failures,
+        };
+        self.waiting.insert(sequence, waiting);
     }
 
     /// Takes leases back that have run out. Returns how many.
@@ -314,13 +354,7 @@ impl LeaseTable {
             .collect();
         for sequence in &sequences {
             let failures = self.leased.remove(sequence).map_or(0, |leased| leased.failures);
-            self.waiting.insert(
-                *sequence,
-                Waiting {
-                    not_before: now,
-                    failures,
-                },
-            );
+            self.wait(*sequence, now, failures);
         }
         sequences.len() as u64
     }
@@ -336,7 +370,7 @@ impl LeaseTable {
         let pause = self
             .waiting
             .values()
-            .map(|waiting| waiting.not_before)
+            .filter_map(|waiting| waiting.not_before)
             .filter(|time| *time > now)
             .min();
         [expiry, pause].into_iter().flatten().min()
@@ -357,6 +391,7 @@ impl LeaseTable {
     /// The trainer holds the group.
     pub fn taken(&mut self, sequence: u64) {
         self.accepted(sequence);
+        self.refusals.remove(&sequence);
         if self.queued.remove(&sequence) {
             self.progress.take(sequence);
         }
@@ -373,13 +408,7 @@ impl LeaseTable {
     /// The queue holds the group, but it cannot be read: it is leased again.
     pub fn lost(&mut self, sequence: u64, now: Instant) {
         if self.queued.remove(&sequence) {
-            self.waiting.insert(
-                sequence,
-                Waiting {
-                    not_before: now,
-                    failures: 0,
-                },
-            );
+            self.wait(sequence, now, 0);
         }
     }
 
@@ -397,7 +426,8 @@ impl LeaseTable {
 
     /// How many sequences the table remembers one by one, in all its lists.
     pub fn remembered(&self) -> usize {
-        self.waiting.len() + self.leased.len() + self.queued.len() + self.progress.remembered()
+        let live = self.waiting.len() + self.leased.len() + self.queued.len();
+        live + self.refusals.len() + self.progress.remembered()
     }
 
     /// Brings the table in line with the queue, after an outage of Redis or where the queue is not what it should be.

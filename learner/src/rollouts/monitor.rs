@@ -59,7 +59,7 @@ pub async fn watch_redis(broker: Arc<RolloutBroker>) {
             continue;
         }
         if broker.redis.ping().await.is_ok() && broker.renew_rights().await.is_ok() {
-            broker.settle_skipped().await;
+            broker.bury().await;
             broker.delete_ended_queues().await;
             // An error has been logged, and the connection is down.
             let _ = broker.look_for_strays(&mut doubtful).await;

@@ -35,6 +35,27 @@ impl From<Ending> for Settlement {
 /// Of those that actors gave up, so many of the newest are remembered one by one.
 const MOST_SKIPPED: usize = 1024;
 
+/// What is known of a job's sequences when its table is made: from its recovery checkpoint and from Redis.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// All sequences below this one have ended.
+    pub ended_below: u64,
+    /// How many of them were not trained.
+    pub left_out_below: u64,
+    /// Trained sequences from `ended_below` on.
+    pub trained: BTreeSet<u64>,
+    /// Dropped as too old.
+    pub stale: BTreeSet<u64>,
+    /// Given up by actors too often.
+    pub skipped: BTreeSet<u64>,
+    /// With a dead letter. Below `ended_below` nothing else says which were given up.
+    pub dead: BTreeSet<u64>,
+    /// Left out before, and to be trained after all. Those below `ended_below` do not count as left out.
+    pub replayed: BTreeSet<u64>,
+    /// In the queue.
+    pub queued: BTreeSet<u64>,
+}
+
 /// The trainer's side of the lease table.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -50,6 +71,9 @@ pub(super) struct Progress {
     stale_groups: u64,
     /// How many were given up.
     skipped_groups: u64,
+    /// Left out before, and to be trained after all. Those below `finished_below` are the only ones there that have not
+    /// ended.
+    replayed: BTreeSet<u64>,
     /// Held by the trainer, and by no recovery checkpoint.
     taken: BTreeSet<u64>,
     trained: u64,
@@ -58,25 +82,25 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// What a recovery checkpoint and Redis know: all sequences below `ended_below` have ended, and `trained_below` of
-    /// them were trained; `trained` are those from there on. A sequence that the checkpoint holds was trained, whatever else is
-    /// said of it.
-    pub(super) fn new(
-        ended_below: u64,
-        trained_below: u64,
-        trained: BTreeSet<u64>,
-        stale: BTreeSet<u64>,
-        skipped: BTreeSet<u64>,
-    ) -> Self {
-        let trained_above: BTreeSet<u64> = trained
-            .into_iter()
+    /// What a recovery checkpoint and Redis know. A sequence that the checkpoint holds was trained, whatever else is said
+    /// of it.
+    pub(super) fn new(inventory: &Inventory) -> Self {
+        let ended_below = inventory.ended_below;
+        let replayed: BTreeSet<u64> = inventory.replayed.range(..ended_below).copied().collect();
+        let not_trained = inventory.left_out_below + replayed.len() as u64;
+        let trained_below = ended_below.saturating_sub(not_trained);
+        let trained_above: BTreeSet<u64> = inventory
+            .trained
+            .iter()
+            .copied()
             .filter(|sequence| *sequence >= ended_below)
             .collect();
         let is_open = |sequence: &u64| *sequence >= ended_below && !trained_above.contains(sequence);
         let mut progress = Self {
             finished_below: ended_below,
-            stale: stale.into_iter().filter(is_open).collect(),
-            skipped: skipped.into_iter().filter(is_open).collect(),
+            stale: inventory.stale.iter().copied().filter(is_open).collect(),
+            skipped: inventory.skipped.iter().copied().filter(is_open).collect(),
+            replayed,
             stale_groups: 0,
             skipped_groups: 0,
             taken: BTreeSet::new(),
@@ -85,6 +109,11 @@ impl Progress {
             next_to_take: ended_below,
         };
         progress.skipped = progress.skipped.difference(&progress.stale).copied().collect();
+        let dead = inventory.dead.range(..ended_below).copied();
+        let was_not_replayed = |sequence: &u64| !progress.replayed.contains(sequence);
+        progress
+            .skipped
+            .extend(dead.filter(was_not_replayed).collect::<Vec<_>>());
         progress.stale_groups = progress.stale.len() as u64;
         progress.skipped_groups = progress.skipped.len() as u64;
         progress.advance();
@@ -99,7 +128,8 @@ impl Progress {
         if self.skipped.contains(&sequence) {
             return Some(Ending::Skipped);
         }
-        let is_trained = sequence < self.finished_below || self.trained_above.contains(&sequence);
+        let is_below = sequence < self.finished_below && !self.replayed.contains(&sequence);
+        let is_trained = is_below || self.trained_above.contains(&sequence);
         is_trained.then_some(Ending::Trained)
     }
 
@@ -109,17 +139,19 @@ impl Progress {
 
     /// The lowest sequence that is neither taken nor ended: the trainer takes it next.
     pub(super) fn next_to_take(&self) -> u64 {
-        self.next_to_take
+        let replayed = self.replayed.iter().find(|sequence| !self.taken.contains(sequence));
+        replayed.map_or(self.next_to_take, |sequence| self.next_to_take.min(*sequence))
     }
 
     /// How many groups are trained before this one, if all that have not ended are: its place.
     pub(super) fn place(&self, sequence: u64) -> u64 {
+        let below = |list: &BTreeSet<u64>| list.range(..sequence.min(self.finished_below)).count() as u64;
+        let replayed_below = below(&self.replayed) - below(&self.taken);
         let sequence = sequence.max(self.finished_below);
         let below = |list: &BTreeSet<u64>| list.range(self.finished_below..sequence).count() as u64;
         let ended = below(&self.trained_above) + below(&self.stale) + below(&self.skipped);
-        let taken_below = self.taken.range(..sequence).count() as u64;
-        let open_below = sequence - self.finished_below - ended - taken_below;
-        self.trained + self.taken.len() as u64 + open_below
+        let open_below = sequence - self.finished_below - ended - below(&self.taken);
+        self.trained + self.taken.len() as u64 + replayed_below + open_below
     }
 
     /// The places of a batch end at multiples of its size. This is the end of the one that is being taken.
@@ -139,7 +171,10 @@ impl Progress {
         for sequence in sequences {
             if self.taken.remove(sequence) {
                 self.trained += 1;
-                self.trained_above.insert(*sequence);
+                self.replayed.remove(sequence);
+                if *sequence >= self.finished_below {
+                    self.trained_above.insert(*sequence);
+                }
             }
         }
         self.advance();
@@ -147,11 +182,13 @@ impl Progress {
 
     pub(super) fn drop_as_stale(&mut self, sequence: u64) {
         self.stale_groups += u64::from(self.stale.insert(sequence));
+        self.replayed.remove(&sequence);
         self.advance();
     }
 
     pub(super) fn skip(&mut self, sequence: u64) {
         self.skipped_groups += u64::from(self.skipped.insert(sequence));
+        self.replayed.remove(&sequence);
         self.advance();
     }
 
@@ -167,7 +204,18 @@ impl Progress {
 
     /// How many sequences are remembered one by one.
     pub(super) fn remembered(&self) -> usize {
-        self.trained_above.len() + self.stale.len() + self.skipped.len() + self.taken.len()
+        self.trained_above.len() + self.stale.len() + self.skipped.len() + self.replayed.len() + self.taken.len()
+    }
+
+    /// A sequence that was skipped is to be trained after all: it is the next one, behind what is taken. Says whether it
+    /// was skipped.
+    pub(super) fn replay(&mut self, sequence: u64) -> bool {
+        let was_skipped = self.skipped.remove(&sequence);
+        if was_skipped {
+            self.skipped_groups = self.skipped_groups.saturating_sub(1);
+            self.replayed.insert(sequence);
+        }
+        was_skipped
     }
 
     pub(super) fn trained(&self) -> u64 {

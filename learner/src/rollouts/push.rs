@@ -12,7 +12,7 @@ use metrics::counter;
 use tracing::{debug, warn};
 
 use super::actors::Holder;
-use super::broker::{Failure, JobRollouts, RolloutBroker};
+use super::broker::{Delivered, Failure, JobRollouts, RolloutBroker};
 use super::inspection::longest_thinking;
 use super::lease_table::PushCheck;
 use super::session::{Asked, training_sequence};
@@ -69,22 +69,18 @@ impl RolloutBroker {
             Expectation::Training(asked) => Some(asked),
             Expectation::Evaluation => None,
         };
-        let refuse = |error: PushError, thinking_tokens| {
-            warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
-            let failure = Failure {
-                reason: error.to_string(),
-                thinking_tokens,
-            };
-            self.give_back(&job_id, &group_id, &Holder::unnamed(&actor), Some(&failure));
-            Err(error)
-        };
         let group = match self.intake.look_at(&wire, asked).await {
             Ok(Some(group)) => group,
             Ok(None) => {
                 warn!(%job_id, %group_id, actor_id = %actor, "refused a group of another problem or plan");
                 return Ok(v1::PushStatus::Unwanted);
             }
-            Err(refused) => return refuse(refused.invalid.into(), refused.thinking_tokens),
+            Err(refused) => {
+                let wire = if refused.is_readable { wire } else { Bytes::new() };
+                return self
+                    .refuse(names, refused.invalid.into(), refused.thinking_tokens, wire)
+                    .await;
+            }
         };
         let admission = {
             let mut jobs = lock(&self.jobs);
@@ -106,7 +102,7 @@ impl RolloutBroker {
                 return Ok(evaluation.map_or(v1::PushStatus::Unwanted, |evaluation| evaluation.push(group, now)));
             }
             Ok(Admission::Answered(status)) => return Ok(status),
-            Err(error) => return refuse(error, longest_thinking(&group)),
+            Err(error) => return self.refuse(names, error, longest_thinking(&group), wire).await,
         };
         let thinking_tokens = longest_thinking(&group);
         debug!(%job_id, %group_id, actor_id = %actor, problem_id = group.problem_id, thinking_tokens, "a group has come");
@@ -133,6 +129,30 @@ impl RolloutBroker {
             }
             PushOutcome::KeysGone => Err(stream.keys_are_gone().into()),
         }
+    }
+
+    /// Gives a group back that is refused for good. With this one it may have become a dead letter.
+    async fn refuse(
+        &self,
+        names: &v1::GroupNames,
+        error: PushError,
+        thinking_tokens: usize,
+        wire: Bytes,
+    ) -> Result<v1::PushStatus, PushError> {
+        let (job_id, group_id) = (JobId(names.job_id.clone()), GroupId(names.group_id.clone()));
+        let actor = ActorId(names.actor_id.clone());
+        warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
+        let failure = Failure {
+            reason: error.to_string(),
+            thinking_tokens,
+            refused: Some(Delivered {
+                problem_id: names.problem_id.clone(),
+                wire,
+            }),
+        };
+        self.give_back(&job_id, &group_id, &Holder::unnamed(&actor), Some(failure));
+        self.bury().await;
+        Err(error)
     }
 
     /// What a group with this id is to be, or what is answered without a look at it.

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// A group that actors give back this many times is skipped in training, and fails an evaluation.
 pub const MAX_FAILURES: u32 = 5;
 
+/// Training goes on without a group after this many deliveries that cannot be trained.
+pub const MAX_REFUSALS: u32 = 3;
+
 /// The pause after the first failure; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 

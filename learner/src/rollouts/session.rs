@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anytime_proto::{GroupId, InvalidGroup, JobId, check_group_against_plan, v1};
+use anytime_service::metric_names::{LEARNER_DEAD_LETTERS, LEARNER_GROUPS};
+use metrics::counter;
+use tracing::warn;
 
 use super::actors::Holder;
-use super::answers::{PushCheck, Renewal};
+use super::answers::{GivenBack, PushCheck, Renewal};
 use super::group::{ProblemSource, TrainingOpening};
 use super::inspection::{check_problem, check_versions};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
+use super::lengths;
+use crate::queue::dead_letters::DeadLetter;
 use crate::queue::stream::{GroupStream, Survey};
 
 /// A job whose problems are all skipped fails after a step's worth of them, but not before this number.
@@ -91,16 +96,27 @@ pub(super) struct TrainingSession {
     plan: Arc<v1::RolloutPlan>,
     seed: u64,
     lease_seconds: u32,
-    /// Sequences that were skipped, which is not yet recorded in Redis.
-    skipped: Vec<u64>,
+    /// Of sequences that were skipped, which is not yet recorded in Redis.
+    letters: Vec<DeadLetter>,
     /// Why the last one was skipped.
     last_failure: String,
     /// What was left out since a step said so last.
     left_out: Vec<v1::LeftOutGroup>,
+    /// What was replayed since a step said so last.
+    replayed: Vec<u64>,
+    /// Whether anything was replayed since training was opened.
+    pub(super) has_replayed: bool,
 }
 
 impl TrainingSession {
-    pub(super) fn new(job_id: &JobId, opening: TrainingOpening, stream: GroupStream, survey: Survey) -> Self {
+    /// Training with what Redis holds of it; `dead` are the sequences with a dead letter.
+    pub(super) fn new(
+        job_id: &JobId,
+        opening: TrainingOpening,
+        stream: GroupStream,
+        survey: Survey,
+        dead: &BTreeSet<u64>,
+    ) -> Self {
         let rules = LeaseRules {
             batch: u64::from(opening.batch),
             max_staleness: opening.max_staleness,
@@ -109,7 +125,7 @@ impl TrainingSession {
             total_groups: opening.total_groups,
         };
         let ended = opening.ended;
-        let is_open = |sequence: &u64| !ended.holds(*sequence);
+        let is_open = |sequence: &u64| !ended.holds(*sequence) && !ended.replayed.contains(sequence);
         let of_survey = |sequences: &BTreeSet<u64>, reason: &str| -> Vec<v1::LeftOutGroup> {
             let open = sequences.iter().copied().filter(is_open);
             open.map(|sequence| left_out(sequence, reason, 0)).collect()
@@ -117,13 +133,16 @@ impl TrainingSession {
         // The steps that said so may be undone.
         let mut left_out_before = of_survey(&survey.stale, TOO_OLD);
         left_out_before.extend(of_survey(&survey.skipped, "the actors gave it up before a restart"));
+        // Redis may have forgotten what the checkpoint knows.
+        let skipped: BTreeSet<u64> = survey.skipped.union(&ended.left_out).copied().collect();
         let inventory = Inventory {
             ended_below: ended.consumed_below,
             left_out_below: ended.left_out_below,
             trained: ended.consumed,
             stale: survey.stale,
-            // Redis may have forgotten what the checkpoint knows.
-            skipped: survey.skipped.union(&ended.left_out).copied().collect(),
+            skipped: skipped.difference(&ended.replayed).copied().collect(),
+            dead: dead.clone(),
+            replayed: ended.replayed,
             queued: survey.queued,
         };
         Self {
@@ -134,9 +153,11 @@ impl TrainingSession {
             plan: Arc::new(opening.plan),
             seed: opening.seed,
             lease_seconds: opening.lease_seconds,
-            skipped: Vec::new(),
+            letters: Vec::new(),
             last_failure: String::new(),
             left_out: left_out_before,
+            replayed: Vec::new(),
+            has_replayed: false,
         }
     }
 
@@ -205,12 +226,54 @@ impl TrainingSession {
         check_versions(group, self.leases.min_version(sequence).0, newest)
     }
 
-    /// Notes that actors gave a sequence up too often, and why the last one did.
-    pub(super) fn remember_skipped(&mut self, sequence: u64, last_failure: &str, thinking_tokens: usize) {
-        self.skipped.push(sequence);
-        last_failure.clone_into(&mut self.last_failure);
-        let reason = format!("the actors gave it up, last: {last_failure}");
-        self.left_out.push(left_out(sequence, &reason, thinking_tokens));
+    /// A sequence failed too often: it was dropped, and becomes a dead letter.
+    pub(super) fn is_dead(&mut self, letter: DeadLetter, thinking_tokens: usize) {
+        let DeadLetter {
+            sequence,
+            problem_id,
+            reason,
+            deliveries,
+            ..
+        } = &letter;
+        warn!(job_id = %self.job_id, sequence, problem_id, deliveries, reason, "a group cannot be trained: the job goes on \
+            without it, and it is kept as a dead letter");
+        counter!(LEARNER_GROUPS, "outcome" => "skipped").increment(1);
+        counter!(LEARNER_DEAD_LETTERS).increment(1);
+        lengths::count("skipped", thinking_tokens);
+        letter.reason.clone_into(&mut self.last_failure);
+        let reason = format!("the actors gave it up, last: {}", letter.reason);
+        self.left_out.push(left_out(letter.sequence, &reason, thinking_tokens));
+        self.letters.push(letter);
+    }
+
+    /// The queue held a group that cannot be trained. Its sequence is leased again, or dropped.
+    pub(super) fn refuse_queued(&mut self, sequence: u64, problem: &str, payload: &[u8], now: Instant) {
+        if let GivenBack::Skipped(deliveries) = self.leases.unreadable(sequence, now) {
+            let letter = DeadLetter {
+                sequence,
+                reason: format!("the queue held a group that cannot be trained: {problem}"),
+                deliveries,
+                group: payload.to_vec(),
+                ..DeadLetter::default()
+            };
+            self.is_dead(letter, 0);
+        }
+    }
+
+    /// A sequence that was skipped is leased again. Says whether it was skipped, and its letter is in Redis.
+    pub(super) fn replay(&mut self, sequence: u64) -> bool {
+        let is_recorded = self.letters.iter().all(|letter| letter.sequence != sequence);
+        let is_replayed = is_recorded && self.leases.replay(sequence);
+        if is_replayed {
+            self.has_replayed = true;
+            let said = self.left_out.len();
+            self.left_out.retain(|group| group.sequence != sequence);
+            let was_said_before = self.left_out.len() == said;
+            if was_said_before {
+                self.replayed.push(sequence);
+            }
+        }
+        is_replayed
     }
 
     /// Notes that a group was too old for its step.
@@ -219,14 +282,20 @@ impl TrainingSession {
         self.left_out.push(left_out(sequence, TOO_OLD, thinking_tokens));
     }
 
-    /// The groups that were left out since the last call.
-    pub(super) fn take_left_out(&mut self) -> Vec<v1::LeftOutGroup> {
-        std::mem::take(&mut self.left_out)
+    /// The groups that were left out since the last call, and those that were replayed after an earlier call had said that
+    /// they were left out. A group of both was left out again.
+    pub(super) fn take_left_out(&mut self) -> (Vec<v1::LeftOutGroup>, Vec<u64>) {
+        (std::mem::take(&mut self.left_out), std::mem::take(&mut self.replayed))
     }
 
-    /// The sequences skipped since the last call.
-    pub(super) fn take_skipped(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.skipped)
+    /// The letters that Redis does not hold yet.
+    pub(super) fn letters(&self) -> &[DeadLetter] {
+        &self.letters
+    }
+
+    /// Redis holds a letter.
+    pub(super) fn is_buried(&mut self, sequence: u64) {
+        self.letters.retain(|letter| letter.sequence != sequence);
     }
 
     /// Why training cannot go on: the actors give every problem up. None where it can.

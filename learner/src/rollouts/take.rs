@@ -5,6 +5,7 @@
 //! the lowest one: nothing that was admitted is dropped for its age, because admission and the versions that leases ask
 //! for keep every group fresh enough for its step. [`lease_table`](super::lease_table) has the argument.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -55,17 +56,17 @@ impl RolloutBroker {
         self.take_right(job_id).await?;
         let stream = self.stream_of(job_id, owner);
         let mut backoff = Backoff::default();
-        let survey = loop {
+        let (survey, dead) = loop {
             if let Some(rival) = stream.fence().lost_to() {
                 bail!(rival);
             }
             match open_and_settle(&stream, &opening).await {
-                Ok(survey) => break survey,
+                Ok(found) => break found,
                 Err(_) => self.wait_for_redis(&mut backoff).await,
             }
         };
         let reader = GroupReader::new(stream.clone());
-        let mut training = TrainingSession::new(job_id, opening, stream, survey);
+        let mut training = TrainingSession::new(job_id, opening, stream, survey, &dead);
         let mut jobs = lock(&self.jobs);
         let job = jobs.entry(job_id.clone()).or_default();
         if let Some(version) = job.version {
@@ -154,17 +155,23 @@ impl RolloutBroker {
         let mut group = match self.read_group(job_id, sequence, payload) {
             Ok(group) => group,
             Err(problem) => {
-                error!(%job_id, sequence, problem, "a group in the queue cannot be trained, it is leased again");
-                stream.settle(&[sequence], Settlement::Forgotten).await?;
-                self.with_training(job_id, |training| training.leases.lost(sequence, Instant::now()));
-                self.changed.notify_waiters();
+                error!(%job_id, sequence, problem, "a group in the queue cannot be trained");
+                self.refuse_queued(job_id, stream, sequence, &problem, payload).await?;
                 return Ok(None);
             }
         };
         let (version, manifest_checksum) = self.published(job_id);
         let oldest = oldest_version(&group);
         let max_staleness = self.with_training(job_id, |training| training.leases.rules().max_staleness);
-        if version.saturating_sub(oldest) > max_staleness.unwrap_or_default() {
+        let is_too_old = version.saturating_sub(oldest) > max_staleness.unwrap_or_default();
+        if is_too_old && self.with_training(job_id, |training| training.has_replayed) == Some(true) {
+            // A replayed group took its place, and its step came one later.
+            stream.settle(&[sequence], Settlement::Forgotten).await?;
+            self.with_training(job_id, |training| training.leases.lost(sequence, Instant::now()));
+            self.changed.notify_waiters();
+            return Ok(None);
+        }
+        if is_too_old {
             // Only an earlier learner, which took groups as they came, can have left one that is so old.
             stream.settle(&[sequence], Settlement::Stale).await?;
             warn!(%job_id, group_id = group.group_id, oldest, version, "dropped a group as too old");
@@ -291,8 +298,9 @@ impl RolloutBroker {
         self.with_training(job_id, |training| training.leases.account())
     }
 
-    /// The groups that were left out since the last call.
-    pub fn take_left_out(&self, job_id: &JobId) -> Vec<v1::LeftOutGroup> {
+    /// The groups that were left out since the last call, and those that were replayed after an earlier call had said that
+    /// they were left out.
+    pub fn take_left_out(&self, job_id: &JobId) -> (Vec<v1::LeftOutGroup>, Vec<u64>) {
         self.with_training(job_id, TrainingSession::take_left_out)
             .unwrap_or_default()
     }
@@ -309,9 +317,14 @@ impl RolloutBroker {
 }
 
 /// Opens the keys and brings them in line with the recovery checkpoint, which decides: groups that it holds leave the
-/// queue, and groups that were settled as trained although it lacks them may come again.
-async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Result<Survey, RedisUnavailable> {
+/// queue, and groups that were settled as trained although it lacks them may come again. Also returns the sequences with
+/// a dead letter.
+async fn open_and_settle(
+    stream: &GroupStream,
+    opening: &TrainingOpening,
+) -> Result<(Survey, BTreeSet<u64>), RedisUnavailable> {
     let survey = stream.open().await?;
+    let dead = stream.dead_sequences().await?;
     let (below, consumed) = (opening.ended.consumed_below, &opening.ended.consumed);
     let ended = |sequence: &u64| opening.ended.holds(*sequence);
     let ended: Vec<u64> = survey.queued.iter().copied().filter(ended).collect();
@@ -320,7 +333,7 @@ async fn open_and_settle(stream: &GroupStream, opening: &TrainingOpening) -> Res
     let untrue: Vec<u64> = survey.trained.iter().copied().filter(is_untrue).collect();
     stream.settle(&untrue, Settlement::Forgotten).await?;
     stream.forget_below(below).await?;
-    Ok(survey)
+    Ok((survey, dead))
 }
 
 /// Marks the tokens of a version as those of other weights. The learner went back to its recovery checkpoint since they

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anytime_proto::generations::{Kept, LookupError, ProblemHead};
 use anytime_proto::settings::{InvalidSetting, check_resumed, with_defaults};
@@ -18,6 +19,7 @@ use crate::jobs::checked::CheckedJob;
 use crate::jobs::entry::JobEntry;
 use crate::jobs::export_request::{ExportJob, ExportRequest};
 use crate::jobs::registry::JobRegistry;
+use crate::queue::dead_letters::ListedLetter;
 use crate::rollouts::broker::RolloutBroker;
 
 /// How many events are read at once for a watcher.
@@ -227,6 +229,46 @@ impl JobService for JobsRpc {
         Ok(Response::new(account.map_err(|error| status::internal(&error.into()))?))
     }
 
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        let entry = self.entry(request.into_inner().job_id)?;
+        let letters = self.broker.dead_letters(entry.id()).await;
+        let letters = letters.map_err(|error| status::redis_unavailable(&error))?;
+        Ok(Response::new(v1::ListDeadLettersResponse {
+            letters: letters.iter().map(dead_letter).collect(),
+        }))
+    }
+
+    async fn get_dead_letter(
+        &self,
+        request: Request<v1::GetDeadLetterRequest>,
+    ) -> Result<Response<v1::GetDeadLetterResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let found = self.broker.dead_letter(entry.id(), request.sequence).await;
+        let found = found.map_err(|error| status::redis_unavailable(&error))?;
+        let (letter, group) = found.ok_or_else(|| status::no_dead_letter(entry.id(), request.sequence))?;
+        Ok(Response::new(v1::GetDeadLetterResponse {
+            letter: Some(dead_letter(&letter)),
+            group,
+        }))
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<v1::ReplayDeadLettersRequest>,
+    ) -> Result<Response<v1::ReplayDeadLettersResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.entry(request.job_id)?;
+        let answer = self.broker.replay(entry.id(), &request.sequences).await;
+        let answer = answer.map_err(|error| status::redis_unavailable(&error))?;
+        answer
+            .map(Response::new)
+            .ok_or_else(|| status::does_not_train(entry.id()))
+    }
+
     async fn generations(
         &self,
         request: Request<v1::GenerationsRequest>,
@@ -247,6 +289,19 @@ impl JobService for JobsRpc {
         };
         let response = blocking(read).await?;
         Ok(Response::new(response.map_err(|error| status::lookup(&error))?))
+    }
+}
+
+fn dead_letter(listed: &ListedLetter) -> v1::DeadLetter {
+    let letter = listed.letter.clone();
+    v1::DeadLetter {
+        sequence: letter.sequence,
+        problem_id: letter.problem_id,
+        actor_id: letter.actor_id,
+        reason: letter.reason,
+        deliveries: letter.deliveries,
+        left_out_at: Some((UNIX_EPOCH + Duration::from_millis(listed.unix_ms)).into()),
+        group_bytes: listed.group_bytes,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anytime_proto::codec::check_decoded_bytes;
 use anytime_proto::limits::MAX_LEASE_WAIT;
 use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{GroupId, v1};
@@ -79,6 +80,7 @@ impl RolloutService for RolloutsRpc {
                 let names = v1::GroupNames::decode(wire.clone())
                     .map_err(|error| Status::invalid_argument(format!("group cannot be read: {error}")))?;
                 self.check_token(shown, &names.job_id, &names.group_id, &names.actor_id)?;
+                check_decoded_bytes::<v1::ScoredGroup>(&wire)?;
                 let pushed = self.broker.push(&names, wire).await;
                 pushed.map_err(|error| status::push(&error))?
             }

@@ -25,6 +25,16 @@ pub(crate) fn unknown_job(job_id: &JobId) -> Status {
     Status::not_found(format!("job `{job_id}` does not exist"))
 }
 
+pub(crate) fn no_dead_letter(job_id: &JobId, sequence: u64) -> Status {
+    Status::not_found(format!("job `{job_id}` has no dead letter of group {sequence}"))
+}
+
+pub(crate) fn does_not_train(job_id: &JobId) -> Status {
+    Status::failed_precondition(format!(
+        "job `{job_id}` does not train now: dead letters can be replayed while it does"
+    ))
+}
+
 pub(crate) fn weights_not_held(job_id: &JobId, version: WeightsVersion) -> Status {
     Status::not_found(format!("version {version} of job `{job_id}` is not held"))
 }

@@ -5,16 +5,19 @@ use anytime_proto::v1;
 use crate::jobs::context::JobContext;
 use crate::rollouts::group::{OTHER_LINE, QueuedGroup};
 
-/// The account of a step whose weights are published, with what was left out since the step before.
+/// The account of a step whose weights are published, with what was left out and
+/// what was replayed since the step before.
 pub(super) fn account(
     context: &JobContext,
     groups: &[QueuedGroup],
     left_out: Vec<v1::LeftOutGroup>,
+    replayed: Vec<u64>,
 ) -> v1::StepAccount {
     v1::StepAccount {
         trained: groups.iter().map(trained).collect(),
         left_out,
         weights_checksum: context.manifest_checksum(),
+        replayed,
     }
 }
 

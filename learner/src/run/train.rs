@@ -96,7 +96,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
         job.state.step += 1;
-        let left_out = job.context.take_left_out();
+        let (left_out, replayed) = job.context.take_left_out();
+        job.state.ended.replay(replayed.iter().copied());
         job.state.ended.finish(
             groups.iter().map(|queued| queued.sequence),
             left_out.iter().map(|group| group.sequence),
@@ -104,7 +105,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
         job.publish();
         // Before the checkpoint and what waits for Redis: a step that a checkpoint holds is among the events.
-        let account = account(job.context, &groups, left_out);
+        let account = account(job.context, &groups, left_out, replayed);
         report(job, &groups, &figures, account, waited, started.elapsed());
         job.count_skipped(figures.skipped_updates, figures.updates)?;
         if job.write_due()? {

@@ -8,7 +8,7 @@ use anytime_learner::rollouts::lease_table::{
     GivenBack, Inventory, LeaseRules, LeaseTable, NextToTrain, PushCheck, Renewal,
 };
 use anytime_learner::rollouts::progress::Ending;
-use anytime_learner::rollouts::retries::MAX_FAILURES;
+use anytime_learner::rollouts::retries::{MAX_FAILURES, MAX_REFUSALS};
 use anytime_proto::v1::WaitReason;
 use anytime_proto::{ActorId, WeightsVersion};
 
@@ -104,9 +104,90 @@ fn what_is_given_back_is_leased_again_and_skipped_after_too_many_failures() {
         assert_eq!(table.lease(&holder("b"), now), Ok(0));
     }
     let admitted = table.admitted();
-    assert_eq!(table.give_back(0, &holder("b"), true, now), GivenBack::Skipped);
+    assert_eq!(table.give_back(0, &holder("b"), true, now), GivenBack::Skipped(5));
     assert_eq!((table.skipped_groups(), table.admitted()), (1, admitted - 1));
     assert_eq!(table.check_push(0, &actor("b"), now), PushCheck::Unwanted);
+}
+
+#[test]
+fn three_deliveries_that_cannot_be_trained_drop_a_sequence() {
+    let mut now = Instant::now();
+    let mut table = open_book(Inventory::default());
+    for delivery in 1..MAX_REFUSALS {
+        assert_eq!(table.lease(&holder("a"), now), Ok(0));
+        // Only of whoever has the lease.
+        assert_eq!(table.refuse(0, &holder("b"), now), GivenBack::NotHeld);
+        assert_eq!(table.refuse(0, &holder("a"), now), GivenBack::Again, "{delivery}");
+        now += Duration::from_secs(1 << delivery);
+    }
+    assert_eq!(table.lease(&holder("a"), now), Ok(0));
+    assert_eq!(table.refuse(0, &holder("a"), now), GivenBack::Skipped(MAX_REFUSALS));
+    assert_eq!(table.next_to_train().sequence(), 1);
+
+    // Those that the queue held count alike.
+    assert_eq!(table.lease(&holder("a"), now), Ok(1));
+    assert_eq!(table.refuse(1, &holder("a"), now), GivenBack::Again);
+    for delivery in 2..=MAX_REFUSALS {
+        now += Duration::from_secs(8);
+        assert_eq!(table.lease(&holder("a"), now), Ok(1));
+        table.accepted(1);
+        let expected = if delivery == MAX_REFUSALS {
+            GivenBack::Skipped(MAX_REFUSALS)
+        } else {
+            GivenBack::Again
+        };
+        assert_eq!(table.unreadable(1, now), expected);
+        assert_eq!(table.unreadable(1, now), GivenBack::NotHeld);
+    }
+    assert_eq!((table.skipped_groups(), table.next_to_train().sequence()), (2, 2));
+}
+
+#[test]
+fn a_replayed_sequence_is_the_next_one_and_as_fresh_as_its_step_asks() {
+    let now = Instant::now();
+    let rules = rules();
+    // Nine groups were trained and one was left out, all below the watermark of a checkpoint.
+    let inventory = Inventory {
+        ended_below: 10,
+        left_out_below: 1,
+        dead: BTreeSet::from([4]),
+        ..Inventory::default()
+    };
+    let mut table = open_book(inventory);
+    let version = 9 / rules.batch;
+    table.set_version(WeightsVersion(version));
+    assert_eq!(table.lease(&holder("a"), now), Ok(10));
+    let places = |table: &LeaseTable| (table.step_of(4), table.step_of(10), table.min_version(4).0);
+    assert!(!table.replay(3), "it was trained");
+    assert!(table.replay(4));
+    assert!(!table.replay(4), "it is open");
+    // Both come after what was trained.
+    let oldest = version.saturating_sub(rules.max_staleness);
+    assert_eq!(places(&table), (9 / rules.batch, 10 / rules.batch, oldest));
+    assert_eq!(table.next_to_train(), NextToTrain::Free(4));
+    assert_eq!(table.lease(&holder("a"), now), Ok(4));
+    table.accepted(4);
+    table.taken(4);
+    assert_eq!(table.next_to_train().sequence(), 10);
+    assert_eq!(table.step_of(10), 10 / rules.batch);
+    table.acknowledged(&[4]);
+    assert_eq!((table.skipped_groups(), table.step_of(10)), (0, 10 / rules.batch));
+    assert_eq!(table.check_push(4, &actor("a"), now), PushCheck::Duplicate);
+
+    // What a checkpoint says to be open is leased first.
+    let inventory = Inventory {
+        ended_below: 10,
+        replayed: BTreeSet::from([4]),
+        ..Inventory::default()
+    };
+    let mut table = open_book(inventory);
+    table.set_version(WeightsVersion(version));
+    assert_eq!(table.next_to_train(), NextToTrain::Free(4));
+    assert_eq!(table.lease(&holder("a"), now), Ok(4));
+    assert_eq!(
+        (table.step_of(4), table.step_of(10)),
+        (9 / rules.batch, 10 / rules.batch)
+    );
 }
 
 #[test]
@@ -370,7 +451,10 @@ fn a_table_remembers_no_more_after_many_groups_than_after_few() {
                     assert_eq!(table.give_back(sequence, &holder("a"), true, now), GivenBack::Again);
                     assert_eq!(table.lease(&holder("a"), now + 60 * LEASE), Ok(sequence));
                 }
-                assert_eq!(table.give_back(sequence, &holder("a"), true, now), GivenBack::Skipped);
+                assert_eq!(
+                    table.give_back(sequence, &holder("a"), true, now),
+                    GivenBack::Skipped(MAX_FAILURES)
+                );
                 continue;
             }
             table.accepted(sequence);

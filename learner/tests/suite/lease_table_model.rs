@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use anytime_learner::rollouts::actors::Holder;
 use anytime_learner::rollouts::lease_table::{GivenBack, Inventory, LeaseTable, NextToTrain, PushCheck};
 use anytime_proto::WeightsVersion;
 use proptest::prelude::*;
@@ -15,6 +16,12 @@ enum Act {
     /// One of the sequences that were ever leased, by weights that are as old as its lease allows, or newer.
     Push(prop::sample::Index, u8),
     GiveBack(prop::sample::Index, u8, bool),
+    /// A group comes that cannot be trained.
+    Refuse(prop::sample::Index, u8),
+    /// The trainer cannot train what the queue holds.
+    Unreadable(prop::sample::Index),
+    /// A person has a dropped sequence trained after all.
+    Replay(prop::sample::Index),
     Wait(u8),
     Gone(u8),
     /// An actor lists what it has in hand, but for those that it lost.
@@ -31,6 +38,9 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0..3_u8).prop_map(Act::Lease),
         6 => (index(), 0..4_u8).prop_map(|(which, newer)| Act::Push(which, newer)),
         2 => (index(), 0..3_u8, any::<bool>()).prop_map(|(which, who, failed)| Act::GiveBack(which, who, failed)),
+        3 => (index(), 0..3_u8).prop_map(|(which, who)| Act::Refuse(which, who)),
+        1 => index().prop_map(Act::Unreadable),
+        1 => index().prop_map(Act::Replay),
         2 => (0..60_u8).prop_map(Act::Wait),
         1 => (0..3_u8).prop_map(Act::Gone),
         2 => (0..3_u8, 0..4_u8).prop_map(|(who, lost)| Act::List(who, lost)),
@@ -54,6 +64,8 @@ struct World {
     taken: BTreeSet<u64>,
     trained: BTreeSet<u64>,
     dropped: BTreeSet<u64>,
+    /// How often something was replayed: each time what lies behind it moves back by a place.
+    replays: u64,
 }
 
 impl World {
@@ -68,6 +80,15 @@ impl World {
             taken: BTreeSet::new(),
             trained: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            replays: 0,
+        }
+    }
+
+    fn given_back(&mut self, sequence: u64, outcome: GivenBack) {
+        if let GivenBack::Skipped(failures) = outcome {
+            assert!(failures >= 3);
+            assert!(self.dropped.insert(sequence));
+            self.queue.remove(&sequence);
         }
     }
 
@@ -103,7 +124,12 @@ impl World {
                 assert!(!was_there && !self.dropped.contains(&sequence));
                 let (_, min_version) = self.asked[&sequence];
                 let version = (min_version + newer).min(self.version);
-                assert!(self.table.min_version(sequence).0 <= min_version, "refused for its age");
+                if version < self.table.min_version(sequence).0 {
+                    assert!(self.replays > 0, "refused for its age");
+                    let outcome = self.table.refuse(sequence, &Holder::unnamed(&actor("late")), self.now);
+                    self.given_back(sequence, outcome);
+                    return;
+                }
                 self.queue.insert(sequence, version);
                 self.table.accepted(sequence);
             }
@@ -122,10 +148,12 @@ impl World {
         }
         assert_eq!(next, NextToTrain::Queued(sequence));
         let version = self.queue[&sequence];
-        assert!(
-            self.version - version <= rules().max_staleness,
-            "too old when its turn came"
-        );
+        if self.version - version > rules().max_staleness {
+            assert!(self.replays > 0, "too old when its turn came");
+            self.table.lost(sequence, self.now);
+            self.queue.remove(&sequence);
+            return;
+        }
         self.table.taken(sequence);
         self.taken.insert(sequence);
         self.queue.remove(&sequence);
@@ -171,13 +199,33 @@ impl World {
                 }
             }
             Act::GiveBack(which, who, failed) => {
-                if let Some(sequence) = self.pick(*which)
-                    && self
-                        .table
-                        .give_back(sequence, &holder(&who.to_string()), *failed, self.now)
-                        == GivenBack::Skipped
-                {
-                    assert!(self.dropped.insert(sequence));
+                if let Some(sequence) = self.pick(*which) {
+                    let holder = holder(&who.to_string());
+                    let outcome = self.table.give_back(sequence, &holder, *failed, self.now);
+                    self.given_back(sequence, outcome);
+                }
+            }
+            Act::Refuse(which, who) => {
+                if let Some(sequence) = self.pick(*which) {
+                    let outcome = self.table.refuse(sequence, &holder(&who.to_string()), self.now);
+                    self.given_back(sequence, outcome);
+                }
+            }
+            Act::Unreadable(which) => {
+                let queued: Vec<u64> = self.queue.keys().copied().collect();
+                if !queued.is_empty() {
+                    let sequence = queued[which.index(queued.len())];
+                    let outcome = self.table.unreadable(sequence, self.now);
+                    assert_ne!(outcome, GivenBack::NotHeld);
+                    self.queue.remove(&sequence);
+                    self.given_back(sequence, outcome);
+                }
+            }
+            Act::Replay(which) => {
+                if let Some(sequence) = self.pick(*which) {
+                    let was_dropped = self.dropped.remove(&sequence);
+                    assert_eq!(self.table.replay(sequence), was_dropped);
+                    self.replays += u64::from(was_dropped);
                 }
             }
             Act::Wait(seconds) => {
@@ -202,7 +250,7 @@ impl World {
 
     fn check(&self) {
         assert!(
-            self.table.admitted() <= self.bound(),
+            self.table.admitted() <= self.bound() + self.replays,
             "more is out than admission allows"
         );
         assert_eq!(self.table.queued_groups(), self.queue.len() as u64);

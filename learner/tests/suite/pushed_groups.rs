@@ -1,7 +1,7 @@
 //! What becomes of pushed groups: refused for their values, waited for, trained in order.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anytime_learner::jobs::context::JobContext;
 use anytime_proto::v1::{self, JobState, PushStatus};
@@ -114,6 +114,39 @@ async fn bytes_that_are_no_group_are_refused_and_what_is_queued_is_what_came() {
     let mut connection = redis.connection().await;
     let entries: redis::streams::StreamRangeReply = connection.xrange_all("anytime:demo:groups").await.unwrap();
     assert_eq!(entries.ids[0].get::<Vec<u8>>("group").unwrap(), turned);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_would_swell_is_refused_before_it_is_decoded() {
+    let (_redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
+    let leased = lease(&learner, "a", 1, 5000).await.leases.remove(0);
+    // 5 MiB on the wire.
+    let mut group = group_for(&leased, "a", 0);
+    group.traces = vec![v1::Trace::default(); 2_500_000];
+    let started = Instant::now();
+    let status = push(&learner, group).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("ScoredGroup would take"), "{status}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // Every service has the same codec.
+    let request = v1::LeaseRequest {
+        actor_id: "a".to_owned(),
+        held_group_ids: vec![String::new(); 12_000_000],
+        ..v1::LeaseRequest::default()
+    };
+    let status = learner
+        .rollouts()
+        .max_encoding_message_size(usize::MAX)
+        .lease(request)
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    // The lease is still the actor's.
+    assert_eq!(
+        push(&learner, group_for(&leased, "a", 0)).await.unwrap(),
+        PushStatus::Accepted
+    );
     learner.stop().await;
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::run::{run_job, validate};
@@ -86,8 +87,11 @@ async fn work(learner: &TestLearner, answer: &mut impl FnMut(&v1::Lease) -> Answ
     for leased in lease(learner, "a", 32, 50).await.leases {
         match answer(&leased) {
             Answer::Push(mut group) => {
-                group.weights = used_weights(learner).await;
-                push(learner, *group).await.unwrap();
+                // Where the job has stopped meanwhile, its groups are wanted no more.
+                if let Some(weights) = used_weights(learner).await {
+                    group.weights = vec![weights];
+                    push(learner, *group).await.unwrap();
+                }
             }
             Answer::GiveBack => {
                 abandon(learner, &leased, "a", v1::AbandonReason::Engine).await;
@@ -97,18 +101,19 @@ async fn work(learner: &TestLearner, answer: &mut impl FnMut(&v1::Lease) -> Answ
     }
 }
 
-/// The weights that are published now, as a group names those that generated it.
-async fn used_weights(learner: &TestLearner) -> Vec<v1::UsedWeights> {
+/// The weights that are published now, as a group names those that generated it. None where no job publishes any.
+async fn used_weights(learner: &TestLearner) -> Option<v1::UsedWeights> {
     let watch = v1::WatchWeightsRequest {
         actor_id: "a".to_owned(),
         ..v1::WatchWeightsRequest::default()
     };
     let mut announcements = learner.weights().watch(watch).await.unwrap().into_inner();
-    let published = announcements.message().await.unwrap().unwrap();
-    vec![v1::UsedWeights {
+    let published = tokio::time::timeout(Duration::from_secs(5), announcements.message()).await;
+    let published = published.ok()?.unwrap().unwrap();
+    Some(v1::UsedWeights {
         version: published.version,
         manifest_checksum: published.manifest_checksum,
-    }]
+    })
 }
 
 /// Works until the job is in this state.
