@@ -14,8 +14,8 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 WHAT ?= engine
 PORT ?= 8000
 
-.PHONY: help setup demo check test lint docs build profile bench-verifier bench bench-gpu chaos deterministic fuzz \
-    study-stability images clean-runs
+.PHONY: help setup demo check test lint docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
+    fuzz study-stability images clean-runs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -96,6 +96,9 @@ profile: setup ## Name the operators that time goes to: WHAT=engine|trainer MODE
 
 bench-verifier: ## Compare the answer grader with its peers: verdicts and speed on the labelled cases
 	@bench/verifier/run.sh
+
+bench-fleet: ## A fleet without a model on learner and Redis, beside redis-benchmark (under five minutes once built)
+	@bench/fleet/run.sh
 
 bench: setup ## Compare decoding, rollouts and training with their peers on SmolLM2-135M (about an hour)
 	@bench/speed/run.sh

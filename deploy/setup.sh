@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything a fresh Debian or Ubuntu machine needs before cargo can build this workspace, into the ignored folder
-# .deps/: libtorch (the CPU libraries of the PyPI wheel, pruned), a Redis server, and, for the tests, Prometheus.
+# .deps/: libtorch (the CPU libraries of the PyPI wheel, pruned), a Redis server, for the tests Prometheus, and for a
+# benchmark redis-benchmark.
 # Each step is skipped when it is done. Root is not needed, and nothing outside .deps/ is touched.
-#   usage: deploy/setup.sh [libtorch] [cuda] [redis] [prometheus]     (without arguments: libtorch redis)
+#   usage: deploy/setup.sh [libtorch] [cuda] [redis] [prometheus] [redis-benchmark]     (without arguments: libtorch redis)
 # The step `cuda` makes .deps/libtorch hold the CUDA 13 libraries too, for a GPU machine without a libtorch of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -48,6 +49,10 @@ have_prometheus() {
     for program in prometheus promtool; do
         [ -x "$deps/bin/$program" ] || command -v "$program" >/dev/null || return 1
     done
+}
+
+have_redis-benchmark() {
+    [ -x "$deps/bin/redis-benchmark" ] || command -v redis-benchmark >/dev/null || command -v valkey-benchmark >/dev/null
 }
 
 # A libtorch of another version compiles for minutes before it fails, with messages that do not say why.
@@ -150,18 +155,37 @@ setup_redis() {
     rm -rf "$deps/valkey.part"
 }
 
-# Debian's package unpacked in place; the package lists are kept beside it so that root is not needed.
-setup_prometheus() {
-    command -v apt-get >/dev/null || fail 69 "no prometheus on PATH and no apt-get to fetch it with"
-    say "no prometheus on PATH: the distribution's package into .deps/bin"
-    local work="$deps/prometheus.part"
+# Debian's packages, unpacked into $1/root; the package lists are kept beside them so that root is not needed.
+apt_unpack() {
+    local work=$1; shift
+    command -v apt-get >/dev/null || fail 69 "there is no apt-get to fetch $* with"
     rm -rf "$work" && mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$deps/bin"
     (cd "$work" &&
         opts=(-qq -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o Debug::NoLocking=1
             -o APT::Sandbox::User= -o Acquire::Retries=3) &&
-        apt-get "${opts[@]}" update && apt-get "${opts[@]}" download prometheus &&
-        dpkg-deb -x prometheus_*.deb root)
+        apt-get "${opts[@]}" update && apt-get "${opts[@]}" download "$@" &&
+        for package in *.deb; do dpkg-deb -x "$package" root; done)
+}
+
+setup_prometheus() {
+    say "no prometheus on PATH: the distribution's package into .deps/bin"
+    local work="$deps/prometheus.part"
+    apt_unpack "$work" prometheus
     mv "$work/root/usr/bin/promtool" "$work/root/usr/bin/prometheus" "$deps/bin/"
+    rm -rf "$work"
+}
+
+# With the two libraries that it is linked to and a bare machine lacks.
+setup_redis-benchmark() {
+    say "no redis-benchmark on PATH: the distribution's package into .deps/redis-tools"
+    local work="$deps/redis-tools.part"
+    apt_unpack "$work" redis-tools libjemalloc2 liblzf1
+    rm -rf "$deps/redis-tools" && mkdir "$deps/redis-tools"
+    mv "$work/root/usr/bin/redis-benchmark" "$work"/root/usr/lib/*/libjemalloc.so.2 "$work"/root/usr/lib/*/liblzf.so.1* \
+        "$deps/redis-tools/"
+    printf '#!/bin/sh\nLD_LIBRARY_PATH="%s" exec "%s" "$@"\n' "$deps/redis-tools" "$deps/redis-tools/redis-benchmark" \
+        > "$deps/bin/redis-benchmark"
+    chmod 755 "$deps/bin/redis-benchmark"
     rm -rf "$work"
 }
 
@@ -171,8 +195,8 @@ main() {
     for step in "$@"; do
         case $step in
             libtorch | redis | cuda) "have_$step" || from_pypi=true ;;
-            prometheus) ;;
-            *) fail 64 "no step $step; the steps are libtorch, cuda, redis and prometheus" ;;
+            prometheus | redis-benchmark) ;;
+            *) fail 64 "no step $step; the steps are libtorch, cuda, redis, prometheus and redis-benchmark" ;;
         esac
     done
     require_tools $from_pypi

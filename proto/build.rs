@@ -83,9 +83,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The codec looks up by its name how large a message becomes.
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
-    // Weights travel in chunks that are cut from one buffer without copying; maps are written in the same order always.
+    // Weights travel in chunks that are cut from one buffer without copying, and a group goes to Redis as it came; maps
+    // are written in the same order always.
     builder
         .btree_map(".")
+        .bytes(".anytime.v1.PushRequest.group")
         .bytes(".anytime.v1.WeightsChunk.data")
         .bytes(".anytime.v1.WeightsDelta.Block.data")
         .codec_path("crate::codec::BoundedCodec")

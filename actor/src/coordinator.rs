@@ -24,7 +24,7 @@ use crate::identity::Identity;
 use crate::in_hand::Held;
 use crate::lease::{Backlog, NewLease};
 use crate::plan::Plan;
-use crate::push::{Abandoned, Pusher};
+use crate::push::{Abandoned, EncodedGroup, Pusher};
 
 /// How often leases that wait for weights are looked at.
 const PARKED_TICK: Duration = Duration::from_millis(250);
@@ -302,7 +302,11 @@ impl Coordinator {
             histogram!(ACTOR_GROUP_SECONDS).record(group.lease.leased_at.elapsed());
             let recent = self.installed.borrow().as_ref().map(|held| Arc::clone(&held.recent));
             let (scored, held) = group.into_scored(&self.identity.actor_id, recent.as_deref().unwrap_or_default());
-            self.pushes.spawn(self.pusher.clone().push(scored, held));
+            let pusher = self.pusher.clone();
+            self.pushes.spawn(async move {
+                // It reports by itself what became of the group.
+                pusher.push(EncodedGroup::from(&scored), held).await;
+            });
         }
     }
 

@@ -11,13 +11,13 @@ type Counts = BTreeMap<String, usize>;
 
 /// The list of groups in hand. Cheap to clone; clones share the list.
 #[derive(Clone, Default)]
-pub(crate) struct InHand {
+pub struct InHand {
     counts: Arc<Mutex<Counts>>,
 }
 
 impl InHand {
     /// Takes a group in hand, until what is returned is dropped. `token` is that of its lease.
-    pub(crate) fn hold(&self, group_id: &GroupId, token: Vec<u8>) -> Held {
+    pub fn hold(&self, group_id: &GroupId, token: Vec<u8>) -> Held {
         *lock(&self.counts).entry(group_id.0.clone()).or_default() += 1;
         Held {
             group_id: group_id.clone(),
@@ -27,14 +27,14 @@ impl InHand {
     }
 
     /// The ids of all groups in hand.
-    pub(crate) fn ids(&self) -> Vec<String> {
+    pub fn ids(&self) -> Vec<String> {
         lock(&self.counts).keys().cloned().collect()
     }
 }
 
 /// One group in hand. It goes wherever the group goes, so that the group leaves the list however it ends, also where a
 /// task panics.
-pub(crate) struct Held {
+pub struct Held {
     group_id: GroupId,
     token: Vec<u8>,
     in_hand: InHand,

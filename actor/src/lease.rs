@@ -8,13 +8,14 @@ use std::time::Duration;
 use anytime_proto::GroupId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
-use anytime_proto::v1::{Lease, LeaseRequest};
+use anytime_proto::v1::{Lease, LeaseRequest, LeaseResponse};
 use anytime_service::channel::PeerChannel;
 use anytime_service::clock;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tracing::debug;
 
 use crate::engine::EngineHandle;
@@ -56,6 +57,46 @@ pub(crate) struct NewLease {
     pub(crate) traces: usize,
 }
 
+/// Asks the learner for work, as one process of an actor: every request has a number, and lists the groups in hand.
+pub struct Leaser {
+    client: RolloutServiceClient<PeerChannel>,
+    identity: Identity,
+    in_hand: InHand,
+    number: u64,
+}
+
+impl Leaser {
+    /// Of one process of an actor, which has these groups in hand.
+    pub fn new(channel: PeerChannel, identity: Identity, in_hand: InHand) -> Self {
+        let client = RolloutServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self {
+            client,
+            identity,
+            in_hand,
+            number: 0,
+        }
+    }
+
+    /// Asks for so many groups, for which the learner may wait so long. Renews the leases of the groups in hand.
+    ///
+    /// # Errors
+    /// What the learner or the connection says.
+    pub async fn ask(&mut self, max_groups: u32, wait: Duration) -> Result<LeaseResponse, Status> {
+        self.number += 1;
+        let request = LeaseRequest {
+            actor_id: self.identity.actor_id.0.clone(),
+            max_groups,
+            wait_ms: wait.as_millis() as u32,
+            incarnation: self.identity.incarnation.clone(),
+            held_group_ids: self.in_hand.ids(),
+            number: self.number,
+        };
+        with_deadline(wait + CALL_TIMEOUT, self.client.lease(request)).await
+    }
+}
+
 /// What the lease loop looks at and tells.
 pub(crate) struct LeaseLoop {
     pub(crate) identity: Identity,
@@ -69,13 +110,10 @@ pub(crate) struct LeaseLoop {
 impl LeaseLoop {
     /// Leases work until the token is cancelled, and sends every lease to `leases`.
     pub(crate) async fn run(self, channel: PeerChannel, shutdown: CancellationToken) {
-        let mut client = RolloutServiceClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let mut leaser = Leaser::new(channel, self.identity.clone(), self.in_hand.clone());
         let mut peer = PeerLog::new("rollout.lease");
         let mut traces_per_group = ASSUMED_TRACES;
         let mut longest_silence = LONGEST_SILENCE;
-        let mut number = 0;
         let mut installed = self.engine.installed();
         // Without weights a lease would only run out.
         let has_weights = run_unless_cancelled(installed.wait_for(Option::is_some), &shutdown).await;
@@ -90,17 +128,8 @@ impl LeaseLoop {
             // Without room, the leases in hand are renewed.
             let max_groups = room.unwrap_or(0);
             let wait = if max_groups > 0 { MAX_LEASE_WAIT } else { Duration::ZERO };
-            number += 1;
-            let request = LeaseRequest {
-                actor_id: self.identity.actor_id.0.clone(),
-                max_groups,
-                wait_ms: wait.min(longest_silence).as_millis() as u32,
-                incarnation: self.identity.incarnation.clone(),
-                held_group_ids: self.in_hand.ids(),
-                number,
-            };
             let asked_at = clock::now();
-            let call = with_deadline(wait + CALL_TIMEOUT, client.lease(request));
+            let call = leaser.ask(max_groups, wait.min(longest_silence));
             let Some(result) = run_unless_cancelled(call, &shutdown).await else {
                 return;
             };

@@ -15,11 +15,11 @@ pub mod grade;
 mod group;
 pub mod health;
 pub mod identity;
-mod in_hand;
-mod lease;
+pub mod in_hand;
+pub mod lease;
 pub mod nodes;
 pub mod plan;
-mod push;
+pub mod push;
 #[cfg(test)]
 mod testing;
 pub mod weights;

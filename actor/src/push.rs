@@ -12,6 +12,7 @@ use anytime_service::channel::{Backoff, PeerChannel};
 use anytime_service::metric_names::ACTOR_GROUPS;
 use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
+use bytes::Bytes;
 use metrics::counter;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
@@ -39,16 +40,42 @@ pub(crate) struct Abandoned {
     pub(crate) held: Held,
 }
 
+/// A scored group as it travels. It is encoded once, however often it is pushed.
+#[derive(Clone, Debug)]
+pub struct EncodedGroup {
+    /// The job that it is of.
+    pub job_id: JobId,
+    /// Its id.
+    pub group_id: GroupId,
+    /// Tokens of its longest thinking.
+    pub thinking_tokens: usize,
+    /// The encoded [`ScoredGroup`].
+    pub wire: Bytes,
+}
+
+impl From<&ScoredGroup> for EncodedGroup {
+    fn from(group: &ScoredGroup) -> Self {
+        let thinkings = group.traces.iter().filter_map(|trace| trace.thinking.as_ref());
+        Self {
+            job_id: JobId(group.job_id.clone()),
+            group_id: GroupId(group.group_id.clone()),
+            thinking_tokens: thinkings.map(|thinking| thinking.ids.len()).max().unwrap_or(0),
+            wire: group.encode_to_vec().into(),
+        }
+    }
+}
+
 /// Pushes outcomes to the learner. Cheap to clone; every outcome is pushed by a task of its own.
 #[derive(Clone)]
-pub(crate) struct Pusher {
+pub struct Pusher {
     client: RolloutServiceClient<PeerChannel>,
     identity: Identity,
     shutdown: CancellationToken,
 }
 
 impl Pusher {
-    pub(crate) fn new(channel: PeerChannel, identity: Identity, shutdown: CancellationToken) -> Self {
+    /// Of one process of an actor.
+    pub fn new(channel: PeerChannel, identity: Identity, shutdown: CancellationToken) -> Self {
         let client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -59,16 +86,18 @@ impl Pusher {
         }
     }
 
-    /// Pushes a group until the learner has decided about it. One that is refused for good is given back, so that the
-    /// learner knows why it does not come. While the process drains there is one more try; after it the lease is given
-    /// back.
-    pub(crate) async fn push(mut self, group: ScoredGroup, held: Held) {
-        let job_id = JobId(group.job_id.clone());
-        let group_id = GroupId(group.group_id.clone());
-        let thinkings = group.traces.iter().filter_map(|trace| trace.thinking.as_ref());
-        let thinking_tokens = thinkings.map(|thinking| thinking.ids.len()).max().unwrap_or(0);
+    /// Pushes a group until the learner has decided about it, and returns what it decided. One that is refused for good
+    /// is given back, so that the learner knows why it does not come. While the process drains there is one more try;
+    /// after it the lease is given back. None where it was given back.
+    pub async fn push(mut self, group: EncodedGroup, held: Held) -> Option<PushStatus> {
+        let EncodedGroup {
+            job_id,
+            group_id,
+            thinking_tokens,
+            wire,
+        } = group;
         let request = PushRequest {
-            outcome: Some(Outcome::Group(group)),
+            outcome: Some(Outcome::Group(wire)),
             lease_token: held.token(),
         };
         let mut backoff = Backoff::default();
@@ -76,10 +105,16 @@ impl Pusher {
         let (reason, detail) = loop {
             let is_last = self.shutdown.is_cancelled();
             let problem = match self.send(request.clone()).await {
-                Ok(PushStatus::Accepted) => return conclude("pushed", &job_id, &group_id),
-                Ok(PushStatus::Duplicate) => return conclude("duplicate", &job_id, &group_id),
-                Ok(PushStatus::Unwanted) => return conclude("unwanted", &job_id, &group_id),
                 Ok(PushStatus::QueueFull | PushStatus::Unspecified) => "the queue is full".to_owned(),
+                Ok(status) => {
+                    let outcome = match status {
+                        PushStatus::Duplicate => "duplicate",
+                        PushStatus::Unwanted => "unwanted",
+                        _ => "pushed",
+                    };
+                    conclude(outcome, &job_id, &group_id);
+                    return Some(status);
+                }
                 Err(status) if is_final(&status) => {
                     warn!(%job_id, %group_id, code = ?status.code(), message = status.message(), "group refused");
                     conclude("refused", &job_id, &group_id);
@@ -105,6 +140,7 @@ impl Pusher {
             held,
         })
         .await;
+        None
     }
 
     /// Sends a group, unless it is too large for any message: the connection would refuse it with a code that says
@@ -227,7 +263,7 @@ mod tests {
             problem_id: "x".repeat(MAX_MESSAGE_BYTES),
             ..ScoredGroup::default()
         };
-        let outcome = Some(Outcome::Group(group));
+        let outcome = Some(Outcome::Group(group.encode_to_vec().into()));
         let status = pusher
             .send(PushRequest {
                 outcome,

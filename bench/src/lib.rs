@@ -5,6 +5,7 @@
 
 pub mod decode;
 pub mod engine;
+pub mod fleet;
 pub mod gpu;
 pub mod limits;
 pub mod model;

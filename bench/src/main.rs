@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use anytime_bench::decode::{self, DecodeCase};
+use anytime_bench::fleet::{self, FleetCase};
 use anytime_bench::gpu::{self, GpuCases};
 use anytime_bench::limits;
 use anytime_bench::model::{LoadedModel, Shape, kind_name};
@@ -74,10 +75,15 @@ enum Case {
         #[command(subcommand)]
         what: Profiled,
     },
+    /// Measures the learner and its queue with a fleet of actors that generate nothing
+    #[command(subcommand)]
+    Fleet(FleetCase),
     /// Checks a device against the CPU and measures everything on it
     Gpu(GpuArguments),
     /// Puts what the other cases printed into a table and a JSON document
     Summary(SummaryArguments),
+    /// The same for what the cases of the fleet printed
+    FleetSummary(SummaryArguments),
 }
 
 #[derive(Subcommand)]
@@ -310,7 +316,7 @@ impl Case {
             Self::Profile { what } => match what {
                 Profiled::Engine { setup, .. } | Profiled::Trainer { setup, .. } => setup.threads,
             },
-            Self::Gpu(_) | Self::Summary(_) => 1,
+            Self::Gpu(_) | Self::Summary(_) | Self::Fleet(_) | Self::FleetSummary(_) => 1,
         }
     }
 }
@@ -360,6 +366,7 @@ fn run(case: Case) -> anyhow::Result<()> {
             common.print("libtorch", json!({"seconds": seconds, "flop": 6.0 * products as f64}));
         }
         Case::Profile { what } => run_profile(&what)?,
+        Case::Fleet(case) => fleet::run(&case)?,
         Case::Gpu(arguments) => run_gpu(&arguments)?,
         Case::Summary(arguments) => {
             let lines = std::fs::read_to_string(&arguments.lines)
@@ -368,6 +375,14 @@ fn run(case: Case) -> anyhow::Result<()> {
             let about = arguments.about.document(measurements.versions())?;
             write(&arguments.out, &measurements.document(about))?;
             print!("{}", measurements.table());
+        }
+        Case::FleetSummary(arguments) => {
+            let lines = std::fs::read_to_string(&arguments.lines)
+                .with_context(|| format!("reading {}", arguments.lines.display()))?;
+            let measured = fleet::table::parse(&lines)?;
+            print!("{}", fleet::table::tables(&measured));
+            let about = arguments.about.document(Map::new())?;
+            write(&arguments.out, &fleet::table::document(about, measured))?;
         }
     }
     Ok(())

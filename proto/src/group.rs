@@ -1,5 +1,6 @@
 //! The invariants of a scored group, written once: checked where a group arrives, and asserted where one is made.
 
+use prost::Message as _;
 use thiserror::Error;
 
 use crate::nodes::{NodeSpan, inserted_ids, node_spans};
@@ -24,6 +25,47 @@ fn fail<T>(place: String, problem: impl Into<String>) -> Result<T, InvalidGroup>
         place,
         problem: problem.into(),
     })
+}
+
+/// A token takes no more bytes than this in an encoded group: its id, log-probability and version, each with a key of its
+/// own.
+const MOST_BYTES_PER_TOKEN: usize = 6 + 5 + 11;
+
+/// What an encoded group may hold besides, for every trace, node and summary, and once.
+const MOST_OTHER_BYTES: usize = 1024;
+
+/// Reads an encoded group.
+///
+/// # Errors
+/// If the bytes are no group, or are many more than its tokens need: they are kept as they came.
+pub fn decode_group(wire: &[u8]) -> Result<v1::ScoredGroup, InvalidGroup> {
+    let invalid = |problem: String| InvalidGroup {
+        place: "group".to_owned(),
+        problem,
+    };
+    let group = v1::ScoredGroup::decode(wire).map_err(|error| invalid(format!("cannot be read: {error}")))?;
+    let (mut tokens, mut parts) = (group.prompt_ids.len(), 1);
+    for trace in &group.traces {
+        let summaries = trace.nodes.iter().flat_map(|node| &node.summaries);
+        let generated = trace
+            .thinking
+            .iter()
+            .chain(summaries.filter_map(|it| it.generated.as_ref()));
+        for generated in generated {
+            tokens += generated.ids.len();
+            parts += 1;
+        }
+        tokens += trace.nodes.iter().map(|node| node.inserted_ids.len()).sum::<usize>();
+        parts += 1 + trace.nodes.len();
+    }
+    let most = tokens * MOST_BYTES_PER_TOKEN + parts * MOST_OTHER_BYTES;
+    if wire.len() > most {
+        let bytes = wire.len();
+        return Err(invalid(format!(
+            "has {bytes} bytes; its {tokens} tokens need at most {most}"
+        )));
+    }
+    Ok(group)
 }
 
 /// Checks that budgets ascend, no thinking is longer than the largest, lists are of one length, nodes follow the rule of
@@ -271,6 +313,20 @@ mod tests {
         for (group, place) in invalid {
             assert_eq!(check_group(&group).expect_err("refused").place, place);
         }
+    }
+
+    #[test]
+    fn an_encoded_group_is_read_unless_it_carries_what_is_no_group() {
+        let group = group(3, vec![node(2, 0, 1), node(3, 1, 2)]);
+        let wire = group.encode_to_vec();
+        assert_eq!(decode_group(&wire), Ok(group));
+        assert!(decode_group(&wire[..wire.len() - 1]).is_err());
+        // A field that nobody knows, which would be stored and sent on.
+        let mut padded = wire;
+        padded.extend_from_slice(&[0x82, 0x7d, 0x80, 0x80, 0x40]);
+        padded.extend_from_slice(&vec![0; 1 << 20]);
+        let error = decode_group(&padded).expect_err("refused");
+        assert!(error.problem.contains("need at most"), "{error}");
     }
 
     /// A thinking of three tokens that ended itself, and one change to it.

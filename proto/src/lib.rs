@@ -23,7 +23,7 @@ pub mod v1 {
 }
 
 pub use ended::{CheckpointAccount, EndedGroups, checkpoint_accounts};
-pub use group::{InvalidGroup, LOWEST_LOG_PROB, check_group, check_group_against_plan};
+pub use group::{InvalidGroup, LOWEST_LOG_PROB, check_group, check_group_against_plan, decode_group};
 pub use ids::{ActorId, GroupId, JobId, WeightsVersion};
 pub use manifest::{have_same_tensors, manifest_checksum};
 pub use short_names::ShortName;

@@ -30,6 +30,10 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(4);
 /// How long a keep-alive ping may go unanswered.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The largest frame that either end of a connection takes. Groups and weights come in hundreds of kilobytes and more:
+/// in frames of 16 KiB, which is HTTP/2's default, they cost noticeably more.
+pub const MAX_FRAME_BYTES: u32 = 256 * 1024;
+
 /// Connections that a server has open at a time; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 4096;
 

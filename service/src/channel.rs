@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_FRAME_BYTES};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -46,7 +46,8 @@ pub fn endpoint(name: &str, address: &str, security: &CallSecurity) -> Result<En
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
+        .tcp_nodelay(true)
+        .max_frame_size(MAX_FRAME_BYTES);
     if let Some(tls) = tls {
         endpoint = endpoint.tls_config(tls).map_err(|error| bad(&root_cause(&error)))?;
     }

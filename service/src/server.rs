@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use anytime_proto::FILE_DESCRIPTORS;
-use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_STREAMS_PER_CONNECTION};
+use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_FRAME_BYTES, MAX_STREAMS_PER_CONNECTION};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -37,6 +37,7 @@ pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow:
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
+        .max_frame_size(Some(MAX_FRAME_BYTES))
         .add_service(health_service)
         .add_service(reflection);
     Ok((router, health_reporter))

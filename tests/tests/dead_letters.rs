@@ -9,6 +9,7 @@ use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_tests::metrics::sum;
 use anytime_tests::stack::{Stack, channel};
 use anytime_tests::wait::{eventually, within};
+use prost::Message as _;
 use tonic::Code;
 
 const ACTOR: &str = "hostile";
@@ -42,7 +43,7 @@ async fn deliver_without_traces(stack: &Stack, groups: usize) -> BTreeMap<String
                 ..v1::ScoredGroup::default()
             };
             let push = v1::PushRequest {
-                outcome: Some(v1::push_request::Outcome::Group(group)),
+                outcome: Some(v1::push_request::Outcome::Group(group.encode_to_vec().into())),
                 lease_token: lease.token,
             };
             let refused = rollouts.push(push).await.unwrap_err();

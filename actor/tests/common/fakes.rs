@@ -22,6 +22,7 @@ use anytime_proto::v1::{
 };
 use anytime_service::security::ServerSecurity;
 use anytime_service::server;
+use prost::Message as _;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -216,8 +217,8 @@ impl RolloutService for FakeLearner {
         let mut state = self.state();
         let request = request.into_inner();
         let group_id = match &request.outcome {
-            Some(Outcome::Group(group)) => &group.group_id,
-            Some(Outcome::Abandoned(abandoned)) => &abandoned.group_id,
+            Some(Outcome::Group(wire)) => decoded(wire)?.group_id,
+            Some(Outcome::Abandoned(abandoned)) => abandoned.group_id.clone(),
             None => return Err(Status::invalid_argument("no outcome")),
         };
         // The tests' leases have the group's id for a token.
@@ -233,8 +234,8 @@ impl RolloutService for FakeLearner {
                 state.full_pushes -= 1;
                 PushStatus::QueueFull
             }
-            Some(Outcome::Group(group)) => {
-                state.groups.push(group);
+            Some(Outcome::Group(wire)) => {
+                state.groups.push(decoded(&wire)?);
                 PushStatus::Accepted
             }
             Some(Outcome::Abandoned(abandoned)) => {
@@ -245,6 +246,10 @@ impl RolloutService for FakeLearner {
         };
         Ok(Response::new(PushResponse { status: status.into() }))
     }
+}
+
+fn decoded(wire: &[u8]) -> Result<ScoredGroup, Status> {
+    ScoredGroup::decode(wire).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

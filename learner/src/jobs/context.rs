@@ -324,23 +324,24 @@ impl JobContext {
         Ok(self.wait(self.state.broker.take(self.job_id(), reader, count))??)
     }
 
-    /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made. Waits for Redis; a job
+    /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made, and with them what is
+    /// remembered of the sequences below `ended_below`, which by that checkpoint have all ended. Waits for Redis; a job
     /// that is to stop tries for a moment too. Groups that stay in Redis are removed when training is opened again.
     ///
     /// # Errors
     /// If the job is to stop, or training is not open.
-    pub fn acknowledge(&self, sequences: &[u64]) -> Result<(), ContextError> {
+    pub fn acknowledge(&self, sequences: &[u64], ended_below: u64) -> Result<(), ContextError> {
         let reader = lock(&self.reader);
         let stream = reader.as_ref().context("training is not open")?.stream();
         let broker = &self.state.broker;
         let first_try = async {
-            let settled = broker.acknowledge(self.job_id(), stream, sequences);
+            let settled = broker.acknowledge(self.job_id(), stream, sequences, ended_below);
             tokio::time::timeout(LAST_ACKNOWLEDGEMENT, settled).await.is_ok()
         };
         if self.state.runtime.block_on(first_try) {
             return Ok(());
         }
-        Ok(self.wait(broker.acknowledge(self.job_id(), stream, sequences))?)
+        Ok(self.wait(broker.acknowledge(self.job_id(), stream, sequences, ended_below))?)
     }
 
     /// How many scored groups wait in the queue.

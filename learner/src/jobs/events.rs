@@ -24,6 +24,9 @@ use tracing::warn;
 /// on disk.
 pub const KEPT_IN_MEMORY: usize = 10_000;
 
+/// How many encoded bytes of these at most. A step names every group that it trained: with large batches events are long.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
+
 /// The place of one event in so many is remembered, so that a watcher far behind is not read the whole file for.
 const EVENTS_PER_PLACE: u64 = 512;
 
@@ -38,6 +41,8 @@ pub struct EventLog {
     /// Whole events that the disk has not taken.
     unwritten: Vec<u8>,
     recent: VecDeque<JobEvent>,
+    /// Their encoded bytes.
+    recent_bytes: usize,
     /// The number that was given out last, perhaps to an event that is lost.
     last_number: u64,
     newest: u64,
@@ -81,6 +86,7 @@ impl EventLog {
             is_torn: false,
             unwritten: Vec::new(),
             recent: VecDeque::new(),
+            recent_bytes: 0,
             last_number: 0,
             newest: 0,
             damaged: 0,
@@ -130,9 +136,12 @@ impl EventLog {
         let bytes = record(&event.encode_to_vec()).with_context(|| format!("write {}", self.path.display()))?;
         self.unwritten.extend(bytes);
         self.note(&event, place);
+        self.recent_bytes += event.encoded_len();
         self.recent.push_back(event);
-        if self.recent.len() > KEPT_IN_MEMORY {
-            self.recent.pop_front();
+        while (self.recent.len() > KEPT_IN_MEMORY || self.recent_bytes > KEPT_BYTES)
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_bytes -= oldest.encoded_len();
         }
         self.write()
     }

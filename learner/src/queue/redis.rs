@@ -1,7 +1,9 @@
-//! The connection to Redis: one multiplexed connection, which is made again after every loss. Every wait is bounded.
+//! The connection to Redis: a multiplexed connection for all that is short, and a few over which pushed groups travel. They
+//! are made again after every loss. Every wait is bounded.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anytime_service::channel::Backoff;
@@ -20,6 +22,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Deadline of one command. A group of ten megabytes takes a fraction of it.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Over so many connections groups travel to Redis. It reads from each of them as much as is there before it syncs, so
+/// that several groups share one sync.
+const GROUP_CONNECTIONS: usize = 4;
 
 /// How long a Redis that cannot be reached is waited for at the start.
 pub const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +47,8 @@ pub struct RedisUnavailable(pub String);
 /// Makes a connection. It bounds how long that takes and how long an answer is waited for.
 pub type Connect =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>> + Send + Sync>;
+/// A connection, where it is made.
+type Place = Mutex<Option<MultiplexedConnection>>;
 
 /// The connection to Redis that all jobs share. Commands go through [`run`](Self::run). A failed command marks it down;
 /// the monitor marks it up again once it has read what Redis holds after the outage.
@@ -48,7 +56,10 @@ pub struct RedisConnection {
     connect: Connect,
     /// Without user name and password.
     address: String,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Place,
+    group_connections: [Place; GROUP_CONNECTIONS],
+    /// Counts groups: they go over one connection after the other.
+    groups: AtomicUsize,
     is_up: watch::Sender<bool>,
 }
 
@@ -84,7 +95,9 @@ impl RedisConnection {
         let redis = Self {
             connect,
             address,
-            connection: Mutex::new(None),
+            connection: Place::default(),
+            group_connections: Default::default(),
+            groups: AtomicUsize::new(0),
             is_up: watch::Sender::new(false),
         };
         let deadline = clock::now() + patience;
@@ -111,7 +124,7 @@ impl RedisConnection {
 
     async fn first_ping(&self, deadline: Instant) -> RedisResult<()> {
         let ping = async {
-            let mut connection = self.connection().await?;
+            let mut connection = self.connection(&self.connection).await?;
             redis::cmd("PING").query_async(&mut connection).await
         };
         let limit = deadline.max(clock::now() + CONNECTION_TIMEOUT);
@@ -182,22 +195,48 @@ impl RedisConnection {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let outcome = match self.connection().await {
+        self.run_over(&self.connection, commands).await
+    }
+
+    /// The same for a command that is long: nothing that is short waits behind it.
+    ///
+    /// # Errors
+    /// The error of Redis or of the connection.
+    pub async fn run_long<T, F>(&self, commands: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, RedisUnavailable>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let number = self.groups.fetch_add(1, Ordering::Relaxed) % GROUP_CONNECTIONS;
+        self.run_over(&self.group_connections[number], commands).await
+    }
+
+    async fn run_over<T, F>(
+        &self,
+        place: &Place,
+        commands: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, RedisUnavailable>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let outcome = match self.connection(place).await {
             Ok(connection) => commands(connection).await,
             Err(error) => Err(error),
         };
         match outcome {
             Ok(value) => Ok(value),
             Err(error) => {
-                self.connection.lock().await.take();
+                // What broke one of them has broken the others, or will be noticed again.
+                for place in [&self.connection].into_iter().chain(&self.group_connections) {
+                    place.lock().await.take();
+                }
                 self.mark_down(&error);
                 Err(RedisUnavailable(error.to_string()))
             }
         }
     }
 
-    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
-        let mut held = self.connection.lock().await;
+    async fn connection(&self, place: &Place) -> RedisResult<MultiplexedConnection> {
+        let mut held = place.lock().await;
         if let Some(connection) = held.as_ref() {
             return Ok(connection.clone());
         }

@@ -3,7 +3,8 @@
 //! - `{cluster}:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost).
 //!   An entry is deleted when its sequence is settled.
 //! - `{cluster}:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
-//!   under `owner`, which job of that name the keys belong to.
+//!   under `owner`, which job of that name the keys belong to. How it was settled is forgotten once a recovery checkpoint
+//!   holds that all sequences up to it have ended: the lease table knows it from there.
 //!
 //! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. Another key holds the
 //! [`dead_letters`](super::dead_letters), and the learner's right to the job ([`fence`](super::fence)) is looked at by each
@@ -14,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use anytime_proto::JobId;
-use redis::{FromRedisValue, Script, ScriptInvocation};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ScriptInvocation, ServerErrorKind};
 
 use super::fence::Fence;
 use super::redis::{RedisConnection, RedisUnavailable};
@@ -115,6 +116,24 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Forgets how sequences below one were settled. What is still in the queue stays.
+static FORGET_BELOW: LazyLock<Script> = LazyLock::new(|| {
+    fenced(
+        r"
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
+        local below = tonumber(ARGV[2])
+        for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
+            local sequence = tonumber(name)
+            if sequence and sequence < below
+                and not string.find(redis.call('HGET', KEYS[2], name), '-', 1, true) then
+                redis.call('HDEL', KEYS[2], name)
+            end
+        end
+        return 'forgotten'
+        ",
+    )
+});
+
 /// Deletes the queue, whoever's job of this name it is. Its dead letters stay for a while.
 static DELETE: LazyLock<Script> = LazyLock::new(|| {
     fenced(
@@ -143,6 +162,17 @@ pub(super) fn fenced(script: &str) -> Script {
         ";
     Script::new(&format!("{LOOK}{script}"))
 }
+
+/// What a fenced script returned.
+fn unless_fenced<T>(outcome: RedisResult<T>) -> RedisResult<Result<T, Refusal>> {
+    match outcome {
+        Err(error) if error.code() == Some("FENCED") => Ok(Err(Refusal(error.detail().unwrap_or_default().to_owned()))),
+        outcome => outcome.map(Ok),
+    }
+}
+
+/// Bytes of the other arguments of a push; more is no error.
+const MOST_PUSH_ARGUMENTS: usize = 1024;
 
 /// How many sequences one call settles. This bounds how long a script holds Redis.
 const SETTLED_PER_CALL: usize = 500;
@@ -249,15 +279,13 @@ impl GroupStream {
             .arg(&self.owner);
         arguments(&mut call);
         call.arg(&self.fence.value);
-        let outcome: Result<T, Refusal> = self
+        let outcome = self
             .redis
-            .run(async |mut connection| match call.invoke_async(&mut connection).await {
-                Err(error) if error.code() == Some("FENCED") => {
-                    Ok(Err(Refusal(error.detail().unwrap_or_default().to_owned())))
-                }
-                outcome => outcome.map(Ok),
-            })
-            .await?;
+            .run(async |mut connection| unless_fenced(call.invoke_async(&mut connection).await));
+        self.unless_refused(outcome.await?)
+    }
+
+    fn unless_refused<T>(&self, outcome: Result<T, Refusal>) -> Result<T, RedisUnavailable> {
         outcome.map_err(|Refusal(holder)| RedisUnavailable(self.fence.is_lost_to(&holder).to_string()))
     }
 
@@ -294,11 +322,24 @@ impl GroupStream {
         bound: u64,
         taken: u64,
     ) -> Result<PushOutcome, RedisUnavailable> {
-        let answer: String = self
-            .run(&PUSH, |call| {
-                call.arg(sequence).arg(payload).arg(bound).arg(taken);
-            })
-            .await?;
+        // A call of the script as a command, in which the payload is copied once less.
+        let mut call = Cmd::with_capacity(16, payload.len() + MOST_PUSH_ARGUMENTS);
+        call.arg("EVALSHA").arg(PUSH.get_hash()).arg(4);
+        call.arg(&self.groups_key).arg(&self.seen_key);
+        call.arg(&self.fence.key).arg(&self.dead_key);
+        call.arg(&self.owner).arg(sequence).arg(payload).arg(bound).arg(taken);
+        call.arg(&self.fence.value);
+        let outcome = self.redis.run_long(async |mut connection| {
+            let outcome = call.query_async(&mut connection).await;
+            match outcome {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    PUSH.load_async(&mut connection).await?;
+                    unless_fenced(call.query_async(&mut connection).await)
+                }
+                outcome => unless_fenced(outcome),
+            }
+        });
+        let answer: String = self.unless_refused(outcome.await?)?;
         match answer.as_str() {
             "accepted" => Ok(PushOutcome::Accepted),
             "duplicate" => Ok(PushOutcome::Duplicate),
@@ -326,6 +367,24 @@ impl GroupStream {
             }
         }
         Ok(())
+    }
+
+    /// A recovery checkpoint holds that all sequences below this one have ended: how each was settled is not remembered
+    /// any more. May be repeated.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn forget_below(&self, sequence: u64) -> Result<(), RedisUnavailable> {
+        let answer: String = self
+            .run(&FORGET_BELOW, |call| {
+                call.arg(sequence);
+            })
+            .await?;
+        if answer == "forgotten" {
+            Ok(())
+        } else {
+            Err(self.keys_are_gone())
+        }
     }
 
     /// The encoded group with this sequence; none where the queue does not hold it. Nothing changes in Redis.

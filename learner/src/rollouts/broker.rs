@@ -1,50 +1,30 @@
 //! The broker: leases go out to actors, and scored groups come in. It is the one place where the requests of actors,
 //! the trainer and Redis meet.
 //!
-//! The lock is never held across a wait. A pushed group is judged by the lease table, then by Redis in one atomic
-//! script, and is then entered in the table. Where two requests push the same group, the second one is a duplicate.
+//! The lock is never held across a wait. The way of a pushed group is in `push`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anytime_proto::{ActorId, GroupId, InvalidGroup, JobId, WeightsVersion, check_group, v1};
+use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion, v1};
 use anytime_service::clock;
 use anytime_service::metric_names::{LEARNER_DEAD_LETTERS, LEARNER_GROUPS};
+use bytes::Bytes;
 use metrics::counter;
-use prost::Message as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::warn;
 
 use super::actors::{Actors, Holder};
 use super::evaluation_leases::EvaluationLeases;
-use super::inspection::longest_thinking;
-use super::lease_table::{GivenBack, PushCheck};
+use super::intake::Intake;
+use super::lease_table::GivenBack;
 use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
 use crate::queue::dead_letters::DeadLetter;
 use crate::queue::fence::{Fence, LearnerName};
 use crate::queue::redis::{RedisConnection, RedisUnavailable};
-use crate::queue::stream::{GroupStream, PushOutcome};
-
-/// So many groups of one actor that are refused one after the other are said in the log.
-const REFUSED_OFTEN: u64 = 5;
-
-/// Why a push was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum PushError {
-    /// The group breaks an invariant: pushing it again will not help.
-    #[error(transparent)]
-    Invalid(#[from] InvalidGroup),
-    /// Weights generated it that the learner had published before it went back to its recovery checkpoint. That is not
-    /// the actor's fault, which will hear of it.
-    #[error(transparent)]
-    FormerLine(InvalidGroup),
-    /// Push again later.
-    #[error(transparent)]
-    Unavailable(#[from] RedisUnavailable),
-}
 
 /// What an actor asks for, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -79,6 +59,10 @@ pub struct RolloutBroker {
     pub(super) jobs: Mutex<BTreeMap<JobId, JobRollouts>>,
     /// Something may have become possible that was not: a lease, a group to take, an evaluation's end.
     pub(super) changed: Notify,
+    /// A group has come, which is nothing to those who wait for a lease: hundreds may.
+    pub(super) arrived: Notify,
+    /// Pushed groups on their way into the queue.
+    pub(super) intake: Intake,
     /// Which actors are there.
     pub actors: Actors,
     /// Queues of ended jobs that could not be deleted.
@@ -110,6 +94,8 @@ impl RolloutBroker {
             redis,
             jobs: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
+            arrived: Notify::new(),
+            intake: Intake::default(),
             actors: Actors::default(),
             undeleted_queues: Mutex::default(),
             shutdown,
@@ -215,99 +201,6 @@ impl RolloutBroker {
         )
     }
 
-    /// Takes a scored group in.
-    ///
-    /// # Errors
-    /// If the group is invalid, or Redis is unavailable.
-    pub async fn push(&self, group: v1::ScoredGroup) -> Result<v1::PushStatus, PushError> {
-        let actor = ActorId(group.actor_id.clone());
-        let outcome = self.try_push(group).await;
-        match &outcome {
-            Ok(v1::PushStatus::Accepted) => self.actors.accepted(&actor),
-            Err(PushError::Invalid(_) | PushError::FormerLine(_)) if self.actors.refused(&actor) == REFUSED_OFTEN => {
-                error!(actor_id = %actor, "the last {REFUSED_OFTEN} groups of an actor were all refused; look at its log");
-            }
-            _ => {}
-        }
-        let label = match &outcome {
-            Ok(v1::PushStatus::Accepted) => Some("accepted"),
-            Ok(v1::PushStatus::Duplicate) => Some("duplicate"),
-            Ok(v1::PushStatus::QueueFull) => Some("queue_full"),
-            Ok(_) => Some("unwanted"),
-            Err(PushError::Invalid(_) | PushError::FormerLine(_)) => Some("refused"),
-            Err(PushError::Unavailable(_)) => None,
-        };
-        if let Some(label) = label {
-            counter!(LEARNER_GROUPS, "outcome" => label).increment(1);
-        }
-        self.changed.notify_waiters();
-        outcome
-    }
-
-    async fn try_push(&self, group: v1::ScoredGroup) -> Result<v1::PushStatus, PushError> {
-        let job_id = JobId(group.job_id.clone());
-        let group_id = GroupId(group.group_id.clone());
-        let actor = ActorId(group.actor_id.clone());
-        let now = clock::now();
-        let admission = check_group(&group).map_err(PushError::from).and_then(|()| {
-            let mut jobs = lock(&self.jobs);
-            match jobs.get_mut(&job_id) {
-                Some(job) => job.admit(&job_id, &group, now),
-                None => Ok(Admission::Answered(v1::PushStatus::Unwanted)),
-            }
-        });
-        let (sequence, stream, bound, taken) = match admission {
-            Ok(Admission::Training {
-                sequence,
-                stream,
-                bound,
-                taken,
-            }) => (sequence, stream, bound, taken),
-            Ok(Admission::Evaluation) => {
-                let mut jobs = lock(&self.jobs);
-                let evaluation = jobs.get_mut(&job_id).and_then(|job| job.evaluation.as_mut());
-                return Ok(evaluation.map_or(v1::PushStatus::Unwanted, |evaluation| evaluation.push(group, now)));
-            }
-            Ok(Admission::Answered(status)) => return Ok(status),
-            Err(error) => {
-                warn!(%job_id, %group_id, actor_id = %actor, %error, "refused a group");
-                let is_at_fault = !matches!(error, PushError::FormerLine(_));
-                let failure = is_at_fault.then(|| Failure {
-                    reason: error.to_string(),
-                    thinking_tokens: longest_thinking(&group),
-                    refused: Some(group),
-                });
-                self.give_back(&job_id, &group_id, &Holder::unnamed(&actor), failure);
-                // With this one it may have become a dead letter.
-                self.bury().await;
-                return Err(error);
-            }
-        };
-        let thinking_tokens = longest_thinking(&group);
-        debug!(%job_id, %group_id, actor_id = %actor, problem_id = group.problem_id, thinking_tokens, "a group has come");
-        let outcome = stream.push(sequence, &group.encode_to_vec(), bound, taken).await?;
-
-        let mut jobs = lock(&self.jobs);
-        let Some(training) = jobs.get_mut(&job_id).and_then(|job| job.training.as_mut()) else {
-            return Ok(v1::PushStatus::Unwanted);
-        };
-        match outcome {
-            PushOutcome::Accepted => {
-                training.leases.accepted(sequence);
-                Ok(v1::PushStatus::Accepted)
-            }
-            PushOutcome::Duplicate => {
-                training.leases.accepted(sequence);
-                Ok(v1::PushStatus::Duplicate)
-            }
-            PushOutcome::Full => {
-                training.leases.kept_by_actor(sequence, clock::now());
-                Ok(v1::PushStatus::QueueFull)
-            }
-            PushOutcome::KeysGone => Err(stream.keys_are_gone().into()),
-        }
-    }
-
     /// Takes back the lease of an actor that cannot go on.
     pub fn abandon(&self, abandoned: &v1::AbandonedGroup) -> v1::PushStatus {
         let job_id = JobId(abandoned.job_id.clone());
@@ -332,7 +225,13 @@ impl RolloutBroker {
         }
     }
 
-    fn give_back(&self, job_id: &JobId, group_id: &GroupId, holder: &Holder, failure: Option<Failure>) -> bool {
+    pub(super) fn give_back(
+        &self,
+        job_id: &JobId,
+        group_id: &GroupId,
+        holder: &Holder,
+        failure: Option<Failure>,
+    ) -> bool {
         let now = clock::now();
         let has_failed = failure.is_some();
         let failure = failure.unwrap_or_default();
@@ -372,7 +271,7 @@ impl RolloutBroker {
                     actor_id: holder.actor.to_string(),
                     reason: failure.reason,
                     deliveries,
-                    group: failure.refused.map(|group| group.encode_to_vec()).unwrap_or_default(),
+                    group: failure.refused.map(|group| group.wire.to_vec()).unwrap_or_default(),
                 };
                 training.is_dead(letter, failure.thinking_tokens);
                 true
@@ -411,74 +310,23 @@ impl RolloutBroker {
 
 /// Why an actor gave a group back, or a push was refused.
 #[derive(Default)]
-struct Failure {
-    reason: String,
+pub(super) struct Failure {
+    pub(super) reason: String,
     /// Tokens of the longest thinking, 0 where it is not known.
-    thinking_tokens: usize,
+    pub(super) thinking_tokens: usize,
     /// The group that was refused.
-    refused: Option<v1::ScoredGroup>,
+    pub(super) refused: Option<Delivered>,
 }
 
-/// What is to be done with a group that was pushed.
-enum Admission {
-    /// It goes into the queue.
-    Training {
-        sequence: u64,
-        stream: GroupStream,
-        bound: u64,
-        taken: u64,
-    },
-    /// It goes to the evaluation.
-    Evaluation,
-    /// Nothing.
-    Answered(v1::PushStatus),
+/// A group that was delivered and refused.
+pub(super) struct Delivered {
+    /// Its problem.
+    pub(super) problem_id: String,
+    /// The group as it came; empty where it cannot be read.
+    pub(super) wire: Bytes,
 }
 
 impl JobRollouts {
-    /// Looks at a pushed group that keeps the invariants of its form.
-    fn admit(&mut self, job_id: &JobId, group: &v1::ScoredGroup, now: Instant) -> Result<Admission, PushError> {
-        let group_id = GroupId(group.group_id.clone());
-        let actor = ActorId(group.actor_id.clone());
-        if let Some(evaluation) = self
-            .evaluation
-            .as_ref()
-            .filter(|evaluation| evaluation.contains(&group_id))
-        {
-            evaluation.inspect(group)?;
-            return Ok(Admission::Evaluation);
-        }
-        let (Some(training), Some(sequence)) = (&mut self.training, training_sequence(job_id, &group_id)) else {
-            return Ok(Admission::Answered(v1::PushStatus::Unwanted));
-        };
-        if !training.is_of_plan(sequence, group) {
-            warn!(%job_id, %group_id, actor_id = %actor, "refused a group of another problem or plan");
-            return Ok(Admission::Answered(v1::PushStatus::Unwanted));
-        }
-        training.inspect(group)?;
-        match training.leases.check_push(sequence, &actor, now) {
-            PushCheck::Duplicate => return Ok(Admission::Answered(v1::PushStatus::Duplicate)),
-            PushCheck::Unwanted => return Ok(Admission::Answered(v1::PushStatus::Unwanted)),
-            PushCheck::Admit => {}
-        }
-        let published = self.version.unwrap_or_default().0;
-        if let Err(error) = training.check_versions(sequence, group, published) {
-            let is_of_former_line = training.may_be_of_former_line(group, published);
-            let refusal = if is_of_former_line {
-                PushError::FormerLine
-            } else {
-                PushError::Invalid
-            };
-            return Err(refusal(error));
-        }
-        let bound = training.leases.queue_bound(sequence);
-        Ok(Admission::Training {
-            sequence,
-            stream: training.stream.clone(),
-            bound,
-            taken: training.leases.taken_groups(),
-        })
-    }
-
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let from_training = self.training.as_mut().map_or(0, |training| training.leases.expire(now));
         let from_evaluation = self.evaluation.as_mut().map_or(0, |evaluation| evaluation.expire(now));

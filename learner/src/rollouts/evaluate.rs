@@ -30,10 +30,11 @@ impl RolloutBroker {
         progress: &mut impl FnMut(u32, u32),
     ) -> anyhow::Result<Option<EvaluatedGroup>> {
         loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
+            let (changed, arrived) = (self.changed.notified(), self.arrived.notified());
+            tokio::pin!(changed, arrived);
             // From here on no notification is missed, although the wait begins below.
             changed.as_mut().enable();
+            arrived.as_mut().enable();
 
             let (taken, was_full, is_over, (done, total)) = {
                 let mut jobs = lock(&self.jobs);
@@ -53,7 +54,10 @@ impl RolloutBroker {
             if is_over {
                 return Ok(None);
             }
-            changed.await;
+            tokio::select! {
+                () = changed => {}
+                () = arrived => {}
+            }
         }
     }
 

@@ -179,7 +179,7 @@ impl LeaseTable {
         if !self.is_admitted(sequence) {
             return Err(WaitReason::Staleness);
         }
-        if self.queued.len() as u64 >= self.rules.queue_groups && !self.is_due(sequence) {
+        if !self.has_room(sequence) {
             return Err(WaitReason::QueueFull);
         }
         let failures = self.waiting.remove(&sequence).map_or(0, |waiting| waiting.failures);
@@ -219,16 +219,32 @@ impl LeaseTable {
         Renewal { renewed, freed }
     }
 
+    /// What is said of a sequence that has come already or has ended; None where its group may come.
+    pub fn is_there(&self, sequence: u64) -> Option<PushCheck> {
+        match self.progress.ending(sequence) {
+            Some(Ending::Trained) => return Some(PushCheck::Duplicate),
+            Some(Ending::Stale | Ending::Skipped) => return Some(PushCheck::Unwanted),
+            None => {}
+        }
+        let is_there = self.queued.contains(&sequence) || self.progress.is_taken(sequence);
+        is_there.then_some(PushCheck::Duplicate)
+    }
+
+    /// Whether the queue has room for a sequence, as far as the table knows. Redis has the last word.
+    pub fn has_room(&self, sequence: u64) -> bool {
+        !self.is_full() || self.is_due(sequence)
+    }
+
+    /// Whether the queue is at its bound.
+    pub fn is_full(&self) -> bool {
+        self.queued_groups() >= self.rules.queue_groups
+    }
+
     /// Judges a pushed group. One that was leased by the learner before its restart becomes a lease of the pusher, so
     /// that nothing is admitted beyond the bound while the group is on its way into the queue.
     pub fn check_push(&mut self, sequence: u64, actor: &ActorId, now: Instant) -> PushCheck {
-        match self.progress.ending(sequence) {
-            Some(Ending::Trained) => return PushCheck::Duplicate,
-            Some(Ending::Stale | Ending::Skipped) => return PushCheck::Unwanted,
-            None => {}
-        }
-        if self.queued.contains(&sequence) || self.progress.is_taken(sequence) {
-            return PushCheck::Duplicate;
+        if let Some(answer) = self.is_there(sequence) {
+            return answer;
         }
         if self.leased.contains_key(&sequence) || self.waiting.contains_key(&sequence) {
             return PushCheck::Admit;
@@ -430,6 +446,19 @@ impl LeaseTable {
         let before = self.progress.finished_below();
         self.progress.acknowledge(sequences);
         self.assert_sound(before);
+    }
+
+    /// A recovery checkpoint holds that all sequences below this one have ended. How each of them did is not remembered
+    /// any more, but for the last that were given up, so that the table does not grow with the run: they count as trained
+    /// to whoever pushes them again.
+    pub fn forget_below(&mut self, ended_below: u64) {
+        self.progress.forget_below(ended_below);
+    }
+
+    /// How many sequences the table remembers one by one, in all its lists.
+    pub fn remembered(&self) -> usize {
+        let live = self.waiting.len() + self.leased.len() + self.queued.len();
+        live + self.refusals.len() + self.progress.remembered()
     }
 
     /// Brings the table in line with the queue, after an outage of Redis or where the queue is not what it should be.

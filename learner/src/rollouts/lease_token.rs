@@ -8,7 +8,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use anytime_files::write_durably;
-use anytime_proto::v1;
 
 /// The file of the key in the runs directory.
 const KEY_FILE: &str = ".lease_key";
@@ -50,16 +49,9 @@ impl LeaseTokens {
         self.hash(job_id, group_id, actor_id).as_bytes().to_vec()
     }
 
-    /// Whether a push shows the token of the lease that it is of.
-    pub fn is_shown_by(&self, push: &v1::PushRequest) -> bool {
-        let (job_id, group_id, actor_id) = match &push.outcome {
-            Some(v1::push_request::Outcome::Group(group)) => (&group.job_id, &group.group_id, &group.actor_id),
-            Some(v1::push_request::Outcome::Abandoned(abandoned)) => {
-                (&abandoned.job_id, &abandoned.group_id, &abandoned.actor_id)
-            }
-            None => return false,
-        };
-        let Ok(shown) = <[u8; 32]>::try_from(push.lease_token.as_slice()) else {
+    /// Whether what a push shows is the token of this lease.
+    pub fn is_of(&self, shown: &[u8], job_id: &str, group_id: &str, actor_id: &str) -> bool {
+        let Ok(shown) = <[u8; 32]>::try_from(shown) else {
             return false;
         };
         // This comparison takes as long for any two hashes.
@@ -81,19 +73,6 @@ impl LeaseTokens {
 mod tests {
     use super::*;
 
-    fn push(group_id: &str, actor_id: &str, lease_token: Vec<u8>) -> v1::PushRequest {
-        let group = v1::ScoredGroup {
-            job_id: "job".to_owned(),
-            group_id: group_id.to_owned(),
-            actor_id: actor_id.to_owned(),
-            ..v1::ScoredGroup::default()
-        };
-        v1::PushRequest {
-            outcome: Some(v1::push_request::Outcome::Group(group)),
-            lease_token,
-        }
-    }
-
     #[test]
     fn a_token_is_of_one_lease_and_survives_a_restart() {
         let directory = tempfile::tempdir().expect("directory");
@@ -101,13 +80,13 @@ mod tests {
             .expect("made")
             .token("job", "job/train/1", "a");
         let tokens = LeaseTokens::of_directory(directory.path()).expect("read again");
-        assert!(tokens.is_shown_by(&push("job/train/1", "a", token.clone())));
-        assert!(!tokens.is_shown_by(&push("job/train/2", "a", token.clone())));
-        assert!(!tokens.is_shown_by(&push("job/train/1", "b", token.clone())));
-        assert!(!tokens.is_shown_by(&push("job/train/1", "a", Vec::new())));
+        assert!(tokens.is_of(&token, "job", "job/train/1", "a"));
+        assert!(!tokens.is_of(&token, "job", "job/train/2", "a"));
+        assert!(!tokens.is_of(&token, "job", "job/train/1", "b"));
+        assert!(!tokens.is_of(&[], "job", "job/train/1", "a"));
         let mut other = token;
         other[7] ^= 1;
-        assert!(!tokens.is_shown_by(&push("job/train/1", "a", other)));
+        assert!(!tokens.is_of(&other, "job", "job/train/1", "a"));
         // Where a name ends counts.
         assert_ne!(tokens.token("j", "ob", "a"), tokens.token("jo", "b", "a"));
         let mode = fs::metadata(directory.path().join(KEY_FILE))

@@ -4,8 +4,8 @@
 //! [`session`] is one job's training, and [`broker`] joins all jobs with the replay queue. The trainer's side of the broker
 //! is in `take` and `evaluate`, and [`monitor`] watches time and Redis beside all requests; `rights` keeps other learners
 //! on the same Redis out of a job, and `dead_letters` keeps what could not be trained. [`actors`] knows which actors are
-//! connected. Groups are trained in the order of their sequences ([`progress`]), and what is pushed is looked at first
-//! (`inspection`).
+//! connected. Groups are trained in the order of their sequences ([`progress`]), and what is pushed ([`push`]) is looked at first
+//! (`intake`, `inspection`).
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
 //! took and did not acknowledge (it is still in Redis and is read again), but the leases in memory, whose groups are
@@ -20,12 +20,14 @@ mod evaluate;
 pub mod evaluation_leases;
 pub mod group;
 mod inspection;
+mod intake;
 pub mod inventory;
 pub mod lease_table;
 pub mod lease_token;
 mod lengths;
 pub mod monitor;
 pub mod progress;
+pub mod push;
 mod renewal;
 pub mod retries;
 mod rights;

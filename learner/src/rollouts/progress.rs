@@ -33,6 +33,9 @@ impl From<Ending> for Settlement {
     }
 }
 
+/// Of those that actors gave up, so many of the newest are remembered one by one.
+const MOST_SKIPPED: usize = 1024;
+
 /// The trainer's side of the lease table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
@@ -40,8 +43,14 @@ pub(super) struct Progress {
     finished_below: u64,
     /// Trained sequences from `finished_below` on.
     trained_above: BTreeSet<u64>,
+    /// Dropped as too old, as far as no recovery checkpoint says that everything up to them has ended.
     stale: BTreeSet<u64>,
+    /// Given up by actors; below the same sequence only the newest of them.
     skipped: BTreeSet<u64>,
+    /// How many were dropped as too old.
+    stale_groups: u64,
+    /// How many were given up.
+    skipped_groups: u64,
     /// Left out before, and to be trained after all. Those below `finished_below` are the only ones there that have not
     /// ended.
     replayed: BTreeSet<u64>,
@@ -72,6 +81,8 @@ impl Progress {
             stale: inventory.stale.iter().copied().filter(is_open).collect(),
             skipped: inventory.skipped.iter().copied().filter(is_open).collect(),
             replayed,
+            stale_groups: 0,
+            skipped_groups: 0,
             taken: BTreeSet::new(),
             trained: trained_below + trained_above.len() as u64,
             trained_above,
@@ -83,6 +94,8 @@ impl Progress {
         progress
             .skipped
             .extend(dead.filter(was_not_replayed).collect::<Vec<_>>());
+        progress.stale_groups = progress.stale.len() as u64;
+        progress.skipped_groups = progress.skipped.len() as u64;
         progress.advance();
         progress
     }
@@ -148,15 +161,30 @@ impl Progress {
     }
 
     pub(super) fn drop_as_stale(&mut self, sequence: u64) {
-        self.stale.insert(sequence);
+        self.stale_groups += u64::from(self.stale.insert(sequence));
         self.replayed.remove(&sequence);
         self.advance();
     }
 
     pub(super) fn skip(&mut self, sequence: u64) {
-        self.skipped.insert(sequence);
+        self.skipped_groups += u64::from(self.skipped.insert(sequence));
         self.replayed.remove(&sequence);
         self.advance();
+    }
+
+    /// Below this sequence it is not remembered how each one ended: only that it did, and which were given up last.
+    pub(super) fn forget_below(&mut self, sequence: u64) {
+        let below = sequence.min(self.finished_below);
+        self.stale = self.stale.split_off(&below);
+        let too_many = self.skipped.range(..below).count().saturating_sub(MOST_SKIPPED);
+        for _ in 0..too_many {
+            self.skipped.pop_first();
+        }
+    }
+
+    /// How many sequences are remembered one by one.
+    pub(super) fn remembered(&self) -> usize {
+        self.trained_above.len() + self.stale.len() + self.skipped.len() + self.replayed.len() + self.taken.len()
     }
 
     /// A sequence that was skipped is to be trained after all: it is the next one, behind what is taken. Says whether it
@@ -164,6 +192,7 @@ impl Progress {
     pub(super) fn replay(&mut self, sequence: u64) -> bool {
         let was_skipped = self.skipped.remove(&sequence);
         if was_skipped {
+            self.skipped_groups = self.skipped_groups.saturating_sub(1);
             self.replayed.insert(sequence);
         }
         was_skipped
@@ -199,11 +228,11 @@ impl Progress {
     }
 
     pub(super) fn stale(&self) -> u64 {
-        self.stale.len() as u64
+        self.stale_groups
     }
 
     pub(super) fn skipped(&self) -> u64 {
-        self.skipped.len() as u64
+        self.skipped_groups
     }
 
     fn advance(&mut self) {

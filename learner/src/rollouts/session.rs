@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anytime_proto::{GroupId, InvalidGroup, JobId, check_group_against_plan, v1};
@@ -11,7 +12,7 @@ use metrics::counter;
 use tracing::warn;
 
 use super::actors::Holder;
-use super::answers::{GivenBack, Renewal};
+use super::answers::{GivenBack, PushCheck, Renewal};
 use super::group::{ProblemSource, TrainingOpening};
 use super::inspection::{check_problem, check_versions, newest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
@@ -61,13 +62,38 @@ fn left_out(sequence: u64, reason: &str, thinking_tokens: usize) -> v1::LeftOutG
     }
 }
 
+/// What a group of one sequence must be.
+pub(super) struct Asked {
+    problem: v1::Problem,
+    plan: Arc<v1::RolloutPlan>,
+}
+
+impl Asked {
+    /// Whether a group is of the leased problem, and of the plan's shape. An actor may still hold a lease of an earlier
+    /// job with the same id.
+    pub(super) fn is_of_plan(&self, group: &v1::ScoredGroup) -> bool {
+        check_problem(group, &self.problem).is_ok()
+            && group.budgets == self.plan.budgets
+            && group.summaries_per_budget == self.plan.summaries
+            && group.traces.len() == self.plan.traces as usize
+    }
+
+    /// Whether the values of a group are such as the plan allows.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn inspect(&self, group: &v1::ScoredGroup) -> Result<(), InvalidGroup> {
+        check_group_against_plan(group, &self.plan)
+    }
+}
+
 /// The training of one job, from its opening to its end. The broker holds it under its lock.
 pub(super) struct TrainingSession {
     pub(super) leases: LeaseTable,
     pub(super) stream: GroupStream,
     job_id: JobId,
     problems: Box<dyn ProblemSource>,
-    plan: v1::RolloutPlan,
+    plan: Arc<v1::RolloutPlan>,
     seed: u64,
     lease_seconds: u32,
     /// Of sequences that were skipped, which is not yet recorded in Redis.
@@ -113,7 +139,7 @@ impl TrainingSession {
             stream,
             job_id: job_id.clone(),
             problems: opening.problems,
-            plan: opening.plan,
+            plan: Arc::new(opening.plan),
             seed: opening.seed,
             lease_seconds: opening.lease_seconds,
             letters: Vec::new(),
@@ -139,7 +165,7 @@ impl TrainingSession {
             group_id: training_group_id(&self.job_id, sequence).to_string(),
             purpose: v1::Purpose::Train.into(),
             problem: Some(self.problems.problem(sequence)),
-            plan: Some(self.plan.clone()),
+            plan: Some(self.plan.as_ref().clone()),
             seed: lease_seed(self.seed, sequence),
             min_weights_version: self.leases.min_version(sequence).0,
             manifest_checksum: manifest_checksum.to_owned(),
@@ -158,21 +184,27 @@ impl TrainingSession {
         self.leases.renew(holder, &of_this_job, now)
     }
 
-    /// Whether a pushed group is of the problem with its sequence number, and of the plan's shape. An actor may still
-    /// hold a lease of an earlier job with the same id.
-    pub(super) fn is_of_plan(&self, sequence: u64, group: &v1::ScoredGroup) -> bool {
-        check_problem(group, &self.problems.problem(sequence)).is_ok()
-            && group.budgets == self.plan.budgets
-            && group.summaries_per_budget == self.plan.summaries
-            && group.traces.len() == self.plan.traces as usize
+    /// What the group with this sequence must be.
+    pub(super) fn asked(&self, sequence: u64) -> Asked {
+        Asked {
+            problem: self.problems.problem(sequence),
+            plan: Arc::clone(&self.plan),
+        }
     }
 
-    /// Whether the values of a group are such as the plan allows.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub(super) fn inspect(&self, group: &v1::ScoredGroup) -> Result<(), InvalidGroup> {
-        check_group_against_plan(group, &self.plan)
+    /// What is answered to a push of this sequence without a look at the group: it is there already, has ended, or finds
+    /// no room, so that its actor keeps it. None where the group is to be looked at.
+    pub(super) fn answer_to_push(&mut self, sequence: u64, now: Instant) -> Option<v1::PushStatus> {
+        let status = match self.leases.is_there(sequence) {
+            Some(PushCheck::Duplicate) => v1::PushStatus::Duplicate,
+            Some(_) => v1::PushStatus::Unwanted,
+            None if self.leases.has_room(sequence) => return None,
+            None => {
+                self.leases.kept_by_actor(sequence, now);
+                v1::PushStatus::QueueFull
+            }
+        };
+        Some(status)
     }
 
     /// Whether a pushed group is of versions that can be, none of them too old for the step that trains it. After the

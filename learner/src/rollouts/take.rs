@@ -9,12 +9,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use anytime_proto::{JobId, check_group, v1};
+use anytime_proto::{JobId, check_group, decode_group, v1};
 use anytime_service::channel::Backoff;
 use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
-use prost::Message as _;
 use tracing::{debug, error, info, warn};
 
 use super::awaited::AwaitedGroup;
@@ -99,10 +98,11 @@ impl RolloutBroker {
         let mut backoff = Backoff::default();
         let mut awaited = AwaitedGroup::default();
         while groups.len() < count {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
+            let (changed, arrived) = (self.changed.notified(), self.arrived.notified());
+            tokio::pin!(changed, arrived);
             // From here on no notification is missed, although the wait begins below.
             changed.as_mut().enable();
+            arrived.as_mut().enable();
 
             if let Some(rival) = stream.fence().lost_to() {
                 bail!(rival);
@@ -112,6 +112,7 @@ impl RolloutBroker {
                 awaited.still_waits(job_id, &next, clock::now());
                 tokio::select! {
                     () = &mut changed => {}
+                    () = &mut arrived => {}
                     () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
                 continue;
@@ -190,27 +191,32 @@ impl RolloutBroker {
         let (group_id, problem_id) = (&group.group_id, &group.problem_id);
         debug!(%job_id, group_id, problem_id, version, thinking_tokens, "a group is trained");
         lengths::count("trained", thinking_tokens);
-        self.with_training(job_id, |training| training.leases.taken(sequence));
-        // A place in the queue is free.
-        self.changed.notify_waiters();
+        let was_full = self.with_training(job_id, |training| {
+            let was_full = training.leases.is_full();
+            training.leases.taken(sequence);
+            was_full
+        });
+        if was_full == Some(true) {
+            // A place in the queue is free.
+            self.changed.notify_waiters();
+        }
         Ok(Some(QueuedGroup { sequence, group }))
     }
 
     /// Reads a group that the queue holds. It was inspected when it was pushed, but perhaps by an earlier learner, whose
     /// data or rules were others.
     fn read_group(&self, job_id: &JobId, sequence: u64, payload: &[u8]) -> Result<v1::ScoredGroup, String> {
-        let group = v1::ScoredGroup::decode(payload).map_err(|error| error.to_string())?;
+        let group = decode_group(payload).map_err(|error| error.to_string())?;
         check_group(&group).map_err(|error| error.to_string())?;
         if group.group_id != training_group_id(job_id, sequence).as_str() {
             return Err(format!("it is group `{}`", group.group_id));
         }
-        let inspected = self.with_training(job_id, |training| {
-            if !training.is_of_plan(sequence, &group) {
+        if let Some(asked) = self.with_training(job_id, |training| training.asked(sequence)) {
+            if !asked.is_of_plan(&group) {
                 return Err("it is of another problem or plan".to_owned());
             }
-            training.inspect(&group).map_err(|error| error.to_string())
-        });
-        inspected.unwrap_or(Ok(()))?;
+            asked.inspect(&group).map_err(|error| error.to_string())?;
+        }
         Ok(group)
     }
 
@@ -225,16 +231,24 @@ impl RolloutBroker {
         )
     }
 
-    /// Removes groups from Redis once a recovery checkpoint holds the updates that they made.
-    pub async fn acknowledge(&self, job_id: &JobId, stream: &GroupStream, sequences: &[u64]) {
+    /// Removes groups from Redis once a recovery checkpoint holds the updates that they made. By that checkpoint all
+    /// sequences below `ended_below` have ended: neither Redis nor the lease table remembers how each of them did.
+    pub async fn acknowledge(&self, job_id: &JobId, stream: &GroupStream, sequences: &[u64], ended_below: u64) {
         let mut backoff = Backoff::default();
-        while stream.settle(sequences, Settlement::Trained).await.is_err() {
+        let settle = async || {
+            stream.settle(sequences, Settlement::Trained).await?;
+            stream.forget_below(ended_below).await
+        };
+        while settle().await.is_err() {
             if stream.fence().lost_to().is_some() {
                 return;
             }
             self.wait_for_redis(&mut backoff).await;
         }
-        self.with_training(job_id, |training| training.leases.acknowledged(sequences));
+        self.with_training(job_id, |training| {
+            training.leases.acknowledged(sequences);
+            training.leases.forget_below(ended_below);
+        });
         self.changed.notify_waiters();
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anytime_proto::codec::check_decoded_bytes;
 use anytime_proto::limits::MAX_LEASE_WAIT;
 use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{GroupId, v1};
 use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_GROUPS;
 use metrics::counter;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
@@ -30,6 +32,17 @@ impl RolloutsRpc {
     /// The service over a broker.
     pub fn new(broker: Arc<RolloutBroker>, tokens: LeaseTokens) -> Self {
         Self { broker, tokens }
+    }
+
+    fn check_token(&self, shown: &[u8], job_id: &str, group_id: &str, actor_id: &str) -> Result<(), Status> {
+        if self.tokens.is_of(shown, job_id, group_id, actor_id) {
+            return Ok(());
+        }
+        counter!(LEARNER_GROUPS, "outcome" => "forged").increment(1);
+        warn!("refused a push that does not show the token of a lease");
+        Err(Status::permission_denied(
+            "lease_token is not that of a lease of this group",
+        ))
     }
 }
 
@@ -62,18 +75,20 @@ impl RolloutService for RolloutsRpc {
 
     async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<v1::PushResponse>, Status> {
         let request = request.into_inner();
-        if request.outcome.is_some() && !self.tokens.is_shown_by(&request) {
-            counter!(LEARNER_GROUPS, "outcome" => "forged").increment(1);
-            warn!("refused a push that does not show the token of a lease");
-            return Err(Status::permission_denied(
-                "lease_token is not that of a lease of this group",
-            ));
-        }
+        let shown = request.lease_token.as_slice();
         let status = match request.outcome {
-            Some(v1::push_request::Outcome::Group(group)) => {
-                self.broker.push(group).await.map_err(|error| status::push(&error))?
+            Some(v1::push_request::Outcome::Group(wire)) => {
+                let names = v1::GroupNames::decode(wire.clone())
+                    .map_err(|error| Status::invalid_argument(format!("group cannot be read: {error}")))?;
+                self.check_token(shown, &names.job_id, &names.group_id, &names.actor_id)?;
+                check_decoded_bytes::<v1::ScoredGroup>(&wire)?;
+                let pushed = self.broker.push(&names, wire).await;
+                pushed.map_err(|error| status::push(&error))?
             }
-            Some(v1::push_request::Outcome::Abandoned(abandoned)) => self.broker.abandon(&abandoned),
+            Some(v1::push_request::Outcome::Abandoned(abandoned)) => {
+                self.check_token(shown, &abandoned.job_id, &abandoned.group_id, &abandoned.actor_id)?;
+                self.broker.abandon(&abandoned)
+            }
             None => return Err(Status::invalid_argument("neither group nor abandoned is set")),
         };
         Ok(Response::new(v1::PushResponse { status: status.into() }))

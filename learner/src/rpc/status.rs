@@ -9,7 +9,7 @@ use crate::jobs::pauses::ResumeError;
 use crate::jobs::registry::CreateError;
 use crate::jobs::removal::RemoveError;
 use crate::queue::redis::RedisUnavailable;
-use crate::rollouts::broker::PushError;
+use crate::rollouts::push::PushError;
 
 pub(crate) fn redis_unavailable(error: &RedisUnavailable) -> Status {
     Status::unavailable(error.to_string())

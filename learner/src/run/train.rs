@@ -85,7 +85,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
                 // Between two steps a checkpoint holds all the work that was done.
                 job.save_recovery()?;
-                job.context.acknowledge(&unacknowledged).ok();
+                let ended_below = job.state.ended.consumed_below;
+                job.context.acknowledge(&unacknowledged, ended_below).ok();
                 return Err(Interrupted::Shutdown.into());
             }
             Err(error) => return Err(error.into()),
@@ -114,7 +115,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         job.count_skipped(figures.skipped_updates, figures.updates)?;
         if job.write_due()? {
             debug_assert_held(|| acknowledged(&unacknowledged, &job.state.ended));
-            job.context.acknowledge(&unacknowledged)?;
+            job.context
+                .acknowledge(&unacknowledged, job.state.ended.consumed_below)?;
             unacknowledged.clear();
         }
         job.context.wait_until_recorded()?;

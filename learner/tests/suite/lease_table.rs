@@ -430,3 +430,54 @@ fn a_process_can_give_back_only_its_own_lease() {
     assert_eq!(table.take_back_from(&earlier, now), 0);
     assert_eq!(table.give_back(0, &holder("a"), false, now), GivenBack::Again);
 }
+
+#[test]
+fn a_table_remembers_no_more_after_many_groups_than_after_few() {
+    let now = Instant::now();
+    let endless = LeaseRules {
+        total_groups: u64::MAX,
+        ..rules()
+    };
+    let mut table = LeaseTable::new(endless, Inventory::default());
+    let mut most = 0;
+    for step in 0..20_000 {
+        table.set_version(WeightsVersion(step));
+        let mut trained = Vec::new();
+        while trained.len() < 2 {
+            let sequence = table.lease(&holder("a"), now).unwrap();
+            // Some are given up, and some come too old.
+            if sequence % 11 == 3 {
+                for _ in 1..MAX_FAILURES {
+                    assert_eq!(table.give_back(sequence, &holder("a"), true, now), GivenBack::Again);
+                    assert_eq!(table.lease(&holder("a"), now + 60 * LEASE), Ok(sequence));
+                }
+                assert_eq!(
+                    table.give_back(sequence, &holder("a"), true, now),
+                    GivenBack::Skipped(MAX_FAILURES)
+                );
+                continue;
+            }
+            table.accepted(sequence);
+            if sequence % 13 == 5 {
+                table.dropped_as_stale(sequence);
+                continue;
+            }
+            table.taken(sequence);
+            trained.push(sequence);
+        }
+        let ended_below = trained[1] + 1;
+        table.acknowledged(&trained);
+        table.forget_below(ended_below);
+        most = most.max(table.remembered());
+    }
+    // Those of the last steps, and the last 1,024 that were given up.
+    assert!(most <= 1024 + 2, "{most} sequences were remembered one by one");
+    // What was counted stays counted.
+    let left_out = table.stale_groups() + table.skipped_groups();
+    assert!(
+        table.skipped_groups() > 3_000 && table.stale_groups() > 3_000,
+        "{left_out}"
+    );
+    assert_eq!(table.admitted(), 40_000);
+    assert_eq!(table.check_push(3, &actor("a"), now), PushCheck::Duplicate);
+}

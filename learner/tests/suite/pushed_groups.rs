@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::rollouts::retries::MAX_FAILURES;
 use anytime_proto::v1::{self, JobState, PushStatus};
+use prost::Message as _;
+use redis::AsyncCommands as _;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -67,6 +69,56 @@ async fn what_nobody_can_have_generated_is_refused_by_name_and_the_job_goes_on()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_group_are_refused_and_what_is_queued_is_what_came() {
+    let (redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
+    let leases = lease(&learner, "a", 6, 5000).await.leases;
+    let group = group_for(&leases[4], "a", 0);
+    let push_bytes = async |wire: Vec<u8>| {
+        let request = v1::PushRequest {
+            outcome: Some(v1::push_request::Outcome::Group(wire.into())),
+            lease_token: leases[4].token.clone(),
+        };
+        learner
+            .rollouts()
+            .push(request)
+            .await
+            .map(|it| it.into_inner().status())
+    };
+    let wire = group.encode_to_vec();
+    let mut padded = wire.clone();
+    // Field 2000, a megabyte long.
+    padded.extend_from_slice(&[0x82, 0x7d, 0x80, 0x80, 0x40]);
+    padded.extend_from_slice(&vec![0; 1 << 20]);
+    let mut broken = wire.clone();
+    // The last trace claims to be longer than the message.
+    broken.extend_from_slice(&[0x42, 0x7f, 0x00]);
+    for wire in [padded, broken, vec![0xff; 64]] {
+        let refused = push_bytes(wire).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    }
+    // The order of fields is the actor's.
+    let head = v1::ScoredGroup {
+        traces: Vec::new(),
+        ..group.clone()
+    };
+    let traces = v1::ScoredGroup {
+        traces: group.traces.clone(),
+        ..v1::ScoredGroup::default()
+    };
+    let turned = [traces.encode_to_vec(), head.encode_to_vec()].concat();
+    assert_ne!(turned, wire);
+    eventually("the group was leased again and is accepted", async || {
+        lease(&learner, "a", 6, 50).await;
+        matches!(push_bytes(turned.clone()).await, Ok(PushStatus::Accepted))
+    })
+    .await;
+    let mut connection = redis.connection().await;
+    let entries: redis::streams::StreamRangeReply = connection.xrange_all("anytime:demo:groups").await.unwrap();
+    assert_eq!(entries.ids[0].get::<Vec<u8>>("group").unwrap(), turned);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_would_swell_is_refused_before_it_is_decoded() {
     let (_redis, _runs, learner) = start_training(&FakeTrainer::default()).await;
     let leased = lease(&learner, "a", 1, 5000).await.leases.remove(0);
@@ -76,7 +128,7 @@ async fn a_message_that_would_swell_is_refused_before_it_is_decoded() {
     let started = Instant::now();
     let status = push(&learner, group).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().contains("PushRequest would take"), "{status}");
+    assert!(status.message().contains("ScoredGroup would take"), "{status}");
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     // Every service has the same codec.
     let request = v1::LeaseRequest {

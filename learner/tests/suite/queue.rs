@@ -523,3 +523,43 @@ async fn dead_letters_are_kept_bounded_and_outlast_the_queue_for_a_while() {
     later.open().await.unwrap();
     assert_eq!(later.dead_letters().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn sequences_that_a_checkpoint_holds_are_not_remembered_one_by_one() {
+    let server = RedisServer::start();
+    let stream = stream_of(&server, "one").await;
+    stream.open().await.unwrap();
+    let mut connection = server.connection().await;
+    let mut fields = async || connection.hlen::<_, u64>("anytime:job:seen").await.unwrap();
+    for round in 0..40 {
+        let batch: Vec<u64> = (0..25).map(|index| round * 25 + index).collect();
+        for sequence in &batch {
+            stream.push(*sequence, b"payload", 100, 0).await.unwrap();
+        }
+        stream.settle(&batch, Settlement::Trained).await.unwrap();
+        stream.settle(&batch[3..4], Settlement::Skipped).await.unwrap();
+        stream.forget_below(round * 25 + 25).await.unwrap();
+        assert_eq!(fields().await, 1, "the owner alone");
+    }
+    // What lies above is not touched.
+    for sequence in [1000, 1002] {
+        stream.push(sequence, b"payload", 100, 0).await.unwrap();
+    }
+    stream.settle(&[1001], Settlement::Stale).await.unwrap();
+    stream.forget_below(1000).await.unwrap();
+    let survey = stream.open().await.unwrap();
+    assert_eq!(survey.queued, BTreeSet::from([1000, 1002]));
+    assert_eq!(
+        (survey.trained, survey.stale),
+        (BTreeSet::new(), BTreeSet::from([1001]))
+    );
+
+    // What is still in the queue stays, wherever its sequence lies.
+    stream.forget_below(2000).await.unwrap();
+    let survey = stream.open().await.unwrap();
+    assert_eq!(
+        (survey.queued, survey.stale),
+        (BTreeSet::from([1000, 1002]), BTreeSet::new())
+    );
+    assert_eq!(stream.length().await.unwrap(), 2);
+}

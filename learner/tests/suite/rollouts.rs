@@ -9,6 +9,7 @@ use anytime_learner::jobs::context::JobContext;
 use anytime_learner::rollouts::retries::MAX_FAILURES;
 use anytime_proto::EndedGroups;
 use anytime_proto::v1::{self, JobState, PushStatus, WaitReason};
+use prost::Message as _;
 use redis::AsyncCommands as _;
 use tempfile::TempDir;
 use tonic::Code;
@@ -237,7 +238,7 @@ async fn who_was_not_given_a_lease_can_neither_push_nor_give_back() {
         ..v1::AbandonedGroup::default()
     };
     let outcomes = [
-        v1::push_request::Outcome::Group(group.clone()),
+        v1::push_request::Outcome::Group(group.encode_to_vec().into()),
         v1::push_request::Outcome::Abandoned(abandoned),
     ];
     let of_another = learner.token(&leases[0].job_id, &leases[0].group_id, "b");
@@ -317,7 +318,7 @@ async fn groups_that_an_earlier_learner_left_too_old_are_dropped_and_replaced() 
         let groups = context.take_groups(4)?;
         seen.lock().unwrap().extend(groups.iter().map(|queued| queued.sequence));
         assert_eq!(context.dropped_groups(), 2);
-        Ok(context.acknowledge(&groups.iter().map(|queued| queued.sequence).collect::<Vec<_>>())?)
+        Ok(context.acknowledge(&groups.iter().map(|queued| queued.sequence).collect::<Vec<_>>(), 0)?)
     })
     .await;
     learner.submit("request", spec("demo")).await.unwrap();

@@ -105,6 +105,38 @@ fn old_events_are_read_from_disk() {
 }
 
 #[test]
+fn long_events_take_no_more_memory_than_short_ones() {
+    let directory = TempDir::new().unwrap();
+    let mut log = EventLog::open(&directory.path().join("events.log")).unwrap();
+    // Steps of a thousand groups, each of which is named.
+    let trained = |sequence| v1::TrainedGroup {
+        sequence,
+        thinking_tokens: 8000,
+        ..v1::TrainedGroup::default()
+    };
+    let count = 2_000;
+    for number in 1..=count {
+        let account = v1::StepAccount {
+            trained: (0..1000).map(|index| trained(number * 1000 + index)).collect(),
+            ..v1::StepAccount::default()
+        };
+        let metrics = v1::StepMetrics {
+            step: number,
+            account: Some(account),
+            ..v1::StepMetrics::default()
+        };
+        log.append(Event::Step(metrics)).unwrap();
+    }
+    let kept = (1..=count)
+        .rev()
+        .take_while(|number| log.recent_after(number - 1, 1).is_some());
+    let kept = kept.count();
+    assert!((500..1500).contains(&kept), "{kept} events of 10 kB are kept");
+    // Those that are not kept are on the disk.
+    assert_eq!(log.on_disk_after(0).read(1).unwrap()[0].number, 1);
+}
+
+#[test]
 fn steps_that_are_done_again_stand_once() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("events.log");

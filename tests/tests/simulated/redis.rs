@@ -33,6 +33,9 @@ enum Script {
     Read,
     Push,
     Settle,
+    Bury,
+    Letters,
+    ForgetBelow,
     Delete,
     TakeRight,
     GiveRightBack,
@@ -44,6 +47,12 @@ impl Script {
         let has = |what: &str| text.contains(what);
         if has("'PX'") {
             Self::TakeRight
+        } else if has("letters[") {
+            Self::Letters
+        } else if has("'buried'") {
+            Self::Bury
+        } else if has("'HKEYS'") {
+            Self::ForgetBelow
         } else if has("'HGETALL'") {
             Self::Open
         } else if has("'duplicate'") {
@@ -107,6 +116,8 @@ impl Store {
                 Reply::Bytes(sha.into_bytes())
             }
             "EVALSHA" => match self.scripts.get(&text(1)).copied() {
+                // No actor of the simulation delivers what cannot be trained.
+                Some(Script::Letters) => Reply::List(Vec::new()),
                 Some(script) => {
                     let keys: usize = text(2).parse().unwrap();
                     self.script(script, &command[3 + keys..])
@@ -199,6 +210,17 @@ impl Store {
                 let is_there = self.keys.settle(&sequences, settlement).is_ok();
                 Reply::Bytes(if is_there { "settled" } else { "foreign" }.into())
             }
+            Script::Bury => {
+                let is_there = self.keys.settle(&[number(2)], Settlement::Skipped).is_ok();
+                Reply::Bytes(if is_there { "buried" } else { "foreign" }.into())
+            }
+            Script::ForgetBelow => {
+                let below = number(1);
+                let is_known = |sequence: &u64, entry: &Entry| *sequence >= below || matches!(entry, Entry::Queued(_));
+                self.keys.seen.retain(|sequence, entry| is_known(sequence, entry));
+                Reply::Bytes("forgotten".into())
+            }
+            Script::Letters => Reply::List(Vec::new()),
             Script::Delete => {
                 self.keys = RedisModel::default();
                 Reply::Number(1)

@@ -11,6 +11,7 @@ use anytime_proto::v1;
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
+use prost::Message as _;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -228,7 +229,7 @@ async fn push_until_answered(
 
 pub(crate) fn push_request(group: v1::ScoredGroup, lease_token: Vec<u8>) -> v1::PushRequest {
     v1::PushRequest {
-        outcome: Some(v1::push_request::Outcome::Group(group)),
+        outcome: Some(v1::push_request::Outcome::Group(group.encode_to_vec().into())),
         lease_token,
     }
 }
