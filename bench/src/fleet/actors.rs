@@ -13,11 +13,11 @@ use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT};
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::{ActorId, v1};
 use anytime_service::channel::Backoff;
+use anytime_service::channel::PeerChannel;
 use anytime_service::peer::with_deadline;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::groups::GroupMaker;
 use super::stack::Stack;
@@ -114,7 +114,7 @@ impl Tally {
 
 struct Actor {
     identity: Identity,
-    channel: Channel,
+    channel: PeerChannel,
     maker: Arc<GroupMaker>,
     tally: Arc<Tally>,
     shutdown: CancellationToken,
@@ -201,7 +201,7 @@ fn weights_for(lease: &v1::Lease, announced: &v1::WeightsAnnouncement) -> v1::Us
 }
 
 /// Follows the announcements, as long as anybody wants them.
-async fn follow(channel: Channel, identity: Identity, sender: watch::Sender<v1::WeightsAnnouncement>) {
+async fn follow(channel: PeerChannel, identity: Identity, sender: watch::Sender<v1::WeightsAnnouncement>) {
     let mut client = WeightsServiceClient::new(channel);
     let mut backoff = Backoff::default();
     loop {

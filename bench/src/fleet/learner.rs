@@ -10,11 +10,13 @@ use anytime_files::write_durably;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportError;
+use anytime_learner::queue::target::RedisTarget;
 use anytime_learner::rollouts::group::{ProblemSource, TrainingOpening};
 use anytime_learner::server::{self, LearnerConfig};
 use anytime_learner::weights::published::{PublishedTensor, PublishedWeights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::{EndedGroups, WeightsVersion, v1};
+use anytime_service::security::ServerSecurity;
 use anytime_service::telemetry::TelemetryArgs;
 use anytime_service::{shutdown, telemetry};
 use bytes::Bytes;
@@ -64,17 +66,19 @@ pub struct LearnerArgs {
 /// As the learner.
 pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
-        telemetry::start("learner", &args.telemetry)?;
+        let security = ServerSecurity::default();
+        telemetry::start("learner", &args.telemetry, &security)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
-        let listener = anytime_service::server::bind(([127, 0, 0, 1], 0).into()).await?;
+        let listener = anytime_service::server::bind(([127, 0, 0, 1], 0).into(), &security).await?;
         let config = LearnerConfig {
-            redis: args.redis.clone(),
+            redis: RedisTarget::from(&args.redis),
             cluster: "anytime".to_owned(),
             root: ".".into(),
             runs_directory: args.runs_dir.clone(),
             output_roots: Vec::new(),
             device: "cpu".to_owned(),
             port_file: Some(args.port_file.clone()),
+            security,
         };
         let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
         let args = args.clone();

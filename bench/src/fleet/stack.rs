@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
-use anytime_service::channel::lazy_channel;
+use anytime_service::channel::{PeerChannel, lazy_channel};
+use anytime_service::security::CallSecurity;
 use clap::Args;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
 use super::groups::Shape;
 
@@ -61,7 +61,7 @@ pub struct Stack {
     pub redis: Redis,
     learner: Running,
     hold: PathBuf,
-    jobs: JobServiceClient<Channel>,
+    jobs: JobServiceClient<PeerChannel>,
 }
 
 /// A Redis of its own.
@@ -227,7 +227,7 @@ impl Stack {
         let address = address.with_context(|| log_of(&directory.join("learner.log")))?;
         let address = address.trim().to_owned();
         let mut stack = Self {
-            jobs: JobServiceClient::new(lazy_channel("learner", &address)?),
+            jobs: JobServiceClient::new(lazy_channel("learner", &address, &CallSecurity::default())?),
             address,
             job_id: String::new(),
             redis,
@@ -247,8 +247,8 @@ impl Stack {
     ///
     /// # Errors
     /// If its address is none.
-    pub fn channel(&self) -> anyhow::Result<Channel> {
-        Ok(lazy_channel("learner", &self.address)?)
+    pub fn channel(&self) -> anyhow::Result<PeerChannel> {
+        Ok(lazy_channel("learner", &self.address, &CallSecurity::default())?)
     }
 
     /// The finished steps of the job.

@@ -7,10 +7,10 @@ use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1;
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
+use anytime_service::channel::PeerChannel;
 use clap::Args;
 use serde_json::json;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 use super::groups::Shape;
 use super::stack::{Job, Place, Redis, Stack, Usage};
@@ -124,7 +124,7 @@ async fn fetch_all(
 
 /// Fetches a version, whole or onto a base, and returns how many bytes of weights came.
 async fn fetch(
-    channel: Channel,
+    channel: PeerChannel,
     wanted: &v1::WeightsAnnouncement,
     base: Option<&v1::WeightsAnnouncement>,
 ) -> anyhow::Result<u64> {

@@ -18,7 +18,10 @@ use anytime_policy::{Chat, ModelConfig, TemplateArguments, Tokenizer, check_weig
 use anytime_proto::generations::{DIRECTORY, Kept, step_file};
 use anytime_proto::settings::{JobSettings, check_resumed, with_defaults};
 use anytime_proto::v1::fetch_weights_response::Part;
-use anytime_proto::{check_group, check_group_against_plan, checkpoint_accounts, manifest_checksum, v1};
+use anytime_proto::{
+    check_group, check_group_against_plan, checkpoint_accounts, codec::check_decoded_bytes, decode_group,
+    manifest_checksum, v1,
+};
 use bytes::Bytes;
 use prost::Message as _;
 use tch::{Device, Kind};
@@ -219,13 +222,22 @@ fn push(input: &[u8], at: &Path) {
     let Ok(request) = v1::PushRequest::decode(input) else {
         return;
     };
-    assert!(
-        !LeaseTokens::of_directory(at).unwrap().is_shown_by(&request),
-        "nobody can make a token"
-    );
-    if let Some(v1::push_request::Outcome::Group(group)) = &request.outcome {
-        let is_of_form = check_group(group);
-        let is_of_plan = check_group_against_plan(group, &seeds::plan());
+    if let Some(v1::push_request::Outcome::Group(wire)) = &request.outcome {
+        // As the handler does.
+        let Ok(names) = v1::GroupNames::decode(wire.clone()) else {
+            return;
+        };
+        let tokens = LeaseTokens::of_directory(at).unwrap();
+        let shown = tokens.is_of(&request.lease_token, &names.job_id, &names.group_id, &names.actor_id);
+        assert!(!shown, "nobody can make a token");
+        if check_decoded_bytes::<v1::ScoredGroup>(wire).is_err() {
+            return;
+        }
+        let Ok(group) = decode_group(wire) else {
+            return;
+        };
+        let is_of_form = check_group(&group);
+        let is_of_plan = check_group_against_plan(&group, &seeds::plan());
         if is_of_form.is_ok() && is_of_plan.is_ok() {
             assert_eq!(group.traces.len(), 2, "the plan has two");
         }

@@ -146,7 +146,7 @@ pub(crate) fn plan() -> v1::RolloutPlan {
 
 pub(crate) fn pushes() -> Vec<Vec<u8>> {
     let group = v1::PushRequest {
-        outcome: Some(v1::push_request::Outcome::Group(group())),
+        outcome: Some(v1::push_request::Outcome::Group(group().encode_to_vec().into())),
         lease_token: vec![7; 32],
     };
     let mut all = samples("PushRequest");

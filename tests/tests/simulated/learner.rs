@@ -194,7 +194,9 @@ async fn train(world: &World, broker: &RolloutBroker, store: &WeightsStore) -> a
             ended: ended.clone(),
         });
         world.acknowledges(&unacknowledged);
-        broker.acknowledge(&job, reader.stream(), &unacknowledged).await;
+        broker
+            .acknowledge(&job, reader.stream(), &unacknowledged, ended.consumed_below)
+            .await;
         unacknowledged.clear();
     }
     world.finish();
