@@ -38,49 +38,23 @@ use anytime_proto::{ActorId, WeightsVersion};
 use super::actors::Holder;
 pub use super::answers::{GivenBack, NextToTrain, PushCheck, Reconciled, Renewal};
 pub use super::inventory::Inventory;
+pub use super::lease_rules::LeaseRules;
 use super::progress::{Ending, Progress};
-use super::retries::{MAX_FAILURES, MAX_REFUSALS, pause_after};
-use crate::invariants::{Bounds, Standing, debug_assert_held, sound};
-
-/// The rules of a job, which stay the same over the life of its table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LeaseRules {
-    /// Groups per step.
-    pub batch: u64,
-    /// A token may be at most this many versions older than the one that trains it.
-    pub max_staleness: u64,
-    /// At most this many groups wait in the queue, besides those of the batch that is being taken.
-    pub queue_groups: u64,
-    /// How long an actor may keep a lease without saying that it has it.
-    pub lease: Duration,
-    /// Steps × batch.
-    pub total_groups: u64,
-}
-
-impl LeaseRules {
-    /// What these rules bound.
-    pub fn bounds(&self) -> Bounds {
-        Bounds {
-            batch: self.batch,
-            max_staleness: self.max_staleness,
-            total_groups: self.total_groups,
-        }
-    }
-}
+use crate::invariants::{Standing, debug_assert_held, sound};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Waiting {
+pub(super) struct Waiting {
     /// It may be leased at once where there is none.
-    not_before: Option<Instant>,
-    failures: u32,
+    pub(super) not_before: Option<Instant>,
+    pub(super) failures: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Leased {
-    holder: Holder,
+pub(super) struct Leased {
+    pub(super) holder: Holder,
     since: Instant,
     expires: Instant,
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 /// The state of every training sequence of one job. The broker leases from it and asks it about every group.
@@ -90,13 +64,13 @@ pub struct LeaseTable {
     version: Option<WeightsVersion>,
     /// No sequence from here on has been leased from this table.
     next_new: u64,
-    waiting: BTreeMap<u64, Waiting>,
-    leased: BTreeMap<u64, Leased>,
-    queued: BTreeSet<u64>,
-    progress: Progress,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+    pub(super) leased: BTreeMap<u64, Leased>,
+    pub(super) queued: BTreeSet<u64>,
+    pub(super) progress: Progress,
     /// How many delivered groups of a sequence could not be trained.
-    refusals: BTreeMap<u64, u32>,
-    skipped_in_a_row: u64,
+    pub(super) refusals: BTreeMap<u64, u32>,
+    pub(super) skipped_in_a_row: u64,
 }
 
 impl LeaseTable {
@@ -275,84 +249,7 @@ impl LeaseTable {
         }
     }
 
-    /// An actor gives a lease back. It is leased again: at once, or after a pause where the actor `failed` to use it.
-    /// A holder whose process is not named may be any process of its actor.
-    pub fn give_back(&mut self, sequence: u64, holder: &Holder, failed: bool, now: Instant) -> GivenBack {
-        let failures = match self.leased.get(&sequence) {
-            Some(leased) if leased.holder.may_be(holder) => leased.failures + u32::from(failed),
-            _ => return GivenBack::NotHeld,
-        };
-        self.leased.remove(&sequence);
-        if failures >= MAX_FAILURES {
-            self.skip(sequence);
-            return GivenBack::Skipped(failures);
-        }
-        let pause = if failed { pause_after(failures) } else { Duration::ZERO };
-        self.wait(sequence, now + pause, failures);
-        GivenBack::Again
-    }
-
-    /// A delivered group cannot be trained. The lease is given back where the pusher holds it; after
-    /// [`MAX_REFUSALS`] such groups the sequence is dropped.
-    pub fn refuse(&mut self, sequence: u64, holder: &Holder, now: Instant) -> GivenBack {
-        if !(self.leased.get(&sequence)).is_some_and(|leased| leased.holder.may_be(holder)) {
-            return GivenBack::NotHeld;
-        }
-        match self.count_refusal(sequence) {
-            refusals if refusals >= MAX_REFUSALS => {
-                self.leased.remove(&sequence);
-                self.skip(sequence);
-                GivenBack::Skipped(refusals)
-            }
-            _ => self.give_back(sequence, holder, true, now),
-        }
-    }
-
-    /// The queue holds a group that cannot be trained, although it could when it was pushed: it is leased again, or
-    /// dropped after [`MAX_REFUSALS`] such groups.
-    pub fn unreadable(&mut self, sequence: u64, now: Instant) -> GivenBack {
-        if !self.queued.remove(&sequence) {
-            return GivenBack::NotHeld;
-        }
-        match self.count_refusal(sequence) {
-            refusals if refusals >= MAX_REFUSALS => {
-                self.skip(sequence);
-                GivenBack::Skipped(refusals)
-            }
-            refusals => {
-                self.wait(sequence, now + pause_after(refusals), 0);
-                GivenBack::Again
-            }
-        }
-    }
-
-    /// A sequence that was dropped, because it could not be trained, is to be trained after all: it is leased next. Those
-    /// behind it move back by one place each. Says whether it was dropped for that.
-    pub fn replay(&mut self, sequence: u64) -> bool {
-        let was_skipped = self.progress.replay(sequence);
-        if was_skipped {
-            self.skipped_in_a_row = 0;
-            self.waiting.insert(sequence, Waiting::default());
-            self.assert_sound(0);
-        }
-        was_skipped
-    }
-
-    fn count_refusal(&mut self, sequence: u64) -> u32 {
-        let refusals = self.refusals.entry(sequence).or_insert(0);
-        *refusals += 1;
-        *refusals
-    }
-
-    fn skip(&mut self, sequence: u64) {
-        let before = self.progress.finished_below();
-        self.skipped_in_a_row += 1;
-        self.refusals.remove(&sequence);
-        self.progress.skip(sequence);
-        self.assert_sound(before);
-    }
-
-    fn wait(&mut self, sequence: u64, not_before: Instant, failures: u32) {
+    pub(super) fn wait(&mut self, sequence: u64, not_before: Instant, failures: u32) {
         let waiting = Waiting {
             not_before: Some(not_before),
             failures,
@@ -565,7 +462,7 @@ impl LeaseTable {
     }
 
     /// In debug builds: what the table can see of its invariants holds. The watermark stood there before.
-    fn assert_sound(&self, watermark_before: u64) {
+    pub(super) fn assert_sound(&self, watermark_before: u64) {
         debug_assert_held(|| sound(watermark_before, &self.standing()));
     }
 

@@ -1,6 +1,7 @@
 //! Between actors and the trainer: which problems are leased, which groups came back, and which of them are trained.
 //!
-//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O; [`lease_token`] shows who was given a lease.
+//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O (`given_back`: where
+//! something fails); [`lease_token`] shows who was given a lease.
 //! [`session`] is one job's training, and [`broker`] joins all jobs with the replay queue. The trainer's side of the broker
 //! is in `take` and `evaluate`, and [`monitor`] watches time and Redis beside all requests; `rights` keeps other learners
 //! on the same Redis out of a job, and `dead_letters` keeps what could not be trained. [`actors`] knows which actors are
@@ -18,10 +19,12 @@ pub mod broker;
 mod dead_letters;
 mod evaluate;
 pub mod evaluation_leases;
+mod given_back;
 pub mod group;
 mod inspection;
 mod intake;
 pub mod inventory;
+mod lease_rules;
 pub mod lease_table;
 pub mod lease_token;
 mod lengths;

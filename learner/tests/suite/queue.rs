@@ -1,4 +1,4 @@
-//! The replay queue against a real Redis.
+//! The replay queue against a real Redis. Longer than other files, because every case is a few lines over the same helpers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
