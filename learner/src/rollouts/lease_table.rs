@@ -30,7 +30,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anytime_proto::v1::{self, WaitReason};
 use anytime_proto::{ActorId, WeightsVersion};

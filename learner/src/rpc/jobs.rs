@@ -34,7 +34,7 @@ const EVENTS_AHEAD: usize = 64;
 const CHECKS_AT_ONCE: usize = 4;
 
 /// How many checks are under way or wait. Further ones are refused.
-const MOST_CHECKS: usize = 256;
+const MOST_CHECKS: usize = 1024;
 
 /// How many watchers there are at a time. Further ones are refused.
 const MOST_WATCHERS: usize = 4096;

@@ -1,4 +1,5 @@
-//! The replay queue against a real Redis. Longer than other files, because every case is a few lines over the same helpers.
+//! The replay queue against a real Redis. Longer than 500 lines because every case is a few over the
+//! same helpers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

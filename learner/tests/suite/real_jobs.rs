@@ -1,6 +1,6 @@
 //! Jobs that really train: the learner's own job on the demo's tiny model, whose groups come from the test. What happens
 //! to them is what no trainer that pretends can show: gradients that are not finite, evaluations that fail within
-//! training, the measurement of the starting weights that is cut off. Longer than other files, because all cases share one
+//! training, the measurement of the starting weights that is cut off. Longer than 500 lines because all cases share one
 //! small job.
 
 use std::collections::BTreeSet;

@@ -86,9 +86,10 @@ async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let (learner, check) = start(&redis, &runs).await;
     let mut submissions = Vec::new();
-    let client = learner.jobs();
-    for number in 0..600 {
-        let mut jobs = client.clone();
+    // Of one connection only so many calls are taken at a time.
+    let clients = [learner.jobs(), learner.jobs()];
+    for number in 0..1100 {
+        let mut jobs = clients[number % 2].clone();
         submissions.push(tokio::spawn(async move {
             let request = v1::CheckJobRequest {
                 spec: Some(spec(&format!("job-{number}"))),
@@ -97,11 +98,24 @@ async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
         }));
     }
     eventually("checks run", async || check.running.load(Ordering::SeqCst) >= 2).await;
+    eventually("all have come", async || {
+        submissions.iter().any(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
     learner.jobs().list(v1::ListJobsRequest::default()).await.unwrap();
     check.may_end.store(true, Ordering::SeqCst);
+    let mut refused = 0;
     for submission in submissions {
-        assert_eq!(submission.await.unwrap().unwrap().into_inner().notices.len(), 1);
+        match submission.await.unwrap() {
+            Ok(found) => assert_eq!(found.into_inner().notices.len(), 1),
+            // No more than so many wait.
+            Err(status) => {
+                assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
+                refused += 1;
+            }
+        }
     }
+    assert!((1..=1100 - 1024).contains(&refused), "{refused}");
     let most = check.most.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most}");
     learner.stop().await;

@@ -1,7 +1,7 @@
 //! Jobs of one learner: submitted, resumed and cancelled by people, worked on by one thread, held up by faults, in a
 //! process that is killed, drained and started again. What may become of a job (`learner/src/jobs/states.rs`), whose turn
 //! it is (`turns.rs`) and the count of crashes are the code itself; disk, people and the thread's work are modelled. Longer
-//! than other files, because the model is one machine.
+//! than 500 lines because the model is one machine.
 
 use std::time::{Duration, Instant};
 
