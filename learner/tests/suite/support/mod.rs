@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// Waits until something holds; panics with its name if it never does.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
+    // A minute: other work on the machine comes and goes.
+    for _ in 0..3000 {
         if holds().await {
             return;
         }
