@@ -103,8 +103,9 @@ pub fn watermark(before: u64, standing: &Standing<'_>) -> Held {
 /// The sequence that it would take instead.
 pub fn next_in_order(standing: &Standing<'_>) -> Held {
     let is_done = |sequence: &u64| standing.ended_above.contains(sequence) || standing.taken.contains(sequence);
-    let mut candidates = standing.replayed.iter().copied().chain(standing.ended_below..);
-    let lowest = candidates.find(|sequence| !is_done(sequence));
+    let replayed = standing.replayed.iter().copied().find(|sequence| !is_done(sequence));
+    let others = (standing.ended_below..).find(|sequence| !is_done(sequence));
+    let lowest = [replayed, others].into_iter().flatten().min();
     let next = standing.next_to_take;
     hold(lowest == Some(next), "next in order", || {
         format!("{next} comes next, and {} is the lowest", lowest.unwrap_or(u64::MAX))

@@ -191,6 +191,23 @@ fn a_replayed_sequence_is_the_next_one_and_as_fresh_as_its_step_asks() {
 }
 
 #[test]
+fn a_replayed_sequence_waits_for_a_lower_one_that_is_open() {
+    let mut now = Instant::now();
+    let mut table = open_book(Inventory::default());
+    assert_eq!(table.lease(&holder("a"), now), Ok(0));
+    for _ in 0..MAX_REFUSALS {
+        assert_eq!(table.lease(&holder("b"), now), Ok(1));
+        table.refuse(1, &holder("b"), now);
+        now += Duration::from_secs(8);
+    }
+    assert!(table.replay(1));
+    assert_eq!(table.next_to_train().sequence(), 0);
+    table.accepted(0);
+    table.taken(0);
+    assert_eq!(table.next_to_train(), NextToTrain::Free(1));
+}
+
+#[test]
 fn groups_are_trained_in_the_order_of_their_sequences() {
     let now = Instant::now();
     let mut table = open_book(Inventory::default());
