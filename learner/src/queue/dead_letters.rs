@@ -10,9 +10,15 @@ use redis::{FromRedisValue, ParsingError, Script, Value};
 use super::redis::RedisUnavailable;
 use super::stream::{GroupStream, fenced};
 
-/// A job keeps this many dead letters, the newest. With their groups they take no more memory than as many places in the
-/// queue.
+/// A job keeps this many dead letters, the newest.
 pub const MAX_DEAD_LETTERS: usize = 64;
+
+/// The largest group that is kept with its letter, in bytes: what cannot be trained may be of any size. All letters of a
+/// job together keep 256 MiB at most.
+const LARGEST_KEPT: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a text that an actor wrote, or that says what it wrote: texts stand in the log and the events too.
+const LONGEST_TEXT: usize = 1024;
 
 /// Settles a sequence as skipped and adds its letter, once.
 static BURY: LazyLock<Script> = LazyLock::new(|| {
@@ -81,6 +87,33 @@ pub struct DeadLetter {
     pub deliveries: u32,
     /// The group as it was delivered last; empty where none was.
     pub group: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// The letter within what is kept of one: its texts are cut, and a group that is too large is left out.
+    pub(crate) fn bounded(mut self) -> Self {
+        for text in [&mut self.problem_id, &mut self.actor_id, &mut self.reason] {
+            cut(text);
+        }
+        if self.group.len() > LARGEST_KEPT {
+            self.reason = format!(
+                "{} (the group has {} bytes and is not kept)",
+                self.reason,
+                self.group.len()
+            );
+            self.group = Vec::new();
+        }
+        self
+    }
+}
+
+/// Cuts a text that somebody else wrote.
+pub(crate) fn cut(text: &mut String) {
+    if text.len() > LONGEST_TEXT {
+        let fits = (0..=LONGEST_TEXT).rev().find(|index| text.is_char_boundary(*index));
+        text.truncate(fits.unwrap_or(0));
+        text.push('…');
+    }
 }
 
 /// A letter in the list: all but its group.
@@ -197,5 +230,30 @@ impl GroupStream {
         let entries = self.redis().run(read).await?;
         let group = entries.into_iter().next().and_then(|(_, mut fields)| fields.pop());
         Ok(group.map(|group| (listed, group)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_actor_wrote_is_kept_within_bounds() {
+        let letter = DeadLetter {
+            problem_id: "ä".repeat(1_000_000),
+            reason: "r".repeat(60_000_000),
+            group: vec![7; LARGEST_KEPT + 1],
+            ..DeadLetter::default()
+        };
+        let bounded = letter.bounded();
+        assert!(bounded.problem_id.len() < 1100 && bounded.problem_id.ends_with('…'));
+        assert!(bounded.reason.len() < 1200 && bounded.reason.ends_with("is not kept)"));
+        assert!(bounded.group.is_empty());
+        let small = DeadLetter {
+            reason: "short".to_owned(),
+            group: vec![7; LARGEST_KEPT],
+            ..DeadLetter::default()
+        };
+        assert_eq!(small.clone().bounded(), small);
     }
 }

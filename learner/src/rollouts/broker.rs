@@ -22,7 +22,7 @@ use super::intake::Intake;
 use super::lease_table::GivenBack;
 use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
-use crate::queue::dead_letters::DeadLetter;
+use crate::queue::dead_letters::{DeadLetter, cut};
 use crate::queue::fence::{Fence, LearnerName};
 use crate::queue::redis::{RedisConnection, RedisUnavailable};
 
@@ -210,8 +210,10 @@ impl RolloutBroker {
             incarnation: abandoned.incarnation.clone(),
         };
         let reason = abandoned.reason();
+        let mut detail = abandoned.detail.clone();
+        cut(&mut detail);
         let failure = (reason != v1::AbandonReason::Shutdown).then(|| Failure {
-            reason: format!("{}: {}", reason.as_str_name(), abandoned.detail),
+            reason: format!("{}: {detail}", reason.as_str_name()),
             thinking_tokens: abandoned.thinking_tokens as usize,
             refused: None,
         });

@@ -234,6 +234,7 @@ impl TrainingSession {
 
     /// A sequence failed too often: it was dropped, and becomes a dead letter.
     pub(super) fn is_dead(&mut self, letter: DeadLetter, thinking_tokens: usize) {
+        let letter = letter.bounded();
         let DeadLetter {
             sequence,
             problem_id,
