@@ -108,7 +108,7 @@ async fn hold(shape: &Shape, case: &MemoryCase) -> anyhow::Result<()> {
         looked["bound"] = json!(bound);
         print("held", looked.clone());
         ensure!(
-            number(&looked, "stream") <= bound as f64,
+            number(&looked, "stored") <= bound as f64,
             "the queue is beyond its bound: {looked}"
         );
         looks.push(looked);
@@ -169,7 +169,7 @@ async fn push_many(case: &MemoryCase) -> anyhow::Result<()> {
         for (name, most) in [
             // The name of the job's owner.
             ("seen", 1.0),
-            ("stream", 0.0),
+            ("stored", 0.0),
             ("queued", 0.0),
             ("leased", 0.0),
             ("waiting", 0.0),

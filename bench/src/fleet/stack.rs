@@ -299,7 +299,7 @@ impl Stack {
         Usage::of(self.learner.0.id()).with_context(|| log_of(&self.redis.directory().join("learner.log")))
     }
 
-    /// Sizes of what Redis keeps of the job: keys, entries of the stream, fields of the hash.
+    /// Sizes of what Redis keeps of the job: keys, groups, sequences that are remembered.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -307,7 +307,7 @@ impl Stack {
         let key = |name: &str| format!("anytime:{}:{name}", self.job_id);
         Ok(json!({
             "keys": self.redis.ask::<u64>("DBSIZE", &[])?,
-            "stream": self.redis.ask::<u64>("XLEN", &[&key("groups")])?,
+            "stored": self.redis.ask::<u64>("HLEN", &[&key("groups")])?,
             "seen": self.redis.ask::<u64>("HLEN", &[&key("seen")])?,
         }))
     }

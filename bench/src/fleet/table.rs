@@ -53,7 +53,7 @@ const TABLES: [Table; 6] = [
         "While the trainer stands still and the queue is full",
         &[
             ("seconds", &["seconds"]),
-            ("groups in Redis", &["stream"]),
+            ("groups in Redis", &["stored"]),
             ("leased", &["leased"]),
             ("learner, Redis (MiB)", &["learner_mib", "redis_mib"]),
             ("cores that the learner keeps busy", &["learner_cores"]),
@@ -67,7 +67,7 @@ const TABLES: [Table; 6] = [
             ("seconds", &["seconds"]),
             (
                 "fields of the hash, entries of the stream, keys",
-                &["seen", "stream", "keys"],
+                &["seen", "stored", "keys"],
             ),
             (
                 "queued, leased, waiting, taken",

@@ -9,6 +9,7 @@ use anytime_service::exit::ExitError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::grid::seed_directory;
 use super::stability::Stability;
 use crate::output::write_whole;
 
@@ -158,13 +159,29 @@ impl RunResult {
         })
     }
 
-    /// Whether the run had these settings; those that the learner fills in are not compared.
+    /// Whether the run had these settings; those that the learner fills in are not compared, nor where the study lay.
     pub fn has_settings(&self, wanted: &v1::JobSpec) -> bool {
         let Ok(found) = serde_json::from_value::<v1::JobSpec>(self.settings.clone()) else {
             return false;
         };
-        crate::local::is_same_job(&with_defaults(wanted), &found)
+        let in_study = |spec: v1::JobSpec| with_paths_in_study(spec, self.seed);
+        crate::local::is_same_job(&in_study(with_defaults(wanted)), &in_study(found))
     }
+}
+
+/// What a study makes itself lies below the directory of its seed, wherever `--out` is: paths from there on.
+fn with_paths_in_study(mut spec: v1::JobSpec, seed: u64) -> v1::JobSpec {
+    let directory = seed_directory(seed);
+    let model = spec.model.iter_mut().filter_map(|model| model.path.as_mut());
+    let data = spec.data.iter_mut().flat_map(|data| &mut data.path);
+    let evaluation = spec.evaluation.iter_mut().flat_map(|evaluation| &mut evaluation.path);
+    for path in model.chain(data).chain(evaluation) {
+        let parts: Vec<&str> = path.split('/').collect();
+        if let Some(start) = parts.iter().rposition(|part| *part == directory) {
+            *path = parts[start..].join("/");
+        }
+    }
+    spec
 }
 
 fn point(evaluation: &v1::EvaluationResult, series: &[v1::StepMetrics]) -> EvaluationPoint {
@@ -298,6 +315,39 @@ mod tests {
         assert!((pooled[0].correlation[2].unwrap() - 0.8).abs() < 1e-12);
         assert_eq!(pooled[0].variance, [None; 3]);
         assert!(pool(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_study_that_was_moved_goes_on_and_one_of_other_data_does_not() {
+        let spec = |out: &str, data: &str| v1::JobSpec {
+            model: Some(v1::ModelSpec {
+                path: Some(format!("{out}/seed-1/sft")),
+                ..Default::default()
+            }),
+            data: Some(v1::DataSpec {
+                path: vec![format!("{out}/{data}")],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let name = RunName {
+            preset: "demo/grpo".to_owned(),
+            method: "grpo".to_owned(),
+            seed: 1,
+            run: "seed-1/grpo".to_owned(),
+        };
+        let job = v1::Job {
+            spec: Some(v1::JobSpec::default()),
+            evaluations: vec![v1::EvaluationResult::default()],
+            ..Default::default()
+        };
+        let mut result = RunResult::of(&name, &job, &[]).unwrap();
+        result.settings = serde_json::to_value(with_defaults(&spec("/runs/study", "seed-1/data/train.jsonl"))).unwrap();
+        assert!(result.has_settings(&spec("elsewhere", "seed-1/data/train.jsonl")));
+        assert!(result.has_settings(&spec("seed-1/deep", "seed-1/data/train.jsonl")));
+        for other in ["seed-1/data/test.jsonl", "seed-2/data/train.jsonl", "train.jsonl"] {
+            assert!(!result.has_settings(&spec("/runs/study", other)), "{other}");
+        }
     }
 
     #[test]

@@ -332,16 +332,16 @@ impl JobContext {
     /// If the job is to stop, or training is not open.
     pub fn acknowledge(&self, sequences: &[u64], ended_below: u64) -> Result<(), ContextError> {
         let reader = lock(&self.reader);
-        let stream = reader.as_ref().context("training is not open")?.stream();
+        let queue = reader.as_ref().context("training is not open")?.queue();
         let broker = &self.state.broker;
         let first_try = async {
-            let settled = broker.acknowledge(self.job_id(), stream, sequences, ended_below);
+            let settled = broker.acknowledge(self.job_id(), queue, sequences, ended_below);
             tokio::time::timeout(LAST_ACKNOWLEDGEMENT, settled).await.is_ok()
         };
         if self.state.runtime.block_on(first_try) {
             return Ok(());
         }
-        Ok(self.wait(broker.acknowledge(self.job_id(), stream, sequences, ended_below))?)
+        Ok(self.wait(broker.acknowledge(self.job_id(), queue, sequences, ended_below))?)
     }
 
     /// How many scored groups wait in the queue.

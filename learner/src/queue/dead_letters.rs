@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use redis::{FromRedisValue, ParsingError, Script, Value};
 
+use super::groups::{GroupQueue, fenced};
 use super::redis::RedisUnavailable;
-use super::stream::{GroupStream, fenced};
 
 /// A job keeps this many dead letters, the newest.
 pub const MAX_DEAD_LETTERS: usize = 64;
@@ -27,7 +27,7 @@ static BURY: LazyLock<Script> = LazyLock::new(|| {
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
         local known = redis.call('HGET', KEYS[2], ARGV[3])
         if known == 'skipped' then return 'buried' end
-        if known and string.find(known, '-', 1, true) then redis.call('XDEL', KEYS[1], known) end
+        redis.call('HDEL', KEYS[1], ARGV[3])
         redis.call('HSET', KEYS[2], ARGV[3], 'skipped')
         redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[2], '*', 'sequence', ARGV[3], 'problem', ARGV[4], 'actor', ARGV[5],
             'reason', ARGV[6], 'deliveries', ARGV[7], 'group', ARGV[8])
@@ -151,7 +151,7 @@ impl FromRedisValue for ListedLetter {
     }
 }
 
-impl GroupStream {
+impl GroupQueue {
     /// Settles a sequence as skipped and keeps its letter. May be repeated.
     ///
     /// # Errors

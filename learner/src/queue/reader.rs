@@ -1,24 +1,23 @@
 //! Reads the queue on the trainer's behalf, group by group. A read changes nothing in Redis, so that a lost answer costs
-//! another read and no more; and it asks for a sequence, so that neither the order in which groups came nor ids that
-//! step back hide one.
+//! another read and no more; and it asks for a sequence, so that the order in which groups came hides none.
 
+use super::groups::GroupQueue;
 use super::redis::RedisUnavailable;
-use super::stream::GroupStream;
 
 /// The trainer's access to the queue of one job.
 pub struct GroupReader {
-    stream: GroupStream,
+    queue: GroupQueue,
 }
 
 impl GroupReader {
     /// A reader of this queue.
-    pub fn new(stream: GroupStream) -> Self {
-        Self { stream }
+    pub fn new(queue: GroupQueue) -> Self {
+        Self { queue }
     }
 
     /// The queue that is read.
-    pub fn stream(&self) -> &GroupStream {
-        &self.stream
+    pub fn queue(&self) -> &GroupQueue {
+        &self.queue
     }
 
     /// The encoded group with this sequence; none where the queue does not hold it.
@@ -26,6 +25,6 @@ impl GroupReader {
     /// # Errors
     /// If Redis is unavailable.
     pub async fn read(&mut self, sequence: u64) -> Result<Option<Vec<u8>>, RedisUnavailable> {
-        self.stream.read(sequence).await
+        self.queue.read(sequence).await
     }
 }

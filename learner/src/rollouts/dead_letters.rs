@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use super::broker::RolloutBroker;
 use crate::lock::lock;
 use crate::queue::dead_letters::ListedLetter;
+use crate::queue::groups::{GroupQueue, Settlement};
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::{GroupStream, Settlement};
 
 impl RolloutBroker {
     /// Writes the letters that Redis does not hold yet. What cannot be written is tried again; a restart before that
@@ -22,12 +22,12 @@ impl RolloutBroker {
                 .filter_map(|(job_id, job)| Some((job_id, job.training.as_ref()?)));
             let letters = trainings.flat_map(|(job_id, training)| {
                 let of_job = training.letters().iter();
-                of_job.map(|letter| (job_id.clone(), training.stream.clone(), letter.clone()))
+                of_job.map(|letter| (job_id.clone(), training.queue.clone(), letter.clone()))
             });
             letters.collect()
         };
-        for (job_id, stream, letter) in unwritten {
-            match stream.bury(&letter).await {
+        for (job_id, queue, letter) in unwritten {
+            match queue.bury(&letter).await {
                 Ok(()) => {
                     if let Some(training) = lock(&self.jobs).get_mut(&job_id).and_then(|job| job.training.as_mut()) {
                         training.is_buried(letter.sequence);
@@ -61,18 +61,18 @@ impl RolloutBroker {
     /// Deletes all keys of a job that was removed. Where Redis is unavailable, its queue is deleted later, and its letters
     /// run out by themselves.
     pub async fn forget(&self, job_id: &JobId) {
-        if self.stream_to_delete(job_id).forget().await.is_err() {
+        if self.queue_to_delete(job_id).forget().await.is_err() {
             self.delete_queue(job_id).await;
         }
     }
 
-    /// The stream of a job, to read from it what needs no right to it.
-    fn letters_of(&self, job_id: &JobId) -> GroupStream {
+    /// The queue of a job, to read from it what needs no right to it.
+    fn letters_of(&self, job_id: &JobId) -> GroupQueue {
         let jobs = lock(&self.jobs);
         let training = jobs.get(job_id).and_then(|job| job.training.as_ref());
-        let stream = training.map(|training| training.stream.clone());
+        let queue = training.map(|training| training.queue.clone());
         drop(jobs);
-        stream.unwrap_or_else(|| self.stream_to_delete(job_id))
+        queue.unwrap_or_else(|| self.queue_to_delete(job_id))
     }
 
     /// Has the problems of dead letters leased again. The answer says of each what came of it; there is none where the job does
@@ -85,19 +85,19 @@ impl RolloutBroker {
         job_id: &JobId,
         sequences: &[u64],
     ) -> Result<Option<v1::ReplayDeadLettersResponse>, RedisUnavailable> {
-        let stream = lock(&self.jobs)
+        let queue = lock(&self.jobs)
             .get(job_id)
             .and_then(|job| job.training.as_ref())
-            .map(|training| training.stream.clone());
-        let Some(stream) = stream else {
+            .map(|training| training.queue.clone());
+        let Some(queue) = queue else {
             return Ok(None);
         };
         let mut response = v1::ReplayDeadLettersResponse::default();
-        let dead = stream.dead_sequences().await?;
+        let dead = queue.dead_sequences().await?;
         for sequence in sequences {
             let refusal = if dead.contains(sequence) {
                 // First, so that no letter is of a group that may be trained.
-                stream.dig_up(*sequence).await?;
+                queue.dig_up(*sequence).await?;
                 let mut jobs = lock(&self.jobs);
                 let training = jobs.get_mut(job_id).and_then(|job| job.training.as_mut());
                 match training.map(|training| training.replay(*sequence)) {
@@ -130,13 +130,13 @@ impl RolloutBroker {
     pub(super) async fn refuse_queued(
         &self,
         job_id: &JobId,
-        stream: &GroupStream,
+        queue: &GroupQueue,
         sequence: u64,
         problem: &str,
         payload: &[u8],
     ) -> Result<(), RedisUnavailable> {
         // It leaves the queue first: after a crash between the two it has never come.
-        stream.settle(&[sequence], Settlement::Forgotten).await?;
+        queue.settle(&[sequence], Settlement::Forgotten).await?;
         if let Some(training) = lock(&self.jobs).get_mut(job_id).and_then(|job| job.training.as_mut()) {
             training.refuse_queued(sequence, problem, payload, clock::now());
         }

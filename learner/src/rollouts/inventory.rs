@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anytime_proto::EndedGroups;
 
-use crate::queue::stream::Survey;
+use crate::queue::groups::Survey;
 
 /// What is known of a job's sequences when its lease table is made.
 #[derive(Clone, Debug, Default)]

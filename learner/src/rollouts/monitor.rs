@@ -16,8 +16,8 @@ use tracing::warn;
 use super::broker::RolloutBroker;
 use super::progress::Ending;
 use crate::lock::lock;
+use crate::queue::groups::GroupQueue;
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::GroupStream;
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -77,8 +77,8 @@ impl RolloutBroker {
         self.redis.ping().await?;
         // A right that ran out while Redis was away may be another learner's now.
         self.renew_rights().await?;
-        for (job_id, stream) in self.open_queues() {
-            self.bring_in_line(&job_id, &stream).await?;
+        for (job_id, queue) in self.open_queues() {
+            self.bring_in_line(&job_id, &queue).await?;
         }
         self.redis.mark_up();
         self.changed.notify_waiters();
@@ -90,9 +90,9 @@ impl RolloutBroker {
     /// between the two. A queue is doubted first, since pushes go on meanwhile.
     async fn look_for_strays(&self, doubtful: &mut BTreeSet<JobId>) -> Result<(), RedisUnavailable> {
         let mut doubted_now = BTreeSet::new();
-        for (job_id, stream) in self.open_queues() {
+        for (job_id, queue) in self.open_queues() {
             let before = self.groups_in_queue(&job_id);
-            let length = stream.length().await?;
+            let length = queue.length().await?;
             let after = self.groups_in_queue(&job_id);
             let (Some(before), Some(after)) = (before, after) else {
                 continue;
@@ -101,7 +101,7 @@ impl RolloutBroker {
                 continue;
             }
             if doubtful.contains(&job_id) {
-                self.bring_in_line(&job_id, &stream).await?;
+                self.bring_in_line(&job_id, &queue).await?;
                 self.changed.notify_waiters();
             } else {
                 doubted_now.insert(job_id);
@@ -119,25 +119,25 @@ impl RolloutBroker {
     }
 
     /// The queues of jobs that train, and that no other learner has taken.
-    fn open_queues(&self) -> Vec<(JobId, GroupStream)> {
+    fn open_queues(&self) -> Vec<(JobId, GroupQueue)> {
         let jobs = lock(&self.jobs);
         let trainings = jobs
             .iter()
             .filter_map(|(job_id, job)| Some((job_id.clone(), job.training.as_ref()?)));
         trainings
-            .map(|(job_id, training)| (job_id, training.stream.clone()))
-            .filter(|(_, stream)| stream.fence().lost_to().is_none())
+            .map(|(job_id, training)| (job_id, training.queue.clone()))
+            .filter(|(_, queue)| queue.fence().lost_to().is_none())
             .collect()
     }
 
     /// Reads what Redis knows of a job's sequences, and brings table and queue in line.
-    async fn bring_in_line(&self, job_id: &JobId, stream: &GroupStream) -> Result<(), RedisUnavailable> {
+    async fn bring_in_line(&self, job_id: &JobId, queue: &GroupQueue) -> Result<(), RedisUnavailable> {
         let queued_before = {
             let jobs = lock(&self.jobs);
             let training = jobs.get(job_id).and_then(|job| job.training.as_ref());
             training.map(|training| training.leases.queued().clone())
         };
-        let survey = stream.open().await?;
+        let survey = queue.open().await?;
         let reconciled = {
             let mut jobs = lock(&self.jobs);
             let training = jobs.get_mut(job_id).and_then(|job| job.training.as_mut());
@@ -159,7 +159,7 @@ impl RolloutBroker {
                 .filter(|(_, of_group)| *of_group == ending)
                 .map(|(sequence, _)| *sequence)
                 .collect();
-            stream.settle(&sequences, ending.into()).await?;
+            queue.settle(&sequences, ending.into()).await?;
         }
         let groups = reconciled.ended.len() as u64;
         warn!(%job_id, groups, "redis came back with groups that had left the queue, deleted them again");

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use super::inventory::Inventory;
-use crate::queue::stream::Settlement;
+use crate::queue::groups::Settlement;
 
 /// How a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use super::inspection::longest_thinking;
 use super::lease_table::PushCheck;
 use super::session::{Asked, training_sequence};
 use crate::lock::lock;
+use crate::queue::groups::{GroupQueue, PushOutcome};
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::{GroupStream, PushOutcome};
 
 /// So many groups of one actor that are refused one after the other are said in the log.
 const REFUSED_OFTEN: u64 = 5;
@@ -105,13 +105,13 @@ impl RolloutBroker {
                 None => Ok(Admission::Answered(v1::PushStatus::Unwanted)),
             }
         };
-        let (sequence, stream, bound, taken) = match admission {
+        let (sequence, queue, bound, taken) = match admission {
             Ok(Admission::Training {
                 sequence,
-                stream,
+                queue,
                 bound,
                 taken,
-            }) => (sequence, stream, bound, taken),
+            }) => (sequence, queue, bound, taken),
             Ok(Admission::Evaluation) => {
                 let mut jobs = lock(&self.jobs);
                 let evaluation = jobs.get_mut(&job_id).and_then(|job| job.evaluation.as_mut());
@@ -124,7 +124,7 @@ impl RolloutBroker {
         debug!(%job_id, %group_id, actor_id = %actor, problem_id = group.problem_id, thinking_tokens, "a group has come");
         // Its tokens are in the bytes that go to Redis.
         drop(group);
-        let outcome = stream.push(sequence, &wire, bound, taken).await?;
+        let outcome = queue.push(sequence, &wire, bound, taken).await?;
 
         let mut jobs = lock(&self.jobs);
         let Some(training) = jobs.get_mut(&job_id).and_then(|job| job.training.as_mut()) else {
@@ -143,7 +143,7 @@ impl RolloutBroker {
                 training.leases.kept_by_actor(sequence, clock::now());
                 Ok(v1::PushStatus::QueueFull)
             }
-            PushOutcome::KeysGone => Err(stream.keys_are_gone().into()),
+            PushOutcome::KeysGone => Err(queue.keys_are_gone().into()),
         }
     }
 
@@ -210,7 +210,7 @@ enum Admission {
     /// It goes into the queue.
     Training {
         sequence: u64,
-        stream: GroupStream,
+        queue: GroupQueue,
         bound: u64,
         taken: u64,
     },
@@ -254,7 +254,7 @@ impl JobRollouts {
         let bound = training.leases.queue_bound(sequence);
         Ok(Admission::Training {
             sequence,
-            stream: training.stream.clone(),
+            queue: training.queue.clone(),
             bound,
             taken: training.leases.taken_groups(),
         })

@@ -10,23 +10,23 @@ use tracing::{error, warn};
 use super::broker::RolloutBroker;
 use crate::lock::lock;
 use crate::queue::fence::{Fence, HeldByAnother};
+use crate::queue::groups::GroupQueue;
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::GroupStream;
 
 impl RolloutBroker {
     /// The queue of a job, with this learner's right to it. `owner` tells the job from an earlier one of its name.
-    pub(super) fn stream_of(&self, job_id: &JobId, owner: String) -> GroupStream {
+    pub(super) fn queue_of(&self, job_id: &JobId, owner: String) -> GroupQueue {
         let fence = self.fence_of(job_id);
-        GroupStream::new(self.redis.clone(), self.cluster(), job_id, owner, fence)
+        GroupQueue::new(self.redis.clone(), self.cluster(), job_id, owner, fence)
     }
 
     /// The queue of a job that is over, to be deleted. It is nothing of this learner where another one works on a job of
     /// that name.
-    pub(super) fn stream_to_delete(&self, job_id: &JobId) -> GroupStream {
+    pub(super) fn queue_to_delete(&self, job_id: &JobId) -> GroupQueue {
         let own = lock(&self.fences).get(job_id).cloned();
         // Not kept: what is kept is renewed.
         let fence = own.unwrap_or_else(|| self.new_fence(job_id));
-        GroupStream::new(self.redis.clone(), self.cluster(), job_id, String::new(), fence)
+        GroupQueue::new(self.redis.clone(), self.cluster(), job_id, String::new(), fence)
     }
 
     fn fence_of(&self, job_id: &JobId) -> Arc<Fence> {

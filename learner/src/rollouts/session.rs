@@ -18,7 +18,7 @@ use super::inspection::{check_problem, check_versions, newest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use super::lengths;
 use crate::queue::dead_letters::DeadLetter;
-use crate::queue::stream::{GroupStream, Survey};
+use crate::queue::groups::{GroupQueue, Survey};
 
 /// A job whose problems are all skipped fails after a step's worth of them, but not before this number.
 const FEWEST_SKIPPED_IN_A_ROW: u64 = 16;
@@ -90,7 +90,7 @@ impl Asked {
 /// The training of one job, from its opening to its end. The broker holds it under its lock.
 pub(super) struct TrainingSession {
     pub(super) leases: LeaseTable,
-    pub(super) stream: GroupStream,
+    pub(super) queue: GroupQueue,
     job_id: JobId,
     problems: Box<dyn ProblemSource>,
     plan: Arc<v1::RolloutPlan>,
@@ -113,7 +113,7 @@ impl TrainingSession {
     pub(super) fn new(
         job_id: &JobId,
         opening: TrainingOpening,
-        stream: GroupStream,
+        queue: GroupQueue,
         survey: Survey,
         dead: &BTreeSet<u64>,
     ) -> Self {
@@ -136,7 +136,7 @@ impl TrainingSession {
         let inventory = Inventory::of(&ended, &survey, dead);
         Self {
             leases: LeaseTable::new(rules, inventory),
-            stream,
+            queue,
             job_id: job_id.clone(),
             problems: opening.problems,
             plan: Arc::new(opening.plan),

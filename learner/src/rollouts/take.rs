@@ -25,9 +25,9 @@ use super::lease_table::NextToTrain;
 use super::lengths;
 use super::session::{TrainingSession, training_group_id};
 use crate::lock::lock;
+use crate::queue::groups::{GroupQueue, Settlement, Survey};
 use crate::queue::reader::GroupReader;
 use crate::queue::redis::RedisUnavailable;
-use crate::queue::stream::{GroupStream, Settlement, Survey};
 
 /// While the trainer waits for a group it looks this often how long it has waited.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -56,19 +56,19 @@ impl RolloutBroker {
         // Not the keys of an ended job with this id any more.
         lock(&self.undeleted_queues).remove(job_id);
         self.take_right(job_id).await?;
-        let stream = self.stream_of(job_id, owner);
+        let queue = self.queue_of(job_id, owner);
         let mut backoff = Backoff::default();
         let (survey, dead) = loop {
-            if let Some(rival) = stream.fence().lost_to() {
+            if let Some(rival) = queue.fence().lost_to() {
                 bail!(rival);
             }
-            match open_and_settle(&stream, &opening).await {
+            match open_and_settle(&queue, &opening).await {
                 Ok(found) => break found,
                 Err(_) => self.wait_for_redis(&mut backoff).await,
             }
         };
-        let reader = GroupReader::new(stream.clone());
-        let mut training = TrainingSession::new(job_id, opening, stream, survey, &dead);
+        let reader = GroupReader::new(queue.clone());
+        let mut training = TrainingSession::new(job_id, opening, queue, survey, &dead);
         let mut jobs = lock(&self.jobs);
         let job = jobs.entry(job_id.clone()).or_default();
         if let Some(version) = job.version {
@@ -93,7 +93,7 @@ impl RolloutBroker {
         reader: &mut GroupReader,
         count: usize,
     ) -> anyhow::Result<Vec<QueuedGroup>> {
-        let stream = reader.stream().clone();
+        let queue = reader.queue().clone();
         let mut groups = Vec::new();
         let mut backoff = Backoff::default();
         let mut awaited = AwaitedGroup::default();
@@ -104,7 +104,7 @@ impl RolloutBroker {
             changed.as_mut().enable();
             arrived.as_mut().enable();
 
-            if let Some(rival) = stream.fence().lost_to() {
+            if let Some(rival) = queue.fence().lost_to() {
                 bail!(rival);
             }
             let next = self.next_to_train(job_id)?;
@@ -119,8 +119,8 @@ impl RolloutBroker {
             };
             awaited.is_there(sequence);
             let outcome = match reader.read(sequence).await {
-                Ok(Some(payload)) => self.take_group(job_id, &stream, sequence, &payload).await,
-                Ok(None) => Err(stream.entries_are_gone()),
+                Ok(Some(payload)) => self.take_group(job_id, &queue, sequence, &payload).await,
+                Ok(None) => Err(queue.entries_are_gone()),
                 Err(error) => Err(error),
             };
             match outcome {
@@ -150,7 +150,7 @@ impl RolloutBroker {
     async fn take_group(
         &self,
         job_id: &JobId,
-        stream: &GroupStream,
+        queue: &GroupQueue,
         sequence: u64,
         payload: &[u8],
     ) -> Result<Option<QueuedGroup>, RedisUnavailable> {
@@ -158,7 +158,7 @@ impl RolloutBroker {
             Ok(group) => group,
             Err(problem) => {
                 error!(%job_id, sequence, problem, "a group in the queue cannot be trained");
-                self.refuse_queued(job_id, stream, sequence, &problem, payload).await?;
+                self.refuse_queued(job_id, queue, sequence, &problem, payload).await?;
                 return Ok(None);
             }
         };
@@ -168,14 +168,14 @@ impl RolloutBroker {
         let is_too_old = version.saturating_sub(oldest) > max_staleness.unwrap_or_default();
         if is_too_old && self.with_training(job_id, |training| training.has_replayed) == Some(true) {
             // A replayed group took its place, and its step came one later.
-            stream.settle(&[sequence], Settlement::Forgotten).await?;
+            queue.settle(&[sequence], Settlement::Forgotten).await?;
             self.with_training(job_id, |training| training.leases.lost(sequence, clock::now()));
             self.changed.notify_waiters();
             return Ok(None);
         }
         if is_too_old {
             // Only an earlier learner, which took groups as they came, can have left one that is so old.
-            stream.settle(&[sequence], Settlement::Stale).await?;
+            queue.settle(&[sequence], Settlement::Stale).await?;
             warn!(%job_id, group_id = group.group_id, oldest, version, "dropped a group as too old");
             counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
             let thinking_tokens = longest_thinking(&group);
@@ -233,14 +233,14 @@ impl RolloutBroker {
 
     /// Removes groups from Redis once a recovery checkpoint holds the updates that they made. By that checkpoint all
     /// sequences below `ended_below` have ended: neither Redis nor the lease table remembers how each of them did.
-    pub async fn acknowledge(&self, job_id: &JobId, stream: &GroupStream, sequences: &[u64], ended_below: u64) {
+    pub async fn acknowledge(&self, job_id: &JobId, queue: &GroupQueue, sequences: &[u64], ended_below: u64) {
         let mut backoff = Backoff::default();
         let settle = async || {
-            stream.settle(sequences, Settlement::Trained).await?;
-            stream.forget_below(ended_below).await
+            queue.settle(sequences, Settlement::Trained).await?;
+            queue.forget_below(ended_below).await
         };
         while settle().await.is_err() {
-            if stream.fence().lost_to().is_some() {
+            if queue.fence().lost_to().is_some() {
                 return;
             }
             self.wait_for_redis(&mut backoff).await;
@@ -268,14 +268,14 @@ impl RolloutBroker {
 
     /// Deletes the keys of a job that has ended. Where Redis is unavailable they are deleted when it is back.
     pub async fn delete_queue(&self, job_id: &JobId) {
-        let stream = self.stream_to_delete(job_id);
-        let problem = match tokio::time::timeout(DELETE_TIMEOUT, stream.delete()).await {
+        let queue = self.queue_to_delete(job_id);
+        let problem = match tokio::time::timeout(DELETE_TIMEOUT, queue.delete()).await {
             Ok(Ok(())) => {
                 lock(&self.undeleted_queues).remove(job_id);
                 return;
             }
             // Another learner has a job of this name: the queue is that job's.
-            Ok(Err(_)) if stream.fence().lost_to().is_some() => {
+            Ok(Err(_)) if queue.fence().lost_to().is_some() => {
                 lock(&self.undeleted_queues).remove(job_id);
                 return;
             }
@@ -321,14 +321,14 @@ impl RolloutBroker {
 /// queue, and groups that were settled as trained although it lacks them may come again. Also returns the sequences with
 /// a dead letter.
 async fn open_and_settle(
-    stream: &GroupStream,
+    queue: &GroupQueue,
     opening: &TrainingOpening,
 ) -> Result<(Survey, BTreeSet<u64>), RedisUnavailable> {
-    let survey = stream.open().await?;
-    let dead = stream.dead_sequences().await?;
+    let survey = queue.open().await?;
+    let dead = queue.dead_sequences().await?;
     let corrections = Corrections::of(&opening.ended, &survey);
-    stream.settle(&corrections.ended, Settlement::Trained).await?;
-    stream.settle(&corrections.forgotten, Settlement::Forgotten).await?;
+    queue.settle(&corrections.ended, Settlement::Trained).await?;
+    queue.settle(&corrections.forgotten, Settlement::Forgotten).await?;
     Ok((survey, dead))
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anytime_learner::queue::fence::{Fence, LearnerName};
+use anytime_learner::queue::groups::{GroupQueue, Settlement};
 use anytime_learner::queue::redis::RedisConnection;
-use anytime_learner::queue::stream::{GroupStream, Settlement};
 use anytime_proto::JobId;
 use anytime_tests::stack::start_redis;
 use anytime_tests::workplace::Workplace;
@@ -28,7 +28,7 @@ async fn the_model_of_redis_does_what_redis_does() {
         address: "here".to_owned(),
     };
     let fence = Arc::new(Fence::new(connection.clone(), "anytime", &job, &name));
-    let stream = GroupStream::new(connection, "anytime", &job, "owner".to_owned(), fence);
+    let stream = GroupQueue::new(connection, "anytime", &job, "owner".to_owned(), fence);
     let mut client = redis::Client::open(url)
         .unwrap()
         .get_multiplexed_async_connection()
@@ -63,7 +63,7 @@ async fn the_model_of_redis_does_what_redis_does() {
                 assert_eq!(settled.is_ok(), model.settle(&sequences, settlement).is_ok());
             }
         }
-        let length: u64 = redis::cmd("XLEN")
+        let length: u64 = redis::cmd("HLEN")
             .arg("anytime:job:groups")
             .query_async(&mut client)
             .await

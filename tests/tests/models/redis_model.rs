@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anytime_learner::queue::stream::{PushOutcome, Settlement, Survey};
+use anytime_learner::queue::groups::{PushOutcome, Settlement, Survey};
 
 /// What the hash says of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

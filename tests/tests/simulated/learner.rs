@@ -195,7 +195,7 @@ async fn train(world: &World, broker: &RolloutBroker, store: &WeightsStore) -> a
         });
         world.acknowledges(&unacknowledged);
         broker
-            .acknowledge(&job, reader.stream(), &unacknowledged, ended.consumed_below)
+            .acknowledge(&job, reader.queue(), &unacknowledged, ended.consumed_below)
             .await;
         unacknowledged.clear();
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anytime_learner::queue::stream::{PushOutcome, Settlement};
+use anytime_learner::queue::groups::{PushOutcome, Settlement};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use turmoil::net::TcpStream;
 
@@ -30,7 +30,7 @@ pub(crate) struct Store {
 #[derive(Clone, Copy, Debug)]
 enum Script {
     Open,
-    Read,
+    IsQueued,
     Push,
     Settle,
     Bury,
@@ -51,7 +51,7 @@ impl Script {
             Self::Letters
         } else if has("'buried'") {
             Self::Bury
-        } else if has("'HKEYS'") {
+        } else if has("'forgotten'") {
             Self::ForgetBelow
         } else if has("'HGETALL'") {
             Self::Open
@@ -59,8 +59,8 @@ impl Script {
             Self::Push
         } else if has("'settled'") {
             Self::Settle
-        } else if has("'XRANGE'") {
-            Self::Read
+        } else if has("and 1 or 0") {
+            Self::IsQueued
         } else if has("KEYS[1], KEYS[2], KEYS[3]") {
             Self::Delete
         } else {
@@ -76,25 +76,22 @@ enum Reply {
     Bytes(Vec<u8>),
     Nothing,
     List(Vec<String>),
+    /// The replies to a transaction.
+    Replies(Vec<Reply>),
 }
 
 impl Reply {
     fn bytes(&self) -> Vec<u8> {
         let bulk = |bytes: &[u8]| [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        let list = |items: Vec<Vec<u8>>| [format!("*{}\r\n", items.len()).into_bytes(), items.concat()].concat();
         match self {
             Self::Text(text) => format!("+{text}\r\n").into_bytes(),
             Self::Error(text) => format!("-{text}\r\n").into_bytes(),
             Self::Number(number) => format!(":{number}\r\n").into_bytes(),
             Self::Bytes(bytes) => bulk(bytes),
             Self::Nothing => b"$-1\r\n".to_vec(),
-            Self::List(texts) => {
-                let items = texts.iter().flat_map(|text| bulk(text.as_bytes()));
-                format!("*{}\r\n", texts.len())
-                    .into_bytes()
-                    .into_iter()
-                    .chain(items)
-                    .collect()
-            }
+            Self::List(texts) => list(texts.iter().map(|text| bulk(text.as_bytes())).collect()),
+            Self::Replies(replies) => list(replies.iter().map(Self::bytes).collect()),
         }
     }
 }
@@ -109,7 +106,17 @@ impl Store {
         let text = |index: usize| String::from_utf8_lossy(command.get(index).map_or(&[], Vec::as_slice)).into_owned();
         match text(0).to_ascii_uppercase().as_str() {
             "PING" => Reply::Text("PONG".to_owned()),
-            "XLEN" => Reply::Number(self.keys.length()),
+            "HLEN" => Reply::Number(self.keys.length()),
+            "HGET" => match self.groups.get(&text(2).parse().unwrap()) {
+                Some(group) => Reply::Bytes(group.clone()),
+                None => Reply::Nothing,
+            },
+            // Only the script behind it decides whether the group stays.
+            "HSETNX" => {
+                let group = || command[3].clone();
+                self.groups.entry(text(2).parse().unwrap()).or_insert_with(group);
+                Reply::Number(1)
+            }
             "SCRIPT" => {
                 let sha = sha1_smol::Sha1::from(&command[2]).digest().to_string();
                 self.scripts.insert(sha.clone(), Script::of(&text(2)));
@@ -159,12 +166,14 @@ impl Store {
                 return Reply::Bytes(Vec::new());
             }
             (Script::GiveRightBack, Some(_)) => return Reply::Bytes(Vec::new()),
-            (_, Some(other)) => return Reply::Error(format!("FENCED {other}")),
+            (_, Some(other)) => {
+                self.keep_queued();
+                return Reply::Error(format!("FENCED {other}"));
+            }
             (_, None) => {}
         }
         if self.owner != texts[0] {
             self.keys = RedisModel::default();
-            self.groups.clear();
         }
         let reply = match script {
             Script::Open => {
@@ -173,7 +182,7 @@ impl Store {
                 let mut list = vec!["owner".to_owned(), self.owner.clone()];
                 for (sequence, entry) in &self.keys.seen {
                     let value = match entry {
-                        Entry::Queued(_) => "1-1",
+                        Entry::Queued(_) => "queued",
                         Entry::Trained => "trained",
                         Entry::Stale => "stale",
                         Entry::Skipped => "skipped",
@@ -182,16 +191,9 @@ impl Store {
                 }
                 Reply::List(list)
             }
-            Script::Read => match self.keys.read(number(1)) {
-                Some(_) => Reply::Bytes(self.groups.get(&number(1)).cloned().unwrap_or_default()),
-                None => Reply::Nothing,
-            },
+            Script::IsQueued => Reply::Number(self.keys.read(number(1)).is_some().into()),
             Script::Push => {
-                let outcome = self.keys.push(number(1), 0, number(3), number(4));
-                if outcome == PushOutcome::Accepted {
-                    self.groups.insert(number(1), arguments[2].clone());
-                }
-                let text = match outcome {
+                let text = match self.keys.push(number(1), 0, number(2), number(3)) {
                     PushOutcome::Accepted => "accepted",
                     PushOutcome::Duplicate => "duplicate",
                     PushOutcome::Full => "full",
@@ -227,9 +229,13 @@ impl Store {
             }
             Script::TakeRight | Script::GiveRightBack => Reply::Nothing,
         };
+        self.keep_queued();
+        reply
+    }
+
+    fn keep_queued(&mut self) {
         let queued = self.keys.queued();
         self.groups.retain(|sequence, _| queued.contains(sequence));
-        reply
     }
 }
 
@@ -244,9 +250,25 @@ pub(crate) async fn serve(world: Arc<World>) -> turmoil::Result {
 
 async fn answer(stream: TcpStream, world: Arc<World>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
+    let mut transaction: Option<Vec<Vec<Vec<u8>>>> = None;
     while let Some(command) = read_command(&mut stream).await? {
-        let reply = world.redis.lock().unwrap().run(&command).bytes();
-        stream.get_mut().write_all(&reply).await?;
+        let reply = match (command[0].as_slice(), transaction.take()) {
+            (b"MULTI", _) => {
+                transaction = Some(Vec::new());
+                Reply::Text("OK".to_owned())
+            }
+            (b"EXEC", Some(commands)) => {
+                let mut store = world.redis.lock().unwrap();
+                Reply::Replies(commands.iter().map(|command| store.run(command)).collect())
+            }
+            (_, Some(mut commands)) => {
+                commands.push(command);
+                transaction = Some(commands);
+                Reply::Text("QUEUED".to_owned())
+            }
+            (_, None) => world.redis.lock().unwrap().run(&command),
+        };
+        stream.get_mut().write_all(&reply.bytes()).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anytime_learner::invariants::{Trained, acknowledged, lease_admitted};
-use anytime_learner::queue::stream::Settlement;
+use anytime_learner::queue::groups::Settlement;
 use anytime_learner::rollouts::actors::Holder;
 use anytime_learner::rollouts::inventory::{Corrections, Inventory};
 use anytime_learner::rollouts::lease_table::{GivenBack, LeaseTable, NextToTrain, PushCheck};

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anytime_learner::invariants::{Broken, Held, History, accounted, admission, fresh, in_order, once, sound};
-use anytime_learner::queue::stream::{PushOutcome, Settlement, Survey};
+use anytime_learner::queue::groups::{PushOutcome, Settlement, Survey};
 use anytime_learner::rollouts::actors::Holder;
 use anytime_learner::rollouts::lease_table::LeaseRules;
 use anytime_proto::ActorId;

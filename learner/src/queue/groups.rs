@@ -1,15 +1,18 @@
-//! The replay queue of one job in Redis. Two keys:
+//! The replay queue of one job in Redis. Two keys, both hashes:
 //!
-//! - `{cluster}:{job_id}:groups`, a stream: one entry per scored group, with the fields `sequence` and `group` (prost).
-//!   An entry is deleted when its sequence is settled.
-//! - `{cluster}:{job_id}:seen`, a hash: what is known of each sequence (the id of its entry, or how it was settled) and,
-//!   under `owner`, which job of that name the keys belong to. How it was settled is forgotten once a recovery checkpoint
-//!   holds that all sequences up to it have ended: the lease table knows it from there.
+//! - `{cluster}:{job_id}:groups`: the encoded groups (prost) that wait or that the trainer has taken, by sequence. A group
+//!   is deleted when its sequence is settled.
+//! - `{cluster}:{job_id}:seen`: what is known of each sequence (that it is queued, or how it was settled) and, under
+//!   `owner`, which job of that name the keys belong to. How it was settled is forgotten once a recovery checkpoint holds
+//!   that all sequences up to it have ended: the lease table knows it from there.
 //!
-//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. Another key holds the
-//! [`dead_letters`](super::dead_letters), and the learner's right to the job ([`fence`](super::fence)) is looked at by each
-//! script: of several learners on one Redis
-//! only the one that has it reads and writes. Its trainer is the only reader of a stream: entries need no consumer group.
+//! Both change together, in scripts, so that a group is there exactly if `seen` says so. The bytes of a group pass through
+//! no script, which would copy them into Lua and out again: a transaction sets the field, and the script beside it takes
+//! the field back where the group must not be queued.
+//!
+//! Another key holds the [`dead_letters`](super::dead_letters), and every script looks at the learner's right to the job
+//! ([`fence`](super::fence)): of several learners on one Redis only the one that has it reads and writes. Its trainer is
+//! the only reader of a queue.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -20,91 +23,83 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ScriptInvocatio
 use super::fence::Fence;
 use super::redis::{RedisConnection, RedisUnavailable};
 
-/// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash, without sequences
-/// whose entries somebody else has deleted, and deletes entries that somebody else has added. These are looked for one
-/// by one only where the numbers differ, because Redis cannot look at an entry without copying its group.
+/// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash `seen`, without queued
+/// sequences whose groups somebody else has deleted, and deletes groups that somebody else has added. Earlier versions of
+/// this program kept the groups in a stream, which is deleted: its groups are leased again.
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
+        local is_hash = redis.call('TYPE', KEYS[1])['ok'] == 'hash'
+        if not is_hash then redis.call('UNLINK', KEYS[1]) end
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then
-            redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
+            redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[4])
             redis.call('HSET', KEYS[2], 'owner', ARGV[1])
         end
+        local strays = {}
+        for _, sequence in ipairs(redis.call('HKEYS', KEYS[1])) do strays[sequence] = true end
         local seen = redis.call('HGETALL', KEYS[2])
-        local queued = {}
         local known = {}
-        local count = 0
         for index = 1, #seen, 2 do
-            local id = seen[index + 1]
-            if seen[index] ~= 'owner' and string.find(id, '-', 1, true) then
-                queued[seen[index]] = id
-                known[id] = true
-                count = count + 1
-            end
-        end
-        if count == redis.call('XLEN', KEYS[1]) then return seen end
-        for sequence, id in pairs(queued) do
-            if #redis.call('XRANGE', KEYS[1], id, id) == 0 then
+            local sequence, entry = seen[index], seen[index + 1]
+            local was_in_stream = string.find(entry, '-', 1, true)
+            if sequence ~= 'owner' and (was_in_stream or entry == 'queued' and not strays[sequence]) then
                 redis.call('HDEL', KEYS[2], sequence)
-                count = count - 1
+            else
+                known[#known + 1] = sequence
+                known[#known + 1] = entry
+                if entry == 'queued' then strays[sequence] = nil end
             end
         end
-        local start = '-'
-        while redis.call('XLEN', KEYS[1]) > count do
-            local entries = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 8)
-            if #entries == 0 then break end
-            for _, entry in ipairs(entries) do
-                if not known[entry[1]] then redis.call('XDEL', KEYS[1], entry[1]) end
-                start = '(' .. entry[1]
-            end
-        end
-        return redis.call('HGETALL', KEYS[2])
+        for sequence in pairs(strays) do redis.call('HDEL', KEYS[1], sequence) end
+        return known
         ",
     )
 });
 
-/// Returns one group, or nothing where the queue does not hold it. An entry without a group reads as an empty one.
-static READ: LazyLock<Script> = LazyLock::new(|| {
+/// Whether the queue holds the group of a sequence.
+static IS_QUEUED: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
-        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return false end
-        local id = redis.call('HGET', KEYS[2], ARGV[2])
-        if not id or not string.find(id, '-', 1, true) then return false end
-        local entries = redis.call('XRANGE', KEYS[1], id, id)
-        if #entries == 0 then return false end
-        local fields = entries[1][2]
-        for index = 1, #fields, 2 do
-            if fields[index] == 'group' then return fields[index + 1] end
-        end
-        return ''
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 0 end
+        return redis.call('HGET', KEYS[2], ARGV[2]) == 'queued' and 1 or 0
         ",
     )
 });
 
-/// Adds one group. The bound counts entries that the trainer has not taken (`ARGV[5]` are taken and not settled).
+/// Queues the group that the command before it, in the same transaction, has set unless there was one. The bound counts
+/// groups that the trainer has not taken (`ARGV[4]` are taken and not settled). A group of another length than the pushed
+/// one (`ARGV[5]`) was set by somebody else.
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
-    fenced(
-        r"
-        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
-        if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 'duplicate' end
-        if redis.call('XLEN', KEYS[1]) - tonumber(ARGV[5]) >= tonumber(ARGV[4]) then return 'full' end
-        local id = redis.call('XADD', KEYS[1], '*', 'sequence', ARGV[2], 'group', ARGV[3])
-        redis.call('HSET', KEYS[2], ARGV[2], id)
+    fenced_or(
+        TAKE_BACK,
+        &format!(
+            r"
+        local known = redis.call('HGET', KEYS[2], ARGV[2])
+        if known == 'queued' then return 'duplicate' end
+        local refusal = known and 'duplicate'
+        if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then refusal = 'foreign' end
+        if not refusal and redis.call('HLEN', KEYS[1]) - tonumber(ARGV[4]) > tonumber(ARGV[3]) then refusal = 'full' end
+        if not refusal and redis.call('HSTRLEN', KEYS[1], ARGV[2]) ~= tonumber(ARGV[5]) then refusal = 'foreign' end
+        if refusal then {TAKE_BACK} return refusal end
+        redis.call('HSET', KEYS[2], ARGV[2], 'queued')
         return 'accepted'
-        ",
+        "
+        ),
     )
 });
 
-/// Deletes the entries of sequences and remembers how they were settled; with an empty verdict nothing is remembered.
+/// Deletes the group that was set for a push, unless it is one that was queued before.
+const TAKE_BACK: &str = r"
+    if redis.call('HGET', KEYS[2], ARGV[2]) ~= 'queued' then redis.call('HDEL', KEYS[1], ARGV[2]) end
+    ";
+
+/// Deletes the groups of sequences and remembers how they were settled; with an empty verdict nothing is remembered.
 static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
         if redis.call('HGET', KEYS[2], 'owner') ~= ARGV[1] then return 'foreign' end
         for index = 3, #ARGV do
-            local id = redis.call('HGET', KEYS[2], ARGV[index])
-            if id and string.find(id, '-', 1, true) then
-                redis.call('XDEL', KEYS[1], id)
-            end
+            redis.call('HDEL', KEYS[1], ARGV[index])
             if ARGV[2] == '' then
                 redis.call('HDEL', KEYS[2], ARGV[index])
             else
@@ -124,8 +119,7 @@ static FORGET_BELOW: LazyLock<Script> = LazyLock::new(|| {
         local below = tonumber(ARGV[2])
         for _, name in ipairs(redis.call('HKEYS', KEYS[2])) do
             local sequence = tonumber(name)
-            if sequence and sequence < below
-                and not string.find(redis.call('HGET', KEYS[2], name), '-', 1, true) then
+            if sequence and sequence < below and redis.call('HGET', KEYS[2], name) ~= 'queued' then
                 redis.call('HDEL', KEYS[2], name)
             end
         end
@@ -138,7 +132,7 @@ static FORGET_BELOW: LazyLock<Script> = LazyLock::new(|| {
 static DELETE: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
-        redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+        redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
         redis.call('EXPIRE', KEYS[4], ARGV[2])
         ",
     )
@@ -153,14 +147,21 @@ struct Refusal(String);
 /// A script that does nothing where another learner has the right to the job: it then returns an error that names it. A
 /// right that has run out, and that nobody has taken since, is no reason to stop.
 pub(super) fn fenced(script: &str) -> Script {
-    const LOOK: &str = r"
+    fenced_or("", script)
+}
+
+/// The same, with what is done where another learner has the right.
+fn fenced_or(otherwise: &str, script: &str) -> Script {
+    Script::new(&format!(
+        r"
         local holder = redis.call('GET', KEYS[3])
         local own = table.remove(ARGV)
         if holder and string.match(holder, '^%S*') ~= string.match(own, '^%S*') then
+            {otherwise}
             return redis.error_reply('FENCED ' .. holder)
         end
-        ";
-    Script::new(&format!("{LOOK}{script}"))
+        {script}"
+    ))
 }
 
 /// What a fenced script returned.
@@ -171,8 +172,8 @@ fn unless_fenced<T>(outcome: RedisResult<T>) -> RedisResult<Result<T, Refusal>> 
     }
 }
 
-/// Bytes of the other arguments of a push; more is no error.
-const MOST_PUSH_ARGUMENTS: usize = 1024;
+/// Bytes of the name of the key, the sequence and what stands between the arguments of a command; more is no error.
+const MOST_OTHER_BYTES: usize = 1024;
 
 /// How many sequences one call settles. This bounds how long a script holds Redis.
 const SETTLED_PER_CALL: usize = 500;
@@ -217,7 +218,7 @@ impl Settlement {
 /// What Redis knows of a job's sequences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// In the stream, taken or not.
+    /// In the queue, taken or not.
     pub queued: BTreeSet<u64>,
     /// Settled as trained.
     pub trained: BTreeSet<u64>,
@@ -230,7 +231,7 @@ pub struct Survey {
 /// The queue of one job. Pushes add to it, the trainer reads its groups one by one and settles them. It is cheap to
 /// clone.
 #[derive(Clone)]
-pub struct GroupStream {
+pub struct GroupQueue {
     redis: Arc<RedisConnection>,
     groups_key: String,
     seen_key: String,
@@ -239,7 +240,7 @@ pub struct GroupStream {
     fence: Arc<Fence>,
 }
 
-impl GroupStream {
+impl GroupQueue {
     /// The queue of a job; `owner` tells it from an earlier job with the same id, and `fence` is the learner's right to
     /// it.
     pub fn new(redis: Arc<RedisConnection>, cluster: &str, job_id: &JobId, owner: String, fence: Arc<Fence>) -> Self {
@@ -322,21 +323,27 @@ impl GroupStream {
         bound: u64,
         taken: u64,
     ) -> Result<PushOutcome, RedisUnavailable> {
-        // A call of the script as a command, in which the payload is copied once less.
-        let mut call = Cmd::with_capacity(16, payload.len() + MOST_PUSH_ARGUMENTS);
-        call.arg("EVALSHA").arg(PUSH.get_hash()).arg(4);
-        call.arg(&self.groups_key).arg(&self.seen_key);
-        call.arg(&self.fence.key).arg(&self.dead_key);
-        call.arg(&self.owner).arg(sequence).arg(payload).arg(bound).arg(taken);
-        call.arg(&self.fence.value);
+        let mut set = Cmd::with_capacity(4, payload.len() + MOST_OTHER_BYTES);
+        set.arg("HSETNX").arg(&self.groups_key).arg(sequence).arg(payload);
+        let mut decide = redis::cmd("EVALSHA");
+        decide.arg(PUSH.get_hash()).arg(4);
+        decide.arg(&self.groups_key).arg(&self.seen_key);
+        decide.arg(&self.fence.key).arg(&self.dead_key);
+        decide.arg(&self.owner).arg(sequence).arg(bound).arg(taken);
+        decide.arg(payload.len()).arg(&self.fence.value);
+        // Nobody sees a group that is not decided upon.
+        let mut transaction = redis::pipe();
+        transaction.atomic().ignore_errors();
+        transaction.add_command(set).ignore().add_command(decide);
         let outcome = self.redis.run_long(async |mut connection| {
-            let outcome = call.query_async(&mut connection).await;
-            match outcome {
+            let (decided,): (RedisResult<String>,) = transaction.query_async(&mut connection).await?;
+            match decided {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                     PUSH.load_async(&mut connection).await?;
-                    unless_fenced(call.query_async(&mut connection).await)
+                    let (decided,): (RedisResult<String>,) = transaction.query_async(&mut connection).await?;
+                    unless_fenced(decided)
                 }
-                outcome => unless_fenced(outcome),
+                decided => unless_fenced(decided),
             }
         });
         let answer: String = self.unless_refused(outcome.await?)?;
@@ -392,19 +399,31 @@ impl GroupStream {
     /// # Errors
     /// If Redis is unavailable.
     pub(super) async fn read(&self, sequence: u64) -> Result<Option<Vec<u8>>, RedisUnavailable> {
-        self.run(&READ, |call| {
-            call.arg(sequence);
-        })
-        .await
+        let is_queued: u8 = self
+            .run(&IS_QUEUED, |call| {
+                call.arg(sequence);
+            })
+            .await?;
+        if is_queued == 0 {
+            return Ok(None);
+        }
+        let read = async |mut connection| {
+            redis::cmd("HGET")
+                .arg(&self.groups_key)
+                .arg(sequence)
+                .query_async(&mut connection)
+                .await
+        };
+        self.redis.run(read).await
     }
 
-    /// How many entries the queue holds, whoever wrote them.
+    /// How many groups the queue holds, whoever wrote them.
     ///
     /// # Errors
     /// If Redis is unavailable.
     pub async fn length(&self) -> Result<u64, RedisUnavailable> {
         let length = async |mut connection| {
-            redis::cmd("XLEN")
+            redis::cmd("HLEN")
                 .arg(&self.groups_key)
                 .query_async(&mut connection)
                 .await
