@@ -1,6 +1,6 @@
-//! Reads the queue on the trainer's behalf, group by group. A read changes nothing in Redis, so that a lost answer costs
-//! another read and no more; and it asks for a sequence, so that neither the order in which groups came nor ids that
-//! step back hide one.
+//! Reads the queue for the trainer, group by group. A read changes nothing in Redis, so that a lost answer costs only
+//! another read. It asks by sequence, so that a group is found in whatever order the entries came, and even where the
+//! ids of entries went backwards.
 
 use super::redis::RedisUnavailable;
 use super::stream::GroupStream;

@@ -6,10 +6,10 @@
 //!   under `owner`, which job of that name the keys belong to. How it was settled is forgotten once a recovery checkpoint
 //!   holds that all sequences up to it have ended: the lease table knows it from there.
 //!
-//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. Another key holds the
-//! [`dead_letters`](super::dead_letters), and the learner's right to the job ([`fence`](super::fence)) is looked at by each
-//! script: of several learners on one Redis
-//! only the one that has it reads and writes. Its trainer is the only reader of a stream: entries need no consumer group.
+//! Both change together, in scripts, so that a group is in the stream exactly if the hash says so. Another key holds
+//! the [`dead_letters`](super::dead_letters). Each script also checks the learner's right to the job
+//! ([`fence`](super::fence)): of several learners on one Redis only the one that has it reads and writes. Its trainer
+//! is the only reader of a stream, so entries need no consumer group.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -20,9 +20,10 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ScriptInvocatio
 use super::fence::Fence;
 use super::redis::{RedisConnection, RedisUnavailable};
 
-/// Takes the keys over: those of an earlier job with the same name are deleted. Returns the hash, without sequences
-/// whose entries somebody else has deleted, and deletes entries that somebody else has added. These are looked for one
-/// by one only where the numbers differ, because Redis cannot look at an entry without copying its group.
+/// Takes the keys over, and deletes them first if they are of an earlier job with the same name. Repairs what somebody
+/// else has done to the stream: sequences whose entries are gone leave the hash, and entries that are not in the hash
+/// are deleted. It looks for these one by one only where the numbers differ, because Redis cannot look at an entry
+/// without copying its group. Returns the hash.
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
@@ -81,7 +82,8 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Adds one group. The bound counts entries that the trainer has not taken (`ARGV[5]` are taken and not settled).
+/// Adds one group. The bound (`ARGV[4]`) counts only entries that the trainer has not taken; `ARGV[5]` are taken and
+/// not settled.
 static PUSH: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
@@ -147,11 +149,11 @@ static DELETE: LazyLock<Script> = LazyLock::new(|| {
 /// Dead letters are kept this long after their job has ended.
 const KEEP_SECONDS: u64 = 7 * 24 * 60 * 60;
 
-/// Another learner has the right to the job: what Redis holds of it.
+/// Another learner has the right to the job; the text is the holder as Redis has it.
 struct Refusal(String);
 
-/// A script that does nothing where another learner has the right to the job: it then returns an error that names it. A
-/// right that has run out, and that nobody has taken since, is no reason to stop.
+/// Makes a script do nothing where another learner has the right to the job, and return an error that names it. A right
+/// that has run out does not stop this learner as long as nobody has taken it since.
 pub(super) fn fenced(script: &str) -> Script {
     const LOOK: &str = r"
         local holder = redis.call('GET', KEYS[3])
@@ -171,7 +173,7 @@ fn unless_fenced<T>(outcome: RedisResult<T>) -> RedisResult<Result<T, Refusal>> 
     }
 }
 
-/// Bytes of the other arguments of a push; more is no error.
+/// Bytes that are reserved for the other arguments of a push. They may be longer.
 const MOST_PUSH_ARGUMENTS: usize = 1024;
 
 /// How many sequences one call settles. This bounds how long a script holds Redis.
@@ -182,7 +184,7 @@ const SETTLED_PER_CALL: usize = 500;
 pub enum PushOutcome {
     /// The group is in the queue.
     Accepted,
-    /// It is in the queue, or was.
+    /// It was there before, in the queue or settled.
     Duplicate,
     /// The queue is at its bound.
     Full,
@@ -311,7 +313,8 @@ impl GroupStream {
         Ok(survey)
     }
 
-    /// Adds a group unless it was there before or `bound` groups wait, besides `taken` ones that do not count.
+    /// Adds a group, unless it was there before or `bound` groups wait. `taken` entries that the trainer holds do not
+    /// count.
     ///
     /// # Errors
     /// If Redis is unavailable: whether the group was added is then unknown, and the caller pushes it again.
@@ -322,7 +325,7 @@ impl GroupStream {
         bound: u64,
         taken: u64,
     ) -> Result<PushOutcome, RedisUnavailable> {
-        // A call of the script as a command, in which the payload is copied once less.
+        // The script is called as a plain command, which copies the payload once less.
         let mut call = Cmd::with_capacity(16, payload.len() + MOST_PUSH_ARGUMENTS);
         call.arg("EVALSHA").arg(PUSH.get_hash()).arg(4);
         call.arg(&self.groups_key).arg(&self.seen_key);
@@ -369,8 +372,8 @@ impl GroupStream {
         Ok(())
     }
 
-    /// A recovery checkpoint holds that all sequences below this one have ended: how each was settled is not remembered
-    /// any more. May be repeated.
+    /// Forgets how the sequences below this one were settled. Call it once a recovery checkpoint holds that all of them
+    /// have ended. May be repeated.
     ///
     /// # Errors
     /// If Redis is unavailable.
@@ -423,7 +426,7 @@ impl GroupStream {
         .await
     }
 
-    /// The same, and its dead letters with it.
+    /// As [`delete`](Self::delete), and deletes the dead letters too.
     ///
     /// # Errors
     /// If Redis is unavailable.
