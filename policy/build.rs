@@ -33,20 +33,21 @@ fn main() {
         .std("c++17")
         .files(SOURCES)
         .include(libtorch.join("include"))
-        // libtorch's headers, not ours, are what there would be warnings about.
+        // All warnings would be about libtorch's headers.
         .warnings(false)
-        // Attention over the cache and what lies between products is arithmetic of our own: fast in tests too, and sums
-        // may be reordered (which is what vector units do), but infinities stay infinities.
+        // Attention over the cache and the steps between products are arithmetic of our own. It is optimised in every
+        // build, so that tests are fast too. Sums may be reordered, as vector units need, but infinities stay
+        // infinities.
         .opt_level(3)
         .flag("-fassociative-math")
         .flag("-fno-signed-zeros")
         .flag("-fno-trapping-math")
         .flag("-fno-math-errno")
         .flag("-freciprocal-math")
-        // Without it libtorch's parallel_for, which is a template, runs on one thread.
+        // libtorch's parallel_for is a template: without this flag it runs on one thread.
         .flag("-fopenmp")
         .compile("anytime_operators");
-    // The library that libtorch brings is the one loaded: both have the same name.
+    // libtorch's own libgomp is the one that is loaded, because both have the same name.
     println!("cargo:rustc-link-lib=gomp");
     run_path::add_libtorch_to_run_path();
 }

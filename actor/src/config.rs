@@ -17,9 +17,9 @@ use crate::engine::{CacheLimit, EngineLimits};
 /// Bytes of a gibibyte.
 const GIB: f64 = 1_073_741_824.0;
 
-/// What an actor that has a GPU for itself takes of its memory: the rest is for CUDA and for fragments.
+/// The share of its GPU's memory that an actor takes. The rest is for CUDA itself and for fragmentation.
 const GPU_SHARE: f64 = 0.9;
-/// What an actor takes of the machine's memory, or of its container's, where nobody says how many share it.
+/// The share of the machine's memory, or of its container's, that an actor takes by default: others may share it.
 const CPU_SHARE: f64 = 0.5;
 
 /// Generates scored groups for whatever job the learner runs.
@@ -142,7 +142,7 @@ fn cache_limit(args: &Args, device: Device) -> Result<CacheLimit, ExitError> {
         )));
     }
     let bytes = (cache_gib * GIB) as u64;
-    // A system that does not tell shows it when the cache is allocated.
+    // Where the system does not tell its memory, the allocation of the cache shows whether there is enough.
     if let Ok(memory) = DeviceMemory::ask(device)
         && bytes > memory.within_reach()
     {

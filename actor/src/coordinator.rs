@@ -29,7 +29,7 @@ use crate::push::{Abandoned, EncodedGroup, Pusher};
 /// How often leases that wait for weights are looked at.
 const PARKED_TICK: Duration = Duration::from_millis(250);
 
-/// How long a lease waits for weights that newer ones seem to have replaced: an announcement may be on its way.
+/// How long a lease waits whose weights seem to have been replaced by newer ones: an announcement may be on its way.
 const LATE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why leases are given back when the process ends.
@@ -110,7 +110,7 @@ impl Coordinator {
                 Some(lease) = leases.recv() => {
                     let traces = lease.traces;
                     self.take_lease(lease.lease, lease.held);
-                    // Its traces are counted as the engine's, or as parked, before they are not as on their way.
+                    // A trace stops being counted as unreceived only after it is counted as the engine's or as parked.
                     self.publish_backlog();
                     self.backlog.unreceived_traces.fetch_sub(traces, Ordering::AcqRel);
                 }
@@ -197,7 +197,7 @@ impl Coordinator {
                 self.submit(parked.lease);
                 continue;
             }
-            // Weights of a third job: the lease's own has come and gone.
+            // The weights now are of a third job, so those of the lease's own job have come and gone.
             let is_outlived = held_job != parked.held_job && held_job.as_ref() != Some(&parked.lease.job_id);
             if now < parked.deadline && !is_outlived {
                 self.parked.push(parked);
@@ -304,7 +304,7 @@ impl Coordinator {
             let (scored, held) = group.into_scored(&self.identity.actor_id, recent.as_deref().unwrap_or_default());
             let pusher = self.pusher.clone();
             self.pushes.spawn(async move {
-                // It reports by itself what became of the group.
+                // The push task reports what became of the group.
                 pusher.push(EncodedGroup::from(&scored), held).await;
             });
         }
@@ -332,7 +332,7 @@ impl Coordinator {
         self.pushes.spawn(self.pusher.clone().abandon(abandoned));
     }
 
-    /// Tells the lease loop what is in hand beyond the engine.
+    /// Tells the lease loop how much work lies outside the engine.
     fn publish_backlog(&self) {
         let parked: usize = self.parked.iter().map(|parked| parked.lease.plan.traces).sum();
         let load = self.engine.load();
@@ -348,7 +348,7 @@ impl Coordinator {
         }
     }
 
-    /// Gives back what is not finished and lets what is finished arrive, within a bound.
+    /// Gives back the groups that are not finished and waits for the pushes of those that are, for a bounded time.
     async fn drain(mut self) {
         self.engine.send(Command::Shutdown);
         self.gradings.abort_all();

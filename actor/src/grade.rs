@@ -3,11 +3,11 @@
 //!
 //! A fault says nothing about an answer: it is never turned into a score. Whose fault it is decides what follows:
 //!
-//! - The verifier is away, answers nothing that can be used, or fails at every item: that costs waiting and nothing
-//!   else, however long. What waits keeps its place, and meanwhile the actor asks for no work ([`VerifierHealth`]).
+//! - The verifier is away, gives no usable answer, or fails at every item: this costs only waiting, however long. The
+//!   summaries that wait keep their place, and meanwhile the actor asks for no work ([`VerifierHealth`]).
 //! - The verifier fails at one item although it judges others. After [`FAULT_TRIES`] tries the node of that item is
-//!   given up, and with it its group. Where there are no others, an item of our own is sent along that any verifier can
-//!   judge.
+//!   given up, and with it its group. Where there are no other items, a probe that any verifier can judge is sent
+//!   along.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,7 +55,7 @@ impl Grader {
         let client = VerifierServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        // The groups that may be in hand bound this channel.
+        // The channel needs no bound of its own: the number of groups in hand bounds it.
         let (tickets, received) = mpsc::unbounded_channel();
         let health = VerifierHealth::default();
         tokio::spawn(make_batches(client, received, health.clone()));
@@ -125,7 +125,7 @@ async fn make_batches(
         tokio::spawn(async move {
             let started = Instant::now();
             if let Some(refused) = Batch::new(batch).run(call.clone()).await {
-                // One of them is at fault for all. Which one shows where each is sent alone.
+                // One of the tickets makes the verifier refuse all. Sending each alone shows which.
                 for ticket in refused {
                     Batch::new(vec![ticket]).run(call.clone()).await;
                 }
@@ -204,7 +204,8 @@ impl Batch {
                     } else if wants_probe {
                         call.health.fails(kinds[0].as_str_name());
                     }
-                    // Where nothing is decided, the next answer tells whose fault it is.
+                    // Nothing was decided. With a probe the next answer tells whether the verifier or the items are at
+                    // fault.
                     wants_probe = true;
                 }
                 Ok(response) => {

@@ -92,7 +92,7 @@ pub(crate) struct GroupInHand {
     gradings: Gradings,
 }
 
-/// The tasks that wait for a group's verdicts. They end with the group, so that nobody asks for what is not wanted.
+/// The tasks that wait for a group's verdicts. They are aborted with the group, so that nothing is graded in vain.
 #[derive(Default)]
 struct Gradings(Vec<AbortHandle>);
 

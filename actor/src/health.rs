@@ -14,7 +14,7 @@ pub struct VerifierHealth {
 }
 
 impl Default for VerifierHealth {
-    /// It is there until a call fails.
+    /// The verifier counts as there until a call fails.
     fn default() -> Self {
         // The series exists from the start.
         gauge!(ACTOR_VERIFIER_AWAY).set(0.0);
@@ -25,7 +25,7 @@ impl Default for VerifierHealth {
 }
 
 impl VerifierHealth {
-    /// Whether the last call brought nothing.
+    /// Whether the last call brought no verdicts.
     pub fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
     }
@@ -38,7 +38,7 @@ impl VerifierHealth {
         }
     }
 
-    /// A call brought nothing, for the verifier's fault.
+    /// A call brought no verdicts, and the verifier is at fault.
     pub(crate) fn fails(&self, problem: &str) {
         if !self.is_away.swap(true, Ordering::AcqRel) {
             warn!(problem, "the verifier judges nothing, waiting for it");

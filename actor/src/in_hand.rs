@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anytime_proto::GroupId;
 
-/// By group id, how many leases of it are in hand: one that was lost and given again comes twice.
+/// How many leases of each group are in hand, by group id: a lease that was lost and given again counts twice.
 type Counts = BTreeMap<String, usize>;
 
 /// The list of groups in hand. Cheap to clone; clones share the list.

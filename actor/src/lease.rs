@@ -1,5 +1,5 @@
-//! Asks for work whenever the engine has room for it, and for no more than it has room for. Every request also lists the
-//! groups in hand, which renews their leases; where there is no room for long, a request says nothing else.
+//! Asks for as much work as the engine has room for, and no more. Every request also lists the groups in hand, which
+//! renews their leases. Where there is no room for some time, a request is sent for that alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::health::VerifierHealth;
 use crate::identity::Identity;
 use crate::in_hand::{Held, InHand};
 
-/// How many traces a group is taken to have until the first lease says it.
+/// The number of traces that a group is assumed to have until the first lease tells it.
 const ASSUMED_TRACES: usize = 8;
 
 /// How many groups may be generated and not yet pushed. It bounds the work that waits for verifier and learner.
@@ -32,10 +32,10 @@ const MOST_FINISHED_GROUPS: usize = 32;
 /// An answer without leases that comes faster than this was not waited for; asking again at once would be a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 
-/// How long an actor that has no room for work may say nothing of the groups that it has in hand.
+/// The longest time for which an actor without room for work does not report its groups in hand.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// While the verifier is away, this often it is looked whether it is back.
+/// How often the lease loop checks whether a verifier that was away is back.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Work outside the engine that counts against new leases.
@@ -53,7 +53,7 @@ pub(crate) struct Backlog {
 pub(crate) struct NewLease {
     pub(crate) lease: Lease,
     pub(crate) held: Held,
-    /// What it counts in [`Backlog::unreceived_traces`].
+    /// How many traces it adds to [`Backlog::unreceived_traces`].
     pub(crate) traces: usize,
 }
 
@@ -66,7 +66,7 @@ pub struct Leaser {
 }
 
 impl Leaser {
-    /// Of one process of an actor, which has these groups in hand.
+    /// Asks for the process `identity`, which has the groups of `in_hand`.
     pub fn new(channel: PeerChannel, identity: Identity, in_hand: InHand) -> Self {
         let client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -79,7 +79,8 @@ impl Leaser {
         }
     }
 
-    /// Asks for so many groups, for which the learner may wait so long. Renews the leases of the groups in hand.
+    /// Asks for up to `max_groups` groups; the learner may wait for them as long as `wait`. Renews the leases of the
+    /// groups in hand.
     ///
     /// # Errors
     /// What the learner or the connection says.
@@ -97,7 +98,7 @@ impl Leaser {
     }
 }
 
-/// What the lease loop looks at and tells.
+/// The lease loop with what it reads and what it tells.
 pub(crate) struct LeaseLoop {
     pub(crate) identity: Identity,
     pub(crate) engine: EngineHandle,
@@ -115,7 +116,7 @@ impl LeaseLoop {
         let mut traces_per_group = ASSUMED_TRACES;
         let mut longest_silence = LONGEST_SILENCE;
         let mut installed = self.engine.installed();
-        // Without weights a lease would only run out.
+        // An actor without weights could not generate a lease, which would only expire.
         let has_weights = run_unless_cancelled(installed.wait_for(Option::is_some), &shutdown).await;
         if has_weights.is_none_or(|result| result.is_err()) {
             return;
@@ -158,14 +159,15 @@ impl LeaseLoop {
     }
 
     async fn pass_on(&self, lease: Lease, traces: usize) -> bool {
-        // Counted and listed from here on, so that the next request neither asks for the same room nor lacks the group.
+        // From here on the lease counts and is listed: the next request must not ask for the same room, nor omit the
+        // group.
         self.backlog.unreceived_traces.fetch_add(traces, Ordering::AcqRel);
         let held = self.in_hand.hold(&GroupId(lease.group_id.clone()), lease.token.clone());
         self.leases.send(NewLease { lease, held, traces }).await.is_ok()
     }
 
-    /// Waits until there is room and says for how many groups. There is room until half as many sequences wait as can
-    /// run, while the verifier is there.
+    /// Waits until there is room, and returns for how many groups. There is room while fewer traces run and wait than
+    /// one and a half times the sequences that can run, and while the verifier is there.
     async fn room(&self, traces_per_group: usize) -> u32 {
         let load = self.engine.load();
         loop {
@@ -186,7 +188,7 @@ impl LeaseLoop {
     }
 }
 
-/// A lease is renewed three times before it runs out.
+/// The pause between two reports of what is in hand: a third of a lease's time, so that a lost one does no harm.
 fn silence_for(lease: &Lease) -> Duration {
     Duration::from_secs_f64(f64::from(lease.seconds.max(1)) / 3.0).min(LONGEST_SILENCE)
 }

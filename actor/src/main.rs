@@ -33,7 +33,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let metrics = ServerSecurity::load(&args.identity, &args.serving)?;
     let calls = CallSecurity::load(&args.identity, &args.calling)?;
     telemetry::start("actor", &args.telemetry, &metrics)?;
-    // Those of the certificate have been said.
+    // The warnings about the certificate have been logged already.
     for warning in calls
         .warnings()
         .iter()

@@ -52,8 +52,8 @@ pub struct ThinkingEnd {
 
 /// Whether exactly one end marker is between the start of the thinking and the end of the summary.
 ///
-/// The thinking up to the node's cut counts as one where it was ended by the marker and is not cut before it. A marker
-/// that has a text is counted in the text that `decode` makes of ids.
+/// An end marker that ended the thinking counts unless the node cuts it off. A marker that has a text is counted in the
+/// text that `decode` makes from ids.
 pub fn is_formatted(
     markers: &Markers,
     node: &NodePlan,

@@ -53,7 +53,7 @@ pub struct Markers {
     pub cut: Vec<u32>,
     /// Opens the summary.
     pub summary: Vec<u32>,
-    /// The text of `end`, which a thinking may come to hold in other tokens; empty where only `end` counts.
+    /// The text of `end`, which a thinking may spell with other ids; empty where only the ids count.
     pub end_text: String,
 }
 

@@ -74,7 +74,7 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Of one process of an actor.
+    /// Pushes for the process `identity`.
     pub fn new(channel: PeerChannel, identity: Identity, shutdown: CancellationToken) -> Self {
         let client = RolloutServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -143,8 +143,8 @@ impl Pusher {
         None
     }
 
-    /// Sends a group, unless it is too large for any message: the connection would refuse it with a code that says
-    /// nothing, and would again.
+    /// Sends a group, unless it is larger than any message may be: the connection would refuse it with a code that does
+    /// not say why, and again at every retry.
     async fn send(&mut self, request: PushRequest) -> Result<PushStatus, Status> {
         let bytes = request.encoded_len();
         if bytes > MAX_MESSAGE_BYTES {

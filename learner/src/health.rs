@@ -12,7 +12,7 @@ use crate::queue::redis::RedisConnection;
 /// The process as a whole.
 const PROCESS: &str = "";
 
-/// What needs Redis to serve. Jobs are listed and weights handed out without.
+/// The services that need Redis. Jobs can be listed and weights fetched without it.
 const WITH_REDIS: [&str; 2] = [PROCESS, rollout_service_server::SERVICE_NAME];
 
 const ALL: [&str; 4] = [

@@ -82,8 +82,8 @@ pub fn one_state(standing: &Standing<'_>) -> Held {
     Ok(())
 }
 
-/// *watermark*: it never goes back, and nothing above it is closed up to it. What is below it has ended, which
-/// [`one_state`] and [`accounted`] hold against the rest.
+/// *watermark*: it never goes back, and the sequence at it has not ended. The sequences below it have ended, which
+/// [`one_state`] and [`accounted`] check.
 ///
 /// # Errors
 /// Where it was and is.
@@ -153,8 +153,8 @@ pub fn admission(out: u64, newest_version: u64, bounds: &Bounds) -> Held {
     })
 }
 
-/// *admission*, of one lease: its place in the order of training, which is its number without the lower ones that were
-/// left out, is below what the published version admits.
+/// *admission*, of one lease: its place in the order of training must be below what the published version admits. The
+/// place is its sequence number minus the lower sequences that were left out.
 ///
 /// # Errors
 /// The sequence.

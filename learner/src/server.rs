@@ -58,7 +58,7 @@ pub struct LearnerConfig {
     pub root: PathBuf,
     /// The directory in which each job has a directory of its own.
     pub runs_directory: PathBuf,
-    /// Where models may be written besides.
+    /// Other directories in which models may be written.
     pub output_roots: Vec<PathBuf>,
     /// The device on which jobs compute: auto, cpu, cuda, cuda:1, ….
     pub device: String,
@@ -151,7 +151,7 @@ pub async fn run(
     tokio::spawn(monitor::watch_redis(broker));
     let job_thread = runner::start(registry.clone(), state.clone(), run_job)?;
 
-    // Until the job has let go, health checks are answered.
+    // Health checks are answered until the job has let go.
     let stop = CancellationToken::new();
     let serve_and_drain = async {
         let outcome = tokio::select! {
@@ -185,9 +185,9 @@ pub async fn run(
 }
 
 /// Keeps the metric of jobs by state up to date, also where a job pauses in the middle of its work. When the process is
-/// told to end it notes so with the job that runs; a job that ends the process itself is not one that was to be left.
+/// told to end, it records that with the running job, so that this end does not count as a crash under the job.
 async fn look_after_jobs(registry: Arc<JobRegistry>, state: &ServerState) {
-    // A job may be writing itself to disk, for as long as an export holds its directory; the drain does not wait for it.
+    // A job may hold its lock for as long as an export takes to write; the drain must not wait for that.
     let with_registry = async |work: fn(&JobRegistry)| {
         let registry = registry.clone();
         let done = tokio::task::spawn_blocking(move || work(&registry));

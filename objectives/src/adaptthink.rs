@@ -1,19 +1,19 @@
 //! AdaptThink (arXiv 2505.13417): a model learns for which problems it may leave the thinking out. Maximise the share
 //! of responses without thinking such that accuracy stays above that of the reference model, with the multiplier δ:
-//! A(x, y) = 1[no thinking]·δ + R(x, y) − R̄_ref(x), where R̄_ref(x) is the accuracy of the starting weights on problem x
-//! over K samples, measured once before the first step. So that both kinds are seen from the first step on, responses
-//! are drawn from π_IS: half of a group's end their thinking with the first token, half go on, each first token having
-//! probability 0.5 (importance sampling), and all later tokens are the policy's.
+//! A(x, y) = 1[no thinking]·δ + R(x, y) − R̄_ref(x), where R̄_ref(x) is the accuracy of the starting weights on problem
+//! x over K samples, measured once before the first step. Responses are drawn from π_IS (importance sampling), so that
+//! training sees both kinds from the first step on: half of a group's responses end their thinking with the first token
+//! and half think on. Each of the two first tokens has probability 0.5, and the policy draws all later tokens.
 //!
 //! The learner measures and keeps R̄_ref. δ = 0.05, K = 16 and 16 traces per problem are the paper's. A response without
 //! thinking consists of the end marker and the summary. Where this differs: the paper's thinking half starts with one
 //! given word; here its first token is drawn from the policy without the end marker's first token, with log-probability
 //! log 0.5 plus that of the draw. An end marker of several tokens has log 0.5 at its first and 0 at the others.
 //!
-//! The ratio π_θ/π_IS is its geometric mean over a response, as in the paper's code (the paper writes that of the whole
-//! response). Token by token (`sequence_ratio = false`) the first token of a kind that the policy starts with
-//! probability p has the ratio 2p: where p is about zero nothing moves. Tokens of all responses are summed over a
-//! constant as everywhere here, where the code takes the mean over responses.
+//! The ratio π_θ/π_IS is its geometric mean over a response, as in the paper's code (the paper writes the ratio of the
+//! whole response). With `sequence_ratio = false` every token has its own ratio. A first token that the policy draws
+//! with probability p then has the ratio 2p, so that a kind that the policy never starts is never learnt. Tokens of all
+//! responses are summed over a constant, as everywhere here; the paper's code takes the mean over responses.
 
 use std::collections::BTreeMap;
 

@@ -34,7 +34,7 @@ impl Brpo {
         }
     }
 
-    /// V of trace and segment: equation 9, or what the ablation takes instead.
+    /// V at one segment of one trace, from its V1 and V2: equation 9, or what the ablation puts in its place.
     fn baseline(&self, budgets: &[u32], segment: usize, own_value: f64, group_value: f64) -> f64 {
         match self.own.variance_reduction() {
             v1::VarianceReduction::V1 => own_value,
@@ -76,7 +76,8 @@ impl Brpo {
         advantages
     }
 
-    /// The weight of a summary's tokens at a budget: S·P'_j in the code, P'_j/A in equation 10, times the job's number.
+    /// The weight of a summary's tokens at a budget: `summary_weight` of the job, times S·P'_j as in the reference
+    /// code, or times P'_j/A as in equation 10.
     fn summary_weight(&self, budget: usize, summaries_per_budget: usize) -> f64 {
         let prior = &self.summary_prior;
         let weight = match self.settings.summary_weighting {

@@ -1,4 +1,5 @@
-//! The two length penalties that Figure 5 of the paper compares with: a step of its own between scores and rewards.
+//! The two length penalties that Figure 5 of the paper compares with. They change the scores before the objective turns
+//! them into rewards.
 //!
 //! The length of a summary's response is that of the thinking that it sees, so that a score at a budget depends on
 //! nothing after it, and V1 stays a function of what came before.
@@ -28,7 +29,7 @@ impl LengthPenalty {
         }
     }
 
-    /// A penalty measures lengths, so they have to be known.
+    /// Refuses scores whose lengths are unknown, because a penalty needs them.
     pub(crate) fn check(&self, scores: &ScoreTable) -> Result<(), NotAnalysed> {
         match self.kind {
             v1::LengthPenalty::None | v1::LengthPenalty::Unspecified => Ok(()),

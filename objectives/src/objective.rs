@@ -12,7 +12,8 @@ use super::targets::TraceTargets;
 
 /// Turns scored groups into what the loss needs of each trained token: the one thing that differs between training
 /// algorithms. The trainer calls [`Objective::begin_step`] once per step and then [`Objective::targets`] once per
-/// group, in the order of training; actors and the learner's preparation go by [`Objective::needs`].
+/// group, in the order of training. The learner takes from [`Objective::needs`] how groups are generated and what it
+/// measures before the first step.
 pub trait Objective: Send {
     /// What this objective asks of the rollouts of a job with `traces` traces per problem. It does not change over the
     /// life of the objective.
@@ -53,7 +54,7 @@ pub trait Objective: Send {
     }
 }
 
-/// What an objective asks of those who generate groups and train on them. The default asks for nothing.
+/// What an objective needs of the rollouts and of the loss. The default needs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RolloutNeeds {
     /// How many traces of every training group must end their thinking at once, the others being kept from it; 0 leaves

@@ -64,7 +64,8 @@ pub(crate) fn group_baselines(rewards: &Rewards, leave_one_out: bool) -> Vec<f64
         .collect()
 }
 
-/// The same at every segment: R the mean reward of the trace's responses, V its baseline, A = (R − V)·`scale`.
+/// The analysis of an objective whose values are the same at every segment: R is the mean reward of the trace's
+/// responses, V its baseline, A = (R − V)·`scale`.
 pub(crate) fn analyse(
     settings: &ObjectiveSettings,
     table: &ScoreTable,

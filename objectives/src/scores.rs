@@ -126,8 +126,7 @@ impl ScoreTable {
         })
     }
 
-    /// The same scores, nodes and lengths under other budgets, as many as before: what does not depend on budgets
-    /// stays.
+    /// The same scores, nodes and lengths under as many other budgets.
     pub fn with_budgets(&self, budgets: &[u32]) -> Self {
         Self {
             budgets: budgets.to_vec(),

@@ -1,7 +1,8 @@
 //! Short-RL's lazy length penalty (arXiv 2505.12284): GRPO with Kimi's length reward, made lazy in three ways. Only
-//! correct responses have one. One that is at most τ_ℓ tokens longer than the shortest correct response has that one's
-//! reward, 0.5; a longer one has λ = 0.5 − (ℓ − ℓ_min)/(ℓ_max − ℓ_min) over the group's correct responses. And there is
-//! none at a step whose accuracy is below the best step's so far minus τ_acc.
+//! correct responses get a length reward. A response that is at most τ_ℓ tokens longer than the shortest correct one
+//! gets the same length reward as that one, 0.5; a longer one gets λ = 0.5 − (ℓ − ℓ_min)/(ℓ_max − ℓ_min) over the
+//! group's correct responses. And no response gets one at a step whose accuracy is more than τ_acc below that of the
+//! best step so far.
 //!
 //! The best accuracy is state. τ_ℓ = 100 and τ_acc = 0.05 are what the paper's code trains
 //! DeepSeek-R1-Distill-Qwen-1.5B at 8k with (200 tokens in its logic setting). Where this differs: ℓ is the thinking's
@@ -41,8 +42,8 @@ struct State {
 }
 
 impl ShortRl {
-    /// Reads the weight of summaries from the shared settings, everything else from its own. The first step is taken as
-    /// the best so far.
+    /// Reads the weight of summaries from the shared settings, everything else from its own. The first step has no
+    /// earlier one to fall behind.
     pub(crate) fn new(settings: &ObjectiveSettings, own: &v1::ShortRlSpec) -> Self {
         Self {
             settings: settings.clone(),

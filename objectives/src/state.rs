@@ -6,12 +6,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-/// A state that is not one of the objective that is to take it over.
+/// The state to take over is not one of this objective.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("state of the objective: {0}")]
 pub struct InvalidState(pub String);
 
-/// The fields of `state`, an object, and `name`.
+/// The state as it is saved: the fields of `state`, which must serialise to an object, and `name`.
 pub(crate) fn named<T: Serialize>(name: &str, state: &T) -> Value {
     let mut value = serde_json::to_value(state).unwrap_or_default();
     value["name"] = json!(name);

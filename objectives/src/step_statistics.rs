@@ -36,7 +36,7 @@ struct Pool {
 impl StepStatistics {
     /// `budgets` are those of the groups to come.
     pub fn new(settings: &ObjectiveSettings, budgets: &[u32]) -> Self {
-        // Left open, its own settings are the paper's: equation 9, the trace itself in V2, no length penalty.
+        // Default BRPO settings are the paper's: equation 9, the trace itself in V2, no length penalty.
         Self {
             paper: Brpo::new(settings, &v1::BrpoSpec::default()),
             budgets: budgets.to_vec(),

@@ -9,7 +9,7 @@ use super::scores::segment_of_token;
 /// summary, node by node. Both lists have one entry per token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceTargets {
-    /// A, what the policy gradient of the token is multiplied with.
+    /// The advantage A, by which the token's policy gradient is multiplied.
     pub advantages: Vec<f32>,
     /// How much the token counts beside others; 0 leaves it out.
     pub weights: Vec<f32>,
@@ -35,7 +35,8 @@ pub fn lay_out(
     lay_out_tokens(group, of_token, summary)
 }
 
-/// [`lay_out`] for an objective that tells the tokens of a segment apart: `thinking(trace, token)` is asked for each.
+/// As [`lay_out`], for an objective that distinguishes the tokens of a segment: it calls `thinking(trace, token)` for
+/// each.
 pub fn lay_out_tokens(
     group: &v1::ScoredGroup,
     thinking: impl Fn(usize, usize) -> (f64, f64),

@@ -1,10 +1,11 @@
-//! What memory an actor needs, by arithmetic from the sizes of its model: the actor decides by it how large its cache
-//! may be, and who asks before a run (`anytime check`) predicts by it. All sizes in bytes.
+//! What memory an actor needs, computed from the sizes of its model. The actor chooses the size of its cache by it, and
+//! `anytime check` predicts by it what a run will take. All sizes in bytes.
 //!
-//! An actor holds one version of the weights, and a second one while that is loaded; the key-value cache; and what a
-//! step takes for the moment. With P parameters of e bytes, L layers, J parameters in layers that are joined (queries,
-//! keys and values; on CUDA gate and up too), and on the CPU M parameters in the products of layers and H in the head,
-//! which are kept a second time in the order in which products read them, in m and h bytes each:
+//! An actor holds one version of the weights, and a second one while that is being loaded; the key-value cache; and the
+//! temporary tensors of a step. P is the number of parameters, e the bytes of one, L the number of layers. J parameters
+//! are in layers that are joined (queries, keys and values; on CUDA gate and up too). On the CPU M parameters are in
+//! the products of layers and H in the head. These are kept a second time, in the order in which products read them,
+//! with m and h bytes each:
 //!
 //! - running: e·P + m·M + h·H
 //! - next, while it is loaded: e·P + m·M + h·H + e·J
@@ -104,7 +105,7 @@ impl From<&ModelConfig> for ModelSizes {
     }
 }
 
-/// What generates.
+/// Where an actor generates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A CUDA device, whose memory holds all but the published bytes.
@@ -139,7 +140,7 @@ pub struct ActorMemory {
     pub running: u64,
     /// The next version while it is loaded.
     pub next: u64,
-    /// What a step takes for the moment, without its copy of a layer of the cache.
+    /// The temporary tensors of a step, without its copy of a layer of the cache.
     pub step: u64,
     /// The published bytes of two versions, in the host's memory.
     pub published: u64,
@@ -161,7 +162,7 @@ impl ActorMemory {
         };
         // The residual stream and its normalised copy, heads before and after their rotation, gate, up and product.
         let of_a_token = 4 * sizes.hidden + 3 * sizes.query_width + 4 * sizes.key_width + 3 * sizes.intermediate;
-        // As computed, and in f32 as logits, probabilities and their sums.
+        // The logits themselves, and in f32 the logits, the probabilities and their sums.
         let logits = rows * sizes.vocabulary * (element_bytes + 3 * 4);
         let logits = match place {
             Place::Cuda => logits,
@@ -177,7 +178,7 @@ impl ActorMemory {
         }
     }
 
-    /// What of the device's memory is not for the cache.
+    /// Bytes of the device's memory that are not for the cache.
     pub fn beside_cache(&self) -> u64 {
         let published = match self.place {
             Place::Cuda => 0,

@@ -186,8 +186,9 @@ fn attend_group(queries: &Tensor, cache: &LayerCache, group: &Group) -> Tensor {
     group.unfold(&attended).flatten(1, 2)
 }
 
-/// As [`attend_group`] of one sequence, over copies of what it reads: the products of matrices that libtorch's kernel is
-/// made of may round by where in memory their operands begin, which is the slot's place and that of the tokens.
+/// As [`attend_group`] of one sequence, over copies of what it reads. libtorch's kernel multiplies matrices, and how
+/// those products round may depend on where in memory their operands begin: on the slot and on the tokens' place in the
+/// batch.
 fn attend_copies(queries: &Tensor, cache: &LayerCache, group: &Group) -> Tensor {
     let (keys, values) = (group.read(&cache.keys).get(0), group.read(&cache.values).get(0));
     let causal = matches!(group.visibility, Visibility::Causal);
@@ -217,7 +218,8 @@ fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tens
     let head_dim = queries.size()[2];
     let folded = group.fold(queries, keys.size()[1]);
     let keys = keys.transpose(-2, -1);
-    // In bf16 neither the division nor the scores may be rounded: an error of a score is one of the softmax.
+    // In bf16 neither the division nor the scores may be rounded: an absolute error of a score is a relative one of its
+    // share.
     let scores = match queries.kind() {
         Kind::BFloat16 => wide_product(&folded, &keys) / (head_dim as f64).sqrt(),
         _ => (folded / (head_dim as f64).sqrt()).matmul(&keys),

@@ -101,7 +101,7 @@ impl KvCache {
         }
     }
 
-    /// As [`KvCache::with_branches`], for whoever can do without.
+    /// As [`KvCache::with_branches`], but returns an error instead of panicking.
     ///
     /// # Errors
     /// [`PolicyError::Torch`] if the device has not enough memory.

@@ -205,9 +205,9 @@ impl Decoder {
         Ok(())
     }
 
-    /// From now on the numbers of a row in [`Decoder::extend`] and [`Decoder::logits`] are independent of the rows beside
-    /// it, or they are no longer. Independent rows cost time where there are fewer than five of them, which then go
-    /// through the products of five. Changes nothing where [`Decoder::can_be_row_independent`] says no.
+    /// Switches the independence of rows on or off: whether a row's numbers in [`Decoder::extend`] and
+    /// [`Decoder::logits`] depend on that row alone (batch invariance). It costs time where there are fewer than five
+    /// rows, which are then padded to five. Does nothing where [`Decoder::can_be_row_independent`] returns an error.
     pub fn set_row_independent(&mut self, is_wanted: bool) {
         self.is_row_independent = is_wanted && self.can_be_row_independent().is_ok();
     }
@@ -349,7 +349,7 @@ impl Decoder {
         self.layers.len()
     }
 
-    /// The rows, with zeros behind them where they are so few that their products would depend on their number.
+    /// The rows, padded with zeros where they are so few that their products would depend on their number.
     fn filled_up(&self, rows: Tensor) -> Tensor {
         if self.is_row_independent {
             filled_up(&rows)
@@ -438,7 +438,7 @@ impl Decoder {
     }
 }
 
-/// The rows without those that fill them up.
+/// The rows without their padding.
 fn first_rows(rows: Tensor, count: i64) -> Tensor {
     if rows.size()[0] == count {
         rows

@@ -21,7 +21,7 @@ pub const BLOCK_ELEMENTS: usize = 128 * 1024;
 /// Higher levels of zstd take several times as long and save a few per cent.
 const LEVEL: i32 = 1;
 
-/// How many bytes of a tensor are subtracted as one integer: the width of its elements.
+/// The width of the elements: how many bytes of a tensor are subtracted as one integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementWidth {
     /// Eight-bit kinds, and bytes of which nothing is known.
@@ -72,7 +72,7 @@ impl ElementWidth {
 /// Why a delta cannot be made or used.
 #[derive(Debug, Error)]
 pub enum DeltaError {
-    /// Base and new are not two versions of one block.
+    /// Base and new version differ in length.
     #[error("the base has {base} bytes, the new version {new}; they must have equally many")]
     Lengths {
         /// Bytes of the base.
@@ -80,7 +80,7 @@ pub enum DeltaError {
         /// Bytes of the new version.
         new: usize,
     },
-    /// More than a block, or a broken element.
+    /// More bytes than a block has, or not a whole number of elements.
     #[error("a block has {bytes} bytes; it must have a multiple of {width}, up to {most}")]
     Block {
         /// What it has.
@@ -98,7 +98,7 @@ pub enum DeltaError {
         /// What the block has.
         expected: usize,
     },
-    /// No valid frame, or one that holds more than the block.
+    /// zstd failed: no valid frame, or one that holds more than the block.
     #[error("zstd: {0}")]
     Zstd(#[from] std::io::Error),
 }

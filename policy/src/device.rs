@@ -63,7 +63,7 @@ pub fn default_kind(device: Device) -> Kind {
 
 /// Sets the threads of one tensor operation to `threads` (at least 1), and keeps operations from running side by side.
 ///
-/// Call it at the start of the process: libtorch fixes the number of operations side by side at its first use.
+/// Call it at the start of the process: libtorch fixes at its first use how many operations run in parallel.
 pub fn set_threads(threads: usize) {
     static INTER_OP: Once = Once::new();
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
@@ -72,9 +72,9 @@ pub fn set_threads(threads: usize) {
 
 /// Makes the tensor operations of this thread run on it alone from now on.
 ///
-/// Call it on every thread that computes beside the main one. OpenMP gives each thread that calls it a team of threads.
-/// Once all teams together have more members than there are cores, their members sleep instead of waiting actively, and
-/// each product of the main thread then begins with waking its team up.
+/// Call it on every thread that computes beside the main one. OpenMP gives each thread that starts a parallel region a
+/// team of threads. Once all teams together have more members than there are cores, their members sleep instead of
+/// spinning while they wait, and each product of the main thread then begins with waking its team up.
 pub fn compute_on_this_thread_alone() {
     operators::use_one_thread();
 }

@@ -124,7 +124,7 @@ impl Head {
     }
 }
 
-/// The logits of a bf16 weight that is not packed; `wide` keeps it in f32 where that is what is multiplied.
+/// The logits of a bf16 weight that is not packed. Where the product needs the weight in f32, `wide` keeps that copy.
 fn wide_logits(hidden: &Tensor, weight: &Tensor, wide: &OnceCell<Tensor>) -> Tensor {
     // A view shows whether a graph is being made: under `no_grad` it asks for no gradient.
     let has_graph = |tensor: &Tensor| tensor.narrow(0, 0, 0).requires_grad();

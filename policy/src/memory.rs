@@ -65,7 +65,7 @@ impl DeviceMemory {
     }
 }
 
-/// Counts [`DeviceMemory::peak`] anew from now on.
+/// Restarts the count of [`DeviceMemory::peak`].
 ///
 /// # Errors
 /// [`PolicyError::Device`] if a CUDA device cannot be used, or the system does not allow it.

@@ -1,5 +1,5 @@
-//! The small files of a model directory, read so that what is wrong with one is said: a byte order mark is skipped, and
-//! a pointer of git-lfs, a directory and a link to nothing are named as what they are.
+//! Reads the small files of a model directory and says what is wrong with one: a pointer of git-lfs, a directory and a
+//! link to nothing are reported as what they are. A byte order mark is skipped.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::PolicyError;
 
-/// What a file begins with whose content git-lfs keeps elsewhere.
+/// The beginning of a pointer of git-lfs, which keeps the file's content elsewhere.
 pub(crate) const POINTER: &[u8] = b"version https://git-lfs";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -25,7 +25,7 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
     Ok(bytes)
 }
 
-/// The file is a pointer of git-lfs.
+/// The error for a file that is a pointer of git-lfs.
 pub(crate) fn is_pointer(path: &Path) -> PolicyError {
     let problem = "the file is a pointer of git-lfs and not the content; fetch that with `git lfs pull`";
     PolicyError::checkpoint(path, problem)
@@ -62,7 +62,7 @@ pub(crate) fn optional_json(path: &Path) -> Result<Value, PolicyError> {
     }
 }
 
-/// A link to nothing is there, and reading it says what is wrong.
+/// Whether there is no such file. A link to nothing is not absent: reading it says what is wrong.
 fn is_absent(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
 }

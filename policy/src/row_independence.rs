@@ -1,9 +1,9 @@
-//! Looks whether the numbers of a token depend on what is computed together with it.
+//! Checks whether the numbers of a token depend on what is computed together with it (batch invariance).
 //!
-//! Attention, normalisation and drawing have the property by the way they are written (`operators`). Products do not:
-//! [`Decoder::set_row_independent`] sends all of them through oneDNN, which on every machine that was looked at does not
-//! tell rows apart. It promises nothing of the kind, and chooses its code by processor and shape, so that whoever relies
-//! on it looks first.
+//! Attention, normalisation and drawing are independent by construction (`operators`). Products are not:
+//! [`Decoder::set_row_independent`] sends all of them through oneDNN, which treated all rows alike on every machine
+//! that was measured. But oneDNN promises nothing of the kind and chooses its code by processor and shape, so whoever
+//! relies on it checks first.
 
 use tch::Tensor;
 
@@ -42,8 +42,8 @@ pub fn check_row_independence(decoder: &mut Decoder) -> Result<(), String> {
     Ok(())
 }
 
-/// What the decoder makes of sequences of these lengths beside a sequence of `company` tokens: the states and the logits
-/// of the sequences' last tokens, and of a token behind each. The company follows behind the last row.
+/// Runs sequences of these lengths beside a sequence of `company` tokens. Returns the states and the logits of the last
+/// token of each of these sequences, and of one more token behind each. The company comes behind the last row.
 fn outcome(decoder: &Decoder, lengths: &[usize], company: usize) -> Vec<Tensor> {
     let _guard = tch::no_grad_guard();
     let ids = |length: usize, first: usize| -> Vec<u32> {

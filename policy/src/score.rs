@@ -82,8 +82,8 @@ impl<'a> HeadPass<'a> {
         }
     }
 
-    /// The gradient of the scored tokens' hidden states, [n, hidden], after a backward pass that reached their
-    /// log-probabilities. Adds that of the head.
+    /// The gradient at the scored tokens' hidden states, [n, hidden]. Call it after a backward pass that reached the
+    /// tokens' log-probabilities. Also adds up the gradient of the head's weight.
     pub fn backward(&mut self, scores: Scores) -> Tensor {
         let _guard = tch::no_grad_guard();
         let weight = self.decoder.head_weight();

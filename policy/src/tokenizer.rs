@@ -122,8 +122,8 @@ impl Tokenizer {
         self.vocabulary_size
     }
 
-    /// Whether a token stands for its text wherever that is written, because it is found before a text is cut into
-    /// pieces. Pieces of other tokens can merge with what stands beside them.
+    /// Whether a token is an added one, which is matched before a text is cut into pieces and so always has the same
+    /// id. Other tokens can merge with the text beside them.
     pub fn is_added_token(&self, id: u32) -> bool {
         let added = self.inner.get_added_vocabulary();
         added.get_added_tokens_decoder().contains_key(&id)
@@ -135,14 +135,14 @@ impl Tokenizer {
         &self.eos_ids
     }
 
-    /// The id that a completion to imitate ends in: `eos_token`, which ends a turn, or where none is named the first of
-    /// [`Tokenizer::eos_ids`].
+    /// The id that the completions of supervised training end in: `eos_token`, which ends a turn, or where none is
+    /// named the first of [`Tokenizer::eos_ids`].
     pub fn completion_end(&self) -> u32 {
         self.completion_end
     }
 
-    /// What a user should know about how the directory was read, a sentence each: files that disagree, and names that
-    /// name nothing.
+    /// What a user should know about how the directory was read, a sentence each: files that disagree, and names of
+    /// tokens that do not exist.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -234,15 +234,16 @@ fn open(dir: &Path) -> Result<tokenizers::Tokenizer, PolicyError> {
     Ok(inner)
 }
 
-/// The texts of special tokens. Older checkpoints have them in `special_tokens_map.json`, which for transformers goes
-/// before `tokenizer_config.json` where that lists no added tokens; in newer ones it has what the other does not name.
+/// The texts of special tokens. Older checkpoints have them in `special_tokens_map.json`. As in transformers, that file
+/// goes before a `tokenizer_config.json` that lists no added tokens. Beside one that lists them it only fills in names
+/// that are missing there.
 struct SpecialTokens {
     settings: Value,
     map: Value,
 }
 
 impl SpecialTokens {
-    /// A text, or an object with its text in `content`.
+    /// The text of a token by its name. The file has the text itself, or an object with the text in `content`.
     fn get(&self, name: &str) -> Option<String> {
         let text = |token: &Value| token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned);
         let (settings, map) = (text(&self.settings[name]), text(&self.map[name]));
@@ -253,8 +254,8 @@ impl SpecialTokens {
     }
 }
 
-/// Adds the tokens that `added_tokens_decoder` of `tokenizer_config.json` lists, or `added_tokens.json` where that is
-/// missing, and that `tokenizer.json` lacks or has with other flags: transformers does it.
+/// Adds the tokens that `tokenizer.json` lacks or has with other flags, as transformers does. They are listed in
+/// `added_tokens_decoder` of `tokenizer_config.json` or, where that is missing, in `added_tokens.json`.
 fn add_listed_tokens(
     dir: &Path,
     settings: &Value,
@@ -337,7 +338,8 @@ struct SequenceEnds {
 }
 
 impl SequenceEnds {
-    /// The union of what the files name: each of them is the only right one for some published checkpoint.
+    /// The union of what the files name: for each file there is a published checkpoint in which only that file is
+    /// right.
     fn read(
         dir: &Path,
         names: &SpecialTokens,

@@ -87,7 +87,7 @@ impl TreeRow {
 
 /// Rows up to this length attend together with their neighbours.
 const LONGEST_TOGETHER: usize = 256;
-/// A new block starts where a block would have more places per token than this, padding included.
+/// A row that would bring a block above this many places per token, padding included, starts a new block.
 const MOST_PLACES_PER_TOKEN: f64 = 1.5;
 /// Elements of a block's mask, per query head of a key head: 4 Mi, 16 MiB in f32.
 const MASK_ELEMENTS: usize = 1 << 22;

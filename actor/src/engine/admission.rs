@@ -58,7 +58,7 @@ impl EngineState {
         self.copy_to_followers(&followers);
     }
 
-    /// Sees to it that the sequence can have a slot. False where it has to wait.
+    /// Makes room for the sequence where that is possible. False where it has to wait.
     fn make_room(&mut self, waiting: Waiting) -> bool {
         if !self.fit_cache(waiting) {
             return false;
@@ -89,7 +89,7 @@ impl EngineState {
             Some(memory) if need.fits(memory.lengths()) && (!is_thinking || !self.is_worth_shortening(memory, all)) => {
                 return true;
             }
-            // A summary fits where its thinking did, so nothing is kept for later either.
+            // The cache that held its thinking is long enough for a summary: it is not replaced for one.
             _ if !is_thinking => return false,
             _ => {}
         }
@@ -99,9 +99,9 @@ impl EngineState {
         self.allocate_cache(waiting.key.group, need, all)
     }
 
-    /// Whether slots of `lengths` instead of today's leave room for clearly more of them; or, while nothing runs, give
-    /// clearly more memory back. After an evaluation with large budgets the cache of a training job becomes short again
-    /// by this: what runs ends, and nothing new begins before.
+    /// Whether slots of `lengths` would leave room for clearly more of them than today's, or, while nothing runs, would
+    /// give clearly more memory back. This shortens the slots of a training job again after an evaluation with large
+    /// budgets: what runs ends, and nothing new begins before the cache is replaced.
     fn is_worth_shortening(&self, memory: &Memory, lengths: SlotLengths) -> bool {
         let Some(model) = &self.model else {
             return false;
@@ -125,7 +125,8 @@ impl EngineState {
         })
     }
 
-    /// Replaces the cache by one for `all` that is under way or waits, or at least for what `group` needs. Nothing runs.
+    /// Replaces the cache by one that fits all groups under way or waiting (`all`), or at least `group` (`need`). No
+    /// row may be running.
     fn allocate_cache(&mut self, group: u64, need: SlotLengths, all: SlotLengths) -> bool {
         let Some(model) = &self.model else {
             return false;
@@ -233,7 +234,7 @@ impl EngineState {
                 .prefixes()
                 .find(|(key, prefix)| {
                     let is_other = key.group == new.key.group && *key != new.key;
-                    // Those admitted together with this one follow it instead.
+                    // Rows that are admitted together with this one become its followers instead.
                     let is_computed = prefix.length > 0 || self.rows[..earlier].iter().any(|row| row.key == *key);
                     is_other && is_computed && prefix.prompt_epoch == self.epoch
                 })

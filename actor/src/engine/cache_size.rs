@@ -9,10 +9,10 @@ use tracing::warn;
 
 use super::messages::{CacheLimit, EngineLimits};
 
-/// Where a system does not tell what memory it has.
+/// The cache where a system does not tell what memory it has, in bytes.
 const WITHOUT_AN_ANSWER: usize = 2 << 30;
 
-/// What the cache may have, and how that comes about.
+/// How large the cache may be, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
     pub(super) bytes: usize,
@@ -20,7 +20,7 @@ pub(super) struct Allowance {
     pub(super) reason: String,
 }
 
-/// What an actor of `slots` sequences needs beside its cache.
+/// What memory an actor that runs `slots` sequences at the same time needs beside its cache.
 pub fn actor_memory(config: &ModelConfig, kind: Kind, device: Device, slots: usize) -> ActorMemory {
     let element_bytes = kind.elt_size_in_bytes() as u64;
     ActorMemory::new(&config.into(), element_bytes, slots as u64, Place::on(device, kind))
@@ -69,9 +69,9 @@ fn of_share(share: f64, memory: DeviceMemory, needs: &ActorMemory) -> Allowance 
     }
 }
 
-/// Says why `bytes` more cannot be had, where they cannot.
+/// The reason why `bytes` more cannot be had; none where they can.
 pub(super) fn refusal(bytes: usize, device: Device) -> Option<String> {
-    // Without an answer the allocation itself shows it.
+    // Where the system does not tell, the allocation itself shows it.
     let memory = DeviceMemory::ask(device).ok()?;
     let free = memory.free + memory.held.saturating_sub(memory.used);
     (bytes as u64 > free).then(|| {

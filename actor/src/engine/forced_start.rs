@@ -1,8 +1,8 @@
 //! The first tokens of a trace where the plan forces them: AdaptThink's importance sampling (arXiv 2505.13417).
 //!
 //! The first n of G traces end their thinking at once, and the others do not. A trace is then of one kind with
-//! probability n/G and of the other with 1 − n/G, whatever the policy says; the log-probability of its first token
-//! starts from that.
+//! probability n/G and of the other with 1 − n/G, whatever the policy says. The logarithm of that is part of the
+//! log-probability of its first token.
 
 #![deny(clippy::disallowed_methods)]
 

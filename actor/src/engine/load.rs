@@ -13,7 +13,7 @@ pub struct Load {
     pub(super) requested: AtomicUsize,
     /// Sequences that can run at the same time.
     pub(super) slots: AtomicUsize,
-    /// How often the engine began or ended to work: odd while it is inside a step or a command.
+    /// Grows by one whenever the engine begins or ends a step or a command: odd while it is inside one.
     pub(super) turns: AtomicU64,
     /// Whether leases wait for weights. An idle engine is not short of leases then, but of weights.
     pub(crate) waits_for_weights: AtomicBool,
@@ -37,7 +37,7 @@ impl Load {
         self.requested.fetch_sub(traces, Ordering::AcqRel);
     }
 
-    /// So many sequences run or wait in the engine now. Whoever waits for room is told of a change.
+    /// Sets how many sequences run or wait in the engine now. Whoever waits for room is told of a change.
     pub fn show_sequences(&self, sequences: usize) {
         let before = self.sequences.swap(sequences, Ordering::AcqRel);
         if before != sequences {
@@ -45,12 +45,12 @@ impl Load {
         }
     }
 
-    /// The engine begins a step, or to carry out commands.
+    /// The engine begins a step, or begins to carry out commands.
     pub(super) fn begin_turn(&self) {
         self.turns.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The engine has ended it.
+    /// The engine has ended what it began last.
     pub(super) fn end_turn(&self) {
         self.turns.fetch_add(1, Ordering::AcqRel);
     }

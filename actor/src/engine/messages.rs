@@ -23,7 +23,7 @@ pub struct EngineLimits {
 /// What bounds the key-value cache.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CacheLimit {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// What a share of the device's memory, in (0, 1], leaves beside the weights, those that are loaded next, and a step.
     Share(f64),
@@ -50,7 +50,8 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What a text of libtorch or of a panic means. Its first line says it; what follows are addresses of code.
+    /// The error that a text of libtorch or of a panic stands for. Its first line says what is wrong; addresses of code
+    /// follow.
     pub(crate) fn of_text(text: &str) -> Self {
         let line = text.lines().next().unwrap_or_default().to_owned();
         if is_exhaustion(text) {
@@ -62,7 +63,7 @@ impl EngineError {
 }
 
 /// Names one set of weights among all that an actor may ever hold. Two sets with the same version number differ in the
-/// checksum: a learner that went back to a recovery checkpoint numbers anew.
+/// checksum: a learner that went back to a recovery checkpoint gives the same numbers again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelId {
     /// The job that trains the weights.
@@ -92,7 +93,7 @@ pub struct Installed {
     pub id: ModelId,
     /// Decodes the text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
-    /// The weights that generated lately, in the order in which they were installed, these last.
+    /// The latest weights that generated, oldest first. The last of them are these.
     pub recent: Arc<[ModelId]>,
 }
 

@@ -93,10 +93,10 @@ pub fn spawn(
     Ok((handle, thread))
 }
 
-/// What generates, as opposed to the [`EngineHandle`]: the engine's thread, or what stands in for it where a network is
-/// simulated.
+/// The engine's side of the channels, as opposed to the [`EngineHandle`]. The engine's thread has it, or what stands in
+/// for the engine where a network is simulated.
 pub struct EngineSide {
-    /// What it is told.
+    /// The commands that come in.
     pub commands: Receiver<Command>,
     /// The weights that it generates with.
     pub installed: watch::Sender<Option<Installed>>,
@@ -104,7 +104,7 @@ pub struct EngineSide {
     pub load: Arc<Load>,
 }
 
-/// Both sides of an engine that runs so many sequences at the same time.
+/// Both sides of an engine that runs `slots` sequences at the same time.
 pub fn handle(slots: usize) -> (EngineHandle, EngineSide) {
     let (commands, received) = channel();
     let (installed_sender, installed) = watch::channel(None);
@@ -123,7 +123,7 @@ pub fn handle(slots: usize) -> (EngineHandle, EngineSide) {
     (handle, side)
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))

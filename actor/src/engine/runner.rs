@@ -20,7 +20,7 @@ use super::state::{EngineState, Memory};
 /// How long an idle engine sleeps before it counts the time it waited.
 const IDLE_TICK: Duration = Duration::from_millis(200);
 
-/// So many of the latest weights are known by name. A group that took longer leaves the oldest of its own unnamed.
+/// How many of the latest weights are known by checksum. A group that took longer than that does not name its oldest.
 const RECENT_MODELS: usize = 64;
 
 /// Generates until a command or the end of all handles ends it.
@@ -109,8 +109,8 @@ impl EngineState {
         self.load.has_read(traces);
     }
 
-    /// Why no group can be generated whose tokens must not depend on each other. It is looked at once for all versions of
-    /// a model.
+    /// The reason why this model cannot compute tokens independently of each other; none where it can. Checked once for
+    /// all versions of a model.
     fn dependence(&mut self) -> Option<String> {
         let model = self.model.as_mut()?;
         let known = self.independence.get_or_insert_with(|| {
@@ -123,7 +123,7 @@ impl EngineState {
         known.as_ref().err().cloned()
     }
 
-    /// A token is computed independently of those beside it while a group is under way or waits that asks for it.
+    /// Tokens are computed independently of each other while a group that asks for it runs or waits.
     fn choose_independence(&mut self) {
         let is_wanted = self.scheduler.is_any_deterministic();
         if let Some(model) = &mut self.model {
@@ -131,7 +131,7 @@ impl EngineState {
         }
     }
 
-    /// Says why a group cannot be generated, where it cannot.
+    /// The reason why a group cannot be generated; none where it can.
     fn refuse(&mut self, request: &GroupRequest) -> Option<(AbandonReason, String)> {
         if request.plan.deterministic
             && let Some(reason) = self.dependence()

@@ -28,9 +28,9 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// None where the row of logits was no distribution, which shows in the logarithm of its sum.
+    /// None where the row of logits gave no distribution, which shows as a log-probability that is NaN.
     fn try_new(id: u32, log_prob: f64) -> Option<Self> {
-        // Rounding may lift a certain token a hair above probability 1. `min` would make 1 of NaN too.
+        // Rounding may lift a probability of 1 a little above it. `min` would also turn NaN into a valid number.
         (!log_prob.is_nan()).then(|| Self {
             id,
             log_prob: (log_prob as f32).min(0.0),
@@ -81,8 +81,8 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
         .collect()
 }
 
-/// As [`sample`], but how a row is drawn does not depend on the others: libtorch's operators over many rows may round by
-/// where in a tensor a row is, and a row that is cut off sends the others through them too.
+/// As [`sample`], but how a row is drawn does not depend on the others. libtorch's operators over many rows may round
+/// differently by the place of a row in the tensor, and one row with top-k or top-p would send all rows through them.
 pub fn sample_each(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     if !draws.iter().any(|draw| draw.sampling.truncates()) && drawing::can_draw(logits.kind(), logits.device()) {
         return sample(logits, draws);
@@ -150,7 +150,7 @@ fn passed(ends: &Tensor, targets: &Tensor) -> Tensor {
         .narrow(1, -1, 1)
         .contiguous()
         .searchsorted(ends, false, false, "left", None::<&Tensor>);
-    // NaN is found behind the last place.
+    // With NaN in the row the place that is found lies behind the last one.
     passed.minimum(&last).clamp_max(ends.size()[1] - 1)
 }
 
@@ -192,7 +192,7 @@ fn truncate(mut sorted: Tensor, draws: &[Draw], device: Device) -> Tensor {
         sorted = sorted.masked_fill(&ranks.ge_tensor(&column(&keep, device)), f64::NEG_INFINITY);
     }
     if draws.iter().any(|draw| draw.sampling.top_p < 1.0) {
-        // A row that keeps everything gets a bound that no sum reaches.
+        // The bound 2 is above every sum, so that a row without top-p keeps everything.
         let bound = |top_p: f32| if top_p < 1.0 { f64::from(top_p) } else { 2.0 };
         let bounds: Vec<f64> = draws.iter().map(|draw| bound(draw.sampling.top_p)).collect();
         let probabilities = sorted.softmax(-1, Kind::Double);

@@ -151,8 +151,9 @@ impl Scheduler {
         ))
     }
 
-    /// Takes a finished sequence. After a thinking its summaries wait; the last summary of a node completes the node.
-    /// Returns the events to report, and whether nothing of the trace is left that reads its thinking.
+    /// Enters a finished sequence. The summaries of a finished thinking begin to wait; the last summary completes its
+    /// node. Returns the events to report, and whether the trace has ended, so that nothing reads its thinking any
+    /// more.
     pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> (Vec<Event>, bool) {
         let key = sequence.key;
         let Some(group) = self.groups.get_mut(&key.group) else {

@@ -18,8 +18,8 @@ use super::forced_start::ForcedStart;
 use super::sampler::{Draw, Drawn};
 use crate::plan::Plan;
 
-/// Counts the swaps of weights. What was computed in another epoch was computed with other weights. The version
-/// number would not do: a learner that went back to its recovery checkpoint numbers anew.
+/// Counts the swaps of weights: keys and values of another epoch were computed with other weights. The version number
+/// would not do, because a learner that went back to its recovery checkpoint gives the same numbers again.
 pub(crate) type WeightsEpoch = u64;
 
 /// The tokens that several sequences start with in their slots: the prompt of a group, or the ids that a node inserts
@@ -122,7 +122,7 @@ impl Sequence {
         }
     }
 
-    /// The id that the next token must not be.
+    /// The id that must not be drawn as the next token.
     pub(crate) fn excluded(&self) -> Option<u32> {
         self.start.excluded(&self.plan, self.ids.len())
     }

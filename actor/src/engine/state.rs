@@ -47,7 +47,7 @@ pub(crate) struct EngineState {
     /// `None` until the first weights have come.
     pub(crate) model: Option<Model>,
     pub(crate) epoch: WeightsEpoch,
-    /// Whether the model's rows can be independent of each other, once that was asked, and why they cannot.
+    /// Whether the model's rows can be independent of each other, or why they cannot; none until somebody has asked.
     pub(crate) independence: Option<Result<(), String>>,
     /// `None` until the first group is admitted, and after weights of another job have come.
     pub(crate) memory: Option<Memory>,

@@ -18,7 +18,7 @@ pub async fn stuck(load: &Load, patience: Duration) -> EngineError {
     }
     let pause = (patience / 4).clamp(Duration::from_millis(1), LONGEST_PAUSE);
     let mut turns = load.turns.load(Ordering::Acquire);
-    // Looks are counted, not the clock: a process that was stopped meanwhile was not at work.
+    // Adds the pauses up instead of reading the clock: time in which the whole process was stopped must not count.
     let mut inside = Duration::ZERO;
     loop {
         tokio::time::sleep(pause).await;

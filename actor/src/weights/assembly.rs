@@ -18,8 +18,8 @@ impl TornWeights {
     }
 }
 
-/// So many bytes of an entry are reserved ahead of what has come. A manifest can name any size: what it takes is bounded by
-/// what is sent, and this.
+/// How many bytes of an entry are reserved beyond those that have come. A manifest can name any size; this way memory
+/// is bounded by the bytes that are really sent.
 const RESERVED_AHEAD: u64 = 16 << 20;
 
 fn torn<T>(problem: impl Into<String>) -> Result<T, TornWeights> {

@@ -29,8 +29,8 @@ use super::model::Assets;
 use crate::engine::{Command, EngineHandle, Model, ModelId};
 use crate::identity::Identity;
 
-/// A stream of announcements that is silent for so long is opened again. The keep-alive of the connection notices a
-/// learner that is gone much sooner; this is for a stream that was forgotten.
+/// A stream of announcements that is silent for this long is opened again, in case the learner has forgotten it. A
+/// learner that is gone is noticed much sooner, by the keep-alive of the connection.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3600);
 
 type Client = WeightsServiceClient<PeerChannel>;
@@ -43,8 +43,8 @@ pub struct WeightsError(String);
 /// Follows the weights of whatever job runs until the token is cancelled.
 ///
 /// # Errors
-/// If the device has no memory for a version. A version that is fetched again would find no more, and everybody would
-/// wait for it without an end.
+/// If the device has no memory for a version. Fetching it again would find no more memory, and the job would wait for
+/// this actor for ever.
 pub async fn follow(
     channel: PeerChannel,
     identity: Identity,

@@ -24,7 +24,7 @@ use crate::engine::{Model, ModelId, panic_text};
 /// How many parts may wait for the thread. While this many wait, the stream from the learner is held back.
 const PARTS_AHEAD: usize = 2;
 
-/// Why what came is not the announced version.
+/// Why the parts that came do not make the announced version.
 #[derive(Debug, Error)]
 pub(crate) enum Refused {
     #[error(transparent)]
@@ -79,7 +79,7 @@ enum Task {
         builder: Builder,
         parts: mpsc::Receiver<Part>,
         is_complete: oneshot::Receiver<()>,
-        /// `None` where the parts broke off.
+        /// `Ok(None)` where the parts broke off.
         reply: oneshot::Sender<Result<Option<Entries>, Refused>>,
     },
     Load {
@@ -108,12 +108,12 @@ impl Loader {
         Ok(Self { tasks })
     }
 
-    /// Starts to put a version together; its parts go to what is returned.
+    /// Starts to put a version together. Its parts are passed to the returned [`Building`].
     pub(crate) fn build(&self, builder: Builder) -> Building {
         let (parts, received) = mpsc::channel(PARTS_AHEAD);
         let (complete, is_complete) = oneshot::channel();
         let (reply, entries) = oneshot::channel();
-        // A thread that is gone has dropped the reply, which is noticed there.
+        // Where the thread is gone, the reply is dropped, and whoever waits for it notices.
         let _ = self.tasks.send(Task::Build {
             builder,
             parts: received,
@@ -127,7 +127,7 @@ impl Loader {
         }
     }
 
-    /// Makes a model of complete entries. `known_assets` are taken where the entries come without any.
+    /// Makes a model from complete entries. Where they come without assets, it uses `known_assets`.
     pub(crate) async fn load(
         &self,
         id: ModelId,
@@ -160,7 +160,7 @@ impl Building {
 
     /// Waits for the verified entries, after the last part. `None` where the thread gave up without a reason.
     pub(crate) async fn finish(self) -> Result<Option<Entries>, Refused> {
-        // The thread has let go of its end where it has refused a part.
+        // Where the thread has refused a part, it has dropped its end, and there is nobody to tell.
         let _ = self.complete.send(());
         drop(self.parts);
         self.entries.await.unwrap_or(Ok(None))
@@ -176,7 +176,7 @@ fn run(tasks: &Receiver<Task>, device: Device) {
 }
 
 fn carry_out(task: Task, device: Device) {
-    // Whoever asked may have given up meanwhile, so that nobody takes the reply.
+    // The one who asked may have given up and take no reply.
     match task {
         Task::Build {
             builder,
@@ -192,7 +192,7 @@ fn carry_out(task: Task, device: Device) {
             known_assets,
             reply,
         } => {
-            // Whoever waits is told what the panic said: that memory ran out, for example.
+            // A panic is returned as an error with its message, which may say that memory ran out.
             let loaded = catch_unwind(AssertUnwindSafe(|| load(id, entries, known_assets, device)));
             let loaded = loaded.unwrap_or_else(|panic| Err(anyhow::anyhow!(panic_text(panic.as_ref()))));
             let _ = reply.send(loaded);
@@ -212,7 +212,7 @@ fn build(
         builder.push(&part)?;
         busy += started.elapsed();
     }
-    // A stream that broke off is no fault of what came.
+    // A stream that broke off says nothing against the parts that came.
     if is_complete.blocking_recv().is_err() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! Makes a model that runs out of verified bytes.
+//! Makes a model that is ready to run from verified bytes.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub fn load_assets(entries: &Entries) -> anyhow::Result<Assets> {
     })
 }
 
-/// Builds the decoder on the device, in the kind that the weights are published in, which the learner computes in too.
+/// Builds the decoder on the device, in the kind in which the weights are published, which is also the learner's.
 ///
 /// # Errors
 /// If the tensors are not those of the configuration.

@@ -17,10 +17,10 @@ pub enum BadDelta {
     /// The tensors of the two versions have other names, kinds or shapes.
     #[error("the tensors of the manifest are not those of the base")]
     OtherTensors,
-    /// The delta starts elsewhere.
+    /// The delta starts from another version than the base.
     #[error("the delta is against another base than version {0}")]
     OtherBase(u64),
-    /// A block of no tensor.
+    /// A block that belongs to no tensor.
     #[error("block {number} of tensor {tensor} does not exist")]
     NoSuchBlock {
         /// Index into the tensors of the manifest.
@@ -47,7 +47,7 @@ pub enum BadDelta {
         /// Bytes of all tensors.
         whole: u64,
     },
-    /// The result is something else than the learner has.
+    /// The patched tensor differs from the learner's.
     #[error("{tensor} has another checksum than its manifest says")]
     Checksum {
         /// Name of the tensor.
@@ -155,7 +155,7 @@ impl Patch {
         let mut tensors = Vec::with_capacity(self.changed.len());
         for (index, changed) in self.changed.into_iter().enumerate() {
             let expected = &self.manifest.tensors[index];
-            // What is held was verified when it came.
+            // The base's own tensors were verified when they came.
             let is_right = match &changed {
                 Some(data) => checksum(data) == expected.checksum,
                 None => self.base.manifest.tensors[index].checksum == expected.checksum,

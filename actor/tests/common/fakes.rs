@@ -114,7 +114,7 @@ impl Version {
         blocks.chunks(3).map(delta).collect()
     }
 
-    /// In chunks far smaller than the entries.
+    /// The full weights in chunks that are far smaller than the entries.
     pub fn chunks(&self, skip_assets: bool) -> Vec<WeightsChunk> {
         let assets = if skip_assets { &[] } else { self.assets.as_slice() };
         let mut chunks = Vec::new();
@@ -132,7 +132,7 @@ impl Version {
     }
 }
 
-/// What the learner knows and has been told.
+/// What the learner holds, what it was told, and which faults it makes.
 #[derive(Default)]
 pub struct LearnerState {
     pub leases: VecDeque<Lease>,
@@ -221,7 +221,7 @@ impl RolloutService for FakeLearner {
             Some(Outcome::Abandoned(abandoned)) => abandoned.group_id.clone(),
             None => return Err(Status::invalid_argument("no outcome")),
         };
-        // The tests' leases have the group's id for a token.
+        // The leases of these tests have the group's id as their token.
         if request.lease_token != group_id.as_bytes() {
             return Err(Status::permission_denied("another token"));
         }
@@ -310,7 +310,7 @@ impl WeightsService for FakeLearner {
 /// What the verifier does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// Answers are right whose text has an even number of words.
+    /// Works: an answer is right if its text has an even number of words.
     Works,
     /// Every verdict is a fault.
     OutOfTime,

@@ -38,7 +38,7 @@ fn sampling(top_p: f32, top_k: u32) -> Option<v1::Sampling> {
     })
 }
 
-/// Groups with prompts on both sides of what attends together, some of which cut distributions off.
+/// Groups whose prompts are on both sides of the length up to which rows attend together. Some cut distributions off.
 fn requests(random: &mut ChaCha8Rng, groups: u64, is_deterministic: bool) -> Vec<GroupRequest> {
     let mut requests = Vec::new();
     for number in 1..=groups {

@@ -188,7 +188,7 @@ fn a_cancelled_group_makes_room() {
     let plan = plan_message();
     engine.send(Command::AddGroup(request(2, &plan)));
     assert_complete(&collect(&mut events, 1), &plan, 1);
-    // The load is told after the events.
+    // The engine updates the load after it has sent the events.
     let deadline = Instant::now() + Duration::from_secs(10);
     while engine.load().outstanding() > 0 {
         assert!(

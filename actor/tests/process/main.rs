@@ -116,7 +116,7 @@ fn ids(group: &ScoredGroup) -> Vec<Vec<u32>> {
     ids
 }
 
-/// Scores and flags as the paper has them, from what the verifier was told to answer.
+/// Checks scores and flags by the paper's rules, from the answers that the fake verifier gives.
 fn assert_scored(group: &ScoredGroup) {
     let tokenizer = tokenizer();
     for trace in &group.traces {

@@ -17,12 +17,12 @@ async fn a_verifier_that_judges_nothing_costs_waiting_and_no_group() {
             scene.learner.state().leases.push_back(lease);
         }
         scene.learner.publish(Version::new("job", 0, &weights(0)));
-        // More often than a fault of an answer is tried.
+        // More failures than the tries that a fault of an answer gets.
         let tries = anytime_actor::grade::FAULT_TRIES as usize + 20;
         until("many tries", || scene.verifier.requests.lock().unwrap().len() > tries).await;
         assert!(scene.learner.state().abandoned.is_empty(), "{mood:?}");
         assert!(scene.learner.state().groups.is_empty(), "{mood:?}");
-        // No more work is asked for than was under way.
+        // The actor asks for no more work than it had when the verifier failed.
         let taken = GROUPS - scene.learner.state().leases.len();
         assert!(taken <= 24, "{mood:?}: {taken} leases");
 

@@ -42,7 +42,7 @@ async fn a_cache_that_cannot_be_had_ends_the_actor_and_gives_its_leases_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_is_stuck_in_a_step_ends_the_actor_and_gives_its_leases_back() {
-    // Every step is one that takes too long, and there is far more to do than until one is seen.
+    // Every step takes longer than this, and the work lasts until the watchdog sees one.
     let scene = scene_with(Mood::Works, |config| config.step_timeout = Duration::from_nanos(1)).await;
     let groups = (0..8).map(|number| lease("job", &format!("group-{number}"), endless_plan(3000)));
     scene.learner.state().leases.extend(groups);

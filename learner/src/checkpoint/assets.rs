@@ -1,5 +1,5 @@
-//! The files of a model's directory beside its weights. They are read once, when a job starts, so that what actors and
-//! exports get does not change under a running job, and no step depends on a directory that is away for a moment.
+//! The files of a model's directory beside its weights. A job reads them once, when it starts. So actors and exports
+//! get the same files throughout the job, and no step depends on a directory that may be away for a moment.
 
 use std::fs;
 use std::path::Path;

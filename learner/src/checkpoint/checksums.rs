@@ -1,5 +1,5 @@
-//! The checksums of a recovery checkpoint's files, in a file of their own beside them. One flipped bit in weights or
-//! moments would train on without a word.
+//! The checksums of a recovery checkpoint's files, in a file of their own beside them. Without them a job would train
+//! on from weights or moments with a flipped bit, and nobody would notice.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Where they are.
+/// The name of that file.
 pub(super) const FILE: &str = "checksums.json";
 
 /// How much of a file is hashed at a time, on all threads.
@@ -38,7 +38,7 @@ pub(super) fn write(directory: &Path, names: &[&str]) -> anyhow::Result<()> {
 /// versions.
 ///
 /// # Errors
-/// A file that is another than was written, by name; or one that cannot be read.
+/// If a file differs from what was written, with its name, or if one cannot be read.
 pub(super) fn check(directory: &Path, names: &[&str]) -> anyhow::Result<bool> {
     let path = directory.join(FILE);
     if !path

@@ -7,10 +7,10 @@ use tracing::{info, warn};
 
 use crate::outputs::Marker;
 
-/// Exports of the best weights begin so.
+/// The names of exports of the best weights begin with this.
 const BEST_PREFIX: &str = "best-";
 
-/// Exports of `checkpoint.export_every` begin so.
+/// The names of exports of `checkpoint.export_every` begin with this.
 const STEP_PREFIX: &str = "step-";
 
 /// Removes exports `step-N` of a job beyond the `newest`, but not those at multiples of `every` (0: none).
@@ -58,7 +58,7 @@ pub fn prune_recovery(job_directory: &Path, newest: u64) {
     prune_exports(&directory, newest, 0);
 }
 
-/// Directories by the number behind their prefix.
+/// Directories whose names are the prefix and a number, with that number.
 fn numbered(directory: &Path, prefix: &str) -> Vec<(u64, PathBuf)> {
     let Ok(listing) = fs::read_dir(directory) else {
         return Vec::new();

@@ -93,7 +93,7 @@ pub struct RecoveryState {
     /// The element type of the job's exports.
     #[serde(default)]
     pub compute: Compute,
-    /// What the numbers refer to; checkpoints of earlier versions do not say.
+    /// The inputs that the numbers refer to; none in checkpoints of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// Updates in a row that were left out because their gradient was not finite.
@@ -121,7 +121,7 @@ pub struct Recovered {
 pub enum Saved {
     /// A checkpoint was written.
     Written,
-    /// One of the very same state was there.
+    /// A checkpoint of the same state was there already.
     Kept,
 }
 
@@ -156,7 +156,7 @@ fn remove_older(parent: &Path, newest: u64) {
     let Ok(found) = list(parent) else {
         return;
     };
-    // Steps beyond this one are of a line that the job has left, by going back to an older checkpoint.
+    // The job has gone back to an older checkpoint and left the steps beyond this one, and their checkpoints, behind.
     let mut good: Vec<&Candidate> = found
         .iter()
         .filter(|one| one.is_whole && one.step <= newest && read_state(&one.path).is_ok())
@@ -222,8 +222,8 @@ pub fn load_newest(
     bail!("no recovery checkpoint can be read: {}", reasons.join("; "))
 }
 
-/// Makes the checkpoint that was read the newest of the directory: an unfinished one gets its name, damaged ones lose
-/// theirs, and what else was never finished is removed.
+/// Makes the checkpoint that was read the newest of the directory: an unfinished one gets its final name, damaged ones
+/// are renamed out of the way, and other unfinished directories are removed.
 fn put_right(
     parent: &Path,
     taken: &Candidate,

@@ -16,7 +16,7 @@ const GSM8K: &str = "####";
 /// Longest text of a field `solution` that is an answer by itself, in characters.
 const LONGEST_BARE_SOLUTION: usize = 100;
 
-/// How many lists may lie in each other.
+/// The deepest nesting of lists.
 const MAX_DEPTH: usize = 8;
 
 /// The ground truths of a field, at least one. `name` is the field's name.

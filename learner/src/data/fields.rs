@@ -18,11 +18,11 @@ const ANSWERS: [&str; 8] = [
     "Solution",
 ];
 
-/// Names of prompts and of completions, in rows that are imitated.
+/// Names of prompts and of completions, in rows of supervised training.
 const PROMPTS: [&str; 1] = ["prompt"];
 const COMPLETIONS: [&str; 1] = ["completion"];
 
-/// What else may be read of a problem.
+/// Other fields of a problem that are read where they exist.
 const WELCOME: [&str; 5] = [
     "id",
     "ID",
@@ -38,18 +38,19 @@ pub struct Fields<'a> {
     pub problem: Option<&'a str>,
     /// The name of an answer, or of a completion.
     pub answer: Option<&'a str>,
-    /// Rows without the field of that name are read by the common names: the settings were made for another file.
+    /// Whether rows without these fields are searched for the common names, because the settings were made for another
+    /// file.
     pub or_common: bool,
 }
 
-/// What was found, and under which name.
+/// A field's name and its value.
 pub(super) type Named<'a> = (&'a str, &'a Value);
 
 impl Fields<'_> {
     /// The problem of a row.
     ///
     /// # Errors
-    /// That there is none, with the setting and with what the row has.
+    /// If there is none, with the setting that names the field and the names that the row has.
     pub(super) fn problem<'a>(&'a self, row: &'a Row) -> Result<Named<'a>, String> {
         // verl's rows may have a question beside their messages, which is not what they train on.
         if self.problem.is_none()
@@ -72,7 +73,7 @@ impl Fields<'_> {
         self.find(row, self.answer, names, "answer", "data.answer_field")
     }
 
-    /// The prompt and the completion of a row that is imitated.
+    /// The prompt and the completion of a row of supervised training.
     ///
     /// # Errors
     /// As [`Fields::problem`].

@@ -59,7 +59,7 @@ pub(super) fn open(field: &str, path: &Path) -> Result<File, InvalidSetting> {
     let unreadable =
         |error: std::io::Error| refuse(format!("it must be a readable JSON, JSONL or Parquet file: {error}"));
     check_regular(&std::fs::metadata(path).map_err(unreadable)?).map_err(refuse)?;
-    // What was a regular file a moment ago may be another thing now, and must not hold this thread up.
+    // The file may have been replaced since it was looked at, and must not block this thread.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -69,7 +69,7 @@ pub(super) fn open(field: &str, path: &Path) -> Result<File, InvalidSetting> {
     Ok(file)
 }
 
-/// What is wrong with a thing that is no regular file.
+/// Refuses what is no regular file, and says what it is.
 fn check_regular(metadata: &Metadata) -> Result<(), String> {
     let kind = metadata.file_type();
     let what = match () {

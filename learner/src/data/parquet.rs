@@ -15,10 +15,10 @@ use super::item::{Fault, Item, Place, Take};
 /// The magic number at both ends of every Parquet file.
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
-/// What a file is read for, as names with dots; a whole column where the name has none. Other columns may be large
+/// The columns that are read, as names with dots; a name can also be that of a whole column. Other columns may be large
 /// (pictures) or of types that no answer can have.
 pub(super) struct Columns {
-    /// Lists of names of which a row needs one, the first that the file has.
+    /// For the problem and for the answer: the names to look for. The first that the file has is read.
     pub(super) needed: [Vec<String>; 2],
     /// Names that are read where they are.
     pub(super) welcome: Vec<String>,
@@ -45,7 +45,7 @@ impl Columns {
 /// What cannot be read as Parquet, a needed column of binary values, and the first row that cannot be decoded or that
 /// `take` refuses.
 pub(super) fn each_row(file: File, columns: &Columns, take: Take<'_>) -> Result<(), Fault> {
-    // The reader of pages trusts what it reads in some places, and a file may be damaged anywhere.
+    // The library trusts pages in some places and may panic, and a file may be damaged anywhere.
     let read = catch_unwind(AssertUnwindSafe(|| read_rows(file, columns, take)));
     read.unwrap_or_else(|_| Err(Fault::of_file("it is damaged: a page of it makes no sense")))
 }
@@ -95,7 +95,7 @@ fn read_rows(file: File, columns: &Columns, take: Take<'_>) -> Result<(), Fault>
     Ok(())
 }
 
-/// The codec that nothing open reads is refused before the first row.
+/// Refuses a file with the one codec that no open library reads, before its first row.
 fn check_compression(reader: &SerializedFileReader<File>) -> Result<(), Fault> {
     for group in reader.metadata().row_groups() {
         for column in group.columns() {

@@ -21,7 +21,7 @@ pub struct ProblemRow {
     pub answers: Vec<String>,
     /// How many rows are this problem.
     pub repeats: u32,
-    /// Whether the question came as a message, which mostly holds an instruction too.
+    /// Whether the question came as a chat message. Most of these hold an instruction too.
     pub is_message: bool,
 }
 
@@ -136,7 +136,7 @@ fn id_text(id: &Value, name: &str) -> Result<String, String> {
     }
 }
 
-/// A problem as it was first met, and how often.
+/// The first row of a problem, and how many rows repeat it.
 pub(super) struct Met {
     pub(super) read: ReadProblem,
     pub(super) row: u64,

@@ -1,6 +1,6 @@
-//! All files of a setting as problems, or as prompts with completions. Rows that repeat are one problem: published sets
-//! have every problem up to a hundred times, in training for the length of their epochs, in evaluation for the number of
-//! samples.
+//! Reads all files of a setting as problems, or as prompts with completions. Rows that repeat become one problem:
+//! published sets repeat every problem up to a hundred times: for training to make an epoch longer, for evaluation to
+//! have as many samples.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::problem::{self, Met, ProblemRow};
 use super::row::{Row, Value};
 use super::rows::{each_row, row_error};
 
-/// After so many rows the time is looked at.
+/// How many rows are read between two looks at the clock.
 const ROWS_PER_LOOK: u64 = 1024;
 
 /// Which files are read, and how.
@@ -30,7 +30,7 @@ pub struct DataFiles<'a> {
     pub root: &'a Path,
     /// The names of fields.
     pub fields: Fields<'a>,
-    /// When reading stops, finished or not; some rows are read in any case.
+    /// When reading stops, finished or not. Some rows are read even if that is now.
     pub until: Option<Instant>,
 }
 
@@ -213,7 +213,7 @@ fn read_files(
 #[derive(Default)]
 struct Problems {
     met: Vec<Met>,
-    /// Problems by what they ask and what is right, and by the text of their rows, which is looked up more quickly.
+    /// Problems by question and answers, and also by the text of their rows, which is quicker to look up.
     by_content: HashMap<blake3::Hash, usize>,
     by_text: HashMap<blake3::Hash, usize>,
     prompts: HashMap<blake3::Hash, usize>,

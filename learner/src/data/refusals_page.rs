@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 /// With `UPDATE=1` tests that run side by side write the same page.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// The section with this heading is `text`, which begins with the heading, or becomes it with `UPDATE=1`. `next` is the
-/// heading behind it.
+/// Asserts that the section with this heading is `text`, which begins with the heading. With `UPDATE=1` it writes the
+/// section instead. `next` is the heading after it.
 pub(crate) fn assert_section(heading: &str, next: &str, text: &str) {
     let _guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/refusals.md");

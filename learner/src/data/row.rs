@@ -9,7 +9,7 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Deepest nesting of a value that is looked at.
+/// The deepest nesting of a value that is read.
 const MAX_DEPTH: usize = 16;
 
 /// Largest exponent of a number, up or down, that is written out.
@@ -39,7 +39,7 @@ impl Value {
     /// The value under a key, where there is one.
     fn get(&self, key: &str) -> Option<&Value> {
         match self {
-            // A key that is written twice counts as it was written last.
+            // Of a key that is written twice, the last value counts.
             Self::Table(entries) => entries
                 .iter()
                 .rev()
@@ -189,7 +189,7 @@ fn written_out(text: &str) -> Result<String, String> {
 
 /// What a line is that is no JSON.
 fn not_json(text: &str, error: &serde_json::Error) -> String {
-    // Python writes these, and reads them.
+    // Python writes and reads these, but JSON does not have them.
     let rest = text.get(error.column().saturating_sub(1)..).unwrap_or_default();
     if let Some(word) = ["NaN", "Infinity"].iter().find(|word| rest.starts_with(**word)) {
         return format!("it is no JSON, which has no {word}; write null for it, or leave the row out");
@@ -200,7 +200,7 @@ fn not_json(text: &str, error: &serde_json::Error) -> String {
     if !text.contains(['{', '[', '<']) && text.contains([',', '\t']) {
         return "it is no JSON but looks like CSV, which is not read; write the rows as JSONL or Parquet".to_owned();
     }
-    // A row is one line, whose number stands before this.
+    // A row is one line, and the message already begins with its number.
     format!(
         "it is no JSON ({})",
         error.to_string().replace(" line 1 column", " column")
@@ -302,8 +302,8 @@ impl Row {
         Some(value)
     }
 
-    /// What the row has, for a message that says what is missing: `the row has answer, question and source`; for a
-    /// nested name the keys at the first level where it leads astray.
+    /// What the row has, for a message that says what is missing: `the row has answer, question and source`. For a
+    /// nested name, the keys at the first level that lacks the next part of the name.
     pub(super) fn what_it_has(&self, name: &str) -> String {
         let mut at = "the row".to_owned();
         let mut keys: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();

@@ -30,7 +30,7 @@ pub(super) enum Content {
     Text(TextReader),
 }
 
-/// Plain text with the allowance of the row that is read.
+/// Plain text, and how many bytes the current row may still have.
 pub(super) struct TextReader {
     pub(super) reader: Box<dyn BufRead>,
     pub(super) allowance: RowAllowance,
@@ -47,7 +47,7 @@ impl RowAllowance {
     }
 }
 
-/// Reads on as long as rows and expansion keep within their bounds.
+/// Fails once a row or the expansion of the file exceeds its bound.
 struct Bounded<R> {
     inner: R,
     allowance: RowAllowance,

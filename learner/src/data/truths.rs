@@ -2,14 +2,14 @@
 
 use anytime_verifier::ground_truth::{self, GroundTruth};
 
-/// How a ground truth can be equalled, the best first.
+/// How an answer can equal a ground truth, the best way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// By its value: it is mathematics, or the letter of a choice.
     Readable,
-    /// By the same words only.
+    /// Only by the same words.
     WordForWord,
-    /// By no answer.
+    /// Not at all.
     Never,
 }
 

@@ -55,7 +55,7 @@ pub fn intervals(columns: &[Vec<f64>]) -> Vec<Interval> {
         .collect()
 }
 
-/// The quantile of sorted values, between two of them in proportion (Hyndman and Fan's type 7).
+/// The quantile of sorted values, by linear interpolation (Hyndman and Fan's type 7).
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = sorted[place.floor() as usize];

@@ -45,7 +45,7 @@ struct Piece {
 const END_OF_LINE: &[u8] = b"]}";
 
 impl<'a> Generations<'a> {
-    /// Nothing yet, of an evaluation with so many leases.
+    /// An empty spool for an evaluation with this many leases.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -63,10 +63,10 @@ impl<'a> Generations<'a> {
         })
     }
 
-    /// Lays the group of the lease at `place` down.
+    /// Writes the group of the lease at `place` to the spool.
     ///
     /// # Errors
-    /// If the disk or the decoder refuses. What was laid down before is no use then.
+    /// If the disk or the decoder refuses. The spool is useless then.
     pub fn add(&mut self, place: usize, group: &v1::ScoredGroup) -> anyhow::Result<()> {
         let mut json = Vec::new();
         for (number, trace) in group.traces.iter().enumerate() {
@@ -133,7 +133,7 @@ impl<'a> Generations<'a> {
     }
 }
 
-/// What an evaluation asked, as far as its file says so.
+/// The settings of an evaluation that its file records.
 pub struct Asked<'a> {
     /// Its problems.
     pub rows: &'a [ProblemRow],
@@ -203,8 +203,9 @@ impl Reading<'_> {
             offset = if text[offset..].starts_with(&piece) {
                 offset + piece.len()
             } else {
-                // A piece by itself may differ from its place in the text (a blank that only stands between tokens,
-                // half a character); the beginning up to the cut differs at most in its last character.
+                // Part of the ids, decoded alone, may differ from its place in the text: a blank that only stands
+                // between tokens, half a character. Ids from the beginning up to the cut differ at most in the last
+                // character.
                 common_prefix(text, &self.tokenizer.decode(&ids[..cut])?)
             };
             done = cut;

@@ -33,7 +33,7 @@ pub fn evaluation_leases(
             min_weights_version: version,
             manifest_checksum: manifest_checksum.clone(),
             seconds,
-            // Made for the actor that it is given to.
+            // The token is made for the actor that gets the lease.
             token: Vec::new(),
         });
     }

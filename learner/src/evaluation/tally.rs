@@ -9,8 +9,8 @@ use anytime_proto::v1;
 
 use super::counts::TraceCounts;
 
-/// Scores and counts of the groups of one evaluation, whatever the order in which they are added: what is read off is in
-/// the order of the problems, and of the leases of each.
+/// Scores and counts of the groups of one evaluation. Groups may be added in any order; results are in the order of the
+/// problems, and of the leases of each.
 pub struct Tally {
     budgets: usize,
     /// The places of each problem's leases.
@@ -33,7 +33,7 @@ pub struct ProblemTally {
 }
 
 impl Tally {
-    /// Nothing yet, for an evaluation at so many budgets. `leases_of` are the places of each problem's leases, as
+    /// An empty tally for an evaluation at this many budgets. `leases_of` are the places of each problem's leases, as
     /// [`repeated`](super::repeats::repeated) gives them.
     pub fn new(leases_of: Vec<Range<usize>>, budgets: usize) -> Self {
         let leases = leases_of.last().map_or(0, |last| last.end);

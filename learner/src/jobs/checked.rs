@@ -19,7 +19,7 @@ pub struct CheckedJob {
 }
 
 impl From<JobSettings> for CheckedJob {
-    /// Nothing was looked at but the settings.
+    /// Only the settings were checked, and no files.
     fn from(settings: JobSettings) -> Self {
         Self {
             settings,
@@ -29,7 +29,7 @@ impl From<JobSettings> for CheckedJob {
     }
 }
 
-/// By which a file is seen to have been written again.
+/// Shows whether a file has been written again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
     /// The setting that names it or its directory.

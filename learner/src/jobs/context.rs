@@ -61,7 +61,7 @@ pub struct JobContext {
     state: Arc<ServerState>,
     entry: Arc<JobEntry>,
     settings: JobSettings,
-    /// Some while training is open.
+    /// The queue's reader, while training is open.
     reader: Mutex<Option<GroupReader>>,
     /// The manifest checksum of the published version; empty before the first.
     manifest_checksum: Mutex<String>,
@@ -84,8 +84,8 @@ impl JobContext {
         }
     }
 
-    /// Has this done once the job is recorded as succeeded, and never where it does not succeed: for the removal of what
-    /// a job needs to go on as long as its success is not on disk. Called again, it replaces what was to be done.
+    /// Runs `work` once the job is recorded as succeeded, and never if it does not succeed: for the removal of files
+    /// that the job needs as long as its success is not on disk. A second call replaces the `work` of the first.
     pub fn once_succeeded(&self, work: impl FnOnce() + Send + 'static) {
         *lock(&self.afterwards) = Some(Box::new(work));
     }
@@ -202,7 +202,8 @@ impl JobContext {
         self.entry.report_going_on(step);
     }
 
-    /// Makes sure that the events so far survive a loss of power, before a checkpoint counts that goes beyond them.
+    /// Makes sure that the events so far survive a loss of power. Call it before a checkpoint is written, so that no
+    /// checkpoint holds a step whose event is lost.
     ///
     /// # Errors
     /// If the disk refuses.
@@ -284,8 +285,9 @@ impl JobContext {
         Ok(outcome.map_err(anyhow::Error::new)?)
     }
 
-    /// Looks whether another learner has taken the job, before the job's own directory is written, which only one learner
-    /// can lock. A Redis that does not answer for a moment is no reason to lose a checkpoint.
+    /// Checks that no other learner has taken the job, before something is written to the job's own directory, which
+    /// only one learner can lock. A Redis that does not answer for a moment is no error here, so that no checkpoint is
+    /// lost.
     ///
     /// # Errors
     /// If another learner has it.
@@ -324,9 +326,9 @@ impl JobContext {
         Ok(self.wait(self.state.broker.take(self.job_id(), reader, count))??)
     }
 
-    /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made, and with them what is
-    /// remembered of the sequences below `ended_below`, which by that checkpoint have all ended. Waits for Redis; a job
-    /// that is to stop tries for a moment too. Groups that stay in Redis are removed when training is opened again.
+    /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made. By that checkpoint all
+    /// sequences below `ended_below` have ended, so Redis forgets how each of them did. Waits for Redis; a job that is
+    /// to stop still tries for a moment. Groups that stay in Redis are removed when training is opened again.
     ///
     /// # Errors
     /// If the job is to stop, or training is not open.

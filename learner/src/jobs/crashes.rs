@@ -1,4 +1,4 @@
-//! How often the process ended under a job: one that ends every process is not started again for ever.
+//! Counts how often the process ended under a job, so that a job that ends every process is not restarted for ever.
 
 use anytime_proto::v1;
 

@@ -19,10 +19,10 @@ use crate::invariants::{debug_assert_held, job_move};
 use crate::lock::lock;
 use crate::outputs::Owner;
 
-/// Steps follow each other quickly; the job's file is written no more often than this for their sake.
+/// The job's file is written no more often than this for finished steps, which may follow each other quickly.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
-/// What became of the start of a job.
+/// The outcome of starting a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
     /// It runs.
@@ -50,11 +50,11 @@ pub(super) struct Live {
     /// When the job started to run in this process, and how many seconds it had run before; none while it does not run.
     pub(super) running: Option<(Instant, f64)>,
     saved: Instant,
-    /// The job's file does not hold what is in memory, because the disk refused it.
+    /// Whether the job's file is behind the memory, because the disk refused it.
     is_unsaved: bool,
     /// The thread of jobs works on it.
     pub(super) is_held: bool,
-    /// How often in a row it was put aside at this step.
+    /// The step at which it was put aside last, and how often in a row there.
     pub(super) put_aside: (u64, u32),
 }
 
@@ -151,7 +151,7 @@ impl JobEntry {
         has_ended && !live.is_held
     }
 
-    /// Where it is to write its model (`checkpoint.output`); none where that is in its own directory.
+    /// The setting `checkpoint.output`; none where the job writes its model into its own directory.
     pub(super) fn output(&self) -> Option<String> {
         let live = lock(&self.live);
         live.job.spec.as_ref()?.checkpoint.as_ref()?.output.clone()

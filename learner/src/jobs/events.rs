@@ -1,6 +1,6 @@
-//! The event log of one job: records with checksums that are appended to a file ([`anytime_files::record`]). What a crash
-//! left incomplete, or what the disk damaged, is passed over and never cut off: it costs the events that it hit. An event
-//! that the disk did not take is kept in memory and is written as soon as the disk takes it.
+//! The event log of one job: records with checksums that are appended to a file ([`anytime_files::record`]). A record
+//! that a crash left incomplete or the disk damaged is skipped and never cut off, so only its own event is lost. An
+//! event that the disk did not take is kept in memory and is written as soon as the disk takes it.
 //!
 //! Where a job goes on from a checkpoint, the steps that were reported behind it are undone: they stay in the file, and
 //! whoever reads the events gets each step once.
@@ -24,10 +24,10 @@ use tracing::warn;
 /// on disk.
 pub const KEPT_IN_MEMORY: usize = 10_000;
 
-/// How many encoded bytes of these at most. A step names every group that it trained: with large batches events are long.
+/// The most encoded bytes of these. A step's event names every group that it trained, so it is long with large batches.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// The place of one event in so many is remembered, so that a watcher far behind is not read the whole file for.
+/// The places of one event in this many are remembered, so that the whole file need not be read for a slow watcher.
 const EVENTS_PER_PLACE: u64 = 512;
 
 /// The log of one job, open for appending. The newest events are kept in memory too, for those who watch the job.
@@ -57,7 +57,7 @@ pub struct EventLog {
     last_step: Option<v1::StepMetrics>,
 }
 
-/// The steps that were done before the job went on from an earlier checkpoint, by the numbers of their events.
+/// The steps that count no more because the job went on from an earlier checkpoint, as ranges of event numbers.
 #[derive(Clone, Debug, Default)]
 struct Undone(Vec<RangeInclusive<u64>>);
 
@@ -104,7 +104,7 @@ impl EventLog {
         log.damaged = events.damaged + events.records.damaged() + torn;
         log.written = events.records.position() + torn;
         if torn > 0 {
-            // Somebody may have seen the event whose end is missing.
+            // A watcher may have seen the event whose end is missing, so its number is not given again.
             log.last_number += 1;
         }
         if log.damaged > 0 {
@@ -164,7 +164,7 @@ impl EventLog {
 
     fn write_behind_the_last(&mut self) -> io::Result<()> {
         if self.is_torn {
-            // What this process began to write, and will write whole.
+            // Cuts off only a record that this process began to write and will write again.
             self.file.set_len(self.written)?;
         }
         self.file.write_all(&self.unwritten)
@@ -220,7 +220,7 @@ impl EventLog {
         Some(counting.take(limit).cloned().collect())
     }
 
-    /// What reads the events after a number from disk.
+    /// A reader of the events after a number, from the disk.
     pub fn on_disk_after(&self, after: u64) -> EventsOnDisk {
         let known = self.places.partition_point(|(number, _)| *number <= after + 1);
         EventsOnDisk {
@@ -263,10 +263,10 @@ impl EventLog {
     }
 }
 
-/// A place in the file of a log, to be read without holding the log.
+/// A place in the file of a log. Reading from it does not lock the log.
 pub struct EventsOnDisk {
     path: PathBuf,
-    /// A byte at which an event begins, at or before the one that follows `after`.
+    /// The byte where reading starts: an event begins there, at or before the first one after `after`.
     from: u64,
     after: u64,
     undone: Undone,
@@ -319,7 +319,7 @@ impl EventReader {
     }
 }
 
-/// The figures of a step. What it trained stands in its event, and would make the job's record long.
+/// The figures of a step without its account of groups, which is in the event and would make the job's record long.
 pub(super) fn without_account(metrics: v1::StepMetrics) -> v1::StepMetrics {
     v1::StepMetrics {
         account: None,

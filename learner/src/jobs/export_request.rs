@@ -13,9 +13,9 @@ pub struct ExportRequest {
     pub job: v1::Job,
     /// Its directory.
     pub directory: PathBuf,
-    /// The step of the recovery checkpoint; the newest that can be read where there is none.
+    /// The step of the recovery checkpoint. None means the newest that can be read.
     pub step: Option<u64>,
-    /// Where to write; in the job's directory where there is none.
+    /// The directory to write. None means one in the job's directory.
     pub output: Option<String>,
 }
 

@@ -27,7 +27,7 @@ pub enum Fault {
 #[error("{0}")]
 pub struct NeedsPerson(pub String);
 
-/// What libraries say that turn the errors of the system into text.
+/// Texts of passing faults, in the words of libraries that turn the system's errors into text.
 const PASSING_TEXTS: &[&str] = &[
     "No space left on device",
     "Disk quota exceeded",
@@ -40,7 +40,7 @@ const PASSING_TEXTS: &[&str] = &[
     "another learner, at ",
 ];
 
-/// What libtorch, CUDA and the system say of a device, a memory or a disk that this process cannot go on with.
+/// Texts of libtorch, CUDA and the system about a device, memory or disk with which this process cannot go on.
 const PROCESS_TEXTS: &[&str] = &[
     "CUDA out of memory",
     "CUDA error",
@@ -88,7 +88,7 @@ pub fn fault_of(failure: &anyhow::Error) -> Fault {
     if names_a_path { Fault::Passing } else { Fault::Own }
 }
 
-/// Whose fault a panic with this text is. It is the job's own, unless a device, a memory or a disk speaks in it.
+/// Whose fault a panic with this text is: the job's own, unless the text is about a device, memory or a disk.
 pub fn fault_of_panic(text: &str) -> Fault {
     match fault_of_text(text) {
         Fault::Process => Fault::Process,
@@ -107,7 +107,7 @@ fn fault_of_text(text: &str) -> Fault {
     }
 }
 
-/// The numbers of Linux where the kinds of the standard library have no name for an error.
+/// By Linux's error numbers, for errors that have no kind of their own in the standard library.
 fn of_io(error: &io::Error) -> Option<Fault> {
     const EIO: i32 = 5;
     const ENXIO: i32 = 6;

@@ -24,7 +24,8 @@ pub(super) fn bring_over(old: &Path, new: &Path) -> anyhow::Result<()> {
         match JobEvent::decode_length_delimited(&mut left) {
             // Numbers start at 1: 0 is what zeros at the end of a file decode to.
             Ok(event) if event.number > 0 => {
-                // Earlier versions did not say where a job went on: a step that comes again undoes those from it on.
+                // Earlier versions did not record where a job went on: a repeated step undoes itself and all later
+                // ones.
                 if let Some(step) = step_of(&event) {
                     if step <= last_step {
                         events.retain(|earlier| step_of(earlier).is_none_or(|earlier| earlier < step));

@@ -98,8 +98,8 @@ impl JobEntry {
         self.pause_locked(live, reason, None);
     }
 
-    /// Pauses a job whose thread has let go of it, and says after which time it is to be tried again: each time later,
-    /// as long as it gets no further.
+    /// Pauses a job whose thread has let go of it, and returns after which time it is to be tried again. The time grows
+    /// while the job stays at the same step.
     pub(super) fn put_aside(&self, reason: &str) -> Duration {
         let mut live = lock(&self.live);
         live.is_held = false;

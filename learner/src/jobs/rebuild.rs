@@ -1,5 +1,5 @@
-//! A job whose file is damaged or gone, made again from what else lies in its directory: the specification in `job.toml`
-//! and the events.
+//! Recreates a job whose file is damaged or gone, from the specification in `job.toml` and the events in its
+//! directory.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::files::{JOB_FILE, SPECIFICATION_FILE, id_of};
 use super::states::{MOST_NOTICES, has_ended};
 use crate::outputs::FINAL_DIRECTORY;
 
-/// What a damaged file is put aside as.
+/// The suffix of a damaged file that is put aside.
 pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// The job of a directory, from its specification and its events. `reason` says what was wrong with its file.
@@ -66,7 +66,7 @@ pub(super) fn rebuild(directory: &Path, log: &EventLog, reason: &str) -> anyhow:
     Ok(job)
 }
 
-/// What an event says of the job.
+/// Applies an event to the job.
 fn apply(job: &mut v1::Job, event: Event, time: Option<Timestamp>) {
     match event {
         Event::State(change) => {
@@ -98,7 +98,7 @@ fn apply(job: &mut v1::Job, event: Event, time: Option<Timestamp>) {
     }
 }
 
-/// A job that cannot be read at all, so that it is listed and not silently gone. It cannot go on.
+/// A job that cannot be read at all. It cannot go on, but it is listed, so that it is not silently gone.
 pub(super) fn unreadable(directory: &Path, reason: &str) -> v1::Job {
     let made = fs::metadata(directory).and_then(|metadata| metadata.modified()).ok();
     let mut job = v1::Job {

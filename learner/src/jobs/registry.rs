@@ -27,7 +27,7 @@ use crate::outputs::Places;
 /// Why a job was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// Another job has what it asks for.
+    /// Another job writes to the same place.
     #[error(transparent)]
     Refused(#[from] InvalidSetting),
     /// The disk refuses.
@@ -152,7 +152,7 @@ impl JobRegistry {
         Ok(entry)
     }
 
-    /// Checks that no other job that is not over writes its model where a job to be submitted would.
+    /// Checks that no unfinished job writes its model to the same place as the job to be submitted.
     ///
     /// # Errors
     /// `checkpoint.output`, with the other job.
@@ -285,8 +285,8 @@ impl JobRegistry {
 }
 
 impl Jobs {
-    /// Two jobs with one place for their models: the second would find out when it starts, hours later, or when it has
-    /// trained. A failed job does not count, until it is resumed.
+    /// Refuses two jobs with one place for their models. Without this the second would find out when it starts, hours
+    /// later, or even when it has trained. A failed job does not count until it is resumed.
     fn check_output(&self, places: &Places, output: Option<&str>, own: Option<&JobId>) -> Result<(), InvalidSetting> {
         let Some((output, place)) = output.and_then(|output| Some((output, places.resolve(output)?))) else {
             return Ok(());

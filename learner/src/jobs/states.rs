@@ -52,7 +52,7 @@ pub enum Cancellation {
     AtOnce,
 }
 
-/// What the turn of a job begins with.
+/// What happens when a job's turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// It runs.
@@ -61,7 +61,7 @@ pub enum Beginning {
     RunsAgain,
     /// It has ended while it waited.
     HasEnded,
-    /// It was cancelled, and ends as that. Nobody has done so, because the process died in between.
+    /// It was cancelled and ends as cancelled now: the process died before it could.
     WasCancelled,
 }
 
@@ -77,8 +77,8 @@ impl Standing {
         }
     }
 
-    /// What a request to cancel it does. One that the thread works on is ended by it. A job that runs on disk only,
-    /// before its first turn in this process, is ended by the thread too, when its turn comes.
+    /// What a request to cancel it does. A job that the thread works on is ended by the thread. So is a job that ran
+    /// when the last process ended and has not had its first turn in this one.
     pub fn cancellation(self) -> Cancellation {
         if self.is_cancelled || matches!(self.state, JobState::Succeeded | JobState::Cancelled) {
             Cancellation::Nothing
@@ -104,8 +104,8 @@ impl Standing {
         }
     }
 
-    /// Whether it goes on when the process starts: it ran, it was to be tried again, or it still has to be told that it
-    /// was cancelled.
+    /// Whether it goes on when the process starts: it ran, or was to be tried again, or was cancelled and its end has
+    /// still to be recorded.
     pub fn goes_on_at_start(self) -> bool {
         match self.state {
             JobState::Running => true,

@@ -241,7 +241,7 @@ fn load_job(directory: &Path) -> anyhow::Result<StoredJob> {
     anyhow::ensure!(job.id == id_of(directory), "{} is of job `{}`", path.display(), job.id);
     refuse_other_format(&mut job);
     let request_id = std::fs::read_to_string(directory.join(REQUEST_FILE)).unwrap_or_default();
-    // The log is written at every step, the job now and then.
+    // The log has every step, the job's file only some.
     if let Some(step) = log.last_step() {
         job.step = step.step;
         job.last_step = Some(step.clone());

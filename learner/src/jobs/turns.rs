@@ -88,7 +88,7 @@ impl<Id: Clone + PartialEq> Turns<Id> {
         }
     }
 
-    /// A job's turn begins: whoever asked for it to run again while it was taken has what they asked for.
+    /// A job's turn begins. A request to run it again that came after it was taken is fulfilled by this turn.
     pub fn begun(&mut self, job: &Id) {
         self.waiting.retain(|waiting| waiting != job);
     }

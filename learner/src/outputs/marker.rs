@@ -1,5 +1,4 @@
-//! The file that every export carries: which job wrote it. Only an export with the marker of the very job that writes is
-//! ever replaced.
+//! The file in every export that says which job wrote it. An export is replaced only by the job that its marker names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +25,7 @@ pub struct Marker {
     /// The job that wrote it.
     #[serde(flatten)]
     pub owner: Owner,
-    /// Its last finished step then.
+    /// The job's last finished step when it wrote the export.
     pub step: u64,
     /// The accuracy for which it is kept as one of the best.
     #[serde(default, skip_serializing_if = "Option::is_none")]

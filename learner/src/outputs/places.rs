@@ -50,7 +50,7 @@ impl Places {
             let Ok(input) = self.root.join(before_pattern).canonicalize() else {
                 continue;
             };
-            // Beside the files of a pattern there may be other things.
+            // The directory of a pattern may also hold things that are no input of the job.
             if input.starts_with(&place) || (is_whole && input.is_dir() && place.starts_with(&input)) {
                 return Err(refuse(format!("it must not be, hold or lie in {name} ({path})")));
             }
@@ -130,7 +130,8 @@ fn resolve(path: &Path) -> Result<PathBuf, String> {
     Ok(place)
 }
 
-/// Within the runs directory a job's directory belongs to the job: only its own `final` and `exports/…` are for models.
+/// Within the runs directory, a job's directory belongs to that job. Models may be written only to its own `final` and
+/// `exports/…`.
 fn check_inside_runs(runs: &Path, inside: &Path, name: &str, owner: Option<&Owner>) -> Result<(), String> {
     let mut parts = inside.components().filter_map(|part| part.as_os_str().to_str());
     let first = parts.next().unwrap_or_default();
@@ -143,7 +144,7 @@ fn check_inside_runs(runs: &Path, inside: &Path, name: &str, owner: Option<&Owne
     let is_for_models = matches!(rest.as_slice(), [FINAL_DIRECTORY] | [EXPORTS_DIRECTORY, _]);
     let is_own = match owner {
         Some(owner) => first == owner.job,
-        // The id of a job that is being submitted is its name where that is free.
+        // A job that is being submitted has no id yet: it will be its name, if that is free.
         None => first == name && !runs.join(first).exists(),
     };
     if is_own && is_for_models {
@@ -165,7 +166,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What stands there is nothing, or an earlier export of this very job.
+/// Checks that nothing stands there, or only an earlier export of this very job.
 fn check_free(place: &Path, owner: Option<&Owner>) -> Result<(), String> {
     let unreadable = |error: anyhow::Error| format!("it must be a directory that the learner can read ({error:#})");
     if !place.exists() {

@@ -20,7 +20,7 @@ const LARGEST_KEPT: usize = 4 * 1024 * 1024;
 /// The most bytes of a text that an actor wrote, or that says what it wrote: texts stand in the log and the events too.
 const LONGEST_TEXT: usize = 1024;
 
-/// Settles a sequence as skipped and adds its letter, once.
+/// Settles a sequence as skipped and adds its letter, unless it is settled so already.
 static BURY: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
@@ -36,7 +36,7 @@ static BURY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Removes the letters of a sequence, which may come again then.
+/// Removes the letters of a sequence and forgets how it was settled, so that its group may come again.
 static DIG_UP: LazyLock<Script> = LazyLock::new(|| {
     fenced(
         r"
@@ -54,8 +54,8 @@ static DIG_UP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The letters, oldest first, with the sizes of their groups in the place of the groups. They are looked at one by one, because
-/// Redis cannot look at an entry without copying its group.
+/// The letters, oldest first, each with the size of its group instead of the group. The script reads them one by one,
+/// because Redis cannot look at an entry without copying its group.
 static LIST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -83,14 +83,14 @@ pub struct DeadLetter {
     pub actor_id: String,
     /// Why the last delivery could not be trained.
     pub reason: String,
-    /// How many could not.
+    /// How many deliveries could not be trained.
     pub deliveries: u32,
     /// The group as it was delivered last; empty where none was.
     pub group: Vec<u8>,
 }
 
 impl DeadLetter {
-    /// The letter within what is kept of one: its texts are cut, and a group that is too large is left out.
+    /// The letter within its bounds: its texts are cut, and a group that is too large is left out.
     pub(crate) fn bounded(mut self) -> Self {
         for text in [&mut self.problem_id, &mut self.actor_id, &mut self.reason] {
             cut(text);
@@ -107,7 +107,7 @@ impl DeadLetter {
     }
 }
 
-/// Cuts a text that somebody else wrote.
+/// Cuts a text that an actor wrote.
 pub(crate) fn cut(text: &mut String) {
     if text.len() > LONGEST_TEXT {
         let fits = (0..=LONGEST_TEXT).rev().find(|index| text.is_char_boundary(*index));

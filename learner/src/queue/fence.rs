@@ -19,7 +19,7 @@ use crate::lock::lock;
 /// How long a right lasts that is not renewed. The monitor renews it every two seconds.
 pub const LASTS: Duration = Duration::from_secs(8);
 
-/// Takes the right, or renews it, unless somebody else has it. Returns who has it then.
+/// Takes the right, or renews it, unless somebody else has it. In that case it returns the holder.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -43,7 +43,7 @@ static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
      or --cluster names that differ; end one of them"
 )]
 pub struct HeldByAnother {
-    /// Where it serves, as it says.
+    /// The address at which it serves, by its own account.
     pub address: String,
 }
 
@@ -77,7 +77,7 @@ impl LearnerName {
         Ok(Self { id, address })
     }
 
-    /// As it stands in Redis.
+    /// The name and the address as they are written in Redis.
     pub(super) fn value(&self) -> String {
         format!("{} {}", self.id, self.address)
     }
@@ -105,8 +105,8 @@ pub struct Right {
 }
 
 impl Right {
-    /// Redis gave the right, or renewed it. It lasts from when it was asked for, which is the earliest that Redis can
-    /// have counted from.
+    /// Redis gave the right, or renewed it. It counts from `asked`, when the learner sent the request: Redis cannot
+    /// have begun to count earlier.
     pub fn is_given(&mut self, asked: Instant) {
         self.renewed = Some(asked);
         self.lost_to = None;
@@ -127,7 +127,7 @@ impl Right {
         self.lost_to.as_ref()
     }
 
-    /// Whether nobody else can have the right now, unless Redis forgot it: it was renewed since it would have run out.
+    /// Whether nobody else can have the right now, unless Redis forgot it: the last renewal has not run out.
     pub fn is_certain(&self, now: Instant) -> bool {
         let renewed = self.renewed.is_some_and(|renewed| now < renewed + LASTS);
         renewed && self.lost_to.is_none()
@@ -145,7 +145,7 @@ impl Fence {
         }
     }
 
-    /// Takes the right, or renews it. Returns who else has it.
+    /// Takes the right, or renews it. Returns the learner that has it instead, if there is one.
     ///
     /// # Errors
     /// If Redis is unavailable.
@@ -178,7 +178,7 @@ impl Fence {
         lock(&self.right).lost_to().cloned()
     }
 
-    /// Whether nobody else can have the right now: it was renewed since it would have run out.
+    /// Whether nobody else can have the right now: the last renewal has not run out.
     pub fn is_certain(&self, now: Instant) -> bool {
         lock(&self.right).is_certain(now)
     }

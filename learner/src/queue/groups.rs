@@ -141,11 +141,11 @@ static DELETE: LazyLock<Script> = LazyLock::new(|| {
 /// Dead letters are kept this long after their job has ended.
 const KEEP_SECONDS: u64 = 7 * 24 * 60 * 60;
 
-/// Another learner has the right to the job: what Redis holds of it.
+/// Another learner has the right to the job; the text is the holder as Redis has it.
 struct Refusal(String);
 
-/// A script that does nothing where another learner has the right to the job: it then returns an error that names it. A
-/// right that has run out, and that nobody has taken since, is no reason to stop.
+/// Makes a script do nothing where another learner has the right to the job, and return an error that names it. A right
+/// that has run out does not stop this learner as long as nobody has taken it since.
 pub(super) fn fenced(script: &str) -> Script {
     fenced_or("", script)
 }
@@ -183,7 +183,7 @@ const SETTLED_PER_CALL: usize = 500;
 pub enum PushOutcome {
     /// The group is in the queue.
     Accepted,
-    /// It is in the queue, or was.
+    /// It was there before, in the queue or settled.
     Duplicate,
     /// The queue is at its bound.
     Full,
@@ -312,7 +312,8 @@ impl GroupQueue {
         Ok(survey)
     }
 
-    /// Adds a group unless it was there before or `bound` groups wait, besides `taken` ones that do not count.
+    /// Adds a group, unless it was there before or `bound` groups wait. `taken` entries that the trainer holds do not
+    /// count.
     ///
     /// # Errors
     /// If Redis is unavailable: whether the group was added is then unknown, and the caller pushes it again.
@@ -376,8 +377,8 @@ impl GroupQueue {
         Ok(())
     }
 
-    /// A recovery checkpoint holds that all sequences below this one have ended: how each was settled is not remembered
-    /// any more. May be repeated.
+    /// Forgets how the sequences below this one were settled. Call it once a recovery checkpoint holds that all of them
+    /// have ended. May be repeated.
     ///
     /// # Errors
     /// If Redis is unavailable.
@@ -442,7 +443,7 @@ impl GroupQueue {
         .await
     }
 
-    /// The same, and its dead letters with it.
+    /// As [`delete`](Self::delete), and deletes the dead letters too.
     ///
     /// # Errors
     /// If Redis is unavailable.

@@ -1,5 +1,5 @@
-//! Reads the queue on the trainer's behalf, group by group. A read changes nothing in Redis, so that a lost answer costs
-//! another read and no more; and it asks for a sequence, so that the order in which groups came hides none.
+//! Reads the queue for the trainer, group by group. A read changes nothing in Redis, so that a lost answer costs only
+//! another read. It asks by sequence, so that a group is found in whatever order the groups came.
 
 use super::groups::GroupQueue;
 use super::redis::RedisUnavailable;

@@ -23,17 +23,17 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// Deadline of one command. A group of ten megabytes takes a fraction of it.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Over so many connections groups travel to Redis. It reads from each of them as much as is there before it syncs, so
-/// that several groups share one sync.
+/// The number of connections over which groups travel to Redis. Before it syncs, Redis reads from each of them all that
+/// is there, so that several groups share one sync.
 const GROUP_CONNECTIONS: usize = 4;
 
-/// How long a Redis that cannot be reached is waited for at the start.
+/// How long the start waits for a Redis that cannot be reached.
 pub const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest pause between two tries to reach it.
 const START_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the metric of peers calls it.
+/// The name of Redis in the metric of peers.
 const PEER: &str = "redis";
 
 /// Deadline of a sign of life, so that a Redis that hangs is noticed within ten seconds.
@@ -47,24 +47,24 @@ pub struct RedisUnavailable(pub String);
 /// Makes a connection. It bounds how long that takes and how long an answer is waited for.
 pub type Connect =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<MultiplexedConnection>> + Send>> + Send + Sync>;
-/// A connection, where it is made.
+/// The place of a connection, which may not have been made yet.
 type Place = Mutex<Option<MultiplexedConnection>>;
 
 /// The connection to Redis that all jobs share. Commands go through [`run`](Self::run). A failed command marks it down;
 /// the monitor marks it up again once it has read what Redis holds after the outage.
 pub struct RedisConnection {
     connect: Connect,
-    /// Without user name and password.
+    /// For messages: without user name and password.
     address: String,
     connection: Place,
     group_connections: [Place; GROUP_CONNECTIONS],
-    /// Counts groups: they go over one connection after the other.
+    /// Counts groups, which take the connections in turn.
     groups: AtomicUsize,
     is_up: watch::Sender<bool>,
 }
 
 impl RedisConnection {
-    /// Connects, so that a wrong address ends the process before it serves.
+    /// Connects, and fails where the address is wrong, so that the process ends before it serves.
     ///
     /// # Errors
     /// As [`connect_within`](Self::connect_within).
@@ -72,7 +72,7 @@ impl RedisConnection {
         Self::connect_within(Duration::ZERO, target).await
     }
 
-    /// The same, but a Redis that is away is tried again for `patience`: it may be starting, or be reading its data.
+    /// As [`connect`](Self::connect), but retries for `patience`: Redis may be starting, or reading its data.
     ///
     /// # Errors
     /// [`ExitError`] that names `--redis`: with the configuration code for a bad URL and for credentials that Redis
@@ -87,7 +87,8 @@ impl RedisConnection {
         Self::over(patience, address, connect).await
     }
 
-    /// The same over connections that `connect` makes; `address` is what messages call the place.
+    /// As [`connect_within`](Self::connect_within), over connections that `connect` makes. Messages call the place
+    /// `address`.
     ///
     /// # Errors
     /// As [`connect_within`](Self::connect_within).
@@ -198,7 +199,7 @@ impl RedisConnection {
         self.run_over(&self.connection, commands).await
     }
 
-    /// The same for a command that is long: nothing that is short waits behind it.
+    /// As [`run`](Self::run), for a long command: it does not hold up the short ones.
     ///
     /// # Errors
     /// The error of Redis or of the connection.
@@ -225,7 +226,7 @@ impl RedisConnection {
         match outcome {
             Ok(value) => Ok(value),
             Err(error) => {
-                // What broke one of them has broken the others, or will be noticed again.
+                // Drops all connections: what broke one has probably broken the others.
                 for place in [&self.connection].into_iter().chain(&self.group_connections) {
                     place.lock().await.take();
                 }

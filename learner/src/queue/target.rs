@@ -11,13 +11,13 @@ pub struct RedisTarget {
     pub url: String,
     /// The password, where it is not in the URL.
     pub password: Option<String>,
-    /// Who has signed the certificate of Redis; those of the system where it is none.
+    /// The CA that has signed the certificate of Redis. None means those of the system.
     pub authority: Option<Authority>,
     /// The certificate that Redis is shown.
     pub identity: Option<Identity>,
 }
 
-/// Without what is secret.
+/// Leaves out what is secret.
 impl std::fmt::Debug for RedisTarget {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter

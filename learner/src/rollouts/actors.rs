@@ -27,7 +27,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 pub struct Holder {
     /// The actor.
     pub actor: ActorId,
-    /// What its process drew when it started; empty where it does not say.
+    /// The incarnation that its process drew when it started; empty where it sends none.
     pub incarnation: String,
 }
 
@@ -69,7 +69,7 @@ impl Process {
     }
 }
 
-/// What a sign of life changed.
+/// What changed because a process was heard of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// Earlier processes of the same actor, whose leases are free now.
@@ -82,7 +82,7 @@ pub struct Sighting {
 #[derive(Default)]
 pub struct Actors {
     actors: Mutex<HashMap<ActorId, BTreeMap<String, Process>>>,
-    /// How many groups of an actor were refused since one was accepted; of those that are there.
+    /// For each known actor, how many of its groups were refused since one was accepted.
     refused: Mutex<HashMap<ActorId, u64>>,
 }
 
@@ -125,7 +125,7 @@ impl Actors {
         processes.filter(|process| process.open_streams > 0).count()
     }
 
-    /// A group of this actor was refused. Returns how many were, one after the other.
+    /// A group of this actor was refused. Returns how many were refused in a row.
     pub fn refused(&self, actor: &ActorId) -> u64 {
         if !lock(&self.actors).contains_key(actor) {
             return 1;
@@ -141,7 +141,7 @@ impl Actors {
         lock(&self.refused).remove(actor);
     }
 
-    /// How many groups were refused one after the other, of the actor with the most.
+    /// The most groups of one actor that were refused in a row.
     pub fn most_refused(&self) -> u64 {
         lock(&self.refused).values().copied().max().unwrap_or(0)
     }

@@ -13,7 +13,7 @@ use super::progress::Ending;
 pub enum PushCheck {
     /// It may.
     Admit,
-    /// It is in the queue, or was.
+    /// It is in the queue, was trained, or is being trained.
     Duplicate,
     /// It was dropped, or was never leased and is not admitted.
     Unwanted,
@@ -26,7 +26,7 @@ pub enum GivenBack {
     NotHeld,
     /// It will be leased again.
     Again,
-    /// It has failed this often, which is too often, and is dropped.
+    /// It has failed too often (this often) and is dropped.
     Skipped(u32),
 }
 
@@ -55,7 +55,7 @@ impl NextToTrain {
 pub struct Renewal {
     /// Leases whose time starts anew, or that the actor has again.
     pub renewed: u64,
-    /// Leases that the actor does not know of: they are free.
+    /// Leases that the actor does not have in hand, which are free now.
     pub freed: u64,
 }
 

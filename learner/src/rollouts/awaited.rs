@@ -1,5 +1,5 @@
-//! The group that the trainer waits for, said in metrics and at intervals in the log, so that a stall names its group and
-//! the actor that has it.
+//! Reports the group that the trainer waits for, in metrics and at intervals in the log, so that a stall names its
+//! group and the actor that has it.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tracing::warn;
 use super::lease_table::NextToTrain;
 use super::session::training_group_id;
 
-/// A wait is logged when it has lasted so long, and again each time that it has lasted so long again.
+/// A wait is logged after this time, and again each time that it has lasted as long again.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// How long the trainer has waited for one group.

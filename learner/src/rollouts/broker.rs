@@ -57,9 +57,10 @@ pub(super) struct JobRollouts {
 pub struct RolloutBroker {
     pub(super) redis: Arc<RedisConnection>,
     pub(super) jobs: Mutex<BTreeMap<JobId, JobRollouts>>,
-    /// Something may have become possible that was not: a lease, a group to take, an evaluation's end.
+    /// Notified when a lease, a group to take or the end of an evaluation may have become possible.
     pub(super) changed: Notify,
-    /// A group has come, which is nothing to those who wait for a lease: hundreds may.
+    /// Notified when a group has come. This is apart from `changed` because those who wait for a lease, perhaps
+    /// hundreds, need not wake up for it.
     pub(super) arrived: Notify,
     /// Pushed groups on their way into the queue.
     pub(super) intake: Intake,
@@ -77,16 +78,16 @@ pub struct RolloutBroker {
 /// A learner among those that share one Redis.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// What its keys begin with. Learners with names of their own do not know each other's jobs.
+    /// The prefix of its keys. Learners with different prefixes do not know each other's jobs.
     pub cluster: String,
-    /// Who it is to others of the same cluster.
+    /// Its name for the other learners of the same cluster.
     pub name: LearnerName,
 }
 
 impl RolloutBroker {
     /// A broker without jobs.
     pub fn new(redis: Arc<RedisConnection>, identity: Identity, shutdown: CancellationToken) -> Self {
-        // There from the start: an alert looks at what it grew by.
+        // The counter exists from the start, because an alert looks at its increase.
         counter!(LEARNER_DEAD_LETTERS).absolute(0);
         Self {
             identity,
@@ -150,7 +151,8 @@ impl RolloutBroker {
     }
 
     /// Leases what can be leased now: evaluations before training, because an evaluation holds its trainer up. Neither
-    /// a lease nor a reason to wait means that Redis is unavailable. Also returns when something changes by time alone.
+    /// a lease nor a reason to wait means that Redis is unavailable. Also returns the time at which something changes
+    /// without a notification.
     fn try_lease(&self, ask: &LeaseAsk, now: Instant) -> (v1::LeaseResponse, Option<Instant>) {
         let (holder, count) = (&ask.holder, ask.count);
         let is_up = self.redis.is_up();

@@ -12,8 +12,8 @@ use crate::queue::groups::{GroupQueue, Settlement};
 use crate::queue::redis::RedisUnavailable;
 
 impl RolloutBroker {
-    /// Writes the letters that Redis does not hold yet. What cannot be written is tried again; a restart before that
-    /// leases the groups again.
+    /// Writes the letters that Redis does not hold yet. A failed write is tried again; if the learner restarts before
+    /// that, the groups are leased again.
     pub(super) async fn bury(&self) {
         let unwritten: Vec<_> = {
             let jobs = lock(&self.jobs);
@@ -66,7 +66,7 @@ impl RolloutBroker {
         }
     }
 
-    /// The queue of a job, to read from it what needs no right to it.
+    /// The queue of a job, for reads that do not need the right to it.
     fn letters_of(&self, job_id: &JobId) -> GroupQueue {
         let jobs = lock(&self.jobs);
         let training = jobs.get(job_id).and_then(|job| job.training.as_ref());
@@ -96,7 +96,7 @@ impl RolloutBroker {
         let dead = queue.dead_sequences().await?;
         for sequence in sequences {
             let refusal = if dead.contains(sequence) {
-                // First, so that no letter is of a group that may be trained.
+                // The letter goes first, so that no letter is of a group that may be trained.
                 queue.dig_up(*sequence).await?;
                 let mut jobs = lock(&self.jobs);
                 let training = jobs.get_mut(job_id).and_then(|job| job.training.as_mut());
@@ -135,7 +135,7 @@ impl RolloutBroker {
         problem: &str,
         payload: &[u8],
     ) -> Result<(), RedisUnavailable> {
-        // It leaves the queue first: after a crash between the two it has never come.
+        // It leaves the queue first: after a crash between the two steps it counts as never having come.
         queue.settle(&[sequence], Settlement::Forgotten).await?;
         if let Some(training) = lock(&self.jobs).get_mut(job_id).and_then(|job| job.training.as_mut()) {
             training.refuse_queued(sequence, problem, payload, clock::now());

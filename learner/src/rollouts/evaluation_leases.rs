@@ -1,7 +1,7 @@
-//! The leases of one evaluation: they are given out in order, and a group comes back for each, but for those that fail
-//! again and again. A group waits here until the job's thread takes it, and few may wait: where they are too many, no
-//! lease is given and an actor keeps its group, as with a full replay queue. The leases are held in memory only, so that
-//! an evaluation that a crash interrupts starts over.
+//! The leases of one evaluation. They are given out in order, and for each a group comes back, unless it fails too
+//! often. A group waits here until the job's thread takes it. When too many wait, no lease is given and actors keep
+//! their groups, as with a full replay queue. The leases are held in memory only, so an evaluation that a crash
+//! interrupts starts over.
 
 #![deny(clippy::disallowed_methods)]
 

@@ -62,8 +62,8 @@ impl LeaseTable {
         }
     }
 
-    /// A sequence that was dropped, because it could not be trained, is to be trained after all: it is leased next. Those
-    /// behind it move back by one place each. Says whether it was dropped for that.
+    /// Replays a sequence that was dropped because it could not be trained: it is leased next, and those behind it move
+    /// back by one place each. Returns whether it had been dropped for that.
     pub fn replay(&mut self, sequence: u64) -> bool {
         let was_skipped = self.progress.replay(sequence);
         if was_skipped {

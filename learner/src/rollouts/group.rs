@@ -2,8 +2,9 @@
 
 use anytime_proto::{EndedGroups, v1};
 
-/// In place of the version of a token that weights of the published version's number, but of another line, generated.
-/// It is no version, so that the token is not fresh, and its age counts as 0.
+/// Stands in place of a token's version where the weights with the published version's number were others: those of
+/// steps that a return to the recovery checkpoint undid. It is no real version, so the token is not fresh, and its age
+/// counts as 0.
 pub const OTHER_LINE: u64 = u64::MAX;
 
 /// A scored group out of the replay queue. It stays in Redis until the trainer acknowledges it.

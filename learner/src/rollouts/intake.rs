@@ -1,6 +1,6 @@
-//! Pushed groups on their way into the queue. They are read and looked at beside the runtime's threads, which answer
-//! everybody else meanwhile, and only so many bytes of them are on their way at a time: others wait for their turn as
-//! they came, so that neither their decoded tokens nor the commands to Redis pile up.
+//! Pushed groups on their way into the queue. They are decoded and checked on threads beside the runtime's, which keep
+//! answering other requests. Only a bounded number of bytes is on its way at a time and the rest waits undecoded, so
+//! that neither decoded tokens nor commands to Redis pile up.
 
 use std::num::NonZero;
 
@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::inspection::longest_thinking;
 use super::session::Asked;
 
-/// Groups of this many bytes, as they travel, may be on their way at a time; a single one may be larger.
+/// The most bytes of groups, encoded, that are on their way at a time. A single group may be larger.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// What one permit stands for.
@@ -23,7 +23,7 @@ const READ_AT_ONCE: usize = 32 * 1024;
 /// The way of pushed groups into the queue.
 pub(super) struct Intake {
     bytes: Semaphore,
-    /// No more groups are read at a time than there are cores.
+    /// Bounds the groups that are decoded at a time by the number of cores.
     readers: Semaphore,
 }
 
@@ -48,15 +48,15 @@ pub(super) struct Refused {
 }
 
 impl Intake {
-    /// Waits until a group of so many bytes may be on its way, which it is until what is returned is dropped.
+    /// Waits until a group of this many bytes may be on its way. It counts until the returned permit is dropped.
     pub(super) async fn enter(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         let permits = bytes.min(MOST_BYTES).div_ceil(BYTES_PER_PERMIT);
         // The semaphore is never closed.
         self.bytes.acquire_many(permits as u32).await.ok()
     }
 
-    /// Reads a group and looks at everything that it says by itself, and beside what was asked for where that is known.
-    /// None where it is of another problem or plan than its lease.
+    /// Decodes a group and checks it by itself and, where it is known, against what was asked for. None where it is of
+    /// another problem or plan than its lease.
     pub(super) async fn look_at(&self, wire: &Bytes, asked: Option<Asked>) -> Result<Option<v1::ScoredGroup>, Refused> {
         if wire.len() <= READ_AT_ONCE {
             return look_at(wire, asked.as_ref());

@@ -1,5 +1,5 @@
-//! What a learner knows of a job's sequences when it opens training: what its recovery checkpoint says, which decides,
-//! and what Redis holds, which is brought in line with it.
+//! What a learner knows of a job's sequences when it opens training. The recovery checkpoint decides, and Redis is
+//! brought in line with it.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -31,8 +31,8 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// What the recovery checkpoint and Redis say together; `dead` are the sequences with a dead letter. What was trained,
-    /// the checkpoint alone knows.
+    /// Combines the recovery checkpoint with Redis; `dead` are the sequences with a dead letter. Which sequences were
+    /// trained, only the checkpoint says.
     pub fn of(ended: &EndedGroups, survey: &Survey, dead: &BTreeSet<u64>) -> Self {
         // Redis may have forgotten what the checkpoint knows.
         let skipped: BTreeSet<u64> = survey.skipped.union(&ended.left_out).copied().collect();
@@ -54,13 +54,13 @@ impl Inventory {
 pub struct Corrections {
     /// In the queue although they have ended: to be settled as trained.
     pub ended: Vec<u64>,
-    /// Settled before, and to be forgotten: below the watermark nothing needs to be remembered, and groups that were
-    /// settled as trained although the checkpoint lacks them may come again.
+    /// Settled in Redis, and to be forgotten there: sequences below the watermark, which need not be remembered, and
+    /// groups that were settled as trained although the checkpoint lacks them, which may come again.
     pub forgotten: Vec<u64>,
 }
 
 impl Corrections {
-    /// Holds what Redis says against the recovery checkpoint.
+    /// Compares Redis with the recovery checkpoint.
     pub fn of(ended: &EndedGroups, survey: &Survey) -> Self {
         let is_below = |sequence: &u64| *sequence < ended.consumed_below;
         let is_consumed = |sequence: &u64| is_below(sequence) || ended.consumed.contains(sequence);

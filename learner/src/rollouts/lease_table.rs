@@ -115,7 +115,7 @@ impl LeaseTable {
         is_wanted && self.step_of(sequence) <= version.saturating_add(self.rules.max_staleness)
     }
 
-    /// How many groups may wait in the queue when this one is added, besides those that are taken.
+    /// The bound on waiting groups, besides those that are taken, under which this one may be added to the queue.
     pub fn queue_bound(&self, sequence: u64) -> u64 {
         if self.is_due(sequence) {
             u64::MAX
@@ -162,9 +162,9 @@ impl LeaseTable {
         Ok(sequence)
     }
 
-    /// An actor says which groups it has in hand. Their leases start anew. One that was taken back from it is its own
-    /// again where nobody else has it, and so is one that the learner gave before its restart. A lease of this process
-    /// that is not listed is free: its answer was lost, or the group was dropped without a word.
+    /// An actor lists the groups that it has in hand, and their leases start anew. It gets a lease back that was taken
+    /// from it, unless somebody else has it now, and also one that the learner gave before its restart. A lease of this
+    /// process that is not listed becomes free: its answer was lost, or the group was dropped without a word.
     pub fn renew(&mut self, holder: &Holder, held: &BTreeSet<u64>, now: Instant) -> Renewal {
         let freed = self.take_back(now, |sequence, leased| {
             leased.holder == *holder && !held.contains(&sequence)
@@ -177,7 +177,7 @@ impl LeaseTable {
                     renewed += 1;
                     continue;
                 }
-                // Pushed before, and kept by the actor because the queue was full.
+                // The actor pushed it before and kept it because the queue was full.
                 Some(leased) if leased.holder == Holder::unnamed(&holder.actor) => leased.failures,
                 Some(_) => continue,
                 None => match self.waiting.get(sequence) {
@@ -345,9 +345,9 @@ impl LeaseTable {
         self.assert_sound(before);
     }
 
-    /// A recovery checkpoint holds that all sequences below this one have ended. How each of them did is not remembered
-    /// any more, but for the last that were given up, so that the table does not grow with the run: they count as trained
-    /// to whoever pushes them again.
+    /// Forgets how each of the sequences below this one ended, except for the last that were given up, so that the
+    /// table does not grow with the run. A recovery checkpoint holds that all of them have ended. If one is pushed
+    /// again, it counts as trained.
     pub fn forget_below(&mut self, ended_below: u64) {
         self.progress.forget_below(ended_below);
     }
@@ -379,7 +379,7 @@ impl LeaseTable {
         reconciled
     }
 
-    /// Where every sequence is that has not ended.
+    /// The sequences that have not ended, by state.
     pub fn account(&self) -> v1::QueueAccount {
         v1::QueueAccount {
             version: self.version.unwrap_or_default().0,
@@ -426,7 +426,7 @@ impl LeaseTable {
         self.progress.skipped()
     }
 
-    /// How many were given up since the last group arrived.
+    /// How many sequences in a row were given up since the last group arrived.
     pub fn skipped_in_a_row(&self) -> u64 {
         self.skipped_in_a_row
     }
@@ -447,7 +447,7 @@ impl LeaseTable {
         self.assert_sound(0);
     }
 
-    /// Where every sequence is, as the invariants look at it.
+    /// The state of every sequence, in the form that the invariants check.
     pub fn standing(&self) -> Standing<'_> {
         Standing {
             ended_below: self.progress.finished_below(),
@@ -461,7 +461,8 @@ impl LeaseTable {
         }
     }
 
-    /// In debug builds: what the table can see of its invariants holds. The watermark stood there before.
+    /// Checks in debug builds the invariants that the table can see. `watermark_before` is the watermark before the
+    /// change.
     pub(super) fn assert_sound(&self, watermark_before: u64) {
         debug_assert_held(|| sound(watermark_before, &self.standing()));
     }

@@ -19,7 +19,7 @@ pub struct LeaseTokens {
 }
 
 impl LeaseTokens {
-    /// With the key of a runs directory, which is made where there is none.
+    /// Reads the key of a runs directory, or makes one where there is none.
     ///
     /// # Errors
     /// If the key cannot be read or written.
@@ -29,7 +29,7 @@ impl LeaseTokens {
             let key: [u8; 32] = rand::random();
             write_durably(&path, key)?;
         }
-        // At every start: an earlier one may have been killed between the two.
+        // Done at every start, because an earlier one may have been killed between the two steps.
         fs::set_permissions(&path, Permissions::from_mode(0o600))
             .with_context(|| format!("close {} to others", path.display()))?;
         let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
@@ -54,7 +54,7 @@ impl LeaseTokens {
         let Ok(shown) = <[u8; 32]>::try_from(shown) else {
             return false;
         };
-        // This comparison takes as long for any two hashes.
+        // This comparison takes constant time.
         blake3::Hash::from_bytes(shown) == self.hash(job_id, group_id, actor_id)
     }
 

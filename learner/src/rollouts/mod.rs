@@ -1,12 +1,11 @@
 //! Between actors and the trainer: which problems are leased, which groups came back, and which of them are trained.
 //!
-//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O (`given_back`: where
-//! something fails); [`lease_token`] shows who was given a lease.
-//! [`session`] is one job's training, and [`broker`] joins all jobs with the replay queue. The trainer's side of the broker
-//! is in `take` and `evaluate`, and [`monitor`] watches time and Redis beside all requests; `rights` keeps other learners
-//! on the same Redis out of a job, and `dead_letters` keeps what could not be trained. [`actors`] knows which actors are
-//! connected. Groups are trained in the order of their sequences ([`progress`]), and what is pushed ([`push`]) is looked at first
-//! (`intake`, `inspection`).
+//! [`lease_table`] and [`evaluation_leases`] are state machines without I/O (`given_back`: what happens when something
+//! fails). [`lease_token`] proves who was given a lease. [`session`] is one job's training, and [`broker`] joins all
+//! jobs with the replay queue. The trainer's side of the broker is in `take` and `evaluate`. [`monitor`] watches time
+//! and Redis beside all requests. `rights` keeps other learners on the same Redis out of a job, and `dead_letters`
+//! keeps groups that could not be trained. [`actors`] knows which actors are connected. Groups are trained in the order
+//! of their sequences ([`progress`]), and a pushed group ([`push`]) is checked first (`intake`, `inspection`).
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
 //! took and did not acknowledge (it is still in Redis and is read again), but the leases in memory, whose groups are

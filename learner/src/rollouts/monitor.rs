@@ -1,4 +1,4 @@
-//! What happens beside the requests: time passes, and Redis goes away and comes back.
+//! Work beside the requests: expiring leases, and noticing when Redis goes away and comes back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::queue::redis::RedisUnavailable;
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often Redis is asked for a sign of life.
+/// How often Redis is pinged.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// Pause between two tries to reach Redis.
@@ -58,7 +58,7 @@ pub async fn watch_redis(broker: Arc<RolloutBroker>) {
             () = tokio::time::sleep(RETRY_EVERY), if !is_up => {}
         }
         if !broker.redis.is_up() {
-            // An error has been logged when it went down; it is tried again.
+            // An error was logged when the connection went down; this is tried again.
             let _ = broker.put_right().await;
             continue;
         }
@@ -85,9 +85,10 @@ impl RolloutBroker {
         Ok(())
     }
 
-    /// Puts a queue right whose length is not what the lease table says, although no command failed: Redis came back
-    /// with older data behind a connection that held, somebody else wrote or deleted entries, or a push was cut off
-    /// between the two. A queue is doubted first, since pushes go on meanwhile.
+    /// Repairs queues whose length is not what the lease table says although no command failed: Redis came back with
+    /// older data behind a connection that held, somebody else wrote or deleted entries, or a push was interrupted
+    /// between Redis and the table. A queue is repaired only if it differs twice in a row, since pushes go on
+    /// meanwhile.
     async fn look_for_strays(&self, doubtful: &mut BTreeSet<JobId>) -> Result<(), RedisUnavailable> {
         let mut doubted_now = BTreeSet::new();
         for (job_id, queue) in self.open_queues() {

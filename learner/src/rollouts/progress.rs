@@ -33,7 +33,7 @@ impl From<Ending> for Settlement {
     }
 }
 
-/// Of those that actors gave up, so many of the newest are remembered one by one.
+/// How many of the newest sequences that actors gave up are remembered one by one.
 const MOST_SKIPPED: usize = 1024;
 
 /// The trainer's side of the lease table.
@@ -45,13 +45,13 @@ pub(super) struct Progress {
     trained_above: BTreeSet<u64>,
     /// Dropped as too old, as far as no recovery checkpoint says that everything up to them has ended.
     stale: BTreeSet<u64>,
-    /// Given up by actors; below the same sequence only the newest of them.
+    /// Given up by actors. Of those that a recovery checkpoint holds as ended, only the newest.
     skipped: BTreeSet<u64>,
     /// How many were dropped as too old.
     stale_groups: u64,
     /// How many were given up.
     skipped_groups: u64,
-    /// Left out before, and to be trained after all. Those below `finished_below` are the only ones there that have not
+    /// Left out before, and to be trained after all. Of the sequences below `finished_below`, these alone have not
     /// ended.
     replayed: BTreeSet<u64>,
     /// Held by the trainer, and by no recovery checkpoint.
@@ -134,7 +134,7 @@ impl Progress {
         self.trained + self.taken.len() as u64 + replayed_below + open_below
     }
 
-    /// The places of a batch end at multiples of its size. This is the end of the one that is being taken.
+    /// The place at which the batch that is being taken ends. Batches end at multiples of their size.
     pub(super) fn end_of_batch(&self, batch: u64) -> u64 {
         let batch = batch.max(1);
         ((self.trained + self.taken.len() as u64) / batch + 1).saturating_mul(batch)
@@ -172,7 +172,7 @@ impl Progress {
         self.advance();
     }
 
-    /// Below this sequence it is not remembered how each one ended: only that it did, and which were given up last.
+    /// Forgets how each sequence below this one ended, except for the last that were given up.
     pub(super) fn forget_below(&mut self, sequence: u64) {
         let below = sequence.min(self.finished_below);
         self.stale = self.stale.split_off(&below);
@@ -187,8 +187,8 @@ impl Progress {
         self.trained_above.len() + self.stale.len() + self.skipped.len() + self.replayed.len() + self.taken.len()
     }
 
-    /// A sequence that was skipped is to be trained after all: it is the next one, behind what is taken. Says whether it
-    /// was skipped.
+    /// Replays a sequence that was skipped: it comes next, behind those that are taken. Returns whether it had been
+    /// skipped.
     pub(super) fn replay(&mut self, sequence: u64) -> bool {
         let was_skipped = self.skipped.remove(&sequence);
         if was_skipped {
@@ -210,7 +210,7 @@ impl Progress {
         &self.taken
     }
 
-    /// Those that were left out and have not ended after all.
+    /// Those that were left out and are replayed, as long as they have not ended.
     pub(super) fn replayed_sequences(&self) -> &BTreeSet<u64> {
         &self.replayed
     }

@@ -1,4 +1,5 @@
-//! How often, and after which pause, a group is leased again that actors could not generate or score.
+//! How often, and after which pause, a group is leased again that actors could not generate or score, or that cannot be
+//! trained.
 
 use std::time::Duration;
 

@@ -20,11 +20,11 @@ impl RolloutBroker {
         GroupQueue::new(self.redis.clone(), self.cluster(), job_id, owner, fence)
     }
 
-    /// The queue of a job that is over, to be deleted. It is nothing of this learner where another one works on a job of
-    /// that name.
+    /// The queue of a job that is over, to be deleted. Where another learner works on a job of that name, the queue is
+    /// not this learner's.
     pub(super) fn queue_to_delete(&self, job_id: &JobId) -> GroupQueue {
         let own = lock(&self.fences).get(job_id).cloned();
-        // Not kept: what is kept is renewed.
+        // A new fence is not stored, because every stored one is renewed.
         let fence = own.unwrap_or_else(|| self.new_fence(job_id));
         GroupQueue::new(self.redis.clone(), self.cluster(), job_id, String::new(), fence)
     }
@@ -84,7 +84,7 @@ impl RolloutBroker {
         }
     }
 
-    /// Renews all rights. One that another learner has taken is said once, and its job stops.
+    /// Renews all rights. Where another learner has taken one, that is logged once, and the job stops.
     pub(super) async fn renew_rights(&self) -> Result<(), RedisUnavailable> {
         let fences: Vec<(JobId, Arc<Fence>)> = lock(&self.fences)
             .iter()

@@ -20,7 +20,7 @@ use super::lengths;
 use crate::queue::dead_letters::DeadLetter;
 use crate::queue::groups::{GroupQueue, Survey};
 
-/// A job whose problems are all skipped fails after a step's worth of them, but not before this number.
+/// A job fails once the problems of a whole step were skipped in a row, but not before this number.
 const FEWEST_SKIPPED_IN_A_ROW: u64 = 16;
 
 /// The group id of a training sequence.
@@ -96,13 +96,13 @@ pub(super) struct TrainingSession {
     plan: Arc<v1::RolloutPlan>,
     seed: u64,
     lease_seconds: u32,
-    /// Of sequences that were skipped, which is not yet recorded in Redis.
+    /// Letters of sequences that were skipped, until they are in Redis.
     letters: Vec<DeadLetter>,
     /// Why the last one was skipped.
     last_failure: String,
-    /// What was left out since a step said so last.
+    /// Groups that were left out since the last step whose event says so.
     left_out: Vec<v1::LeftOutGroup>,
-    /// What was replayed since a step said so last.
+    /// Sequences that were replayed since the last step whose event says so.
     replayed: Vec<u64>,
     /// Whether anything was replayed since training was opened.
     pub(super) has_replayed: bool,
@@ -130,7 +130,7 @@ impl TrainingSession {
             let open = sequences.iter().copied().filter(is_open);
             open.map(|sequence| left_out(sequence, reason, 0)).collect()
         };
-        // The steps that said so may be undone.
+        // Reports them again, because the steps whose events did so may be undone.
         let mut left_out_before = of_survey(&survey.stale, TOO_OLD);
         left_out_before.extend(of_survey(&survey.skipped, "the actors gave it up before a restart"));
         let inventory = Inventory::of(&ended, &survey, dead);
@@ -170,7 +170,7 @@ impl TrainingSession {
             min_weights_version: self.leases.min_version(sequence).0,
             manifest_checksum: manifest_checksum.to_owned(),
             seconds: self.lease_seconds,
-            // Made for the actor that it is given to.
+            // The token is made for the actor that gets the lease.
             token: Vec::new(),
         })
     }
@@ -207,9 +207,9 @@ impl TrainingSession {
         Some(status)
     }
 
-    /// Whether a pushed group is of versions that can be, none of them too old for the step that trains it. After the
-    /// learner went back to its recovery checkpoint, actors may still push what versions of the former line generated
-    /// that are not published yet in this one, but none of them is beyond the step that trains the group.
+    /// Checks that all tokens are of versions that can exist, and none too old for the step that trains the group.
+    /// After the learner went back to its recovery checkpoint, actors may still push groups of undone versions that are
+    /// not published again yet. These are accepted up to the version of the step that trains the group.
     ///
     /// # Errors
     /// What is wrong.

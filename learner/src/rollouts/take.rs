@@ -29,7 +29,7 @@ use crate::queue::groups::{GroupQueue, Settlement, Survey};
 use crate::queue::reader::GroupReader;
 use crate::queue::redis::RedisUnavailable;
 
-/// While the trainer waits for a group it looks this often how long it has waited.
+/// How often the trainer, while it waits for a group, checks how long it has waited.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the broker tries to delete the keys of an ended job.
@@ -53,7 +53,7 @@ impl RolloutBroker {
         if lock(&self.jobs).get(job_id).is_some_and(|job| job.training.is_some()) {
             bail!("training is open already");
         }
-        // Not the keys of an ended job with this id any more.
+        // These are no longer the keys of an ended job with this id, which were to be deleted.
         lock(&self.undeleted_queues).remove(job_id);
         self.take_right(job_id).await?;
         let queue = self.queue_of(job_id, owner);
@@ -167,14 +167,15 @@ impl RolloutBroker {
         let max_staleness = self.with_training(job_id, |training| training.leases.rules().max_staleness);
         let is_too_old = version.saturating_sub(oldest) > max_staleness.unwrap_or_default();
         if is_too_old && self.with_training(job_id, |training| training.has_replayed) == Some(true) {
-            // A replayed group took its place, and its step came one later.
+            // A replayed group took its place, so that it is trained one step later and is too old for that. It is
+            // leased again.
             queue.settle(&[sequence], Settlement::Forgotten).await?;
             self.with_training(job_id, |training| training.leases.lost(sequence, clock::now()));
             self.changed.notify_waiters();
             return Ok(None);
         }
         if is_too_old {
-            // Only an earlier learner, which took groups as they came, can have left one that is so old.
+            // Only an earlier version of the learner, which took groups as they came, can have left such an old one.
             queue.settle(&[sequence], Settlement::Stale).await?;
             warn!(%job_id, group_id = group.group_id, oldest, version, "dropped a group as too old");
             counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
@@ -295,7 +296,7 @@ impl RolloutBroker {
         .unwrap_or_default()
     }
 
-    /// Where the groups are that have not ended; none while the job does not train.
+    /// The sequences that have not ended, by state; none while the job does not train.
     pub fn account(&self, job_id: &JobId) -> Option<v1::QueueAccount> {
         self.with_training(job_id, |training| training.leases.account())
     }

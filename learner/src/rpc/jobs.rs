@@ -43,7 +43,7 @@ const MOST_WATCHERS: usize = 4096;
 /// defaults in.
 pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<CheckedJob, InvalidSetting> + Send + Sync>;
 
-/// What requests about jobs have done by the rest of the process.
+/// What the rest of the process does for requests about jobs.
 pub struct JobWork {
     /// Checks a specification.
     pub validate: Validate,
@@ -60,7 +60,7 @@ pub struct JobsRpc {
     root: PathBuf,
     shutdown: CancellationToken,
     checks: Arc<Semaphore>,
-    /// Those that are under way or wait.
+    /// One permit for each check that runs or waits.
     admitted_checks: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     submissions: Submissions,
@@ -249,7 +249,8 @@ impl JobService for JobsRpc {
 
     async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
         let entry = self.entry(request.into_inner().job_id)?;
-        // The queue first: what it holds then may be trained by a step whose event is not the newest any more.
+        // The queue is read first. A group that is trained meanwhile then shows in both, where the other order could
+        // miss it.
         let queue = self.broker.account(entry.id());
         let read = move || {
             let checkpoints = checkpoint_accounts(entry.directory())?;

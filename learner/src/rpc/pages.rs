@@ -24,7 +24,7 @@ pub(super) fn page(entries: &[Arc<JobEntry>], request: &v1::ListJobsRequest) -> 
         "" => None,
         token => Some(position_of(token)?),
     };
-    // By its place in the order and not by its number in the list: jobs come and go between two pages.
+    // A token is a place in the order and not a position in the list, because jobs come and go between two pages.
     let comes_after = |entry: &&Arc<JobEntry>| after.as_ref().is_none_or(|after| place(entry) > *after);
     let mut rest = entries.iter().filter(comes_after).peekable();
     let (mut response, mut bytes) = (v1::ListJobsResponse::default(), 0);

@@ -1,5 +1,5 @@
-//! Submissions under way, by their request ids: a request that is repeated before the first has its answer waits for it,
-//! and does not check the same files beside it.
+//! Submissions that are being answered, by request id. A request that is repeated before its first answer waits for
+//! that one instead of checking the same files beside it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -34,7 +34,7 @@ pub(super) struct Submissions {
 }
 
 impl Submissions {
-    /// The lock of a request id. Requests without an id have nothing in common.
+    /// The lock of a request id. Requests without an id each get a lock of their own.
     pub(super) fn of(&self, request_id: &str) -> Arc<tokio::sync::Mutex<()>> {
         if request_id.is_empty() {
             return Arc::default();

@@ -35,7 +35,7 @@ const CHUNKS_AHEAD: usize = 2;
 /// deltas.
 pub struct WeightsRpc {
     store: Arc<WeightsStore>,
-    /// Learns from the streams which actors are there.
+    /// Is told by the streams which actors are there.
     broker: Arc<RolloutBroker>,
     shutdown: CancellationToken,
 }
@@ -195,7 +195,7 @@ async fn send_blocks(
     Ok(())
 }
 
-/// A peer that takes nothing for long must not hold the memory of an old version.
+/// Fails for a peer that takes nothing for long, which must not hold the memory of an old version.
 async fn send_part(part: Part, sender: &mpsc::Sender<v1::FetchWeightsResponse>) -> Result<(), Status> {
     let response = v1::FetchWeightsResponse { part: Some(part) };
     match tokio::time::timeout(STREAM_IDLE_TIMEOUT, sender.send(response)).await {

@@ -1,12 +1,11 @@
-//! What a training step did with which groups, for its event.
+//! The account of a training step for its event: which groups it trained, and which were left out or replayed.
 
 use anytime_proto::v1;
 
 use crate::jobs::context::JobContext;
 use crate::rollouts::group::{OTHER_LINE, QueuedGroup};
 
-/// The account of a step whose weights are published, with what was left out and
-/// what was replayed since the step before.
+/// The account of a step whose weights are published. `left_out` and `replayed` are the groups since the step before.
 pub(super) fn account(
     context: &JobContext,
     groups: &[QueuedGroup],

@@ -49,7 +49,7 @@ pub(super) fn job_check(settings: &JobSettings, prepared: &Prepared) -> Result<v
     })
 }
 
-/// Where the chat template is that prompts go through; empty where they go through none.
+/// Where the chat template for the prompts is; empty where no template is used.
 fn template(settings: &JobSettings, prepared: &Prepared) -> String {
     let origin = prepared.tokenizer.chat_template_origin();
     let is_used = settings.data.chat_template.unwrap_or(true);

@@ -1,5 +1,5 @@
-//! Writes a recovery checkpoint of a job as a Hugging Face directory: also of a job that has failed, and also without the
-//! directory of its model, whose files beside the weights the job has kept.
+//! Writes a recovery checkpoint of a job as a Hugging Face directory. This works for failed jobs too, and without the
+//! directory of the model, because the job has kept the files beside the weights.
 
 use std::path::PathBuf;
 
@@ -71,7 +71,7 @@ pub fn export_recovery(request: &ExportRequest, places: &Places) -> Result<(u64,
     Ok((step, target))
 }
 
-/// Those that the job has kept; jobs of earlier versions kept none.
+/// The files that the job has kept. Jobs of earlier versions kept none.
 fn assets_and_config(request: &ExportRequest, places: &Places) -> anyhow::Result<(Assets, ModelConfig)> {
     let kept = Assets::directory_of_job(&request.directory);
     if let Ok(assets) = Assets::of_job(&request.directory) {

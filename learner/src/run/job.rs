@@ -47,7 +47,7 @@ impl<'a> RunningJob<'a> {
         let settings = context.settings();
         let owner = context.owner();
         let assets = Assets::read(&prepared.model_directory)?;
-        // An output that cannot be written is found before the first step.
+        // Checked here so that an output that cannot be written is found before the first step.
         context.places().check_job(settings, Some(&owner))?;
         if settings.kind != v1::JobKind::Evaluate {
             assets.keep(context.directory())?;
@@ -188,7 +188,7 @@ impl<'a> RunningJob<'a> {
             "evaluated"
         );
         if settings.kind == v1::JobKind::Train {
-            // Before the result is known, so that a restart in between does both again.
+            // Kept before the result is recorded, so that a restart in between repeats both.
             self.keep_if_best(&result)?;
             if let Some(says) = said_of_accuracy(&self.context.evaluations(), &result) {
                 self.notice_collapse(&says);
@@ -296,7 +296,7 @@ impl<'a> RunningJob<'a> {
         let (directory, kept) = (self.context.directory(), settings.checkpoint.keep_last.unwrap_or(1));
         checkpoint::prune_recovery(directory, kept.clamp(1, 2));
         if kept == 0 {
-            // A job that is not recorded as succeeded has to have one.
+            // They are removed only after the success is recorded, because a job that has not succeeded needs one.
             let directory = directory.to_owned();
             self.context
                 .once_succeeded(move || checkpoint::prune_recovery(&directory, 0));

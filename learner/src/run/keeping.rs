@@ -15,7 +15,7 @@ pub(super) struct Keeping<'a> {
 }
 
 impl<'a> Keeping<'a> {
-    /// Of an evaluation with so many leases.
+    /// Begins to keep the generations of an evaluation with this many leases.
     pub(super) fn begin(context: &'a JobContext, reading: Reading<'a>, leases: usize) -> Self {
         let mut keeping = Self {
             context,
@@ -46,7 +46,7 @@ impl<'a> Keeping<'a> {
             return Ok(String::new());
         };
         let written = generations.finish(step, tally, asked, &|| Ok(self.context.check()?));
-        // A job that is to stop has not failed to write.
+        // If the job is to stop, that is not a failure to write.
         self.context.check()?;
         let path = self.unless_refused(written);
         Ok(path.map(|path| path.display().to_string()).unwrap_or_default())

@@ -1,10 +1,11 @@
-//! What memory the processes of a job will take, by arithmetic from the sizes of its model and its settings.
+//! What memory the processes of a job will take, computed from the sizes of its model and its settings.
 //!
 //! With P parameters, e bytes to a number in the forward pass:
 //!
 //! - learner: what an update takes (`train/memory.rs` has the arithmetic), on the CPU, and the two newest published
 //!   versions 2·e·P.
-//! - actor: as `anytime_proto::memory` has it, which actors go by, with a cache that all sequences fit.
+//! - actor: the arithmetic of `anytime_policy::actor_memory`, by which actors size their cache, with a cache that all
+//!   sequences fit.
 
 use anyhow::Context as _;
 use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place, most_cache};
@@ -17,7 +18,7 @@ use tch::{Device, Kind};
 use super::prepare::Prepared;
 use crate::train::{UpdatePlan, UpdateShape, compute_kind};
 
-/// Sequences that an actor generates at the same time, where `--slots` does not say otherwise.
+/// The default of `--slots`: the sequences that an actor generates at the same time.
 const SLOTS: u64 = 64;
 
 /// What the learner and one actor will take. Supervised training has no actor, an evaluation does not train.
@@ -44,7 +45,7 @@ fn process(name: &str, parts: Vec<(&str, u64)>) -> v1::MemoryCheck {
     }
 }
 
-/// Bytes to a number in the forward pass; on the CPU, which `auto` means here, they are 4.
+/// Bytes to a number in the forward pass: 4 unless the job asks for bf16, because `auto` means f32 on the CPU.
 fn element_bytes(settings: &JobSettings) -> u64 {
     if settings.model.dtype == v1::Dtype::Bf16 { 2 } else { 4 }
 }
@@ -66,7 +67,7 @@ fn learner(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<
     let shape = update_shape(settings, prepared, Device::Cpu);
     let need = match shape.plan(DeviceMemory::ask(Device::Cpu).ok()) {
         Ok(plan) => shape.memory(plan),
-        // Shown as it is: the job is refused where it is to run.
+        // A check shows what the job needs; the job is refused only on the machine where it is to run.
         Err(too_large) => too_large.need,
     };
     vec![
@@ -94,8 +95,8 @@ pub(super) fn update_plan(settings: &JobSettings, prepared: &Prepared, device: D
     })
 }
 
-/// Refuses a job none of whose updates could fit the device, even if nobody else used it: a job that waits for its turn
-/// finds the memory that the one before it holds now.
+/// Refuses a job none of whose updates could fit the device even if nobody else used it. Memory that others hold now
+/// does not count, because a job may wait for its turn behind the one that holds it.
 ///
 /// # Errors
 /// `model.path`, with what an update needs.

@@ -1,16 +1,16 @@
 //! What a job does on its thread: it prepares, then trains, fine-tunes or evaluates.
 //!
-//! `start` is where both begin: the check at submission and the run. `prepare` reads everything that the settings name,
-//! with `model`, which opens the model's directory, `rendering`, which makes ids of a problem, and `prompts`, which does so
-//! for whole files (`parallel`); `notices` says what happened to data on the way, and `written_since` which files are not as
-//! they were at submission. `check` puts it together for who asks
-//! before a run, with the `memory` that the processes will take.
-//! `plan` says how groups are generated, and `job` is a job whose model is loaded, with what all kinds of jobs do;
-//! `keeping` keeps what its evaluations generated.
-//! `train` and `sft` are the two kinds of training; `order` is the order of their rows, `reference` measures the
-//! starting weights, `figures` sums up a step's groups, `account` says which they were, and `reward_watch` notices when the reward collapses.
-//! `fingerprint` ties a recovery checkpoint to its data and model, `gone` notices one that was removed, and `export`
-//! writes one as a model.
+//! `start` is where the check at submission and the run begin. `prepare` reads everything that the settings name. It
+//! uses `model`, which opens the model's directory, `rendering`, which turns a problem into ids, and `prompts`, which
+//! does so for whole files (`parallel`). `notices` says what happened to data on the way, and `written_since` which
+//! files have changed since submission. `check` is the result of a check before a run, with the `memory` that the
+//! processes will take.
+//!
+//! `plan` says how groups are generated. `job` is a job whose model is loaded, with the work that all kinds of jobs
+//! have in common; `keeping` keeps what its evaluations generated. `train` and `sft` are the two kinds of training.
+//! `order` is the order of their rows, `reference` measures the starting weights, `figures` sums up a step's groups,
+//! `account` says which they were, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
+//! checkpoint to its data and model, `gone` notices one that was removed, and `export` writes one as a model.
 
 mod account;
 mod check;

@@ -6,7 +6,7 @@ use anytime_policy::{ModelConfig, Tokenizer};
 use anytime_proto::settings::{InvalidSetting, JobSettings, reason_that_no_model_is_there};
 use anytime_proto::v1;
 
-/// Beyond it the sizes of a model to be drawn anew are a typing error, and drawing it would end the process.
+/// A model to be drawn anew with more parameters than this is a typing error, and drawing it would end the process.
 const MOST_DRAWN_PARAMETERS: f64 = 1e11;
 
 /// What is read of a model before its weights.
@@ -15,7 +15,7 @@ pub(super) struct OpenModel {
     pub(super) tokenizer: Tokenizer,
 }
 
-/// Opens the model's directory, which begins at `root`, and checks that its files are there and fit together.
+/// Opens the model's directory, whose path is relative to `root`, and checks that its files are there and fit together.
 ///
 /// # Errors
 /// `model.path`, with the file at fault.
@@ -58,7 +58,7 @@ fn irregular_file(directory: &Path) -> Option<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
-/// Weights that are drawn anew have no file that bounds them.
+/// Refuses a model that is too large to be drawn anew: no file of weights bounds its size.
 fn refuse_giants(config: &ModelConfig) -> Result<(), String> {
     let tensors = anytime_policy::expected_tensors(config);
     let sizes = tensors
@@ -74,8 +74,8 @@ fn refuse_giants(config: &ModelConfig) -> Result<(), String> {
     ))
 }
 
-/// The ids of the marker that opens the thinking, and those of the others. Supervised rows hold their markers
-/// themselves, so that an sft job has the first one only.
+/// The ids of the marker that opens the thinking, and those of the other markers. An sft job has only the first,
+/// because supervised rows already hold the others.
 ///
 /// # Errors
 /// The first marker that the model's tokenizer cannot spell, or that contains another.
@@ -116,9 +116,9 @@ fn marker_ids(model: &OpenModel, field: &str, text: &str) -> Result<Vec<u32>, In
     }
 }
 
-/// The text by which the end marker is looked for in what a model writes. Its tokens alone would not do where they are
-/// ordinary ones: in a text they merge with what stands before them. A token that was added to the vocabulary is found
-/// by its id, and then this is empty.
+/// The text by which the end marker is found in what a model writes. It is empty for a token that was added to the
+/// vocabulary, which its id finds. Ordinary tokens merge with the text before them, so that the marker's ids alone
+/// would miss it.
 fn text_of_end(tokenizer: &Tokenizer, marker: &str, ids: &[u32]) -> String {
     if let [id] = ids
         && tokenizer.is_added_token(*id)
@@ -129,7 +129,7 @@ fn text_of_end(tokenizer: &Tokenizer, marker: &str, ids: &[u32]) -> String {
     if spelled.contains(marker) {
         return marker.to_owned();
     }
-    // Some tokenizers change what they read; the model can only write what they give back.
+    // Some tokenizers change the text that they read, and the model can only write what decoding gives.
     spelled.trim().to_owned()
 }
 
@@ -153,7 +153,7 @@ fn check_marker_ids(settings: &JobSettings, open: &[u32], markers: &v1::MarkerId
     Ok(())
 }
 
-/// Which chat template prompts go through, as a sentence.
+/// The chat template for the prompts, as a sentence.
 pub(super) fn template_in_use(settings: &JobSettings, tokenizer: &Tokenizer) -> String {
     match (tokenizer.chat_template_origin(), settings.data.chat_template) {
         (Some(_), Some(false)) => "prompts are the problems themselves, because data.chat_template is false".to_owned(),

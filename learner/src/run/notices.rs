@@ -1,4 +1,5 @@
-//! What a job found in its model's files and did to its data, in sentences for its user: they become events of the job and stand in its report.
+//! What a job found in its model's files and did to its data, in sentences for its user. They become events of the job
+//! and are shown in its report.
 
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
@@ -6,11 +7,11 @@ use anytime_proto::v1;
 /// How many ground truths a sentence shows.
 const SHOWN: usize = 3;
 
-/// Of so many prompts one must seem to have an instruction of its own.
+/// A notice says that prompts have instructions of their own if at least one in this many seems to.
 const MOST_PER_INSTRUCTION: u64 = 20;
 
-/// What the user should know, in the order of the settings: about the model's files, which `notes` has in sentences, and
-/// about the data.
+/// The notices in the order of the settings: those about the model's files, which come as `notes`, and those about the
+/// data.
 pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck], notes: &[String]) -> Vec<v1::Notice> {
     let of_model = notes.iter().map(|text| v1::Notice {
         topic: "model".to_owned(),

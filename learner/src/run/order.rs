@@ -5,8 +5,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// So many permutations are kept. Around the end of an epoch leases, pushes and groups of both epochs are asked about in
-/// turn, under a lock.
+/// How many permutations are kept. Around the end of an epoch, leases, pushes and groups ask for problems of both
+/// epochs in turn, while they hold a lock.
 const KEPT_EPOCHS: usize = 2;
 
 /// The endless order in which the rows of a data set are trained: a permutation of its own for every epoch.

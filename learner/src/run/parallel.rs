@@ -6,10 +6,10 @@ use std::thread::available_parallelism;
 /// Most threads at once: a submission must leave the machine to the job that runs.
 const MAX_THREADS: usize = 8;
 
-/// Below so many items for each a thread is not worth its start.
+/// With fewer items for each thread, starting it costs more than it brings.
 const ITEMS_PER_THREAD: usize = 64;
 
-/// What `of` makes of every item, in their order.
+/// Applies `of` to every item. The results are in the order of the items.
 pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = available_parallelism().map_or(1, NonZero::get);
     let threads = cores.min(MAX_THREADS).min(items.len() / ITEMS_PER_THREAD);

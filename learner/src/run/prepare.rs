@@ -50,8 +50,8 @@ impl Prepared {
     }
 }
 
-/// Reads and checks everything that the job names. Relative paths start at `root`. Data is read until the given time,
-/// where there is one, and then what has been read stands for the whole.
+/// Reads and checks everything that the job names. Relative paths start at `root`. Data is read until `until`, if that
+/// is given; the part that was read then stands for the whole.
 ///
 /// # Errors
 /// The first setting that cannot work.
@@ -72,7 +72,7 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
         fields,
         until,
     };
-    // Where a job trains, the names of fields are those of the other file first of all.
+    // In a train job, `data.problem_field` and `data.answer_field` belong to the training file first of all.
     let or_common = settings.kind == v1::JobKind::Train;
     let evaluation = DataFiles {
         setting: "evaluation.path",
@@ -179,7 +179,7 @@ fn beginning(text: &str) -> String {
     start
 }
 
-/// Traces that are made to end at once need room for the end marker, and accuracies are kept by problem id.
+/// Checks the objective's needs: forced traces need room for the end marker, and reference accuracies different ids.
 fn check_needs(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
     let needs = objective(&settings.objective).needs(settings.rollout.traces);
     let name = &settings.objective.name;

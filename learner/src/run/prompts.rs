@@ -10,7 +10,7 @@ use super::parallel::in_parallel;
 use crate::data::{CompletionRow, Completions, DataFiles, Form, ProblemRow, ProblemSet, Tally, judge};
 use crate::data::{read_completions, read_problems};
 
-/// Problems between two looks at the time.
+/// How many problems are made between two looks at the clock.
 const BLOCK: usize = 4096;
 
 /// How many ground truths of a kind a check shows.
@@ -19,7 +19,7 @@ const SHOWN_TRUTHS: usize = 20;
 /// Longest text of a data set that is shown whole, in characters.
 const SHOWN_LETTERS: usize = 120;
 
-/// What prompts say who want the answer in a form of their own, in lower case.
+/// Phrases, in lower case, of prompts that ask for the answer in a form of their own.
 const INSTRUCTIONS: [&str; 6] = [
     "\\boxed",
     "####",
@@ -139,7 +139,7 @@ fn start(setting: &str, tally: &Tally) -> v1::DataCheck {
     }
 }
 
-/// What `of` makes of the items, up to the first fault, or until the time is over. Some are made in any case.
+/// Applies `of` to the items, up to the first fault or until the time is over. The first block is done in any case.
 fn until<T: Sync, R: Send>(
     until: Option<Instant>,
     items: &[T],
@@ -157,7 +157,7 @@ fn until<T: Sync, R: Send>(
     Ok(made)
 }
 
-/// The best form that a ground truth of the problem has: any of them is right.
+/// The best form of the problem's ground truths, because any of them counts as right.
 fn judge_all(row: &ProblemRow) -> (Form, String) {
     let judged = row.answers.iter().map(|answer| judge(answer));
     judged
@@ -192,8 +192,8 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The problem with the instruction behind it, once: verl's files hold it in the prompt already. Blanks around it do
-/// not count.
+/// The problem with the instruction behind it, unless it ends in it already, as in verl's files. Blanks around the
+/// instruction do not count.
 pub(super) fn with_instruction(problem: &str, instruction: &str) -> String {
     if has_instruction(problem, instruction) {
         return problem.to_owned();

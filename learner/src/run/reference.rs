@@ -1,6 +1,6 @@
-//! Accuracies of the starting weights on the training problems, for an objective that compares with them. They are
-//! measured before the first step, in parts. Every part that is measured is written to a file of the job, and after a
-//! restart the measurement goes on with the problems that are missing. Of a group its accuracy alone is kept.
+//! Measures the accuracies of the starting weights on the training problems, for an objective that compares with them.
+//! This happens in parts before the first step. Every part is written to a file of the job, so that after a restart
+//! only the missing problems are measured. Of each group only the accuracy is kept.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ fn keep(job: &RunningJob<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those of an earlier start over the same problems; none where there are none.
+/// The accuracies of an earlier start over the same problems; empty where there are none.
 fn read_kept(job: &RunningJob<'_>) -> BTreeMap<String, f64> {
     let kept = std::fs::read(kept_path(job)).ok();
     let kept: Option<Kept> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -139,7 +139,7 @@ fn leases(
         (job.state.step, job.context.manifest_checksum()),
         settings.rollout.lease_seconds,
     );
-    // A group of an earlier part that comes twice must not be taken for one of this part.
+    // The numbers differ between parts, so that a late group of an earlier part is not taken for one of this part.
     for (lease, (number, _)) in leases.iter_mut().zip(part) {
         lease.group_id = format!("{job_id}/reference/{number:08}");
     }

@@ -6,7 +6,8 @@ use anytime_proto::settings::{InvalidSetting, JobSettings};
 use super::model::OpenModel;
 use super::prompts::with_instruction;
 
-/// Two messages that have no letter in common at any place, so that a template which shows any of it tells them apart.
+/// Two messages that differ at every place but their blanks, so that a template which shows any part of a message tells
+/// them apart.
 const PROBES: [&str; 2] = ["12 + 30", "75 - 46"];
 
 /// Makes the prompts of a job.
@@ -154,7 +155,7 @@ impl<'a> Rendering<'a> {
         Ok(ids)
     }
 
-    /// A tokenizer may have more ids than the embedding has rows.
+    /// Refuses ids beyond the embedding: a tokenizer may have more ids than the embedding has rows.
     ///
     /// # Errors
     /// The first id that the model cannot read.

@@ -18,7 +18,7 @@ const FALLEN: f64 = 0.8;
 const COLLAPSED: f64 = 0.5;
 const BACK: f64 = 0.9;
 
-/// A best below this is no reward to speak of.
+/// A best reward below this is too low for a fall to mean anything.
 const LEAST_BEST: f64 = 0.05;
 
 /// How many standard errors a difference must have.
@@ -51,8 +51,8 @@ pub(super) struct Seen {
     pub(super) says: Option<String>,
 }
 
-/// What is to be said of an evaluation after the earlier ones: whether the accuracy at the largest budget is far below
-/// the best, beyond its own interval.
+/// The notice after an evaluation whose accuracy at the largest budget is far below the best of the earlier ones,
+/// beyond its own interval; none otherwise.
 pub(super) fn said_of_accuracy(earlier: &[v1::EvaluationResult], now: &v1::EvaluationResult) -> Option<String> {
     let best = earlier
         .iter()
@@ -132,7 +132,7 @@ impl RewardWatch {
         }
     }
 
-    /// A run that climbs back goes through the levels only once it is well again.
+    /// A run that recovers leaves a level only once its reward is fully back.
     fn level_of(&self, current: Mean, share: f64) -> Level {
         if share >= BACK {
             return Level::Well;

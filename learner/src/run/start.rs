@@ -20,7 +20,7 @@ use super::{sft, train};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
 
-/// How long a check reads data. A client waits for the answer, and the start of the job reads the rest.
+/// How long a check reads data, because a client waits for the answer. The start of the job reads all of it.
 const CHECK_TIME: Duration = Duration::from_secs(45);
 
 /// Checks a specification and every file that it names, before the job exists, and whether its updates can fit the
@@ -35,8 +35,8 @@ pub fn validate(spec: &v1::JobSpec, root: &Path, device: Device) -> Result<Check
     Ok(checked)
 }
 
-/// Refuses a promise that the device does not keep: on GPUs sums of gradients come together in the order in which blocks
-/// of threads end.
+/// Refuses `deterministic` on a device that cannot keep that promise: on GPUs the order in which gradients are summed
+/// depends on the order in which thread blocks end.
 fn refuse_undetermined(settings: &JobSettings, device: Device) -> Result<(), InvalidSetting> {
     let is_broken = settings.rollout.deterministic && settings.kind == v1::JobKind::Train && device != Device::Cpu;
     if !is_broken {
@@ -49,8 +49,8 @@ fn refuse_undetermined(settings: &JobSettings, device: Device) -> Result<(), Inv
     Err(InvalidSetting::new("rollout.deterministic", true, reason))
 }
 
-/// The same for somebody who waits as long as it takes. The job may run on another machine, so that the memory of this
-/// one refuses nothing.
+/// As [`validate`], but reads all data, however long that takes. The job may run on another machine, so the memory of
+/// this one refuses nothing.
 ///
 /// # Errors
 /// As [`validate`].
@@ -60,7 +60,7 @@ pub fn validate_all(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, Inval
 
 fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(CheckedJob, Prepared), InvalidSetting> {
     let settings = JobSettings::try_new(spec)?;
-    // Before they are read: what changes meanwhile is seen when the job starts.
+    // The stamps are taken before the files are read, so that a change meanwhile is noticed when the job starts.
     let files = stamps(&settings, root);
     let prepared = prepare(&settings, root, until)?;
     let found = job_check(&settings, &prepared)?;
@@ -76,7 +76,8 @@ fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(Che
 pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let device = anytime_policy::device::choose(context.device())?;
     let prepared = prepare(context.settings(), context.root(), None)?;
-    // What the check at submission has said already is not said again; a file may have changed since.
+    // Notices of the check at submission are not repeated. There may be new ones, because a file may have changed
+    // since.
     let known = context.notices();
     let has_begun = context.job().recovery_step.is_some();
     let now = stamps(context.settings(), context.root());
@@ -100,7 +101,7 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     }
 }
 
-/// A template that is lost or wrong is seen here first.
+/// Logs the first prompt, where a lost or wrong template shows first.
 fn log_first_prompt(context: &JobContext, prepared: &Prepared) {
     let job_id = context.job_id();
     info!(%job_id, "{}", prepared.template);
@@ -142,7 +143,7 @@ mod tests {
         assert!(refused.to_string().contains("on cuda:1"), "{refused}");
         assert_eq!(refuse_undetermined(&deterministic, Device::Cpu), Ok(()));
         assert_eq!(refuse_undetermined(&settings("train", ""), Device::Cuda(1)), Ok(()));
-        // Its learner computes nothing.
+        // The learner of an evaluation makes no updates.
         let evaluation = settings("evaluate", "deterministic = true");
         assert_eq!(refuse_undetermined(&evaluation, Device::Cuda(1)), Ok(()));
     }

@@ -30,7 +30,7 @@ const LARGEST_GAP: f64 = 1e-4;
 /// Trains from the state's step to the last one.
 pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let outcome = train_to_the_end(job);
-    // A value of a job that is over would be taken for one of the next.
+    // Otherwise the last value of an earlier job would be taken for one of this job.
     gauge!(names::LEARNER_REWARD_OF_BEST).set(f64::NAN);
     job.context.close_training();
     outcome
@@ -71,10 +71,12 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
 
     let mut waiting = Seconds::new(counter!(names::LEARNER_WAIT));
     let mut training = Seconds::new(counter!(names::LEARNER_TRAIN));
-    // Trained since the last recovery checkpoint: acknowledged only when one holds them.
+    // Sequences that were trained since the last recovery checkpoint. They are acknowledged once a checkpoint holds
+    // them.
     let mut unacknowledged: Vec<u64> = Vec::new();
     while job.state.step < settings.training.steps {
-        // Before the step and not behind the last one, so that an evaluation that a restart interrupted is made up for.
+        // Evaluates before a step and not after the last one, so that an evaluation that a restart interrupted is
+        // repeated.
         let every = settings.evaluation.every;
         if every > 0 && job.state.step > 0 && job.state.step.is_multiple_of(every) {
             evaluate(job)?;
@@ -83,7 +85,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let groups = match job.context.take_groups(settings.training.batch as usize) {
             Ok(groups) => groups,
             Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
-                // Between two steps a checkpoint holds all the work that was done.
+                // Between two steps a checkpoint loses no work.
                 job.save_recovery()?;
                 let ended_below = job.state.ended.consumed_below;
                 job.context.acknowledge(&unacknowledged, ended_below).ok();
@@ -109,7 +111,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         );
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
         job.publish();
-        // Before the checkpoint and what waits for Redis: a step that a checkpoint holds is among the events.
+        // Reported before the checkpoint and before any wait for Redis, so that every step in a checkpoint has its
+        // event.
         let account = account(job.context, &groups, left_out, replayed);
         report(job, &groups, &figures, account, waited, started.elapsed());
         job.count_skipped(figures.skipped_updates, figures.updates)?;
@@ -149,8 +152,8 @@ fn evaluate(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// The reason to leave a step under way: only that the job is cancelled. At a shutdown the step is worth finishing, and
-/// if that takes too long the recovery checkpoint is still there.
+/// Stops a step that is being computed only if the job is cancelled. At a shutdown the step is worth finishing, and if
+/// that takes too long, the last recovery checkpoint is still there.
 fn cancelled(context: &JobContext) -> Result<(), Interrupted> {
     match context.check() {
         Err(Interrupted::Cancelled) => Err(Interrupted::Cancelled),
@@ -161,7 +164,7 @@ fn cancelled(context: &JobContext) -> Result<(), Interrupted> {
 /// Problems in the order of training.
 struct ShuffledProblems {
     problems: Vec<v1::Problem>,
-    /// Holds the permutation of the epoch that was asked for last.
+    /// Behind a lock, because it keeps the permutations of the latest epochs.
     order: std::sync::Mutex<TrainingOrder>,
 }
 

@@ -30,8 +30,8 @@ pub(super) fn stamps(settings: &JobSettings, root: &Path) -> Vec<FileStamp> {
     stamps
 }
 
-/// What to say of files that are not as they were: a sentence for each setting. Once a job has a recovery checkpoint
-/// (`has_begun`) its model and rows are tied to that, and only the files of its evaluations are looked at.
+/// The notices about files that have changed, a sentence for each setting. Once a job has a recovery checkpoint
+/// (`has_begun`), that is tied to its model and rows, and only the files of its evaluations are compared.
 pub(super) fn notices(then: &[FileStamp], now: &[FileStamp], has_begun: bool) -> Vec<v1::Notice> {
     if then.is_empty() {
         return Vec::new();

@@ -1,9 +1,9 @@
-//! Clipping against the history of the norms: AdaGC (arXiv 2502.11034), for each tensor by itself.
+//! Clips each tensor's gradient against the history of its own norms: AdaGC (arXiv 2502.11034).
 //!
 //! With γ the moving average of a tensor's clipped norms and λ the setting `training.gradient_clip_history`, a gradient
 //! g becomes h·g with h = min(1, λ·γ/‖g‖), and then γ ← β·γ + (1 − β)·‖h·g‖ with β = 0.98. The bound follows the
-//! gradients wherever lengths, normaliser and progress take them: no threshold is set by hand, and it can grow by the
-//! factor 1 + (λ − 1)·(1 − β) per update, so that no spike and no long quiet locks it.
+//! gradients as lengths, normaliser and progress change them, so no threshold has to be set by hand. It can grow by the
+//! factor 1 + (λ − 1)·(1 − β) per update, so no spike and no long quiet period can hold it down for ever.
 //!
 //! Three things differ from the paper, because norms of a policy gradient vary by orders of magnitude and may be zero.
 //! The first updates only measure, and γ is their plain mean, where the paper takes their least norm; its bound for
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// β: how much of the average stays at an update.
 const DECAY: f64 = 0.98;
-/// So many updates of a tensor are measured before the first is clipped.
+/// How many updates of a tensor are only measured before the first is clipped.
 const MEASURED: f64 = 20.0;
 
 /// Clips each tensor against its own history.

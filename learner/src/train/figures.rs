@@ -16,7 +16,8 @@ pub struct StepFigures {
     pub skip_reason: Option<String>,
     /// Share of the tensors whose gradient was clipped, mean over the updates.
     pub clipped_gradient_share: f64,
-    /// Share of the largest token in the gradients of all tokens at the logits, in the update where it is largest.
+    /// The share of the largest token in the sum of all tokens' gradient norms at the logits, in the update where it is
+    /// largest.
     pub largest_token_share: f64,
     /// Root mean square of the last update over the parameters, in units of the learning rate; 0 where it was skipped.
     pub update_size: f64,
@@ -33,7 +34,7 @@ pub struct StepFigures {
     pub largest_fresh_gap: f64,
     /// The number of tokens in `fresh_gap`.
     pub fresh_tokens: u64,
-    /// Σ over tokens of the versions between generation and training.
+    /// Σ over tokens of the number of versions between generation and training.
     pub staleness: f64,
 }
 

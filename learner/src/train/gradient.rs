@@ -1,8 +1,8 @@
 //! One forward and backward pass over a micro-batch.
 //!
-//! The vocabulary exists for one chunk of tokens at a time: each chunk's gradient stops at the hidden states, which
-//! then go back through the layers together. The layers either keep what their backward pass needs, or only their
-//! inputs, and compute the rest again one layer at a time.
+//! Logits exist for one chunk of tokens at a time. Each chunk's gradient stops at the hidden states, which then go back
+//! through the layers together. The layers either keep what their backward pass needs, or only their inputs (activation
+//! checkpointing), and compute the rest again one layer at a time.
 
 use anytime_policy::operators::training::backward;
 use anytime_policy::{Decoder, HeadPass, TreeBatch};
@@ -24,11 +24,11 @@ pub(super) struct PassFigures {
     pub(super) tokens: usize,
     /// The loss, summed over them.
     pub(super) loss: f64,
-    /// Σ over tokens of the length of each one's gradient at the logits.
+    /// Σ over tokens of the norm of each one's gradient at the logits.
     ///
-    /// With p the probability of the token, that gradient is |d loss/d log p| · ‖one-hot − probabilities‖; the norm is
-    /// taken for 1 − p, which it exceeds by at most √2. It costs nothing, and where one token carries the gradient, it
-    /// is this one.
+    /// With p the probability of the token, that gradient is |d loss/d log p| · ‖one-hot − probabilities‖. The norm is
+    /// estimated as 1 − p, which it exceeds by a factor of at most √2. The estimate costs nothing, and where one token
+    /// carries the gradient it finds that token.
     pub(super) token_gradients: f64,
     /// The longest of them.
     pub(super) largest_token_gradient: f64,
@@ -114,7 +114,7 @@ impl GradientPass<'_> {
     }
 }
 
-/// [`PassFigures`] where they are computed, each `[1]` in f32: reading them waits for the device.
+/// [`PassFigures`] on the device, each `[1]` in f32, because reading them waits for the device.
 struct FiguresOnDevice {
     loss: Tensor,
     token_gradients: Tensor,
@@ -131,7 +131,7 @@ impl FiguresOnDevice {
         }
     }
 
-    /// Adds a chunk whose loss has gone back to its log-probabilities.
+    /// Adds the figures of a chunk whose backward pass has reached its log-probabilities.
     fn add(&mut self, loss: &Tensor, log_probs: &Tensor) {
         self.loss += loss.detach();
         no_grad(|| {

@@ -23,7 +23,7 @@ const LOGITS_ELEMENTS_CUDA: u64 = 1 << 28;
 const MICRO_BATCH_TOKENS_CPU: usize = 8_192;
 /// The same on a GPU.
 const MICRO_BATCH_TOKENS_CUDA: usize = 32_768;
-/// The fewest that are tried on their own account. Below it products get slower.
+/// The smallest micro-batch that is tried where the job does not set one. With fewer tokens products get slower.
 const FEWEST_TOKENS: usize = 1_024;
 /// On the CPU a micro-batch is as small as it must be for its activations to stay below this: larger ones are no
 /// faster, and the machine has other uses for its memory. It does not depend on the machine, so that the same job
@@ -32,7 +32,7 @@ const ACTIVATION_BYTES_CPU: u64 = 3 << 30;
 /// What CUDA's context, the libraries' workspaces and fragmentation take of a device, beside a twenty-fifth of it.
 const RESERVED_BYTES_CUDA: u64 = 1 << 30;
 
-/// How an update goes through its tokens.
+/// How an update is split, and what it keeps for its backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpdatePlan {
     /// Packed tokens of a micro-batch; a longer row has one of its own.
@@ -63,9 +63,9 @@ pub struct UpdateShape<'a> {
 pub struct UpdateMemory {
     /// Masters, gradients and both moments, in f32.
     pub parameters: u64,
-    /// The weights in the type that is computed in, where it is another.
+    /// The copy of the weights in the type of the forward pass, if that is not f32.
     pub copy: u64,
-    /// The gradient of the head on its way to the masters.
+    /// The gradient of the head before it is added to the masters' gradient.
     pub head: u64,
     /// Logits of a chunk, their softmax and their gradient.
     pub logits: u64,
@@ -205,7 +205,7 @@ impl UpdateShape<'_> {
                 .within_reach()
                 .saturating_sub(RESERVED_BYTES_CUDA + memory.total / 25)
         } else {
-            // What others hold at the moment may be a cache, or go before the first update.
+            // Memory that others hold now does not count: it may be a cache, or be free before the first update.
             memory.total
         }
     }

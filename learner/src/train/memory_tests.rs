@@ -183,7 +183,7 @@ fn held(config: &ModelConfig, kind: Kind, recomputing: bool, tokens: usize) -> (
     (counted(run).1.most_held as f64, packed as f64)
 }
 
-/// Per token, because parameters and what else does not grow are the same for both lengths.
+/// Compared per token, because parameters and other constant parts are the same for both lengths.
 #[test]
 fn the_arithmetic_is_that_of_real_passes() {
     for model_type in ["llama", "qwen3"] {

@@ -74,7 +74,7 @@ pub struct AdamW {
     pub(super) settings: AdamWSettings,
     updates: u64,
     pub(super) moments: BTreeMap<String, Moments>,
-    /// Where gradients are clipped against their history.
+    /// The histories that gradients are clipped against, if the job asks for that.
     pub(super) history: Option<ClipHistory>,
 }
 
@@ -106,8 +106,8 @@ impl AdamW {
         self.updates
     }
 
-    /// Clips the gradients, updates the parameters in place, and clears the gradients. A gradient with a number that is
-    /// not finite, or too large to be squared, is skipped: see [`Update::Skipped`].
+    /// Clips the gradients, updates the parameters in place, and clears the gradients. If the norm of the gradients is
+    /// not finite, or after clipping its square is not finite in f32, the update is skipped: see [`Update::Skipped`].
     ///
     /// # Errors
     /// Parameters that are not those of [`AdamW::new`].
@@ -163,8 +163,8 @@ impl AdamW {
         })
     }
 
-    /// Counts an update for which there was no evidence: neither parameters nor moments change, by decay or momentum
-    /// either, whatever the device. The schedule and the correction of the moments' bias go on.
+    /// Counts an update without a gradient. Parameters and moments do not change on any device, neither by decay nor by
+    /// momentum. The schedule and the correction of the moments' bias go on.
     pub fn pass(&mut self) {
         self.updates += 1;
     }
@@ -206,7 +206,7 @@ impl AdamW {
                 if count == 0 {
                     continue;
                 }
-                // An odd stride does not stay in one column of a matrix of even width.
+                // An odd stride avoids that only one column of a matrix of even width is read.
                 let stride = (count / SAMPLED) | 1;
                 let sample = |moment: &Tensor| moment.view(-1).slice(0, 0, count, stride);
                 let (first, second) = (sample(&moments.first), sample(&moments.second));

@@ -33,7 +33,7 @@ pub struct Trainer {
     objective: Box<dyn Objective>,
     /// Accuracies of the starting weights by problem id.
     references: BTreeMap<String, f64>,
-    /// Whether the objective takes the ratio of a whole response.
+    /// Whether the ratio is that of a whole response (its geometric mean).
     sequence_ratio: bool,
     policy_loss: PolicyLoss,
     temperature: f64,
@@ -116,7 +116,7 @@ impl Trainer {
         &self.references
     }
 
-    /// Adds such accuracies, which every step shows to the objective.
+    /// Adds accuracies of the starting weights by problem id, which every step shows to the objective.
     pub fn add_references(&mut self, accuracies: BTreeMap<String, f64>) {
         self.references.extend(accuracies);
     }
@@ -176,7 +176,7 @@ impl Trainer {
             let mut pass = PassFigures::default();
             for batch in batches {
                 check()?;
-                // Before the first update, and where both sides mean the same distribution.
+                // Measured only before the first update, and where actor and trainer mean the same distribution.
                 let measure_gap = index == 0 && self.sampling_is_whole;
                 pass.add(self.accumulate_policy_gradient(&batch, scale, measure_gap, &mut figures));
             }
@@ -225,7 +225,7 @@ impl Trainer {
         Ok(figures)
     }
 
-    /// Updates the weights with the gradients of the minibatch whose passes found this.
+    /// Updates the weights with the gradients that the passes of a minibatch have added up. `pass` has their figures.
     fn update(&mut self, pass: &PassFigures, figures: &mut StepFigures) -> anyhow::Result<()> {
         figures.learning_rate = self.learning_rate.at(self.optimiser.updates());
         figures.update_size = 0.0;
@@ -296,7 +296,7 @@ impl Trainer {
             }
         };
         let terms = TokenTerms {
-            // The ratio of a whole response holds everything: no token is weighed on top of it.
+            // The ratio of a whole response already holds π_prox/π_behaviour, so that no token gets that weight again.
             behaviour: if sequence_ratio { &proximal } else { &behaviour }.shallow_clone(),
             proximal,
             advantages: column(|row| &row.advantages),
@@ -420,7 +420,7 @@ pub fn compute_kind(dtype: v1::Dtype, device: Device) -> Kind {
 /// Checks that the weights make a model, before a job relies on it.
 ///
 /// # Errors
-/// What the decoder says of them.
+/// The decoder's error.
 pub(crate) fn check_model(config: &ModelConfig, weights: &Weights) -> anyhow::Result<()> {
     Decoder::new(config, weights)
         .map(|_| ())

@@ -67,10 +67,10 @@ impl Delta {
             progress,
         });
         let work = move || {
-            // The trainer computes meanwhile.
+            // The trainer computes at the same time and needs the threads.
             anytime_policy::device::compute_on_this_thread_alone();
             let outcome = encode(&base, &new);
-            // Nobody waits where the job has gone.
+            // Once the job is gone, nobody waits for this.
             let _ = sender.send(outcome.map_or(Progress::Useless, |delta| Progress::Done(Arc::new(delta))));
         };
         let thread = std::thread::Builder::new().name("weights delta".to_owned()).spawn(work);
@@ -119,7 +119,7 @@ impl DeltaChain {
 
     /// The deltas that lead from one version to another; empty where none do.
     pub(crate) fn between(&self, from: &v1::WeightsId, to: &v1::WeightsId) -> Vec<Arc<Delta>> {
-        // From the back: weights may come back to what they were.
+        // Searched from the back, because weights may come back to what they were.
         let Some(end) = self.0.iter().rposition(|delta| delta.to == *to) else {
             return Vec::new();
         };
@@ -181,7 +181,7 @@ fn encode_blocks(base: &HeldVersion, new: &HeldVersion) -> Result<Option<Vec<Blo
     let whole = new.tensor_bytes();
     let mut places = Vec::new();
     for (tensor, entry) in new.manifest.tensors.iter().enumerate() {
-        // The checksums say it without a look at the bytes.
+        // Equal checksums show that a tensor has not changed, without a look at its bytes.
         if entry.checksum != base.manifest.tensors[tensor].checksum {
             let blocks = ElementWidth::of_dtype(&entry.dtype).blocks(entry.bytes as usize);
             places.extend((0..blocks).map(|number| (tensor, number)));

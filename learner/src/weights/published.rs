@@ -86,7 +86,7 @@ impl HeldVersion {
         }
     }
 
-    /// What names this version within its job, also where the same number was published before with other weights.
+    /// Names this version within its job, and differs from a version that had the same number with other weights.
     pub fn id(&self) -> v1::WeightsId {
         v1::WeightsId {
             version: self.version.0,

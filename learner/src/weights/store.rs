@@ -20,7 +20,7 @@ struct JobVersions {
     current: Arc<HeldVersion>,
     /// Kept because an actor may be in the middle of fetching it.
     previous: Option<Arc<HeldVersion>>,
-    /// Up to the current version.
+    /// The last deltas, which lead to the current version.
     deltas: DeltaChain,
     /// Grows with every publication of any job.
     order: u64,

@@ -196,7 +196,7 @@ fn merged(groups: &[Option<v1::ScoredGroup>], leases_of: &[Range<usize>]) -> Vec
     merged
 }
 
-/// The figures of all groups at once, over again, by the definitions.
+/// The figures computed from all groups at once, straight from their definitions.
 fn figures_at_once(groups: &[(usize, v1::ScoredGroup)]) -> v1::EvaluationResult {
     let budgets = uneven_plan().budgets;
     let mut columns = vec![Vec::new(); budgets.len() + 1];
@@ -256,7 +256,7 @@ fn lines_at_once(groups: &[(usize, v1::ScoredGroup)], tokenizer: &Tokenizer) -> 
         alone.add(0, group);
         let line = alone.finish().1;
         let mut kept: KeptProblem = serde_json::from_str(&line).unwrap();
-        // Numbers are read to within their last digit.
+        // The texts of the numbers are read back to within their last digit.
         let rewards = ScoreTable::of_group(group).mean_per_budget();
         for (budget, accuracy) in kept.head.accuracy.iter_mut().enumerate() {
             *accuracy = mean(rewards.iter().map(|row| row[budget]));
@@ -341,7 +341,7 @@ async fn few_groups_are_in_memory_however_slow_the_job_and_however_late_the_last
     let groups: Vec<v1::ScoredGroup> = leases.iter().map(uneven_group).collect();
     let late = &groups[0];
 
-    // One is in the job's hand, and as many as may be wait.
+    // The job's thread has one group in hand, and as many as may be wait.
     let mut accepted = 1;
     assert_eq!(push(&learner, groups[1].clone()).await.unwrap(), PushStatus::Accepted);
     eventually("the job has one in hand", async || {
@@ -358,7 +358,7 @@ async fn few_groups_are_in_memory_however_slow_the_job_and_however_late_the_last
     assert_eq!(lease(&learner, "a", 10, 0).await.wait_reason(), WaitReason::QueueFull);
     assert_eq!(learner.get("demo").await.state(), JobState::Running);
 
-    // One is let go, which makes room for one, also for an actor that waits for a lease.
+    // The job's thread lets one group go, which makes room for one more, also for an actor that waits for a lease.
     let waits = tokio::spawn({
         let mut rollouts = learner.rollouts();
         let request = v1::LeaseRequest {

@@ -254,7 +254,7 @@ async fn a_paused_job_is_resumed_cancelled_and_survives_a_restart() {
     let learner = TestLearner::start(&redis.url(), runs.path(), work.clone()).await;
     learner.submit("request", spec("demo")).await.unwrap();
     learner.wait_for_state("demo", JobState::Paused).await;
-    // At once, although the next try would be later and later.
+    // Resuming tries again at once, although the pauses between tries grow.
     for _ in 0..4 {
         let before = count.load(Ordering::Relaxed);
         learner.resume("demo", None).await.unwrap();

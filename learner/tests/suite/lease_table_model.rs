@@ -68,7 +68,7 @@ struct World {
     dropped: BTreeSet<u64>,
     /// How often something was replayed: each time what lies behind it moves back by a place.
     replays: u64,
-    /// What was.
+    /// Every sequence that was ever replayed.
     replayed: BTreeSet<u64>,
     /// What the trainer took, in its order.
     order: Vec<Trained>,
@@ -281,7 +281,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        // A replayed group was given its place to another one before.
+        // A replayed group takes its place back, which another group was admitted to before.
         let out = self.table.admitted().saturating_sub(self.replays);
         held(admission(out, self.version, &rules().bounds()));
         held(sound(self.watermark, &self.table.standing()));

@@ -96,7 +96,7 @@ async fn bytes_that_are_no_group_are_refused_and_what_is_queued_is_what_came() {
         let refused = push_bytes(wire).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     }
-    // The order of fields is the actor's.
+    // An actor may encode the fields in any order.
     let head = v1::ScoredGroup {
         traces: Vec::new(),
         ..group.clone()

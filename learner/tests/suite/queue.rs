@@ -511,7 +511,7 @@ async fn a_redis_that_starts_late_or_hangs_is_waited_for() {
     server.restart();
     assert!(connecting.await.unwrap().is_ok());
 
-    // Stopped, it takes connections and answers nothing.
+    // A stopped server accepts connections and answers nothing.
     server.stop_answering();
     let url = server.url();
     let connecting = tokio::spawn(async move { RedisConnection::connect_within(Duration::from_secs(30), &url).await });
@@ -531,7 +531,7 @@ async fn a_redis_that_stays_away_is_not_waited_for_beyond_the_patience() {
     let error = RedisConnection::connect_within(patience, &url).await.err().unwrap();
     assert_eq!(error.code, exit::UNAVAILABLE);
     assert!(started.elapsed() >= patience);
-    // What no patience mends is said at once.
+    // An error that waiting cannot mend is returned at once.
     server.restart();
     let mut connection = server.connection().await;
     let _: () = redis::cmd("CONFIG")

@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-/// As an actor would, but that the test says what becomes of each group: one call of `lease` and its answers.
+/// Works as an actor, except that the test decides about each group: one call of `lease` and its answers.
 async fn work(learner: &TestLearner, answer: &mut impl FnMut(&v1::Lease) -> Answer) {
     for leased in lease(learner, "a", 32, 50).await.leases {
         match answer(&leased) {
@@ -178,7 +178,7 @@ async fn updates_that_are_not_finite_are_left_out_and_too_many_in_a_row_pause_th
                     max_skipped_updates = 3 }\nevaluation = { before = false }\n";
     learner.submit("request", place.job("unfit", settings)).await.unwrap();
 
-    // One bad step among good ones costs itself alone; then there are only bad ones.
+    // One bad step among good ones costs only itself. From version 3 on all are bad.
     let is_bad = |lease: &v1::Lease| lease.min_weights_version == 1 || lease.min_weights_version >= 3;
     let paused = work_until(&learner, "unfit", JobState::Paused, |lease| {
         Answer::Push(if is_bad(lease) { poisoned(lease) } else { good(lease) })
@@ -282,7 +282,7 @@ async fn an_evaluation_whose_generations_cannot_be_written_is_worth_as_much() {
         place.path("data.jsonl")
     );
     learner.submit("request", place.job("kept", &settings)).await.unwrap();
-    // It stands in the way of the directory. Nothing is evaluated before this test has pushed a step's groups.
+    // This file stands where the directory should be. Nothing is evaluated before this test has pushed a step's groups.
     fs::write(place.path("runs").join("kept").join("generations"), "").unwrap();
     let job = work_until(&learner, "kept", JobState::Succeeded, |lease| Answer::Push(good(lease))).await;
     let [evaluated] = job.evaluations.as_slice() else {

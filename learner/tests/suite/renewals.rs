@@ -56,7 +56,7 @@ async fn an_actor_that_starts_again_under_its_name_frees_its_old_leases_at_once(
     // Another process of the same name, and the stream of the first is still open for all anybody knows.
     let again = lease_with(&learner, "second", 1, &[], 100).await.leases;
     assert_eq!(sequences(&again), sequences(&leases));
-    // What the first one still sends back is not taken for the second one's.
+    // A group that the first process still gives back does not count as the second one's.
     let abandoned = v1::AbandonedGroup {
         job_id: leases[0].job_id.clone(),
         group_id: leases[0].group_id.clone(),
@@ -111,7 +111,7 @@ async fn what_an_actor_lists_is_its_own_and_what_it_does_not_list_is_free() {
     let again = lease_with(&learner, "first", 3, held, 100).await.leases;
     assert_eq!(sequences(&again), sequences(lost));
     assert_eq!(lease_with(&learner, "first", 2, &[], 100).await.leases, []);
-    // Renewed, all of them outlast their two seconds twice; a request with no room is enough.
+    // Leases that are renewed outlast their two seconds twice. A request without room is enough to renew them.
     for number in 4..14 {
         tokio::time::sleep(Duration::from_millis(400)).await;
         assert_eq!(lease_with(&learner, "first", number, &leases, 0).await.leases, []);

@@ -80,7 +80,7 @@ async fn actors_and_trainer_finish_a_job_together() {
     let trained = trainer.trained.lock().unwrap().clone();
     assert_eq!(trained.len() as u64, trainer.total());
     assert_eq!(trained.iter().collect::<BTreeSet<_>>().len(), trained.len());
-    // Nothing more was asked for than was trained or dropped, and Redis is clean.
+    // No more groups were accepted than were trained or dropped, and Redis is clean.
     let accepted: usize = actors.iter().map(|actor| actor.accepted.lock().unwrap().len()).sum();
     assert_eq!(accepted as u64, trainer.total() + *trainer.dropped.lock().unwrap());
     assert_eq!(

@@ -108,7 +108,7 @@ async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
     for submission in submissions {
         match submission.await.unwrap() {
             Ok(found) => assert_eq!(found.into_inner().notices.len(), 1),
-            // No more than so many wait.
+            // Only a limited number of checks may wait.
             Err(status) => {
                 assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
                 refused += 1;

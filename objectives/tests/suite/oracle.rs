@@ -204,7 +204,7 @@ fn groups() -> impl Strategy<Value = v1::ScoredGroup> {
     })
 }
 
-/// None: a named prior.
+/// A prior with its weights; a named prior comes without.
 fn prior(budgets: usize) -> impl Strategy<Value = (v1::Prior, Vec<f64>)> {
     let explicit = proptest::collection::vec(0.0..1.0_f64, budgets)
         .prop_filter("some weight", |weights| weights.iter().sum::<f64>() > 1e-3)

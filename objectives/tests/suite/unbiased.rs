@@ -13,7 +13,7 @@ use crate::toy::{Toy, Trace, draw};
 /// Advantages as [trace][segment] of a group, from its scores.
 pub(crate) type Advantages<'a> = dyn Fn(ScoreTable) -> Vec<Vec<f64>> + 'a;
 
-/// Those of the objective with these settings.
+/// The advantages of the objective with these settings.
 pub(crate) fn of_objective(settings: &ObjectiveSettings) -> impl Fn(ScoreTable) -> Vec<Vec<f64>> + use<> {
     let objective = objective(settings);
     move |table| objective.analyse(table).expect("scores decide it").advantages
@@ -52,8 +52,9 @@ pub(crate) fn table(toy: &Toy, group: &[&Trace], scores: Vec<Vec<Vec<f64>>>) -> 
     ScoreTable::try_new(toy.budgets.clone(), scores, Some(lengths), None).expect("a valid group")
 }
 
-/// The expected gradient over all groups of G traces. Advantages are linear in the scores, and given the traces these
-/// are independent of what the gradient is multiplied with: their probabilities stand in for them.
+/// The expected gradient over all groups of G traces. Advantages are linear in the scores, and given the traces the
+/// scores are independent of what the advantages multiply. So the probabilities of being right can stand in for the
+/// scores.
 fn expected_gradient(toy: &Toy, size: usize, advantages: &Advantages<'_>) -> Vec<f64> {
     let mut gradient = vec![0.0; toy.parameters()];
     for problem in toy.problems() {

@@ -1,8 +1,8 @@
 //! Chat templates: the Jinja text of a model directory, rendered as transformers renders it.
 //!
-//! minijinja runs them. What Jinja2 with transformers' extensions has otherwise is brought in here: `source` changes
-//! the text of a template, `python` the values' behaviour, `json` and `strftime` two functions. Steps and output are
-//! bounded, since a template comes from anywhere.
+//! minijinja runs them. Where Jinja2 with transformers' extensions behaves differently, the submodules make up for it:
+//! `source` changes the text of a template, `python` the behaviour of values, `json` and `strftime` provide two
+//! functions. Steps and output are bounded, since anyone may have written the template.
 
 mod json;
 mod python;
@@ -80,7 +80,7 @@ pub(crate) struct ChatTemplate {
 impl ChatTemplate {
     /// The template of a model directory: `chat_template.jinja` or, failing that, `chat_template` of
     /// `tokenizer_config.json` (given as `settings`), a text or a list of named texts with one called `default`.
-    /// `special_token` tells the text of a special token.
+    /// `special_token` returns the text of a special token by its name (`bos_token`).
     pub(crate) fn load(
         dir: &Path,
         settings: &serde_json::Value,

@@ -37,12 +37,13 @@ fn length(value: &Value) -> Result<usize, Error> {
     })
 }
 
-/// `iter(value)` works: not on none, which minijinja iterates over as over nothing.
+/// Whether `iter(value)` works. It does not on none, which minijinja treats as an empty list.
 fn is_iterable(value: &Value) -> bool {
     !value.is_none() && value.try_iter().is_ok()
 }
 
-/// It has a length and items by index: texts, lists and, in Jinja2's eyes, dictionaries and what is undefined.
+/// Whether the value has a length and items by index: texts, lists and, in Jinja2's eyes, dictionaries and what is
+/// undefined.
 fn is_sequence(value: &Value) -> bool {
     use ValueKind::{Iterable, Map, Seq, String, Undefined};
     matches!(value.kind(), String | Seq | Map | Iterable | Undefined)
@@ -57,7 +58,7 @@ fn is_callable(value: &Value) -> bool {
     value.kind() == ValueKind::Plain
 }
 
-/// `str.islower`: letters with case are there, and none is large.
+/// `str.islower`: there are letters with case, and none of them is upper case.
 fn is_lower(text: &str) -> bool {
     text.chars().any(char::is_lowercase) && !text.chars().any(char::is_uppercase)
 }
@@ -411,7 +412,7 @@ fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
     lines
 }
 
-/// `str.title`: a letter is large where no letter stands before it.
+/// `str.title`: a letter is upper case where no letter stands before it.
 fn title(text: &str) -> String {
     let mut titled = String::with_capacity(text.len());
     let mut inside = false;
@@ -427,7 +428,7 @@ fn title(text: &str) -> String {
 }
 
 fn padded(text: &str, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-    /// More blanks than this are a mistake, and would be memory.
+    /// A wider padding is a mistake, and would only take memory.
     const WIDEST: usize = 100_000;
     let (width, fill): (usize, Option<char>) = from_args(arguments)?;
     if width > WIDEST {

@@ -1,10 +1,10 @@
-//! The text of a template as minijinja takes it, where Jinja2 with transformers' extensions takes more.
+//! Translates a template from what Jinja2 with transformers' extensions accepts to what minijinja accepts.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The template with `\n` at the end of every line, as Jinja2 reads it, and with `{% generation %}` blocks, which mark
-/// what a model is trained on and change nothing of the text, as scopes of their own.
+/// The template with `\n` at the end of every line, as Jinja2 reads it. `{% generation %}` blocks, which mark what a
+/// model is trained on and do not change the text, become `{% with %}` blocks.
 pub(super) fn translate(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut translated = String::with_capacity(source.len());
@@ -18,7 +18,7 @@ pub(super) fn translate(source: &str) -> String {
     translated
 }
 
-/// Where the names of generation tags are, and what they become.
+/// Where the names of generation tags stand, and what each is replaced by.
 fn generation_tags(source: &str) -> Vec<(Range<usize>, &'static str)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -59,7 +59,7 @@ fn after(source: &str, from: usize, end: &str) -> usize {
         .map_or(source.len(), |offset| from + offset + end.len())
 }
 
-/// The place behind a tag, whose strings may hold what ends it.
+/// The place behind a tag. The tag's strings may contain `end`, which does not end it there.
 fn end_of_tag(source: &str, from: usize, end: &str) -> usize {
     let mut quote = None;
     let mut escaped = false;

@@ -20,7 +20,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// From Sunday, as which C counts the days of a week.
+/// From Sunday, because C counts the days of a week from there.
 const WEEKDAYS: [&str; 7] = [
     "Sunday",
     "Monday",
@@ -78,7 +78,7 @@ impl Moment {
         (self.hour + 11) % 12 + 1
     }
 
-    /// A number of this width, and the character that fills it up.
+    /// The number that a letter stands for, its least width, and the character that pads it.
     fn number(&self, letter: char) -> Option<(u64, usize, char)> {
         Some(match letter {
             'Y' => (self.year, 1, '0'),
@@ -123,7 +123,7 @@ impl Moment {
     }
 }
 
-/// What a letter is short for.
+/// The format that a letter is short for.
 fn spelled_out(letter: char) -> Option<&'static str> {
     Some(match letter {
         'F' => "%Y-%m-%d",

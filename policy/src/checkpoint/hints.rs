@@ -2,11 +2,11 @@
 
 use crate::config::ModelConfig;
 
-/// Where the head is missing.
+/// The hint for a missing head.
 pub(super) const NO_HEAD: &str = "; tie_word_embeddings in config.json does not tie it to the embedding: set that to \
                                   true if the model has no head of its own";
 
-/// Where a tensor has no place: the end of a sentence, or nothing.
+/// The hint for an unexpected tensor: the end of a sentence, or nothing.
 pub(super) fn unexpected(config: &ModelConfig, name: &str, is_expected: impl Fn(&str) -> bool) -> String {
     if name.contains(".lora_") {
         return "; merge the adapter into its base with merge_and_unload of PEFT, and save the result".to_owned();

@@ -68,7 +68,7 @@ pub(super) fn list_shards(dir: &Path) -> Result<Listing, PolicyError> {
     })
 }
 
-/// What weights there are instead, and what to do about it.
+/// Which weights in another format the directory has instead, and what to do about it.
 fn other_weights(dir: &Path) -> Option<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .into_iter()

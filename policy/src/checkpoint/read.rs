@@ -29,8 +29,8 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Reads the weights of a model directory, from `model.safetensors` or from the shards that
 /// `model.safetensors.index.json` lists, as `kind` on `device`.
 ///
-/// Rotary frequencies that older exports carry are ignored, as is an `lm_head.weight` beside tied embeddings that is
-/// a copy of them. Of a tensor in two shards the one is read that the index names.
+/// Ignores the rotary frequencies that older exports carry, and an `lm_head.weight` beside tied embeddings that is a
+/// copy of them. Where two shards have the same tensor, it reads the one that the index names.
 ///
 /// # Errors
 /// A file is missing or damaged; a tensor is missing, unexpected, of the wrong shape, or neither f32, bf16 nor f16, or
@@ -106,12 +106,12 @@ fn open_shards(dir: &Path, config: &ModelConfig) -> Result<Vec<ShardTensors>, Po
     Ok(shards.into_iter().zip(tensors_of).collect())
 }
 
-/// One such weight makes every logit NaN, which shows only when the first tokens are drawn.
+/// One weight that is not finite makes every logit NaN, which would show only when the first tokens are drawn.
 fn refuse_what_is_not_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), PolicyError> {
     if tensor.numel() == 0 {
         return Ok(());
     }
-    // NaN is both the least and the largest value of what holds one.
+    // The minimum and the maximum of a tensor that holds NaN are both NaN.
     let (least, largest) = tensor.f_aminmax(None, false)?;
     if f64::try_from(&least)?.is_finite() && f64::try_from(&largest)?.is_finite() {
         return Ok(());
@@ -131,11 +131,11 @@ fn is_ignored(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")
 }
 
-/// In which shard each tensor is read.
+/// The shard that each tensor is read from.
 struct Chosen(HashMap<String, usize>);
 
 impl Chosen {
-    /// The one that the index names, where it is there; else the only one.
+    /// Of the shards that hold a tensor, the one that the index names, or else the only one.
     fn among(shards: &[Shard], listing: &Listing) -> Result<Self, PolicyError> {
         let mut holders: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, shard) in shards.iter().enumerate() {
@@ -169,7 +169,7 @@ impl Chosen {
     }
 }
 
-/// A head beside tied embeddings is a copy of them, or the model that was trained is another one than would run.
+/// Refuses a head beside tied embeddings that differs from them: the model would not be the one that was trained.
 fn refuse_another_head(shards: &[Shard], chosen: &Chosen) -> Result<(), PolicyError> {
     let holder = |name: &str| chosen.place(name).map(|index| &shards[index]);
     let (Some(with_head), Some(with_embedding)) = (holder(HEAD), holder(EMBEDDING)) else {

@@ -57,8 +57,8 @@ fn write_sharded(
     })
 }
 
-/// Writes weights as `kind` and `config.json` into a directory that exists. Nothing is synced. For whoever puts a model
-/// directory together and in place, as [`write_checkpoint`] does.
+/// Writes weights as `kind` and `config.json` into a directory that exists. Nothing is synced: the caller assembles the
+/// model directory and puts it in place, as [`write_checkpoint`] does.
 ///
 /// # Errors
 /// As [`write_checkpoint`].
@@ -130,7 +130,7 @@ fn write_files(
     )
 }
 
-/// The original configuration with the number type under the name that it already has there.
+/// The original configuration with the number type. The type keeps the field name that the file already uses.
 fn config_with_dtype(config: &ModelConfig, dtype_name: &str) -> Value {
     let mut fields = config.json().clone();
     // Newer files say `dtype`; older readers know `torch_dtype` alone, and newer ones still understand it.

@@ -39,7 +39,8 @@ impl Fields {
         }
     }
 
-    /// A finite number above 0 in `object`, whose name with a dot is `prefix`.
+    /// A finite number above 0 of `object`, whose name in messages is `prefix`, with a dot at its end. Absent or null
+    /// gives `otherwise`.
     pub(super) fn positive(
         &self,
         object: &Map<String, Value>,

@@ -129,11 +129,11 @@ impl ModelConfig {
     }
 }
 
-/// More layers than any model has are a typing error, and would be a list of that many names.
+/// A `config.json` with more layers than any model has is wrong, and would cost a list of that many names.
 const MOST_LAYERS: i64 = 4096;
-/// The same for widths and numbers of heads, …
+/// The same bound for widths and numbers of heads.
 const WIDEST: i64 = 1 << 20;
-/// … and for rows of the embedding.
+/// The same bound for rows of the embedding.
 const LARGEST_VOCABULARY: i64 = 1 << 24;
 const LONGEST: i64 = i32::MAX as i64;
 
@@ -211,8 +211,8 @@ fn refuse_what_the_decoder_lacks(fields: &Fields) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// Whether some layer would see a window only: `layer_types` says it, and where that is not written the two fields of
-/// Qwen's older files.
+/// Refuses a model with a layer that attends to a sliding window only: `layer_types` says so, or where that is missing
+/// the two fields of Qwen's older files.
 fn refuse_sliding_windows(fields: &Fields, config: &ModelConfig) -> Result<(), PolicyError> {
     let layers = config.num_hidden_layers;
     match fields.json.get("layer_types") {
@@ -232,7 +232,7 @@ fn refuse_sliding_windows(fields: &Fields, config: &ModelConfig) -> Result<(), P
         return Ok(());
     }
     let has_window = fields.json.get("sliding_window").is_none_or(|window| !window.is_null());
-    // The first layers see everything; 28 of them where nothing is written, as transformers has it.
+    // The first layers see everything. transformers takes 28 of them where the field is missing.
     let first_sliding = match fields.json.get("max_window_layers") {
         None => 28,
         Some(number) => number.as_u64().unwrap_or(0),

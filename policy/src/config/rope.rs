@@ -66,8 +66,8 @@ pub enum RopeScaling {
     },
 }
 
-/// Base and stretching. Where both objects are written, `rope_scaling` counts, as for transformers 5; where the base
-/// would be lost by that, the file is refused.
+/// Base and stretching. Where both `rope_scaling` and `rope_parameters` are written, `rope_scaling` counts, as in
+/// transformers 5. A file whose base would be lost that way is refused.
 pub(super) fn read(fields: &Fields, max_position_embeddings: usize) -> Result<(f64, RopeScaling), PolicyError> {
     let is_written = |object: &&Map<String, Value>| !object.is_empty();
     let scaling = fields.object("rope_scaling")?.filter(is_written);
@@ -106,7 +106,7 @@ fn stretching(
     theta: f64,
     max_position_embeddings: usize,
 ) -> Result<RopeScaling, PolicyError> {
-    // Older files call the field `type`. A file with both is read by its `rope_type` elsewhere, and its `type` is lost.
+    // Older files call the field `type`. Of a file with both, other readers use `rope_type` and ignore `type`.
     let kind = object.get("rope_type").map(|kind| ("rope_type", kind));
     let older = object.get("type").map(|kind| ("type", kind));
     if let (Some((_, kind)), Some((_, older))) = (kind, older)
@@ -116,7 +116,7 @@ fn stretching(
         return Err(fields.refuse_value(&format!("{prefix}type"), older, &allowed));
     }
     let kind = kind.or(older);
-    // Before all other fields, which belong to the type and would be called unknown.
+    // This check comes before those of all other fields, which belong to the type and would be reported as unknown.
     if let Some((key, kind)) = kind
         && !kind.as_str().is_some_and(|kind| TYPES.contains(&kind))
     {
@@ -133,7 +133,7 @@ fn stretching(
         return Err(fields.refuse_value(&format!("{prefix}partial_rotary_factor"), value, "1"));
     }
     let Some((_, kind)) = kind else {
-        // transformers takes scaling without a type for none.
+        // transformers treats scaling without a type as no scaling.
         return match object.get("factor") {
             Some(_) => Err(fields.refuse_value(&format!("{prefix}rope_type"), "missing", ALLOWED)),
             None => Ok(RopeScaling::None),
@@ -166,7 +166,7 @@ fn stretching(
 const TYPES: [&str; 4] = ["default", "linear", "llama3", "yarn"];
 const ALLOWED: &str = "default, linear, llama3 or yarn";
 
-/// What is allowed, and why a type that transformers knows is not.
+/// What is allowed instead of a type, and why one that transformers knows is not.
 fn allowed_instead_of(kind: &Value) -> String {
     let reason = match kind.as_str() {
         Some("dynamic" | "longrope" | "su") => {
@@ -189,7 +189,7 @@ fn yarn(
 ) -> Result<RopeScaling, PolicyError> {
     let refuse =
         |name: &str, value: f64, allowed: &str| Err(fields.refuse_value(&format!("{prefix}{name}"), value, allowed));
-    // A 0 counts as left out there.
+    // transformers treats a 0 here as a missing field.
     let number = |name: &str, otherwise: f64| match object.get(name).and_then(Value::as_f64) {
         Some(0.0) => Ok(otherwise),
         _ => fields.positive(object, prefix, name, Some(otherwise)),

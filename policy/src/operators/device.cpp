@@ -1,4 +1,5 @@
-// What libtorch does on devices and tch does not ask for: which attention it may choose on CUDA, and products of bf16 whose sums stay in f32. Only the CPU half of libtorch is needed to compile and to load this.
+// What libtorch does on devices and tch has no binding for: which attention it may choose on CUDA, and products of bf16
+// whose sums stay in f32. Only the CPU half of libtorch is needed to compile and to load this.
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -13,7 +14,7 @@
 
 extern "C" {
 
-// For the whole process, before or after CUDA's half is loaded.
+// Holds for the whole process. May be called before or after CUDA's half is loaded.
 void anytime_disable_cudnn_attention() {
   at::globalContext().setSDPUseCuDNN(false);
 }

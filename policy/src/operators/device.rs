@@ -1,4 +1,4 @@
-//! What libtorch knows of devices and tch does not ask; `device.cpp` asks it.
+//! What libtorch does on devices and tch has no binding for; `device.cpp` calls it.
 
 // FFI: numbers, and pointers to live tensors.
 #![allow(unsafe_code)]
@@ -32,8 +32,8 @@ pub(crate) fn uses_cudnn_attention() -> bool {
     unsafe { anytime_uses_cudnn_attention() }
 }
 
-/// `left` · `right`, [.., n, k] and [.., k, m] with the same first axes, and no gradient: the product that a wider kind
-/// would give of bf16 tensors, in f32; of other kinds in their own.
+/// `left` · `right`, [.., n, k] and [.., k, m] with the same first axes. Of bf16 tensors the product is in f32, with
+/// sums in f32; of other kinds it is in their own kind. No gradient.
 ///
 /// # Panics
 /// As tensor operations do, where shapes do not fit or memory is short.

@@ -78,8 +78,8 @@ impl PackedLinear {
         Self::try_in(packed_kind(weight.kind()), weight, bias)
     }
 
-    /// As [`PackedLinear::try_new`], with products in f32 also where the weight is bf16 (see `WideLinear`, which needs
-    /// half the memory and a fifth of the time, for processors that have it).
+    /// As [`PackedLinear::try_new`], with products in f32 also where the weight is bf16. On processors with products of
+    /// bf16, `WideLinear` needs half the memory and a fifth of the time.
     pub(crate) fn try_wide(weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
         Self::try_in(Kind::Float, weight, bias)
     }
@@ -178,8 +178,8 @@ pub fn packed_element_bytes(kind: Kind) -> usize {
     packed_kind(kind).elt_size_in_bytes()
 }
 
-/// As [`packed_element_bytes`], of the head, whose sums are in f32: only processors with products of bf16 keep it in
-/// bf16 all the same.
+/// As [`packed_element_bytes`], for the head. Its sums are in f32, so it is kept in bf16 only where the processor has
+/// products of bf16.
 pub fn packed_head_element_bytes(kind: Kind) -> usize {
     let kind = match kind {
         Kind::BFloat16 if !(cfg!(target_arch = "x86_64") && multiplies_bf16()) => Kind::Float,

@@ -12,7 +12,7 @@
 namespace {
 
 c10::DeviceAllocator& allocator_of_cuda() {
-  // An allocator that nothing was asked of yet knows no devices.
+  // An allocator that has not been used yet knows no devices.
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   return *c10::getDeviceAllocator(c10::DeviceType::CUDA);
 }
@@ -38,7 +38,7 @@ char* anytime_device_memory(int64_t device, uint64_t* figures) {
   });
 }
 
-// From now on the most that tensors of the device used is counted anew.
+// Restarts the count of the most bytes that tensors of the device used.
 char* anytime_forget_peak(int64_t device) {
   return guarded([&] { allocator_of_cuda().resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
 }

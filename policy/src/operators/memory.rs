@@ -21,7 +21,7 @@ pub(crate) fn cuda_memory(device: usize) -> Result<[u64; 5], String> {
     Ok(figures)
 }
 
-/// Counts the most that tensors of a CUDA device used anew from now on.
+/// Restarts the count of the most bytes that tensors of a CUDA device used.
 pub(crate) fn forget_cuda_peak(device: usize) -> Result<(), String> {
     // SAFETY: an error is a text for `checked` to free.
     unsafe { checked(anytime_forget_peak(device as i64)) }

@@ -142,7 +142,7 @@ void anytime_keep_freed_memory() {
   // 32 MiB is the most that glibc takes. Larger blocks are still mapped one by one.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, -1);
-  // Arenas of threads give every 64 MiB back by themselves.
+  // Other arenas are made of heaps of 64 MiB, which glibc unmaps once they are empty, whatever the threshold above.
   mallopt(M_ARENA_MAX, 1);
 #endif
 }

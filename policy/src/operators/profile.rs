@@ -1,4 +1,4 @@
-//! What every operator of a piece of work takes, by libtorch's own hook; `profile.cpp` is called by it.
+//! Measures every operator of a piece of work through libtorch's own hook, which calls `profile.cpp`.
 //!
 //! An operator's *total* time runs from its begin to its end, its *own* time is what remains without the operators that
 //! it called on the same thread. Own times of one thread therefore never overlap: their sum is the part of that

@@ -1,14 +1,14 @@
-//! Products in which no row depends on those beside it.
+//! Products in which no row depends on those beside it (batch invariance).
 //!
-//! oneDNN adds a row's numbers up in one order, whatever the number of rows and the place of the row among them; that is
-//! measured (docs/deterministic.md), and `row_independence` looks again on each machine. Products of few rows are our own
-//! and add in another order (`narrow.cpp`). Rows of zeros behind a few send them through oneDNN too.
+//! oneDNN adds a row's numbers up in one order, whatever the number of rows and the place of the row among them. That
+//! is measured (docs/deterministic.md), and `row_independence` checks it on each machine. Products of few rows are our
+//! own and add in another order (`narrow.cpp`), so few rows are padded with rows of zeros and go through oneDNN too.
 
 use tch::Tensor;
 
 use super::linear::NARROW_ROWS;
 
-/// Rows [n, width], with rows of zeros behind them where they are so few that a product of another order would take them.
+/// Rows [n, width], padded with rows of zeros where they are so few that they would go through the product of few rows.
 pub(crate) fn filled_up(rows: &Tensor) -> Tensor {
     let missing = NARROW_ROWS + 1 - rows.size()[0];
     if missing <= 0 {

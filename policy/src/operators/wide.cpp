@@ -17,12 +17,12 @@ namespace {
 
 // Outputs of one call of the microkernel, whose weights lie together.
 constexpr int64_t BLOCK = 64;
-// Rows are filled up to a multiple of this: each number of rows is a kernel that the microkernel compiles once a thread.
+// Rows are padded to a multiple of this: the microkernel compiles a kernel for each number of rows, once per thread.
 constexpr int64_t ROW_STEP = 16;
 
 int64_t blocks_of(int64_t outputs) { return (outputs + BLOCK - 1) / BLOCK; }
 
-// The rows, filled up with zeros.
+// The rows, padded with zeros.
 at::Tensor filled_up(const at::Tensor& input, int64_t rows) {
   if (input.size(0) == rows && input.is_contiguous()) {
     return input;

@@ -199,7 +199,7 @@ fn of_a_tensor_in_two_shards_the_index_decides() {
         index["weight_map"][name] = "b.safetensors".into();
     });
     assert_eq!(read(dir.path()).unwrap()[name].abs().max().double_value(&[]), 0.0);
-    // An index that is wrong about the only shard which has it does no harm; one that says nothing about two is refused.
+    // An index that is wrong about a tensor's only shard does no harm. One that names neither of two shards is refused.
     let (dir, weights) = sharded(|_, index| index["weight_map"][name] = "b.safetensors".into());
     assert!(read(dir.path()).unwrap()[name].equal(&weights[name]));
     let (dir, _) = sharded(|second, index| {

@@ -16,7 +16,8 @@ struct Outcome {
 }
 
 fn inputs(config_hidden: i64, kind: Kind) -> (Tensor, Tensor, Tensor) {
-    // Not of libtorch's generator, which tests beside this one draw from too: both sides get the same numbers.
+    // libtorch's generator is shared with tests that run beside this one, so the numbers do not come from it: both
+    // sides must get the same.
     let uniform: Vec<f64> = ids(11, (TOKENS * config_hidden) as usize, 1 << 16)
         .into_iter()
         .map(|id| f64::from(id) / f64::from(1 << 15) - 1.0)

@@ -46,7 +46,7 @@ fn render(template: &str, user: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
-/// What is known to come out otherwise, none of it in a published template: for Python 1 and true are one key.
+/// Templates that are known to render differently. No published template has them: for Python 1 and true are one key.
 const DIFFERENT: [&str; 1] = ["{{ {1: 2, true: 3, none: 4} | tojson }}"];
 
 #[test]

@@ -159,7 +159,7 @@ fn two_are_kept_and_the_damaged_go_once_there_are_two() {
     remove_older(&recovery, 30);
     assert_eq!(steps(job.path()).expect("listed"), [20, 30]);
     assert!(!recovery.join(".step-00000040.damaged").exists());
-    // After going back to 20, the line of step 30 is left; its checkpoint must not push that of 20 out.
+    // After going back to step 20, the job has left step 30 behind; its checkpoint must not push out that of step 20.
     write_checkpoint(&step_directory(&recovery, 25), 25);
     remove_older(&recovery, 25);
     assert_eq!(steps(job.path()).expect("listed"), [20, 25]);

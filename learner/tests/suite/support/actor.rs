@@ -1,4 +1,4 @@
-//! An actor that thinks of nothing: it leases, fetches and checks weights, and pushes.
+//! An actor without a model: it leases, fetches and checks weights, and pushes.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -26,7 +26,7 @@ pub(crate) fn plan() -> v1::RolloutPlan {
     }
 }
 
-/// Problem n asks n.
+/// The prompt and the ground truth of problem n are n.
 pub(crate) struct CountedProblems;
 
 impl ProblemSource for CountedProblems {

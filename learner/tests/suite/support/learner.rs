@@ -50,7 +50,7 @@ impl TestLearner {
         Self::start_checking(address, redis, runs_directory, Arc::new(validate), run_job).await
     }
 
-    /// With a check of submissions of its own.
+    /// Starts it with another check of submissions.
     pub(crate) async fn start_checking(
         address: &str,
         redis: &str,

@@ -1,4 +1,4 @@
-//! A trainer that trains nothing, but takes, remembers and acknowledges as the real one does.
+//! A fake trainer, which takes, remembers and acknowledges groups as the real one does.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
