@@ -169,7 +169,7 @@ async fn refused(directory: &Path, arguments: &[&str]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // What is refused before its input is read closes the pipe.
+    // A command that is refused before it reads its input closes the pipe.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(GROUP.as_bytes()).await.ok();
     drop(stdin);
