@@ -56,6 +56,6 @@ pub(super) fn check(der: &[u8], now: SystemTime) -> Result<Facts, CertificatePro
 fn name_of(certificate: &X509Certificate<'_>) -> Option<String> {
     let mut names = certificate.subject().iter_common_name();
     let name = names.next()?.as_str().ok()?.to_owned();
-    // Which of several would count is for nobody to guess.
+    // Where a certificate has several common names, none counts: the choice would be a guess.
     names.next().is_none().then_some(name)
 }

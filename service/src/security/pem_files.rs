@@ -54,7 +54,7 @@ pub(super) enum FileProblem {
 }
 
 impl FileProblem {
-    /// The problem as the end of the process.
+    /// The problem as an error that ends the process.
     pub(super) fn of(self, origin: Origin<'_>) -> ExitError {
         ExitError::configuration(format!("{} {}: {self}", origin.flag, origin.path.display()))
     }
@@ -69,7 +69,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 /// The bytes of a small file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileProblem> {
-    // Asked first: a pipe would be waited for, a device read for ever.
+    // Checked first: reading a pipe would block, and reading a device would never end.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(FileProblem::NoFile);
@@ -84,7 +84,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileProblem> {
     Ok(bytes)
 }
 
-/// A warning where others than the owner may read a secret.
+/// Adds a warning where users other than the owner may read a secret.
 pub(super) fn warn_if_open(origin: Origin<'_>, warnings: &mut Vec<String>) {
     let Ok(metadata) = fs::metadata(origin.path) else {
         return;
@@ -220,7 +220,7 @@ impl Authority {
         &self.pem
     }
 
-    /// What it signs is trusted.
+    /// The certificates that this CA has signed are trusted.
     pub(super) fn roots(&self) -> Arc<RootCertStore> {
         self.roots.clone()
     }

@@ -1,4 +1,4 @@
-//! What a server does about those who call it.
+//! How a server decides who may call it: its TLS, its access, and who the caller is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,8 +64,8 @@ impl Caller {
     }
 }
 
-/// TLS and access of a server's ports. The default is neither, which only loopback addresses may have without a word. Cheap
-/// to clone.
+/// TLS and access of a server's ports. The default is neither, which is enough for loopback addresses only. Cheap to
+/// clone.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSecurity(Arc<Inner>);
 
@@ -127,7 +127,8 @@ impl ServerSecurity {
         &self.0.warnings
     }
 
-    /// Refuses to listen where others reach it and neither TLS nor access says who may; with `--insecure` the log says so.
+    /// Refuses an address that other machines reach, unless both TLS and access are set. With `--insecure` it is only a
+    /// warning in the log.
     ///
     /// # Errors
     /// [`ExitError`] with the configuration code that names the argument.
