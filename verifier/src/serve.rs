@@ -85,7 +85,7 @@ async fn run_with(
             Ok(())
         }
     };
-    // Each thread that hangs takes a core for as long as the process lives. A new one is without them.
+    // Each thread that hangs takes a core for as long as the process lives. A new process starts without them.
     anyhow::ensure!(
         !is_exhausted,
         "{} grading threads hang, so this process ends for another to take its place",

@@ -44,7 +44,7 @@ pub struct Seen {
     pub accepted: u64,
     /// Bytes of these groups.
     pub bytes: u64,
-    /// Groups with which anything else happened.
+    /// Groups that were not accepted, whatever the reason.
     pub others: u64,
     /// Lease requests that brought nothing.
     pub without_lease: u64,
@@ -57,10 +57,10 @@ pub struct Seen {
 }
 
 impl Fleet {
-    /// So many actors, which may lease `quota` groups together.
+    /// Starts so many actors, which may lease `quota` groups together.
     ///
     /// # Errors
-    /// If the learner's address is none.
+    /// If the learner's address is not valid.
     pub fn start(stack: &Stack, actors: usize, maker: &Arc<GroupMaker>, quota: u64) -> anyhow::Result<Self> {
         let mut fleet = Self {
             tally: Arc::default(),

@@ -15,9 +15,9 @@ use super::stack::{Redis, program};
 pub struct Peer {
     /// Entries a second.
     pub rate: f64,
-    /// Milliseconds of a command: the median, and what 99 of 100 take at most.
+    /// Milliseconds of a command: the median.
     pub p50_ms: f64,
-    /// The latter.
+    /// Milliseconds that 99 of 100 commands take at most.
     pub p99_ms: f64,
     /// Redis' processor seconds for one entry.
     pub redis_cpu_seconds: f64,

@@ -30,7 +30,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of a report in `kind` and, in a few of its cases, in f32.
+    /// The estimate of a report in `kind`, a few of whose cases run in f32 as well.
     pub fn new(config: &ModelConfig, kind: Kind, cases: &GpuCases) -> Self {
         let sizes = ModelSizes::from(config);
         let kinds = if kind == Kind::Float {

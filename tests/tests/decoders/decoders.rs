@@ -213,7 +213,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What is no gzip, and is named.
+/// A zstd frame. Content tells it from gzip, whatever the file's name says.
 fn zstd() -> Vec<u8> {
     b"\x28\xB5\x2F\xFD\x24\x05\x29\x00\x00\x68\x65\x6c\x6c\x6f".to_vec()
 }

@@ -87,7 +87,7 @@ impl Weather {
             7 => Fault::Crash("verifier"),
             _ => Fault::Crash(ACTORS[self.random.random_range(0..ACTORS.len())]),
         };
-        // One at a time on a link or a host.
+        // At most one fault at a time strikes a link or a host.
         let touches = |fault: &Fault| match *fault {
             Fault::Partition(from, to) | Fault::HeldBack(from, to) => (from, to),
             Fault::OneWay(from, to) => (from.max(to), from.min(to)),

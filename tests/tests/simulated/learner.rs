@@ -38,7 +38,7 @@ pub(crate) const JOB: &str = "job";
 /// How long a step takes.
 const STEP: Duration = Duration::from_millis(700);
 
-/// As a supervisor waits.
+/// The pause before a supervisor starts a host again.
 const BEFORE_THE_NEXT_START: Duration = Duration::from_secs(1);
 
 /// Problem n asks n.

@@ -21,7 +21,7 @@ pub(crate) const MAX_STALENESS: u64 = 1;
 /// An error that is planted, which must be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plant {
-    /// A learner that goes on reads its checkpoint and not what had ended.
+    /// A learner that goes on ignores which groups its checkpoint says have ended.
     TrainsTwice,
     /// Groups are acknowledged before the checkpoint that holds them.
     AcknowledgesFirst,

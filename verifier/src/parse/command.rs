@@ -5,7 +5,7 @@ use compact_str::CompactString;
 use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
 
-/// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
+/// Fonts such as `\text{…}`, in which a run of letters is words.
 pub(super) const TEXT_FONTS: [&str; 11] = [
     "text",
     "textbf",

@@ -145,7 +145,7 @@ impl Queue {
         let newest = learner.step.max(learner.table.step_of(sequence));
         let oldest = learner.table.min_version(sequence).0;
         if push.version > newest && self.plant != Plant::BlamesActors {
-            // Of the former line: it is nobody's fault.
+            // Its version is of weights from before the learner went back to its checkpoint, which is nobody's fault.
             let unnamed = Holder::unnamed(&actor);
             learner.table.give_back(sequence, &unnamed, false, self.origin);
             return world.conclude(push);
