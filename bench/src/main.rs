@@ -322,7 +322,7 @@ impl Case {
 }
 
 fn run(case: Case) -> anyhow::Result<()> {
-    // As actor and learner do.
+    // The threads wait for each other as those of actor and learner do.
     waiting::wait_briefly(case.threads()).context("starting the program again")?;
     anytime_policy::operators::keep_freed_memory();
     match case {

@@ -106,7 +106,7 @@ fn bounded(listener: TcpListener, terms: Terms) -> ReceiverStream<io::Result<Con
         counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(0);
     }
     show_refusals();
-    // So many accepted connections may wait for the transport.
+    // Accepted connections that may wait for the transport.
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(terms.most));

@@ -57,7 +57,7 @@ pub struct Seen {
 }
 
 impl Fleet {
-    /// Starts so many actors, which may lease `quota` groups together.
+    /// Starts `actors` actors, which may lease `quota` groups together.
     ///
     /// # Errors
     /// If the learner's address is not valid.
@@ -81,7 +81,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Lets the actors lease so many more groups.
+    /// Lets the actors lease `groups` more groups.
     pub fn allow(&self, groups: u64) {
         self.tally.quota.fetch_add(groups, Ordering::AcqRel);
     }

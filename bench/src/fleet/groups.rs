@@ -46,7 +46,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A group of few tokens, so that what is paid for every group shows.
+    /// The shape of a group with few tokens, so that the fixed cost of a group shows.
     pub fn small() -> Self {
         Self {
             traces: 2,

@@ -23,8 +23,8 @@ pub struct Peer {
     pub redis_cpu_seconds: f64,
 }
 
-/// Adds `entries` entries with this payload from so many connections, and deletes them again. None where there is no
-/// redis-benchmark.
+/// Adds `entries` entries with this payload from `connections` connections, and deletes them again. None where there is
+/// no redis-benchmark.
 ///
 /// # Errors
 /// If it fails.
@@ -34,7 +34,7 @@ pub async fn xadd(redis: &Redis, payload: &[u8], connections: usize, entries: u6
         return Ok(None);
     };
     let input = redis.directory().join("payload");
-    // It takes the argument to end at the first zero byte.
+    // redis-benchmark takes its argument to end at the first zero byte.
     let payload: Vec<u8> = payload.iter().map(|byte| (*byte).max(1)).collect();
     std::fs::write(&input, &payload).context("write the payload")?;
     let before = redis.usage()?;

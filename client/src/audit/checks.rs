@@ -128,7 +128,7 @@ impl Audit<'_> {
         let mut last = 0;
         for step in &self.ledger.steps {
             if step.step == last + 1 {
-                // As it should be.
+                // The next step, as it should be.
             } else if step.step <= last {
                 findings.push(finding(
                     "double",

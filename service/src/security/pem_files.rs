@@ -22,7 +22,7 @@ const LARGEST: u64 = 1 << 20;
 /// A file and the argument that names it.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// As `--tls-cert`.
+    /// Such as `--tls-cert`.
     pub flag: &'static str,
     /// Its value.
     pub path: &'a Path,
@@ -62,7 +62,8 @@ impl FileProblem {
 
 /// The cryptography of all connections.
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    // For crates that ask for the process's default, as that of Redis does. One that is installed already stays.
+    // Installed for crates that use the process's default, such as that of Redis. Where one is installed already, it
+    // stays.
     let _ = ring::default_provider().install_default();
     Arc::new(ring::default_provider())
 }
@@ -136,8 +137,8 @@ impl Identity {
     /// Reads both files.
     ///
     /// # Errors
-    /// [`ExitError`] with the configuration code where a file cannot be read or is none of its kind, where the certificate
-    /// is not good now, and where the key is that of another certificate.
+    /// [`ExitError`] with the configuration code where a file cannot be read or is of another kind, where the
+    /// certificate is not good now, and where the key is that of another certificate.
     pub fn read(certificate: Origin<'_>, key: Origin<'_>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
         let (certificate_pem, chain) = certificates(certificate, warnings)?;
         let key_pem = read(key.path).map_err(|problem| problem.of(key))?;

@@ -44,7 +44,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// With the certificates that the handshake has accepted.
+    /// A caller at this address, with the certificates that the handshake has accepted.
     pub(crate) fn new(address: Option<SocketAddr>, certificates: Option<&[CertificateDer<'_>]>) -> Self {
         let own = certificates.and_then(<[_]>::first);
         Self {

@@ -19,7 +19,7 @@ const BASE_BYTES: usize = 24 << 20;
 /// How long any input may take, in a debug build on a machine that is busy.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// So many findings of one decoder are enough.
+/// After this many findings a decoder is run no further.
 const MOST_FINDINGS: usize = 3;
 
 /// The thread that decodes; its panics are findings and not printed.
@@ -99,7 +99,7 @@ impl Worker {
                 }
             }
         };
-        // As deep as those that read for a server: of tokio and of the jobs' thread.
+        // The stack of the threads that decode in a server: those of tokio, and the jobs' thread.
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).stack_size(2 << 20);
         thread.spawn(work).unwrap();
         Self { inputs, outcomes }

@@ -64,7 +64,7 @@ struct Watched<M: Model> {
 struct Seen {
     states: HashSet<u64>,
     reached: Vec<u64>,
-    /// By the later state.
+    /// Transitions, by the later state.
     leads_to: Vec<(u64, u64)>,
 }
 

@@ -32,7 +32,7 @@ use std::time::Duration;
 use crate::faults::Weather;
 use crate::world::World;
 
-/// For so long faults strike, by the clock of the simulation.
+/// How long faults strike, by the clock of the simulation.
 const BAD_WEATHER: Duration = Duration::from_secs(40);
 
 /// The job must have come to its end by then.

@@ -84,7 +84,7 @@ pub struct Quantity {
 /// How a number was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Literal {
-    /// As a decimal with so many digits after the point.
+    /// As a decimal, with this many digits after the point.
     Decimal(u32),
     /// As a fraction of two integers.
     Fraction {

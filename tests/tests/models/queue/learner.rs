@@ -24,7 +24,8 @@ impl Queue {
         }
     }
 
-    /// A learner that goes on from the newest checkpoint. None where it dies after so many corrections.
+    /// A learner that goes on from the newest checkpoint. With `dies_after` it dies after that many corrections of the
+    /// queue.
     pub(super) fn start(&self, world: &mut World, dies_after: Option<u8>) {
         let checkpoint = world.checkpoints.last().cloned().unwrap_or(Checkpoint {
             step: 0,

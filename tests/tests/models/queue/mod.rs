@@ -85,7 +85,7 @@ const LATER: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Start,
-    /// It dies while it opens training, after so many of the two corrections.
+    /// The learner dies while it opens training, after this many of the two corrections.
     StartAndDie(u8),
     Kill,
     DamageNewestCheckpoint,
