@@ -23,8 +23,8 @@ pub struct OverrideArgs {
 /// a table or a quoted text.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does not exist or
-/// has another type, by name.
+/// [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does not exist
+/// or has another type, by name.
 pub fn parse(text: &str) -> Result<Table, ExitError> {
     let (key, table) = parse_table(text)?;
     check_names(key, &table)?;

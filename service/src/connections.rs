@@ -311,7 +311,7 @@ mod tests {
         speaks.write_all(b"hello").await.expect("written");
         let mut served = connections.next().await.expect("one").expect("open");
         let mut text = [0; 5];
-        // What was looked at is still there to be read.
+        // The byte that was peeked at is still there to be read.
         served.read_exact(&mut text).await.expect("read");
         assert_eq!(&text, b"hello");
         assert!(is_closed(&mut silent).await);

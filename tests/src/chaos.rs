@@ -30,7 +30,7 @@ pub enum Target {
     LearnerLink,
 }
 
-/// What happens to it.
+/// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// SIGKILL; a supervisor starts it again.

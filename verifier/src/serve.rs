@@ -70,7 +70,7 @@ async fn run_with(
         let end = async {
             end_health(health, &pool).await;
             stop.cancel();
-            // What is left is to write the last answers, which `serve` waits for.
+            // The last answers have still to be written; `serve` waits for that.
             std::future::pending::<()>().await;
         };
         let _ = tokio::time::timeout(limits.drain_time, end).await;

@@ -37,7 +37,7 @@ struct Tally {
     quota: AtomicU64,
 }
 
-/// What the actors of a fleet saw since somebody asked last.
+/// What the actors of a fleet saw since the last call of [`Fleet::take_seen`].
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Groups that were accepted.

@@ -21,7 +21,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 pub struct Evidence {
     /// Its id.
     pub job_id: String,
-    /// What was asked of it.
+    /// Its specification.
     pub spec: v1::JobSpec,
     /// Its state; unspecified where its record cannot be read.
     pub state: v1::JobState,

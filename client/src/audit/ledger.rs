@@ -13,7 +13,7 @@ pub struct Step {
     pub step: u64,
     /// The version of the weights after it.
     pub weights_version: u64,
-    /// What it did with which groups; none in events of earlier versions.
+    /// The groups that it trained, left out and replayed; none in events of earlier versions.
     pub account: Option<v1::StepAccount>,
 }
 

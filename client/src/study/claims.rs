@@ -1,4 +1,4 @@
-//! What holds: each of the paper's claims that the study has runs for, judged by intervals alone.
+//! The paper's claims: each one that the study has runs for is judged, by intervals alone.
 
 use super::results::RunResult;
 use super::statistics::{Estimate, PairedTest, holm};

@@ -49,7 +49,7 @@ impl CallSecurity {
         })
     }
 
-    /// What the user should know of the files.
+    /// Warnings about the files, for the user.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -18,7 +18,7 @@ pub(super) enum CertificateProblem {
     NotYet(String),
 }
 
-/// What of a certificate (DER) matters here.
+/// The facts of a certificate (DER) that matter here.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// The common name of its subject.

@@ -18,7 +18,7 @@ use super::roles::LOOK;
 use super::watched::Watched;
 use crate::exit::ExitError;
 
-/// What is spoken inside of TLS.
+/// The protocol that is spoken inside of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// HTTP/2, as gRPC is.
@@ -122,7 +122,7 @@ impl ServerSecurity {
         })))
     }
 
-    /// What an operator should know of the files, for the log.
+    /// Warnings about the files, for the log.
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
     }
@@ -153,7 +153,7 @@ impl ServerSecurity {
         )))
     }
 
-    /// What accepts TLS connections; None where it is not spoken.
+    /// The acceptor of TLS connections; None where the server does not speak TLS.
     pub(crate) fn acceptor(&self, protocol: Protocol) -> Option<TlsAcceptor> {
         match protocol {
             Protocol::Grpc => self.0.grpc.clone(),

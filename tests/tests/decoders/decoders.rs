@@ -386,7 +386,7 @@ fn chat(name: &str, input: &[u8], at: &Path) {
         arguments: &arguments,
     };
     if let Ok(text) = tokenizer.render_chat(&chat) {
-        // What a template writes without an end is refused by its length.
+        // A template that writes without an end is refused by the length of its text.
         let _ = tokenizer.encode(&text.chars().take(10_000).collect::<String>());
     }
     let _ = tokenizer.decode(&[0, 1, 2, u32::MAX]);

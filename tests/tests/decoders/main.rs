@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::target::{Finding, Fuzzer, Target};
 
-/// What the short form takes for all decoders.
+/// How long the short form runs, for all decoders together.
 const SHORT: Duration = Duration::from_secs(10);
 
 /// The seed of the short form, which is the same at every run.

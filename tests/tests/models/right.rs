@@ -172,7 +172,7 @@ impl Model for Rights {
         if let Some((writer, holder)) = world.wrote {
             one_right(writer, holder)?;
         }
-        // What Redis forgets it may give to another.
+        // A right that Redis has forgotten may be given to another learner.
         if world.forgets == self.forgets {
             let now = self.at(world.now);
             one_certain(world.learners.iter().map(|learner| learner.right.is_certain(now)))?;

@@ -32,9 +32,9 @@ enum Fault {
 pub(crate) struct Weather {
     random: ChaCha8Rng,
     next: Duration,
-    /// What strikes, and until when.
+    /// The faults under way, and until when.
     now: Vec<(Fault, Duration)>,
-    /// What Redis can come back as.
+    /// The older data with which Redis can come back.
     saved: Option<Store>,
     faults: usize,
 }
@@ -58,7 +58,7 @@ impl Weather {
         Duration::from_millis(self.random.random_range(range))
     }
 
-    /// Lets what is over be over, and what is due strike.
+    /// Ends the faults that are over, and lets those strike that are due.
     pub(crate) fn change(&mut self, simulation: &mut Sim<'_>, world: &World) {
         let elapsed = simulation.elapsed();
         let (over, now): (Vec<_>, Vec<_>) = self.now.drain(..).partition(|(_, until)| *until <= elapsed);

@@ -141,8 +141,8 @@ impl Comparison<'_> {
             && same_form(&said.expression, wanted)
     }
 
-    /// Whether no side of an answer between numbers, such as `5 = 5`, is written like the left side of the ground
-    /// truth, `\log_2 32 = 5`, which is `wanted`.
+    /// Whether no side of an answer between numbers, such as `5 = 5`, is written like `wanted`, the left side of the
+    /// ground truth `\log_2 32 = 5`.
     pub(super) fn says_something_else(&mut self, sides: &[Quantity], wanted: &Expression) -> bool {
         sides.iter().all(|side| self.written_apart(&side.expression, wanted))
     }

@@ -104,7 +104,7 @@ fn holds_whole_base(term: &Term) -> bool {
     })
 }
 
-/// What can be taken out of all terms so that no exponent is negative and no atom but radicals is in all of them.
+/// The monomial to take out of all terms, so that no exponent is negative and no atom except radicals is in every term.
 fn common_monomial(sum: &Form, steps: &mut Steps) -> Result<Monomial, Stop> {
     let mut common = Term::number(RBig::ONE);
     for (index, term) in sum.terms.iter().enumerate() {

@@ -111,7 +111,7 @@ impl Quantity {
     }
 }
 
-/// What a text was read from. Few are compared by their spelling, so that this is worked out when it is asked for.
+/// What a text was read from. Few texts are compared by their spelling, so it is worked out only when it is needed.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) text: CompactString,

@@ -162,7 +162,7 @@ pub(super) fn raised_primes(rest: &str) -> Option<(usize, usize)> {
     Some((count, rest.len() - after.len()))
 }
 
-/// What follows the distance of a row break: `\\[4pt]`.
+/// The text behind the distance that a row break may have: `\\[4pt]`.
 pub(super) fn without_row_distance(text: &str) -> &str {
     let Some((distance, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) else {
         return text;

@@ -32,7 +32,7 @@ impl Queue {
             ended: EndedGroups::default(),
         });
         let Checkpoint { step, mut ended } = checkpoint;
-        // What was reported behind it is undone.
+        // Steps that were reported after the checkpoint are undone.
         world.history.steps.truncate(step as usize);
         world.history.left_out.truncate(step as usize);
         if self.plant == Plant::ForgetsWhatEnded {
