@@ -74,7 +74,7 @@ pub async fn follow(
             Err(error) => return Err(error),
         }
         match end {
-            // The job still runs; where it was paused, it goes on already.
+            // Watched again at once: the job is not over, and a pause that it was in has ended.
             StreamEnd::Idle | StreamEnd::Paused => continue,
             StreamEnd::Closed => {}
             StreamEnd::Broken(status) => sink.notice(&format!("stream broke, reconnecting: {}", status.message())),
