@@ -26,8 +26,8 @@ run() {
     "$bench" fleet "$@" --directory "$scratch" >> "$scratch/lines"
 }
 
-# As every Redis of this project is started: what is answered is on the disk. And without a disk, where the processor
-# decides.
+# Once as every Redis of this project is started, where what is answered is on the disk, and once without a disk, where
+# the processor is the limit.
 run curve --actors "${ACTORS:-1,8,64,512}" --seconds "${SECONDS_EACH:-3}" --redis-sync always
 run curve --actors "${ACTORS:-1,8,64,512}" --seconds "${SECONDS_EACH:-3}" --redis-sync off
 run memory --pushes "${PUSHES:-60000}" --redis-sync everysec

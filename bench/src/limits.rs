@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::model::LoadedModel;
 
-/// A pass is repeated until it has run so long.
+/// A pass is repeated until its runs take this long together.
 const LEAST_SECONDS: f64 = 0.4;
 
 /// The linear layers of a model, in the order of computation.

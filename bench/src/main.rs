@@ -322,7 +322,7 @@ impl Case {
 }
 
 fn run(case: Case) -> anyhow::Result<()> {
-    // As actor and learner do.
+    // The threads wait for each other as those of actor and learner do.
     waiting::wait_briefly(case.threads()).context("starting the program again")?;
     anytime_policy::operators::keep_freed_memory();
     match case {
@@ -407,7 +407,7 @@ fn run_rollout(common: &Common, case: &RolloutCase) -> anyhow::Result<()> {
         ("own_tokens", figures.own_tokens, summary),
     ];
     for (part, seconds, tokens) in parts {
-        // What was measured beside other work is another figure.
+        // A case that is measured beside other work is a figure of its own.
         let suffix = if common.setup.busy > 0 { "_busy" } else { "" };
         let name = format!("rollout_{part}_{dtype}{suffix}");
         common.print_as(&name, "anytime", json!({"seconds": seconds, "tokens": tokens}));

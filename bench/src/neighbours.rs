@@ -18,7 +18,7 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Starts so many busy threads.
+    /// Starts `count` busy threads.
     ///
     /// # Errors
     /// If the operating system has no thread to give.

@@ -3,8 +3,8 @@
 //! The same work runs three times: once to warm up, once as it is, and once with every operator of libtorch and of the
 //! policy measured ([`anytime_policy::operators::profile`]). An operator's *share* is its own time, without the
 //! operators that it calls, over the wall time of the measured run. Own times of one thread never overlap, and on the
-//! CPU engine and trainer dispatch from one thread each, so that shares add up to the part of the wall time that went
-//! by in operators. What remains was spent outside of them: in Rust between operators, waiting for the engine, and in
+//! CPU engine and trainer dispatch from one thread each, so shares add up to the part of the wall time that was spent
+//! in operators. The rest was spent outside of them: in Rust between operators, waiting for the engine, and in
 //! measuring itself.
 
 use std::fmt::Write as _;

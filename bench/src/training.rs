@@ -254,7 +254,7 @@ pub fn measure(model: LoadedModel, case: &TrainingCase, kind: Kind, repetitions:
 }
 
 impl Updates {
-    /// Seconds of so many updates.
+    /// Seconds of each of `repetitions` updates.
     ///
     /// # Errors
     /// As for [`Updates::update`].

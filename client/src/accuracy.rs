@@ -78,7 +78,7 @@ impl From<&v1::EvaluationResult> for Accuracy {
     }
 }
 
-/// The ends of each budget's interval. Jobs that are older than the bootstrap have half widths only.
+/// The ends of each budget's interval. Results of versions before the bootstrap have half widths only.
 pub(crate) fn intervals(result: &v1::EvaluationResult) -> Vec<(f64, f64)> {
     let is_whole = [&result.accuracy_low, &result.accuracy_high]
         .iter()

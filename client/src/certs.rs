@@ -1,5 +1,6 @@
-//! A set of certificates and tokens for development and for a cluster of one's own: a CA, a certificate and a token for each
-//! role, the file of access that knows them, and a password for Redis. Whoever has a CA already takes certificates of that.
+//! A set of certificates and tokens for development and for a cluster of one's own: a CA, a certificate and a token for
+//! each role, the file of access that knows them, and a password for Redis. A cluster that already has a CA uses
+//! certificates of that one instead.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -26,9 +27,9 @@ const BACKDATED: Duration = Duration::hours(1);
 pub struct Wanted {
     /// The names and addresses under which servers are called.
     pub servers: Vec<String>,
-    /// Those under which the metrics of actors are.
+    /// The names and addresses under which the metrics of actors are scraped.
     pub actors: Vec<String>,
-    /// For how long all of it is good.
+    /// For how many days the certificates are valid.
     pub days: u32,
 }
 
@@ -58,7 +59,7 @@ pub fn write(directory: &Path, wanted: &Wanted) -> anyhow::Result<Vec<PathBuf>> 
         .into());
     }
     let entries = make(wanted)?;
-    // Nobody else looks into it, whatever becomes of the files.
+    // Only the owner may open the directory, whatever modes the files in it get later.
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder
@@ -104,7 +105,8 @@ fn make(wanted: &Wanted) -> anyhow::Result<Vec<Entry>> {
         params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        // A server shows it to Redis as well; who only calls must not pass for a server.
+        // Every certificate may be shown by a caller: the learner shows the servers' one to Redis. Only one with names
+        // may be a server's, so that a mere caller cannot pose as a server.
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !names.is_empty() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);

@@ -5,7 +5,7 @@ use anytime_proto::v1;
 /// Ids of the first prompt that are shown from each end.
 const SHOWN_IDS: usize = 24;
 
-/// Letters of the first prompt that are shown from each end.
+/// Characters of the first prompt that are shown from each end.
 const SHOWN_LETTERS: usize = 1500;
 
 /// What was found; with `truths` also the ground truths that are no mathematics.

@@ -10,7 +10,8 @@ use tonic::Status;
 use crate::job_view::{has_ended, waits_for_person};
 use crate::learner::{Learner, is_unreachable};
 
-/// Without an event for so long we ask for the job itself: a long step is silent, and so is a learner that hangs.
+/// After this long without an event we ask for the job itself, because a long step and a learner that hangs are both
+/// silent.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// After a break, how long we wait for the last events of a job that has ended.
@@ -73,7 +74,7 @@ pub async fn follow(
             Err(error) => return Err(error),
         }
         match end {
-            // A pause that is over, if it was one.
+            // Watched again at once: the job is not over, and a pause that it was in has ended.
             StreamEnd::Idle | StreamEnd::Paused => continue,
             StreamEnd::Closed => {}
             StreamEnd::Broken(status) => sink.notice(&format!("stream broke, reconnecting: {}", status.message())),

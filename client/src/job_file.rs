@@ -28,8 +28,9 @@ pub fn read(path: &Path) -> Result<v1::JobSpec, ExitError> {
     parse(&path.display().to_string(), &text_of(path)?)
 }
 
-/// Reads the jobs of a command in their order: the job files or the preset, `--set` over the last of them. With both,
-/// the preset lies under the last file; without a file, the warm start of the preset's base comes before it.
+/// Reads the jobs of a command in their order: the job files, or the preset. `--set` changes the last of them. Where
+/// both are given, the last file replaces single settings of the preset. Where there is only a preset, the warm start
+/// of its base comes before it.
 ///
 /// # Errors
 /// As [`read`], and what is wrong with `--preset` or `--set`.
@@ -73,7 +74,8 @@ pub fn read_all(files: &[PathBuf], changes: &OverrideArgs) -> Result<Vec<Job>, E
     Ok(jobs)
 }
 
-/// The last job alone: for commands that take one, whose learner has what comes before it already.
+/// The last job alone, for commands that take one job. The learner already has the model that an earlier job would
+/// write.
 ///
 /// # Errors
 /// As [`read_all`].
@@ -99,11 +101,11 @@ fn from_file(path: &Path) -> Result<Job, ExitError> {
     })
 }
 
-/// The file need not be whole here; what it leaves out the preset has.
+/// The file may leave out what the preset has.
 fn over_preset(preset: &str, path: &Path) -> Result<v1::JobSpec, ExitError> {
     let name = path.display().to_string();
     let text = text_of(path)?;
-    // Read as a job by itself first: only that knows the line of a setting that does not exist.
+    // Read as a job by itself first, because only that error has the line of a setting that does not exist.
     toml::from_str::<v1::JobSpec>(&text).map_err(|error| refused(&name, &JobFileError::from(error)))?;
     let over: Table = toml::from_str(&text).map_err(|error| refused(&name, &JobFileError::from(error)))?;
     let mut table = Table::try_from(presets::job(preset)?).map_err(|error| refused(preset, &error))?;

@@ -121,7 +121,7 @@ pub fn notice_line(notice: &v1::Notice) -> String {
     format!("note at step {}: {}", notice.step, notice.text)
 }
 
-/// What a job's state has become, with the reason and the time of the next try where there is one.
+/// A job's new state in a line, with the reason and the time of the next try where there is one.
 pub fn state_line(change: &v1::StateChanged) -> String {
     let mut line = change.state().short_name();
     if !change.error.is_empty() {

@@ -64,7 +64,8 @@ impl Learner {
     /// Submits a job.
     ///
     /// # Errors
-    /// What the learner refuses has the configuration code, a learner that does not answer the code of unavailability.
+    /// What the learner refuses has the configuration code. A learner that does not answer has the code of
+    /// unavailability.
     pub async fn submit(&mut self, request_id: &str, spec: &v1::JobSpec) -> anyhow::Result<v1::Job> {
         let mut backoff = Backoff::default();
         let mut tries = 1;
@@ -75,7 +76,7 @@ impl Learner {
             };
             match with_deadline(SUBMIT_TIMEOUT, self.client.submit(request)).await {
                 Ok(response) => return Ok(response),
-                // The learner is at it; another submission would only make it longer.
+                // The learner may still be reading; another submission would only add to its work.
                 Err(status) if is_late(&status) => return Err(self.late(SUBMIT_TIMEOUT, request_id).into()),
                 Err(status) if is_unavailable(&status) && tries < SUBMIT_TRIES => {
                     tries += 1;

@@ -19,11 +19,12 @@ pub struct OverrideArgs {
     pub set: Vec<String>,
 }
 
-/// Reads one `KEY=VALUE` into nested tables. A value that is no TOML and does not begin like a list, a table or a
-/// quoted text is a text.
+/// Reads one `KEY=VALUE` into nested tables. A value that is not TOML is taken as a text, unless it begins like a list,
+/// a table or a quoted text.
 ///
-/// # Errors [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does
-/// not exist or has another type, by name.
+/// # Errors
+/// [`ExitError`] with the configuration code: no `=`, an empty name, a broken value, or a setting that does not exist
+/// or has another type, by name.
 pub fn parse(text: &str) -> Result<Table, ExitError> {
     let (key, table) = parse_table(text)?;
     check_names(key, &table)?;
@@ -40,7 +41,7 @@ fn parse_table(text: &str) -> Result<(&str, Table), ExitError> {
     Ok((key, table))
 }
 
-/// The same without looking whether the setting exists, for whoever knows only a part of its name.
+/// As [`parse`], but the setting need not exist: for callers that know only a part of its name.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code: no `=`, an empty name or a broken value.
@@ -157,7 +158,7 @@ fn objective_of(job: &Table) -> (Option<String>, Option<String>) {
     (name, table.map(|(name, _)| name.clone()))
 }
 
-/// The name of a setting has at most so many parts: whatever walks over the tables is as deep.
+/// Most parts of a setting's name. It bounds the depth of the tables, over which other code recurses.
 const MOST_PARTS: usize = 32;
 
 fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
@@ -176,7 +177,7 @@ fn nested(key: &str, value: Value) -> Result<Table, ExitError> {
     }
 }
 
-/// Reads the one setting as a whole job, so that the error about a name that does not exist says nothing of others.
+/// Reads the setting as a job of its own, so that an error is about this setting alone.
 fn check_names(key: &str, table: &Table) -> Result<(), ExitError> {
     match v1::JobSpec::deserialize(table.clone()) {
         Ok(_) => Ok(()),
@@ -184,7 +185,7 @@ fn check_names(key: &str, table: &Table) -> Result<(), ExitError> {
     }
 }
 
-/// What is wrong with a setting that was read as `key`; where that is a whole section, with the setting in it.
+/// What is wrong with the setting `key`. Where that is a whole section, the reason begins with the setting in it.
 fn reason_within(key: &str, error: &toml::de::Error) -> String {
     let reason = in_plain_words(error.message());
     match place_of(error) {
@@ -193,7 +194,7 @@ fn reason_within(key: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The dotted name that a reader of values, which have no lines, says where it stopped.
+/// The dotted name of the setting at which reading stopped. Errors about values have it in place of a line number.
 pub(crate) fn place_of(error: &toml::de::Error) -> Option<String> {
     let text = error.to_string();
     let is_place = |line: &str| Some(line.strip_prefix("in `")?.strip_suffix('`')?.to_owned());
@@ -208,7 +209,8 @@ fn parse_value(text: &str) -> Result<Value, String> {
     match toml::from_str::<Table>(&format!("value = {text}")) {
         Ok(mut table) if table.len() == 1 => table.remove("value").ok_or_else(|| format!("no value: {text}")),
         Err(error) if text.starts_with(['[', '{', '"', '\'']) => Err(error.message().to_owned()),
-        // Digits that are no number of TOML are too many; with zeros before them they are a text.
+        // Digits alone that TOML does not read are too large a number, unless they begin with a zero: then they are a
+        // text.
         Err(_)
             if text.starts_with(|first| ('1'..='9').contains(&first)) && text.bytes().all(|b| b.is_ascii_digit()) =>
         {

@@ -1,9 +1,10 @@
 //! Presets: a base (model, task, hyper-parameters) times a method (a row of the paper's experiments). Each is a short
 //! file under deploy/presets, embedded here; `BASE/METHOD` is a job.
 //!
-//! The layers of a job, later ones over earlier: the task's own job file, the base, the settings of a study for all
-//! methods, the method. Then the budgets: a method that knows one budget takes the base's largest, every method is
-//! evaluated at all of them, and `checkpoint.output` stays open, so that two methods never write over each other.
+//! A job is made of layers, of which a later one replaces settings of an earlier one: the task's own job file, the
+//! base, the settings of a study for all methods, the method. The budgets come last: a method that knows one budget
+//! takes the base's largest, every method is evaluated at all of them, and `checkpoint.output` stays open, so that two
+//! methods never write over each other.
 
 use anytime_proto::settings::{JobSettings, in_plain_words};
 use anytime_proto::v1;
@@ -67,7 +68,7 @@ enum BudgetChoice {
 #[serde(deny_unknown_fields)]
 struct BaseFile {
     description: String,
-    /// A base whose settings lie under these.
+    /// Another base: the settings here replace single ones of it.
     like: Option<String>,
     /// The task that makes the data, and the warm start where it has one.
     task: Option<TaskName>,

@@ -29,7 +29,7 @@ async fn advantages(arguments: &[&str], input: &str) -> Ended {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // What is refused before its input is read closes the pipe.
+    // A command that is refused before it reads its input closes the pipe.
     stdin.write_all(input.as_bytes()).await.ok();
     drop(stdin);
     let output = tokio::time::timeout(LIMIT, child.wait_with_output())

@@ -169,7 +169,7 @@ async fn refused(directory: &Path, arguments: &[&str]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // What is refused before its input is read closes the pipe.
+    // A command that is refused before it reads its input closes the pipe.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(GROUP.as_bytes()).await.ok();
     drop(stdin);
@@ -242,7 +242,7 @@ async fn presets_take_other_settings_of_their_own_objective() {
         let ended = anytime(&["check", "--settings-only", "--preset", "demo/ar-linear", "--set", set]).await;
         assert_eq!(ended.code, 0, "{set}: {}", ended.stderr);
     }
-    // Without a table that would be left over, the objective may be another.
+    // Where no objective's table is written, the name of the objective may be changed.
     let file = directory.path().join("job.toml");
     write(&file, &train_job("x"));
     let ended = anytime(&[

@@ -37,7 +37,7 @@ pub fn replace_directory<E: From<WriteError>>(path: &Path, fill: impl FnOnce(&Pa
         Ok(sync_directory(parent_of(path))?)
     };
     let made = make();
-    // What is left of it now is the directory that was replaced, or a failed attempt.
+    // If the part is still there, it is the replaced directory or a failed attempt.
     let removed = remove(&part).map_err(refused);
     made?;
     Ok(removed?)

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The end of the name of everything that is still being written. Whoever lists a directory may remove what ends so.
+/// The end of the name of everything that is still being written. Whoever lists a directory may remove what has this
+/// ending.
 pub const PART_SUFFIX: &str = ".part";
 
 /// The disk did not take a file or directory. What was at the path before is still there.

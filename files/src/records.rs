@@ -18,7 +18,7 @@ const MARK: [u8; 4] = [0xFE, b'R', b'E', 0xFD];
 /// The bytes before the content.
 const HEAD: usize = 16;
 
-/// A longer record is none; it bounds what a damaged length can ask for.
+/// A longer record is not valid. This bounds what a damaged length can ask for.
 const LONGEST: usize = 64 << 20;
 
 /// How much is read at a time.

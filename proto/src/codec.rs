@@ -1,5 +1,6 @@
 //! The codec of every service. It measures a message before it decodes it: a few bytes on the wire can become many in
-//! memory (an empty trace takes two bytes there and a hundred here), so that a limit on the message alone is none.
+//! memory (an empty trace takes two bytes there and a hundred here), so that a limit on the size of the message alone
+//! bounds no memory.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -65,8 +66,8 @@ where
     }
 }
 
-/// Refuses a message that would take too much memory once it is decoded. The codec does so with every message; who decodes
-/// a message that travelled inside another one as bytes does it too.
+/// Refuses a message that would take too much memory once it is decoded. The codec does so with every message. Code
+/// that decodes a message which came as bytes inside another one has to call this first.
 ///
 /// # Errors
 /// `RESOURCE_EXHAUSTED`, with the size.
@@ -84,9 +85,9 @@ pub fn check_decoded_bytes<M: Name>(wire: &[u8]) -> Result<(), Status> {
     )))
 }
 
-/// How many bytes of memory a message takes once it is decoded, at most: a sum over its parts, without what lists hold in
-/// reserve. Nothing is allocated for it. Bytes that are no message count up to the place where that shows, which is how
-/// far they are decoded too. A message whose type is not known counts as its bytes.
+/// How many bytes of memory a message takes once it is decoded, at most: a sum over its parts, without the spare
+/// capacity of lists. Nothing is allocated to find it. Bytes that are not a valid message count up to the first error,
+/// because decoding stops there too. A message of an unknown type counts as its bytes.
 pub fn decoded_bytes(message: &str, wire: &[u8]) -> usize {
     match SHAPES.get(message) {
         Some(shape) => shape.bytes + contents_bytes(shape, wire),
@@ -96,7 +97,7 @@ pub fn decoded_bytes(message: &str, wire: &[u8]) -> usize {
 
 /// What the fields of one message are in memory.
 struct Shape {
-    /// Of the message itself, without what its lists and texts hold elsewhere.
+    /// Bytes of the message itself, without the contents of its lists and texts.
     bytes: usize,
     fields: HashMap<u32, Part>,
 }
@@ -180,7 +181,7 @@ fn contents_bytes(shape: &Shape, mut wire: &[u8]) -> usize {
     total
 }
 
-/// Splits a piece off that says its own length.
+/// Splits off a piece whose length stands before it.
 fn piece_of<'a>(wire: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(decode_varint(wire).ok()?).ok()?;
     let (piece, rest) = wire.split_at_checked(length)?;
@@ -190,7 +191,7 @@ fn piece_of<'a>(wire: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 fn piece_bytes(part: Option<&Part>, piece: &[u8]) -> usize {
     match part {
-        // Skipped when it is decoded.
+        // An unknown field, which decoding skips.
         None => 0,
         // A list of texts holds their heads as well.
         Some(Part::Text) => LIST_BYTES + piece.len(),

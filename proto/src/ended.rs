@@ -93,7 +93,7 @@ pub struct CheckpointAccount {
     pub weights_checksum: String,
 }
 
-/// As it goes over the wire.
+/// The form that goes over the wire.
 impl From<Result<CheckpointAccount, String>> for v1::CheckpointAccount {
     fn from(account: Result<CheckpointAccount, String>) -> Self {
         match account {

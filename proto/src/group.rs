@@ -31,13 +31,15 @@ fn fail<T>(place: String, problem: impl Into<String>) -> Result<T, InvalidGroup>
 /// own.
 const MOST_BYTES_PER_TOKEN: usize = 6 + 5 + 11;
 
-/// What an encoded group may hold besides, for every trace, node and summary, and once.
+/// Bytes that an encoded group may have beside those of its tokens: once for the group, and once for every trace,
+/// thinking, node and summary.
 const MOST_OTHER_BYTES: usize = 1024;
 
 /// Reads an encoded group.
 ///
 /// # Errors
-/// If the bytes are no group, or are many more than its tokens need: they are kept as they came.
+/// If the bytes are no group, or are far more than its tokens need. That is refused because the bytes are kept as they
+/// came.
 pub fn decode_group(wire: &[u8]) -> Result<v1::ScoredGroup, InvalidGroup> {
     let invalid = |problem: String| InvalidGroup {
         place: "group".to_owned(),
@@ -199,7 +201,7 @@ fn check_trace(group: &v1::ScoredGroup, trace: &v1::Trace, place: &str) -> Resul
         for (number, summary) in node.summaries.iter().enumerate() {
             let place = format!("{place}.summaries[{number}]");
             check_generated(summary.generated.as_ref(), place.clone())?;
-            // Not a number is not in the range either.
+            // NaN is not in the range either.
             if !(0.0..=1.0).contains(&summary.score) {
                 return fail(place, format!("has the score {}; it must be 0 to 1", summary.score));
             }

@@ -21,7 +21,7 @@ pub const MAX_LEASE_WAIT: Duration = Duration::from_secs(10);
 /// Deadline for establishing a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A stream of weights that brings nothing for so long is dead.
+/// A stream of weights that brings nothing for this long counts as dead.
 pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// HTTP/2 keep-alive: a peer that vanished or hangs is noticed after interval + timeout, within ten seconds.
@@ -37,7 +37,7 @@ pub const MAX_FRAME_BYTES: u32 = 256 * 1024;
 /// Connections that a server has open at a time; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 4096;
 
-/// A connection that says nothing for so long is closed.
+/// A connection that does not send its first byte within this time is closed.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Calls and streams that one connection has open at a time.

@@ -47,8 +47,8 @@ pub fn node_of_budget(budgets: &[u32], length: usize) -> Vec<usize> {
     (0..budgets.len()).map(|budget| budget.min(last)).collect()
 }
 
-/// What stands between a thinking and each of its summaries: the marker of the summary, and before it, unless the
-/// thinking that is seen `ended_itself` with its marker, the markers that cut and end it.
+/// The ids between a thinking and each of its summaries: the summary marker. Before it stand the cut and end markers,
+/// unless the thinking `ended_itself` with its end marker.
 pub fn inserted_ids(cut: &[u32], end: &[u32], summary: &[u32], ended_itself: bool) -> Vec<u32> {
     if ended_itself {
         summary.to_vec()

@@ -8,8 +8,8 @@ use crate::settings::InvalidSetting;
 /// Metadata key that carries the name of the setting at fault.
 const SETTING_KEY: &str = "anytime-setting";
 
-/// Letters at the start and at the end of a message that travel. It goes as a header, percent-encoded, and a client drops
-/// an answer with headers beyond 16 KiB.
+/// Characters that are kept at the start and at the end of a long message. A message travels as a percent-encoded
+/// header, and a client drops an answer whose headers exceed 16 KiB.
 const MESSAGE_ENDS: [usize; 2] = [800, 400];
 
 /// INVALID_ARGUMENT with the setting's name beside the message, so that a client need not read prose.
@@ -50,7 +50,7 @@ mod tests {
         let status = |reason: String| invalid_setting_status(&InvalidSetting::because("data.path", reason));
         assert_eq!(status("short".to_owned()).message(), "data.path: short");
         let long = status(format!("{}the end", "\u{1F914}".repeat(100_000)));
-        // Four bytes a letter, three letters of a header each.
+        // Each character has four bytes, and each byte takes three characters in the header.
         assert!(long.message().len() * 3 < 16 << 10, "{}", long.message().len());
         assert!(long.message().ends_with("the end"));
         assert_eq!(setting_of_status(&long).as_deref(), Some("data.path"));

@@ -54,7 +54,7 @@ pub fn endpoint(name: &str, address: &str, security: &CallSecurity) -> Result<En
     Ok(endpoint)
 }
 
-/// The innermost cause of an error, because that is what says something.
+/// The innermost cause of an error: the outer ones say little, such as "transport error".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

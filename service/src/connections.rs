@@ -1,5 +1,6 @@
-//! The connections of a server, bounded: so many at a time, and each has to say something soon, and to end its TLS
-//! handshake soon where there is one. One that is silent, or one too many, would hold a file descriptor for nothing.
+//! Bounds the connections of a server. Only so many are open at a time, and each has a short time to send its first
+//! byte and to finish its TLS handshake, where there is one. A silent connection, or one too many, would hold a file
+//! descriptor for nothing.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,13 +25,13 @@ use tracing::warn;
 use crate::metric_names::{CONNECTIONS, CONNECTIONS_REFUSED};
 use crate::security::{Caller, Reason, refuse, show_refusals};
 
-/// Connections for metrics that there may be at a time.
+/// Most connections to the metrics at a time.
 const MOST_SCRAPES: usize = 64;
 
-/// The first byte of a TLS connection: a record of the handshake. No text begins so.
+/// The first byte of a TLS connection: a record of the handshake. No plain text begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A connection that has said something, and speaks TLS where the server does. It counts until it is dropped.
+/// A connection that has sent its first byte, and speaks TLS where the server does. It counts until it is dropped.
 pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
@@ -42,7 +43,7 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// One of the connections that there may be.
+/// A place among the connections that may be open at a time; free again when it is dropped.
 struct Place {
     _permit: OwnedSemaphorePermit,
     server: &'static str,
@@ -76,7 +77,8 @@ struct Terms {
     tls: Option<TlsAcceptor>,
 }
 
-/// The connections of a gRPC server's listener that have said something. Those of one listener end with the stream.
+/// The connections to a gRPC server, each once it has sent its first byte. The listener is closed when the stream is
+/// dropped.
 pub(crate) fn connections(listener: TcpListener, tls: Option<TlsAcceptor>) -> ReceiverStream<io::Result<Connection>> {
     let terms = Terms {
         server: "grpc",
@@ -104,7 +106,7 @@ fn bounded(listener: TcpListener, terms: Terms) -> ReceiverStream<io::Result<Con
         counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(0);
     }
     show_refusals();
-    // As many as may wait for the transport to take them.
+    // Accepted connections that may wait for the transport.
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(terms.most));
@@ -116,7 +118,8 @@ fn bounded(listener: TcpListener, terms: Terms) -> ReceiverStream<io::Result<Con
             match accepted {
                 Ok((stream, peer)) => take(stream, peer, &places, &sender, &terms),
                 Err(error) => {
-                    // Of one connection, or no descriptor is free: in either case the next one may work.
+                    // The error is of this one connection, or no file descriptor is free: in either case the next one
+                    // may work.
                     warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -166,7 +169,7 @@ fn take(
                     caller,
                     _place: place,
                 };
-                // The server has ended where nobody takes it.
+                // Where nobody takes it, the server has ended.
                 let _ = sender.send(Ok(connection)).await;
             }
             Err((reason, what)) => refuse(reason, Some(peer), &what),
@@ -308,7 +311,7 @@ mod tests {
         speaks.write_all(b"hello").await.expect("written");
         let mut served = connections.next().await.expect("one").expect("open");
         let mut text = [0; 5];
-        // What was looked at is still there to be read.
+        // The byte that was peeked at is still there to be read.
         served.read_exact(&mut text).await.expect("read");
         assert_eq!(&text, b"hello");
         assert!(is_closed(&mut silent).await);

@@ -1,4 +1,4 @@
-//! The memory of the device that a process computes on, as metrics: how much there is, and how much of it whose.
+//! The memory of the device that a process computes on, as metrics: how much there is, and who uses how much of it.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use crate::shutdown::sleep_unless_cancelled;
 /// How often the device is asked.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Asks for the bytes of every state again and again until the token is cancelled, on a thread that may wait for the
-/// device. Where there is no answer, the metrics keep what they said last.
+/// Asks the device every few seconds how many bytes are in each state, until the token is cancelled. It asks on a
+/// thread that may block, because the device may make it wait. Where there is no answer, the metrics keep their last
+/// values.
 pub async fn report<const STATES: usize>(
     device: String,
     ask: impl Fn() -> Option<[(&'static str, u64); STATES]> + Clone + Send + 'static,

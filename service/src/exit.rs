@@ -53,7 +53,7 @@ impl ExitError {
     }
 }
 
-/// The arguments of this process, as the first thing that `main` asks for.
+/// Parses the arguments of this process. `main` calls it before anything else.
 ///
 /// Where they ask for help or the version, the answer goes to standard output and the process ends with success. Where
 /// they are wrong, the reason goes to standard error and the process ends with [`CONFIGURATION`], and not with the 2

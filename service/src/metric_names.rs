@@ -9,8 +9,8 @@ pub const SECONDS_BUCKETS: [f64; 20] = [
     900.0, 3600.0,
 ];
 
-/// Buckets of the time of one pair in the verifier: a microsecond to the 20 milliseconds that none may exceed, and what
-/// lies beyond.
+/// Buckets of the time of one pair in the verifier: from a microsecond to the 20 milliseconds that no pair should
+/// exceed, and one bucket beyond.
 pub const PAIR_SECONDS_BUCKETS: [f64; 15] = [
     1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 0.1,
 ];

@@ -1,4 +1,5 @@
-//! Serves the metrics to Prometheus, over TLS and to whom may look where the process has been told so.
+//! Serves the metrics to Prometheus. Where the process is configured so, that is over TLS and to permitted callers
+//! alone.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use tracing::debug;
 use crate::connections::{Connection, scrapes};
 use crate::security::{Caller, Protocol, Reason, ServerSecurity};
 
-/// How often what histograms hold is put together, whether somebody scrapes or not.
+/// How often the samples of histograms are summed up. Without a scrape they would pile up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Binds the listener.

@@ -20,7 +20,7 @@ pub struct PeerLog {
 }
 
 impl PeerLog {
-    /// `call` names the kind of call in the log, as `rollout.lease`.
+    /// `call` names the kind of call in the log, such as `rollout.lease`.
     pub fn new(call: &'static str) -> Self {
         Self {
             call,

@@ -46,7 +46,8 @@ pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow:
 /// Binds a listener; port 0 takes a free one.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code that names the address, also where others reach it and nothing says who may.
+/// [`ExitError`] with the configuration code that names the address, also for one that other machines reach without TLS
+/// and access.
 pub async fn bind(address: SocketAddr, security: &ServerSecurity) -> Result<TcpListener, ExitError> {
     security.check_address("--listen", address)?;
     TcpListener::bind(address)

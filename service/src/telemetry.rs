@@ -35,12 +35,12 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
 }
 
-/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint, and says what an operator should know of
-/// the files of TLS and tokens. Needs a runtime.
+/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint, and logs the warnings about the
+/// files of TLS and tokens. Needs a runtime.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, or if the metrics address cannot be bound or must
-/// not be without TLS and tokens.
+/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, or if the metrics address cannot be bound,
+/// or needs TLS and tokens that are not there.
 pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<(), ExitError> {
     let filter = filter(std::env::var_os(EnvFilter::DEFAULT_ENV))?;
     let json = match args.log_format {
@@ -82,7 +82,7 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
     Ok(())
 }
 
-/// A panic as one line of the log. The text that libtorch's errors bring along goes on for dozens of lines.
+/// Logs a panic as one line: the first of its text, because the texts of libtorch's errors have dozens.
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");

@@ -1,5 +1,5 @@
-//! Random faults of real processes and of the connections between them, from a seed: what is injected is the same for the
-//! same seed, what it meets depends on time.
+//! Random faults of real processes and of the connections between them, from a seed: the same seed injects the same
+//! faults, but what they hit depends on time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub enum Target {
     LearnerLink,
 }
 
-/// What happens to it.
+/// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// SIGKILL; a supervisor starts it again.
@@ -63,7 +63,7 @@ pub struct Chaos {
     random: ChaCha8Rng,
     pace: Pace,
     next: Instant,
-    /// What heals when.
+    /// When each target under a fault is healed, and of what.
     healing: BTreeMap<Target, (Instant, Kind)>,
     /// How many of each were injected.
     pub injected: BTreeMap<(Kind, &'static str), usize>,
@@ -141,7 +141,7 @@ impl Chaos {
             Target::LearnerLink => to_learner.set(weather_of(kind)),
             _ => {
                 let process = process_of(stack, target);
-                // One that has just ended by itself is started again by the supervisor.
+                // A process that has just ended by itself is left to the supervisor, which starts it again.
                 if process.exit_status().is_some() {
                     return;
                 }

@@ -19,7 +19,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Of a job whose last export is the directory `model`.
+    /// The outcome of a job whose last export is the directory `model`.
     pub fn of(job: &Job, history: &History, model: &Path) -> Self {
         let weights = model.join("model.safetensors");
         Self {
@@ -68,7 +68,7 @@ fn timeless_step(step: StepMetrics) -> StepMetrics {
 fn timeless_evaluation(result: EvaluationResult) -> EvaluationResult {
     EvaluationResult {
         seconds: 0.0,
-        // A path.
+        // A path, which differs between runs.
         generations: String::new(),
         ..result
     }

@@ -42,7 +42,7 @@ fn of_prometheus(program: &str) -> PathBuf {
     if let Some(found) = on_path(program) {
         return found;
     }
-    // Two tests at once fetch once.
+    // Two tests at the same time fetch it only once.
     static FETCH: Mutex<()> = Mutex::new(());
     let _turn = FETCH.lock().unwrap_or_else(PoisonError::into_inner);
     if !fetched.is_file() {

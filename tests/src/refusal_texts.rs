@@ -58,7 +58,7 @@ pub fn texts_of(sources: &Sources) -> Vec<RefusalText> {
     found
 }
 
-/// What stands between the values of a text: `{path} is missing` has ` is missing`.
+/// The parts of a text between its values: `{path} is missing` has ` is missing`.
 pub fn fixed_parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = text.chars().peekable();

@@ -80,7 +80,8 @@ impl Secrets {
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("written");
     }
 
-    /// TLS that trusts this set's CA, and shows the certificate of this name of `other` where one is given.
+    /// TLS that trusts this set's CA. With `own`, a set and a name, it shows the certificate of that name from that
+    /// set.
     pub fn tls(&self, own: Option<(&Self, &str)>) -> ClientTlsConfig {
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(self.text("ca.pem")));
         match own {
@@ -156,7 +157,7 @@ impl Secrets {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
-        // A server that ends a connection without a word of TLS has said everything all the same.
+        // A server that ends the connection without TLS's closing message has sent its whole answer all the same.
         let _ = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n")?;

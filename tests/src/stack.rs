@@ -38,7 +38,7 @@ pub struct Server {
 pub struct Stack {
     /// The actors in the order in which they were started.
     pub actors: Vec<Server>,
-    /// What each of them is started with besides.
+    /// Further arguments of each actor.
     actor_arguments: Vec<Vec<OsString>>,
     /// The learner.
     pub learner: Server,

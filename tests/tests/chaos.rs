@@ -38,7 +38,7 @@ async fn run(faults: usize, seed: u64, pace: Pace) {
             } else {
                 chaos.heal_due(&mut stack, &to_redis, &to_learner).await;
             }
-            // One that stands still does not answer until it is healed, which is done here.
+            // A learner that stands still answers only once it is healed, which this loop does.
             let asked = tokio::time::timeout(Duration::from_secs(1), stack.job(&name));
             let job = asked.await.ok().flatten();
             if let Some(job) = &job {

@@ -230,7 +230,7 @@ async fn submissions_that_name_a_fifo_hold_nobody_up() {
     stack.wait_for_success(&job.id, 60).await;
 }
 
-/// As published sets of evaluation problems are: every problem on as many rows as it is to be sampled.
+/// Published sets of evaluation problems have every problem on as many rows as it is to be sampled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_problem_on_several_rows_is_measured_as_one() {
     let mut stack = Stack::start(1).await;

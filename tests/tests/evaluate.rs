@@ -158,8 +158,8 @@ async fn a_checkpoint_is_measured_at_other_budgets() {
         let job_id = report["job_id"].as_str().unwrap();
         assert_generations_are_shown(&stack, job_id, measured).await;
 
-        // For people: a line per budget. The same seed and the same weights measure the same, and the same problems in
-        // a Parquet file are the same problems.
+        // The output for people has a line per budget. The same seed and the same weights measure the same, and the
+        // same problems in a Parquet file are the same problems.
         let parquet = stack.workplace.path("data/test.parquet");
         write_parquet(&stack.workplace.path("data/test.jsonl"), &parquet);
         let parquet = parquet.display().to_string();

@@ -1,5 +1,5 @@
-//! What hangs is found within ten seconds, and said in one metric: by whoever waits for it. When it goes on, so does the
-//! job.
+//! A process that hangs is noticed within ten seconds by whoever waits for it, and one metric says so. When it goes on,
+//! so does the job.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -9,10 +9,11 @@ use anytime_tests::stack::Stack;
 use anytime_tests::wait::{eventually, within};
 use nix::sys::signal::Signal;
 
-/// Ten seconds, and what a machine takes that runs other tests beside.
+/// Ten seconds, and as much again for a machine that runs other tests beside.
 const FOUND: Duration = Duration::from_secs(20);
 
-/// Waits until a metric has this value at all of these addresses, or at one of them: who asks for nothing cannot know.
+/// Waits until a metric has this value at all of these addresses, or at one of them: a process that does not ask the
+/// one that hangs cannot know.
 async fn wait_for(what: &str, addresses: &[String], name: &str, label: &str, value: f64, at_all: bool) {
     eventually(what, 30, async || {
         let mut has_value = 0;

@@ -56,7 +56,8 @@ const CASES: &[(&[&str], i32)] = &[
     (&["anytime-verifier", "serve", "--port-file", "nowhere/port"], 64),
 ];
 
-/// What `anytime-verifier grade` reads and refuses (exit code 65): what is wrong, and the second of two lines.
+/// Lines that `anytime-verifier grade` refuses (exit code 65), each as the second of two: what is wrong with it, and
+/// the line.
 fn bad_lines() -> [(&'static str, String); 6] {
     let pair = |ground_truth: &str| format!("{{\"id\": \"2\", \"response\": \"\", \"ground_truth\": {ground_truth}}}");
     [

@@ -20,7 +20,7 @@ const ENTRY_BYTES: usize = 256;
 /// Bytes that a string takes beside its characters: its place in a list and the allocator's rounding.
 const STRING_BYTES: usize = 40;
 /// Larger entries are not kept: such an answer is no more likely to come again than a short one, and takes the room of
-/// a hundred.
+/// a hundred short ones.
 const LARGEST_ENTRY_BYTES: usize = 32 * 1024;
 
 /// A cache of verdicts that all threads share. It is bounded in bytes, and, because no entry is free, in entries.

@@ -1,4 +1,4 @@
-//! What a ground truth is good for, before anything is trained on it.
+//! Judges a ground truth before anything is trained on it: what answers can equal it at all.
 
 use anytime_proto::v1::{Verdict, VerdictKind};
 
@@ -41,7 +41,7 @@ pub fn judge(ground_truth: &str) -> GroundTruth {
     if ground_truth.chars().nth(MAX_ANSWER_CHARS).is_some() {
         return never(format!("it has more than {MAX_ANSWER_CHARS} characters"));
     }
-    // As the grader does with what may be written as it would stand in a response.
+    // The grader does the same: a ground truth may be written as it would stand in a response.
     let answer = last_box(ground_truth).unwrap_or(ground_truth);
     // An answer stands in a box, and one that closes the box early cannot.
     let boxed = format!("\\boxed{{{answer}}}");

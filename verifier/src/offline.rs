@@ -24,9 +24,9 @@ use crate::offline::progress::Progress;
 use crate::offline::workers::{Chunk, Graded, spawn, start_workers};
 use crate::options::Options;
 
-/// Lines of one chunk, so many that handing it over costs little beside the grading.
+/// Lines of one chunk: enough that handing it over costs little beside the grading.
 const CHUNK_LINES: usize = 64;
-/// A chunk with so many bytes takes no further line.
+/// A chunk with this many bytes takes no further line.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks in each queue, per worker.
 const CHUNKS_PER_WORKER: usize = 4;

@@ -70,7 +70,7 @@ async fn run_with(
         let end = async {
             end_health(health, &pool).await;
             stop.cancel();
-            // What is left is to write the last answers, which `serve` waits for.
+            // The last answers have still to be written; `serve` waits for that.
             std::future::pending::<()>().await;
         };
         let _ = tokio::time::timeout(limits.drain_time, end).await;
@@ -85,7 +85,7 @@ async fn run_with(
             Ok(())
         }
     };
-    // Each thread that hangs takes a core for as long as the process lives. A new one is without them.
+    // Each thread that hangs takes a core for as long as the process lives. A new process starts without them.
     anyhow::ensure!(
         !is_exhausted,
         "{} grading threads hang, so this process ends for another to take its place",

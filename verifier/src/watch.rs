@@ -15,8 +15,8 @@ pub(crate) fn interval(item_time: Duration) -> Duration {
     item_time / (LOOKS - 1)
 }
 
-/// As many threads that were given up may live at once. Each may take a core for ever, so with more of them the process
-/// does little else, and should end in order to be started again.
+/// With this many given-up threads alive the process should end, to be started again: each may take a core for ever,
+/// and with so many the process does little else.
 pub(crate) fn most_given_up(threads: usize) -> usize {
     threads.max(4)
 }

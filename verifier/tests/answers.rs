@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use support::{answers, cases_file, in_parallel, is_correct, read_rows, write_rows};
 
-/// In the short run each answer is compared with so many others.
+/// How many other answers each one is compared with in the short run.
 const SAMPLE: usize = 6;
 
 /// Two spellings, in the order of the corpus.

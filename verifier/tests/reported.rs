@@ -9,7 +9,7 @@ use anytime_verifier::options::Options;
 use serde::Deserialize;
 use support::read_rows;
 
-/// Of a thousand pairs so many at least must be judged rightly. A few cannot be: their responses were cut short where
+/// How many of a thousand pairs must be judged rightly at least. A few cannot be: their responses were cut short where
 /// they were written down, or nest deeper than the limits allow.
 const RIGHT_OF_THOUSAND: usize = 995;
 

@@ -37,14 +37,14 @@ struct Tally {
     quota: AtomicU64,
 }
 
-/// What the actors of a fleet saw since somebody asked last.
+/// What the actors of a fleet saw since the last call of [`Fleet::take_seen`].
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Groups that were accepted.
     pub accepted: u64,
     /// Bytes of these groups.
     pub bytes: u64,
-    /// Groups with which anything else happened.
+    /// Groups that were not accepted, whatever the reason.
     pub others: u64,
     /// Lease requests that brought nothing.
     pub without_lease: u64,
@@ -57,10 +57,10 @@ pub struct Seen {
 }
 
 impl Fleet {
-    /// So many actors, which may lease `quota` groups together.
+    /// Starts `actors` actors, which may lease `quota` groups together.
     ///
     /// # Errors
-    /// If the learner's address is none.
+    /// If the learner's address is not valid.
     pub fn start(stack: &Stack, actors: usize, maker: &Arc<GroupMaker>, quota: u64) -> anyhow::Result<Self> {
         let mut fleet = Self {
             tally: Arc::default(),
@@ -81,7 +81,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Lets the actors lease so many more groups.
+    /// Lets the actors lease `groups` more groups.
     pub fn allow(&self, groups: u64) {
         self.tally.quota.fetch_add(groups, Ordering::AcqRel);
     }

@@ -108,7 +108,8 @@ async fn measure_one(shape: &Shape, case: &CurveCase, maker: &Arc<GroupMaker>, a
     Ok(())
 }
 
-/// Waits until every actor has had its first push, or so many were made.
+/// Waits until a few more groups were accepted than there are actors, so that nearly every actor has pushed one. Fails
+/// after a minute.
 async fn settle(fleet: &Fleet, actors: usize) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut accepted = 0;

@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 /// How many different groups there are; they differ in names besides.
 const KINDS: usize = 4;
 
-/// Of so many versions the groups are kept.
+/// Number of versions whose encoded groups are kept.
 const KEPT_VERSIONS: usize = 4;
 
 /// The shape of a group; the default is that of the paper.
@@ -46,7 +46,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A group of few tokens, so that what is paid for every group shows.
+    /// The shape of a group with few tokens, so that the fixed cost of a group shows.
     pub fn small() -> Self {
         Self {
             traces: 2,
@@ -92,7 +92,7 @@ pub struct GroupMaker {
 }
 
 impl GroupMaker {
-    /// Of this shape.
+    /// A maker of groups of this shape.
     pub fn new(shape: &Shape) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(18);
         let mut trace = || random_trace(shape, &mut random);
@@ -153,7 +153,7 @@ impl GroupMaker {
             Bytes::from(group.encode_to_vec())
         };
         let traces: Arc<Vec<Bytes>> = Arc::new(self.kinds.iter().map(of_version).collect());
-        // Another job begins with low versions again: which of them is the oldest says nothing.
+        // Another job begins with low versions again, so the lowest version is not the oldest one.
         if encoded.len() >= KEPT_VERSIONS {
             encoded.clear();
         }

@@ -63,7 +63,7 @@ pub struct LearnerArgs {
 /// Serves until the process is told to end.
 ///
 /// # Errors
-/// As the learner.
+/// If an address cannot be bound, or Redis or a directory cannot be used.
 pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let security = ServerSecurity::default();
@@ -247,7 +247,7 @@ fn change(tensor: &mut [f32]) {
 }
 
 fn weights(version: u64, values: &[Vec<f32>]) -> PublishedWeights {
-    // As the learner publishes what actors compute in.
+    // Little-endian, as safetensors and the learner's weights are.
     let bytes = |tensor: &Vec<f32>| -> Bytes { tensor.iter().flat_map(|value| value.to_le_bytes()).collect() };
     let tensor = |(number, values): (usize, &Vec<f32>)| PublishedTensor {
         name: format!("layers.{number}.weight"),

@@ -12,7 +12,7 @@ use super::groups::{GroupMaker, Shape};
 use super::stack::{Job, Place, Redis, Stack};
 use super::table::{print, rounded};
 
-/// Groups per step, and steps per checkpoint: after so many groups everything has been acknowledged.
+/// Groups per step, and steps per checkpoint. After their product, `ROUND`, everything has been acknowledged.
 const BATCH: u32 = 32;
 const RECOVERY_EVERY: u64 = 5;
 const ROUND: u64 = BATCH as u64 * RECOVERY_EVERY;

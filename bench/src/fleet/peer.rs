@@ -15,16 +15,16 @@ use super::stack::{Redis, program};
 pub struct Peer {
     /// Entries a second.
     pub rate: f64,
-    /// Milliseconds of a command: the median, and what 99 of 100 take at most.
+    /// Milliseconds of a command: the median.
     pub p50_ms: f64,
-    /// The latter.
+    /// Milliseconds that 99 of 100 commands take at most.
     pub p99_ms: f64,
     /// Redis' processor seconds for one entry.
     pub redis_cpu_seconds: f64,
 }
 
-/// Adds `entries` entries with this payload from so many connections, and deletes them again. None where there is no
-/// redis-benchmark.
+/// Adds `entries` entries with this payload from `connections` connections, and deletes them again. None where there is
+/// no redis-benchmark.
 ///
 /// # Errors
 /// If it fails.
@@ -34,7 +34,7 @@ pub async fn xadd(redis: &Redis, payload: &[u8], connections: usize, entries: u6
         return Ok(None);
     };
     let input = redis.directory().join("payload");
-    // It takes the argument to end at the first zero byte.
+    // redis-benchmark takes its argument to end at the first zero byte.
     let payload: Vec<u8> = payload.iter().map(|byte| (*byte).max(1)).collect();
     std::fs::write(&input, &payload).context("write the payload")?;
     let before = redis.usage()?;

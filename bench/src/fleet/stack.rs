@@ -39,7 +39,7 @@ pub struct Place {
 pub struct Job {
     /// Groups per step.
     pub batch: u32,
-    /// Versions that a group may be old.
+    /// How many versions old a group may be.
     pub max_staleness: u64,
     /// The bound of the queue.
     pub queue_groups: u32,
@@ -81,7 +81,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of a process.
+    /// The usage of a process so far.
     ///
     /// # Errors
     /// If it has ended.
@@ -110,17 +110,17 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended is as good.
+        // An error means that it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Redis {
-    /// Starts one that syncs as is said.
+    /// Starts a Redis that syncs as `place` says.
     ///
     /// # Errors
-    /// If there is none, or it does not answer.
+    /// If no Redis is installed, or it does not answer.
     pub async fn start(place: &Place) -> anyhow::Result<Self> {
         let directory = match &place.directory {
             Some(path) => TempDir::with_prefix_in("fleet-", path),
@@ -166,7 +166,7 @@ impl Redis {
         Usage::of(self.running.0.id())
     }
 
-    /// Asks it one thing.
+    /// Sends it one command and returns the answer.
     ///
     /// # Errors
     /// If it does not answer as is expected.
@@ -176,7 +176,7 @@ impl Redis {
         Ok(redis::cmd(command).arg(arguments).query(&mut connection)?)
     }
 
-    /// A number of its own account of itself.
+    /// A number from a section of its `INFO`.
     ///
     /// # Errors
     /// If it does not answer.
@@ -246,7 +246,7 @@ impl Stack {
     /// A connection to the learner.
     ///
     /// # Errors
-    /// If its address is none.
+    /// If its address is not valid.
     pub fn channel(&self) -> anyhow::Result<PeerChannel> {
         Ok(lazy_channel("learner", &self.address, &CallSecurity::default())?)
     }
@@ -294,7 +294,7 @@ impl Stack {
     /// What the learner has used up.
     ///
     /// # Errors
-    /// If it has ended; its log is then said.
+    /// If it has ended; the error has the end of its log.
     pub fn learner(&self) -> anyhow::Result<Usage> {
         Usage::of(self.learner.0.id()).with_context(|| log_of(&self.redis.directory().join("learner.log")))
     }

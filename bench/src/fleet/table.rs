@@ -95,7 +95,7 @@ pub(super) fn print(case: &str, mut figures: Value) {
     println!("{figures}");
 }
 
-/// To three places.
+/// The value to three decimal places.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,5 @@
-//! How fast one learner sends its weights, whole and as deltas, to so many actors at the same time.
+//! How fast one learner sends its weights, whole and as deltas, by the number of actors that fetch them at the same
+//! time.
 
 use std::time::{Duration, Instant};
 

@@ -30,7 +30,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of a report in `kind` and, in a few of its cases, in f32.
+    /// The estimate of a report in `kind`, a few of whose cases run in f32 as well.
     pub fn new(config: &ModelConfig, kind: Kind, cases: &GpuCases) -> Self {
         let sizes = ModelSizes::from(config);
         let kinds = if kind == Kind::Float {
@@ -103,7 +103,7 @@ mod tests {
         let cases = Defaults::parse_from(["report"]).cases;
         let config = ModelConfig::from_json(&Shape::R1DistillQwen.config_json().to_string()).expect("a shape");
         let estimate = Estimate::new(&config, Kind::BFloat16, &cases);
-        // What is left is for fragments.
+        // The rest of the 80 GB is for fragmentation.
         assert!(estimate.bytes < 72_000_000_000, "{estimate:?}");
         assert!(estimate.bytes > 30_000_000_000, "{estimate:?}");
         assert!(estimate.seconds < 480.0, "{estimate:?}");

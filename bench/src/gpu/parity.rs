@@ -81,7 +81,7 @@ fn compare(expected: &LoadedModel, in_f32: &LoadedModel, other: &LoadedModel, ki
 }
 
 fn at_most(path: &str, what: &str, found: f64, limit: f64) -> anyhow::Result<()> {
-    // Also where it is NaN.
+    // The comparison fails for NaN too.
     ensure!(
         found <= limit,
         "{path} {what}, differs by {found} from the CPU's in f32; it may differ by up to {limit}"
@@ -202,7 +202,7 @@ fn cached(decoder: &Decoder, model: &LoadedModel) -> anyhow::Result<Vec<Values>>
         mixed.push(feed(decoder, &mut cache, &mut of_thinkings, Some(1)));
     }
 
-    // What the first thinking holds goes on three times, with other tokens each time.
+    // The first thinking is continued three times, with other tokens each time.
     let copied = thinkings[0].length;
     let targets = [30, 31, 27];
     cache.copy_prefix(thinkings[0].slot, &targets, copied);

@@ -9,13 +9,13 @@ use serde::Serialize;
 use super::evidence::Evidence;
 use super::ledger::{Ledger, Step};
 
-/// Lengths of trained groups that are as unlikely as this among those that were generated are a bias.
+/// A p-value below this is a finding: the lengths of the trained groups are then not those of all groups.
 const SMALLEST_P: f64 = 0.01;
 
-/// Something that must not be.
+/// A check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind it is of: `gap`, `double`, `loss`, `order`, `versions`, `checkpoint`, `queue`, `lengths`, `events`.
+    /// Its kind: `gap`, `double`, `loss`, `order`, `versions`, `checkpoint`, `queue`, `lengths` or `events`.
     pub kind: &'static str,
     /// What was found, with the numbers.
     pub text: String,
@@ -42,7 +42,7 @@ pub struct Findings {
     /// The p-value of the two-sample Kolmogorov-Smirnov test of the lengths of trained groups against those of all
     /// groups whose length is known.
     pub lengths_p: f64,
-    /// What must not be, the first one first.
+    /// The checks that failed, in the order in which they were made.
     pub findings: Vec<Finding>,
 }
 
@@ -107,12 +107,12 @@ struct Audit<'a> {
     ledger: &'a Ledger,
     trained: &'a BTreeMap<u64, Vec<u64>>,
     left_out: BTreeSet<u64>,
-    /// With the step that says so.
+    /// Groups that were left out and then replayed, each with the step that says so.
     replayed: BTreeMap<u64, u64>,
 }
 
 impl Audit<'_> {
-    /// Numbers of events go up.
+    /// The numbers of the events ascend.
     fn events(&self) -> Option<Finding> {
         let mut pairs = self.evidence.events.windows(2);
         let pair = pairs.find(|pair| pair[1].number <= pair[0].number)?;
@@ -128,7 +128,7 @@ impl Audit<'_> {
         let mut last = 0;
         for step in &self.ledger.steps {
             if step.step == last + 1 {
-                // As it should be.
+                // The next step, as it should be.
             } else if step.step <= last {
                 findings.push(finding(
                     "double",
@@ -194,8 +194,8 @@ impl Audit<'_> {
         findings
     }
 
-    /// Every group is trained once, in the order of the sequences, and none that comes before a trained one is missing. One
-    /// that was left out and replayed comes when it comes.
+    /// Every group is trained once, in the order of the sequences, and none that comes before a trained one is missing.
+    /// A group that was left out and then replayed may be trained at any later place.
     fn groups(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (sequence, steps) in self.trained {
@@ -344,7 +344,7 @@ impl Audit<'_> {
         let is_below = |sequence: &u64| *sequence < checkpoint.ended_below && !is_open(sequence);
         let holds = |sequence: u64| is_below(&sequence) || beyond.contains(&sequence);
         for (sequence, steps) in self.trained {
-            // The checkpoint holds it as one that was left out.
+            // It was replayed after this checkpoint, which therefore still holds it as left out.
             if self.replayed.get(sequence).is_some_and(|replayed| *replayed > step) {
                 continue;
             }
@@ -376,7 +376,7 @@ impl Audit<'_> {
         (trained != expected).then(|| format!("{name} counts {trained} trained groups and not {expected}"))
     }
 
-    /// What the queue holds was not trained by a step that the learner had done when it was asked.
+    /// No group that is queued or leased was trained by a step that the learner had finished when it was asked.
     fn queue(&self) -> Vec<Finding> {
         let Some(queue) = &self.evidence.queue else {
             return Vec::new();

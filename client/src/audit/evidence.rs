@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use crate::learner::Learner;
 
-/// Without an event for so long the history of a running job is taken as read.
+/// After this long without a further event, the history of a running job counts as read to its end.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything that was found of one job.
@@ -21,7 +21,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 pub struct Evidence {
     /// Its id.
     pub job_id: String,
-    /// What was asked of it.
+    /// Its specification.
     pub spec: v1::JobSpec,
     /// Its state; unspecified where its record cannot be read.
     pub state: v1::JobState,
@@ -31,18 +31,18 @@ pub struct Evidence {
     pub damaged_bytes: u64,
     /// Its recovery checkpoints, by step.
     pub checkpoints: Vec<v1::CheckpointAccount>,
-    /// Where the groups are that have not ended, if the learner was asked and the job trains.
+    /// Where the groups that have not ended are; none unless a learner was asked and the job trains.
     pub queue: Option<v1::QueueAccount>,
 }
 
 impl Evidence {
-    /// Asks a learner.
+    /// Collects the evidence from a learner.
     ///
     /// # Errors
     /// A job that it does not know, or a learner that does not answer.
     pub async fn of_learner(learner: &mut Learner, job_id: &str) -> anyhow::Result<Self> {
         let job = learner.get(job_id).await?;
-        // Before the events: what it names must be among them.
+        // Read before the events, so that every step that the account counts is among them.
         let account = learner.account(job_id).await?;
         let mut events = Vec::new();
         let unavailable = |error: tonic::Status| ExitError::unavailable(format!("the events: {}", error.message()));

@@ -13,7 +13,7 @@ pub struct Step {
     pub step: u64,
     /// The version of the weights after it.
     pub weights_version: u64,
-    /// What it did with which groups; none in events of earlier versions.
+    /// The groups that it trained, left out and replayed; none in events of earlier versions.
     pub account: Option<v1::StepAccount>,
 }
 
@@ -22,7 +22,7 @@ pub struct Step {
 pub struct Ledger {
     /// In the order of the events.
     pub steps: Vec<Step>,
-    /// How many steps were done and undone.
+    /// How many steps were done and then undone.
     pub undone: usize,
 }
 
@@ -59,7 +59,8 @@ impl Ledger {
         trained
     }
 
-    /// Each group that was left out, with the step that says so and the reason, but for those that were replayed after.
+    /// Each group that was left out, with the step that says so and the reason. Groups that were replayed afterwards
+    /// are not among them.
     pub fn left_out(&self) -> BTreeMap<u64, (u64, String)> {
         let mut left_out = BTreeMap::new();
         for step in &self.steps {

@@ -56,7 +56,7 @@ fn analyse_as(settings: &ObjectiveSettings, table: &ScoreTable) -> Result<Analys
     })
 }
 
-/// Budgets that nobody gave may not decide anything: with others the result has to be the same.
+/// Where no budgets were given, refuses a result that depends on them: other budgets must give the same one.
 fn check_budgets_do_not_count(
     arguments: &AdvantagesArgs,
     table: &ScoreTable,

@@ -39,8 +39,8 @@ pub(super) async fn run(arguments: &AuditArgs, json: bool) -> anyhow::Result<()>
     }
 }
 
-/// Whether the name is that of a directory here, and not of a job that a learner knows. Something else may be called like the
-/// job.
+/// Whether the name means a directory on this machine, and not a job that a learner knows. A directory that only
+/// happens to have a job's name does not count, unless it is written as a path.
 fn is_directory_of_a_job(named: &str) -> bool {
     let path = Path::new(named);
     let looks_like_a_path = named.contains(std::path::MAIN_SEPARATOR);

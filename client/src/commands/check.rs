@@ -45,8 +45,8 @@ pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What the learner finds in the files of a job. A model that an earlier job writes is not there yet; it will have the
-/// configuration and the tokenizer of the model that job starts from.
+/// What the learner finds in the files of a job. A model that an earlier job writes is not there yet. It will have the
+/// configuration and the tokenizer of the model that the earlier job starts from, so the check takes that one.
 async fn find(arguments: &CheckArgs, job: &Job, earlier: &[Job]) -> anyhow::Result<v1::JobCheck> {
     let mut spec = job.spec.clone();
     for before in earlier.iter().rev() {
@@ -66,7 +66,7 @@ async fn find(arguments: &CheckArgs, job: &Job, earlier: &[Job]) -> anyhow::Resu
         None => check_here(&spec).await,
     };
     found.map_err(|error| match error.downcast_ref::<ExitError>() {
-        // Of several files it must be said which one is meant.
+        // With several files the message must say which one is meant.
         Some(refused) => ExitError {
             code: refused.code,
             message: format!("{}: {}", job.source, refused.message),

@@ -14,7 +14,7 @@ use crate::learner::Learner;
 use crate::output::{print_json, print_line};
 use crate::show::one_line;
 
-/// The most of a reason that stands in a line.
+/// Characters of a reason that are shown in a line.
 const REASON_WIDTH: usize = 160;
 
 pub(super) async fn run(arguments: &DeadLettersArgs, json: bool) -> anyhow::Result<()> {

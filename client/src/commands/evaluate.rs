@@ -59,7 +59,7 @@ fn specification(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {
     Ok(spec)
 }
 
-/// A preset says what to train; here it is evaluated.
+/// Reads the job to evaluate. A preset is a train job, so its kind is changed to `evaluate`.
 fn read_evaluate_job(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {
     let mut spec = job_file::read_one(arguments.job_file.as_ref(), &arguments.overrides)?;
     if arguments.overrides.preset.is_some() {

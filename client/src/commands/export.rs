@@ -24,7 +24,7 @@ pub(super) async fn run(arguments: &ExportArgs, json: bool) -> anyhow::Result<()
     print_line(&format!("step {}: {}", exported.step, exported.directory))
 }
 
-/// This program has no tensors, so that of the learner writes them. It prints what this one would.
+/// This program has no libtorch, so the learner's program writes the model. It prints what this one would print.
 async fn without_learner(arguments: &ExportArgs, json: bool) -> anyhow::Result<()> {
     let program = local::learner_program()?;
     let mut command = tokio::process::Command::new(&program);

@@ -1,4 +1,4 @@
-//! The commands that talk to a learner about a job: submit, list, get, watch, cancel, resume.
+//! The commands that talk to a learner about a job: submit, list, get, watch, cancel, resume, delete.
 
 use anytime_proto::v1;
 

@@ -12,7 +12,7 @@ use crate::learner::Learner;
 use crate::output::{print_json, print_line};
 use crate::report::{Report, push_step, table, write};
 
-/// How long the replay of a job's events may take. The report is complete without the series of its steps.
+/// How long reading a job's events again may take. Without them the report lacks only the series of its steps.
 const REPLAY_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(arguments: &ReportArgs, json: bool) -> anyhow::Result<()> {

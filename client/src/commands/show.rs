@@ -11,7 +11,7 @@ use crate::learner::Learner;
 use crate::output::{print_json, print_line};
 use crate::show::{job_directory, problem_list, problem_page};
 
-/// What was found, wherever it was.
+/// What was found, on this disk or at the learner.
 struct Found {
     job: String,
     step: u64,
@@ -97,7 +97,7 @@ async fn from_learner(arguments: &ShowArgs) -> anyhow::Result<Found> {
     })
 }
 
-/// What was asked for and is not there is bad configuration; a damaged file is a failure.
+/// Asking for a step or a problem that does not exist is bad configuration; a damaged file is a failure.
 fn explain(error: LookupError) -> anyhow::Error {
     if error.is_of_the_disk() {
         return error.into();

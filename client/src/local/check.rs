@@ -31,7 +31,7 @@ pub(crate) async fn check_here(spec: &v1::JobSpec) -> anyhow::Result<v1::JobChec
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
     let mut input = child.stdin.take().context("the input of the learner's program")?;
-    // One that refuses its arguments reads nothing, and says why.
+    // A program that refuses its arguments reads nothing; what it says is read below.
     let _ = input.write_all(&spec.encode_to_vec()).await;
     drop(input);
     let ended = child

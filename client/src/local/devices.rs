@@ -4,13 +4,14 @@ use anytime_service::exit::ExitError;
 
 use crate::arguments::ProcessArgs;
 
-/// Actors where nobody says how many.
+/// Number of actors by default.
 const ACTORS: u32 = 2;
 
-/// Of a device that several processes compute on, so much goes to them; the rest is for everything else.
+/// Share of a device's memory that the processes computing on it may take together; the rest is for everything else.
 const TOGETHER: f64 = 0.9;
 
-/// What a learner needs beside what an actor needs: masters, moments, gradients and activations.
+/// A learner counts as so many actors when a device's memory is shared out, for its masters, moments, gradients and
+/// activations.
 const LEARNER_PARTS: f64 = 2.0;
 
 /// The device of the learner and of each actor, as their `--device` takes it.
@@ -66,8 +67,8 @@ impl Devices {
         })
     }
 
-    /// The share of its device's memory that an actor may take, where other processes compute there too. An actor that
-    /// is alone on its device takes what it takes by itself.
+    /// The share of its device's memory that an actor may take, where other processes compute there too. None for an
+    /// actor that is alone on its device, which then takes its own default.
     pub(super) fn share(&self, actor: usize) -> Option<f64> {
         let device = self.actors.get(actor)?;
         let actors = self.actors.iter().filter(|other| *other == device).count();

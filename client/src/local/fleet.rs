@@ -181,7 +181,7 @@ impl Fleet {
         }
     }
 
-    /// One look at one process.
+    /// Looks at one process once: notes its death, or starts it again when its pause is over.
     fn mend(&mut self, index: usize) -> anyhow::Result<()> {
         let process = &mut self.processes[index];
         if let Some(status) = process.take_exit() {
@@ -222,7 +222,7 @@ impl Fleet {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             let answered = redis::probe(address).await;
-            // Asked first: somebody else's Redis may be what answers at this port.
+            // Checked before the answer counts: another Redis may be the one that answers at this port.
             self.check_started(index, deadline)?;
             if answered.is_ok() {
                 return Ok(());
@@ -274,7 +274,8 @@ impl Fleet {
         arguments.extend(texts(&[
             "--appendonly",
             "yes",
-            // What was answered as accepted survives a killed server; a few groups a second do not feel it.
+            // A group that was accepted survives a killed server. At a few groups a second this costs nothing
+            // noticeable.
             "--appendfsync",
             "always",
             "--save",
@@ -312,7 +313,7 @@ impl Fleet {
             &self.options.threads.to_string(),
         ]));
         let plan = self.plan("learner", &self.programs.learner, arguments);
-        // What the user's shell says of another Redis is not of the one that is started here.
+        // The user's shell may describe another Redis; none of that applies to the one that is started here.
         let is_ours = self.options.redis.is_none();
         self.listening(Plan {
             without: if is_ours { &REDIS_VARIABLES } else { &[] },

@@ -70,7 +70,7 @@ pub(super) async fn run_all(
     Ok(finished)
 }
 
-/// An earlier job that is used again. One that has failed or is paused goes on, with what the job file says now.
+/// Uses an earlier job again. A job that has failed or is paused goes on, with the settings that the job file has now.
 async fn take_up(learner: &mut Learner, id: &str, spec: &v1::JobSpec) -> anyhow::Result<v1::Job> {
     let job = learner.get(id).await?;
     if !is_stopped(&job) {
@@ -81,7 +81,7 @@ async fn take_up(learner: &mut Learner, id: &str, spec: &v1::JobSpec) -> anyhow:
         job.state().short_name(),
         job.error
     );
-    // One that is paused within its work goes on as it is.
+    // A job that is paused and tried again by itself goes on with the settings that it has.
     let is_held = job.state() == v1::JobState::Paused && job.retry_at.is_some();
     let found = job
         .spec
@@ -143,10 +143,9 @@ async fn list_when_ready(learner: &mut Learner) -> anyhow::Result<Vec<v1::Job>> 
     }
 }
 
-/// For each specification, the newest earlier job that can be used instead of a new one: it has the same settings, and
-/// was not cancelled. A job that has failed or is paused may differ in the settings that may change when it goes on. From
-/// the first specification without such a job on, none is used, because a later
-/// job builds on the earlier ones.
+/// For each specification, the newest earlier job that can be used instead of a new one: it has the same settings and
+/// was not cancelled. A job that has failed or is paused may differ in the settings that may change on a resume. After
+/// the first specification without such a job none is used, because later jobs build on earlier ones.
 fn reusable(specs: &[v1::JobSpec], earlier: &[v1::Job], resume: bool) -> Vec<Option<String>> {
     let mut reused = Vec::new();
     let mut is_unbroken = resume;

@@ -92,7 +92,7 @@ pub(crate) async fn run_to_end(
     // Two learners on the same jobs would overwrite each other.
     let _lock = lock_directory(&out, "local.lock", "run")?;
 
-    // Whoever runs a learner for these jobs allows the places that they name.
+    // This learner is run for these jobs alone, so it may write wherever they say.
     let outputs = run
         .specs
         .iter()
@@ -109,7 +109,7 @@ pub(crate) async fn run_to_end(
         && exit_code(error) == CONFIGURATION
         && !holds_a_job(&out)?
     {
-        // Refused before any job existed: what the processes had set up for it is of no use to anybody.
+        // The jobs were refused before one existed, so nobody needs what the processes have set up.
         std::fs::remove_dir_all(&out).with_context(|| format!("remove {}", out.display()))?;
     }
     result
@@ -129,7 +129,7 @@ async fn start_and_run(fleet: &mut Fleet, run: &LocalRun, json: bool) -> anyhow:
     }
 }
 
-/// Whether the learner has a job there, of this run or another: then everything stays.
+/// Whether the directory holds any job, of this run or of another one. If so, everything in it stays.
 fn holds_a_job(out: &Path) -> anyhow::Result<bool> {
     let entries = std::fs::read_dir(out).with_context(|| format!("read {}", out.display()))?;
     for entry in entries {
@@ -141,7 +141,8 @@ fn holds_a_job(out: &Path) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Says what came of the jobs: their tables as they ended are out already; here is where everything lies.
+/// Says what came of the jobs. Each job's table was printed when it ended, so people are told only where everything
+/// lies.
 fn conclude(run: &LocalRun, finished: &[Finished], json: bool) -> anyhow::Result<()> {
     if json {
         let jobs: Vec<_> = finished.iter().map(|one| job_json(&one.job)).collect();

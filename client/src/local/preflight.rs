@@ -68,7 +68,8 @@ fn check_output(path: &str, root: &Path, resume: bool) -> Result<(), InvalidSett
     )))
 }
 
-/// What a name stands for exactly is the learner's to say, which reads it.
+/// Looks only whether a name leads anywhere. What a pattern stands for is decided by the learner, which reads the
+/// files.
 fn check_files(field: &str, names: &[String], root: &Path) -> Result<(), InvalidSetting> {
     for name in names {
         if !root.join(name).exists() && !is_pattern(name) {

@@ -106,7 +106,7 @@ impl Process {
         Ok(())
     }
 
-    /// Returns once how the child ended; from then on there is no child.
+    /// Returns how the child ended, a single time: from then on there is no child.
     pub(super) fn take_exit(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         match child.try_wait() {

@@ -6,7 +6,7 @@ use anytime_proto::v1;
 
 use crate::arguments::ProcessArgs;
 
-/// What is run where.
+/// The jobs to run, and where and how to run them.
 #[derive(Clone, Debug)]
 pub struct LocalRun {
     /// Checked specifications, in order.

@@ -1,4 +1,4 @@
-//! What holds: each of the paper's claims that the study has runs for, judged by intervals alone.
+//! The paper's claims: each one that the study has runs for is judged, by intervals alone.
 
 use super::results::RunResult;
 use super::statistics::{Estimate, PairedTest, holm};
@@ -36,7 +36,7 @@ const CLAIMS: [(&str, &str, &str); 8] = [
 pub enum Verdict {
     /// The interval lies on the claim's side of zero.
     Holds,
-    /// It does, but the corrected p value says that chance alone can give one such among all the comparisons.
+    /// It lies there too, but after the correction chance could explain one such result among all comparisons.
     HoldsUncorrected,
     /// The interval lies on the other side.
     DoesNotHold,

@@ -94,7 +94,7 @@ pub struct Study {
     pub methods: Vec<StudyMethod>,
     /// The seeds in the order of the runs.
     pub seeds: Vec<u64>,
-    /// The names of every two methods that are compared: the one that is expected to be better, and the other.
+    /// The comparisons, by the names of two methods: the one that is expected to be better, and the other.
     pub comparisons: Vec<(String, String)>,
     /// Rows of the data of a seed.
     pub sizes: Option<Sizes>,
@@ -182,7 +182,7 @@ impl Study {
         })
     }
 
-    /// The run of a method with a seed, its files under `out`.
+    /// The run of a method with a seed, with its files under `out`.
     ///
     /// # Errors
     /// A setting that cannot work, by name.
@@ -230,7 +230,8 @@ impl Study {
     }
 }
 
-/// What a study gives each of its runs itself: a value of somebody else would be replaced without a word.
+/// Settings that a study sets for each of its runs. It would silently replace a value in the file, so such a value is
+/// refused.
 const OF_THE_STUDY: [&str; 6] = [
     "name",
     "checkpoint.output",

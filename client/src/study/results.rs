@@ -201,7 +201,7 @@ fn point(evaluation: &v1::EvaluationResult, series: &[v1::StepMetrics]) -> Evalu
     }
 }
 
-/// A learner that does not count the tokens still tells their rate.
+/// Tokens generated in a step. Earlier learners report only their rate.
 fn generated_tokens(step: &v1::StepMetrics) -> u64 {
     if step.generated_tokens > 0 {
         return step.generated_tokens;
@@ -209,8 +209,9 @@ fn generated_tokens(step: &v1::StepMetrics) -> u64 {
     (step.generated_tokens_per_second * step.step_seconds).round().max(0.0) as u64
 }
 
-/// The paper measures its baselines on the model that training starts from. Towards the end nearly every trace is
-/// right: what little R then varies by makes ratios of variances as large as one likes.
+/// Share of the steps, counted from the first, over which the baselines are pooled. The paper measures its baselines on
+/// the model that training starts from. Towards the end nearly every trace is right, and ratios over the small variance
+/// of R become arbitrarily large.
 const POOLED_SHARE: f64 = 0.1;
 
 fn pool(series: &[v1::StepMetrics]) -> Vec<SegmentPool> {

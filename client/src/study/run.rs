@@ -151,7 +151,7 @@ impl Runner<'_> {
             processes: self.processes.clone(),
         };
         let goes_on = format!("`anytime study` with --out {} goes on from here", self.out.display());
-        // The lines of the jobs go aside: standard output is for what came of the study.
+        // The jobs' lines go to standard error, because standard output is for the result of the study.
         let finished = local::run_to_end(&run, true, &goes_on, &mut self.interrupt).await?;
         finished.into_iter().next().context("a run of no job")
     }

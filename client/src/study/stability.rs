@@ -15,11 +15,11 @@ const LAST: usize = 20;
 pub struct Stability {
     /// The best mean of ten steps in a row.
     pub best: f64,
-    /// The lowest share of the best mean before it that a later mean of ten steps had; 1 where the reward only rose.
+    /// The lowest ratio of a mean of ten steps to the best such mean before it; 1 where the reward only rose.
     pub lowest_share: f64,
-    /// The mean of these ten steps.
+    /// The mean reward of the ten steps with that lowest ratio.
     pub lowest: f64,
-    /// The last of them.
+    /// The last of these ten steps.
     pub lowest_step: u64,
     /// The mean of the last 20 steps.
     pub last: f64,
@@ -32,7 +32,7 @@ pub struct Stability {
 }
 
 impl Stability {
-    /// Of the steps of a job; None where there are fewer than ten.
+    /// The stability of a job, from its steps in order; None where there are fewer than ten.
     pub fn of(series: &[v1::StepMetrics]) -> Option<Self> {
         let rewards: Vec<f64> = series.iter().map(|step| step.r#final).collect();
         let means: Vec<f64> = rewards.windows(WINDOW).map(mean).collect();

@@ -68,7 +68,7 @@ fn p_of_t(differences: &[f64]) -> Option<f64> {
     let error = standard_error(differences)?;
     let mean = mean(differences)?;
     if error == 0.0 {
-        // Without any variation the differences are either all nothing or all the same something.
+        // Without any variation the differences are either all zero, or all the same number that is not.
         return Some(if mean == 0.0 { 1.0 } else { 0.0 });
     }
     let t = (mean / error).abs();
@@ -144,7 +144,7 @@ fn standard_error(values: &[f64]) -> Option<f64> {
     Some((squares / (count - 1.0) / count).sqrt())
 }
 
-/// Student's t for the mean of so many values.
+/// Student's t-distribution for the mean of `count` values.
 fn student(count: usize) -> Option<StudentsT> {
     let freedom = count.checked_sub(1)? as f64;
     StudentsT::new(0.0, 1.0, freedom).ok()

@@ -154,8 +154,8 @@ impl<'a> Summary<'a> {
         paired_test(&differences)
     }
 
-    /// The least cost at which any run ended; up to there all runs can be compared. None if that would take a value
-    /// between the first and the last evaluation of a run that has no evaluation between them.
+    /// The least cost at which any run ended: up to there all runs can be compared. None if some run ended later and
+    /// some run has no evaluation between its first and its last, because its accuracy on the way was not measured.
     pub fn common_total(&self, cost: Cost) -> Option<f64> {
         let runs = self.methods.iter().flat_map(|method| &method.runs);
         let totals: Vec<f64> = runs.map(|run| cost.total(run)).collect::<Option<_>>()?;

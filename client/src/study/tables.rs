@@ -230,7 +230,7 @@ fn over_problems(point: &EvaluationPoint) -> String {
     texts.join("<br>")
 }
 
-/// What holds, by intervals alone.
+/// The claims and whether they hold, judged by intervals alone.
 pub fn what_holds(summary: &Summary<'_>) -> String {
     let headings = texts(&[
         "claim",

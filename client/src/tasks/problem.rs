@@ -1,5 +1,5 @@
-//! What a task of the project's own making is: problems with their answers, and, where a model learns to reason from
-//! nothing, examples of how to think about them.
+//! What a task of this project consists of: problems with their answers, and, where a model learns to reason from
+//! nothing, examples of thinking.
 
 use rand::Rng;
 
@@ -14,7 +14,8 @@ pub trait Problem: Sized {
     /// The right answer.
     fn answer(&self) -> u32;
 
-    /// A key that is equal for problems of which training and test must not each have one.
+    /// A key by which problems are kept apart: of two problems with the same key, one must not be trained on and the
+    /// other tested.
     fn key(&self) -> String {
         self.problem()
     }

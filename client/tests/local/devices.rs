@@ -15,7 +15,7 @@ async fn every_process_gets_the_device_that_is_named_for_it() {
     for (id, device) in [("actor-1", "cuda:2"), ("actor-2", "cpu")] {
         let expected = format!("--actor-id {id} --device {device} --threads 1");
         let line = actors.iter().find(|line| line.contains(&expected));
-        // Alone on its device, an actor takes what it takes by itself.
+        // An actor that is alone on its device gets no share and takes its default.
         assert!(line.is_some_and(|line| !line.contains("--memory-share")), "{actors:?}");
     }
 }

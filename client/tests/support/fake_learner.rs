@@ -24,7 +24,7 @@ pub(crate) struct Script {
     pub(crate) evaluations: Vec<v1::EvaluationResult>,
     /// The state in which the job ends; a job that is running never ends unless it is cancelled.
     pub(crate) end: v1::JobState,
-    /// The first watches break after so many events.
+    /// After how many events each of the first watches breaks.
     pub(crate) breaks: VecDeque<usize>,
     /// The job directory whose kept generations every job has.
     pub(crate) job_directory: PathBuf,

@@ -149,13 +149,9 @@ async fn groups_that_somebody_deletes_are_leased_again() {
         .unwrap();
     // Each script runs until it has deleted something. Here no push and no settlement notices anything.
     let all_groups = "local count = redis.call('HLEN', KEYS[1]) redis.call('DEL', KEYS[1]) return count";
-    let one_group = "local some = redis.call('HKEYS', KEYS[1])[1] return some and redis.call('HDEL', KEYS[1], some) or 0";
-    for (step, script) in [
-        (4, all_groups),
-        (10, one_group),
-        (16, all_groups),
-        (22, one_group),
-    ] {
+    let one_group =
+        "local some = redis.call('HKEYS', KEYS[1])[1] return some and redis.call('HDEL', KEYS[1], some) or 0";
+    for (step, script) in [(4, all_groups), (10, one_group), (16, all_groups), (22, one_group)] {
         wait_for_step(&trainer, step).await;
         let script = redis::Script::new(script);
         eventually("something is deleted", async || {

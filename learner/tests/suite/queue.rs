@@ -292,7 +292,10 @@ async fn a_group_that_is_not_accepted_leaves_nothing_in_redis() {
         let refused = queue.push(sequence, b"former", 9, 0).await.unwrap();
         assert_ne!(refused, PushOutcome::Accepted);
     }
-    assert_eq!(GroupReader::new(later.clone()).read(0).await.unwrap().unwrap(), b"later");
+    assert_eq!(
+        GroupReader::new(later.clone()).read(0).await.unwrap().unwrap(),
+        b"later"
+    );
     let mut connection = server.connection().await;
     let left: Vec<String> = connection.hkeys("anytime:job:groups").await.unwrap();
     assert_eq!(left, ["0"]);
@@ -304,7 +307,10 @@ async fn a_group_that_somebody_put_in_the_place_of_a_push_is_not_taken_for_it() 
     let queue = queue_of(&server, "one").await;
     queue.open().await.unwrap();
     let mut connection = server.connection().await;
-    let _: () = connection.hset("anytime:job:groups", 5, "not what was pushed").await.unwrap();
+    let _: () = connection
+        .hset("anytime:job:groups", 5, "not what was pushed")
+        .await
+        .unwrap();
     assert_eq!(queue.push(5, b"pushed", 9, 0).await.unwrap(), PushOutcome::KeysGone);
     assert_eq!(queue.push(5, b"pushed", 9, 0).await.unwrap(), PushOutcome::Accepted);
     assert_eq!(GroupReader::new(queue).read(5).await.unwrap().unwrap(), b"pushed");
@@ -317,8 +323,15 @@ async fn scripts_that_redis_has_forgotten_are_loaded_again() {
     queue.open().await.unwrap();
     let mut connection = server.connection().await;
     for sequence in 0..3 {
-        let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut connection).await.unwrap();
-        assert_eq!(queue.push(sequence, b"payload", 9, 0).await.unwrap(), PushOutcome::Accepted);
+        let _: () = redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(
+            queue.push(sequence, b"payload", 9, 0).await.unwrap(),
+            PushOutcome::Accepted
+        );
     }
     assert_eq!(queue.length().await.unwrap(), 3);
 }

@@ -34,7 +34,8 @@ fn moved(setting: &str, owners: &[&str]) -> String {
     )
 }
 
-/// A section of a job file. Derived readers would take a list as well, and its entries as settings in their order.
+/// A section of a job file. Serde's derived readers would also accept a list and take its entries as the settings in
+/// order.
 struct FromTable<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromTable<T> {
@@ -63,7 +64,7 @@ where
     Ok(section.map(|section| section.0))
 }
 
-/// Reads budgets that are written: a specification cannot tell an empty list from one that is left out.
+/// Reads budgets and refuses an empty list, because a specification cannot tell it from one that is left out.
 pub(crate) fn budgets_from_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
     let budgets = Vec::<u32>::deserialize(deserializer)?;
     if budgets.is_empty() {

@@ -1,8 +1,8 @@
-//! Why a model's directory is none, said alike by whoever looks first.
+//! Why a path is not a model's directory, in the same words whether client or learner looks first.
 
 use std::path::Path;
 
-/// Why `path`, which begins at `root`, is no model's directory; none where it has a `config.json`.
+/// Why `path`, relative to `root`, is not a model's directory; none where it has a `config.json`.
 pub fn reason_that_no_model_is_there(root: &Path, path: &str) -> Option<String> {
     let directory = root.join(path);
     if directory.join("config.json").symlink_metadata().is_ok() {

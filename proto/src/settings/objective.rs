@@ -1,4 +1,4 @@
-//! The settings of an objective: checked as part of a job, and on their own where somebody only wants to compute.
+//! The settings of an objective: checked as part of a job, or alone where only advantages are computed.
 
 use super::error::InvalidSetting;
 use super::filled::choose_table;

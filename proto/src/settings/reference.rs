@@ -129,7 +129,7 @@ fn written(field: &FieldDescriptor, value: &Value) -> String {
         Value::U32(number) => number.to_string(),
         Value::U64(number) => number.to_string(),
         Value::F64(number) => format!("{number:?}"),
-        // What JSON escapes TOML escapes in the same way.
+        // TOML escapes what JSON escapes, in the same way.
         Value::String(text) => serde_json::Value::String(text.clone()).to_string(),
         Value::EnumNumber(number) => match field.kind() {
             Kind::Enum(enumeration) => {

@@ -9,7 +9,7 @@ use crate::v1;
 
 pub(super) type Checked<T> = Result<T, InvalidSetting>;
 
-/// The largest whole number that TOML can hold, as which a job is printed and kept.
+/// The largest whole number that TOML can hold. Jobs are printed and kept as TOML.
 const LARGEST: u64 = i64::MAX as u64;
 
 /// One setting.

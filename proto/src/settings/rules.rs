@@ -80,7 +80,8 @@ pub(super) fn not_blank(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
-/// What a chat template is given in any case, and what its values must be.
+/// Refuses names that every chat template is given anyway, names that no variable can have, and values that are not
+/// JSON.
 pub(super) fn template_arguments(job: &Job, path: &str) -> Checked<()> {
     for (name, value) in job.texts_by_name(path) {
         if ["messages", "add_generation_prompt"].contains(&name.as_str()) {
@@ -100,7 +101,7 @@ pub(super) fn template_arguments(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
-/// Checked at the last of the four.
+/// Checks all four markers. It is the check of the last one, when all have their values.
 pub(super) fn markers(job: &Job, path: &str) -> Checked<()> {
     not_empty(job, path)?;
     let all = ["markers.open", "markers.end", "markers.cut", "markers.summary"];
@@ -231,7 +232,7 @@ fn group_fits(job: &Job, traces: &str, budgets: &[u32], summaries: u64) -> Check
     Err(InvalidSetting::new(traces, count, reason))
 }
 
-/// Which version generates a group depends on time wherever more than one may.
+/// 0 in a deterministic job, else 1: if several versions may generate a group, it depends on time which one does.
 pub(super) fn max_staleness(job: &Job) -> Option<Value> {
     Some(Value::U64(u64::from(!job.flag("rollout.deterministic"))))
 }
@@ -302,7 +303,8 @@ pub(super) fn prior(job: &Job, path: &str) -> Checked<()> {
     check_prior_weights(path, job.choice(path), &weights, job.budgets("rollout.budgets").len())
 }
 
-/// Half of a group is of one kind: its log-probability is log 0.5 only where the halves are equal.
+/// The number of traces must be even where half of them must not think: the log-probability of a trace's kind is log
+/// 0.5 only where the halves are equal.
 pub(super) fn even_traces(job: &Job, path: &str) -> Checked<()> {
     let traces = job.whole("rollout.traces");
     if job.get(path).is_some() && !traces.is_multiple_of(2) {
@@ -312,7 +314,7 @@ pub(super) fn even_traces(job: &Job, path: &str) -> Checked<()> {
     Ok(())
 }
 
-/// `setting` is the name of the prior; its weights are the setting with `_weights` behind it.
+/// `setting` is the name of the prior. The setting of its weights has this name with `_weights` behind it.
 fn check_prior_weights(setting: &str, prior: v1::Prior, weights: &[f64], budgets: usize) -> Checked<()> {
     let field = format!("{setting}_weights");
     if prior != v1::Prior::Explicit {

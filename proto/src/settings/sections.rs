@@ -10,7 +10,7 @@ impl RolloutSettings {
         sampling(self.temperature, self.top_p, self.top_k)
     }
 
-    /// What happens to the cache of a trace under way when new weights arrive, as a plan says it.
+    /// What happens to the cache of a trace under way when new weights arrive, as the enumeration of a rollout plan.
     pub fn plan_cache_policy(&self) -> v1::CachePolicy {
         match self.cache_policy {
             v1::CacheChoice::Recompute => v1::CachePolicy::Recompute,

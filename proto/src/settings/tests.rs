@@ -309,7 +309,7 @@ fn template_arguments_are_a_table_of_any_values() {
         .expect_err("no table")
         .to_string();
     assert!(error.contains("it is false; it must be a table of settings"), "{error}");
-    // What travels is JSON, whoever wrote it.
+    // The values travel as JSON, whoever wrote them.
     let mut spec = parse_job_file(TRAIN).expect("valid");
     let data = spec.data.as_mut().expect("written");
     data.template_arguments.insert("x".to_owned(), "not json".to_owned());

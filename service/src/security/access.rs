@@ -7,7 +7,7 @@
 //! read     token           Zt0B…
 //! ```
 //!
-//! What stands on several lines has all their roles.
+//! A token or certificate on several lines has the roles of all of them.
 
 use subtle::ConstantTimeEq as _;
 
@@ -15,7 +15,7 @@ use super::refusals::Reason;
 use super::roles::{Role, Who, who_may_call};
 use super::token;
 
-/// What is wrong with a line of the file. It says nothing of what the line holds.
+/// What is wrong with a line of the file. It never quotes the line, which may hold a token.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AccessProblem {
     #[error("it is not UTF-8")]
@@ -108,7 +108,7 @@ impl Access {
         match (shown.authorization, shown.name) {
             (Some(value), _) => {
                 let shown = token::of_header(value).ok_or(Reason::WrongToken)?;
-                // All are compared, each in a time that does not depend on where it differs.
+                // All tokens are compared, each in constant time, so that the time tells nothing about any of them.
                 for (token, role) in &self.tokens {
                     book(token.ct_eq(shown).into(), *role);
                 }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(calls(submit, None, Some("eye")), Err(Reason::WrongRole));
         assert_eq!(calls(submit, None, Some("somebody")), Err(Reason::UnknownName));
         assert_eq!(calls(submit, None, None), Err(Reason::NoToken));
-        // What is close is wrong.
+        // A token that is nearly right is wrong.
         for wrong in ["", &SUBMIT[1..], &format!("{SUBMIT}x"), &SUBMIT.to_uppercase()] {
             assert_eq!(calls(submit, Some(wrong), None), Err(Reason::WrongToken), "{wrong}");
         }

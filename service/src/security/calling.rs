@@ -49,7 +49,7 @@ impl CallSecurity {
         })
     }
 
-    /// What the user should know of the files.
+    /// Warnings about the files, for the user.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -73,7 +73,7 @@ impl CallSecurity {
             }
             return Ok(None);
         }
-        // Makes it the process's own as well.
+        // Called for its effect: tonic takes the process's default provider, which this installs.
         let _ = provider();
         let mut tls = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
         tls = match &self.authority {
@@ -89,13 +89,13 @@ impl CallSecurity {
         Ok(Some(tls))
     }
 
-    /// Whether servers whose address says nothing else are called over TLS: where somebody said whom to trust.
+    /// Whether a server whose address has no scheme is called over TLS. It is where a CA was given.
     pub(crate) fn prefers_tls(&self) -> bool {
         self.authority.is_some()
     }
 }
 
-/// Puts the token on every call; none where there is none.
+/// Puts the token on every call, if the process has one.
 #[derive(Clone, Debug, Default)]
 pub struct Bearer(Option<Watched<MetadataValue<Ascii>>>);
 
@@ -124,7 +124,7 @@ fn parse_token(bytes: &[u8]) -> Result<MetadataValue<Ascii>, String> {
     token::check_form(text).map_err(|problem| problem.to_string())?;
     let value = MetadataValue::try_from(token::header(text));
     let mut value = value.map_err(|_| "the token cannot be sent".to_owned())?;
-    // Never printed, and never kept in the compression of headers.
+    // A sensitive value is never printed, and HTTP/2's header compression never keeps it.
     value.set_sensitive(true);
     Ok(value)
 }
@@ -176,7 +176,7 @@ mod tests {
             assert!(std::time::Instant::now() < deadline, "the file is read again");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        // What is no token leaves the one before.
+        // A file that holds no token leaves the earlier one in force.
         std::fs::write(&path, "no").expect("written");
         tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         assert_eq!(shown(), expected("b"));

@@ -18,7 +18,7 @@ pub(super) enum CertificateProblem {
     NotYet(String),
 }
 
-/// What of a certificate (DER) matters here.
+/// The facts of a certificate (DER) that matter here.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// The common name of its subject.
@@ -56,6 +56,6 @@ pub(super) fn check(der: &[u8], now: SystemTime) -> Result<Facts, CertificatePro
 fn name_of(certificate: &X509Certificate<'_>) -> Option<String> {
     let mut names = certificate.subject().iter_common_name();
     let name = names.next()?.as_str().ok()?.to_owned();
-    // Which of several would count is for nobody to guess.
+    // Where a certificate has several common names, none counts: the choice would be a guess.
     names.next().is_none().then_some(name)
 }

@@ -16,7 +16,7 @@ use super::access::Shown;
 use super::refusals::refuse;
 use super::serving::{Caller, ServerSecurity};
 
-/// What health checks are asked with; they are answered until the end.
+/// The paths of health checks begin so. They are answered until the server ends.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Decides about requests.
@@ -60,7 +60,7 @@ impl Gate {
 pub struct GateLayer(Gate);
 
 impl GateLayer {
-    /// The gate before each of them is this one.
+    /// A layer that puts this gate before each service.
     pub(crate) fn new(gate: Gate) -> Self {
         Self(gate)
     }

@@ -22,7 +22,7 @@ const LARGEST: u64 = 1 << 20;
 /// A file and the argument that names it.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// As `--tls-cert`.
+    /// Such as `--tls-cert`.
     pub flag: &'static str,
     /// Its value.
     pub path: &'a Path,
@@ -54,7 +54,7 @@ pub(super) enum FileProblem {
 }
 
 impl FileProblem {
-    /// The problem as the end of the process.
+    /// The problem as an error that ends the process.
     pub(super) fn of(self, origin: Origin<'_>) -> ExitError {
         ExitError::configuration(format!("{} {}: {self}", origin.flag, origin.path.display()))
     }
@@ -62,14 +62,15 @@ impl FileProblem {
 
 /// The cryptography of all connections.
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    // For crates that ask for the process's default, as that of Redis does. One that is installed already stays.
+    // Installed for crates that use the process's default, such as that of Redis. Where one is installed already, it
+    // stays.
     let _ = ring::default_provider().install_default();
     Arc::new(ring::default_provider())
 }
 
 /// The bytes of a small file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileProblem> {
-    // Asked first: a pipe would be waited for, a device read for ever.
+    // Checked first: reading a pipe would block, and reading a device would never end.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(FileProblem::NoFile);
@@ -84,7 +85,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileProblem> {
     Ok(bytes)
 }
 
-/// A warning where others than the owner may read a secret.
+/// Adds a warning where users other than the owner may read a secret.
 pub(super) fn warn_if_open(origin: Origin<'_>, warnings: &mut Vec<String>) {
     let Ok(metadata) = fs::metadata(origin.path) else {
         return;
@@ -136,8 +137,8 @@ impl Identity {
     /// Reads both files.
     ///
     /// # Errors
-    /// [`ExitError`] with the configuration code where a file cannot be read or is none of its kind, where the certificate
-    /// is not good now, and where the key is that of another certificate.
+    /// [`ExitError`] with the configuration code where a file cannot be read or is of another kind, where the
+    /// certificate is not good now, and where the key is that of another certificate.
     pub fn read(certificate: Origin<'_>, key: Origin<'_>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
         let (certificate_pem, chain) = certificates(certificate, warnings)?;
         let key_pem = read(key.path).map_err(|problem| problem.of(key))?;
@@ -220,7 +221,7 @@ impl Authority {
         &self.pem
     }
 
-    /// What it signs is trusted.
+    /// The certificates that this CA has signed are trusted.
     pub(super) fn roots(&self) -> Arc<RootCertStore> {
         self.roots.clone()
     }

@@ -1,4 +1,4 @@
-//! What is said of callers that are turned away: to them, as a metric, and in the log, where a flood of them is one line.
+//! How refused callers are reported: to themselves, as a metric, and in the log, where a flood of refusals is one line.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ impl Reason {
         Self::Handshake,
     ];
 
-    /// As the metric's label has it.
+    /// The value of the metric's label.
     fn label(self) -> &'static str {
         match self {
             Self::NoToken => "no_token",
@@ -107,7 +107,7 @@ pub(crate) fn show_refusals() {
     }
 }
 
-/// Counts a refusal and says it in the log. `what` is the method, or what is wrong with the connection.
+/// Counts a refusal and logs it. `what` is the method, or what is wrong with the connection.
 pub(crate) fn refuse(reason: Reason, peer: Option<SocketAddr>, what: &str) {
     counter!(ACCESS_REFUSED, "reason" => reason.label()).increment(1);
     let Some(others) = may_say(
@@ -118,20 +118,20 @@ pub(crate) fn refuse(reason: Reason, peer: Option<SocketAddr>, what: &str) {
         return;
     };
     let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-    // A caller chooses the path; a line of the log has its end.
+    // The caller chooses the path, so it is cut to bound the line.
     let what: String = what.chars().take(120).collect();
     warn!(peer, reason = reason.label(), what, others, "a caller was turned away");
 }
 
 static LOG: Mutex<BTreeMap<Reason, Said>> = Mutex::new(BTreeMap::new());
 
-/// When a reason was said last, and how often it was not said since.
+/// When a reason was last logged, and how many refusals were not logged since.
 struct Said {
     at: Instant,
     unsaid: u64,
 }
 
-/// Whether a refusal is said now; then how many of its kind were not said before.
+/// How many earlier refusals for this reason were not logged, if this one is to be logged; None if it is not.
 fn may_say(log: &mut BTreeMap<Reason, Said>, reason: Reason, now: Instant) -> Option<u64> {
     match log.get_mut(&reason) {
         Some(said) if now.duration_since(said.at) < LOG_EVERY => {

@@ -1,7 +1,7 @@
 //! The roles, and the one table of which of them may call what. A method that is not in the table is refused to everybody;
 //! `every_method_is_in_the_table` walks over the descriptors of all services.
 
-/// What a caller may be there for.
+/// What a caller is allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Submits jobs and decides about them, and reads what `Read` may.
@@ -42,7 +42,7 @@ pub enum Who {
 
 const SUBMIT: Who = Who::Roles(&[Role::Submit]);
 const ACT: Who = Who::Roles(&[Role::Act]);
-/// Also who looks at the metrics.
+/// Those who may look at jobs, and at the metrics.
 pub(super) const LOOK: &[Role] = &[Role::Submit, Role::Read];
 const ANY_ROLE: Who = Who::Roles(&Role::ALL);
 
@@ -71,7 +71,7 @@ pub const METHODS: &[(&str, Who)] = &[
     ("/anytime.v1.VerifierService/VerifyStream", ACT),
     ("/grpc.health.v1.Health/Check", Who::Everybody),
     ("/grpc.health.v1.Health/Watch", Who::Everybody),
-    // Tells the whole surface, but nothing that is not in the sources.
+    // Lists every method and message, but nothing that is not in the sources.
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ANY_ROLE),
 ];
 

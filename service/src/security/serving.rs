@@ -1,4 +1,4 @@
-//! What a server does about those who call it.
+//! How a server decides who may call it: its TLS, its access, and who the caller is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::roles::LOOK;
 use super::watched::Watched;
 use crate::exit::ExitError;
 
-/// What is spoken inside of TLS.
+/// The protocol that is spoken inside of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// HTTP/2, as gRPC is.
@@ -44,7 +44,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// With the certificates that the handshake has accepted.
+    /// A caller at this address, with the certificates that the handshake has accepted.
     pub(crate) fn new(address: Option<SocketAddr>, certificates: Option<&[CertificateDer<'_>]>) -> Self {
         let own = certificates.and_then(<[_]>::first);
         Self {
@@ -64,8 +64,8 @@ impl Caller {
     }
 }
 
-/// TLS and access of a server's ports. The default is neither, which only loopback addresses may have without a word. Cheap
-/// to clone.
+/// TLS and access of a server's ports. The default is neither, which is enough for loopback addresses only. Cheap to
+/// clone.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSecurity(Arc<Inner>);
 
@@ -122,12 +122,13 @@ impl ServerSecurity {
         })))
     }
 
-    /// What an operator should know of the files, for the log.
+    /// Warnings about the files, for the log.
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
     }
 
-    /// Refuses to listen where others reach it and neither TLS nor access says who may; with `--insecure` the log says so.
+    /// Refuses an address that other machines reach, unless both TLS and access are set. With `--insecure` it is only a
+    /// warning in the log.
     ///
     /// # Errors
     /// [`ExitError`] with the configuration code that names the argument.
@@ -152,7 +153,7 @@ impl ServerSecurity {
         )))
     }
 
-    /// What accepts TLS connections; None where it is not spoken.
+    /// The acceptor of TLS connections; None where the server does not speak TLS.
     pub(crate) fn acceptor(&self, protocol: Protocol) -> Option<TlsAcceptor> {
         match protocol {
             Protocol::Grpc => self.0.grpc.clone(),

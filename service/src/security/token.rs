@@ -9,7 +9,7 @@ pub(super) const LONGEST: usize = 512;
 /// What stands before the token in the metadata `authorization`.
 const SCHEME: &str = "Bearer";
 
-/// Why a text is no token. It says nothing of the text.
+/// Why a text is no token. It never quotes the text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum TokenProblem {
     #[error("the token has {0} characters; it must have {SHORTEST} to {LONGEST}")]

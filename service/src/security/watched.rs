@@ -11,10 +11,10 @@ use super::pem_files::read;
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Makes the value of a file's bytes, or says in a sentence why not. The sentence goes into the log.
+/// Makes the value from a file's bytes, or says in a sentence why it cannot. The sentence goes into the log.
 pub(super) type Parse<T> = fn(&[u8]) -> Result<T, String>;
 
-/// A value of a file, as it is now. A file that has become unreadable or wrong leaves the value as it was, and the log says
+/// The current value of a file. A file that has become unreadable or wrong leaves the value as it was, and the log says
 /// so once. Clones share the value.
 #[derive(Debug)]
 pub(super) struct Watched<T>(Arc<RwLock<Arc<T>>>);
@@ -26,7 +26,7 @@ impl<T> Clone for Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Holds the value that was made of `bytes`, and looks at the file as long as a clone of this is there. Needs a runtime.
+    /// Holds the value that was made of `bytes`, and watches the file for as long as any clone lives. Needs a runtime.
     pub(super) fn start(path: &Path, bytes: Vec<u8>, value: T, parse: Parse<T>) -> Self {
         let held = Arc::new(RwLock::new(Arc::new(value)));
         tokio::spawn(look(path.to_owned(), bytes, Arc::downgrade(&held), parse));
@@ -47,7 +47,7 @@ async fn look<T: Send + Sync>(path: PathBuf, mut known: Vec<u8>, held: Weak<RwLo
             return;
         }
         let read_from = path.clone();
-        // A file system that hangs holds up a thread that is there for it.
+        // A file system that hangs blocks a thread that may block, and not the runtime.
         let Ok(outcome) = tokio::task::spawn_blocking(move || read(&read_from)).await else {
             return;
         };

@@ -64,7 +64,7 @@ impl Finder<'_> {
 }
 
 impl<'ast> Visit<'ast> for Finder<'_> {
-    /// To pass on what lies in modules below is no import; to pass on anything else is one.
+    /// A `pub use` of names from modules below is no import. A `pub use` of anything else is one.
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         let passes_on = !matches!(item.vis, Visibility::Inherited);
         for (_, written) in names_of(&item.tree) {

@@ -23,7 +23,7 @@ pub struct Module {
 pub struct Sources {
     /// The crate's name in paths, as its binaries write it.
     pub library: String,
-    /// By their path.
+    /// The modules by their path.
     pub modules: BTreeMap<ModulePath, Module>,
 }
 

@@ -99,7 +99,8 @@ async fn strike(stack: &mut Stack, shim: &Path, number: usize) -> Vec<String> {
     let model = stack.workplace.path(&format!("out/{name}"));
     assert!(model.join("model.safetensors").is_file(), "{name} has no model");
     let left = drafts(&stack.job_directory(&name));
-    // What the dead process was writing goes when the next one starts, and what the last one wrote is complete.
+    // The next process removes what the dead one was writing when it starts, and everything that the last one wrote is
+    // complete.
     assert_eq!(left, Vec::<PathBuf>::new(), "{name}");
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     text.lines().map(str::to_owned).collect()

@@ -213,7 +213,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What is no gzip, and is named.
+/// A zstd frame. Content tells it from gzip, whatever the file's name says.
 fn zstd() -> Vec<u8> {
     b"\x28\xB5\x2F\xFD\x24\x05\x29\x00\x00\x68\x65\x6c\x6c\x6f".to_vec()
 }
@@ -386,7 +386,7 @@ fn chat(name: &str, input: &[u8], at: &Path) {
         arguments: &arguments,
     };
     if let Ok(text) = tokenizer.render_chat(&chat) {
-        // What a template writes without an end is refused by its length.
+        // A template that writes without an end is refused by the length of its text.
         let _ = tokenizer.encode(&text.chars().take(10_000).collect::<String>());
     }
     let _ = tokenizer.decode(&[0, 1, 2, u32::MAX]);

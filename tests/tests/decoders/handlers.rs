@@ -24,7 +24,7 @@ use crate::seeds;
 /// The short form.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// For so long an answer is waited for; a stream that says nothing more is left after [`PATIENCE`].
+/// How long an answer is waited for. A stream that sends nothing more is left after [`PATIENCE`].
 const DEADLINE: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_millis(5);
 

@@ -2,7 +2,8 @@
 //! hangs, or takes more memory than a bound by its length. The inputs that once broke one are kept in `corpus/`, by
 //! decoder, and run first.
 //!
-//! `make fuzz SECONDS=600` goes on for so long, half of it over real connections; `SEED=7` draws the same inputs again.
+//! `make fuzz SECONDS=600` goes on for 600 seconds, half of them over real connections; `SEED=7` draws the same inputs
+//! again.
 #![allow(clippy::unwrap_used)]
 
 mod decoders;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::target::{Finding, Fuzzer, Target};
 
-/// What the short form takes for all decoders.
+/// How long the short form runs, for all decoders together.
 const SHORT: Duration = Duration::from_secs(10);
 
 /// The seed of the short form, which is the same at every run.

@@ -13,13 +13,14 @@ use rand_chacha::ChaCha8Rng;
 use crate::inputs::damaged;
 use crate::memory::measured;
 
-/// What any input may take, so that fixed buffers do not count: gzip, zstd and Parquet have windows of megabytes.
+/// Memory that any input may take, so that fixed buffers do not count: gzip, zstd and Parquet have windows of
+/// megabytes.
 const BASE_BYTES: usize = 24 << 20;
 
 /// How long any input may take, in a debug build on a machine that is busy.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// So many findings of one decoder are enough.
+/// After this many findings a decoder is run no further.
 const MOST_FINDINGS: usize = 3;
 
 /// The thread that decodes; its panics are findings and not printed.
@@ -34,7 +35,7 @@ pub(crate) struct Target {
     pub(crate) bytes_per_byte: usize,
     /// Valid inputs.
     pub(crate) seeds: fn() -> Vec<Vec<u8>>,
-    /// What inputs are made of.
+    /// Pieces that inputs are made of.
     pub(crate) words: &'static [&'static [u8]],
 }
 
@@ -99,7 +100,7 @@ impl Worker {
                 }
             }
         };
-        // As deep as those that read for a server: of tokio and of the jobs' thread.
+        // The stack of the threads that decode in a server: those of tokio, and the jobs' thread.
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).stack_size(2 << 20);
         thread.spawn(work).unwrap();
         Self { inputs, outcomes }
@@ -129,7 +130,7 @@ impl<'a> Fuzzer<'a> {
     pub(crate) fn run(mut self, until: Instant) -> (usize, Vec<Finding>) {
         let seeds = (self.target.seeds)();
         let kept = kept_inputs(self.target.name);
-        // What ends the whole process, such as an overflow of the stack, leaves its input there.
+        // An input that ends the whole process, such as by a stack overflow, is left in this file.
         let under_way = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("decoding-{}", self.target.name));
         let left = fs::read(&under_way).ok();
         let mut first = kept.into_iter().chain(left.clone()).chain(seeds.clone());

@@ -15,9 +15,9 @@ pub(crate) trait Model: Sized + Clone + Send + Sync + 'static {
     type Action: Clone + Debug + PartialEq + Send + Sync + 'static;
 
     fn initial(&self) -> Self::State;
-    /// What may happen in this state.
+    /// The actions that may happen in this state.
     fn actions(&self, state: &Self::State) -> Vec<Self::Action>;
-    /// What the state is after that.
+    /// The state after an action.
     fn next(&self, state: &Self::State, action: &Self::Action) -> Self::State;
     /// The invariants.
     fn check(&self, state: &Self::State) -> Held;
@@ -32,7 +32,7 @@ pub(crate) struct Goal<M: Model> {
     pub(crate) may_happen: fn(&M::Action) -> bool,
 }
 
-/// What must not be, and the way there.
+/// A state that must not be reached, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Counterexample {
     pub(crate) what: String,
@@ -64,7 +64,7 @@ struct Watched<M: Model> {
 struct Seen {
     states: HashSet<u64>,
     reached: Vec<u64>,
-    /// By the later state.
+    /// Transitions, by the later state.
     leads_to: Vec<(u64, u64)>,
 }
 

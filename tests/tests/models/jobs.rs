@@ -19,7 +19,7 @@ pub(crate) enum Plant {
     Nothing,
     /// A passing fault fails the job.
     FailsForPassingFaults,
-    /// A job that runs on disk is not gone on with.
+    /// A job that is running on disk is not taken up again at a start.
     ForgetsRunningJobs,
     /// A job that was cancelled can be resumed.
     ResumesCancelledJobs,
@@ -27,7 +27,7 @@ pub(crate) enum Plant {
     KeepsWaiting,
     /// A job that was cancelled as the process died stays as it was.
     LeavesCancelledJobs,
-    /// A job that fails just after it was cancelled has failed.
+    /// A job that fails just after it was cancelled ends as failed.
     FailsThoughCancelled,
 }
 
@@ -36,7 +36,8 @@ pub(crate) enum Plant {
 pub(crate) struct Faults {
     pub(crate) kills: u8,
     pub(crate) drains: u8,
-    /// Of the job, of the disk, of the process, and those that need a person.
+    /// Faults of the job itself. The next ones are passing faults, faults of the process, and faults that need a
+    /// person.
     pub(crate) own: u8,
     pub(crate) passing: u8,
     pub(crate) of_process: u8,

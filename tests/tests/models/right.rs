@@ -11,15 +11,15 @@ use crate::explore::{Goal, Model, explore};
 /// One tick of the clock.
 const TICK: Duration = Duration::from_secs(4);
 
-/// For so many ticks the model goes on.
+/// How many ticks the model runs.
 const TICKS: u8 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plant {
     Nothing,
-    /// A right counts from when the answer came.
+    /// A learner counts its right from when the answer came, and not from when it asked.
     CountsFromTheAnswer,
-    /// The queue's scripts do not look who has the right.
+    /// The queue's scripts do not check who has the right.
     WritesUnseen,
 }
 
@@ -172,7 +172,7 @@ impl Model for Rights {
         if let Some((writer, holder)) = world.wrote {
             one_right(writer, holder)?;
         }
-        // What Redis forgets it may give to another.
+        // A right that Redis has forgotten may be given to another learner.
         if world.forgets == self.forgets {
             let now = self.at(world.now);
             one_certain(world.learners.iter().map(|learner| learner.right.is_certain(now)))?;

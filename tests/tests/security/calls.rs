@@ -151,7 +151,7 @@ async fn tokens_decide_over_tls() {
             assert!(status.code() == code || BROKEN.contains(&status.code()), "{status:?}");
             assert_eq!(handled(&watched.samples().await), before);
         }
-        // What was refused is said with the caller's address, and no token is.
+        // The log names refused callers by their address, and no token is in it.
         let log = server.process.log();
         assert!(
             log.contains("a caller was turned away") && log.contains("127.0.0.1:"),

@@ -95,7 +95,7 @@ async fn a_job_runs_where_everybody_shows_who_they_are() {
             .write_job(&workplace.train("secured", 6))
             .display()
             .to_string();
-        // Who may only look, or is of another cluster, submits nothing.
+        // A caller that may only look, or that is of another cluster, cannot submit.
         let denied = anytime(&["submit", &job], &secrets, "read", 30).await.expect(64);
         assert!(denied.stderr.contains("the role of the token"), "{}", denied.stderr);
         let stranger = anytime(&["submit", &job], &foreign, "submit", 60).await;
@@ -162,7 +162,7 @@ async fn a_redis_that_does_not_know_the_learner_is_said() {
         arguments[3] = wrong.into_os_string();
         let said = refused(with(arguments), 64).await;
         assert!(said.contains("error: --redis 127.0.0.1:"), "{said}");
-        // What is for TLS does not go with a URL without.
+        // Arguments for TLS are refused beside a URL without it.
         let plain = learner_arguments(&workplace, "redis://127.0.0.1:1");
         let said = refused([plain, redis_arguments(&secrets, None)].concat(), 64).await;
         assert!(said.contains("--redis is not rediss://"), "{said}");

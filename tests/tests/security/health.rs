@@ -13,7 +13,7 @@ const ROLLOUTS: &str = "anytime.v1.RolloutService";
 const JOBS: &str = "anytime.v1.JobService";
 const VERIFIER: &str = "anytime.v1.VerifierService";
 
-/// Ten seconds, and what a machine takes that runs other tests beside.
+/// Ten seconds, and as much again for a machine that runs other tests beside.
 const FOUND: Duration = Duration::from_secs(20);
 
 /// What a new connection is told; None where there is none.

@@ -54,7 +54,7 @@ pub(crate) async fn start(workplace: &Workplace, name: &str, log: &str, argument
     }
 }
 
-/// What a learner needs besides.
+/// Further arguments that a learner needs.
 pub(crate) fn learner_arguments(workplace: &Workplace, redis: &str) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["--device", "cpu", "--redis", redis, "--root"]
         .map(OsString::from)

@@ -123,7 +123,7 @@ async fn no_method_is_open_to_whom_the_table_does_not_name() {
                     }
                 }
             }
-            // What nobody serves is no way in.
+            // A method that no server has lets nobody in.
             let nowhere = "/anytime.v1.JobService/Destroy";
             assert_eq!(call(&channel, nowhere, None).await, Code::Unauthenticated);
             assert_eq!(

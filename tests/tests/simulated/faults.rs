@@ -32,9 +32,9 @@ enum Fault {
 pub(crate) struct Weather {
     random: ChaCha8Rng,
     next: Duration,
-    /// What strikes, and until when.
+    /// The faults under way, and until when.
     now: Vec<(Fault, Duration)>,
-    /// What Redis can come back as.
+    /// The older data with which Redis can come back.
     saved: Option<Store>,
     faults: usize,
 }
@@ -58,7 +58,7 @@ impl Weather {
         Duration::from_millis(self.random.random_range(range))
     }
 
-    /// Lets what is over be over, and what is due strike.
+    /// Ends the faults that are over, and lets those strike that are due.
     pub(crate) fn change(&mut self, simulation: &mut Sim<'_>, world: &World) {
         let elapsed = simulation.elapsed();
         let (over, now): (Vec<_>, Vec<_>) = self.now.drain(..).partition(|(_, until)| *until <= elapsed);
@@ -87,7 +87,7 @@ impl Weather {
             7 => Fault::Crash("verifier"),
             _ => Fault::Crash(ACTORS[self.random.random_range(0..ACTORS.len())]),
         };
-        // One at a time on a link or a host.
+        // At most one fault at a time strikes a link or a host.
         let touches = |fault: &Fault| match *fault {
             Fault::Partition(from, to) | Fault::HeldBack(from, to) => (from, to),
             Fault::OneWay(from, to) => (from.max(to), from.min(to)),

@@ -38,7 +38,7 @@ pub(crate) const JOB: &str = "job";
 /// How long a step takes.
 const STEP: Duration = Duration::from_millis(700);
 
-/// As a supervisor waits.
+/// The pause before a supervisor starts a host again.
 const BEFORE_THE_NEXT_START: Duration = Duration::from_secs(1);
 
 /// Problem n asks n.
@@ -76,7 +76,7 @@ fn plan() -> v1::RolloutPlan {
     }
 }
 
-/// With the same bound as over TCP, for all that it takes to connect.
+/// Connects within the same time as over TCP, for all steps together.
 async fn connect() -> ::redis::RedisResult<MultiplexedConnection> {
     let connecting = tokio::time::timeout(Duration::from_secs(3), connect_without_bound());
     connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?

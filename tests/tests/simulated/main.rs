@@ -32,7 +32,7 @@ use std::time::Duration;
 use crate::faults::Weather;
 use crate::world::World;
 
-/// For so long faults strike, by the clock of the simulation.
+/// How long faults strike, by the clock of the simulation.
 const BAD_WEATHER: Duration = Duration::from_secs(40);
 
 /// The job must have come to its end by then.
@@ -84,7 +84,8 @@ fn simulate(seed: u64, plant: Option<world::Plant>) -> Result<Duration, String> 
     Ok(took)
 }
 
-/// What panics in a task of a host would be taken for a lost connection. All hosts of a simulation run on one thread.
+/// A panic in a task of a host would be taken for a lost connection, so panics are collected here. All hosts of a
+/// simulation run on one thread.
 fn panics() -> &'static Mutex<Vec<(ThreadId, String)>> {
     static PANICS: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
     static ONCE: std::sync::Once = std::sync::Once::new();

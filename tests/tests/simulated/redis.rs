@@ -15,7 +15,7 @@ use crate::world::{World, elapsed};
 
 pub(crate) const PORT: u16 = 6379;
 
-/// What it holds, which survives where it is said to.
+/// The data of Redis. They survive a crash where the fault says so.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     keys: RedisModel,
@@ -42,7 +42,7 @@ enum Script {
 }
 
 impl Script {
-    /// The script of a text, by what no other one has.
+    /// The script that a text is, by words that no other script has.
     fn of(text: &str) -> Self {
         let has = |what: &str| text.contains(what);
         if has("'PX'") {

@@ -21,7 +21,7 @@ pub(crate) const MAX_STALENESS: u64 = 1;
 /// An error that is planted, which must be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plant {
-    /// A learner that goes on reads its checkpoint and not what had ended.
+    /// A learner that goes on ignores which groups its checkpoint says have ended.
     TrainsTwice,
     /// Groups are acknowledged before the checkpoint that holds them.
     AcknowledgesFirst,
@@ -124,7 +124,7 @@ impl World {
         learned.checkpoints.push(checkpoint);
     }
 
-    /// So many groups are out or trained, under a version that is published.
+    /// `out` groups are leased or trained while `version` is published.
     pub(crate) fn admits(&self, out: u64, version: u64) {
         let bounds = Bounds {
             batch: BATCH,
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-/// By the clock of the simulation.
+/// Time since the start, by the clock of the simulation.
 pub(crate) fn elapsed() -> Duration {
     turmoil::sim_elapsed().unwrap_or_default()
 }

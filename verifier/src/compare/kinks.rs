@@ -11,7 +11,7 @@ use dashu_ratio::RBig;
 use crate::expression::{Expression, Function};
 use crate::steps::{Steps, Stop};
 
-/// Larger numbers are not looked beyond: no precision shows anything else beside them.
+/// Largest number, in bits, beyond which points are tried. Beside a larger one no precision shows anything else.
 const MOST_BITS: usize = 1_024;
 
 /// The variables of functions that change beyond some point, and how far off that point may be.
@@ -164,7 +164,7 @@ impl Kinks {
     /// [`Stop::OutOfSteps`].
     pub(super) fn magnified(&self, pair: [&Expression; 2], steps: &mut Steps) -> Result<Vec<[Expression; 2]>, Stop> {
         let mut sizes = vec![self.largest.min(MOST_BITS)];
-        // A little more is beyond already.
+        // The points lie a little beyond the largest number anyway, which covers a product that is hardly larger.
         if self.together > self.largest + MARGIN_BITS / 2 && self.together <= MOST_BITS {
             sizes.push(self.together);
         }

@@ -12,8 +12,8 @@ use crate::expression::Expression;
 use crate::normal::{self, numbers};
 use crate::steps::{MAX_BITS, Steps, Stop};
 
-/// The primes of a number with their exponents, and whether it is negative. A number that could not be factored stands
-/// for a prime; what is equal is then not always seen to be.
+/// The primes of a number with their exponents, and whether it is negative. A number that could not be factored counts
+/// as a prime; equal powers are then not always recognised as equal.
 #[derive(Debug, Default)]
 struct Powers {
     exponents: BTreeMap<UBig, RBig>,

@@ -93,8 +93,8 @@ impl Comparison<'_> {
         false
     }
 
-    /// Whether the sides of a ground truth are different functions or, if it is an identity, written as those of the
-    /// answer: `x^2 - 1 = x^2 - 1` is as true as `x^2 - 1 = (x-1)(x+1)`, side by side, and says nothing.
+    /// Whether the ground truth is no identity, or its sides are written like those of the answer. Otherwise `x^2 - 1 =
+    /// x^2 - 1`, which says nothing, would pass for `x^2 - 1 = (x-1)(x+1)`, because it equals that side by side.
     fn no_other_identity(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
         let is_identity = truth.windows(2).all(|pair| self.values(&pair[0], &pair[1]));
         let work = |sides: &[Quantity]| sides.iter().map(|side| side.expression.node_count()).sum::<usize>();
@@ -110,8 +110,9 @@ impl Comparison<'_> {
         pairs.all(|(answer, truth)| self.quantities(answer, truth))
     }
 
-    /// Whether two expressions without variables are written as different things, as `5` and `\log_2 32`. By their values
-    /// all sides of true equations between numbers are one, and whoever knows one side could leave the other one out.
+    /// Whether two expressions without variables are written as different things, as `5` and `\log_2 32`. Their values
+    /// cannot tell: the sides of any true equation between numbers have one value, so that whoever knows one side could
+    /// repeat it as the other.
     pub(super) fn written_apart(&mut self, left: &Expression, right: &Expression) -> bool {
         if !left.is_constant() || !right.is_constant() {
             return false;
@@ -140,14 +141,14 @@ impl Comparison<'_> {
             && same_form(&said.expression, wanted)
     }
 
-    /// Whether a chain between numbers, `5 = 5`, has no side as a ground truth between numbers has it on its left,
-    /// `\log_2 32 = 5`.
+    /// Whether no side of an answer between numbers, such as `5 = 5`, is written like `wanted`, the left side of the
+    /// ground truth `\log_2 32 = 5`.
     pub(super) fn says_something_else(&mut self, sides: &[Quantity], wanted: &Expression) -> bool {
         sides.iter().all(|side| self.written_apart(&side.expression, wanted))
     }
 
-    /// Whether two chains between numbers have the same sides as they are written, in this order or the other one. A
-    /// chain whose sides are of one form, as `\frac{6}{3} = 2`, says how numbers are written, so that its numerals count.
+    /// Whether two chains between numbers have the same sides as written, in this order or in reverse. A chain with
+    /// sides of one form, such as `\frac{6}{3} = 2`, is about how numbers are written, so that its numerals count too.
     fn same_forms(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
         let is_about_numerals = truth
             .windows(2)

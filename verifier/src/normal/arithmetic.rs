@@ -197,7 +197,7 @@ pub(crate) fn multiply(left: &Form, right: &Form, steps: &mut Steps) -> Result<F
     collect(terms, steps)
 }
 
-/// Of arithmetic with ∞ only its sign is defined.
+/// The product where a factor is infinite. Only the sign of ∞ may change; all other arithmetic with it is undefined.
 fn multiply_infinite(left: &Form, right: &Form) -> Result<Form, Stop> {
     let (infinity, factor) = if left.is_infinite() {
         (left, right)

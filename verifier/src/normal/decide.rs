@@ -32,8 +32,9 @@ pub fn decide(left: &Form, right: &Form) -> Decision {
     }
 }
 
-/// Whether the difference is known not to be zero if the constants in it are independent: if all its terms have the
-/// same opaque factors, it is their product, none of them zero, with a form that has none.
+/// Whether the difference is known not to be zero, provided that the constants in it are independent. If all its terms
+/// have the same opaque factors, the difference is the product of these factors and a form without opaque atoms, which
+/// is not zero. So it is enough that none of the factors is zero.
 fn differs(left: &Form, right: &Form, constants: &mut Constants) -> bool {
     let (mut left_terms, mut right_terms) = (left.terms.iter().peekable(), right.terms.iter().peekable());
     let mut opaque_part: Option<&Monomial> = None;
@@ -97,7 +98,8 @@ fn is_never_zero(atom: &Atom, constants: &mut Constants) -> bool {
                 matches!(term.monomial.factors.as_slice(), [Factor { atom: Atom::Pi, exponent }] if exponent.is_one())
             });
             let varies_or = |known: bool| known || !argument.is_constant();
-            // An argument of a logarithm is not one, and of the others not zero, as that would have been seen.
+            // The argument of a logarithm is not one, and that of the other functions not zero: canonical forms would
+            // have shown that.
             let vanishes_nowhere_else = match function {
                 // At π times a number below 1/4, or with a variable.
                 Function::Sin | Function::Cos => varies_or(at_angle),

@@ -296,7 +296,7 @@ fn binomial(above: &Form, below: &Form, steps: &mut Steps) -> Result<Form, Stop>
             product::product(factors, steps)
         }
         _ => match binomial_of_factorials(above, below, steps) {
-            // Of a negative integer there is no factorial.
+            // A negative integer has no factorial.
             Err(Stop::Undefined) => opaque(&Function::Binomial, SmallVec::from_iter([above.clone(), below.clone()])),
             written => written,
         },

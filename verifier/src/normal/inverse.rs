@@ -52,8 +52,8 @@ pub(crate) fn divide_by_number(form: &Form, divisor: &RBig, steps: &mut Steps) -
 }
 
 /// A sum as a term times a form without content: the coefficients are integers without a common divisor, the first of
-/// them is positive, and no atom but radicals is in all terms. That form is a single term, or zero, if the sum was in
-/// truth no sum, as x/(x + 1) - 1 is none.
+/// them is positive, and no atom but radicals is in all terms. That form is a single term, or zero, where the sum turns
+/// out to be one, as x/(x + 1) - 1 does.
 pub(crate) fn split_content(sum: &Form, steps: &mut Steps) -> Result<(Term, Form), Stop> {
     let mut coefficient = rational_content(sum, steps)?;
     if sum
@@ -104,7 +104,7 @@ fn holds_whole_base(term: &Term) -> bool {
     })
 }
 
-/// What can be taken out of all terms so that no exponent is negative and no atom but radicals is in all of them.
+/// The monomial to take out of all terms, so that no exponent is negative and no atom except radicals is in every term.
 fn common_monomial(sum: &Form, steps: &mut Steps) -> Result<Monomial, Stop> {
     let mut common = Term::number(RBig::ONE);
     for (index, term) in sum.terms.iter().enumerate() {

@@ -6,13 +6,14 @@ use dashu_int::UBig;
 use crate::modulus::{Modulus, is_prime};
 use crate::steps::{Steps, Stop};
 
-/// Up to so many bits the root is computed at once, because that costs less than the tests that may spare it.
+/// Up to this many bits the root is computed at once, because that costs less than the tests that could make it
+/// unnecessary.
 const SMALL_BITS: usize = 192;
 
 /// The root of a natural number, if it is natural; the degree is not zero.
 ///
-/// Residues are tried first, as they cost less than a root: modulo a prime q that is 1 modulo the degree, only one
-/// number in so many is a power of that degree.
+/// Residues are tried first, as they cost less than a root: modulo a prime q that is 1 modulo the degree n, only one
+/// number in n is an n-th power.
 ///
 /// # Errors
 /// [`Stop::OutOfSteps`].
@@ -47,7 +48,7 @@ fn whole_root(value: &UBig, degree: usize) -> UBig {
     }
     let half = root_bits / 2;
     let mut root = (whole_root(&(value >> (half * degree)), degree) + UBig::ONE) << half;
-    // From above, the rounds fall until they reach the root.
+    // Started above the root, Newton's iteration falls until it reaches it.
     loop {
         let next = (&root * UBig::from(degree - 1) + value / root.pow(degree - 1)) / UBig::from(degree);
         if next >= root {
@@ -60,7 +61,7 @@ fn whole_root(value: &UBig, degree: usize) -> UBig {
 /// Whether a number passes all tests that a power of this degree passes.
 fn may_be_power(value: &UBig, degree: u64, steps: &mut Steps) -> Result<bool, Stop> {
     let words = value.bit_len() as u64 / 64 + 1;
-    // So many tests that fewer than one in a million others passes.
+    // Enough tests that fewer than one in a million other numbers passes all of them.
     let mut tests = 20 / degree.ilog2() + 1;
     let mut quotient = 0;
     while tests > 0 {

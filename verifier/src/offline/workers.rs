@@ -219,7 +219,7 @@ fn go_on_behind(shared: &Arc<Shared>, work: &Arc<Work>, index: usize) {
     }
 }
 
-/// What is behind these locks is whole even if a thread panicked with them.
+/// The data behind these locks is whole even if a thread panicked while it held one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -84,7 +84,7 @@ pub struct Quantity {
 /// How a number was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Literal {
-    /// As a decimal with so many digits after the point.
+    /// As a decimal, with this many digits after the point.
     Decimal(u32),
     /// As a fraction of two integers.
     Fraction {
@@ -111,7 +111,7 @@ impl Quantity {
     }
 }
 
-/// What a text was read from. Few are compared by their spelling, so that this is worked out when it is asked for.
+/// What a text was read from. Few texts are compared by their spelling, so it is worked out only when it is needed.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) text: CompactString,

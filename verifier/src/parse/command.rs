@@ -5,7 +5,7 @@ use compact_str::CompactString;
 use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
 
-/// A letter run of a `\text{…}` and its like: these fonts say that letters are words.
+/// Fonts such as `\text{…}`, in which a run of letters is words.
 pub(super) const TEXT_FONTS: [&str; 11] = [
     "text",
     "textbf",
@@ -162,7 +162,7 @@ pub(super) fn raised_primes(rest: &str) -> Option<(usize, usize)> {
     Some((count, rest.len() - after.len()))
 }
 
-/// What follows the distance of a row break: `\\[4pt]`.
+/// The text behind the distance that a row break may have: `\\[4pt]`.
 pub(super) fn without_row_distance(text: &str) -> &str {
     let Some((distance, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) else {
         return text;

@@ -48,7 +48,7 @@ pub(super) struct Parser<'t, 'a> {
     pub(super) open_bars: usize,
     /// How many operators with a bound variable are open.
     pub(super) binders: usize,
-    /// How many of them there were.
+    /// How many operators with a bound variable were opened so far.
     pub(super) operators: usize,
     /// Whether any letter is in bold, and so may be a matrix.
     pub(super) has_bold: bool,

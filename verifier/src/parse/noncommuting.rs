@@ -14,7 +14,8 @@ const NAME: &str = "matrix product";
 /// The most terms that brackets are multiplied out to; more are kept as one factor.
 const MAX_TERMS: usize = 32;
 
-/// The most parts of a product that anything in is multiplied out. It keeps nested powers from growing at every level.
+/// The most parts that a product may have for anything in it to be multiplied out. The bound keeps nested powers from
+/// growing at every level.
 const MAX_PARTS: usize = 200;
 
 /// The highest power of a sum or product that is multiplied out.
@@ -34,7 +35,7 @@ pub(super) fn are_matrix(tokens: &[Token<'_>], value: &Expression) -> bool {
     tokens.iter().find(|token| !is_before(token)).is_some_and(is_matrix) && is_of_letters(value)
 }
 
-/// Whether nothing in it makes a number of matrices, as a determinant or a product of vectors does.
+/// Whether nothing in it turns matrices into a number, as a determinant or a product of vectors does.
 fn is_of_letters(value: &Expression) -> bool {
     match value {
         Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => true,

@@ -93,7 +93,7 @@ fn numeral_in_base(tokens: &[Token<'_>]) -> Option<RBig> {
     let has_letter = spelled.contains(|next: char| next.is_ascii_alphabetic());
     let has_digit = spelled.contains(|next: char| next.is_ascii_digit());
     let is_upper = spelled.len() > 1 && spelled.bytes().all(|next| next.is_ascii_uppercase());
-    // `A_{16}` is a variable with a subscript as often as a digit.
+    // `A_{16}` may as well be a variable with a subscript as a digit in base 16.
     if !has_letter || !has_digit && !is_upper {
         return None;
     }

@@ -245,8 +245,8 @@ fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
     }
 }
 
-/// Reads the sets that another is made of. None where one of those that are to have something in common cannot be read:
-/// they are compared by their spelling, as a whole.
+/// Reads the parts of a set that is made of others. None where a part of an intersection is only text: the whole is
+/// then compared by its spelling.
 fn made_of_sets(combined: Combined<'_, '_>, depth: usize) -> Result<Option<Body>, ParseError> {
     let piece = |tokens| list(sets::without_brackets(tokens), depth + 1);
     let difference = |whole, removed| Body::Difference(Box::new(whole), Box::new(removed));

@@ -1,5 +1,5 @@
-//! What numerals a side of a relation between numbers was written with. The expression tree has the value of a fraction
-//! only, but `\frac{6}{3} = 2` says something that `2 = 2` and `\frac{8}{4} = 2` do not.
+//! The numerals that a side of a relation between numbers was written with. The expression tree has the value of a
+//! fraction only, but `\frac{6}{3} = 2` says something that `2 = 2` and `\frac{8}{4} = 2` do not.
 
 use dashu_int::IBig;
 use dashu_ratio::RBig;
@@ -13,7 +13,7 @@ pub struct Written {
     numerals: Vec<(RBig, bool)>,
     /// How many minus signs there are.
     signs: usize,
-    /// Whether one of its fractions can be reduced, so that its value is also that of another one.
+    /// Whether one of its fractions can be reduced, so that another fraction has the same value.
     has_reducible: bool,
 }
 
@@ -31,8 +31,8 @@ impl Written {
         }
     }
 
-    /// Whether two expressions of the same form may be one, though `0.5` is another spelling than `\frac{1}{2}` and addends
-    /// may change their places.
+    /// Whether the numerals let two expressions of the same form be the same. They do where no fraction can be reduced,
+    /// so that `0.5` may stand for `\frac{1}{2}`. Otherwise the numerals must be the same, in any order.
     pub fn agrees(&self, other: &Self) -> bool {
         let sorted = |numerals: &[(RBig, bool)]| {
             let mut numerals = numerals.to_vec();

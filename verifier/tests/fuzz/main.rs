@@ -27,13 +27,13 @@ use support::{Random, boxed_options, in_parallel, read_rows};
 
 /// The most time that any input may take.
 const LIMIT: Duration = Duration::from_millis(20);
-/// Without optimisation it takes about so many times as long.
+/// How many times as long it takes, roughly, without optimisation.
 const DEBUG_FACTOR: u32 = 25;
 /// Inputs of the short run.
 const FEW: usize = 6_000;
 /// Inputs that are checked as one piece of work.
 const CHUNK: usize = 2_000;
-/// One in so many inputs is a bomb.
+/// One in this many inputs is a bomb.
 const BOMBS: usize = 200;
 /// The most that resident memory may grow by once it is warm, in KiB.
 const GROWTH: usize = 48 << 10;

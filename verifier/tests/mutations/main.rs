@@ -27,7 +27,7 @@ use anytime_proto::v1::VerdictKind;
 use sink::Sink;
 use support::{Case, Random, answers, in_parallel, verdict_of, write_rows};
 
-/// In the short run, one in so many answers is mutated.
+/// In the short run, one in this many answers is mutated.
 const SAMPLE: usize = 8;
 /// Random ground truths of each kind in the short run, and in the full one.
 const ROUNDS: u64 = 10;

@@ -73,7 +73,7 @@ impl Rational {
         )
     }
 
-    /// Decimal digits, cut off after so many places.
+    /// Decimal digits, cut off after `places` places.
     pub(crate) fn truncated(self, places: u32) -> String {
         let scale = 10_i128.pow(places);
         let digits = self.numerator.abs() * scale / self.denominator;

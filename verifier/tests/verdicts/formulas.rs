@@ -76,7 +76,7 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
 
 /// Ground truths and answers that do not.
 pub(crate) const DIFFERENT: &[(&str, &str)] = &[
-    // `\frac125` is half of... not a fraction of 1 and 25.
+    // `\frac125` is ½ with a 5 behind it, not a fraction of 1 and 25.
     ("\\frac{1}{25}", "\\frac125"),
     ("\\frac{12}{5}", "\\frac125"),
     ("\\frac{7}{112}", "\\frac7112"),

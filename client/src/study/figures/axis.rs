@@ -13,7 +13,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis over these values with round ends and about so many ticks.
+    /// An axis over these values with round ends and about `count` ticks.
     pub(super) fn round(low: f64, high: f64, count: usize) -> Self {
         // Values that are all the same still need a span, and a step that is not lost in their digits.
         let span = (high - low).max(low.abs().max(high.abs()) * 0.01).max(1e-6);

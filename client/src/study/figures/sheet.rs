@@ -50,7 +50,7 @@ pub(super) fn methods(summary: &Summary<'_>) -> Vec<Series> {
         .collect()
 }
 
-/// Draws the panels in so many columns, under the legend of all series.
+/// Draws the panels in `columns` columns, under the legend of all series.
 pub(super) fn draw(series: &[Series], panels: &[Panel], columns: usize) -> anyhow::Result<String> {
     let rows = panels.len().div_ceil(columns).max(1);
     let places = legend_places(series);

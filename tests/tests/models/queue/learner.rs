@@ -24,14 +24,15 @@ impl Queue {
         }
     }
 
-    /// A learner that goes on from the newest checkpoint. None where it dies after so many corrections.
+    /// A learner that goes on from the newest checkpoint. With `dies_after` it dies after that many corrections of the
+    /// queue.
     pub(super) fn start(&self, world: &mut World, dies_after: Option<u8>) {
         let checkpoint = world.checkpoints.last().cloned().unwrap_or(Checkpoint {
             step: 0,
             ended: EndedGroups::default(),
         });
         let Checkpoint { step, mut ended } = checkpoint;
-        // What was reported behind it is undone.
+        // Steps that were reported after the checkpoint are undone.
         world.history.steps.truncate(step as usize);
         world.history.left_out.truncate(step as usize);
         if self.plant == Plant::ForgetsWhatEnded {
@@ -145,7 +146,7 @@ impl Queue {
         let newest = learner.step.max(learner.table.step_of(sequence));
         let oldest = learner.table.min_version(sequence).0;
         if push.version > newest && self.plant != Plant::BlamesActors {
-            // Of the former line: it is nobody's fault.
+            // Its version is of weights from before the learner went back to its checkpoint, which is nobody's fault.
             let unnamed = Holder::unnamed(&actor);
             learner.table.give_back(sequence, &unnamed, false, self.origin);
             return world.conclude(push);

@@ -54,15 +54,15 @@ pub(crate) struct Faults {
     pub(crate) actor_deaths: u8,
     /// Redis loses everything.
     pub(crate) redis_forgets: u8,
-    /// Redis comes back as it was once.
+    /// Redis comes back with older data.
     pub(crate) redis_goes_back: u8,
     pub(crate) lost_answers: u8,
     /// A lease request that its actor waits for no longer arrives all the same.
     pub(crate) late_requests: u8,
     pub(crate) doubled_pushes: u8,
-    /// An actor gives a group up until it is skipped.
+    /// A group that actors give up again and again, until it is skipped.
     pub(crate) given_up: u8,
-    /// Leases run out that their actor still works at.
+    /// Leases that run out while their actor still works at the group.
     pub(crate) slow_actors: u8,
 }
 
@@ -85,7 +85,7 @@ const LATER: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Start,
-    /// It dies while it opens training, after so many of the two corrections.
+    /// The learner dies while it opens training, after this many of the two corrections.
     StartAndDie(u8),
     Kill,
     DamageNewestCheckpoint,

@@ -45,7 +45,8 @@ impl Queue {
         let expected = learner.table.queued_groups() + learner.table.taken_groups();
         match &learner.monitor {
             Monitor::Idle if !learner.is_up => actions.push(Action::Look),
-            // A queue is doubted twice before it is looked at: what is on its way has come by then.
+            // The monitor finds the length wrong twice in a row before it compares queue and table. By then what was on
+            // its way has arrived, so that nothing is admitted here.
             Monitor::Idle if learner.admitted.is_empty() && world.redis.length() != expected => {
                 actions.push(Action::Look);
             }

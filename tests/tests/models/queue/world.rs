@@ -14,7 +14,7 @@ pub(crate) struct World {
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) history: History,
     pub(super) redis: RedisModel,
-    /// What Redis can come back as.
+    /// The older data with which Redis can come back.
     pub(super) saved: Option<RedisModel>,
     pub(super) learner: Option<Learner>,
     pub(super) actors: Vec<Actor>,
@@ -91,7 +91,7 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Actor {
     pub(super) incarnation: u8,
-    /// The version that it holds.
+    /// The version of the weights that it holds.
     pub(super) weights: u64,
     pub(super) held: BTreeMap<u64, Work>,
 }
@@ -99,7 +99,7 @@ pub(super) struct Actor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Work {
     pub(super) min_version: u64,
-    /// What generated it, once it is there.
+    /// The version that generated it, once it is generated.
     pub(super) version: Option<u64>,
 }
 
@@ -140,7 +140,7 @@ impl World {
         });
     }
 
-    /// The actor is told what became of its group, if it is there to be told.
+    /// Tells the actor what became of its group, if the actor is still there.
     pub(super) fn conclude(&mut self, push: Push) {
         let actor = &mut self.actors[push.actor];
         if actor.incarnation == push.incarnation {

@@ -41,7 +41,8 @@ impl<'a> Lexer<'a> {
         self.push(Kind::GroupClose, source);
     }
 
-    /// What `[` is before this text: the end of an interval that leaves it out, as in `[2, 5[`, or an opening bracket.
+    /// What `[` is before this text: the end of an interval without its last point, as in `[2, 5[`, or an opening
+    /// bracket.
     pub(super) fn square_left(&self, after: &str) -> Kind<'a> {
         let ends_value = matches!(
             self.last(),
@@ -55,7 +56,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// What `]` is before this text: the begin of an interval that leaves it out, as in `]2, 5]`, or a closing bracket.
+    /// What `]` is before this text: the start of an interval without its first point, as in `]2, 5]`, or a closing
+    /// bracket.
     pub(super) fn square_right(&self, after: &str) -> Kind<'a> {
         let begins_item = matches!(
             self.last(),
