@@ -8,7 +8,7 @@ use anytime_service::exit::ExitError;
 use serde::Deserialize;
 use toml::Table;
 
-use super::results::RunName;
+use super::results::{RunName, seed_directory};
 use crate::demo;
 use crate::overrides;
 use crate::presets::{Base, Method, compose};
@@ -253,11 +253,6 @@ fn refuse_settings(settings: &Table, paths: &[&str]) -> Result<(), ExitError> {
         }
     }
     Ok(())
-}
-
-/// The directory of a seed, relative to the study's.
-pub fn seed_directory(seed: u64) -> String {
-    format!("seed-{seed}")
 }
 
 /// A method's name as a part of a path, without `+`.

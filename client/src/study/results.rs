@@ -9,7 +9,6 @@ use anytime_service::exit::ExitError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::grid::seed_directory;
 use super::stability::Stability;
 use crate::output::write_whole;
 
@@ -167,6 +166,11 @@ impl RunResult {
         let in_study = |spec: v1::JobSpec| with_paths_in_study(spec, self.seed);
         crate::local::is_same_job(&in_study(with_defaults(wanted)), &in_study(found))
     }
+}
+
+/// The directory of a seed, relative to the study's.
+pub fn seed_directory(seed: u64) -> String {
+    format!("seed-{seed}")
 }
 
 /// What a study makes itself lies below the directory of its seed, wherever `--out` is: paths from there on.
@@ -338,8 +342,11 @@ mod tests {
             run: "seed-1/grpo".to_owned(),
         };
         let job = v1::Job {
-            spec: Some(v1::JobSpec::default()),
-            evaluations: vec![v1::EvaluationResult::default()],
+            step: 1,
+            evaluations: vec![v1::EvaluationResult {
+                step: 1,
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let mut result = RunResult::of(&name, &job, &[]).unwrap();

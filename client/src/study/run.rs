@@ -8,8 +8,8 @@ use anytime_proto::v1;
 use anytime_service::exit::{ExitError, FAILED, exit_code};
 use serde::{Deserialize, Serialize};
 
-use super::grid::{RunPlan, STUDY_FILE, Study, seed_directory};
-use super::results::{self, RunResult};
+use super::grid::{RunPlan, STUDY_FILE, Study};
+use super::results::{self, RunResult, seed_directory};
 use crate::arguments::ProcessArgs;
 use crate::interrupt::Interrupt;
 use crate::local::{self, LocalRun};
