@@ -88,8 +88,35 @@ CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prome
 DOCKERFILE
 }
 
+alertmanager_image() {
+    # The web interface is not in the package; alerts show in Prometheus, and amtool and the API work.
+    build_on "$1" <<'DOCKERFILE'
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends prometheus-alertmanager && \
+    rm -rf /var/lib/apt/lists/* && install -d -o nobody -g nogroup /alertmanager
+VOLUME /alertmanager
+WORKDIR /alertmanager
+USER nobody
+EXPOSE 9093
+ENTRYPOINT ["/usr/bin/prometheus-alertmanager"]
+CMD ["--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"]
+DOCKERFILE
+}
+
+redis_exporter_image() {
+    build_on "$1" <<'DOCKERFILE'
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends prometheus-redis-exporter && \
+    rm -rf /var/lib/apt/lists/* && ln -s /usr/bin/prometheus-redis-exporter /redis_exporter
+USER nobody
+EXPOSE 9121
+ENTRYPOINT ["/redis_exporter"]
+DOCKERFILE
+}
+
 for pair in debian=debian:bookworm-slim rust=rust:1.95-bookworm redis=redis:7-bookworm \
-    prometheus=prom/prometheus:v2.42.0; do
+    prometheus=prom/prometheus:v2.42.0 alertmanager=prom/alertmanager:v0.25.0 \
+    redis_exporter=oliver006/redis_exporter:v1.45.0-alpine; do
     image=${pair#*=}
     if missing "$image"; then
         say "making $image"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything a fresh Debian or Ubuntu machine needs before cargo can build this workspace, into the ignored folder
-# .deps/: libtorch (the CPU libraries of the PyPI wheel, pruned), a Redis server, for the tests Prometheus, and for a
-# benchmark redis-benchmark.
+# .deps/: libtorch (the CPU libraries of the PyPI wheel, pruned), a Redis server, for the tests Prometheus with the tool of
+# Alertmanager and an exporter of Redis, and for a benchmark redis-benchmark.
 # Each step is skipped when it is done. Root is not needed, and nothing outside .deps/ is touched.
 #   usage: deploy/setup.sh [libtorch] [cuda] [redis] [prometheus] [redis-benchmark]     (without arguments: libtorch redis)
 # The step `cuda` makes .deps/libtorch hold the CUDA 13 libraries too, for a GPU machine without a libtorch of its own.
@@ -46,7 +46,7 @@ have_redis() {
 
 have_prometheus() {
     local program
-    for program in prometheus promtool; do
+    for program in prometheus promtool amtool prometheus-redis-exporter; do
         [ -x "$deps/bin/$program" ] || command -v "$program" >/dev/null || return 1
     done
 }
@@ -168,10 +168,10 @@ apt_unpack() {
 }
 
 setup_prometheus() {
-    say "no prometheus on PATH: the distribution's package into .deps/bin"
+    say "no prometheus, amtool or exporter of Redis on PATH: the distribution's packages into .deps/bin"
     local work="$deps/prometheus.part"
-    apt_unpack "$work" prometheus
-    mv "$work/root/usr/bin/promtool" "$work/root/usr/bin/prometheus" "$deps/bin/"
+    apt_unpack "$work" prometheus prometheus-alertmanager prometheus-redis-exporter
+    mv "$work"/root/usr/bin/{prometheus,promtool,amtool,prometheus-redis-exporter} "$deps/bin/"
     rm -rf "$work"
 }
 

@@ -1,4 +1,4 @@
-//! Every metric of every process, by name, with its description: the one list that code, dashboard and tests share.
+//! Every metric of every process, by name, with its description: the one list that code, dashboards and tests share.
 //! Base units, `_total` on counters, and no label whose values a user could make unbounded.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -27,7 +27,7 @@ macro_rules! metric_names {
             $(metric_names!(@describe $kind $name $unit $description);)*
         }
 
-        /// All names, for tests that compare the dashboard with them.
+        /// All names, for tests that compare the dashboards with them.
         pub const ALL: &[&str] = &[$($name),*];
     };
     (@describe counter $name:literal $unit:ident $description:literal) => {
@@ -149,7 +149,7 @@ metric_names! {
     gauge LEARNER_LEASED "anytime_learner_leased_groups" Count
         "Groups that are leased and not yet pushed.";
     counter LEARNER_GROUPS "anytime_learner_groups_total" Count
-        "Groups by outcome (accepted, duplicate, unwanted, refused, queue_full, stale, skipped, abandoned, expired, back).";
+        "Groups by outcome (accepted, duplicate, unwanted, refused, forged, queue_full, stale, skipped, abandoned, expired, back).";
     gauge LEARNER_REFUSED_IN_A_ROW "anytime_learner_refused_in_a_row" Count
         "Groups of one actor that were refused one after the other, of the actor with the most.";
     counter LEARNER_DEAD_LETTERS "anytime_learner_dead_letters_total" Count

@@ -1,4 +1,4 @@
-//! The queries of the dashboard that is in the repository.
+//! The dashboards that are in the repository, and their queries.
 
 use std::path::PathBuf;
 
@@ -9,47 +9,95 @@ use crate::programs;
 /// One query of one panel.
 #[derive(Clone, Debug)]
 pub struct PanelQuery {
+    /// Name of the dashboard's file, without its ending.
+    pub dashboard: String,
     /// Title of the panel.
     pub panel: String,
     /// The query as Grafana would send it.
     pub expression: String,
 }
 
-/// Every query of every panel, with Grafana's interval variables filled in for a scrape every second.
-pub fn queries() -> Vec<PanelQuery> {
-    let path = programs::repository().join("deploy/grafana/dashboards/anytime.json");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let dashboard: Value = serde_json::from_str(&text).expect("a dashboard");
+/// What a query may ask for besides this project's metrics: whether targets answer, alerts, and what Redis' exporter and
+/// Prometheus say of themselves.
+const METRICS_OF_OTHERS: [&str; 4] = ["up", "ALERTS", "redis_", "prometheus_"];
+
+/// Every dashboard by the name of its file without its ending, in the order of the names.
+pub fn dashboards() -> Vec<(String, Value)> {
+    let folder = programs::repository().join("deploy/grafana/dashboards");
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let dashboard: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        (name.to_owned(), dashboard)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Every panel of a dashboard that is no row, also those that a folded row holds.
+pub fn panels(dashboard: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
-    collect(&dashboard["panels"], &mut found);
+    for panel in dashboard["panels"].as_array().into_iter().flatten() {
+        if panel["type"] == "row" {
+            found.extend(panels(panel));
+        } else {
+            found.push(panel);
+        }
+    }
     found
 }
 
-/// Rows hold their panels when they are folded.
-fn collect(panels: &Value, found: &mut Vec<PanelQuery>) {
-    for panel in panels.as_array().into_iter().flatten() {
+/// Every query of every panel, with Grafana's interval variables filled in for a scrape every second, and the variables of
+/// the dashboards for all processes.
+pub fn queries() -> Vec<PanelQuery> {
+    let mut found = Vec::new();
+    for (name, dashboard) in dashboards() {
+        collect(&name, &dashboard, &mut found);
+    }
+    found
+}
+
+fn collect(name: &str, dashboard: &Value, found: &mut Vec<PanelQuery>) {
+    for panel in panels(dashboard) {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let expression = target["expr"].as_str().expect("a target has an expression");
             let expression = expression
                 .replace("$__rate_interval", "10s")
                 .replace("$__interval", "1s")
-                .replace("$__range", "5m");
+                .replace("$__range", "5m")
+                .replace("$job", ".*")
+                .replace("$instance", ".*");
             assert!(!expression.contains('$'), "an unknown variable in {expression}");
             found.push(PanelQuery {
+                dashboard: name.to_owned(),
                 panel: panel["title"].as_str().unwrap_or_default().to_owned(),
                 expression,
             });
         }
-        collect(&panel["panels"], found);
     }
+}
+
+/// Whether an expression asks for something that is not this project's.
+pub fn asks_others(expression: &str) -> bool {
+    words(expression).any(|word| {
+        let is_named = |name: &str| word == name || (name.ends_with('_') && word.starts_with(name));
+        METRICS_OF_OTHERS.into_iter().any(is_named)
+    })
 }
 
 /// The project's metrics that an expression or a file names, without the suffixes of a histogram's series.
 pub fn metric_names(text: &str) -> Vec<String> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let words = text.split(|c: char| !is_part(c));
-    let metrics = words.filter(|word| word.starts_with("anytime_"));
+    let metrics = words(text).filter(|word| word.starts_with("anytime_"));
     metrics.map(|word| base_name(word).to_owned()).collect()
+}
+
+/// What may be names of metrics.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    text.split(move |c: char| !is_part(c))
 }
 
 fn base_name(series: &str) -> &str {

@@ -37,6 +37,16 @@ pub fn promtool() -> PathBuf {
     of_prometheus("promtool")
 }
 
+/// Alertmanager's own tool that checks its configuration; found as [`prometheus`] is.
+pub fn amtool() -> PathBuf {
+    of_prometheus("amtool")
+}
+
+/// The exporter of Redis; found as [`prometheus`] is.
+pub fn redis_exporter() -> PathBuf {
+    of_prometheus("prometheus-redis-exporter")
+}
+
 fn of_prometheus(program: &str) -> PathBuf {
     let fetched = repository().join(".deps/bin").join(program);
     if let Some(found) = on_path(program) {

@@ -1,4 +1,5 @@
-//! A real Prometheus with the repository's own configuration, pointed at the processes of a test.
+//! A real Prometheus with the repository's own configuration, pointed at the processes of a test, and a real exporter of
+//! Redis.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +23,40 @@ pub struct Prometheus {
     _process: Process,
     address: String,
     client: reqwest::Client,
+}
+
+/// A running exporter of a Redis; it ends when it is dropped.
+#[derive(Debug)]
+pub struct RedisExporter {
+    _process: Process,
+    /// Where it serves its metrics.
+    pub address: String,
+}
+
+impl RedisExporter {
+    /// Starts one for the Redis at a URL, and waits until it serves.
+    pub async fn start(workplace: &Workplace, redis_url: &str) -> Self {
+        let address = free_address();
+        let mut command = Command::new(programs::redis_exporter());
+        command
+            .arg(format!("--redis.addr={redis_url}"))
+            .arg(format!("--web.listen-address={address}"))
+            .env("GOMAXPROCS", "1");
+        let logs = workplace.path("redis-exporter");
+        let url = format!("http://{address}/metrics");
+        let mut exporter = Self {
+            _process: Process::start("redis-exporter", command, workplace.mark(), &logs),
+            address,
+        };
+        eventually("the exporter of redis", START_SECONDS, async || {
+            exporter._process.assert_runs();
+            let answer = reqwest::get(&url).await.ok()?;
+            let metrics = answer.text().await.ok()?;
+            metrics.contains("redis_up 1").then_some(())
+        })
+        .await;
+        exporter
+    }
 }
 
 /// The answer to a query: the value of every series.
@@ -134,7 +169,11 @@ const SECRETS: &str = "/run/secrets/";
 /// What the configuration has for TLS and tokens.
 const TLS: [&str; 3] = ["scheme:", "tls_config:", "authorization:"];
 
-/// The repository's configuration with other targets, scraping every second. Every job must be given targets.
+/// What a test may do without: its jobs have no targets then.
+const HELPERS: [&str; 2] = ["redis", "alertmanager"];
+
+/// The repository's configuration with other targets, scraping every second. Every job but the helpers' must be given
+/// targets.
 fn configuration(targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> String {
     let original = std::fs::read_to_string(prometheus_file("prometheus.yml")).expect("the configuration");
     let mut lines = Vec::new();
@@ -143,10 +182,18 @@ fn configuration(targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> 
         let indentation = &line[..line.len() - line.trim_start().len()];
         if let Some(name) = line.trim().strip_prefix("- job_name:") {
             job = name.trim().to_owned();
+        } else if line.trim() == "alertmanagers:" {
+            // Whom alerts are sent to, before the jobs.
+            job = "alertmanager".to_owned();
         }
         let rewritten = if line.trim().starts_with("- targets:") {
             let found = targets.iter().find(|(name, _)| *name == job);
-            let (_, addresses) = found.unwrap_or_else(|| panic!("no targets for the job {job} of prometheus.yml"));
+            let is_helper = HELPERS.contains(&job.as_str());
+            assert!(
+                found.is_some() || is_helper,
+                "no targets for the job {job} of prometheus.yml"
+            );
+            let addresses = found.map(|(_, addresses)| addresses.as_slice()).unwrap_or_default();
             format!("{indentation}- targets: {addresses:?}")
         } else if line.trim().starts_with("scrape_interval:") {
             format!("{indentation}scrape_interval: 1s")

@@ -1,40 +1,77 @@
-//! The alerts of deploy/prometheus fire when they should, by Prometheus' own tool, and every one of them has a case in
-//! which it fires and one in which it does not.
+//! The alerts of deploy/prometheus fire when they should, by Prometheus' own tool. Every one of them has a case in which it
+//! fires and one in which it does not, and an entry in docs/operations.md. Alertmanager's own tool checks who is told.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 use anytime_tests::dashboard::prometheus_file;
-use anytime_tests::programs::promtool;
+use anytime_tests::programs::{amtool, promtool, repository};
 
 #[test]
 fn the_cases_of_the_alerts_hold() {
     for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
         let mut command = Command::new(promtool());
         command.args(arguments).current_dir(prometheus_file(""));
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        succeed(&mut command);
+    }
+}
+
+#[test]
+fn whom_alertmanager_tells_follows_the_severity() {
+    let file = repository().join("deploy/alertmanager/alertmanager.yml");
+    succeed(Command::new(amtool()).arg("check-config").arg(&file));
+    for severity in ["page", "warn"] {
+        let mut command = Command::new(amtool());
+        let configuration = format!("--config.file={}", file.display());
+        command.args(["config", "routes", "test", configuration.as_str()]);
+        command.arg(format!("severity={severity}"));
+        assert_eq!(succeed(&mut command).trim(), severity);
+    }
+}
+
+/// Runs a command that must succeed; what it wrote to its standard output.
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?}:\n{stdout}{stderr}");
+    stdout
+}
+
+/// The name and the text of every rule.
+fn rules() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(prometheus_file("alerts.yml")).unwrap();
+    let parts = text.split("- alert: ").skip(1);
+    let found: Vec<(String, String)> = parts
+        .map(|part| (part.lines().next().unwrap().trim().to_owned(), part.to_owned()))
+        .collect();
+    assert!(found.len() >= 30, "the rules are read: {}", found.len());
+    found
+}
+
+#[test]
+fn every_alert_says_what_it_means_and_has_an_entry_in_the_handbook() {
+    let handbook = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
+    let headings: BTreeSet<&str> = handbook.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    for (name, text) in rules() {
+        for key in ["severity: ", "summary: ", "description: "] {
+            assert!(text.contains(key), "{name} has no {key}");
+        }
+        let runbook = format!("runbook: docs/operations.md#{}", name.to_lowercase());
+        assert!(text.lines().any(|line| line.trim() == runbook), "{name}: no {runbook}");
         assert!(
-            output.status.success(),
-            "promtool {}:\n{}{}",
-            arguments.join(" "),
-            text(&output.stdout),
-            text(&output.stderr)
+            headings.contains(name.as_str()),
+            "docs/operations.md has no heading {name}"
         );
     }
 }
 
 #[test]
 fn every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() {
-    let read = |name: &str| std::fs::read_to_string(prometheus_file(name)).unwrap();
-    let rules = read("alerts.yml");
-    let alerts: BTreeSet<&str> = rules
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- alert: "))
-        .collect();
-    assert!(alerts.len() >= 12, "the rules are read: {alerts:?}");
-    let cases = read("alerts_test.yml");
+    let all = rules();
+    let alerts: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    let cases = std::fs::read_to_string(prometheus_file("alerts_test.yml")).unwrap();
     let lines: Vec<&str> = cases.lines().map(str::trim).collect();
     let (mut firing, mut silent) = (BTreeSet::new(), BTreeSet::new());
     for (number, line) in lines.iter().enumerate() {
