@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anytime_client import AnytimeError, job_spec, settings_of, to_spec, v1
-from anytime_client.settings import is_choice, is_map, short_name
+from anytime_client.settings import is_choice, is_map, short_name, tomllib
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 ROOT = Path(__file__).parents[3]
