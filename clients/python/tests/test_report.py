@@ -94,6 +94,9 @@ def test_pictures_are_drawn(trained: FakeLearner, client: Client, tmp_path: Path
     report = client.report("job")
     steps = client.plot_steps(report)
     assert len(steps.lines) == 2 and list(steps.lines[0].get_xdata()) == [1, 2]
+    assert [line.get_label() for line in steps.lines] == ["budget 1 of 2", "budget 2 of 2"]
+    report["series"][-1]["segments"] = [{"budget": 6}, {"budget": 12}]
+    assert [line.get_label() for line in client.plot_steps(report).lines] == ["budget 6", "budget 12"]
     assert client.plot(report, axes=steps) is steps
     nothing = Report(report, before=None, after=None, series=[])
     for draw in (client.plot, client.plot_steps):

@@ -191,8 +191,12 @@ def plot_steps(report: Report, axes: Axes | None = None) -> Axes:
     steps = [step["step"] for step in series]
     rewards = [step["reward_per_budget"] for step in series]
     if rewards[-1]:
-        for index in range(len(rewards[-1])):
-            axes.plot(steps, [reward[index] for reward in rewards], label=f"budget {index + 1} of {len(rewards[-1])}")
+        # The figures of a step have a segment for each budget of training, which evaluations need not have.
+        names = [str(segment["budget"]) for segment in series[-1]["segments"]]
+        if len(names) != len(rewards[-1]):
+            names = [f"{index + 1} of {len(rewards[-1])}" for index in range(len(rewards[-1]))]
+        for index, name in enumerate(names):
+            axes.plot(steps, [reward[index] for reward in rewards], label=f"budget {name}")
         axes.set(ylabel="mean score", ylim=(0, 1))
         axes.legend()
     else:
