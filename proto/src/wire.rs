@@ -132,12 +132,12 @@ fn what_was_sent_once_can_be_read_for_ever() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("wire.txt");
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     let now = listing();
-    let broken = broken(&written, &now);
+    let missing = broken(&written, &now);
     assert!(
-        broken.is_empty(),
+        missing.is_empty(),
         "this breaks what is on disk and who calls; {} has, and the protos have not:\n{}",
         path.display(),
-        broken.join("\n")
+        missing.join("\n")
     );
     let text = format!("{HEAD}{}\n", now.join("\n"));
     if std::env::var_os("UPDATE").is_some() {
