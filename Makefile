@@ -14,7 +14,12 @@ TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 WHAT ?= engine
 PORT ?= 8000
 
-.PHONY: help setup demo check test lint docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
+# The version of buf that `make lint-proto` fetches, and what it compares with; without a tag only the list of
+# proto/wire.txt is compared, which a test of Rust does.
+BUF ?= 1.75.0
+AGAINST ?= $(shell git describe --tags --abbrev=0 2> /dev/null)
+
+.PHONY: help setup demo check test lint lint-proto wheel test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
     fuzz study-stability images clean-runs
 
 help: ## List the targets
@@ -78,6 +83,24 @@ fuzz: setup ## Damaged inputs for every decoder that reads from outside, then fo
 	cargo build --workspace --bins
 	env $(TEST_ENVIRONMENT) FUZZ_SECONDS=$$(( $(SECONDS) / 2 )) FUZZ_SEED=$(SEED) \
 	    cargo test --workspace --test decoders -- --ignored --nocapture --test-threads=1
+
+lint-proto: ## Check the proto files by buf's rules, and that they break nothing since the last tag (AGAINST=TAG)
+	@venv=.deps/buf; \
+	if [ ! -x $$venv/bin/buf ]; then \
+	    python3 -m venv $$venv && $$venv/bin/pip install --quiet --disable-pip-version-check buf-bin==$(BUF); \
+	fi; \
+	cd proto; ../$$venv/bin/buf lint; \
+	if [ -n "$(AGAINST)" ]; then \
+	    ../$$venv/bin/buf breaking --against "../.git#ref=$(AGAINST),subdir=proto"; \
+	else \
+	    echo "there is no tag to compare with"; \
+	fi
+
+wheel: ## Build the Python client into target/wheel
+	@clients/python/run.sh wheel target/wheel
+
+test-python: ## Check types of the Python client and run its tests that need no learner
+	@clients/python/run.sh check
 
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --document-private-items

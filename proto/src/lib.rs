@@ -15,6 +15,8 @@ pub mod nodes;
 pub mod settings;
 mod short_names;
 mod status;
+#[cfg(test)]
+mod wire;
 
 /// Messages, clients and servers of `anytime.v1`.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used, unreachable_pub)]
