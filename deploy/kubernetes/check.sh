@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Validates the manifests against the schemas of the Kubernetes API, strictly: a field that there is not is an error. Each
-# file of ../kubernetes/base by itself, and every overlay as it would be applied.
+# Validates the manifests against the schemas of the Kubernetes API, strictly: a field that there is not is an error.
+# Each file of base/ and once/ by itself, and every overlay as it would be applied.
 #
 #   usage: deploy/kubernetes/check.sh
 #
-# Needs python3 with pip: kubernetes-validate, which brings the schemas, goes into .deps/ where PATH has none. Overlays are
-# put together by `kustomize` or `kubectl`; where there is neither they are left out, with a word. No cluster is asked.
-# Exit code 69: a tool cannot be had.
+# kubernetes-validate, which brings the schemas, goes into .deps/ where PATH has none (that needs python3 with venv and
+# pip). Overlays are put together by `kustomize` or `kubectl`, and left out with a word where there is neither. No
+# cluster is asked. Exit code 69: a tool cannot be had.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

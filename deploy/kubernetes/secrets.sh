@@ -2,7 +2,7 @@
 # Makes the namespace, the volumes of models and data, and the secrets of the cluster, each with what its pods need and
 # nothing else: only the learner, which asks for all roles, knows all tokens.
 #
-#   deploy/secrets.sh                                once: certificates, tokens and the password of Redis, into ./secrets
+#   deploy/secrets.sh                                once: certificates, tokens, the password of Redis, into ./secrets
 #   deploy/kubernetes/secrets.sh [DIRECTORY]         ./secrets by default; again after a change
 #   deploy/kubernetes/secrets.sh --print [DIRECTORY] writes the secrets to standard output and asks no cluster
 #
@@ -53,7 +53,8 @@ secret() {
         esac
     done
     # `create --dry-run` and `apply`: `create` alone refuses what is there.
-    kubectl create secret generic "$name" --namespace "$namespace" "${arguments[@]}" --dry-run=client --output yaml | apply
+    kubectl create secret generic "$name" --namespace "$namespace" "${arguments[@]}" --dry-run=client --output yaml |
+        apply
 }
 
 $print || kubectl apply --kustomize "$here/once"
