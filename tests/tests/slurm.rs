@@ -20,6 +20,7 @@ const PROGRAMS: &str = "target/release";
 /// Serves until it is told to end. The first learner dies, as one whose device is lost.
 const SERVER: &str = r#"#!/usr/bin/env bash
 name="$(basename "$0")"
+trap 'echo "$name ends" >> "$CALLS"; exit 0' TERM
 echo "$name $*" >> "$CALLS"
 if [ "$name" = anytime-learner ] && ! [ -e "$CALLS.learner" ]; then
     touch "$CALLS.learner"
@@ -28,7 +29,6 @@ fi
 if [ "$name" = redis-server ]; then
     cat > "$CALLS.redis"
 fi
-trap 'echo "$name ends" >> "$CALLS"; exit 0' TERM
 while true; do
     sleep 0.05
 done
@@ -36,6 +36,7 @@ done
 
 /// The command line: it watches a job, or runs one, until it is told to end.
 const CLIENT: &str = r#"#!/usr/bin/env bash
+trap 'echo "anytime ends" >> "$CALLS"; exit 130' TERM
 echo "anytime $*" >> "$CALLS"
 case $1 in
     certs)
@@ -43,7 +44,6 @@ case $1 in
         echo a-password > "$2/redis.password"
         ;;
     submit | local)
-        trap 'echo "anytime ends" >> "$CALLS"; exit 130' TERM
         while ! [ -e "$CALLS.over" ]; do
             sleep 0.05
         done
@@ -253,8 +253,13 @@ async fn several_nodes_run_everything_once_start_again_what_dies_and_end_redis_l
 async fn several_nodes_end_with_their_job() {
     within(120, async {
         let stage = Stage::new();
-        std::fs::write(stage.path("calls.over"), "").unwrap();
         let mut script = stage.start("cluster.sbatch", "0");
+        stage.call("anytime submit").await;
+        eventually("an actor on each node", 60, async || {
+            (stage.count("anytime-actor --") == 2).then_some(())
+        })
+        .await;
+        std::fs::write(stage.path("calls.over"), "").unwrap();
         assert_eq!(script.exit_code(90).await, 0, "{}", script.log());
         assert_eq!(stage.count("scontrol"), 0, "{:?}", stage.calls());
         eventually("nothing is left", 60, async || {
@@ -270,7 +275,8 @@ fn the_scripts_are_clean() {
     let output = Command::new(repository().join("deploy/slurm/check.sh"))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
     // shellcheck cannot be fetched here.
     if output.status.code() == Some(69) {
         eprintln!("skipped: {said}");

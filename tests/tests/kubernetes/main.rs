@@ -2,213 +2,25 @@
 //! and admit exactly the connections that the processes make.
 #![allow(clippy::unwrap_used)]
 
+mod manifests;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anytime_proto::limits::DRAIN_TIMEOUT;
 use anytime_tests::help::Help;
-use anytime_tests::programs::repository;
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::Yaml;
+
+use crate::manifests::{
+    Call, argument, base, calls, command_line, command_lines, component, container, container_ports, folder, help_for,
+    items, name, of_kind, overlays, pods, port, read, read_one, text, texts, texts_of, variants,
+};
 
 /// Variables of containers that are others' than this project's.
 const FOREIGN_VARIABLES: [&str; 2] = ["OMP_NUM_THREADS", "CUDA_CACHE_PATH"];
 
 /// Where pods have their secrets.
 const SECRETS: &str = "/run/secrets/anytime/";
-
-/// A caller, a callee and its port.
-type Call = (String, String, i64);
-
-fn folder() -> PathBuf {
-    repository().join("deploy/kubernetes")
-}
-
-/// The documents of a file.
-fn read(path: &Path) -> Vec<Yaml> {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    YamlLoader::load_from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The one document of a file.
-fn read_one(path: &Path) -> Yaml {
-    let mut documents = read(path);
-    assert_eq!(documents.len(), 1, "{}", path.display());
-    documents.remove(0)
-}
-
-/// A text; empty where there is none.
-fn text(value: &Yaml) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// A list; empty where there is none.
-fn items(value: &Yaml) -> &[Yaml] {
-    value.as_vec().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// A list of texts.
-fn texts(value: &Yaml) -> Vec<String> {
-    items(value).iter().map(text).collect()
-}
-
-/// The objects that the base has by itself.
-fn base() -> Vec<Yaml> {
-    let folder = folder().join("base");
-    let kustomization = read_one(&folder.join("kustomization.yml"));
-    let mut objects = Vec::new();
-    for resource in texts(&kustomization["resources"]) {
-        objects.extend(read(&folder.join(resource)));
-    }
-    objects
-}
-
-/// The folders of the overlays.
-fn overlays() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder().join("overlays")).unwrap();
-    let mut overlays: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    overlays.sort();
-    overlays
-}
-
-/// The objects of an overlay as they would be applied; none where this machine has no tool that puts them together.
-fn assembled(overlay: &Path) -> Option<Vec<Yaml>> {
-    for (program, command) in [("kustomize", "build"), ("kubectl", "kustomize")] {
-        let Ok(output) = Command::new(program).arg(command).arg(overlay).output() else {
-            continue;
-        };
-        assert!(
-            output.status.success(),
-            "{program} {command} {}: {}",
-            overlay.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let text = String::from_utf8(output.stdout).unwrap();
-        return Some(YamlLoader::load_from_str(&text).unwrap());
-    }
-    eprintln!(
-        "skipped: {}, because there is neither kustomize nor kubectl",
-        overlay.display()
-    );
-    None
-}
-
-/// The base, and what the overlays make of it.
-fn variants() -> Vec<(String, Vec<Yaml>)> {
-    let mut variants = vec![("base".to_owned(), base())];
-    for overlay in overlays() {
-        if let Some(objects) = assembled(&overlay) {
-            variants.push((overlay.file_name().unwrap().to_string_lossy().into_owned(), objects));
-        }
-    }
-    variants
-}
-
-fn name(object: &Yaml) -> String {
-    text(&object["metadata"]["name"])
-}
-
-fn of_kind<'a>(objects: &'a [Yaml], kind: &str) -> Vec<&'a Yaml> {
-    objects.iter().filter(|object| text(&object["kind"]) == kind).collect()
-}
-
-/// The pods, by the name of what makes them.
-fn pods(objects: &[Yaml]) -> BTreeMap<String, &Yaml> {
-    let mut pods = BTreeMap::new();
-    for object in objects {
-        let pod = &object["spec"]["template"]["spec"];
-        if pod.is_hash() {
-            pods.insert(name(object), pod);
-        }
-    }
-    pods
-}
-
-/// The one container of a pod.
-fn container(pod: &Yaml) -> &Yaml {
-    assert!(pod["initContainers"].is_badvalue(), "no test looks at these");
-    let containers = items(&pod["containers"]);
-    assert_eq!(containers.len(), 1);
-    &containers[0]
-}
-
-/// The command line of a container.
-fn command_line(container: &Yaml) -> Vec<String> {
-    let mut line = texts(&container["command"]);
-    line.extend(texts(&container["args"]));
-    line
-}
-
-/// The command line of a container and those of its probes.
-fn command_lines(container: &Yaml) -> Vec<Vec<String>> {
-    let mut lines = vec![command_line(container)];
-    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-        let line = texts(&container[probe]["exec"]["command"]);
-        if !line.is_empty() {
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-/// What a program of this project says of the command that a line runs; none for other programs.
-fn help_for(line: &[String]) -> Option<Help> {
-    let program = line.first()?;
-    if program != "anytime" && !program.starts_with("anytime-") {
-        return None;
-    }
-    let words = line[1..].iter().take_while(|word| !word.starts_with("--"));
-    let subcommands: Vec<String> = words.cloned().collect();
-    Some(Help::of(program, &subcommands))
-}
-
-/// The value of an argument that is written `--name=value`.
-fn argument(line: &[String], name: &str) -> Option<String> {
-    let start = format!("{name}=");
-    line.iter()
-        .find_map(|word| word.strip_prefix(start.as_str()))
-        .map(str::to_owned)
-}
-
-/// The port at the end of an address.
-fn port(address: &str) -> i64 {
-    let digits = address.rsplit(':').next().unwrap_or_default();
-    digits.parse().unwrap_or_else(|error| panic!("{address}: {error}"))
-}
-
-/// The ports of a container by their names.
-fn container_ports(container: &Yaml) -> BTreeMap<String, i64> {
-    let mut ports = BTreeMap::new();
-    for entry in items(&container["ports"]) {
-        ports.insert(text(&entry["name"]), entry["containerPort"].as_i64().unwrap());
-    }
-    ports
-}
-
-/// The addresses with a scheme that a container is given, in arguments and variables.
-fn addresses(container: &Yaml) -> Vec<String> {
-    let mut values = command_line(container);
-    for variable in items(&container["env"]) {
-        values.push(text(&variable["value"]));
-    }
-    values
-        .iter()
-        .filter_map(|value| value.split_once("://"))
-        .map(|(_, address)| address.to_owned())
-        .collect()
-}
-
-/// Who calls whom, by the addresses that they are given.
-fn calls(objects: &[Yaml]) -> BTreeSet<Call> {
-    let mut calls = BTreeSet::new();
-    for (caller, pod) in pods(objects) {
-        for address in addresses(container(pod)) {
-            let host = address.split(':').next().unwrap_or_default();
-            calls.insert((caller.clone(), host.to_owned(), port(&address)));
-        }
-    }
-    calls
-}
 
 #[test]
 fn every_argument_and_variable_is_one_of_the_program() {
@@ -238,11 +50,6 @@ fn every_argument_and_variable_is_one_of_the_program() {
         }
     }
     assert!(seen >= 4, "command lines are read: {seen}");
-}
-
-/// A field of every entry of a list.
-fn texts_of(list: &Yaml, field: &str) -> Vec<String> {
-    items(list).iter().map(|entry| text(&entry[field])).collect()
 }
 
 #[test]
@@ -384,7 +191,7 @@ fn ports_are_those_that_the_processes_listen_on() {
 fn policies_admit_the_calls_of_the_processes_and_nothing_else() {
     for (variant, objects) in variants() {
         let calls = calls(&objects);
-        let mut scrapes = BTreeSet::new();
+        let mut scrapes: BTreeSet<Call> = BTreeSet::new();
         for (name, pod) in pods(&objects) {
             if let Some(address) = argument(&command_line(container(pod)), "--metrics-address") {
                 scrapes.insert(("prometheus".to_owned(), name, port(&address)));
@@ -392,8 +199,10 @@ fn policies_admit_the_calls_of_the_processes_and_nothing_else() {
         }
         assert_eq!(scrapes.len(), 3, "{variant}");
 
-        let (mut into, mut out_of) = (BTreeSet::new(), BTreeSet::new());
-        let (mut denies_all, mut asks_dns) = (false, BTreeSet::new());
+        let mut into: BTreeSet<Call> = BTreeSet::new();
+        let mut out_of: BTreeSet<Call> = BTreeSet::new();
+        let mut asks_dns: BTreeSet<String> = BTreeSet::new();
+        let mut denies_all = false;
         for policy in of_kind(&objects, "NetworkPolicy") {
             let spec = &policy["spec"];
             let types = texts(&spec["policyTypes"]);
@@ -431,11 +240,6 @@ fn policies_admit_the_calls_of_the_processes_and_nothing_else() {
         let callers: BTreeSet<String> = calls.iter().map(|(caller, _, _)| caller.clone()).collect();
         assert_eq!(asks_dns, callers, "{variant}: who looks names up");
     }
-}
-
-/// The component that a selector of pods chooses.
-fn component(selector: &Yaml) -> String {
-    text(&selector["matchLabels"]["app.kubernetes.io/component"])
 }
 
 /// The other ends that rules admit, with the ports.
@@ -582,7 +386,7 @@ fn kustomizations_name_what_is_there() {
         "{kinds:?}"
     );
     let once = folder().join("once");
-    let mut claims = BTreeSet::new();
+    let mut claims: BTreeSet<String> = BTreeSet::new();
     for resource in texts(&read_one(&once.join("kustomization.yml"))["resources"]) {
         let documents = read(&once.join(resource));
         claims.extend(of_kind(&documents, "PersistentVolumeClaim").into_iter().map(name));
@@ -626,7 +430,8 @@ fn prometheus_finds_the_processes_by_names_that_their_certificates_have() {
 #[test]
 fn the_manifests_are_valid_by_the_schemas_of_the_api() {
     let output = Command::new(folder().join("check.sh")).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
     // The tool that brings the schemas cannot be fetched here.
     if output.status.code() == Some(69) {
         eprintln!("skipped: {said}");
