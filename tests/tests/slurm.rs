@@ -59,7 +59,17 @@ else
 fi
 "#;
 
-/// Runs the command on two nodes, and passes SIGTERM on.
+/// Lists the steps of the job.
+const SQUEUE: &str = r#"#!/usr/bin/env bash
+printf '7.batch batch\n7.0 actors\n'
+"#;
+
+/// Tells the tasks of the step with the actors.
+const SCANCEL: &str = r#"#!/usr/bin/env bash
+[ "$*" = "--signal=TERM 7.0" ] && kill -TERM $(cat "$CALLS.step")
+"#;
+
+/// Runs the command on two nodes. As the real one does, it kills them where it gets SIGTERM itself.
 const SRUN: &str = r#"#!/usr/bin/env bash
 while [[ "$1" == --* ]]; do
     shift
@@ -68,7 +78,8 @@ SLURM_NODEID=0 SLURMD_NODENAME=host-a "$@" &
 first=$!
 SLURM_NODEID=1 SLURMD_NODENAME=host-b "$@" &
 second=$!
-trap 'kill -TERM $first $second' TERM
+echo "$first $second" > "$CALLS.step"
+trap 'kill -KILL $first $second' TERM
 while kill -0 $first 2> /dev/null || kill -0 $second 2> /dev/null; do
     sleep 0.05
 done
@@ -96,6 +107,8 @@ impl Stage {
         }
         stage.put("anytime", CLIENT);
         stage.put("scontrol", SCONTROL);
+        stage.put("squeue", SQUEUE);
+        stage.put("scancel", SCANCEL);
         stage.put("srun", SRUN);
         symlink(repository().join("deploy"), stage.path("deploy")).unwrap();
         stage
