@@ -42,6 +42,8 @@ lint: setup ## Check formatting and lints
 	cargo clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny > /dev/null; then \
 	    cargo deny --offline check --hide-inclusion-graph licenses bans sources; \
+	    if cargo deny fetch db > /dev/null 2>&1; then cargo deny check --hide-inclusion-graph advisories; \
+	    else echo "the database of advisories cannot be fetched: dependencies were not checked against it"; fi; \
 	else \
 	    echo "cargo-deny is not installed: licences and sources of dependencies were not checked"; \
 	fi

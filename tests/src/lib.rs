@@ -22,6 +22,7 @@ pub mod prometheus;
 pub mod refusal_texts;
 pub mod rooms;
 pub mod secrets;
+pub mod small_plan;
 pub mod stack;
 pub mod wait;
 pub mod workplace;

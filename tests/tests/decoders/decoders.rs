@@ -22,6 +22,7 @@ use anytime_proto::{
     check_group, check_group_against_plan, checkpoint_accounts, codec::check_decoded_bytes, decode_group,
     manifest_checksum, v1,
 };
+use anytime_tests::small_plan::small_plan;
 use bytes::Bytes;
 use prost::Message as _;
 use tch::{Device, Kind};
@@ -46,7 +47,7 @@ pub(crate) fn all() -> Vec<Target> {
             "plan",
             plan,
             MESSAGE,
-            || [seeds::samples("RolloutPlan"), vec![seeds::plan().encode_to_vec()]].concat(),
+            || [seeds::samples("RolloutPlan"), vec![small_plan().encode_to_vec()]].concat(),
             &[],
         ),
         target("weights", weights, MESSAGE, seeds::fetched, &[]),
@@ -237,7 +238,7 @@ fn push(input: &[u8], at: &Path) {
             return;
         };
         let is_of_form = check_group(&group);
-        let is_of_plan = check_group_against_plan(&group, &seeds::plan());
+        let is_of_plan = check_group_against_plan(&group, &small_plan());
         if is_of_form.is_ok() && is_of_plan.is_ok() {
             assert_eq!(group.traces.len(), 2, "the plan has two");
         }

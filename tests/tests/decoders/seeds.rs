@@ -123,27 +123,6 @@ pub(crate) fn group() -> v1::ScoredGroup {
     }
 }
 
-pub(crate) fn plan() -> v1::RolloutPlan {
-    v1::RolloutPlan {
-        budgets: vec![2, 4],
-        traces: 2,
-        summaries: 1,
-        max_summary_tokens: 3,
-        sampling: Some(v1::Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-        }),
-        vocabulary: 10,
-        markers: Some(v1::MarkerIds {
-            end: vec![8],
-            summary: vec![7],
-            ..v1::MarkerIds::default()
-        }),
-        ..v1::RolloutPlan::default()
-    }
-}
-
 pub(crate) fn pushes() -> Vec<Vec<u8>> {
     let group = v1::PushRequest {
         outcome: Some(v1::push_request::Outcome::Group(group().encode_to_vec().into())),

@@ -24,6 +24,7 @@ use anytime_proto::v1::weights_service_server::WeightsServiceServer;
 use anytime_proto::{EndedGroups, JobId, WeightsVersion, v1};
 use anytime_service::security::ServerSecurity;
 use anytime_service::server::router;
+use anytime_tests::small_plan::small_plan;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpStream;
@@ -56,23 +57,8 @@ impl ProblemSource for Counted {
 
 fn plan() -> v1::RolloutPlan {
     v1::RolloutPlan {
-        budgets: vec![2, 4],
-        traces: 2,
-        summaries: 1,
-        max_summary_tokens: 3,
-        sampling: Some(v1::Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-        }),
-        vocabulary: 10,
         max_prompt_tokens: 8,
-        markers: Some(v1::MarkerIds {
-            end: vec![8],
-            summary: vec![7],
-            ..v1::MarkerIds::default()
-        }),
-        ..v1::RolloutPlan::default()
+        ..small_plan()
     }
 }
 
