@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anytime_service::metric_names;
+use anytime_service::metric_names as names;
 use serde_json::Value;
 
 use crate::programs;
@@ -91,8 +91,8 @@ pub fn asks_others(expression: &str) -> bool {
 
 /// Whether an expression asks for what only a process on a GPU serves, which a test's does not compute on.
 pub fn asks_gpus(expression: &str) -> bool {
-    let names = metric_names(expression);
-    names.iter().any(|name| metric_names::OF_GPUS.contains(&name.as_str()))
+    let asked = metric_names(expression);
+    asked.iter().any(|name| names::OF_GPUS.contains(&name.as_str()))
 }
 
 /// The project's metrics that an expression or a file names, without the suffixes of a histogram's series.
@@ -110,7 +110,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 fn base_name(series: &str) -> &str {
     for suffix in ["_bucket", "_sum", "_count"] {
         if let Some(base) = series.strip_suffix(suffix)
-            && metric_names::ALL.contains(&base)
+            && names::ALL.contains(&base)
         {
             return base;
         }
