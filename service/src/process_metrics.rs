@@ -71,4 +71,20 @@ mod tests {
         let bytes = resident_bytes(&of_this_process).expect("a figure");
         assert!((1 << 20..1 << 40).contains(&bytes), "{bytes}");
     }
+    #[test]
+    fn a_scrape_has_all_of_them() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            begin();
+            read();
+        });
+        let text = recorder.handle().render();
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value: f64 = line.expect(name).parse().expect("a number");
+            value
+        };
+        assert!(value(RESIDENT_MEMORY) > 1e6 && value(START_TIME) > 1.7e9, "{text}");
+        assert!(value(OPEN_FILES) >= 3.0 && value(CPU) >= 0.0, "{text}");
+    }
 }
