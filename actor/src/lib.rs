@@ -33,8 +33,8 @@ use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
 use anytime_service::channel::PeerChannel;
 use anytime_service::channel::lazy_channel;
-use anytime_service::device_memory;
 use anytime_service::exit::ExitError;
+use anytime_service::{device_load, device_memory};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -72,6 +72,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     let _end_tasks = tasks.clone().drop_guard();
     let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
     tokio::spawn(device_memory::report(device::name(device), ask, tasks.clone()));
+    tokio::spawn(device_load::report(device::name(device), tasks.clone()));
     let loader = weights::Loader::start(device).context("weights loader thread")?;
     let following = tokio::spawn(weights::follow(
         learner.clone(),

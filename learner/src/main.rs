@@ -11,7 +11,7 @@ use anytime_policy::memory::DeviceMemory;
 use anytime_proto::v1;
 use anytime_service::exit::{self, ExitError};
 use anytime_service::security::ServerSecurity;
-use anytime_service::{device_memory, shutdown, telemetry};
+use anytime_service::{device_load, device_memory, shutdown, telemetry};
 use prost::Message as _;
 use tracing::warn;
 
@@ -43,16 +43,15 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let mut warnings = Vec::new();
         let redis = args.redis.target(&mut warnings)?;
         telemetry::start("learner", &args.telemetry, &security)?;
+        job::begin_counters();
         for warning in warnings {
             warn!("{warning}");
         }
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
-        tokio::spawn(device_memory::report(
-            anytime_policy::device::name(device),
-            ask,
-            token.clone(),
-        ));
+        let device_name = anytime_policy::device::name(device);
+        tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
+        tokio::spawn(device_load::report(device_name, token.clone()));
         let listener = anytime_service::server::bind(args.listen, &security).await?;
         let config = args.config(redis, security);
         let (at_submission, at_export) = (args.places(), args.places());

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::health;
+use crate::jobs::disk;
 use crate::jobs::export_request::ExportJob;
 use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::registry::JobRegistry;
@@ -149,6 +150,7 @@ pub async fn run(
     info!(%address, "listening");
     tokio::spawn(monitor::watch_leases(broker.clone()));
     tokio::spawn(monitor::watch_redis(broker));
+    tokio::spawn(disk::watch(config.runs_directory.clone(), shutdown.clone()));
     let job_thread = runner::start(registry.clone(), state.clone(), run_job)?;
 
     // Health checks are answered until the job has let go.

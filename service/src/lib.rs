@@ -7,12 +7,14 @@
 pub mod channel;
 pub mod clock;
 mod connections;
+pub mod device_load;
 pub mod device_memory;
 pub mod exit;
 pub mod metric_names;
 mod metrics_server;
 pub mod peer;
 pub mod port_file;
+mod process_metrics;
 pub mod seconds;
 pub mod security;
 pub mod server;

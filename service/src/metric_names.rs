@@ -15,6 +15,18 @@ pub const PAIR_SECONDS_BUCKETS: [f64; 15] = [
     1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 0.1,
 ];
 
+/// Buckets of lengths in tokens: powers of two, as the labels of groups by length have them.
+pub const TOKENS_BUCKETS: [f64; 18] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0,
+    65536.0, 131_072.0,
+];
+
+/// Buckets of differences of log-probabilities, beside the one without a bound.
+pub const LOG_PROB_GAP_BUCKETS: [f64; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
+
+/// What only a process that computes on an NVIDIA GPU serves.
+pub const OF_GPUS: [&str; 3] = [DEVICE_UTILISATION, DEVICE_POWER, DEVICE_TEMPERATURE];
+
 macro_rules! metric_names {
     ($($kind:ident $constant:ident $name:literal $unit:ident $description:literal;)*) => {
         $(
@@ -42,9 +54,19 @@ macro_rules! metric_names {
 }
 
 metric_names! {
+    // every process
+    gauge BUILD_INFO "anytime_build_info" Count
+        "1; the labels are the version of the program and the commit that it was built from, or `unknown`.";
+
     // actor and learner
     gauge DEVICE_MEMORY "anytime_device_memory_bytes" Bytes
         "Memory of the device (label `device`) that a process computes on, by state (total, free, held by this process, used of it, peak of used).";
+    gauge DEVICE_UTILISATION "anytime_device_utilisation_ratio" Count
+        "Share of time in which the GPU (label `device`) ran any kernel, 0 to 1, whoever started it; only where NVML answers.";
+    gauge DEVICE_POWER "anytime_device_power_watts" Count
+        "Electrical power that the GPU (label `device`) draws, in watts; only where NVML answers.";
+    gauge DEVICE_TEMPERATURE "anytime_device_temperature_celsius" Count
+        "Temperature of the GPU (label `device`); only where NVML answers.";
 
     gauge CONNECTIONS "anytime_connections" Count
         "Connections that a server has open (label `server`: grpc, metrics).";
@@ -92,8 +114,14 @@ metric_names! {
     // learner
     gauge LEARNER_ACTORS "anytime_learner_actors" Count
         "Actor processes that follow the weights.";
+    gauge LEARNER_JOB_INFO "anytime_learner_job_info" Count
+        "1 while the job of the labels (`job_id`, `name`, `kind`) runs, 0 once it does not.";
     gauge LEARNER_STEP "anytime_learner_step" Count
-        "The last finished step of the running job.";
+        "The last finished step of the running job; not a number while none trains, like all figures of a last step.";
+    gauge LEARNER_TOTAL_STEPS "anytime_learner_total_steps" Count
+        "How many steps the running job is to make.";
+    gauge LEARNER_LAST_STEP "anytime_learner_last_step_timestamp_seconds" Seconds
+        "When the running job finished its last step in this process, in seconds since 1970.";
     gauge LEARNER_WEIGHTS_VERSION "anytime_learner_weights_version" Count
         "The published weights version.";
     counter LEARNER_WAIT "anytime_learner_rollout_wait_seconds_total" Seconds
@@ -114,6 +142,14 @@ metric_names! {
         "Share of the tensors whose gradient was clipped, last step.";
     gauge LEARNER_LARGEST_TOKEN "anytime_learner_largest_token_share" Count
         "Share of the largest token in the gradients of all tokens at the logits, last step.";
+    gauge LEARNER_CLIPPED_TOKENS "anytime_learner_clipped_token_share" Count
+        "Share of the trained tokens whose ratio was clipped, last step.";
+    gauge LEARNER_RATIO "anytime_learner_ratio" Count
+        "Ratio of the training policy to the one before the step over the trained tokens (label `statistic`: mean, largest), last step.";
+    gauge LEARNER_LEARNING_RATE "anytime_learner_learning_rate" Count
+        "Learning rate of the last update.";
+    counter LEARNER_WITHOUT_GRADIENT "anytime_learner_groups_without_gradient_total" Count
+        "Trained groups of which no token had an advantage, so that they moved nothing.";
     gauge LEARNER_UPDATE_SIZE "anytime_learner_update_size" Count
         "Root mean square of the update over the parameters, in units of the learning rate, last step.";
     gauge LEARNER_REWARD "anytime_learner_reward" Count
@@ -138,14 +174,22 @@ metric_names! {
         "Share of traces that were right at an earlier budget and are not at the largest, last evaluation.";
     gauge LEARNER_THINKING_TOKENS "anytime_learner_thinking_tokens" Count
         "Mean thinking length, last step.";
+    histogram LEARNER_THINKING_LENGTH "anytime_learner_thinking_length_tokens" Count
+        "Thinking length of every trace of the trained groups.";
     gauge LEARNER_STALENESS "anytime_learner_staleness" Count
         "Mean weights versions between generation and training, last step.";
     gauge LEARNER_LOG_PROB_GAP "anytime_learner_fresh_log_prob_gap" Count
         "Mean absolute difference of behaviour and recomputed log-probabilities on fresh tokens, last step.";
     gauge LEARNER_LARGEST_LOG_PROB_GAP "anytime_learner_largest_log_prob_gap" Count
         "Largest absolute difference of behaviour and recomputed log-probabilities on fresh tokens, last step.";
+    counter LEARNER_LOG_PROB_GAP_BUCKET "anytime_learner_log_prob_gap_bucket" Count
+        "Fresh tokens whose absolute difference of behaviour and recomputed log-probability is at most `le`: the buckets of a histogram.";
+    counter LEARNER_LOG_PROB_GAP_COUNT "anytime_learner_log_prob_gap_count" Count
+        "Fresh tokens that were compared: the count of the same histogram.";
     gauge LEARNER_QUEUE_DEPTH "anytime_learner_queue_groups" Count
         "Scored groups in the replay queue.";
+    gauge LEARNER_QUEUE_OLDEST "anytime_learner_queue_oldest_seconds" Seconds
+        "How long the group that has waited longest has been in the replay queue, 0 where it is empty; since training was opened where it lay there before.";
     gauge LEARNER_LEASED "anytime_learner_leased_groups" Count
         "Groups that are leased and not yet pushed.";
     counter LEARNER_GROUPS "anytime_learner_groups_total" Count
@@ -170,6 +214,10 @@ metric_names! {
         "Encoding the step between two weights versions, beside the training.";
     gauge LEARNER_JOBS "anytime_learner_jobs" Count
         "Jobs by state.";
+    gauge LEARNER_DISK "anytime_learner_disk_bytes" Bytes
+        "Bytes of the file system that holds the runs directory, by state (free: what the learner may still write, total).";
+    counter LEARNER_DAMAGED_FILES "anytime_learner_damaged_files_total" Count
+        "Files that were found damaged, by what they are (events, recovery, job).";
     gauge LEARNER_REWARD_OF_BEST "anytime_learner_reward_of_best" Count
         "Mean reward at the largest budget over the last 20 steps, as a share of the best such mean of the job.";
 

@@ -19,6 +19,7 @@ use tokio_stream::StreamExt as _;
 use tracing::debug;
 
 use crate::connections::{Connection, scrapes};
+use crate::process_metrics;
 use crate::security::{Caller, Protocol, Reason, ServerSecurity};
 
 /// How often the samples of histograms are summed up. Without a scrape they would pile up.
@@ -84,7 +85,11 @@ async fn answer(
         return Ok(plain(code, reason.text().into()));
     }
     let handle = handle.clone();
-    Ok(match tokio::task::spawn_blocking(move || handle.render()).await {
+    let render = move || {
+        process_metrics::read();
+        handle.render()
+    };
+    Ok(match tokio::task::spawn_blocking(render).await {
         Ok(text) => plain(StatusCode::OK, text.into()),
         Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, Bytes::new()),
     })

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 
+use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
@@ -11,7 +12,15 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::ExitError;
 use crate::metric_names;
 use crate::metrics_server;
+use crate::process_metrics;
 use crate::security::ServerSecurity;
+
+/// The commit that this is built from, where who builds it says so. It is no build script's to find out: then every
+/// commit would compile this crate, and all above it, again.
+const COMMIT: &str = match option_env!("ANYTIME_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// The form of log lines, an argument of every server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -75,9 +84,15 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
             let pair_seconds = Matcher::Full(metric_names::VERIFIER_PAIR_SECONDS.to_owned());
             builder.set_buckets_for_metric(pair_seconds, &metric_names::PAIR_SECONDS_BUCKETS)
         })
+        .and_then(|builder| {
+            let lengths = Matcher::Full(metric_names::LEARNER_THINKING_LENGTH.to_owned());
+            builder.set_buckets_for_metric(lengths, &metric_names::TOKENS_BUCKETS)
+        })
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| bad_address(&error))?;
     metric_names::describe();
+    process_metrics::begin();
+    gauge!(metric_names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1.0);
     metrics_server::start(listener, handle, security.clone());
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anytime_service::metric_names as names;
 use serde_json::Value;
 
 use crate::programs;
@@ -17,9 +18,9 @@ pub struct PanelQuery {
     pub expression: String,
 }
 
-/// What a query may ask for besides this project's metrics: whether targets answer, alerts, and what Redis' exporter and
-/// Prometheus say of themselves.
-const METRICS_OF_OTHERS: [&str; 4] = ["up", "ALERTS", "redis_", "prometheus_"];
+/// What a query may ask for besides this project's metrics: whether targets answer, alerts, what Redis' exporter and
+/// Prometheus say of themselves, and what every process says of its memory and processor time.
+const METRICS_OF_OTHERS: [&str; 5] = ["up", "ALERTS", "redis_", "prometheus_", "process_"];
 
 /// Every dashboard by the name of its file without its ending, in the order of the names.
 pub fn dashboards() -> Vec<(String, Value)> {
@@ -88,6 +89,12 @@ pub fn asks_others(expression: &str) -> bool {
     })
 }
 
+/// Whether an expression asks for what only a process on a GPU serves, which a test's does not compute on.
+pub fn asks_gpus(expression: &str) -> bool {
+    let asked = metric_names(expression);
+    asked.iter().any(|name| names::OF_GPUS.contains(&name.as_str()))
+}
+
 /// The project's metrics that an expression or a file names, without the suffixes of a histogram's series.
 pub fn metric_names(text: &str) -> Vec<String> {
     let metrics = words(text).filter(|word| word.starts_with("anytime_"));
@@ -103,7 +110,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 fn base_name(series: &str) -> &str {
     for suffix in ["_bucket", "_sum", "_count"] {
         if let Some(base) = series.strip_suffix(suffix)
-            && base.ends_with("_seconds")
+            && names::ALL.contains(&base)
         {
             return base;
         }

@@ -14,6 +14,8 @@ use anyhow::{Context as _, bail, ensure};
 use anytime_files::{PART_SUFFIX, replace_directory, sync_directory};
 use anytime_policy::Weights;
 use anytime_proto::EndedGroups;
+use anytime_service::metric_names::LEARNER_DAMAGED_FILES;
+use metrics::counter;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use tracing::{error, info, warn};
@@ -206,6 +208,7 @@ pub fn load_newest(
             Err(failure) if one.is_whole => {
                 let reason = format!("recovery checkpoint {}: {failure:#}", one.path.display());
                 error!(reason, "a recovery checkpoint cannot be read");
+                counter!(LEARNER_DAMAGED_FILES, "what" => "recovery").increment(1);
                 damaged.push((one.path.clone(), reason));
             }
             Err(failure) => {

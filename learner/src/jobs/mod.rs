@@ -3,20 +3,23 @@
 //! [`checked`] is the result of checking a specification, before there is a job. [`store`] keeps jobs on disk (`files`,
 //! `old_events`), [`events`] is the event log of one job, and `rebuild` recreates a job whose file is damaged.
 //! [`entry`] is one job in memory: [`states`] decides what may become of it, [`pauses`] what happens when it is held
-//! up, and [`crashes`] counts the processes that ended under it. [`registry`] holds all jobs ([`turns`]: whose turn it
+//! up, and [`crashes`] counts the processes that ended under it. `job_info` shows
+//! which one runs. [`registry`] holds all jobs ([`turns`]: whose turn it
 //! is), and [`runner`] is the thread that runs them. [`fault`] says whose fault a failure is, [`export_request`] is a
-//! user's request to export a recovery checkpoint, [`context`] is a job as its thread sees it, and [`interrupt`] tells
+//! user's request to export a recovery checkpoint, [`context`] is a job as its thread sees it, [`disk`] watches the room on the disk, and [`interrupt`] tells
 //! the thread why it has to stop.
 
 pub mod checked;
 pub mod context;
 pub mod crashes;
+pub mod disk;
 pub mod entry;
 pub mod events;
 pub mod export_request;
 pub mod fault;
 mod files;
 pub mod interrupt;
+mod job_info;
 mod old_events;
 pub mod pauses;
 mod rebuild;

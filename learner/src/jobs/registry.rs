@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use anytime_proto::settings::{InvalidSetting, JobSettings, with_defaults};
 use anytime_proto::v1::{self, JobState};
 use anytime_proto::{JobId, ShortName as _};
-use anytime_service::metric_names::LEARNER_JOBS;
-use metrics::gauge;
+use anytime_service::metric_names::{LEARNER_DAMAGED_FILES, LEARNER_JOBS};
+use metrics::{counter, gauge};
 use tokio::sync::Notify;
 use tracing::info;
 
@@ -60,6 +60,10 @@ impl JobRegistry {
     /// If the runs directory cannot be used, or another learner uses it.
     pub fn open(places: Places) -> anyhow::Result<Self> {
         let store = JobStore::open(&places.runs_directory)?;
+        // They exist from the start, because an alert looks at their increase.
+        for what in ["events", "recovery", "job"] {
+            counter!(LEARNER_DAMAGED_FILES, "what" => what).increment(0);
+        }
         let entries: Vec<Arc<JobEntry>> = store
             .load()?
             .into_iter()

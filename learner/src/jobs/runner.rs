@@ -14,6 +14,7 @@ use super::context::{Afterwards, JobContext, interruption};
 use super::entry::{JobEntry, Started};
 use super::fault::{Fault, NeedsPerson, advice, fault_of, fault_of_panic};
 use super::interrupt::Interrupted;
+use super::job_info::JobInfo;
 use super::registry::JobRegistry;
 use crate::server_state::ServerState;
 
@@ -90,6 +91,7 @@ fn run_one(registry: &JobRegistry, state: &Arc<ServerState>, entry: &Arc<JobEntr
     registry.begun(job_id);
     registry.count();
     info!(%job_id, is_resumed, "a job runs");
+    let shown = JobInfo::show(&entry.job());
     let outcome = match work_on(state, entry, run_job) {
         // What held it up or ended it does not matter any more.
         Outcome::Failed(_) | Outcome::PutAside(_) | Outcome::NeedsPerson(_) if entry.cancelled().is_cancelled() => {
@@ -97,6 +99,7 @@ fn run_one(registry: &JobRegistry, state: &Arc<ServerState>, entry: &Arc<JobEntr
         }
         outcome => outcome,
     };
+    drop(shown);
     let is_over = matches!(outcome, Outcome::Succeeded(_) | Outcome::Cancelled);
     clear(state, job_id, is_over);
     match outcome {

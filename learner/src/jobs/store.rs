@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use anytime_files::{PART_SUFFIX, only_record, record, sync_directory, write_durably};
 use anytime_proto::{JOB_FORMAT, JobId, v1};
+use anytime_service::metric_names::LEARNER_DAMAGED_FILES;
+use metrics::counter;
 use prost::Message as _;
 use tracing::{error, info, warn};
 
@@ -264,6 +266,7 @@ fn note_damage(job: &mut v1::Job, bytes: u64) {
     if bytes == 0 || is_known {
         return;
     }
+    counter!(LEARNER_DAMAGED_FILES, "what" => "events").increment(1);
     job.notices.push(v1::Notice {
         topic: "events".to_owned(),
         text,
@@ -284,6 +287,7 @@ fn made_again(directory: &Path, log: &EventLog, failure: &anyhow::Error) -> anyh
         error = job.error,
         "a job's file cannot be read"
     );
+    counter!(LEARNER_DAMAGED_FILES, "what" => "job").increment(1);
     let path = directory.join(JOB_FILE);
     if path.exists() {
         let aside = directory.join(format!("{JOB_FILE}{DAMAGED_SUFFIX}"));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion, v1};
 use anytime_service::clock;
@@ -294,6 +294,14 @@ impl RolloutBroker {
         }
         drop(jobs);
         self.changed.notify_waiters();
+    }
+
+    /// How long the group that has waited longest has been in a queue, over all jobs.
+    pub(super) fn longest_wait(&self, now: Instant) -> Duration {
+        let mut jobs = lock(&self.jobs);
+        let trainings = jobs.values_mut().filter_map(|job| job.training.as_mut());
+        let waits = trainings.map(|training| training.longest_wait(now));
+        waits.max().unwrap_or_default()
     }
 
     /// The number of leased groups and of queued groups over all jobs.

@@ -3,7 +3,7 @@
 //! [`lease_table`] and [`evaluation_leases`] are state machines without I/O (`given_back`: what happens when something
 //! fails). [`lease_token`] proves who was given a lease. [`session`] is one job's training, and [`broker`] joins all
 //! jobs with the replay queue. The trainer's side of the broker is in `take` and `evaluate`. [`monitor`] watches time
-//! and Redis beside all requests. `rights` keeps other learners on the same Redis out of a job, and `dead_letters`
+//! and Redis beside all requests. [`monitor`] also shows how long groups wait in the queue (`arrivals`). `rights` keeps other learners on the same Redis out of a job, and `dead_letters`
 //! keeps groups that could not be trained. [`actors`] knows which actors are connected. Groups are trained in the order
 //! of their sequences ([`progress`]), and a pushed group ([`push`]) is checked first (`intake`, `inspection`).
 //!
@@ -13,6 +13,7 @@
 
 pub mod actors;
 pub mod answers;
+mod arrivals;
 mod awaited;
 pub mod broker;
 mod dead_letters;

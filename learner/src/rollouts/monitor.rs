@@ -7,7 +7,7 @@ use std::time::Duration;
 use anytime_proto::JobId;
 use anytime_service::clock;
 use anytime_service::metric_names::{
-    LEARNER_ACTORS, LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH, LEARNER_REFUSED_IN_A_ROW,
+    LEARNER_ACTORS, LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH, LEARNER_QUEUE_OLDEST, LEARNER_REFUSED_IN_A_ROW,
 };
 use metrics::{counter, gauge};
 use tokio::time::MissedTickBehavior;
@@ -41,6 +41,7 @@ pub async fn watch_leases(broker: Arc<RolloutBroker>) {
         let (leased, queued) = broker.levels();
         gauge!(LEARNER_LEASED).set(leased as f64);
         gauge!(LEARNER_QUEUE_DEPTH).set(queued as f64);
+        gauge!(LEARNER_QUEUE_OLDEST).set(broker.longest_wait(clock::now()).as_secs_f64());
         gauge!(LEARNER_ACTORS).set(broker.actors.connected() as f64);
         gauge!(LEARNER_REFUSED_IN_A_ROW).set(broker.actors.most_refused() as f64);
     }

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::actors::Holder;
 use super::answers::{GivenBack, PushCheck, Renewal};
+use super::arrivals::Arrivals;
 use super::group::{ProblemSource, TrainingOpening};
 use super::inspection::{check_problem, check_versions, newest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
@@ -106,6 +107,7 @@ pub(super) struct TrainingSession {
     replayed: Vec<u64>,
     /// Whether anything was replayed since training was opened.
     pub(super) has_replayed: bool,
+    arrivals: Arrivals,
 }
 
 impl TrainingSession {
@@ -147,7 +149,13 @@ impl TrainingSession {
             left_out: left_out_before,
             replayed: Vec::new(),
             has_replayed: false,
+            arrivals: Arrivals::default(),
         }
+    }
+
+    /// How long the group that has waited longest has been in the queue, for calls at short intervals.
+    pub(super) fn longest_wait(&mut self, now: Instant) -> std::time::Duration {
+        self.arrivals.longest_wait(self.leases.queued(), now)
     }
 
     /// Leases the next problem. `published` is the manifest checksum of the published weights.

@@ -5,9 +5,10 @@ use anytime_objectives::{ScoreTable, StepStatistics};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::{JobId, v1};
 use anytime_service::metric_names as names;
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 use tracing::warn;
 
+use super::step_gauges::{BASELINES, RATIO_STATISTICS, count_gaps, show_time_of_step};
 use crate::evaluation::counts::TraceCounts;
 use crate::rollouts::group::QueuedGroup;
 use crate::train::StepFigures;
@@ -55,9 +56,33 @@ pub(super) fn show_update(job_id: &JobId, step: u64, figures: &StepFigures) {
     gauge!(names::LEARNER_CLIPPED_GRADIENTS).set(figures.clipped_gradient_share);
     gauge!(names::LEARNER_LARGEST_TOKEN).set(figures.largest_token_share);
     gauge!(names::LEARNER_UPDATE_SIZE).set(figures.update_size);
+    gauge!(names::LEARNER_LEARNING_RATE).set(figures.learning_rate);
+    show_time_of_step();
     counter!(names::LEARNER_SKIPPED_UPDATES).increment(u64::from(figures.skipped_updates));
     if let Some(reason) = &figures.skip_reason {
         warn!(%job_id, step, skipped = figures.skipped_updates, reason, "an update was skipped");
+    }
+}
+
+/// Shows what the tokens of a step of policy gradient were like: how far they were from the policy that trained them, and
+/// how long their thinkings.
+pub(super) fn show_tokens(groups: &[QueuedGroup], figures: &StepFigures) {
+    for trace in groups.iter().flat_map(|queued| &queued.group.traces) {
+        let tokens = trace.thinking.as_ref().map_or(0, |thinking| thinking.ids.len());
+        histogram!(names::LEARNER_THINKING_LENGTH).record(tokens as f64);
+    }
+    counter!(names::LEARNER_WITHOUT_GRADIENT).increment(figures.groups_without_gradient);
+    count_gaps(&figures.fresh_gaps, figures.fresh_tokens);
+    // A step without a token that moves the weights has no ratio: 0 / 0.
+    let tokens = figures.trained_tokens as f64;
+    gauge!(names::LEARNER_CLIPPED_TOKENS).set(figures.clipped_tokens / tokens);
+    let largest = if figures.trained_tokens > 0 {
+        figures.largest_ratio
+    } else {
+        f64::NAN
+    };
+    for (statistic, value) in RATIO_STATISTICS.into_iter().zip([figures.ratio / tokens, largest]) {
+        gauge!(names::LEARNER_RATIO, "statistic" => statistic).set(value);
     }
 }
 
@@ -70,11 +95,11 @@ pub(super) fn show_study_figures(metrics: &v1::StepMetrics) {
     gauge!(names::LEARNER_OVERTHINKING_SHARE).set(metrics.overthinking_share);
     for segment in &metrics.segments {
         let figures = [
-            ("v1", segment.correlation_v1, segment.variance_v1),
-            ("v2", segment.correlation_v2, segment.variance_v2),
-            ("v", segment.correlation_v, segment.variance_v),
+            (segment.correlation_v1, segment.variance_v1),
+            (segment.correlation_v2, segment.variance_v2),
+            (segment.correlation_v, segment.variance_v),
         ];
-        for (baseline, correlation, variance) in figures {
+        for (baseline, (correlation, variance)) in BASELINES.into_iter().zip(figures) {
             let budget = segment.budget.to_string();
             gauge!(names::LEARNER_BASELINE_CORRELATION, "baseline" => baseline, "budget" => budget.clone())
                 .set(correlation.unwrap_or(f64::NAN));

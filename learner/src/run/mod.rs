@@ -9,7 +9,7 @@
 //! `plan` says how groups are generated. `job` is a job whose model is loaded, with the work that all kinds of jobs
 //! have in common; `keeping` keeps what its evaluations generated. `train` and `sft` are the two kinds of training.
 //! `order` is the order of their rows, `reference` measures the starting weights, `figures` sums up a step's groups,
-//! `account` says which they were, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
+//! `account` says which they were, `step_gauges` keeps their metrics from outliving the job, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
 //! checkpoint to its data and model, `gone` notices one that was removed, and `export` writes one as a model.
 
 mod account;
@@ -37,6 +37,7 @@ mod rendering;
 mod reward_watch;
 mod sft;
 mod start;
+mod step_gauges;
 mod train;
 mod written_since;
 
@@ -46,3 +47,4 @@ pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, prepare};
 pub use prompts::PromptAndCompletion;
 pub use start::{run_job, validate, validate_all};
+pub use step_gauges::begin_counters;

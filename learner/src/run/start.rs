@@ -15,6 +15,7 @@ use super::job::RunningJob;
 use super::memory::refuse_too_large;
 use super::notices::notices;
 use super::prepare::{Prepared, prepare};
+use super::step_gauges::StepGauges;
 use super::written_since::{self, stamps};
 use super::{sft, train};
 use crate::jobs::checked::CheckedJob;
@@ -92,8 +93,14 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     log_first_prompt(context, &prepared);
     let mut job = RunningJob::open(context, prepared, device)?;
     match context.settings().kind {
-        v1::JobKind::Train => train::train(&mut job),
-        v1::JobKind::Sft => sft::fine_tune(&mut job),
+        v1::JobKind::Train => {
+            let _shown = StepGauges::of(context.settings());
+            train::train(&mut job)
+        }
+        v1::JobKind::Sft => {
+            let _shown = StepGauges::of(context.settings());
+            sft::fine_tune(&mut job)
+        }
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {
             job.publish();
             job.evaluate()

@@ -11,7 +11,7 @@ use tch::Kind;
 use tracing::{info, warn};
 
 use super::account::account;
-use super::figures::{GroupFigures, show_study_figures, show_update};
+use super::figures::{GroupFigures, show_study_figures, show_tokens, show_update};
 use super::job::RunningJob;
 use super::order::TrainingOrder;
 use super::plan::training_plan;
@@ -235,6 +235,7 @@ fn report(
         gauge!(names::LEARNER_REWARD, "budget" => budget.to_string()).set(*reward);
     }
     show_update(job.context.job_id(), metrics.step, figures);
+    show_tokens(groups, figures);
     show_study_figures(&metrics);
     counter!(names::LEARNER_TOKENS).increment(metrics.trained_tokens);
     histogram!(names::LEARNER_STEP_SECONDS).record(seconds);

@@ -28,6 +28,16 @@ pub struct TokenTerms {
     pub weights: Tensor,
 }
 
+/// What the loss finds on its way over n tokens: scalars on the device of the model, without gradients.
+pub struct LossSums {
+    /// The number of tokens whose clipped term is the larger.
+    pub clipped: Tensor,
+    /// Σ ρ.
+    pub ratio: Tensor,
+    /// The largest ρ.
+    pub largest_ratio: Tensor,
+}
+
 impl TokenTerms {
     /// The terms of `length` tokens from `start` on.
     pub fn narrow(&self, start: i64, length: i64) -> Self {
@@ -42,18 +52,23 @@ impl TokenTerms {
 }
 
 impl PolicyLoss {
-    /// Σ w · min(π_prox/π_behaviour, cap) · max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε_high)) with ρ = π/π_prox, and the number of
-    /// tokens whose clipped term is the larger; both scalars. `log_probs`: log π, `[n]`.
-    pub fn sum(&self, log_probs: &Tensor, terms: &TokenTerms) -> (Tensor, Tensor) {
+    /// Σ w · min(π_prox/π_behaviour, cap) · max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε_high)) with ρ = π/π_prox, a scalar, and
+    /// what it finds on the way. `log_probs`: log π, `[n]` with n above 0.
+    pub fn sum(&self, log_probs: &Tensor, terms: &TokenTerms) -> (Tensor, LossSums) {
         let ratio = (log_probs - &terms.proximal).exp();
         let plain = -&terms.advantages * &ratio;
         let clipped = -&terms.advantages * ratio.clamp(1.0 - self.clip, 1.0 + self.clip_high);
         let importance = (&terms.proximal - &terms.behaviour)
             .exp()
             .clamp_max(self.importance_cap);
-        let clipped_count = clipped.gt_tensor(&plain).sum(Kind::Float);
+        let detached = ratio.detach();
+        let sums = LossSums {
+            clipped: clipped.gt_tensor(&plain).sum(Kind::Float),
+            ratio: detached.sum(Kind::Float),
+            largest_ratio: detached.max(),
+        };
         let loss = plain.maximum(&clipped) * importance * &terms.weights;
-        (loss.sum(Kind::Float), clipped_count)
+        (loss.sum(Kind::Float), sums)
     }
 }
 
@@ -107,8 +122,11 @@ mod tests {
             ..LOSS
         };
         let sum = |ratio: f32, advantage: f32| {
-            let (loss, clipped) = higher.sum(&Tensor::from_slice(&[-1.0 + ratio.ln()]), &terms(-1.0, -1.0, advantage));
-            (loss.double_value(&[]), clipped.double_value(&[]))
+            let (loss, sums) = higher.sum(&Tensor::from_slice(&[-1.0 + ratio.ln()]), &terms(-1.0, -1.0, advantage));
+            for shown in [&sums.ratio, &sums.largest_ratio] {
+                assert!((shown.double_value(&[]) - f64::from(ratio)).abs() < 1e-6, "{ratio}");
+            }
+            (loss.double_value(&[]), sums.clipped.double_value(&[]))
         };
         for (ratio, advantage, expected, expected_clipped) in [
             (1.25, 1.0, -1.25, 0.0),

@@ -2,8 +2,9 @@
 //! the algorithm that made them nor jobs and queues.
 //!
 //! `trainer` makes the two updates, `rows` are the traces it trains on, and `micro_batch` groups them by length. `loss`
-//! is the clipped policy gradient, `gradient` one forward and backward pass, `optimiser` AdamW, `clip` the bound that its
-//! gradients' own history sets, and `schedule` its learning rate.
+//! is the clipped policy gradient, `gradient` one forward and backward pass, `token_sums` what it finds out about its
+//! tokens on the way, `optimiser` AdamW, `clip` the bound that its gradients' own history sets, and `schedule` its learning
+//! rate.
 
 mod clip;
 mod figures;
@@ -23,12 +24,13 @@ mod rows;
 mod schedule;
 #[cfg(test)]
 mod step_tests;
+mod token_sums;
 mod trainer;
 #[cfg(test)]
 mod trainer_tests;
 
 pub use figures::StepFigures;
-pub use loss::{PolicyLoss, TokenTerms};
+pub use loss::{LossSums, PolicyLoss, TokenTerms};
 pub use memory::{UpdateMemory, UpdatePlan, UpdateShape, UpdateTooLarge};
 pub use micro_batch::micro_batches;
 pub use optimiser::{AdamW, AdamWSettings, Update, UpdateFigures};

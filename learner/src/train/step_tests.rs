@@ -88,6 +88,7 @@ fn a_minibatch_without_any_advantage_moves_nothing() {
     }
     let figures = trainer.policy_step(&refs(&groups), 1, &go_on).expect("a step");
     assert_eq!((figures.trained_tokens, figures.skipped_updates), (0, 0));
+    assert_eq!(figures.groups_without_gradient, 1);
     assert_eq!(largest_difference(&before, trainer.masters()), 0.0);
     assert_eq!(trainer.optimiser().updates(), 2);
 }
@@ -138,4 +139,15 @@ fn the_largest_gap_is_told_beside_the_mean() {
     let figures = trainer.policy_step(&refs(&groups), 0, &go_on).expect("a step");
     assert!((figures.largest_fresh_gap - 0.25).abs() < 1e-4, "{figures:?}");
     assert!(figures.fresh_gap < 0.26, "{figures:?}");
+    let fresh = figures.fresh_tokens;
+    assert_eq!(
+        figures.fresh_gaps[3..],
+        [fresh - 1, fresh - 1, fresh - 1, fresh],
+        "{figures:?}"
+    );
+    // Fresh tokens are taken at their actors' word, so that the gap is in the ratio.
+    assert!((figures.largest_ratio - 0.25_f64.exp()).abs() < 1e-3, "{figures:?}");
+    let tokens = figures.trained_tokens as f64;
+    assert!((figures.ratio - tokens - 0.25_f64.exp_m1()).abs() < 1e-3, "{figures:?}");
+    assert_eq!(figures.groups_without_gradient, 0);
 }

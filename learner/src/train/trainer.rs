@@ -18,6 +18,7 @@ use super::optimiser::{AdamW, Update};
 use super::policy_batch::{PolicyBatch, Trust, fresh_tokens, mean_by_row};
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
+use super::token_sums::TokenSums;
 
 /// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the
 /// thread of its job.
@@ -160,7 +161,9 @@ impl Trainer {
             let traces: usize = minibatch.iter().map(|group| group.traces.len()).sum();
             let mut rows = Vec::with_capacity(traces);
             for group in minibatch {
-                rows.extend(training_rows(group, &self.objective.targets(group)));
+                let of_group = training_rows(group, &self.objective.targets(group));
+                figures.groups_without_gradient += u64::from(of_group.is_empty());
+                rows.extend(of_group);
             }
             // The proximal policy is the one at the start of the step, so it is computed before the first update.
             let mut batches = Vec::new();
@@ -338,31 +341,21 @@ impl Trainer {
         measure_gap: bool,
         figures: &mut StepFigures,
     ) -> PassFigures {
-        let zero = || Tensor::zeros([1], (Kind::Float, self.device));
-        let mut clipped = zero();
-        let mut gap = zero();
-        let mut largest_gap = zero();
+        let mut sums = TokenSums::new(self.device);
         let pass = self.backward_in_chunks(&batch.tree, self.temperature, |log_probs, start, length| {
             let terms = batch.terms.narrow(start, length);
-            let (loss, clipped_count) = self.policy_loss.sum(log_probs, &terms);
-            clipped += clipped_count;
+            let (loss, found) = self.policy_loss.sum(log_probs, &terms);
+            sums.add(&found);
             if measure_gap {
-                let difference = (log_probs.detach() - batch.behaviour.narrow(0, start, length)).abs();
-                let difference = difference * batch.comparable.narrow(0, start, length).to_kind(Kind::Float);
-                gap += difference.sum(Kind::Float);
-                largest_gap = largest_gap.maximum(&difference.max());
+                let of_chunk = |tensor: &Tensor| tensor.narrow(0, start, length);
+                sums.compare(log_probs, &of_chunk(&batch.behaviour), &of_chunk(&batch.comparable));
             }
             loss * scale
         });
         figures.loss += pass.loss / self.minibatches as f64;
-        figures.clipped_tokens += clipped.double_value(&[0]);
+        sums.read(figures);
         figures.trained_tokens += batch.tree.trained_tokens() as u64;
         figures.staleness += batch.staleness;
-        if measure_gap {
-            figures.fresh_gap += gap.double_value(&[0]);
-            figures.largest_fresh_gap = figures.largest_fresh_gap.max(largest_gap.double_value(&[0]));
-            figures.fresh_tokens += batch.comparable.sum(Kind::Int64).int64_value(&[]) as u64;
-        }
         pass
     }
 
