@@ -15,6 +15,7 @@ pub mod peer;
 pub mod port_file;
 pub mod seconds;
 pub mod security;
+pub mod seldom;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

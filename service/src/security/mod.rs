@@ -23,5 +23,5 @@ pub(crate) use gate::Gate;
 pub use gate::GateLayer;
 pub use pem_files::{Authority, Identity, Origin, read_secret};
 pub(crate) use refusals::{Reason, refuse, show_refusals};
-pub use serving::ServerSecurity;
 pub(crate) use serving::{Caller, Protocol};
+pub use serving::{ServerSecurity, caller_of};

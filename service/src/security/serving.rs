@@ -8,6 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tracing::warn;
+use tonic::Request;
 
 use super::access::{Access, Shown};
 use super::args::{IdentityArgs, ServingArgs};
@@ -65,6 +66,20 @@ impl Caller {
 }
 
 /// TLS and access of a server's ports. The default is neither, which is enough for loopback addresses only. Cheap to
+/// Who sent a request, for the log: its address, and the common name of its certificate where it shows one. Empty where
+/// that is not known.
+pub fn caller_of<T>(request: &Request<T>) -> String {
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return String::new();
+    };
+    let address = caller.address().map(|address| address.to_string()).unwrap_or_default();
+    match caller.name() {
+        // Whoever asked for the certificate has chosen its name.
+        Some(name) => format!("{address} ({})", name.chars().take(120).collect::<String>()),
+        None => address,
+    }
+}
+
 /// clone.
 #[derive(Clone, Debug, Default)]
 pub struct ServerSecurity(Arc<Inner>);
