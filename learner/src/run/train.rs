@@ -115,7 +115,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         // event.
         let account = account(job.context, &groups, left_out, replayed);
         report(job, &groups, &figures, account, waited, started.elapsed());
-        job.count_skipped(figures.skipped_updates, figures.updates)?;
+        job.count_skipped(&figures)?;
         if job.write_due()? {
             debug_assert_held(|| acknowledged(&unacknowledged, &job.state.ended));
             job.context
