@@ -49,7 +49,9 @@ impl RolloutBroker {
         let actor = ActorId(names.actor_id.clone());
         match &outcome {
             Ok(v1::PushStatus::Accepted) => self.actors.accepted(&actor),
-            Err(PushError::Invalid(_) | PushError::FormerLine(_)) if self.actors.refused(&actor) == REFUSED_OFTEN => {
+            Err(PushError::Invalid(_) | PushError::FormerLine(_))
+                if self.actors.refused(&actor, clock::now()) == REFUSED_OFTEN =>
+            {
                 error!(actor_id = %actor, "the last {REFUSED_OFTEN} groups of an actor were all refused; look at its log");
             }
             _ => {}
