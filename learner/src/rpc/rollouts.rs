@@ -55,7 +55,7 @@ impl RolloutService for RolloutsRpc {
             deadline: clock::now() + wait,
         };
         let response = self.broker.lease(&ask).await;
-        let mut response = response.map_err(|error| status::redis_unavailable(&error))?;
+        let mut response = response.map_err(|error| status::lease(&error))?;
         for lease in &mut response.leases {
             lease.token = self
                 .tokens

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anytime_learner::jobs::context::JobContext;
-use anytime_proto::v1::JobState;
+use anytime_proto::v1::{self, JobState};
 use anytime_service::seconds::Seconds;
 use metrics::Counter;
 use tempfile::TempDir;
+use tonic::Code;
 
 use crate::rollouts::{lease, opening, push};
 use crate::support::eventually;
@@ -15,6 +17,29 @@ use crate::support::groups::group_for;
 use crate::support::learner::{TestLearner, spec};
 use crate::support::redis_server::RedisServer;
 use crate::support::trainer::weights;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_waited_for_as_the_learner_ends_is_unavailable() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let learner = TestLearner::start(&redis.url(), runs.path(), |_| Ok(())).await;
+    let mut rollouts = learner.rollouts();
+    let asked = tokio::spawn(async move {
+        let request = v1::LeaseRequest {
+            actor_id: "a".to_owned(),
+            max_groups: 1,
+            wait_ms: 10_000,
+            ..v1::LeaseRequest::default()
+        };
+        rollouts.lease(request).await
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!asked.is_finished(), "it waits");
+    learner.tell_to_end();
+    let status = asked.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("shutting down"), "{status}");
+    learner.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_in_which_the_trainer_waits_is_counted_while_it_waits() {
