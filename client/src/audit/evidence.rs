@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use anytime_files::{RecordReader, only_record};
 use anytime_proto::v1;
-use anytime_proto::{checkpoint_accounts, settings::parse_job_file, settings::with_defaults};
+use anytime_proto::{checkpoint_accounts, settings::parse_kept_job_file, settings::with_defaults};
 use anytime_service::exit::ExitError;
 use prost::Message as _;
 
@@ -91,7 +91,7 @@ impl Evidence {
                         directory.display()
                     )
                 })?;
-                with_defaults(&parse_job_file(&text).with_context(|| path.display().to_string())?)
+                with_defaults(&parse_kept_job_file(&text).with_context(|| path.display().to_string())?)
             }
         };
         let (events, damaged_bytes) = read_events(&directory.join("events.log"))?;
