@@ -52,6 +52,8 @@ metric_names! {
         "Connections that a server closed at once, by reason (full: too many are open, silent: it said nothing).";
     counter ACCESS_REFUSED "anytime_access_refused_total" Count
         "Calls and connections turned away, by reason (no_token, wrong_token, unknown_name, wrong_role, unknown_method, plain_text, unexpected_tls, no_certificate, expired_certificate, foreign_certificate, handshake).";
+    gauge CERTIFICATE_EXPIRES "anytime_certificate_expires_timestamp_seconds" Seconds
+        "When the certificate of a file (label `file`) ends, of several the first that does, in seconds since 1970; only where there are certificates.";
     gauge PEER_UP "anytime_peer_up" Count
         "Whether the last call of a kind reached its peer (label `call`: rollout.lease, weights.watch, weights.fetch, redis): 1, or 0 while the peer is lost.";
 

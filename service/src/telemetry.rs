@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::ExitError;
 use crate::metric_names;
 use crate::metrics_server;
-use crate::security::ServerSecurity;
+use crate::security::{ServerSecurity, show_expiries};
 
 /// The form of log lines, an argument of every server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -78,6 +78,7 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| bad_address(&error))?;
     metric_names::describe();
+    show_expiries();
     metrics_server::start(listener, handle, security.clone());
     Ok(())
 }
