@@ -30,6 +30,11 @@ impl VerifierHealth {
         self.is_away.load(Ordering::Acquire)
     }
 
+    /// The flag behind [`is_away`](Self::is_away), for the engine, which does not know the verifier.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_away)
+    }
+
     /// A call brought verdicts.
     pub(crate) fn judges(&self) {
         if self.is_away.swap(false, Ordering::AcqRel) {

@@ -141,6 +141,7 @@ pub async fn work(parts: Parts, shutdown: &CancellationToken, end: CancellationT
     let backlog = Arc::new(Backlog::default());
     let (lease_sender, leases) = mpsc::channel(1);
     let grader = Grader::start(verifier);
+    engine.load().watch_verifier(grader.health().flag());
     let lease_loop = LeaseLoop {
         identity: identity.clone(),
         engine: engine.clone(),

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
+use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES, MAX_PUSH_WAIT};
 use anytime_proto::v1::push_request::Outcome;
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{AbandonReason, AbandonedGroup, PushRequest, PushStatus, ScoredGroup};
 use anytime_proto::{GroupId, JobId};
 use anytime_service::channel::{Backoff, PeerChannel};
+use anytime_service::clock;
 use anytime_service::metric_names::ACTOR_GROUPS;
 use anytime_service::peer::with_deadline;
 use anytime_service::shutdown::sleep_unless_cancelled;
@@ -104,8 +105,14 @@ impl Pusher {
         let mut is_reported = false;
         let (reason, detail) = loop {
             let is_last = self.shutdown.is_cancelled();
+            let asked_at = clock::now();
             let problem = match self.send(request.clone()).await {
-                Ok(PushStatus::QueueFull | PushStatus::Unspecified) => "the queue is full".to_owned(),
+                Ok(PushStatus::QueueFull | PushStatus::Unspecified) => {
+                    if has_waited(clock::now() - asked_at) {
+                        backoff.reset();
+                    }
+                    "the queue is full".to_owned()
+                }
                 Ok(status) => {
                     let outcome = match status {
                         PushStatus::Duplicate => "duplicate",
@@ -212,6 +219,12 @@ fn conclude(outcome: &'static str, job_id: &JobId, group_id: &GroupId) {
     counter!(ACTOR_GROUPS, "outcome" => outcome).increment(1);
 }
 
+/// Whether the learner itself has waited for room before it said that there is none. The group is then pushed again after
+/// the shortest pause: the group may be the next that the trainer takes.
+fn has_waited(took: Duration) -> bool {
+    took >= MAX_PUSH_WAIT / 2
+}
+
 /// Whether the learner has understood and refused, so that sending it again would change nothing.
 fn is_final(status: &Status) -> bool {
     match status.code() {
@@ -252,6 +265,12 @@ mod tests {
         ] {
             assert_eq!(is_final(&status), expected, "{status:?}");
         }
+    }
+
+    #[test]
+    fn a_learner_that_waited_for_room_is_told_from_one_that_answers_at_once() {
+        assert!(has_waited(MAX_PUSH_WAIT));
+        assert!(!has_waited(Duration::from_millis(20)));
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "seeded.toml",
-        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\"]\nseeds = [1]\n[set]\ntraining.seed = 3\n",
+        "title = \"x\"\nbase = \"demo\"\nmethods = [\"grpo\"]\nseeds = [1]\n[set]\nrollout.seed = 3\n",
     ),
     (
         "twice.toml",
@@ -61,7 +61,8 @@ const CASES: &[&[&str]] = &[
     &["check", "job.toml", "--set", "rollout.budgets=[]"],
     &["check", "job.toml", "--set", "rollout.budget=[6]"],
     &["check", "job.toml", "--set", "training.steps=many"],
-    &["check", "job.toml", "--set", "training.seed=9223372036854775808"],
+    &["check", "job.toml", "--set", "training.seed=3"],
+    &["check", "job.toml", "--set", "rollout.seed=9223372036854775808"],
     &["check", "job.toml", "--set", "training={steps=1.5}"],
     &["check", "job.toml", "--set", "training=[3]"],
     &["check", "job.toml", "--set", "objective.kimi=[]"],

@@ -251,7 +251,11 @@ fn studies_that_cannot_work_are_refused_by_name() {
             valid.to_owned() + "[set]\ncheckpoint.output = \"y\"",
             "checkpoint.output",
         ),
-        (valid.to_owned() + "[set]\ntraining.seed = 3", "training.seed is 3"),
+        (valid.to_owned() + "[set]\nrollout.seed = 3", "rollout.seed is 3"),
+        (
+            valid.to_owned() + "[set]\ntraining.seed = 3",
+            "setting `training.seed`: there is no setting `seed` here any more",
+        ),
         (
             valid.to_owned() + "[warm_start]\ncheckpoint.output = \"y\"",
             "checkpoint.output",
@@ -295,7 +299,7 @@ fn methods_of_one_seed_share_all_but_the_method() {
     for job in [&grpo, &changed] {
         assert_eq!(job.model.path, "out/seed-7/sft");
         assert_eq!(job.data.path, ["out/seed-7/data/train.jsonl"]);
-        assert_eq!((job.rollout.seed, job.training.seed, job.data.shuffle_seed), (7, 7, 7));
+        assert_eq!((job.rollout.seed, job.data.shuffle_seed), (7, 7));
     }
     let name = plan(1, 7).name;
     assert_eq!(

@@ -18,6 +18,10 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest that a learner may hold a lease request open; the caller waits [`CALL_TIMEOUT`] longer.
 pub const MAX_LEASE_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a learner holds a push open whose group the full queue keeps out, in case there is room soon. An actor that
+/// drains waits longer than this for an answer.
+pub const MAX_PUSH_WAIT: Duration = Duration::from_secs(1);
+
 /// Deadline for establishing a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -23,7 +23,7 @@ use tonic::transport::server::Connected;
 use tracing::warn;
 
 use crate::metric_names::{CONNECTIONS, CONNECTIONS_REFUSED};
-use crate::security::{Caller, Reason, refuse, show_refusals};
+use crate::security::{Acceptor, Caller, Reason, refuse, show_refusals};
 
 /// Most connections to the metrics at a time.
 const MOST_SCRAPES: usize = 64;
@@ -74,12 +74,12 @@ struct Terms {
     most: usize,
     /// The time for the first byte and the handshake.
     limit: Duration,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
 }
 
 /// The connections to a gRPC server, each once it has sent its first byte. The listener is closed when the stream is
 /// dropped.
-pub(crate) fn connections(listener: TcpListener, tls: Option<TlsAcceptor>) -> ReceiverStream<io::Result<Connection>> {
+pub(crate) fn connections(listener: TcpListener, tls: Option<Acceptor>) -> ReceiverStream<io::Result<Connection>> {
     let terms = Terms {
         server: "grpc",
         most: MAX_CONNECTIONS,
@@ -90,7 +90,7 @@ pub(crate) fn connections(listener: TcpListener, tls: Option<TlsAcceptor>) -> Re
 }
 
 /// The same for the metrics.
-pub(crate) fn scrapes(listener: TcpListener, tls: Option<TlsAcceptor>) -> ReceiverStream<io::Result<Connection>> {
+pub(crate) fn scrapes(listener: TcpListener, tls: Option<Acceptor>) -> ReceiverStream<io::Result<Connection>> {
     let terms = Terms {
         server: "metrics",
         most: MOST_SCRAPES,
@@ -160,7 +160,7 @@ fn take(
             (None, false) => Ok((Stream::Plain(stream), Caller::new(Some(peer), None))),
             (None, true) => Err((Reason::UnexpectedTls, Reason::UnexpectedTls.text().to_owned())),
             (Some(_), false) => Err((Reason::PlainText, Reason::PlainText.text().to_owned())),
-            (Some(tls), true) => handshake(tls, stream, peer, deadline).await,
+            (Some(tls), true) => handshake(tls.now(), stream, peer, deadline).await,
         };
         match secured {
             Ok((stream, caller)) => {

@@ -17,6 +17,7 @@ pub mod port_file;
 mod process_metrics;
 pub mod seconds;
 pub mod security;
+pub mod seldom;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

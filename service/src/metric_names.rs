@@ -74,6 +74,8 @@ metric_names! {
         "Connections that a server closed at once, by reason (full: too many are open, silent: it said nothing).";
     counter ACCESS_REFUSED "anytime_access_refused_total" Count
         "Calls and connections turned away, by reason (no_token, wrong_token, unknown_name, wrong_role, unknown_method, plain_text, unexpected_tls, no_certificate, expired_certificate, foreign_certificate, handshake).";
+    gauge CERTIFICATE_EXPIRES "anytime_certificate_expires_timestamp_seconds" Seconds
+        "When the certificate of a file (label `file`) ends, of several the first that does, in seconds since 1970; only where there are certificates.";
     gauge PEER_UP "anytime_peer_up" Count
         "Whether the last call of a kind reached its peer (label `call`: rollout.lease, weights.watch, weights.fetch, redis): 1, or 0 while the peer is lost.";
 
@@ -85,7 +87,9 @@ metric_names! {
     counter ACTOR_WEIGHTS_WAIT "anytime_actor_weights_wait_seconds_total" Seconds
         "Time without work because weights were missing or too old, or were being swapped.";
     counter ACTOR_LEASE_WAIT "anytime_actor_lease_wait_seconds_total" Seconds
-        "Time in which the engine had nothing to generate because no lease was to be had.";
+        "Time in which the engine had nothing to generate because no lease was to be had, the verifier being there.";
+    counter ACTOR_VERIFIER_WAIT "anytime_actor_verifier_wait_seconds_total" Seconds
+        "Time in which the engine had nothing to generate because the verifier was away, so that no lease was asked for.";
     counter ACTOR_DECODE_BUSY "anytime_actor_engine_busy_seconds_total" Seconds
         "Time spent in forward passes and sampling.";
     gauge ACTOR_SEQUENCES "anytime_actor_sequences" Count
@@ -125,7 +129,7 @@ metric_names! {
     gauge LEARNER_WEIGHTS_VERSION "anytime_learner_weights_version" Count
         "The published weights version.";
     counter LEARNER_WAIT "anytime_learner_rollout_wait_seconds_total" Seconds
-        "Time in which the trainer waited for rollouts.";
+        "Time in which the trainer waited for rollouts; it grows every second while it waits.";
     counter LEARNER_TRAIN "anytime_learner_train_seconds_total" Seconds
         "Time spent updating the weights.";
     counter LEARNER_TOKENS "anytime_learner_trained_tokens_total" Count

@@ -13,7 +13,7 @@ use crate::exit::ExitError;
 use crate::metric_names;
 use crate::metrics_server;
 use crate::process_metrics;
-use crate::security::ServerSecurity;
+use crate::security::{ServerSecurity, show_expiries};
 
 /// The commit that this is built from, where who builds it says so. It is no build script's to find out: then every
 /// commit would compile this crate, and all above it, again.
@@ -93,6 +93,7 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
     metric_names::describe();
     process_metrics::begin();
     gauge!(metric_names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1.0);
+    show_expiries();
     metrics_server::start(listener, handle, security.clone());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How much the engine has to do, as counters that both sides of its border read and write.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
@@ -17,11 +18,41 @@ pub struct Load {
     pub(super) turns: AtomicU64,
     /// Whether leases wait for weights. An idle engine is not short of leases then, but of weights.
     pub(crate) waits_for_weights: AtomicBool,
+    /// Whether the verifier is away, once there is one. No leases are asked for then, and an idle engine waits for it.
+    verifier_is_away: OnceLock<Arc<AtomicBool>>,
     /// Wakes the lease loop when something ended or began.
     pub(crate) changed: Notify,
 }
 
+/// What an idle engine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShortOf {
+    /// Weights: there are none, or leases wait for newer ones.
+    Weights,
+    /// The verifier.
+    Verifier,
+    /// Leases.
+    Leases,
+}
+
 impl Load {
+    /// From now on the engine knows by this flag whether the verifier is away. Only the first call counts.
+    pub(crate) fn watch_verifier(&self, is_away: Arc<AtomicBool>) {
+        self.verifier_is_away.get_or_init(|| is_away);
+    }
+
+    /// What an idle engine waits for.
+    pub(super) fn short_of(&self, has_weights: bool) -> ShortOf {
+        if !has_weights || self.waits_for_weights.load(Ordering::Acquire) {
+            return ShortOf::Weights;
+        }
+        let is_away = self.verifier_is_away.get();
+        if is_away.is_some_and(|is_away| is_away.load(Ordering::Acquire)) {
+            return ShortOf::Verifier;
+        }
+        ShortOf::Leases
+    }
+
     /// Counts the sequences that run, wait, or are on their way to the engine.
     pub fn outstanding(&self) -> usize {
         self.sequences.load(Ordering::Acquire) + self.requested.load(Ordering::Acquire)
@@ -53,5 +84,28 @@ impl Load {
     /// The engine has ended what it began last.
     pub(super) fn end_turn(&self) {
         self.turns.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_engine_waits_for_weights_then_for_the_verifier_and_else_for_leases() {
+        let (load, is_away) = (Load::default(), Arc::new(AtomicBool::new(true)));
+        assert_eq!(
+            load.short_of(true),
+            ShortOf::Leases,
+            "nobody has said where the verifier is"
+        );
+        load.watch_verifier(is_away.clone());
+        assert_eq!(load.short_of(true), ShortOf::Verifier);
+        assert_eq!(load.short_of(false), ShortOf::Weights);
+        load.waits_for_weights.store(true, Ordering::Release);
+        assert_eq!(load.short_of(true), ShortOf::Weights);
+        load.waits_for_weights.store(false, Ordering::Release);
+        is_away.store(false, Ordering::Release);
+        assert_eq!(load.short_of(true), ShortOf::Leases);
     }
 }

@@ -1,8 +1,8 @@
 //! The engine's metrics. They are looked up once, because a decoding step should not search a registry.
 
 use anytime_service::metric_names::{
-    ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_WEIGHTS_PAUSE,
-    ACTOR_WEIGHTS_VERSION, ACTOR_WEIGHTS_WAIT,
+    ACTOR_DECODE_BUSY, ACTOR_LEASE_WAIT, ACTOR_SEQUENCES, ACTOR_SLOTS, ACTOR_TOKENS, ACTOR_VERIFIER_WAIT,
+    ACTOR_WEIGHTS_PAUSE, ACTOR_WEIGHTS_VERSION, ACTOR_WEIGHTS_WAIT,
 };
 use anytime_service::seconds::Seconds;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -14,6 +14,7 @@ pub(crate) struct Meters {
     pub(crate) busy: Seconds,
     pub(crate) lease_wait: Seconds,
     pub(crate) weights_wait: Seconds,
+    pub(crate) verifier_wait: Seconds,
     pub(crate) running: Gauge,
     pub(crate) waiting: Gauge,
     pub(crate) slots_used: Gauge,
@@ -30,6 +31,7 @@ impl Meters {
             busy: Seconds::new(counter!(ACTOR_DECODE_BUSY)),
             lease_wait: Seconds::new(counter!(ACTOR_LEASE_WAIT)),
             weights_wait: Seconds::new(counter!(ACTOR_WEIGHTS_WAIT)),
+            verifier_wait: Seconds::new(counter!(ACTOR_VERIFIER_WAIT)),
             running: gauge!(ACTOR_SEQUENCES, "state" => "running"),
             waiting: gauge!(ACTOR_SEQUENCES, "state" => "waiting"),
             slots_used: gauge!(ACTOR_SLOTS, "state" => "used"),

@@ -12,6 +12,7 @@ use anytime_proto::v1::{AbandonReason, FinishReason};
 use tch::{Device, IndexOp as _, Tensor};
 use tracing::info;
 
+use super::load::ShortOf;
 use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model, ModelId};
 use super::sampler::{Draw, Drawn, sample, sample_each};
 use super::sequence::{Sequence, Task};
@@ -68,11 +69,10 @@ impl EngineState {
     fn wait(&mut self, commands: &Receiver<Command>) -> ControlFlow<()> {
         let started = Instant::now();
         let received = commands.recv_timeout(IDLE_TICK);
-        let short_of_weights = self.model.is_none() || self.load.waits_for_weights.load(Ordering::Acquire);
-        let wait = if short_of_weights {
-            &mut self.meters.weights_wait
-        } else {
-            &mut self.meters.lease_wait
+        let wait = match self.load.short_of(self.model.is_some()) {
+            ShortOf::Weights => &mut self.meters.weights_wait,
+            ShortOf::Verifier => &mut self.meters.verifier_wait,
+            ShortOf::Leases => &mut self.meters.lease_wait,
         };
         wait.add(started.elapsed());
         match received {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use anytime_files::{RecordReader, only_record};
 use anytime_proto::v1;
-use anytime_proto::{checkpoint_accounts, settings::parse_job_file, settings::with_defaults};
+use anytime_proto::{checkpoint_accounts, settings::parse_kept_job_file, settings::with_defaults};
 use anytime_service::exit::ExitError;
 use prost::Message as _;
 
 use crate::learner::Learner;
 
-/// After this long without a further event, the history of a running job counts as read to its end.
+/// A learner that sends no further event for this long is not waited for.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything that was found of one job.
@@ -39,7 +39,8 @@ impl Evidence {
     /// Collects the evidence from a learner.
     ///
     /// # Errors
-    /// A job that it does not know, or a learner that does not answer.
+    /// A job that it does not know, or a learner that does not answer, or that does not send all the events that it has:
+    /// of a part of the history nothing is said, since what is missing would look like a loss.
     pub async fn of_learner(learner: &mut Learner, job_id: &str) -> anyhow::Result<Self> {
         let job = learner.get(job_id).await?;
         // Read before the events, so that every step that the account counts is among them.
@@ -49,12 +50,18 @@ impl Evidence {
         let mut stream = learner.watch(job_id, 0).await.map_err(unavailable)?;
         let is_read = |events: &[v1::JobEvent]| events.last().map_or(0, |last| last.number) >= account.last_event;
         while !is_read(&events) {
-            let Ok(message) = tokio::time::timeout(IDLE_LIMIT, stream.message()).await else {
-                break;
+            let incomplete = |why: &str| {
+                let read = events.last().map_or(0, |last| last.number);
+                ExitError::unavailable(format!(
+                    "the evidence is incomplete: {why} after event {read} of {}, so nothing is said of {job_id}; ask again, \
+                     or audit the job's directory (--runs-dir)",
+                    account.last_event
+                ))
             };
-            let Some(event) = message.map_err(unavailable)? else {
-                break;
-            };
+            let idle = tokio::time::timeout(IDLE_LIMIT, stream.message()).await;
+            let message = idle.map_err(|_| incomplete("the learner sent nothing more for 10 s"))?;
+            let event = message.map_err(unavailable)?;
+            let event = event.ok_or_else(|| incomplete("the stream of events ended"))?;
             events.push(event);
         }
         Ok(Self {
@@ -84,7 +91,7 @@ impl Evidence {
                         directory.display()
                     )
                 })?;
-                with_defaults(&parse_job_file(&text).with_context(|| path.display().to_string())?)
+                with_defaults(&parse_kept_job_file(&text).with_context(|| path.display().to_string())?)
             }
         };
         let (events, damaged_bytes) = read_events(&directory.join("events.log"))?;

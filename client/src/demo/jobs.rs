@@ -67,10 +67,9 @@ pub fn move_paths(spec: &mut v1::JobSpec, from: &str, to: &Path) -> anyhow::Resu
     Ok(())
 }
 
-/// Sets one seed for the first weights, the order of the data, the sampling and the training.
+/// Sets one seed for the first weights, the order of the data, and the sampling.
 pub fn set_seeds(spec: &mut v1::JobSpec, seed: u64) {
     spec.model.get_or_insert_default().seed = Some(seed);
     spec.data.get_or_insert_default().shuffle_seed = Some(seed);
     spec.rollout.get_or_insert_default().seed = Some(seed);
-    spec.training.get_or_insert_default().seed = Some(seed);
 }

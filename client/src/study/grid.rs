@@ -232,13 +232,12 @@ impl Study {
 
 /// Settings that a study sets for each of its runs. It would silently replace a value in the file, so such a value is
 /// refused.
-const OF_THE_STUDY: [&str; 6] = [
+const OF_THE_STUDY: [&str; 5] = [
     "name",
     "checkpoint.output",
     "model.seed",
     "data.shuffle_seed",
     "rollout.seed",
-    "training.seed",
 ];
 
 fn refuse_settings(settings: &Table, paths: &[&str]) -> Result<(), ExitError> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use anytime_proto::settings::with_defaults;
+use anytime_proto::settings::{kept_spec_from_json, with_defaults};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
 use serde::{Deserialize, Serialize};
@@ -160,7 +160,7 @@ impl RunResult {
 
     /// Whether the run had these settings; those that the learner fills in are not compared, nor where the study lay.
     pub fn has_settings(&self, wanted: &v1::JobSpec) -> bool {
-        let Ok(found) = serde_json::from_value::<v1::JobSpec>(self.settings.clone()) else {
+        let Ok(found) = kept_spec_from_json(self.settings.clone()) else {
             return false;
         };
         let in_study = |spec: v1::JobSpec| with_paths_in_study(spec, self.seed);
@@ -353,6 +353,9 @@ mod tests {
         result.settings = serde_json::to_value(with_defaults(&spec("/runs/study", "seed-1/data/train.jsonl"))).unwrap();
         assert!(result.has_settings(&spec("elsewhere", "seed-1/data/train.jsonl")));
         assert!(result.has_settings(&spec("seed-1/deep", "seed-1/data/train.jsonl")));
+        // Results of earlier versions have a setting that is gone.
+        result.settings["training"]["seed"] = 1.into();
+        assert!(result.has_settings(&spec("elsewhere", "seed-1/data/train.jsonl")));
         for other in ["seed-1/data/test.jsonl", "seed-2/data/train.jsonl", "train.jsonl"] {
             assert!(!result.has_settings(&spec("/runs/study", other)), "{other}");
         }

@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) end: v1::JobState,
     /// After how many events each of the first watches breaks.
     pub(crate) breaks: VecDeque<usize>,
+    /// The number of the last event, as the account of a job says.
+    pub(crate) last_event: u64,
     /// The job directory whose kept generations every job has.
     pub(crate) job_directory: PathBuf,
 }
@@ -55,6 +57,7 @@ impl Default for Script {
             evaluations,
             end: v1::JobState::Succeeded,
             breaks: VecDeque::new(),
+            last_event: 0,
             job_directory: PathBuf::new(),
         }
     }
@@ -267,7 +270,10 @@ impl JobService for FakeLearner {
 
     async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
         self.job(&request.into_inner().job_id)?;
-        Ok(Response::new(v1::JobAccount::default()))
+        Ok(Response::new(v1::JobAccount {
+            last_event: self.script.lock().unwrap().last_event,
+            ..v1::JobAccount::default()
+        }))
     }
 
     async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::{JobId, v1};
+use anytime_service::seconds::Seconds;
 use tracing::warn;
 
 use super::checked::FileStamp;
@@ -324,6 +325,16 @@ impl JobContext {
         let mut reader = lock(&self.reader);
         let reader = reader.as_mut().context("training is not open")?;
         Ok(self.wait(self.state.broker.take(self.job_id(), reader, count))??)
+    }
+
+    /// The same, and counts the time that it takes, while it goes on.
+    ///
+    /// # Errors
+    /// As [`take_groups`](Self::take_groups).
+    pub fn take_groups_counting(&self, count: usize, waited: &mut Seconds) -> Result<Vec<QueuedGroup>, ContextError> {
+        let mut reader = lock(&self.reader);
+        let reader = reader.as_mut().context("training is not open")?;
+        Ok(self.wait(waited.during(self.state.broker.take(self.job_id(), reader, count)))??)
     }
 
     /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made. By that checkpoint all

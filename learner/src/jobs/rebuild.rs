@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use anytime_proto::settings::parse_job_file;
+use anytime_proto::settings::parse_kept_job_file;
 use anytime_proto::v1::job_event::Event;
 use anytime_proto::v1::{self, JobState};
 use anytime_proto::{JOB_FORMAT, settings::with_defaults};
@@ -26,7 +26,7 @@ pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 pub(super) fn rebuild(directory: &Path, log: &EventLog, reason: &str) -> anyhow::Result<v1::Job> {
     let path = directory.join(SPECIFICATION_FILE);
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let spec = parse_job_file(&text).with_context(|| format!("read {}", path.display()))?;
+    let spec = parse_kept_job_file(&text).with_context(|| format!("read {}", path.display()))?;
     let events = log.on_disk_after(0).read(usize::MAX)?;
     let first = events.first().context("there are no events either")?;
     let training = spec.training.unwrap_or_default();

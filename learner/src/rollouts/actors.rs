@@ -22,6 +22,9 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// A process without a stream that asks for nothing for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 
+/// The refused groups of an actor that is not there are remembered for so long after the last of them.
+const REFUSALS_KEPT: Duration = Duration::from_secs(600);
+
 /// Who holds a lease: one process of an actor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Holder {
@@ -69,6 +72,12 @@ impl Process {
     }
 }
 
+/// The groups of an actor that were refused in a row.
+struct Refusals {
+    in_a_row: u64,
+    last: Instant,
+}
+
 /// What changed because a process was heard of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
@@ -82,8 +91,8 @@ pub struct Sighting {
 #[derive(Default)]
 pub struct Actors {
     actors: Mutex<HashMap<ActorId, BTreeMap<String, Process>>>,
-    /// For each known actor, how many of its groups were refused since one was accepted.
-    refused: Mutex<HashMap<ActorId, u64>>,
+    /// For each actor, how many of its groups were refused since one was accepted.
+    refused: Mutex<HashMap<ActorId, Refusals>>,
 }
 
 impl Actors {
@@ -125,15 +134,16 @@ impl Actors {
         processes.filter(|process| process.open_streams > 0).count()
     }
 
-    /// A group of this actor was refused. Returns how many were refused in a row.
-    pub fn refused(&self, actor: &ActorId) -> u64 {
-        if !lock(&self.actors).contains_key(actor) {
-            return 1;
-        }
+    /// A group of this actor was refused. Returns how many were refused in a row. An actor that was dropped because its
+    /// stream had ended counts too: it may go on to push what it has, and shows the token of a lease.
+    pub fn refused(&self, actor: &ActorId, now: Instant) -> u64 {
         let mut refused = lock(&self.refused);
-        let in_a_row = refused.entry(actor.clone()).or_insert(0);
-        *in_a_row += 1;
-        *in_a_row
+        let refusals = refused
+            .entry(actor.clone())
+            .or_insert(Refusals { in_a_row: 0, last: now });
+        refusals.in_a_row += 1;
+        refusals.last = now;
+        refusals.in_a_row
     }
 
     /// A group of this actor was accepted.
@@ -143,13 +153,15 @@ impl Actors {
 
     /// The most groups of one actor that were refused in a row.
     pub fn most_refused(&self) -> u64 {
-        lock(&self.refused).values().copied().max().unwrap_or(0)
+        let refused = lock(&self.refused);
+        refused.values().map(|refusals| refusals.in_a_row).max().unwrap_or(0)
     }
 
     /// Processes that have been away for longer than [`GRACE`]; each is named once.
     pub fn gone(&self, now: Instant) -> Vec<Holder> {
         let mut gone = Vec::new();
         let mut actors = lock(&self.actors);
+        let mut dropped = Vec::new();
         for (actor, processes) in actors.iter_mut() {
             processes.retain(|incarnation, process| {
                 let is_gone = process
@@ -164,9 +176,17 @@ impl Actors {
                 let is_idle = process.open_streams == 0 && now.duration_since(process.last_seen) >= FORGOTTEN_AFTER;
                 !is_gone && !is_idle
             });
+            if processes.is_empty() {
+                dropped.push(actor.clone());
+            }
         }
-        actors.retain(|_, processes| !processes.is_empty());
-        lock(&self.refused).retain(|actor, _| actors.contains_key(actor));
+        for actor in &dropped {
+            actors.remove(actor);
+        }
+        lock(&self.refused).retain(|actor, refusals| {
+            let is_recent = now.duration_since(refusals.last) < REFUSALS_KEPT;
+            actors.contains_key(actor) || (is_recent && !dropped.contains(actor))
+        });
         gone
     }
 
@@ -249,19 +269,36 @@ mod tests {
     }
 
     #[test]
-    fn refusals_in_a_row_are_counted_of_actors_that_are_there() {
+    fn refusals_in_a_row_are_counted_until_one_is_accepted_or_the_actor_is_gone() {
         let (actors, now) = (Actors::default(), Instant::now());
-        let (known, unknown) = (holder("one"), ActorId("nobody".to_owned()));
+        let known = holder("one");
+        let refused = |now| actors.refused(&known.actor, now);
         actors.arrived(&known, now);
-        assert_eq!([actors.refused(&known.actor), actors.refused(&known.actor)], [1, 2]);
-        assert_eq!([actors.refused(&unknown), actors.refused(&unknown)], [1, 1]);
+        assert_eq!([refused(now), refused(now)], [1, 2]);
         assert_eq!(actors.most_refused(), 2);
         actors.accepted(&known.actor);
         assert_eq!(actors.most_refused(), 0);
-        actors.refused(&known.actor);
+        refused(now);
         actors.left(&known, now);
         actors.gone(now + GRACE);
         assert_eq!(actors.most_refused(), 0, "it is gone");
+    }
+
+    #[test]
+    fn an_actor_that_was_dropped_and_still_pushes_is_counted_for_some_time() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        let known = holder("one");
+        actors.arrived(&known, now);
+        actors.left(&known, now);
+        assert_eq!(actors.gone(now + GRACE), [known.clone()]);
+        let later = now + 2 * GRACE;
+        let refused = |now| actors.refused(&known.actor, now);
+        assert_eq!([refused(later), refused(later)], [1, 2]);
+        // The monitor looks every second.
+        actors.gone(later + Duration::from_secs(1));
+        assert_eq!((refused(later + GRACE), actors.most_refused()), (3, 3));
+        actors.gone(later + GRACE + REFUSALS_KEPT);
+        assert_eq!(actors.most_refused(), 0, "it pushes no more");
     }
 
     #[test]

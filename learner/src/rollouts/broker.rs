@@ -41,6 +41,17 @@ pub struct LeaseAsk {
     pub deadline: Instant,
 }
 
+/// Why no lease is given, where asking again later helps.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Redis is away, and nothing can be leased without it.
+    #[error(transparent)]
+    Redis(#[from] RedisUnavailable),
+    /// The process ends.
+    #[error("the learner is shutting down")]
+    ShuttingDown,
+}
+
 /// The leases and groups of one job.
 #[derive(Default)]
 pub(super) struct JobRollouts {
@@ -115,8 +126,8 @@ impl RolloutBroker {
     /// `deadline` for the first.
     ///
     /// # Errors
-    /// If Redis is unavailable and nothing can be leased without it.
-    pub async fn lease(&self, ask: &LeaseAsk) -> Result<v1::LeaseResponse, RedisUnavailable> {
+    /// If Redis is unavailable and nothing can be leased without it, or the process ends.
+    pub async fn lease(&self, ask: &LeaseAsk) -> Result<v1::LeaseResponse, LeaseError> {
         self.hear_from(ask, clock::now());
         loop {
             let changed = self.changed.notified();
@@ -125,10 +136,7 @@ impl RolloutBroker {
             changed.as_mut().enable();
 
             if self.shutdown.is_cancelled() {
-                return Ok(v1::LeaseResponse {
-                    leases: Vec::new(),
-                    wait_reason: v1::WaitReason::NoJob.into(),
-                });
+                return Err(LeaseError::ShuttingDown);
             }
             let now = clock::now();
             let (response, next_change) = self.try_lease(ask, now);
@@ -136,7 +144,7 @@ impl RolloutBroker {
                 return Ok(response);
             }
             if response.wait_reason() == v1::WaitReason::Unspecified {
-                return Err(RedisUnavailable("no leases until it is back".to_owned()));
+                return Err(RedisUnavailable("no leases until it is back".to_owned()).into());
             }
             if now >= ask.deadline {
                 return Ok(response);

@@ -14,6 +14,9 @@ use super::session::Asked;
 /// The most bytes of groups, encoded, that are on their way at a time. A single group may be larger.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
+/// The most bytes of groups that wait for room in a full queue, beside those that are on their way.
+const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
+
 /// What one permit stands for.
 const BYTES_PER_PERMIT: usize = 1024;
 
@@ -23,6 +26,8 @@ const READ_AT_ONCE: usize = 32 * 1024;
 /// The way of pushed groups into the queue.
 pub(super) struct Intake {
     bytes: Semaphore,
+    /// The groups that wait for room.
+    waiting: Semaphore,
     /// Bounds the groups that are decoded at a time by the number of cores.
     readers: Semaphore,
 }
@@ -32,6 +37,7 @@ impl Default for Intake {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             bytes: Semaphore::new(MOST_BYTES / BYTES_PER_PERMIT),
+            waiting: Semaphore::new(MOST_WAITING_BYTES / BYTES_PER_PERMIT),
             readers: Semaphore::new(cores),
         }
     }
@@ -53,6 +59,14 @@ impl Intake {
         let permits = bytes.min(MOST_BYTES).div_ceil(BYTES_PER_PERMIT);
         // The semaphore is never closed.
         self.bytes.acquire_many(permits as u32).await.ok()
+    }
+
+    /// A place among the groups that wait for room in the queue; None where too many bytes wait already. It counts until
+    /// the permit is dropped.
+    pub(super) fn wait_outside(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        self.waiting
+            .try_acquire_many(bytes.div_ceil(BYTES_PER_PERMIT) as u32)
+            .ok()
     }
 
     /// Decodes a group and checks it by itself and, where it is known, against what was asked for. None where it is of
@@ -96,4 +110,24 @@ fn look_at(wire: &[u8], asked: Option<&Asked>) -> Result<Option<v1::ScoredGroup>
         asked.inspect(&group).map_err(refused)?;
     }
     Ok(Some(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_bytes_wait_for_room_and_they_keep_nobody_else_out() {
+        let intake = Intake::default();
+        let first = intake.wait_outside(MOST_WAITING_BYTES / 2).expect("room");
+        let _second = intake.wait_outside(MOST_WAITING_BYTES / 2).expect("room");
+        assert!(intake.wait_outside(1).is_none(), "too many wait");
+        assert_eq!(intake.bytes.available_permits(), MOST_BYTES / BYTES_PER_PERMIT);
+        drop(first);
+        assert!(intake.wait_outside(1).is_some());
+        assert!(
+            intake.wait_outside(2 * MOST_WAITING_BYTES).is_none(),
+            "a group that is too large"
+        );
+    }
 }

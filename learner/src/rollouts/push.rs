@@ -1,10 +1,11 @@
-//! The path of a pushed group. Where the answer is known without looking at the group, it is given at once. Otherwise
-//! the group is decoded and checked ([`intake`](super::intake)), judged by the lease table, then by Redis in one atomic
-//! script, and entered in the table. Where two requests push the same group, the second one is a duplicate. Redis gets
-//! the bytes as they came.
+//! The path of a pushed group. Where the full queue keeps it out, it waits for a moment. Where the answer is known
+//! without looking at the group, it is given at once. Otherwise the group is decoded and checked
+//! ([`intake`](super::intake)), judged by the lease table, then by Redis in one atomic script, and entered in the table.
+//! Where two requests push the same group, the second one is a duplicate. Redis gets the bytes as they came.
 
 use std::time::Instant;
 
+use anytime_proto::limits::MAX_PUSH_WAIT;
 use anytime_proto::{ActorId, GroupId, InvalidGroup, JobId, v1};
 use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_GROUPS;
@@ -45,11 +46,14 @@ impl RolloutBroker {
     /// # Errors
     /// If the group is invalid, or Redis is unavailable.
     pub async fn push(&self, names: &v1::GroupNames, wire: Bytes) -> Result<v1::PushStatus, PushError> {
+        self.wait_for_room(names, wire.len()).await;
         let outcome = self.try_push(names, wire).await;
         let actor = ActorId(names.actor_id.clone());
         match &outcome {
             Ok(v1::PushStatus::Accepted) => self.actors.accepted(&actor),
-            Err(PushError::Invalid(_) | PushError::FormerLine(_)) if self.actors.refused(&actor) == REFUSED_OFTEN => {
+            Err(PushError::Invalid(_) | PushError::FormerLine(_))
+                if self.actors.refused(&actor, clock::now()) == REFUSED_OFTEN =>
+            {
                 error!(actor_id = %actor, "the last {REFUSED_OFTEN} groups of an actor were all refused; look at its log");
             }
             _ => {}
@@ -145,6 +149,44 @@ impl RolloutBroker {
             }
             PushOutcome::KeysGone => Err(queue.keys_are_gone().into()),
         }
+    }
+
+    /// Where the full queue keeps a group out, waits for a moment until it does not: its batch may be the next, and its
+    /// actor, once it is told that the queue is full, comes back only after a pause. The trainer would wait for that.
+    async fn wait_for_room(&self, names: &v1::GroupNames, bytes: usize) {
+        let (job_id, group_id) = (JobId(names.job_id.clone()), GroupId(names.group_id.clone()));
+        if !self.is_kept_out(&job_id, &group_id) {
+            return;
+        }
+        // Where too many wait already, this one is answered at once.
+        let Some(_place) = self.intake.wait_outside(bytes) else {
+            return;
+        };
+        let deadline = clock::now() + MAX_PUSH_WAIT;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no notification is missed, although the wait begins below.
+            changed.as_mut().enable();
+            if !self.is_kept_out(&job_id, &group_id) {
+                return;
+            }
+            tokio::select! {
+                () = &mut changed => {}
+                () = tokio::time::sleep_until(deadline.into()) => return,
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Whether a group of training may come, and the queue has no room for it.
+    fn is_kept_out(&self, job_id: &JobId, group_id: &GroupId) -> bool {
+        let jobs = lock(&self.jobs);
+        let training = jobs.get(job_id).and_then(|job| job.training.as_ref());
+        let (Some(training), Some(sequence)) = (training, training_sequence(job_id, group_id)) else {
+            return false;
+        };
+        training.leases.is_there(sequence).is_none() && !training.leases.has_room(sequence)
     }
 
     /// Gives the lease of a group back that is refused for good. The group may become a dead letter by this.

@@ -30,10 +30,10 @@ const EVENTS_PER_READ: usize = 500;
 /// How many events may wait for a watcher's connection.
 const EVENTS_AHEAD: usize = 64;
 
-/// How many checks read files at the same time. Others wait their turn, without a thread.
+/// How many checks and exports read files at the same time. Others wait their turn, without a thread.
 const CHECKS_AT_ONCE: usize = 4;
 
-/// How many checks are under way or wait. Further ones are refused.
+/// How many checks and exports are under way or wait. Further ones are refused.
 const MOST_CHECKS: usize = 1024;
 
 /// How many watchers there are at a time. Further ones are refused.
@@ -60,7 +60,7 @@ pub struct JobsRpc {
     root: PathBuf,
     shutdown: CancellationToken,
     checks: Arc<Semaphore>,
-    /// One permit for each check that runs or waits.
+    /// One permit for each check or export that runs or waits.
     admitted_checks: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     submissions: Submissions,
@@ -89,10 +89,10 @@ impl JobsRpc {
         }
     }
 
-    /// The right to check one specification now. Waits for it, unless too many wait already.
+    /// The right to check one specification, or to export one model, now. Waits for it, unless too many wait already.
     async fn check_permit(&self) -> Result<[OwnedSemaphorePermit; 2], Status> {
         let admitted = self.admitted_checks.clone().try_acquire_owned();
-        let admitted = admitted.map_err(|_| status::too_many("checks of job files", MOST_CHECKS))?;
+        let admitted = admitted.map_err(|_| status::too_many("checks of job files and exports", MOST_CHECKS))?;
         let permit = self.checks.clone().acquire_owned().await;
         let permit = permit.map_err(|error| status::internal(&anyhow::Error::new(error)))?;
         Ok([admitted, permit])
@@ -197,7 +197,13 @@ impl JobService for JobsRpc {
         let entry = self.entry(request.job_id)?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let resumed = entry.clone();
+        // Changed settings are checked against the model and the data, as those of a submission are.
+        let permit = match &request.spec {
+            Some(_) => Some(self.check_permit().await?),
+            None => None,
+        };
         let resume = move || {
+            let _permit = permit;
             let changed = match &request.spec {
                 Some(spec) => changed_spec(&resumed, spec).map_err(|error| invalid_setting_status(&error))?,
                 None => None,
@@ -216,7 +222,10 @@ impl JobService for JobsRpc {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
         let export = self.export.clone();
+        // An export holds a whole model in memory.
+        let permit = self.check_permit().await?;
         let work = move || {
+            let _permit = permit;
             export(&ExportRequest {
                 job: entry.job(),
                 directory: entry.directory().to_owned(),

@@ -8,12 +8,11 @@ use anytime_proto::limits::MAX_LEASE_WAIT;
 use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{GroupId, v1};
 use anytime_service::clock;
-use anytime_service::metric_names::LEARNER_GROUPS;
-use metrics::counter;
+use anytime_service::security::caller_of;
 use prost::Message as _;
 use tonic::{Request, Response, Status};
-use tracing::warn;
 
+use super::forged::{Named, TokenGate};
 use super::status;
 use super::who::holder;
 use crate::rollouts::broker::{LeaseAsk, RolloutBroker};
@@ -25,24 +24,16 @@ const MOST_LEASES: u32 = 256;
 /// `RolloutService` over the broker: actors lease groups and push or give back what they leased.
 pub struct RolloutsRpc {
     broker: Arc<RolloutBroker>,
-    tokens: LeaseTokens,
+    tokens: TokenGate,
 }
 
 impl RolloutsRpc {
     /// The service over a broker.
     pub fn new(broker: Arc<RolloutBroker>, tokens: LeaseTokens) -> Self {
-        Self { broker, tokens }
-    }
-
-    fn check_token(&self, shown: &[u8], job_id: &str, group_id: &str, actor_id: &str) -> Result<(), Status> {
-        if self.tokens.is_of(shown, job_id, group_id, actor_id) {
-            return Ok(());
+        Self {
+            broker,
+            tokens: TokenGate::new(tokens),
         }
-        counter!(LEARNER_GROUPS, "outcome" => "forged").increment(1);
-        warn!("refused a push that does not show the token of a lease");
-        Err(Status::permission_denied(
-            "lease_token is not that of a lease of this group",
-        ))
     }
 }
 
@@ -64,9 +55,10 @@ impl RolloutService for RolloutsRpc {
             deadline: clock::now() + wait,
         };
         let response = self.broker.lease(&ask).await;
-        let mut response = response.map_err(|error| status::redis_unavailable(&error))?;
+        let mut response = response.map_err(|error| status::lease(&error))?;
         for lease in &mut response.leases {
             lease.token = self
+                .tokens
                 .tokens
                 .token(&lease.job_id, &lease.group_id, ask.holder.actor.as_str());
         }
@@ -74,19 +66,30 @@ impl RolloutService for RolloutsRpc {
     }
 
     async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<v1::PushResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
         let shown = request.lease_token.as_slice();
         let status = match request.outcome {
             Some(v1::push_request::Outcome::Group(wire)) => {
                 let names = v1::GroupNames::decode(wire.clone())
                     .map_err(|error| Status::invalid_argument(format!("group cannot be read: {error}")))?;
-                self.check_token(shown, &names.job_id, &names.group_id, &names.actor_id)?;
+                let named = Named {
+                    job_id: &names.job_id,
+                    group_id: &names.group_id,
+                    actor_id: &names.actor_id,
+                };
+                self.tokens.check(shown, &named, &caller)?;
                 check_decoded_bytes::<v1::ScoredGroup>(&wire)?;
                 let pushed = self.broker.push(&names, wire).await;
                 pushed.map_err(|error| status::push(&error))?
             }
             Some(v1::push_request::Outcome::Abandoned(abandoned)) => {
-                self.check_token(shown, &abandoned.job_id, &abandoned.group_id, &abandoned.actor_id)?;
+                let named = Named {
+                    job_id: &abandoned.job_id,
+                    group_id: &abandoned.group_id,
+                    actor_id: &abandoned.actor_id,
+                };
+                self.tokens.check(shown, &named, &caller)?;
                 self.broker.abandon(&abandoned)
             }
             None => return Err(Status::invalid_argument("neither group nor abandoned is set")),

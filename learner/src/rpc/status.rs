@@ -9,10 +9,18 @@ use crate::jobs::pauses::ResumeError;
 use crate::jobs::registry::CreateError;
 use crate::jobs::removal::RemoveError;
 use crate::queue::redis::RedisUnavailable;
+use crate::rollouts::broker::LeaseError;
 use crate::rollouts::push::PushError;
 
 pub(crate) fn redis_unavailable(error: &RedisUnavailable) -> Status {
     Status::unavailable(error.to_string())
+}
+
+pub(crate) fn lease(error: &LeaseError) -> Status {
+    match error {
+        LeaseError::Redis(unavailable) => redis_unavailable(unavailable),
+        LeaseError::ShuttingDown => shutting_down(),
+    }
 }
 
 pub(crate) fn push(error: &PushError) -> Status {

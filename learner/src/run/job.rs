@@ -27,7 +27,7 @@ use crate::jobs::context::JobContext;
 use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
 use crate::outputs::{FINAL_DIRECTORY, Owner};
 use crate::rollouts::group::EvaluatedGroup;
-use crate::train::{Trainer, check_model};
+use crate::train::{StepFigures, Trainer, check_model};
 
 /// A job whose model is loaded, with what all kinds of jobs do with it.
 pub(super) struct RunningJob<'a> {
@@ -327,20 +327,16 @@ impl<'a> RunningJob<'a> {
         self.context.directory().join(format!("step-{:08}", self.state.step))
     }
 
-    /// Counts the updates of a step that were left out because their gradient was not finite, out of all of its
-    /// updates, and pauses the job after too many in a row.
-    pub(super) fn count_skipped(&mut self, skipped: u32, updates: u32) -> anyhow::Result<()> {
+    /// Counts the updates of a step that were left out because their gradient was not finite, and pauses the job after
+    /// too many in a row.
+    pub(super) fn count_skipped(&mut self, figures: &StepFigures) -> anyhow::Result<()> {
+        let counted = figures.skipped_in_a_row(self.state.skipped_in_a_row);
+        self.state.skipped_in_a_row = counted.at_end;
+        let (skipped, updates) = (figures.skipped_updates, figures.updates);
         if skipped == 0 {
-            self.state.skipped_in_a_row = 0;
             return Ok(());
         }
-        let before = if skipped == updates {
-            self.state.skipped_in_a_row
-        } else {
-            0
-        };
-        self.state.skipped_in_a_row = before + skipped;
-        let (step, in_a_row) = (self.state.step, self.state.skipped_in_a_row);
+        let (step, in_a_row) = (self.state.step, counted.most);
         self.context.notice(
             "skipped_update",
             &format!(
@@ -350,14 +346,24 @@ impl<'a> RunningJob<'a> {
         if in_a_row < self.context.settings().training.max_skipped_updates {
             return Ok(());
         }
+        let happened = if in_a_row == counted.at_end {
+            format!(
+                "the last {in_a_row} updates were not finite, up to step {step}, and these updates were left out \
+                     (training.max_skipped_updates); the weights are those before them"
+            )
+        } else {
+            format!(
+                "{in_a_row} updates in a row were not finite, up to step {step}, and these updates were left out \
+                     (training.max_skipped_updates); a later one of the step was made"
+            )
+        };
         // Who resumes the job gives it another chance.
         self.state.skipped_in_a_row = 0;
         self.save_recovery()?;
         let id = self.context.job_id();
         Err(NeedsPerson(format!(
-            "the gradients of the last {in_a_row} updates were not finite, up to step {step}, and these updates were left \
-             out (training.max_skipped_updates); the weights are those before them; `anytime resume {id}` tries again, \
-             best with a smaller training.learning_rate or training.gradient_clip (--set), or from other data"
+            "the gradients of {happened}; `anytime resume {id}` tries again, best with a smaller training.learning_rate or \
+             training.gradient_clip (--set), or from other data"
         ))
         .into())
     }

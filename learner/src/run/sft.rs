@@ -63,7 +63,7 @@ pub(super) fn fine_tune(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
                 ..v1::StepMetrics::default()
             });
         }
-        job.count_skipped(figures.skipped_updates, figures.updates)?;
+        job.count_skipped(&figures)?;
         job.write_due()?;
         job.context.wait_until_recorded()?;
     }

@@ -82,7 +82,10 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             evaluate(job)?;
         }
         let started = Instant::now();
-        let groups = match job.context.take_groups(settings.training.batch as usize) {
+        let groups = match job
+            .context
+            .take_groups_counting(settings.training.batch as usize, &mut waiting)
+        {
             Ok(groups) => groups,
             Err(ContextError::Interrupted(Interrupted::Shutdown)) => {
                 // Between two steps a checkpoint loses no work.
@@ -94,7 +97,6 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             Err(error) => return Err(error.into()),
         };
         let waited = started.elapsed();
-        waiting.add(waited);
         let version = job.state.step;
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
@@ -115,7 +117,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         // event.
         let account = account(job.context, &groups, left_out, replayed);
         report(job, &groups, &figures, account, waited, started.elapsed());
-        job.count_skipped(figures.skipped_updates, figures.updates)?;
+        job.count_skipped(&figures)?;
         if job.write_due()? {
             debug_assert_held(|| acknowledged(&unacknowledged, &job.state.ended));
             job.context

@@ -14,6 +14,8 @@ pub struct StepFigures {
     pub updates: u32,
     /// Those that were skipped because their gradient was unfit.
     pub skipped_updates: u32,
+    /// Of each update that was tried, in their order, whether it was skipped.
+    pub was_skipped: Vec<bool>,
     /// Why the last of them was skipped.
     pub skip_reason: Option<String>,
     /// Share of the tensors whose gradient was clipped, mean over the updates.
@@ -48,7 +50,30 @@ pub struct StepFigures {
     pub staleness: f64,
 }
 
+/// How many updates in a row were skipped, those of earlier steps included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkippedInARow {
+    /// The most in a row that the step has reached.
+    pub most: u32,
+    /// Those with which the step ends: the next step's may follow.
+    pub at_end: u32,
+}
+
 impl StepFigures {
+    /// Counts the skipped updates in a row, where the steps before ended with `before` of them. An update that had
+    /// nothing to learn from was not tried, and neither counts nor interrupts.
+    pub fn skipped_in_a_row(&self, before: u32) -> SkippedInARow {
+        let mut counted = SkippedInARow {
+            most: 0,
+            at_end: before,
+        };
+        for was_skipped in &self.was_skipped {
+            counted.at_end = if *was_skipped { counted.at_end + 1 } else { 0 };
+            counted.most = counted.most.max(counted.at_end);
+        }
+        counted
+    }
+
     /// Turns sums over this many updates into means. A figure that a skipped update made meaningless becomes 0, because
     /// events and reports hold numbers only; the skipped update is counted.
     pub(super) fn finish(&mut self, updates: usize) {
@@ -60,5 +85,28 @@ impl StepFigures {
                 *figure = 0.0;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skipped_updates_are_in_a_row_only_where_none_between_them_was_made() {
+        let counted = |before, was_skipped: &[bool]| {
+            let figures = StepFigures {
+                was_skipped: was_skipped.to_vec(),
+                ..StepFigures::default()
+            };
+            let counted = figures.skipped_in_a_row(before);
+            (counted.most, counted.at_end)
+        };
+        assert_eq!(counted(2, &[true, true]), (4, 4), "all of a step");
+        assert_eq!(counted(2, &[true, false]), (3, 0), "a later one was made");
+        assert_eq!(counted(2, &[false, true]), (1, 1), "an earlier one was made");
+        assert_eq!(counted(0, &[true, false, true, true, false, true]), (2, 1));
+        assert_eq!(counted(2, &[false]), (0, 0));
+        assert_eq!(counted(2, &[]), (0, 2), "none was tried");
     }
 }

@@ -64,6 +64,7 @@ fn one_unfit_minibatch_of_two_leaves_the_other() {
     let groups = [poisoned(&trainer), group(1, 0, &trainer)];
     let figures = trainer.policy_step(&refs(&groups), 0, &go_on).expect("a step");
     assert_eq!((figures.skipped_updates, trainer.optimiser().updates()), (1, 1));
+    assert_eq!(figures.was_skipped, [true, false]);
     assert!(figures.gradient_norm > 0.0);
     assert!(largest_difference(&before, trainer.masters()) > 0.0);
 }

@@ -243,9 +243,11 @@ impl Trainer {
                 figures.clipped_gradient_share += made.clipped_share;
                 figures.largest_token_share = figures.largest_token_share.max(pass.largest_token_share());
                 figures.update_size = self.optimiser.update_size();
+                figures.was_skipped.push(false);
             }
             Update::Skipped { reason } => {
                 figures.skipped_updates += 1;
+                figures.was_skipped.push(true);
                 figures.skip_reason = Some(reason);
             }
         }

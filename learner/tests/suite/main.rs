@@ -20,4 +20,5 @@ mod store;
 mod submissions;
 mod support;
 mod two_learners;
+mod waits;
 mod weights;

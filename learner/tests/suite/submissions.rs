@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
+use anytime_learner::jobs::export_request::ExportRequest;
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tempfile::TempDir;
@@ -25,7 +26,7 @@ struct SlowCheck {
 }
 
 impl SlowCheck {
-    fn run(&self, spec: &v1::JobSpec) -> Result<CheckedJob, anytime_proto::settings::InvalidSetting> {
+    fn wait(&self) {
         self.started.fetch_add(1, Ordering::SeqCst);
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
@@ -33,6 +34,10 @@ impl SlowCheck {
             std::thread::sleep(Duration::from_millis(2));
         }
         self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn run(&self, spec: &v1::JobSpec) -> Result<CheckedJob, anytime_proto::settings::InvalidSetting> {
+        self.wait();
         let mut checked = CheckedJob::from(JobSettings::try_new(spec)?);
         checked.found.notices.push(v1::Notice {
             topic: "repeated_rows".to_owned(),
@@ -118,6 +123,75 @@ async fn few_checks_run_at_once_and_other_calls_are_answered_meanwhile() {
     assert!((1..=1100 - 1024).contains(&refused), "{refused}");
     let most = check.most.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most}");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resumptions_with_settings_and_exports_wait_for_the_same_turns() {
+    let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
+    let check = Arc::new(SlowCheck::default());
+    check.may_end.store(true, Ordering::SeqCst);
+    let (validating, exporting) = (check.clone(), check.clone());
+    let learner = TestLearner::start_with(
+        "127.0.0.1:0",
+        &redis.url(),
+        runs.path(),
+        Arc::new(move |spec: &v1::JobSpec, _: &Path| validating.run(spec)),
+        Some(Arc::new(move |request: &ExportRequest| {
+            exporting.wait();
+            Ok((7, request.directory.clone()))
+        })),
+        |_| anyhow::bail!("bad luck"),
+    )
+    .await;
+    let mut changed = learner.submit("request", spec("demo")).await.unwrap().spec.unwrap();
+    learner.wait_for_state("demo", v1::JobState::Failed).await;
+    changed.training.as_mut().unwrap().micro_batch_tokens = Some(512);
+    check.may_end.store(false, Ordering::SeqCst);
+    check.started.store(0, Ordering::SeqCst);
+
+    let clients = [learner.jobs(), learner.jobs()];
+    let mut calls = Vec::new();
+    for number in 0..1100 {
+        let (mut jobs, spec) = (clients[number % 2].clone(), Some(changed.clone()));
+        calls.push(tokio::spawn(async move {
+            let job_id = "demo".to_owned();
+            if number % 3 == 0 {
+                let request = v1::ResumeJobRequest { job_id, spec };
+                jobs.resume(request).await.map(drop)
+            } else {
+                let request = v1::ExportJobRequest {
+                    job_id,
+                    ..v1::ExportJobRequest::default()
+                };
+                jobs.export(request).await.map(drop)
+            }
+        }));
+    }
+    eventually("all have come", async || {
+        calls.iter().any(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
+    eventually("four are under way", async || check.running.load(Ordering::SeqCst) == 4).await;
+    check.may_end.store(true, Ordering::SeqCst);
+    let mut refused = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(()) => {}
+            // The job goes on from the first resumption, and fails again.
+            Err(status) if status.code() == tonic::Code::FailedPrecondition => {}
+            Err(status) => {
+                assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
+                assert!(status.message().contains("checks of job files and exports"), "{status}");
+                refused += 1;
+            }
+        }
+    }
+    assert!((1..=1100 - 1024).contains(&refused), "{refused}");
+    assert_eq!(check.most.load(Ordering::SeqCst), 4, "at a time");
+    // Where no setting is given, nothing is read, and nothing waits.
+    learner.wait_for_state("demo", v1::JobState::Failed).await;
+    learner.resume("demo", None).await.unwrap();
     learner.stop().await;
 }
 

@@ -1,7 +1,10 @@
 //! Job files: the TOML form of a job specification.
 
+use serde::Deserialize as _;
 use thiserror::Error;
+use toml::Table;
 
+use super::removed::take_out;
 use super::{InvalidSetting, JobSettings, in_plain_words};
 use crate::v1;
 
@@ -22,6 +25,22 @@ pub enum JobFileError {
 /// Unknown or ill-typed settings and values that cannot work, by name.
 pub fn parse_job_file(text: &str) -> Result<v1::JobSpec, JobFileError> {
     let spec: v1::JobSpec = toml::from_str(text)?;
+    JobSettings::try_new(&spec)?;
+    Ok(spec)
+}
+
+/// Reads the text of a job file that this project wrote itself, perhaps an earlier version of it: settings that are gone
+/// since are passed over.
+///
+/// # Errors
+/// As [`parse_job_file`], but for settings that there were once.
+pub fn parse_kept_job_file(text: &str) -> Result<v1::JobSpec, JobFileError> {
+    let mut table: Table = toml::from_str(text)?;
+    if !take_out(&mut table) {
+        // Its errors name the line.
+        return parse_job_file(text);
+    }
+    let spec = v1::JobSpec::deserialize(table)?;
     JobSettings::try_new(&spec)?;
     Ok(spec)
 }

@@ -18,6 +18,7 @@ mod plain;
 mod reference;
 #[cfg(test)]
 mod refusals;
+mod removed;
 mod resume;
 mod row;
 mod rules;
@@ -30,7 +31,7 @@ use crate::v1;
 
 pub use data_files::{is_pattern, reason_that_nothing_is_there};
 pub use error::InvalidSetting;
-pub use file::{JobFileError, parse_job_file, with_its_place};
+pub use file::{JobFileError, parse_job_file, parse_kept_job_file, with_its_place};
 pub(crate) use form::{
     budgets_from_list, files_as_text_or_list, files_from_text_or_list, section_from_table, values_as_table,
     values_from_table,
@@ -39,6 +40,7 @@ pub use model_directory::reason_that_no_model_is_there;
 pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;
 pub use reference::reference_text;
+pub use removed::kept_spec_from_json;
 pub use resume::{RESUMABLE, check_resumed};
 pub use sections::{
     CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,

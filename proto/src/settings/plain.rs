@@ -1,5 +1,7 @@
 //! What a reader of TOML says about a setting, in the words of those who write job files instead of Rust's.
 
+use super::removed::why_removed;
+
 /// The sentence of a message such as ``invalid type: string "often", expected u64``. What it does not know, such as an
 /// error of syntax, it returns as it is.
 pub fn in_plain_words(message: &str) -> String {
@@ -9,6 +11,10 @@ pub fn in_plain_words(message: &str) -> String {
             .trim_start_matches("expected ")
             .trim_start_matches("one of ")
             .replace("` or `", "`, `");
+        let names: Vec<&str> = known.split(", ").map(|name| name.trim_matches('`')).collect();
+        if let Some(reason) = why_removed(name.trim_matches('`'), &names) {
+            return format!("there is no setting {name} here any more: {reason}");
+        }
         return format!("there is no setting {name} here; the settings are {known}");
     }
     match message {

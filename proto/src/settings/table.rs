@@ -237,7 +237,6 @@ pub(super) const TABLE: &[Row] = &[
         Computed("twice `batch`", rules::queue_groups),
         Check::Rule(rules::queue_holds_batch),
     ),
-    row("training.seed", Is(Whole(0)), ANY),
     row("training.activation_checkpointing", Open(Flag(true)), ANY),
     row("training.max_skipped_updates", Is(Whole(5)), COUNT),
     //

@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub(super) name: Option<String>,
     /// The day on which it ends, where that is soon.
     pub(super) ends_soon: Option<String>,
+    /// When it ends, in seconds since 1970.
+    pub(super) ends: i64,
 }
 
 /// The common name of a certificate that was checked before.
@@ -50,6 +52,7 @@ pub(super) fn check(der: &[u8], now: SystemTime) -> Result<Facts, CertificatePro
     Ok(Facts {
         name: name_of(&certificate),
         ends_soon: is_soon.then(|| validity.not_after.to_string()),
+        ends: validity.not_after.timestamp(),
     })
 }
 

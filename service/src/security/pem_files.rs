@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::certificate::{CertificateProblem, check};
+use super::expiry;
 use crate::exit::ExitError;
 
 /// The largest file that is read, in bytes: a bundle of all public CAs has a quarter of it.
@@ -121,6 +122,8 @@ pub fn read_secret(origin: Origin<'_>, warnings: &mut Vec<String>) -> Result<Str
 /// A certificate with those that sign it, and its key.
 #[derive(Clone)]
 pub struct Identity {
+    /// When the first of its certificates ends, in seconds since 1970.
+    ends: i64,
     certified: Arc<CertifiedKey>,
     key: Arc<PrivateKeyDer<'static>>,
     certificate_pem: Vec<u8>,
@@ -140,8 +143,30 @@ impl Identity {
     /// [`ExitError`] with the configuration code where a file cannot be read or is of another kind, where the
     /// certificate is not good now, and where the key is that of another certificate.
     pub fn read(certificate: Origin<'_>, key: Origin<'_>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
-        let (certificate_pem, chain) = certificates(certificate, warnings)?;
+        let certificate_pem = read(certificate.path).map_err(|problem| problem.of(certificate))?;
+        // The certificate's problems are told before those of the key's file.
+        certificates(certificate, &certificate_pem, &mut Vec::new())?;
         let key_pem = read(key.path).map_err(|problem| problem.of(key))?;
+        let identity = Self::of_pem((certificate, certificate_pem), (key, key_pem), warnings)?;
+        identity.show_end(certificate.path);
+        Ok(identity)
+    }
+
+    /// Shows as a metric until when the certificate of this file is good.
+    pub(super) fn show_end(&self, path: &Path) {
+        expiry::note(path, self.ends);
+    }
+
+    /// Checks what both files hold.
+    ///
+    /// # Errors
+    /// As [`Identity::read`].
+    pub(super) fn of_pem(
+        (certificate, certificate_pem): (Origin<'_>, Vec<u8>),
+        (key, key_pem): (Origin<'_>, Vec<u8>),
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, ExitError> {
+        let (chain, ends) = certificates(certificate, &certificate_pem, warnings)?;
         let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| FileProblem::NoKey.of(key))?;
         let certified = CertifiedKey::from_der(chain, private.clone_key(), &provider()).map_err(|error| {
             use tokio_rustls::rustls::Error;
@@ -153,6 +178,7 @@ impl Identity {
         })?;
         warn_if_open(key, warnings);
         Ok(Self {
+            ends,
             certified: Arc::new(certified),
             key: Arc::new(private),
             certificate_pem,
@@ -184,6 +210,8 @@ impl Identity {
 /// The certificates of a CA, or of several.
 #[derive(Clone)]
 pub struct Authority {
+    /// When the first of its certificates ends, in seconds since 1970.
+    ends: i64,
     pem: Vec<u8>,
     roots: Arc<RootCertStore>,
 }
@@ -204,13 +232,30 @@ impl Authority {
     /// [`ExitError`] with the configuration code where it cannot be read, holds no certificate, or one that is not good now
     /// or cannot be trusted.
     pub fn read(origin: Origin<'_>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
-        let (pem, certificates) = certificates(origin, warnings)?;
+        let pem = read(origin.path).map_err(|problem| problem.of(origin))?;
+        let authority = Self::of_pem(origin, pem, warnings)?;
+        authority.show_end(origin.path);
+        Ok(authority)
+    }
+
+    /// Shows as a metric until when the certificates of this file are good.
+    pub(super) fn show_end(&self, path: &Path) {
+        expiry::note(path, self.ends);
+    }
+
+    /// Checks what the file holds.
+    ///
+    /// # Errors
+    /// As [`Authority::read`].
+    pub(super) fn of_pem(origin: Origin<'_>, pem: Vec<u8>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
+        let (certificates, ends) = certificates(origin, &pem, warnings)?;
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
             let added = roots.add(certificate);
             added.map_err(|error| FileProblem::BadAuthority(error.to_string()).of(origin))?;
         }
         Ok(Self {
+            ends,
             pem,
             roots: Arc::new(roots),
         })
@@ -227,18 +272,20 @@ impl Authority {
     }
 }
 
-/// The certificates of a file, all of which must be good now.
+/// The certificates of a file, all of which must be good now, and when the first of them ends, in seconds since 1970.
 fn certificates(
     origin: Origin<'_>,
+    pem: &[u8],
     warnings: &mut Vec<String>,
-) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), ExitError> {
-    let pem = read(origin.path).map_err(|problem| problem.of(origin))?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+) -> Result<(Vec<CertificateDer<'static>>, i64), ExitError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let all = all.ok().filter(|all| !all.is_empty());
     let all = all.ok_or_else(|| FileProblem::NoCertificate.of(origin))?;
     let now = SystemTime::now();
+    let mut ends = i64::MAX;
     for certificate in &all {
         let facts = check(certificate, now).map_err(|problem| FileProblem::from(problem).of(origin))?;
+        ends = ends.min(facts.ends);
         if let Some(day) = facts.ends_soon {
             let name = facts.name.unwrap_or_default();
             let path = origin.path.display();
@@ -248,5 +295,5 @@ fn certificates(
             ));
         }
     }
-    Ok((pem, all))
+    Ok((all, ends))
 }

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use metrics::counter;
 use tonic::Status;
 use tracing::warn;
 
 use crate::metric_names::ACCESS_REFUSED;
-
-/// The log has one line of each reason within this time; the others are counted in the next one.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+use crate::seldom::Seldom;
 
 /// Why a caller is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,27 +121,11 @@ pub(crate) fn refuse(reason: Reason, peer: Option<SocketAddr>, what: &str) {
     warn!(peer, reason = reason.label(), what, others, "a caller was turned away");
 }
 
-static LOG: Mutex<BTreeMap<Reason, Said>> = Mutex::new(BTreeMap::new());
-
-/// When a reason was last logged, and how many refusals were not logged since.
-struct Said {
-    at: Instant,
-    unsaid: u64,
-}
+static LOG: Mutex<BTreeMap<Reason, Seldom>> = Mutex::new(BTreeMap::new());
 
 /// How many earlier refusals for this reason were not logged, if this one is to be logged; None if it is not.
-fn may_say(log: &mut BTreeMap<Reason, Said>, reason: Reason, now: Instant) -> Option<u64> {
-    match log.get_mut(&reason) {
-        Some(said) if now.duration_since(said.at) < LOG_EVERY => {
-            said.unsaid += 1;
-            None
-        }
-        said => {
-            let unsaid = said.map_or(0, |said| said.unsaid);
-            log.insert(reason, Said { at: now, unsaid: 0 });
-            Some(unsaid)
-        }
-    }
+fn may_say(log: &mut BTreeMap<Reason, Seldom>, reason: Reason, now: Instant) -> Option<u64> {
+    log.entry(reason).or_default().may_say(now)
 }
 
 #[cfg(test)]
@@ -153,15 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_one_line_for_each_reason_and_its_number() {
+    fn each_reason_has_lines_of_its_own() {
         let (mut log, start) = (BTreeMap::new(), Instant::now());
         assert_eq!(may_say(&mut log, Reason::NoToken, start), Some(0));
-        for _ in 0..1000 {
-            assert_eq!(may_say(&mut log, Reason::NoToken, start), None);
-        }
+        assert_eq!(may_say(&mut log, Reason::NoToken, start), None);
         assert_eq!(may_say(&mut log, Reason::WrongRole, start), Some(0));
-        assert_eq!(may_say(&mut log, Reason::NoToken, start + LOG_EVERY), Some(1000));
-        assert_eq!(may_say(&mut log, Reason::NoToken, start + LOG_EVERY * 2), Some(0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
+use anytime_learner::jobs::export_request::ExportJob;
 use anytime_learner::rollouts::lease_token::LeaseTokens;
 use anytime_learner::rpc::jobs::Validate;
 use anytime_learner::server::{LearnerConfig, run};
@@ -58,6 +59,18 @@ impl TestLearner {
         validate: Validate,
         run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(address, redis, runs_directory, validate, None, run_job).await
+    }
+
+    /// Starts it with another check of submissions, and other exports where they are given.
+    pub(crate) async fn start_with(
+        address: &str,
+        redis: &str,
+        runs_directory: &Path,
+        validate: Validate,
+        export: Option<ExportJob>,
+        run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -72,13 +85,15 @@ impl TestLearner {
             port_file: None,
         };
         let places = config.places();
+        let export =
+            export.unwrap_or_else(|| Arc::new(move |request| anytime_learner::run::export_recovery(request, &places)));
         let serving = tokio::spawn(run(
             config,
             listener,
             shutdown.clone(),
             validate,
             Arc::new(run_job),
-            Arc::new(move |request| anytime_learner::run::export_recovery(request, &places)),
+            export,
         ));
         Self {
             address,
