@@ -62,13 +62,13 @@ DOCKERFILE
 }
 
 redis_image() {
+    # It starts as root, as the original does: docker-compose.yml reads the password first and then becomes `redis`.
     build_on "$1" <<'DOCKERFILE'
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* && \
     install -d -o redis -g redis /data
 VOLUME /data
 WORKDIR /data
-USER redis
 EXPOSE 6379
 CMD ["redis-server", "--protected-mode", "no"]
 DOCKERFILE
