@@ -39,9 +39,14 @@ derive() {
     chmod "$2" "$directory/$1"
     cat > "$directory/$1"
 }
+# The lines of the file of access with these roles, separated by `|`.
+access_of() {
+    grep -E "^[[:space:]]*($1)[[:space:]]" "$directory/access" ||
+        { echo "$directory/access has no line of the role $1" >&2; return 64; }
+}
 # Only the learner is asked by all roles, and only it knows all tokens.
-grep -E '^(act|read) ' "$directory/access" | derive verifier.access 600
-grep -E '^read ' "$directory/access" | derive actor.access 600
+access_of 'act|read' | derive verifier.access 600
+access_of read | derive actor.access 600
 # Prometheus runs as its own user. The directory keeps the users of this machine out; it is mounted without the directory.
 derive prometheus.token 644 < "$directory/read.token"
 if [ "$(id -u)" = 0 ]; then
