@@ -11,13 +11,16 @@
 mod containers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use anytime_proto::v1::JobSpec;
 use anytime_tests::programs::repository;
 use anytime_tests::wait::{eventually, within};
 use anytime_tests::workplace::Workplace;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use yaml_rust2::YamlLoader;
 
 use crate::containers::{Containers, SERVICES, compose_command};
 
@@ -68,6 +71,53 @@ fn the_label_of_the_image_names_the_libtorch_that_is_fetched() {
         .unwrap();
     let label = format!("anytime.libtorch={version} ");
     assert!(text("Dockerfile").contains(&label), "{label}");
+}
+
+#[test]
+fn every_actor_takes_a_gpu_of_its_own() {
+    let text = std::fs::read_to_string(repository().join("docker-compose.gpu.yml")).unwrap();
+    let overlay = YamlLoader::load_from_str(&text).unwrap();
+    let entrypoint = &overlay[0]["services"]["actor"]["entrypoint"];
+    assert_eq!(entrypoint[1].as_str(), Some("-c"));
+    let locks = TempDir::new().unwrap();
+    // As compose hands it on, with the locks elsewhere.
+    let script = entrypoint[2].as_str().unwrap().replace("$$", "$");
+    let script = script.replace("/gpus", locks.path().to_str().unwrap());
+
+    let (mut first, device) = place_actor(&script);
+    assert_eq!(device, "--device=cuda:1");
+    let (mut second, device) = place_actor(&script);
+    assert_eq!(device, "--device=cuda:2");
+    let (mut third, device) = place_actor(&script);
+    assert_eq!(device, "");
+    assert_eq!(third.wait().unwrap().code(), Some(64));
+    // Killed, it can give nothing back itself.
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (mut fourth, device) = place_actor(&script);
+    assert_eq!(device, "--device=cuda:1");
+    for actor in [&mut second, &mut fourth] {
+        actor.kill().unwrap();
+        actor.wait().unwrap();
+    }
+}
+
+/// Starts an actor, played by a shell that says which device it was given and waits until its input ends.
+fn place_actor(script: &str) -> (Child, String) {
+    let actor = r#"echo "$0"; read -r"#;
+    let mut child = Command::new("bash")
+        .args(["-c", script, "actor", "bash", "-c", actor])
+        .env("ANYTIME_ACTOR_GPUS", "1 2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut device = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut device)
+        .unwrap();
+    (child, device.trim().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
