@@ -19,7 +19,14 @@ PORT ?= 8000
 BUF ?= 1.75.0
 AGAINST ?= $(shell git describe --tags --abbrev=0 2> /dev/null)
 
-.PHONY: help setup demo check test lint lint-proto wheel test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
+# What the image says of itself.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+COMMIT = $(shell git rev-parse --short HEAD 2> /dev/null || echo unknown)
+
+# The plugin of docker, or the older program of its own.
+COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+.PHONY: help setup demo check test test-compose lint lint-proto wheel test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
     fuzz study-stability images clean-runs
 
 help: ## List the targets
@@ -63,6 +70,14 @@ test: ## Check formatting and lints, then run all tests
 	cargo clippy --workspace --all-targets -- -D warnings; \
 	cargo build --workspace --bins; \
 	env $(TEST_ENVIRONMENT) cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+# Base images that no registry gives are made from Debian packages. What `make test` runs skips this test: to build the image
+# takes ten minutes, and one that happens to be there says nothing of these sources.
+test-compose: setup ## Build the images, then start, scale, kill and restart the containers; not in `make test`: minutes
+	@$(COMPOSE) pull --quiet redis redis-exporter alertmanager prometheus || deploy/base-images.sh
+	@$(MAKE) images
+	cargo build --workspace --bins
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test compose -- --ignored --nocapture
 
 # How many faults, and the seed that they are drawn from; without one a seed is drawn and printed.
 FAULTS ?= 300
@@ -139,8 +154,8 @@ study-stability: build ## Long runs: which settings keep them from falling (a da
 	        --actors 2 --threads 1; \
 	done
 
-images: ## Build the container image for CPU
-	docker build -f deploy/Dockerfile -t anytime:cpu .
+images: ## Build the container image for CPU, with version and commit in its labels
+	docker build -f deploy/Dockerfile -t anytime:cpu --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
 
 clean-runs: ## Delete what local runs and the demo wrote
 	rm -rf runs

@@ -2,7 +2,7 @@
 # Brings up the compose stack where no container registry can be reached: makes local stand-ins for the base images
 # out of Debian packages and this machine's Rust toolchain, under the tags that the Dockerfile and docker-compose.yml
 # ask for. An image that is there already is left alone, so a pulled one is never replaced.
-# Grafana has no Debian package: start the stack without it (docker-compose up -d actor-1 actor-2 prometheus).
+# Grafana has no Debian package: start the stack without it (docker-compose up -d actor prometheus).
 #
 #   usage: sudo RUST_SYSROOT="$(rustc --print sysroot)" deploy/base-images.sh
 #
@@ -62,13 +62,13 @@ DOCKERFILE
 }
 
 redis_image() {
+    # It starts as root, as the original does: docker-compose.yml reads the password first and then becomes `redis`.
     build_on "$1" <<'DOCKERFILE'
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* && \
     install -d -o redis -g redis /data
 VOLUME /data
 WORKDIR /data
-USER redis
 EXPOSE 6379
 CMD ["redis-server", "--protected-mode", "no"]
 DOCKERFILE
@@ -113,6 +113,13 @@ EXPOSE 9121
 ENTRYPOINT ["/redis_exporter"]
 DOCKERFILE
 }
+
+needed=()
+for program in docker debootstrap; do
+    command -v "$program" >/dev/null || needed+=("$program")
+done
+[ "$(id -u)" = 0 ] || needed+=("root")
+[ ${#needed[@]} = 0 ] || { say "needs ${needed[*]}"; exit 69; }
 
 for pair in debian=debian:bookworm-slim rust=rust:1.95-bookworm redis=redis:7-bookworm \
     prometheus=prom/prometheus:v2.42.0 alertmanager=prom/alertmanager:v0.25.0 \

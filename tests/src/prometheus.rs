@@ -167,7 +167,10 @@ fn command(directory: &Path, address: &str) -> Command {
 const SECRETS: &str = "/run/secrets/";
 
 /// What the configuration has for TLS and tokens.
-const TLS: [&str; 3] = ["scheme:", "tls_config:", "authorization:"];
+const TLS: [&str; 4] = ["scheme:", "tls_config:", "server_name:", "authorization:"];
+
+/// What it has for finding containers by their name, of which a test has none.
+const DISCOVERY: [&str; 2] = ["dns_sd_configs:", "- { names:"];
 
 /// What a test may do without: its jobs have no targets then.
 const HELPERS: [&str; 2] = ["redis", "alertmanager"];
@@ -204,6 +207,8 @@ fn configuration(targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> 
                 Some(secrets) => format!("{key}{}", secrets.path(path)),
                 None => continue,
             }
+        } else if DISCOVERY.iter().any(|key| line.trim().starts_with(key)) {
+            continue;
         } else if secrets.is_none() && TLS.iter().any(|key| line.trim().starts_with(key)) {
             continue;
         } else {

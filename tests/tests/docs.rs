@@ -14,6 +14,9 @@ const SOURCE_ENDINGS: [&str; 4] = [".rs", ".proto", ".cpp", ".h"];
 /// What builds and runs leave behind.
 const NO_SOURCES: [&str; 4] = [".git", ".deps", "target", "runs"];
 
+/// What lies at the root of a checkout from which the containers were started: nothing that a document must name.
+const OF_ITS_USER: [&str; 2] = ["secrets", "work"];
+
 /// The files and folders of a tree, as paths from its root.
 struct Tree {
     paths: BTreeSet<String>,
@@ -24,10 +27,11 @@ impl Tree {
         let mut paths = BTreeSet::new();
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
+            let is_root = folder.as_os_str().is_empty();
             for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
                 let entry = entry.unwrap();
                 let name = entry.file_name().into_string().unwrap();
-                if NO_SOURCES.contains(&name.as_str()) {
+                if NO_SOURCES.contains(&name.as_str()) || is_root && OF_ITS_USER.contains(&name.as_str()) {
                     continue;
                 }
                 let path = folder.join(&name);
