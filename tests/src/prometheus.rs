@@ -207,9 +207,7 @@ fn configuration(targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> 
                 Some(secrets) => format!("{key}{}", secrets.path(path)),
                 None => continue,
             }
-        } else if DISCOVERY.iter().any(|key| line.trim().starts_with(key)) {
-            continue;
-        } else if secrets.is_none() && TLS.iter().any(|key| line.trim().starts_with(key)) {
+        } else if starts_with_one_of(line, &DISCOVERY) || secrets.is_none() && starts_with_one_of(line, &TLS) {
             continue;
         } else {
             line.to_owned()
@@ -217,6 +215,10 @@ fn configuration(targets: &[(&str, Vec<String>)], secrets: Option<&Secrets>) -> 
         lines.push(rewritten);
     }
     lines.join("\n") + "\n"
+}
+
+fn starts_with_one_of(line: &str, keys: &[&str]) -> bool {
+    keys.iter().any(|key| line.trim().starts_with(key))
 }
 
 fn percent_encoded(text: &str) -> String {
