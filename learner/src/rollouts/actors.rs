@@ -290,7 +290,7 @@ mod tests {
         let known = holder("one");
         actors.arrived(&known, now);
         actors.left(&known, now);
-        assert_eq!(actors.gone(now + GRACE), std::slice::from_ref(&known));
+        assert_eq!(actors.gone(now + GRACE), [holder("one")]);
         let later = now + 2 * GRACE;
         let refused = |now| actors.refused(&known.actor, now);
         assert_eq!([refused(later), refused(later)], [1, 2]);
