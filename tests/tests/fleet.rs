@@ -38,7 +38,8 @@ fn what_is_kept_after_many_groups_is_what_is_kept_after_few() {
         "48",
     ]);
     assert_eq!(looks.len(), 4);
-    for name in ["keys", "stream", "seen", "queued", "leased", "waiting", "taken"] {
+    for name in ["keys", "stored", "seen", "queued", "leased", "waiting", "taken"] {
+        assert!(looks[0][name].is_u64(), "{name}: {looks:?}");
         assert_eq!(looks[0][name], looks[3][name], "{name}: {looks:?}");
     }
     assert_eq!((&looks[0]["pushes"], &looks[3]["pushes"]), (&800.into(), &3200.into()));
@@ -63,7 +64,7 @@ fn a_trainer_that_stands_still_fills_its_queue_and_no_memory() {
     assert!(!looks.is_empty());
     // Everything that may wait does.
     assert!(
-        looks.iter().all(|look| look["stream"].as_u64() >= Some(64)),
+        looks.iter().all(|look| look["stored"].as_u64() >= Some(64)),
         "{looks:?}"
     );
 }

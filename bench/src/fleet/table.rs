@@ -66,7 +66,7 @@ const TABLES: [Table; 6] = [
             ("pushes", &["pushes"]),
             ("seconds", &["seconds"]),
             (
-                "fields of the hash, entries of the stream, keys",
+                "fields of the hash, groups, keys",
                 &["seen", "stored", "keys"],
             ),
             (
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn lines_become_tables() {
-        let lines = "{\"case\":\"many\",\"pushes\":3200,\"seconds\":1.5,\"seen\":2,\"stream\":0,\"keys\":2,\"queued\":0,\
+        let lines = "{\"case\":\"many\",\"pushes\":3200,\"seconds\":1.5,\"seen\":2,\"stored\":0,\"keys\":2,\"queued\":0,\
             \"leased\":0,\"waiting\":0,\"taken\":0,\"learner_mib\":31.25,\"redis_mib\":1.5}\n\n";
         let measured = parse(lines).expect("lines");
         let text = tables(&measured);
