@@ -65,10 +65,7 @@ const TABLES: [Table; 6] = [
         &[
             ("pushes", &["pushes"]),
             ("seconds", &["seconds"]),
-            (
-                "fields of the hash, groups, keys",
-                &["seen", "stored", "keys"],
-            ),
+            ("fields of the hash, groups, keys", &["seen", "stored", "keys"]),
             (
                 "queued, leased, waiting, taken",
                 &["queued", "leased", "waiting", "taken"],
