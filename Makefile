@@ -119,8 +119,9 @@ wheel: ## Build the Python client into target/wheel
 test-python: ## Check types of the Python client and run its tests that need no learner
 	@clients/python/run.sh check
 
+# Private items are there, so that links to them lead somewhere.
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --no-deps --workspace --document-private-items
 	@folder="$${CARGO_TARGET_DIR:-target}/doc"; \
 	if [ -n "$(SERVE)" ]; then \
 	    echo "http://127.0.0.1:$(PORT)/anytime_learner/ (interrupt to end)"; \

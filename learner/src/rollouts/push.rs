@@ -1,6 +1,6 @@
 //! The path of a pushed group. Where the full queue keeps it out, it waits for a moment. Where the answer is known
 //! without looking at the group, it is given at once. Otherwise the group is decoded and checked
-//! (`intake.rs`), judged by the lease table, then by Redis in one atomic script, and entered in the table.
+//! ([`intake`](super::intake)), judged by the lease table, then by Redis in one atomic script, and entered in the table.
 //! Where two requests push the same group, the second one is a duplicate. Redis gets the bytes as they came.
 
 use std::time::Instant;
