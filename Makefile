@@ -116,8 +116,10 @@ lint-proto: ## Check the proto files by buf's rules, and that they break nothing
 wheel: ## Build the Python client into target/wheel
 	@clients/python/run.sh wheel target/wheel
 
-test-python: ## Check types of the Python client and run its tests that need no learner
+test-python: setup ## Check types of the Python client, and run its tests, those against a real learner too
 	@clients/python/run.sh check
+	cargo build --workspace --bins
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test python_client -- --ignored --nocapture
 
 # Private items are there, so that links to them lead somewhere.
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine

@@ -73,6 +73,7 @@ async fn start_secure_learner(workplace: &Workplace, secrets: &Secrets, redis_ur
 
 // One test, because both parts install into the same directory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "builds a wheel and fetches its dependencies; make test-python runs it"]
 async fn jobs_are_submitted_and_followed_from_python() {
     within(900, async {
         let stack = Stack::start(1).await;
