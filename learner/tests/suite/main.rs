@@ -13,6 +13,7 @@ mod lease_table_model;
 mod outages;
 mod pushed_groups;
 mod queue;
+mod queue_disturbed;
 mod real_jobs;
 mod renewals;
 mod rollouts;

@@ -3,6 +3,7 @@
 pub(crate) mod actor;
 pub(crate) mod groups;
 pub(crate) mod learner;
+pub(crate) mod queues;
 pub(crate) mod redis_server;
 pub(crate) mod trainer;
 
