@@ -44,9 +44,11 @@ access_of() {
     grep -E "^[[:space:]]*($1)[[:space:]]" "$directory/access" ||
         { echo "$directory/access has no line of the role $1" >&2; return 64; }
 }
-# Only the learner is asked by all roles, and only it knows all tokens.
-access_of 'act|read' | derive verifier.access 600
-access_of read | derive actor.access 600
+# Only the learner is asked by all roles, and only it knows all tokens. Both are known before a file is emptied.
+of_verifiers="$(access_of 'act|read')"
+of_actors="$(access_of read)"
+derive verifier.access 600 <<< "$of_verifiers"
+derive actor.access 600 <<< "$of_actors"
 # Prometheus runs as its own user. The directory keeps the users of this machine out; it is mounted without the directory.
 derive prometheus.token 644 < "$directory/read.token"
 if [ "$(id -u)" = 0 ]; then

@@ -30,8 +30,11 @@ done
 
 # The lines of the file of access with these roles, separated by `|`.
 access_of() {
-    grep -E "^($1) " "$directory/access"
+    grep -E "^[[:space:]]*($1)[[:space:]]" "$directory/access" || fail "$directory/access has no line of the role $1"
 }
+# Here, because nobody would be told of a failure below.
+of_verifiers="$(access_of 'act|read')"
+of_actors="$(access_of read)"
 
 apply() {
     if $print; then
@@ -62,8 +65,8 @@ secret $namespace anytime-redis ca.pem server.pem server.key redis.password
 # It is asked by every role, and reads its own list of jobs to see whether it is ready.
 secret $namespace anytime-learner ca.pem server.pem server.key redis.password access read.token
 # Actors call it, and Prometheus reads its metrics.
-secret $namespace anytime-verifier server.pem server.key access=<(access_of 'act|read')
+secret $namespace anytime-verifier server.pem server.key access=<(echo "$of_verifiers")
 # Prometheus reads its metrics, and that is all.
-secret $namespace anytime-actor ca.pem act.pem act.key act.token access=<(access_of read)
+secret $namespace anytime-actor ca.pem act.pem act.key act.token access=<(echo "$of_actors")
 secret $namespace anytime-client ca.pem submit.token
 secret "${PROMETHEUS_NAMESPACE:-$namespace}" anytime-prometheus ca.pem read.token

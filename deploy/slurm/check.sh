@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Looks the scripts for Slurm and Kubernetes over: bash's own parser, and shellcheck, which goes into .deps/ where PATH
-# has none (that needs python3 with venv and pip). Exit code 69: it cannot be had.
+# Looks the scripts for Slurm, Kubernetes and several hosts over: bash's own parser, and shellcheck, which goes into .deps/
+# where PATH has none (that needs python3 with venv and pip). Exit code 69: it cannot be had.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 version=0.11.0.1
 
-scripts=(deploy/slurm/*.sbatch deploy/slurm/*.sh deploy/kubernetes/*.sh)
+scripts=(deploy/slurm/*.sbatch deploy/slurm/*.sh deploy/kubernetes/*.sh deploy/hosts/*.sh)
 for script in "${scripts[@]}"; do
     bash -n "$script"
 done

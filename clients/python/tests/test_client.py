@@ -236,6 +236,14 @@ def test_a_learner_that_stays_away_is_given_up(learner: FakeLearner) -> None:
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
+def test_streams_that_never_last_are_given_up(learner: FakeLearner) -> None:
+    refused(learner, "Watch", grpc.StatusCode.INTERNAL, "it broke")
+    learner.on["Get"] = lambda *_: job_message("RUNNING")
+    with Client(learner.address, patience=0.5) as client, pytest.raises(AnytimeError, match="it broke") as caught:
+        list(client.watch("job"))
+    assert caught.value.code is grpc.StatusCode.INTERNAL
+
+
 def test_an_unknown_job_is_not_waited_for(learner: FakeLearner, client: Client) -> None:
     refused(learner, "Watch", grpc.StatusCode.NOT_FOUND, "job `x` does not exist")
     refused(learner, "Get", grpc.StatusCode.NOT_FOUND, "job `x` does not exist")

@@ -63,7 +63,8 @@ class Client:
 
     Args:
         address: `https://HOST:PORT` or `http://HOST:PORT`. One without a scheme is called over TLS where `tls_ca` is given.
-        tls_ca: The CA of the learner (PEM); those of the system without it.
+        tls_ca: The CA of the learner (PEM). Without it those that grpcio brings count, and not those of the system;
+            gRPC's own variable GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others.
         tls_cert: The certificate to show (PEM), where the learner asks for one; with `tls_key`.
         tls_key: Its private key (PEM).
         token_file: File with the token to show. It is read again when it changes, and not sent unencrypted to another
@@ -215,10 +216,13 @@ class Client:
         paused for a person. After a lost connection it goes on behind the last event, for as long as `patience` says.
 
         Raises:
-            AnytimeError: NOT_FOUND where there is no such job; UNAVAILABLE where the learner stays away.
+            AnytimeError: NOT_FOUND where there is no such job; UNAVAILABLE where the learner stays away; what its streams
+                end with, where it answers but none of them lasts.
         """
         job_id, last_seen = _id(job), after
         pauses, last_contact = _pauses(), time.monotonic()
+        #: Since when no stream brings an event or lasts, though the learner answers other calls.
+        broken_since: float | None = None
         while True:
             seen_before = last_seen
             end = _StreamEnd()
@@ -240,6 +244,12 @@ class Client:
                         yield from _StreamEnd().of(self._events(job_id, last_seen, LAST_EVENTS))
                     return
             is_idle = end.error is not None and end.error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            if end.error is None or is_idle or last_seen > seen_before:
+                broken_since = None
+            elif broken_since is None:
+                broken_since = time.monotonic()
+            elif time.monotonic() - broken_since > self._patience:
+                raise end.error
             if not is_idle and (end.error is not None or last_seen == seen_before):
                 time.sleep(next(pauses))
 
