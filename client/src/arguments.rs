@@ -72,6 +72,25 @@ pub enum Command {
     Study(StudyArgs),
     /// Make certificates and tokens for a cluster of one's own: a CA, and one of each for every role
     Certs(CertsArgs),
+    /// Ask a learner or a verifier whether it serves (grpc.health.v1); exit code 69 if not
+    Health(HealthArgs),
+}
+
+/// The arguments of `anytime health`.
+#[derive(Clone, Debug, Args)]
+pub struct HealthArgs {
+    /// Address of the server, as http://127.0.0.1:7102
+    #[arg(value_name = "URL")]
+    pub address: String,
+    /// One of its services, as anytime.v1.RolloutService [default: the server as a whole]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub service: String,
+    /// Longest wait for the answer
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub security: SecurityArgs,
 }
 
 /// The address of the learner, for every command that calls it.

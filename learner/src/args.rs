@@ -44,6 +44,9 @@ pub struct Args {
     /// auto, cpu, cuda, cuda:1, …
     #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
     pub device: String,
+    /// Share of the device's memory that updates are planned with; less than 1 where actors compute there too
+    #[arg(long, env = "ANYTIME_MEMORY_SHARE", value_name = "SHARE", default_value = "1", value_parser = memory_share)]
+    pub memory_share: f64,
     /// Threads of tensor operations
     #[arg(long, env = "ANYTIME_THREADS", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
@@ -147,6 +150,16 @@ fn cluster_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// A share that leaves something.
+fn memory_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if share > 0.0 && share <= 1.0 {
+        Ok(share)
+    } else {
+        Err("must be above 0 and at most 1".to_owned())
+    }
+}
+
 impl Args {
     /// The part of the command line that the server needs. Redis and security were made of their arguments.
     pub fn config(&self, redis: RedisTarget, security: ServerSecurity) -> LearnerConfig {
@@ -158,6 +171,7 @@ impl Args {
             runs_directory: self.runs_dir.clone(),
             output_roots: self.output_root.clone(),
             device: self.device.clone(),
+            memory_share: self.memory_share,
             port_file: self.port_file.clone(),
         }
     }

@@ -54,13 +54,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
         tokio::spawn(device_load::report(device_name, token.clone()));
         let listener = anytime_service::server::bind(args.listen, &security).await?;
         let config = args.config(redis, security);
+        let share = args.memory_share;
         let (at_submission, at_export) = (args.places(), args.places());
         server::run(
             config,
             listener,
             token,
             Arc::new(move |spec, root| {
-                let checked = job::validate(spec, root, device)?;
+                let checked = job::validate(spec, root, device, share)?;
                 at_submission.check_job(&checked.settings, None)?;
                 Ok(checked)
             }),

@@ -63,6 +63,8 @@ pub struct LearnerConfig {
     pub output_roots: Vec<PathBuf>,
     /// The device on which jobs compute: auto, cpu, cuda, cuda:1, ….
     pub device: String,
+    /// The share of the device's memory that updates are planned with.
+    pub memory_share: f64,
     /// The file to which the bound address is written once the learner serves.
     pub port_file: Option<PathBuf>,
 }
@@ -127,6 +129,7 @@ pub async fn run(
         root: root.clone(),
         places,
         device: config.device,
+        memory_share: config.memory_share,
         fault: OnceLock::new(),
     });
 

@@ -28,6 +28,8 @@ pub struct ServerState {
     pub places: Places,
     /// The argument `--device`.
     pub device: String,
+    /// The argument `--memory-share`.
+    pub memory_share: f64,
     /// Why the process ends by itself, where it does.
     pub fault: OnceLock<String>,
 }

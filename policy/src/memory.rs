@@ -59,6 +59,18 @@ impl DeviceMemory {
         ]
     }
 
+    /// The device as a process sees it that may take this share of it: a device of that size, with no more free than it
+    /// has and than the process does not hold yet.
+    #[must_use]
+    pub fn share(self, share: f64) -> Self {
+        let total = (self.total as f64 * share) as u64;
+        Self {
+            total,
+            free: self.free.min(total.saturating_sub(self.held)),
+            ..self
+        }
+    }
+
     /// What this process can have in all: what it holds, and what nobody holds.
     pub fn within_reach(&self) -> u64 {
         self.free + self.held

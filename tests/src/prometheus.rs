@@ -170,7 +170,7 @@ const SECRETS: &str = "/run/secrets/";
 const TLS: [&str; 4] = ["scheme:", "tls_config:", "server_name:", "authorization:"];
 
 /// What it has for finding containers by their name, of which a test has none.
-const DISCOVERY: [&str; 2] = ["dns_sd_configs:", "- { names:"];
+const DISCOVERY: [&str; 4] = ["dns_sd_configs:", "- { names:", "file_sd_configs:", "- files:"];
 
 /// What a test may do without: its jobs have no targets then.
 const HELPERS: [&str; 2] = ["redis", "alertmanager"];

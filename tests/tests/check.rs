@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use anytime_policy::{ModelConfig, initialise_weights, write_model};
 use anytime_proto::v1;
 use anytime_tests::stack::Stack;
 use anytime_tests::workplace::{Ended, Workplace};
 use serde_json::{Value, json};
+use tch::{Device, Kind};
 
 const LIMIT: u64 = 60;
 
@@ -143,6 +145,29 @@ async fn a_check_refuses_what_cannot_work_as_a_submission_does() {
     spec.model.get_or_insert_default().path = Some("nowhere".to_owned());
     let ended = check(&workplace, &spec, &["--settings-only"]).await.expect(0);
     assert!(ended.stdout.contains("a valid job file"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_reads_all_weights() {
+    let workplace = Workplace::new();
+    let directory = workplace.path("model");
+    let config = ModelConfig::load(&directory).unwrap();
+    let mut weights = initialise_weights(&config, 1, Device::Cpu);
+    let spec = {
+        let mut spec = workplace.train("weighed", 2);
+        spec.model.get_or_insert_default().initialise = Some(false);
+        spec
+    };
+    write_model(&directory, &config, &weights, Kind::Float).unwrap();
+    check(&workplace, &spec, &[]).await.expect(0);
+    let norm = weights["model.norm.weight"].copy();
+    let _ = norm.get(3).fill_(f64::NAN);
+    weights.insert("model.norm.weight".to_owned(), norm);
+    write_model(&directory, &config, &weights, Kind::Float).unwrap();
+    let ended = check(&workplace, &spec, &[]).await.expect(64);
+    for part in ["weighed.toml", "model.path", "values of tensor model.norm.weight are NaN or infinite"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,6 +77,7 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             runs_directory: args.runs_dir.clone(),
             output_roots: Vec::new(),
             device: "cpu".to_owned(),
+            memory_share: 1.0,
             port_file: Some(args.port_file.clone()),
             security,
         };

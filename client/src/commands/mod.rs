@@ -7,6 +7,7 @@ mod check;
 mod dead_letters;
 mod evaluate;
 mod export;
+mod health;
 mod presets;
 mod remote;
 mod report;
@@ -43,5 +44,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Data(arguments) => demo::write_task(&arguments),
         Command::Study(arguments) => study::run(arguments, json).await,
         Command::Certs(arguments) => certs::run(&arguments, json),
+        Command::Health(arguments) => health::run(&arguments, json).await,
     }
 }

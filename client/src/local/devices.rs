@@ -70,11 +70,21 @@ impl Devices {
     /// The share of its device's memory that an actor may take, where other processes compute there too. None for an
     /// actor that is alone on its device, which then takes its own default.
     pub(super) fn share(&self, actor: usize) -> Option<f64> {
-        let device = self.actors.get(actor)?;
-        let actors = self.actors.iter().filter(|other| *other == device).count();
-        let has_learner = self.learner == *device;
-        let parts = actors as f64 + if has_learner { LEARNER_PARTS } else { 0.0 };
+        let parts = self.parts(self.actors.get(actor)?);
         (parts > 1.0).then_some(TOGETHER / parts)
+    }
+
+    /// The share of its device's memory that the learner may take, where actors compute there too.
+    pub(super) fn learner_share(&self) -> Option<f64> {
+        let parts = self.parts(&self.learner);
+        (parts > LEARNER_PARTS).then_some(TOGETHER * LEARNER_PARTS / parts)
+    }
+
+    /// The parts into which a device's memory is shared out.
+    fn parts(&self, device: &str) -> f64 {
+        let actors = self.actors.iter().filter(|other| *other == device).count();
+        let has_learner = self.learner == device;
+        actors as f64 + if has_learner { LEARNER_PARTS } else { 0.0 }
     }
 }
 
@@ -170,9 +180,11 @@ mod tests {
     fn who_shares_a_device_takes_a_share_of_it() {
         let alone = of(&["0", "1", "2"], None).unwrap();
         assert_eq!((alone.share(0), alone.share(1), alone.share(2)), (None, None, None));
+        assert_eq!(alone.learner_share(), None);
         // The learner counts twice.
         let with_the_learner = of(&["0", "0", "0"], None).unwrap();
         assert_eq!(with_the_learner.share(0), Some(0.9 / 4.0));
+        assert_eq!(with_the_learner.learner_share(), Some(0.9 / 2.0));
         let two_of_four = of(&["0", "1", "1", "2"], None).unwrap();
         assert_eq!((two_of_four.share(0), two_of_four.share(2)), (Some(0.45), None));
     }

@@ -312,6 +312,9 @@ impl Fleet {
             "--threads",
             &self.options.threads.to_string(),
         ]));
+        if let Some(share) = self.devices.learner_share() {
+            arguments.extend(texts(&["--memory-share", &format!("{share:.3}")]));
+        }
         let plan = self.plan("learner", &self.programs.learner, arguments);
         // The user's shell may describe another Redis; none of that applies to the one that is started here.
         let is_ours = self.options.redis.is_none();

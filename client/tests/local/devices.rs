@@ -10,6 +10,7 @@ async fn every_process_gets_the_device_that_is_named_for_it() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let learner = &stage.started("anytime-learner")[0];
     assert!(learner.contains("--device cuda:0 "), "{learner}");
+    assert!(!learner.contains("--memory-share"), "{learner}");
     let actors = stage.started("anytime-actor");
     assert_eq!(actors.len(), 2, "as many as there are devices: {actors:?}");
     for (id, device) in [("actor-1", "cuda:2"), ("actor-2", "cpu")] {
@@ -33,6 +34,9 @@ async fn processes_on_one_device_share_its_memory() {
         })
         .into();
     assert_eq!(shares, [true, true, false]);
+    // The learner plans its updates with what two actors leave it, not with all that is free before they start.
+    let learner = &stage.started("anytime-learner")[0];
+    assert!(learner.contains("--memory-share 0.450"), "{learner}");
     let all_on_one = stage.run(&["--out", "other", "--device", "cpu"]).await;
     assert_eq!(all_on_one.code, 0, "{}", all_on_one.stderr);
     let actors = stage.started("anytime-actor");

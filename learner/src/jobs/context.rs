@@ -120,6 +120,11 @@ impl JobContext {
         &self.state.device
     }
 
+    /// The argument `--memory-share`.
+    pub fn memory_share(&self) -> f64 {
+        self.state.memory_share
+    }
+
     /// Where models may be written.
     pub fn places(&self) -> &Places {
         &self.state.places

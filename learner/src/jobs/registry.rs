@@ -18,7 +18,7 @@ use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
 use super::files::events_path;
 use super::pauses::ResumeError;
-use super::removal::{RemoveError, models_of, remove_directory};
+use super::removal::{RemoveError, RemovedJob, models_of, set_aside};
 use super::store::{JobStore, StoredJob};
 use super::turns::{Turn, Turns};
 use crate::lock::lock;
@@ -170,11 +170,11 @@ impl JobRegistry {
         lock(&self.jobs).by_id.get(job_id).cloned()
     }
 
-    /// Removes a job that is over. Returns the models that went with it.
+    /// Removes a job that is over. Its files are left to delete, which may take minutes.
     ///
     /// # Errors
     /// If it is not over, holds models that are to stay, or the disk refuses.
-    pub fn remove(&self, entry: &Arc<JobEntry>, with_models: bool) -> Result<Vec<String>, RemoveError> {
+    pub fn remove(&self, entry: &Arc<JobEntry>, with_models: bool) -> Result<RemovedJob, RemoveError> {
         // Held over the removal, so that nobody resumes it meanwhile.
         let mut jobs = lock(&self.jobs);
         if !entry.is_over() {
@@ -190,13 +190,13 @@ impl JobRegistry {
                 models,
             });
         }
-        remove_directory(entry.directory())?;
+        let aside = set_aside(entry.directory())?;
         jobs.by_id.remove(entry.id());
         jobs.by_request.retain(|_, job_id| job_id != entry.id());
         drop(jobs);
         info!(job_id = %entry.id(), ?models, "removed a job");
         self.count();
-        Ok(models)
+        Ok(RemovedJob::new(models, aside))
     }
 
     /// All jobs, newest first, and by id where they are of the same time.

@@ -60,8 +60,31 @@ pub(super) fn models_of(directory: &Path) -> anyhow::Result<Vec<String>> {
     Ok(models)
 }
 
-/// Removes the directory of a job: under another name first, so that no half of it is ever taken for a job.
-pub(super) fn remove_directory(directory: &Path) -> anyhow::Result<()> {
+/// What is left of a job that was removed.
+#[derive(Debug)]
+pub struct RemovedJob {
+    /// The models that go with it, by their names in its directory.
+    pub models: Vec<String>,
+    /// Its directory, under the name of what is being removed.
+    aside: PathBuf,
+}
+
+impl RemovedJob {
+    pub(super) fn new(models: Vec<String>, aside: PathBuf) -> Self {
+        Self { models, aside }
+    }
+
+    /// Deletes the files, hundreds of gigabytes perhaps. What a crash leaves is deleted at the next start.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn delete_files(&self) -> anyhow::Result<()> {
+        fs::remove_dir_all(&self.aside).with_context(|| format!("delete {}", self.aside.display()))
+    }
+}
+
+/// Gives the directory of a job another name, under which it is no job any more. That takes no time, however large it is.
+pub(super) fn set_aside(directory: &Path) -> anyhow::Result<PathBuf> {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
         anyhow::bail!("{} is no directory of a job", directory.display());
     };
@@ -72,5 +95,5 @@ pub(super) fn remove_directory(directory: &Path) -> anyhow::Result<()> {
     ));
     fs::rename(directory, &aside).with_context(|| format!("remove {}", directory.display()))?;
     sync_directory(parent)?;
-    fs::remove_dir_all(&aside).with_context(|| format!("remove {}", aside.display()))
+    Ok(aside)
 }

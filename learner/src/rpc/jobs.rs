@@ -11,6 +11,7 @@ use anytime_proto::{JobId, checkpoint_accounts, invalid_setting_status, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use tracing::warn;
 
 use super::pages::page;
 use super::status;
@@ -169,8 +170,18 @@ impl JobService for JobsRpc {
         let entry = self.entry(request.job_id)?;
         let (registry, removed) = (self.registry.clone(), entry.clone());
         let remove = move || registry.remove(&removed, request.with_models);
-        let models = blocking(remove).await?.map_err(|error| status::remove(&error))?;
-        self.broker.forget(entry.id()).await;
+        let removed = blocking(remove).await?.map_err(|error| status::remove(&error))?;
+        let models = removed.models.clone();
+        let broker = self.broker.clone();
+        // A task of its own goes on where the caller's deadline passes.
+        tokio::spawn(async move {
+            broker.forget(entry.id()).await;
+            let job_id = entry.id().clone();
+            let delete = move || removed.delete_files();
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(delete).await {
+                warn!(%job_id, error = format!("{error:#}"), "files of a removed job are left, and deleted at the next start");
+            }
+        });
         Ok(Response::new(v1::DeleteJobResponse { models }))
     }
 

@@ -53,7 +53,7 @@ impl<'a> RunningJob<'a> {
             assets.keep(context.directory())?;
         }
         // Before gigabytes are read, and long before the first rollout.
-        let plan = update_plan(settings, &prepared, device)?;
+        let plan = update_plan(settings, &prepared, device, context.memory_share())?;
         let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
         let recovered = checkpoint::load_newest(context.directory(), device, &is_damage)?;
         let current = fingerprint(&prepared, &assets);

@@ -80,13 +80,18 @@ fn learner(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<
     ]
 }
 
-/// How the job's updates fit the device.
-pub(super) fn update_plan(settings: &JobSettings, prepared: &Prepared, device: Device) -> anyhow::Result<UpdatePlan> {
+/// How the job's updates fit the share of the device that the learner may take.
+pub(super) fn update_plan(
+    settings: &JobSettings,
+    prepared: &Prepared,
+    device: Device,
+    share: f64,
+) -> anyhow::Result<UpdatePlan> {
     let shape = update_shape(settings, prepared, device);
     if settings.kind == v1::JobKind::Evaluate {
         return Ok(shape.unused_plan());
     }
-    let memory = DeviceMemory::ask(device).ok();
+    let memory = DeviceMemory::ask(device).ok().map(|memory| memory.share(share));
     shape.plan(memory).with_context(|| {
         format!(
             "model {} cannot be trained on {device:?}",
@@ -145,8 +150,7 @@ fn longest_row(settings: &JobSettings, prepared: &Prepared) -> usize {
     let prompt = prepared.problems.iter().map(|problem| problem.prompt_ids.len()).max();
     let rollout = &settings.rollout;
     let thinking = rollout.budgets.last().copied().unwrap_or(0) as usize;
-    let markers = &prepared.markers;
-    let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
+    let inserted = prepared.inserted_tokens();
     let summaries = rollout.budgets.len() * rollout.summaries as usize;
     let trace = prompt.map(|prompt| prompt + thinking + summaries * (inserted + rollout.max_summary_tokens as usize));
     supervised.chain(trace).max().unwrap_or(0)
@@ -163,7 +167,7 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
         .map(|check| check.longest_prompt)
         .max()
         .unwrap_or(0);
-    let summary = u64::from(settings.rollout.max_summary_tokens);
+    let branch = prepared.inserted_tokens() as u64 + u64::from(settings.rollout.max_summary_tokens);
     let kind = if element == 2 { Kind::BFloat16 } else { Kind::Float };
     let needs = ActorMemory::new(&sizes, element, SLOTS, Place::on(Device::Cpu, kind));
     vec![
@@ -173,7 +177,7 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
         ("a step", needs.step),
         (
             "cache of keys and values",
-            most_cache(&sizes, SLOTS, prompt + u64::from(budget), summary, element),
+            most_cache(&sizes, SLOTS, prompt + u64::from(budget), branch, element),
         ),
     ]
 }

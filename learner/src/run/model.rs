@@ -21,10 +21,7 @@ pub(super) struct OpenModel {
 /// `model.path`, with the file at fault.
 pub(super) fn open_model(settings: &JobSettings, root: &Path) -> Result<OpenModel, InvalidSetting> {
     let directory = &root.join(&settings.model.path);
-    let refuse = |error: &dyn std::fmt::Display| {
-        let reason = format!("it must be a Hugging Face checkpoint directory: {error}");
-        InvalidSetting::new("model.path", directory.display().to_string(), reason)
-    };
+    let refuse = |error: &dyn std::fmt::Display| unusable(directory, error);
     if let Some(reason) = reason_that_no_model_is_there(root, &settings.model.path) {
         return Err(refuse(&reason));
     }
@@ -46,6 +43,12 @@ pub(super) fn open_model(settings: &JobSettings, root: &Path) -> Result<OpenMode
         )));
     }
     Ok(OpenModel { config, tokenizer })
+}
+
+/// Why a directory is no model.
+pub(super) fn unusable(directory: &Path, error: &dyn std::fmt::Display) -> InvalidSetting {
+    let reason = format!("it must be a Hugging Face checkpoint directory: {error}");
+    InvalidSetting::new("model.path", directory.display().to_string(), reason)
 }
 
 /// An entry of the directory whose reading could wait for ever, such as a FIFO.

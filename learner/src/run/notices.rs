@@ -10,8 +10,11 @@ const SHOWN: usize = 3;
 /// A notice says that prompts have instructions of their own if at least one in this many seems to.
 const MOST_PER_INSTRUCTION: u64 = 20;
 
-/// The notices in the order of the settings: those about the model's files, which come as `notes`, and those about the
-/// data.
+/// What opens the block in which an answer counts: `Extraction::Anytime` in the proto.
+const ANSWER_BLOCK: &str = "**Final Answer**\n";
+
+/// The notices in the order of the settings: those about the model's files, which come as `notes`, those about settings
+/// that are allowed and seldom meant, and those about the data.
 pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck], notes: &[String]) -> Vec<v1::Notice> {
     let of_model = notes.iter().map(|text| v1::Notice {
         topic: "model".to_owned(),
@@ -19,8 +22,46 @@ pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck], notes: &
         step: 0,
     });
     of_model
+        .chain(of_markers(settings))
+        .chain(of_sampling(settings))
         .chain(checks.iter().flat_map(|check| of_setting(settings, check)))
         .collect()
+}
+
+/// Without the block no answer is found, and every reward is 0.
+fn of_markers(settings: &JobSettings) -> Option<v1::Notice> {
+    let marker = &settings.markers.summary;
+    let block = marker.rsplit("\n\n").next().unwrap_or_default();
+    let opens_block = block.starts_with(ANSWER_BLOCK);
+    if settings.kind == v1::JobKind::Sft || opens_block {
+        return None;
+    }
+    Some(v1::Notice {
+        topic: "summary_marker".to_owned(),
+        text: format!(
+            "markers.summary = {marker:?} does not begin a block of {ANSWER_BLOCK:?} behind an empty line; only the last \
+             \\boxed{{…}} in such a block is an answer, so that a summary counts as wrong unless the model writes both itself"
+        ),
+        step: 0,
+    })
+}
+
+/// Actors tell the log-probabilities of the distribution that they draw from, the trainer computes those of the policy.
+fn of_sampling(settings: &JobSettings) -> Option<v1::Notice> {
+    let rollout = &settings.rollout;
+    if settings.kind != v1::JobKind::Train || rollout.top_p >= 1.0 && rollout.top_k == 0 {
+        return None;
+    }
+    Some(v1::Notice {
+        topic: "truncated_sampling".to_owned(),
+        text: format!(
+            "rollout.top_p = {} and rollout.top_k = {} cut off a part of the policy's distribution; the importance weights of \
+             training then hold the probability that was cut off, and the gap between the log-probabilities of actors and \
+             learner is not measured",
+            rollout.top_p, rollout.top_k
+        ),
+        step: 0,
+    })
 }
 
 fn of_setting(settings: &JobSettings, check: &v1::DataCheck) -> Vec<v1::Notice> {
@@ -199,6 +240,33 @@ mod tests {
         ] {
             assert!(noted[index].1.contains(says), "{says}: {}", noted[index].1);
         }
+    }
+
+    #[test]
+    fn settings_that_are_allowed_and_seldom_meant_are_said() {
+        let topics = |more: &str| {
+            let spec = parse_job_file(&format!("{JOB}{more}")).expect("a job file");
+            let settings = JobSettings::try_new(&spec).expect("valid");
+            let notices = notices(&settings, &[clean()], &[]);
+            notices.into_iter().map(|notice| notice.topic).collect::<Vec<_>>()
+        };
+        for (marker, is_said) in [
+            (r"\n\n**Final Answer**\n", false),
+            (r"</think>\n\n**Final Answer**\nIt is \\boxed{", false),
+            (r"**Final Answer**\n", false),
+            (r"\nAnswer: \\boxed{", true),
+            // A single line break does not begin a block.
+            (r"\n**Final Answer**\n", true),
+            (r"\n\n**Final Answer**", true),
+            // The block ends with the next empty line.
+            (r"\n\n**Final Answer**\n\nIt is", true),
+        ] {
+            let said = topics(&format!("[markers]\nsummary = \"{marker}\"\n"));
+            assert_eq!(said == ["summary_marker"], is_said, "{marker}: {said:?}");
+        }
+        assert_eq!(topics("[rollout]\ntop_p = 0.9\n"), ["truncated_sampling"]);
+        assert_eq!(topics("[rollout]\ntop_k = 20\n"), ["truncated_sampling"]);
+        assert_eq!(topics("[evaluation]\npath = \"e\"\ntop_p = 0.9\n"), Vec::<String>::new());
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Prepared {
         let rows = u32::try_from(self.config.vocab_size).unwrap_or(u32::MAX);
         self.tokenizer.vocabulary_size().min(rows)
     }
+
+    /// The most ids that are inserted before a summary.
+    pub(super) fn inserted_tokens(&self) -> usize {
+        self.markers.cut.len() + self.markers.end.len() + self.markers.summary.len()
+    }
 }
 
 /// Reads and checks everything that the job names. Relative paths start at `root`. Data is read until `until`, if that
@@ -211,8 +216,7 @@ fn check_needs(settings: &JobSettings, prepared: &Prepared) -> Result<(), Invali
 fn check_length(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
     let all = prepared.problems.iter().chain(&prepared.evaluation_problems);
     let prompt = all.map(|problem| problem.prompt_ids.len()).max().unwrap_or(0);
-    let markers = &prepared.markers;
-    let inserted = markers.cut.len() + markers.end.len() + markers.summary.len();
+    let inserted = prepared.inserted_tokens();
     // Budgets at which the job generates nothing are not checked: their default is made for long contexts.
     let lists = [
         ("rollout.budgets", &settings.rollout.budgets, &prepared.problems),

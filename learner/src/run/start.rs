@@ -13,6 +13,7 @@ use tracing::info;
 use super::check::job_check;
 use super::job::RunningJob;
 use super::memory::refuse_too_large;
+use super::model::unusable;
 use super::notices::notices;
 use super::prepare::{Prepared, prepare};
 use super::step_gauges::StepGauges;
@@ -20,19 +21,21 @@ use super::written_since::{self, stamps};
 use super::{sft, train};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
+use crate::train::compute_kind;
 
 /// How long a check reads data, because a client waits for the answer. The start of the job reads all of it.
 const CHECK_TIME: Duration = Duration::from_secs(45);
 
-/// Checks a specification and every file that it names, before the job exists, and whether its updates can fit the
-/// device on which it is to run.
+/// Checks a specification and every file that it names, before the job exists, and whether its updates can fit the share
+/// of the device on which it is to run.
 ///
 /// # Errors
 /// The first setting that cannot work.
-pub fn validate(spec: &v1::JobSpec, root: &Path, device: Device) -> Result<CheckedJob, InvalidSetting> {
+pub fn validate(spec: &v1::JobSpec, root: &Path, device: Device, share: f64) -> Result<CheckedJob, InvalidSetting> {
     let (checked, prepared) = check(spec, root, Some(Instant::now() + CHECK_TIME))?;
     refuse_undetermined(&checked.settings, device)?;
-    refuse_too_large(&checked.settings, &prepared, device, DeviceMemory::ask(device).ok())?;
+    let memory = DeviceMemory::ask(device).ok().map(|memory| memory.share(share));
+    refuse_too_large(&checked.settings, &prepared, device, memory)?;
     Ok(checked)
 }
 
@@ -50,13 +53,28 @@ fn refuse_undetermined(settings: &JobSettings, device: Device) -> Result<(), Inv
     Err(InvalidSetting::new("rollout.deterministic", true, reason))
 }
 
-/// As [`validate`], but reads all data, however long that takes. The job may run on another machine, so the memory of
-/// this one refuses nothing.
+/// As [`validate`], but reads all data and all weights, however long that takes. The job may run on another machine, so the
+/// memory of this one refuses nothing.
 ///
 /// # Errors
 /// As [`validate`].
 pub fn validate_all(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, InvalidSetting> {
-    Ok(check(spec, root, None)?.0)
+    let (checked, prepared) = check(spec, root, None)?;
+    check_values(&checked.settings, &prepared)?;
+    Ok(checked)
+}
+
+/// Reads the weights of a model that is not drawn anew, as the start of the job does.
+///
+/// # Errors
+/// `model.path`, with the file and the tensor at fault.
+fn check_values(settings: &JobSettings, prepared: &Prepared) -> Result<(), InvalidSetting> {
+    if settings.model.initialise {
+        return Ok(());
+    }
+    let directory = &prepared.model_directory;
+    let kind = compute_kind(settings.model.dtype, Device::Cpu);
+    anytime_policy::check_values(directory, &prepared.config, kind).map_err(|error| unusable(directory, &error))
 }
 
 fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(CheckedJob, Prepared), InvalidSetting> {

@@ -7,5 +7,5 @@ mod read;
 mod write;
 
 pub use layout::asset_files;
-pub use read::{check_weights, read_weights};
+pub use read::{check_values, check_weights, read_weights};
 pub use write::{write_checkpoint, write_model};

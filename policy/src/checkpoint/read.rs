@@ -56,6 +56,19 @@ pub fn check_weights(dir: &Path, config: &ModelConfig) -> Result<(), PolicyError
     open_shards(dir, config).map(|_| ())
 }
 
+/// Reads all weights, one tensor at a time, and keeps none: whether the model can be loaded as `kind`.
+///
+/// # Errors
+/// Those of [`read_weights`].
+pub fn check_values(dir: &Path, config: &ModelConfig, kind: Kind) -> Result<(), PolicyError> {
+    for (shard, tensors) in open_shards(dir, config)? {
+        for (name, info) in tensors {
+            refuse_what_is_not_finite(&shard.path, &name, &shard.read(&name, &info)?.f_to_kind(kind)?)?;
+        }
+    }
+    Ok(())
+}
+
 /// A file and the model's tensors in it, in the order of their data.
 type ShardTensors = (Shard, Vec<(String, TensorInfo)>);
 

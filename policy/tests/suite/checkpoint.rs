@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anytime_policy::{
-    Decoder, ModelConfig, PolicyError, Weights, asset_files, check_weights, initialise_weights, read_weights,
+    Decoder, ModelConfig, PolicyError, Weights, asset_files, check_values, check_weights, initialise_weights, read_weights,
     write_checkpoint,
 };
 use serde_json::Value;
@@ -399,7 +399,10 @@ fn weights_that_are_not_finite_are_named() {
         });
         let config = ModelConfig::load(dir.path()).unwrap();
         check_weights(dir.path(), &config).unwrap();
-        read_weights(dir.path(), &config, kind, Device::Cpu).map_err(|error| error.to_string())
+        let read = read_weights(dir.path(), &config, kind, Device::Cpu).map_err(|error| error.to_string());
+        let checked = check_values(dir.path(), &config, kind).map_err(|error| error.to_string());
+        assert_eq!(checked, read.as_ref().map(|_| ()).map_err(Clone::clone));
+        read
     };
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let error = refusal(Kind::Float, value).unwrap_err();

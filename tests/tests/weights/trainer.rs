@@ -67,6 +67,7 @@ impl TestTrainer {
             runs_directory: directory.join("runs"),
             output_roots: Vec::new(),
             device: "cpu".to_owned(),
+            memory_share: 1.0,
             port_file: None,
         };
         let (orders, received) = channel();

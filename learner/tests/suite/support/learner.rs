@@ -82,6 +82,7 @@ impl TestLearner {
             runs_directory: runs_directory.to_owned(),
             output_roots: Vec::new(),
             device: "cpu".to_owned(),
+            memory_share: 1.0,
             port_file: None,
         };
         let places = config.places();
