@@ -189,6 +189,8 @@ fn the_papers_hyper_parameters() {
                 (training.clip, training.gradient_clip, training.max_staleness),
                 (0.2, 1.0, 0)
             );
+            // The default is 1.05.
+            assert_eq!(training.gradient_clip_history, 0.0);
             assert_eq!((job.evaluation.samples, job.evaluation.temperature), (32, 0.6));
             assert!(job.evaluation.before && job.evaluation.after);
             assert_eq!(job.checkpoint.recovery_every, 40);

@@ -7,8 +7,8 @@
 //!
 //! Three things differ from the paper, because norms of a policy gradient vary by orders of magnitude and may be zero.
 //! The first updates only measure, and γ is their plain mean, where the paper takes their least norm; its bound for
-//! them is `training.gradient_clip`. Gradients that are exactly zero leave γ as it is. λ is chosen by the job: at the
-//! paper's 1.05 nearly every policy gradient would be cut to one length.
+//! them is `training.gradient_clip`. Gradients that are exactly zero leave γ as it is. At 1.05, the paper's λ and the
+//! default here, nearly every policy gradient is cut to one length per tensor.
 
 use std::collections::BTreeMap;
 

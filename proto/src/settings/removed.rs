@@ -1,5 +1,6 @@
 //! Settings that there were once. A job file that names one is refused with the reason; files that were written while it
-//! still stood, such as a job's own `job.toml` and the results of studies, are read without it.
+//! still stood, such as a job's own `job.toml` and the results of studies, are read without it. And settings that came
+//! later with a default that changes what is computed: what was written before did without.
 
 use toml::{Table, Value};
 
@@ -12,6 +13,9 @@ const REMOVED: &[(&str, &str, &str)] = &[(
     "seed",
     "nothing in the trainer drew numbers from it; the order of the data follows `data.shuffle_seed`",
 )];
+
+/// A section, the name of a setting that came later, and the value that stands for all that was computed before it.
+const CAME_LATER: &[(&str, &str, f64)] = &[("training", "gradient_clip_history", 0.0)];
 
 /// Why there is no setting of this name any more, in the section that has the settings `known`; None where there never
 /// was one.
@@ -40,7 +44,8 @@ pub(super) fn take_out(job: &mut Table) -> bool {
     has_removed
 }
 
-/// Reads a specification that this project wrote as JSON, perhaps an earlier version of it. Its values are not checked.
+/// Reads a specification that this project wrote as JSON with all defaults, perhaps an earlier version of it. Its values are
+/// not checked.
 ///
 /// # Errors
 /// If it is no specification.
@@ -48,6 +53,11 @@ pub fn kept_spec_from_json(mut json: serde_json::Value) -> serde_json::Result<v1
     for (section, name, _) in REMOVED {
         if let Some(section) = json.get_mut(*section).and_then(serde_json::Value::as_object_mut) {
             section.remove(*name);
+        }
+    }
+    for (section, name, earlier) in CAME_LATER {
+        if let Some(section) = json.get_mut(*section).and_then(serde_json::Value::as_object_mut) {
+            section.entry(*name).or_insert_with(|| (*earlier).into());
         }
     }
     serde_json::from_value(json)
@@ -96,6 +106,11 @@ mod tests {
         let mut json = serde_json::to_value(&wanted).expect("JSON");
         json["training"]["seed"] = 7.into();
         assert!(serde_json::from_value::<v1::JobSpec>(json.clone()).is_err());
-        assert_eq!(kept_spec_from_json(json).expect("read"), wanted);
+        let mut then = wanted;
+        then.training.as_mut().expect("a section").gradient_clip_history = Some(0.0);
+        assert_eq!(kept_spec_from_json(json.clone()).expect("read"), then);
+        json["training"]["gradient_clip_history"] = 2.0.into();
+        then.training.as_mut().expect("a section").gradient_clip_history = Some(2.0);
+        assert_eq!(kept_spec_from_json(json).expect("read"), then);
     }
 }

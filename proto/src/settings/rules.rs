@@ -146,6 +146,12 @@ pub(super) fn minibatches(job: &Job) -> Option<Value> {
     Some(Value::U32(if is_one { 1 } else { 2 }))
 }
 
+/// What the study of long runs chose for policies (docs/study). Supervised updates were no part of it.
+pub(super) fn gradient_clip_history(job: &Job) -> Option<Value> {
+    let is_sft = job.choice::<v1::JobKind>("kind") == v1::JobKind::Sft;
+    Some(Value::F64(if is_sft { 0.0 } else { 1.05 }))
+}
+
 pub(super) fn divides_batch(job: &Job, path: &str) -> Checked<()> {
     let (minibatches, batch) = (job.whole(path), job.whole("training.batch"));
     if minibatches == 0 || !batch.is_multiple_of(minibatches) {

@@ -193,7 +193,7 @@ pub(super) const TABLE: &[Row] = &[
     row("training.gradient_clip", Is(Number(1.0)), NOT_NEGATIVE),
     row(
         "training.gradient_clip_history",
-        Is(Number(0.0)),
+        Computed("1.05; for sft, 0", rules::gradient_clip_history),
         Check::Number(
             |x| x == 0.0 || x >= 1.0,
             "0, or 1 or more, because a smaller bound shrinks to nothing",
