@@ -145,7 +145,7 @@ impl Identity {
     pub fn read(certificate: Origin<'_>, key: Origin<'_>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
         let certificate_pem = read(certificate.path).map_err(|problem| problem.of(certificate))?;
         // The certificate's problems are told before those of the key's file.
-        certificates(certificate, &certificate_pem, &mut Vec::new())?;
+        good_now(certificate, parse(certificate, &certificate_pem)?, &mut Vec::new())?;
         let key_pem = read(key.path).map_err(|problem| problem.of(key))?;
         let identity = Self::of_pem((certificate, certificate_pem), (key, key_pem), warnings)?;
         identity.show_end(certificate.path);
@@ -166,7 +166,7 @@ impl Identity {
         (key, key_pem): (Origin<'_>, Vec<u8>),
         warnings: &mut Vec<String>,
     ) -> Result<Self, ExitError> {
-        let (chain, ends) = certificates(certificate, &certificate_pem, warnings)?;
+        let (chain, ends) = good_now(certificate, parse(certificate, &certificate_pem)?, warnings)?;
         let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| FileProblem::NoKey.of(key))?;
         let certified = CertifiedKey::from_der(chain, private.clone_key(), &provider()).map_err(|error| {
             use tokio_rustls::rustls::Error;
@@ -243,12 +243,25 @@ impl Authority {
         expiry::note(path, self.ends);
     }
 
-    /// Checks what the file holds.
+    /// Checks what the file holds. Where it has the CA before and the CA after a change, the one that is not good now is
+    /// left out with a warning, so that the end of the old one ends no process.
     ///
     /// # Errors
     /// As [`Authority::read`].
     pub(super) fn of_pem(origin: Origin<'_>, pem: Vec<u8>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
-        let (certificates, ends) = certificates(origin, &pem, warnings)?;
+        let (all, now) = (parse(origin, &pem)?, SystemTime::now());
+        let (good, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(|each| check(each, now).is_ok());
+        for certificate in &bad {
+            let Err(problem) = check(certificate, now) else {
+                continue;
+            };
+            if good.is_empty() || problem == CertificateProblem::Unreadable {
+                return Err(FileProblem::from(problem).of(origin));
+            }
+            let path = origin.path.display();
+            warnings.push(format!("{} {path}: one of its certificates is left out: {problem}", origin.flag));
+        }
+        let (certificates, ends) = good_now(origin, good, warnings)?;
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
             let added = roots.add(certificate);
@@ -272,15 +285,19 @@ impl Authority {
     }
 }
 
-/// The certificates of a file, all of which must be good now, and when the first of them ends, in seconds since 1970.
-fn certificates(
-    origin: Origin<'_>,
-    pem: &[u8],
-    warnings: &mut Vec<String>,
-) -> Result<(Vec<CertificateDer<'static>>, i64), ExitError> {
+/// The certificates of a file, at least one.
+fn parse(origin: Origin<'_>, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ExitError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let all = all.ok().filter(|all| !all.is_empty());
-    let all = all.ok_or_else(|| FileProblem::NoCertificate.of(origin))?;
+    all.ok_or_else(|| FileProblem::NoCertificate.of(origin))
+}
+
+/// Certificates all of which must be good now, and when the first of them ends, in seconds since 1970.
+fn good_now(
+    origin: Origin<'_>,
+    all: Vec<CertificateDer<'static>>,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<CertificateDer<'static>>, i64), ExitError> {
     let now = SystemTime::now();
     let mut ends = i64::MAX;
     for certificate in &all {
@@ -296,4 +313,57 @@ fn certificates(
         }
     }
     Ok((all, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// The certificate of a CA that is good until the end of a year.
+    fn ca(name: &str, until: i32) -> String {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 12, 31);
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("signed").pem()
+    }
+
+    fn read(pem: &str) -> Result<(usize, Vec<String>), String> {
+        let origin = Origin {
+            flag: "--tls-ca",
+            path: Path::new("ca.pem"),
+        };
+        let mut warnings = Vec::new();
+        let authority = Authority::of_pem(origin, pem.as_bytes().to_vec(), &mut warnings);
+        let authority = authority.map_err(|error| error.message)?;
+        Ok((authority.roots().len(), warnings))
+    }
+
+    #[test]
+    fn the_ca_before_a_change_may_end_beside_the_one_after_it() {
+        let (old, new) = (ca("old", 2021), ca("new", 2120));
+        assert_eq!(read(&new), Ok((1, Vec::new())));
+        for both in [format!("{old}{new}"), format!("{new}{old}")] {
+            let (roots, warnings) = read(&both).expect("one is good");
+            assert_eq!((roots, warnings.len()), (1, 1));
+            assert!(
+                warnings[0].starts_with("--tls-ca ca.pem: one of its certificates is left out: the certificate expired on"),
+                "{warnings:?}"
+            );
+        }
+        assert_eq!(read(&format!("{new}{}", ca("newer", 2121))), Ok((2, Vec::new())));
+        let refused = read(&format!("{old}{}", ca("older", 2022))).expect_err("none is good");
+        assert!(refused.starts_with("--tls-ca ca.pem: the certificate expired on"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_not_left_out() {
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let refused = read(&format!("{}{garbage}", ca("new", 2120))).expect_err("refused");
+        assert_eq!(refused, "--tls-ca ca.pem: it is no X.509 certificate");
+    }
 }
