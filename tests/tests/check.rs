@@ -165,7 +165,11 @@ async fn a_check_reads_all_weights() {
     weights.insert("model.norm.weight".to_owned(), norm);
     write_model(&directory, &config, &weights, Kind::Float).unwrap();
     let ended = check(&workplace, &spec, &[]).await.expect(64);
-    for part in ["weighed.toml", "model.path", "values of tensor model.norm.weight are NaN or infinite"] {
+    for part in [
+        "weighed.toml",
+        "model.path",
+        "values of tensor model.norm.weight are NaN or infinite",
+    ] {
         assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
     }
 }

@@ -86,8 +86,12 @@ mod tests {
     #[tokio::test]
     async fn only_a_server_that_serves_is_healthy() {
         let (reporter, service) = health_reporter();
-        reporter.set_service_status("works", tonic_health::ServingStatus::Serving).await;
-        reporter.set_service_status("rests", tonic_health::ServingStatus::NotServing).await;
+        reporter
+            .set_service_status("works", tonic_health::ServingStatus::Serving)
+            .await;
+        reporter
+            .set_service_status("rests", tonic_health::ServingStatus::NotServing)
+            .await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(
@@ -103,7 +107,10 @@ mod tests {
         assert!(message.ends_with("does not serve: NOT_SERVING"), "{message}");
         let (code, message) = asked(&address, "sleeps").await.expect_err("there is none");
         assert_eq!(code, CONFIGURATION);
-        assert!(message.contains("--service sleeps: there is no such service"), "{message}");
+        assert!(
+            message.contains("--service sleeps: there is no such service"),
+            "{message}"
+        );
     }
 
     #[tokio::test]

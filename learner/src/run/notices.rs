@@ -266,7 +266,10 @@ mod tests {
         }
         assert_eq!(topics("[rollout]\ntop_p = 0.9\n"), ["truncated_sampling"]);
         assert_eq!(topics("[rollout]\ntop_k = 20\n"), ["truncated_sampling"]);
-        assert_eq!(topics("[evaluation]\npath = \"e\"\ntop_p = 0.9\n"), Vec::<String>::new());
+        assert_eq!(
+            topics("[evaluation]\npath = \"e\"\ntop_p = 0.9\n"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anytime_policy::{
-    Decoder, ModelConfig, PolicyError, Weights, asset_files, check_values, check_weights, initialise_weights, read_weights,
-    write_checkpoint,
+    Decoder, ModelConfig, PolicyError, Weights, asset_files, check_values, check_weights, initialise_weights,
+    read_weights, write_checkpoint,
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};

@@ -259,7 +259,10 @@ impl Authority {
                 return Err(FileProblem::from(problem).of(origin));
             }
             let path = origin.path.display();
-            warnings.push(format!("{} {path}: one of its certificates is left out: {problem}", origin.flag));
+            warnings.push(format!(
+                "{} {path}: one of its certificates is left out: {problem}",
+                origin.flag
+            ));
         }
         let (certificates, ends) = good_now(origin, good, warnings)?;
         let mut roots = RootCertStore::empty();
@@ -351,13 +354,17 @@ mod tests {
             let (roots, warnings) = read(&both).expect("one is good");
             assert_eq!((roots, warnings.len()), (1, 1));
             assert!(
-                warnings[0].starts_with("--tls-ca ca.pem: one of its certificates is left out: the certificate expired on"),
+                warnings[0]
+                    .starts_with("--tls-ca ca.pem: one of its certificates is left out: the certificate expired on"),
                 "{warnings:?}"
             );
         }
         assert_eq!(read(&format!("{new}{}", ca("newer", 2121))), Ok((2, Vec::new())));
         let refused = read(&format!("{old}{}", ca("older", 2022))).expect_err("none is good");
-        assert!(refused.starts_with("--tls-ca ca.pem: the certificate expired on"), "{refused}");
+        assert!(
+            refused.starts_with("--tls-ca ca.pem: the certificate expired on"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -49,12 +49,18 @@ fn the_compose_files_are_valid() {
     for files in [
         &["docker-compose.yml"][..],
         &["docker-compose.yml", "docker-compose.gpu.yml"],
-        &["docker-compose.yml", "docker-compose.gpu.yml", "deploy/hosts/actors.yml"],
+        &[
+            "docker-compose.yml",
+            "docker-compose.gpu.yml",
+            "deploy/hosts/actors.yml",
+        ],
     ] {
         let mut command = Command::new(compose[0]);
         command.args(&compose[1..]).current_dir(repository());
         // Of a host that has actors only.
-        command.env("ANYTIME_BIND", "10.0.0.2").env("ANYTIME_LEARNER_ADDRESS", "10.0.0.1");
+        command
+            .env("ANYTIME_BIND", "10.0.0.2")
+            .env("ANYTIME_LEARNER_ADDRESS", "10.0.0.1");
         for file in files {
             command.args(["--file", file]);
         }
