@@ -170,18 +170,24 @@ impl JobService for JobsRpc {
         let entry = self.entry(request.job_id)?;
         let (registry, removed) = (self.registry.clone(), entry.clone());
         let remove = move || registry.remove(&removed, request.with_models);
-        let removed = blocking(remove).await?.map_err(|error| status::remove(&error))?;
-        let models = removed.models.clone();
         let broker = self.broker.clone();
-        // A task of its own goes on where the caller's deadline passes.
-        tokio::spawn(async move {
+        // A task of its own goes on where the caller's deadline passes. The answer waits for the queue, because the id is
+        // free again, and not for the files.
+        let removal = tokio::spawn(async move {
+            let removed = blocking(remove).await?.map_err(|error| status::remove(&error))?;
+            let models = removed.models.clone();
             broker.forget(entry.id()).await;
-            let job_id = entry.id().clone();
-            let delete = move || removed.delete_files();
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(delete).await {
-                warn!(%job_id, error = format!("{error:#}"), "files of a removed job are left, and deleted at the next start");
-            }
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = removed.delete_files() {
+                    let error = format!("{error:#}");
+                    warn!(job_id = %entry.id(), error, "files of a removed job are left, and deleted at the next start");
+                }
+            });
+            Ok::<_, Status>(models)
         });
+        let models = removal
+            .await
+            .map_err(|error| status::internal(&anyhow::Error::new(error)))??;
         Ok(Response::new(v1::DeleteJobResponse { models }))
     }
 

@@ -252,7 +252,7 @@ mod tests {
         };
         for (marker, is_said) in [
             (r"\n\n**Final Answer**\n", false),
-            (r"</think>\n\n**Final Answer**\nIt is \\boxed{", false),
+            (r"\n\nSo.\n\n**Final Answer**\nIt is \\boxed{", false),
             (r"**Final Answer**\n", false),
             (r"\nAnswer: \\boxed{", true),
             // A single line break does not begin a block.

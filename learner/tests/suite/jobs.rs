@@ -104,12 +104,14 @@ async fn a_job_that_is_over_is_deleted_and_a_model_only_where_that_is_asked_for(
     assert!(!runs.path().join("over").exists());
     assert_eq!(delete("over", true).await.unwrap_err().code(), Code::NotFound);
     // Nothing is left over, and the name and the request are free again.
-    let left: Vec<String> = std::fs::read_dir(runs.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.starts_with(".l"))
-        .collect();
-    assert_eq!(left, ["goes-on"]);
+    let left = || -> Vec<String> {
+        std::fs::read_dir(runs.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with(".l"))
+            .collect()
+    };
+    eventually("the files go after the answer", async || left() == ["goes-on"]).await;
     assert_eq!(learner.submit("over", spec("over")).await.unwrap().id, "over");
     learner.cancel("goes-on").await;
     learner.stop().await;
