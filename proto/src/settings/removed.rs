@@ -57,7 +57,10 @@ pub fn kept_spec_from_json(mut json: serde_json::Value) -> serde_json::Result<v1
     }
     for (section, name, earlier) in CAME_LATER {
         if let Some(section) = json.get_mut(*section).and_then(serde_json::Value::as_object_mut) {
-            section.entry(*name).or_insert_with(|| (*earlier).into());
+            let value = section.entry(*name).or_insert(serde_json::Value::Null);
+            if value.is_null() {
+                *value = (*earlier).into();
+            }
         }
     }
     serde_json::from_value(json)
