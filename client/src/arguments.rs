@@ -1,6 +1,7 @@
 //! Every argument of the command line; clap makes the parser and `--help` from these structures.
 
 mod advantages;
+mod health;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
+pub use health::HealthArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a server cannot be reached, 70 the job failed, \
@@ -74,23 +76,6 @@ pub enum Command {
     Certs(CertsArgs),
     /// Ask a learner or a verifier whether it serves (grpc.health.v1); exit code 69 if not
     Health(HealthArgs),
-}
-
-/// The arguments of `anytime health`.
-#[derive(Clone, Debug, Args)]
-pub struct HealthArgs {
-    /// Address of the server, as http://127.0.0.1:7102
-    #[arg(value_name = "URL")]
-    pub address: String,
-    /// One of its services, as anytime.v1.RolloutService [default: the server as a whole]
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    pub service: String,
-    /// Longest wait for the answer
-    #[arg(long, default_value_t = 5)]
-    pub seconds: u64,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub security: SecurityArgs,
 }
 
 /// The address of the learner, for every command that calls it.

@@ -114,6 +114,18 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "depends on the machine: learner/tests/suite/real_jobs.rs",
     ),
     ("it must be false on", "takes a GPU: learner/src/run/start.rs"),
+    (
+        "--service {}: there is no such service",
+        "said by a server that runs; client/src/commands/health.rs tests it",
+    ),
+    (
+        "{address} answers no health checks",
+        "takes a server that is none of this project's",
+    ),
+    (
+        "{address} refuses this",
+        "takes a proxy: servers of this project answer health checks to everybody",
+    ),
     ("training row: ", "a row that the learner itself has made wrong"),
     ("signal handlers: ", "an operating system that refuses them"),
     (
