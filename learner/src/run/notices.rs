@@ -31,7 +31,9 @@ pub(super) fn notices(settings: &JobSettings, checks: &[v1::DataCheck], notes: &
 /// Without the block no answer is found, and every reward is 0.
 fn of_markers(settings: &JobSettings) -> Option<v1::Notice> {
     let marker = &settings.markers.summary;
-    let block = marker.rsplit("\n\n").next().unwrap_or_default();
+    // At a cut the end of thinking is inserted before it, and is graded with it.
+    let inserted = format!("{}{marker}", settings.markers.end);
+    let block = inserted.rsplit("\n\n").next().unwrap_or_default();
     let opens_block = block.starts_with(ANSWER_BLOCK);
     if settings.kind == v1::JobKind::Sft || opens_block {
         return None;
@@ -253,7 +255,8 @@ mod tests {
         for (marker, is_said) in [
             (r"\n\n**Final Answer**\n", false),
             (r"\n\nSo.\n\n**Final Answer**\nIt is \\boxed{", false),
-            (r"**Final Answer**\n", false),
+            // Behind `</think>` it is within a block.
+            (r"**Final Answer**\n", true),
             (r"\nAnswer: \\boxed{", true),
             // A single line break does not begin a block.
             (r"\n**Final Answer**\n", true),
