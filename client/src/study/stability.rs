@@ -1,5 +1,6 @@
 //! Whether a run kept what it had learnt: the mean reward over ten steps in a row, against the best such mean before it.
 
+use anytime_objectives::statistics::mean;
 use anytime_proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -63,10 +64,6 @@ impl Stability {
     pub fn fell(&self) -> bool {
         self.lowest_share < FALL
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn largest(series: &[v1::StepMetrics], figure: fn(&v1::StepMetrics) -> f64) -> f64 {
