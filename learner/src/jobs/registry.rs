@@ -69,6 +69,9 @@ impl JobRegistry {
             .into_iter()
             .map(|stored| Arc::new(JobEntry::new(stored)))
             .collect();
+        for entry in &entries {
+            entry.make_up_for_figures();
+        }
         let mut jobs = Jobs::default();
         let began = |entry: &&Arc<JobEntry>| entry.goes_on_at_start();
         let queued = |entry: &&Arc<JobEntry>| entry.state() == JobState::Queued;

@@ -1,0 +1,70 @@
+//! The figures that other tools read of a job, over a learner that is killed.
+#![allow(clippy::unwrap_used)]
+
+use anytime_proto::v1::EvaluationSpec;
+use anytime_tests::stack::Stack;
+use anytime_tests::wait::within;
+use serde_json::Value;
+
+const STEPS: u64 = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_figures_of_a_killed_job_stand_once_each() {
+    within(150, async {
+        let mut stack = Stack::start(1).await;
+        let mut spec = stack.workplace.train("figures", STEPS);
+        spec.checkpoint.as_mut().unwrap().recovery_every = Some(5);
+        spec.evaluation = Some(EvaluationSpec {
+            budgets: vec![6, 12],
+            samples: Some(1),
+            every: Some(0),
+            ..stack.workplace.demo_train().evaluation.unwrap()
+        });
+        let job = stack.submit("figures", spec).await;
+        // Behind a checkpoint, so that steps are undone.
+        for step in [8, 13] {
+            stack.wait_for_step(&job.id, step, 60).await;
+            stack.learner.process.kill();
+            stack.restart_learner().await;
+        }
+        let ended = stack.wait_for_success(&job.id, 90).await;
+        let history = stack.history(&job.id).await;
+        assert!(!history.went_on().is_empty(), "steps were undone");
+
+        let directory = stack.job_directory(&job.id);
+        let text = std::fs::read_to_string(directory.join("metrics.jsonl")).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |event: &str| -> Vec<&Value> { lines.iter().filter(|line| line["event"] == event).collect() };
+        let steps = history.steps();
+        assert_eq!(steps.len() as u64, STEPS);
+        assert_eq!(of("step").len(), steps.len());
+        for (line, step) in of("step").into_iter().zip(&steps) {
+            assert_eq!(line["step"], step.step);
+            assert_eq!(line["train/loss"], step.loss);
+            let rewards: Vec<Value> = [6, 12]
+                .map(|budget| line[format!("reward/budget_{budget}")].clone())
+                .into();
+            assert!(rewards.iter().all(Value::is_number), "{line}");
+        }
+        let measured: Vec<Value> = of("evaluation")
+            .iter()
+            .map(|line| line["eval/accuracy/mean"].clone())
+            .collect();
+        let expected: Vec<Value> = ended.evaluations.iter().map(|result| result.anytime.into()).collect();
+        assert_eq!(measured, expected);
+        let numbers: Vec<u64> = lines.iter().map(|line| line["number"].as_u64().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+        assert_eq!(std::fs::read_dir(directory.join("tensorboard")).unwrap().count(), 1);
+
+        let out = stack.workplace.path("report").display().to_string();
+        let report = stack.anytime(&["report", &job.id, "--out", &out], 30).await.expect(0);
+        assert!(
+            report.stdout.contains("metrics.jsonl and tensorboard/"),
+            "{}",
+            report.stdout
+        );
+        stack.anytime(&["delete", &job.id, "--with-models"], 30).await.expect(0);
+        assert!(!directory.exists());
+    })
+    .await;
+}
