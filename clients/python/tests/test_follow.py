@@ -247,6 +247,10 @@ def test_what_cannot_work_is_said(job: Path, wandb: FakeWandb, capsys: pytest.Ca
     (job / ".follow-wandb.json").unlink()
     assert main([str(job), "--to", "wandb", "--once", "--state", str(job / "no" / "state")]) == 64
     assert "name a file that can be written" in capsys.readouterr().err
+    (job / "metrics.jsonl").unlink()
+    (job / "metrics.jsonl").mkdir()
+    assert main([str(job), "--once"]) == 64
+    assert "metrics.jsonl: Is a directory" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert main([str(job), "--to", "wandb", "--once"]) == 64
     assert "pip install wandb" in capsys.readouterr().err

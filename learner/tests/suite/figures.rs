@@ -323,12 +323,17 @@ fn a_file_that_cannot_be_written_costs_no_step_and_is_made_up_for() {
     let in_the_way = place.job().join("metrics.jsonl");
     fs::remove_file(&in_the_way).unwrap();
     fs::create_dir(&in_the_way).unwrap();
+    let tensorboard = place.job().join("tensorboard");
+    fs::remove_dir_all(&tensorboard).unwrap();
+    fs::write(&tensorboard, "mine").unwrap();
     // More than is kept in memory, so that they are read from the disk.
     let count = 10_100;
     (2..=count).for_each(|step| report(&entry, step, 1.0));
     assert_eq!(entry.job().step, count);
     assert!(fs::read_dir(&in_the_way).unwrap().next().is_none(), "it is the user's");
     fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(fs::read(&tensorboard).unwrap(), b"mine");
+    fs::remove_file(&tensorboard).unwrap();
     entry.finish(JobState::Succeeded, "");
     assert_eq!(steps(&place.job()), (1..=count).collect::<Vec<u64>>());
 }

@@ -59,7 +59,17 @@ class MetricsFile:
         self._rest = b""
 
     def read(self) -> tuple[bool, list[Line]]:
-        """The whole lines that have come since the last call, and whether they are the first of a file."""
+        """The whole lines that have come since the last call, and whether they are the first of a file.
+
+        Raises:
+            FollowError: The file cannot be read. One that is not there yet has no lines.
+        """
+        try:
+            return self._read()
+        except OSError as error:
+            raise FollowError(f"{self._path}: {error.strerror}") from error
+
+    def _read(self) -> tuple[bool, list[Line]]:
         is_first = self._descriptor < 0 or self._is_replaced()
         if is_first:
             self.close()
@@ -301,7 +311,7 @@ class Follower:
             progress = Progress(str(noted["id"]), int(noted["earlier"]), int(noted["lines"]), int(noted["last"]))
         except FileNotFoundError:
             return None
-        except (ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             reason = f"it cannot be read; remove it to begin a new run: {error}"
             raise FollowError(f"--state {self._state}: {reason}") from error
         return progress
