@@ -80,11 +80,14 @@ def test_a_jobs_figures_are_read_by_other_tools() -> None:
     assert set(multiplexer.Runs()[run]["tensors"]) == set(expected)
     assert [event.step for event in multiplexer.Tensors(run, "train/loss")] == list(range(1, job.step + 1))
 
-    # A learner that writes the file anew gives it a later name. TensorBoard, which has read the other, forgets it.
-    number = int(file.name.split(".")[3])
-    file.rename(file.with_name(file.name.replace(str(number), str(number + 1))))
-    accumulator.Reload()
+    # A learner that writes the file anew gives it a later name and empties the other. TensorBoard forgets what it has read.
+    content, number = file.read_bytes(), int(file.name.split(".")[3])
+    file.with_name(file.name.replace(str(number), str(number + 1))).write_bytes(content)
+    file.write_bytes(b"")
+    for reader in (accumulator, multiplexer):
+        reader.Reload()
     assert scalars(accumulator) == expected, "each step once"
+    assert [event.step for event in multiplexer.Tensors(run, "train/loss")] == list(range(1, job.step + 1))
 
     command = [sys.executable, "-m", "anytime_client.follow", str(directory)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)

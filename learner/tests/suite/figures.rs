@@ -76,9 +76,18 @@ fn tensorboard_events(path: &Path) -> Vec<TensorBoardEvent> {
     events
 }
 
-fn tensorboard_files(job: &Path) -> Vec<PathBuf> {
+/// The file with the figures. The one before it may still be there, emptied.
+fn tensorboard_file(job: &Path) -> PathBuf {
     let listing = fs::read_dir(job.join("tensorboard")).unwrap();
-    listing.map(|entry| entry.unwrap().path()).collect()
+    let mut files: Vec<PathBuf> = listing.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let file = files.pop().expect("a file");
+    assert!(files.len() <= 1, "{files:?}");
+    assert!(
+        files.iter().all(|earlier| fs::read(earlier).unwrap().is_empty()),
+        "{files:?}"
+    );
+    file
 }
 
 /// Lines of `metrics.jsonl`, all of them whole.
@@ -100,10 +109,7 @@ fn shown(job: &Path) -> Vec<(String, u64, f64)> {
 
 /// The steps of the lines that are steps; TensorBoard's file has the same figures as the lines.
 fn steps(job: &Path) -> Vec<u64> {
-    let [file] = &tensorboard_files(job)[..] else {
-        panic!("one file: {:?}", tensorboard_files(job))
-    };
-    let events = tensorboard_events(file);
+    let events = tensorboard_events(&tensorboard_file(job));
     assert_eq!(events[0].file_version, "brain.Event:2");
     assert_eq!(events[1].session_log, Some(SessionLog { status: 1 }));
     let lines = lines(job);
@@ -232,10 +238,10 @@ fn steps_that_are_done_again_after_a_kill_stand_once() {
         [1, 2, 3, 4, 5],
         "nothing is undone before that is known"
     );
-    let before = tensorboard_files(&place.job());
+    let before = tensorboard_file(&place.job());
     entry.report_going_on(3);
     assert_eq!(steps(&place.job()), [1, 2, 3]);
-    assert!(tensorboard_files(&place.job()) > before, "a later name");
+    assert!(tensorboard_file(&place.job()) > before, "a later name");
     report(&entry, 4, 2.0);
     drop((entry, registry));
 
@@ -277,7 +283,7 @@ fn append(path: &Path, bytes: &[u8]) {
 fn what_a_kill_cut_short_or_somebody_changed_is_whole_again_when_the_job_goes_on() {
     let harm: [fn(&Path); 6] = [
         |job| append(&job.join("metrics.jsonl"), br#"{"step":4,"eve"#),
-        |job| append(&tensorboard_files(job)[0], &[7, 0, 0, 0, 0]),
+        |job| append(&tensorboard_file(job), &[7, 0, 0, 0, 0]),
         |job| append(&job.join("metrics.jsonl"), b"{}\n\xff\xfe\n"),
         |job| fs::remove_file(job.join("metrics.jsonl")).unwrap(),
         |job| fs::remove_dir_all(job.join("tensorboard")).unwrap(),
@@ -348,13 +354,11 @@ fn a_job_that_is_over_is_left_alone_unless_its_file_is_behind() {
     drop((entry, registry));
     let path = place.job().join("metrics.jsonl");
     let whole = fs::read(&path).unwrap();
-    let (modified, files) = (
-        fs::metadata(&path).unwrap().modified().unwrap(),
-        tensorboard_files(&place.job()),
-    );
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let file = tensorboard_file(&place.job());
     drop(place.open());
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), modified);
-    assert_eq!(tensorboard_files(&place.job()), files);
+    assert_eq!(tensorboard_file(&place.job()), file);
     // The disk took part of it, or nothing.
     for length in [whole.len() - 1, whole.len() / 2, 0] {
         fs::write(&path, &whole[..length]).unwrap();
@@ -399,6 +403,6 @@ fn a_setting_leaves_tensorboard_out_also_when_a_job_is_resumed() {
     assert_eq!(entry.start(), Started::Running);
     report(&entry, 3, 1.0);
     assert_eq!(lines(&place.job()).len(), 3);
-    let events = tensorboard_events(&tensorboard_files(&place.job())[0]);
+    let events = tensorboard_events(&tensorboard_file(&place.job()));
     assert_eq!(events.len(), 2 + 2, "it ends where it was left");
 }

@@ -5,8 +5,9 @@
 //! record = length (8 bytes, little endian) · checksum of it (4) · message · checksum of it (4)
 //! ```
 //!
-//! A file that is written anew gets a later name than the one before, which is removed then. It begins with a mark that
-//! tells a running TensorBoard to forget what it has read of this directory, so that undone steps vanish there too.
+//! A file that is written anew gets a later name than the one before. It begins with a mark that tells a running TensorBoard
+//! to forget what it has read of this directory, so that undone steps vanish there too. The one before is emptied and stays
+//! until the next time: a TensorBoard that reads it would never go on to another file if it were gone.
 //!
 //! [TFRecord]: https://www.tensorflow.org/tutorials/load_data/tfrecord
 
@@ -140,8 +141,13 @@ impl Form for TensorBoard {
                 return Err(failure.context(format!("write {}", path.display())));
             }
         };
-        for (_, earlier) in earlier {
-            fs::remove_file(&earlier).with_context(|| format!("remove {}", earlier.display()))?;
+        for (number, earlier) in earlier {
+            if Some(number) == last {
+                let emptied = OpenOptions::new().write(true).truncate(true).open(&earlier);
+                emptied.with_context(|| format!("empty {}", earlier.display()))?;
+            } else {
+                fs::remove_file(&earlier).with_context(|| format!("remove {}", earlier.display()))?;
+            }
         }
         Ok(Some((file, path)))
     }
