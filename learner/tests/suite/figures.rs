@@ -60,7 +60,7 @@ fn tensorboard_events(path: &Path) -> Vec<TensorBoardEvent> {
     let mut take = |count: usize| left.split_off(..count).expect("a whole record").to_vec();
     let holds = |bytes: &[u8], checksum: &[u8]| {
         let crc = crc32c::crc32c(bytes);
-        let masked = ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+        let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
         assert_eq!(checksum, masked.to_le_bytes());
     };
     let (mut events, mut position) = (Vec::new(), 0);
