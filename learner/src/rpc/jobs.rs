@@ -118,15 +118,13 @@ impl JobService for JobsRpc {
         if let Some(entry) = self.registry.of_request(&request.request_id) {
             return Ok(Response::new(entry.job()));
         }
-        let spec = request
-            .spec
-            .ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let spec = request.spec.ok_or_else(status::spec_is_missing)?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         // The check reads the model and the data. It goes on where the client has gone: its next try finds the job.
         let permit = self.check_permit().await?;
         let submit = move || {
             let _turn_and_permit = (turn, permit);
-            let checked = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
+            let checked = validate(&spec, &root).map_err(|error| status::refused_spec(&spec, &error))?;
             let entry = registry.create(&request.request_id, &spec, &checked);
             let entry = entry.map_err(|error| status::create(&error))?;
             for notice in &checked.found.notices {
@@ -141,7 +139,7 @@ impl JobService for JobsRpc {
     async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
         let spec = request.into_inner().spec;
         check_size(spec.as_ref())?;
-        let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let spec = spec.ok_or_else(status::spec_is_missing)?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let permit = self.check_permit().await?;
         let check = move || {
@@ -150,7 +148,7 @@ impl JobService for JobsRpc {
                 registry.check_output(&checked.settings)?;
                 Ok(checked)
             });
-            checked.map_err(|error| invalid_setting_status(&error))
+            checked.map_err(|error| status::refused_spec(&spec, &error))
         };
         Ok(Response::new(blocking(check).await??.found))
     }
@@ -162,7 +160,7 @@ impl JobService for JobsRpc {
     async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
         let page = page(&self.registry.list(), &request.into_inner());
         page.map(Response::new)
-            .ok_or_else(|| Status::invalid_argument("page_token is none that a page before has named"))
+            .ok_or_else(|| status::bad_argument("page_token", "page_token is none that a page before has named"))
     }
 
     async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {
@@ -174,7 +172,9 @@ impl JobService for JobsRpc {
         // A task of its own goes on where the caller's deadline passes. The answer waits for the queue, because the id is
         // free again, and not for the files.
         let removal = tokio::spawn(async move {
-            let removed = blocking(remove).await?.map_err(|error| status::remove(&error))?;
+            let removed = blocking(remove)
+                .await?
+                .map_err(|error| status::remove(entry.id(), &error))?;
             let models = removed.models.clone();
             broker.forget(entry.id()).await;
             tokio::task::spawn_blocking(move || {
@@ -226,10 +226,10 @@ impl JobService for JobsRpc {
                 None => None,
             };
             if let Some(spec) = &changed {
-                validate(spec, &root).map_err(|error| invalid_setting_status(&error))?;
+                validate(spec, &root).map_err(|error| status::refused_spec(spec, &error))?;
             }
             let outcome = registry.resume(&resumed, changed);
-            outcome.map_err(status::resume)
+            outcome.map_err(|error| status::resume(resumed.id(), error))
         };
         blocking(resume).await??;
         Ok(Response::new(entry.job()))
@@ -336,6 +336,7 @@ impl JobService for JobsRpc {
     ) -> Result<Response<v1::GenerationsResponse>, Status> {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
+        let job_id = entry.id().clone();
         let read = move || {
             let kept = Kept::find(entry.directory(), request.step)?;
             let mut response = v1::GenerationsResponse {
@@ -349,7 +350,9 @@ impl JobService for JobsRpc {
             Ok::<_, LookupError>(response)
         };
         let response = blocking(read).await?;
-        Ok(Response::new(response.map_err(|error| status::lookup(&error))?))
+        Ok(Response::new(
+            response.map_err(|error| status::lookup(&job_id, &error))?,
+        ))
     }
 }
 
