@@ -24,7 +24,7 @@ const CPU_SHARE: f64 = 0.5;
 
 /// Generates scored groups for whatever job the learner runs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime-actor", version)]
+#[command(name = "anytime-actor", version = anytime_service::program::version())]
 pub struct Args {
     /// The learner, which hands out problems and weights
     #[arg(long, env = "ANYTIME_LEARNER", default_value = "http://127.0.0.1:7100")]

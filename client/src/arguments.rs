@@ -1,6 +1,7 @@
 //! Every argument of the command line; clap makes the parser and `--help` from these structures.
 
 mod advantages;
+mod doctor;
 mod health;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
+pub use doctor::{DoctorArgs, TopArgs};
 pub use health::HealthArgs;
 
 const EXIT_CODES: &str = "\
@@ -19,7 +21,7 @@ Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a serv
 
 /// Trains reasoning language models that are right whenever they are stopped
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime", version, after_help = EXIT_CODES)]
+#[command(name = "anytime", version = anytime_service::program::version(), after_help = EXIT_CODES)]
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
@@ -48,6 +50,10 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Write a recovery checkpoint of a job as a Hugging Face model directory
     Export(ExportArgs),
+    /// Say what is wrong: who waits for whom, which actor is dead, what was lost, and how to go on
+    Doctor(DoctorArgs),
+    /// Show what `doctor` says, again and again
+    Top(TopArgs),
     /// Prove that a job lost no group and trained none twice, from its events, checkpoints and queue
     Audit(AuditArgs),
     /// List the groups of a job that could not be trained, save them, or have them trained after all

@@ -3,7 +3,7 @@
 //! it, [`report`] and [`curves`] say what came of it, and [`show`] prints what was generated. [`local`] starts the
 //! processes that a job needs, [`tasks`] makes problems and a small model, and [`demo`] trains it on them. [`presets`]
 //! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds. [`audit`]
-//! proves what became of every group.
+//! proves what became of every group, and [`doctor`] says what is wrong, on a [`screen`] of its own where it goes on.
 #![deny(unsafe_code)]
 
 pub mod accuracy;
@@ -15,6 +15,7 @@ mod commands;
 pub mod curves;
 pub mod demo;
 pub mod display;
+pub mod doctor;
 pub mod follow;
 pub mod interrupt;
 pub mod job_file;
@@ -25,6 +26,7 @@ pub mod output;
 pub mod overrides;
 pub mod presets;
 pub mod report;
+pub mod screen;
 pub mod show;
 pub mod study;
 pub mod tasks;

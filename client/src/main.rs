@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anytime::arguments::Cli;
 use anytime_service::exit::{self, ExitError};
+use anytime_service::program;
 
 fn main() -> ExitCode {
+    program::begin(None);
     let result = run(exit::parse_or_exit::<Cli>());
     if let Err(error) = &result
         && is_broken_pipe(error)

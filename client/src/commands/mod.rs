@@ -5,6 +5,7 @@ mod audit;
 mod certs;
 mod check;
 mod dead_letters;
+mod doctor;
 mod evaluate;
 mod export;
 mod health;
@@ -12,6 +13,7 @@ mod presets;
 mod remote;
 mod report;
 mod show;
+mod top;
 
 use crate::arguments::{Cli, Command};
 use crate::{demo, local, study};
@@ -31,6 +33,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(arguments) => remote::delete(&arguments, json).await,
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, json).await,
+        Command::Top(arguments) => top::run(&arguments, json).await,
         Command::Audit(arguments) => audit::run(&arguments, json).await,
         Command::DeadLetters(arguments) => dead_letters::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::activity::CurrentActivity;
 use super::crashes::count_crash;
 use super::events::{EventLog, timestamp, without_account};
 use super::states::{Beginning, Cancellation, MOST_NOTICES, Standing, has_ended};
@@ -69,6 +70,8 @@ pub struct JobEntry {
     pub(super) nudged: Notify,
     pub(super) live: Mutex<Live>,
     progress: watch::Sender<Progress>,
+    /// What the thread of jobs does with it.
+    pub(super) activity: CurrentActivity,
 }
 
 impl JobEntry {
@@ -105,6 +108,7 @@ impl JobEntry {
                 put_aside: (0, 0),
             }),
             progress: watch::Sender::new(progress),
+            activity: CurrentActivity::default(),
         }
     }
 
@@ -239,6 +243,7 @@ impl JobEntry {
         }
         live.running = Some((Instant::now(), live.job.seconds));
         live.is_held = true;
+        self.activity.begin(v1::Activity::Prepares);
         let event = (state != JobState::Running).then(|| state_event(JobState::Running, ""));
         self.change_locked(live, event, true, |job| {
             job.set_state(JobState::Running);
@@ -352,6 +357,7 @@ impl JobEntry {
 
     /// Records a finished step.
     pub fn report_step(&self, metrics: v1::StepMetrics) {
+        self.activity.has_prepared();
         self.change(Some(Event::Step(metrics.clone())), false, |job| {
             job.step = metrics.step;
             job.last_step = Some(without_account(metrics));

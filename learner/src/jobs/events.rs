@@ -55,6 +55,10 @@ pub struct EventLog {
     undone: Undone,
     /// The newest step's figures.
     last_step: Option<v1::StepMetrics>,
+    /// When a step was finished last.
+    last_step_time: Option<Timestamp>,
+    /// How many steps were undone.
+    undone_steps: u64,
 }
 
 /// The steps that count no more because the job went on from an earlier checkpoint, as ranges of event numbers.
@@ -94,6 +98,8 @@ impl EventLog {
             steps: Vec::new(),
             undone: Undone::default(),
             last_step: None,
+            last_step_time: None,
+            undone_steps: 0,
         };
         let reading = || format!("read {}", path.display());
         let mut events = EventReader::open(path, 0).with_context(reading)?;
@@ -200,6 +206,16 @@ impl EventLog {
         self.last_step.as_ref()
     }
 
+    /// When a step was finished last, whether it was undone or not.
+    pub(super) fn last_step_time(&self) -> Option<&Timestamp> {
+        self.last_step_time.as_ref()
+    }
+
+    /// How many steps were undone, because the job went on from an earlier checkpoint.
+    pub fn undone_steps(&self) -> u64 {
+        self.undone_steps
+    }
+
     /// How many bytes of the file belonged to no whole event when the log was opened.
     pub fn damaged(&self) -> u64 {
         self.damaged
@@ -245,6 +261,7 @@ impl EventLog {
             Some(Event::Step(step)) => {
                 self.steps.push((step.step, event.number));
                 self.last_step = Some(without_account(step.clone()));
+                self.last_step_time = event.time;
             }
             Some(Event::WentOn(went_on)) => {
                 self.undo_behind(went_on.step);
@@ -258,6 +275,7 @@ impl EventLog {
         let kept = self.steps.partition_point(|(known, _)| *known <= step);
         if let (Some((_, first)), Some((_, last))) = (self.steps.get(kept), self.steps.last()) {
             self.undone.0.push(*first..=*last);
+            self.undone_steps += (self.steps.len() - kept) as u64;
             self.steps.truncate(kept);
         }
     }
@@ -328,7 +346,7 @@ pub(super) fn without_account(metrics: v1::StepMetrics) -> v1::StepMetrics {
 }
 
 /// The time of day, for events and jobs.
-pub(super) fn timestamp() -> Timestamp {
+pub(crate) fn timestamp() -> Timestamp {
     time_after(Duration::ZERO)
 }
 

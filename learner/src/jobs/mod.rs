@@ -4,11 +4,12 @@
 //! `old_events`), [`events`] is the event log of one job, and `rebuild` recreates a job whose file is damaged.
 //! [`entry`] is one job in memory: [`states`] decides what may become of it, [`pauses`] what happens when it is held
 //! up, and [`crashes`] counts the processes that ended under it. `job_info` shows
-//! which one runs. [`registry`] holds all jobs ([`turns`]: whose turn it
+//! which one runs. `activity` is what the thread does with a job now, and [`standing`] how a job stands. [`registry`] holds all jobs ([`turns`]: whose turn it
 //! is), and [`runner`] is the thread that runs them. [`fault`] says whose fault a failure is, [`export_request`] is a
 //! user's request to export a recovery checkpoint, [`context`] is a job as its thread sees it, [`disk`] watches the room on the disk, and [`interrupt`] tells
 //! the thread why it has to stop.
 
+mod activity;
 pub mod checked;
 pub mod context;
 pub mod crashes;
@@ -26,6 +27,7 @@ mod rebuild;
 pub mod registry;
 pub mod removal;
 pub mod runner;
+pub mod standing;
 pub mod states;
 pub mod store;
 pub mod turns;
