@@ -12,6 +12,7 @@ pub mod evaluation;
 mod health;
 pub mod invariants;
 pub mod jobs;
+pub mod kept;
 mod lock;
 pub mod offline;
 pub mod outputs;

@@ -10,7 +10,7 @@ mod keep;
 mod recovery;
 
 pub use assets::Assets;
-pub use export::{Export, export, publishable};
+pub use export::{Export, export, publishable, version_checksum};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{
     Compute, Fingerprint, Recovered, RecoveryState, Saved, load_newest, load_step, save, steps as recovery_steps,

@@ -7,6 +7,7 @@
 //! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
+//! - `groups/`: what steps trained, for `anytime replay` ([`kept`])
 //!
 //! All other files in the directory belong to the job's thread.
 
@@ -30,6 +31,7 @@ use super::files::{
 use super::old_events::bring_over;
 use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
 use super::removal::REMOVED_PREFIX;
+use crate::kept;
 use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
@@ -185,6 +187,7 @@ fn clean_leftovers(job_directory: &Path) {
         job_directory.to_owned(),
         job_directory.join(EXPORTS_DIRECTORY),
         job_directory.join(anytime_proto::generations::DIRECTORY),
+        job_directory.join(kept::DIRECTORY),
     ];
     let listings = directories
         .iter()
