@@ -90,7 +90,12 @@ async fn a_job_that_was_killed_is_trained_again_from_its_groups_bit_by_bit() {
         let mut stack = Stack::start(1).await;
         let spec = job(&stack.workplace);
         let job = stack.submit("kept", spec).await;
-        stack.wait_for_step(&job.id, 11, 60).await;
+        // Behind a checkpoint and well before the next one, so that steps are done again.
+        eventually("a step between two checkpoints", 60, async || {
+            let step = stack.job(&job.id).await?.step;
+            (step > 8 && (1..=5).contains(&(step % 8))).then_some(())
+        })
+        .await;
         stack.learner.process.kill();
         stack.restart_learner().await;
         stack.wait_for_success(&job.id, 60).await;
@@ -262,8 +267,12 @@ async fn what_is_missing_or_changed_is_named(replays: &Replays<'_>) {
     std::fs::write(&file, &whole).unwrap();
     replays.refused(&["--from", "25"], 64, &["no step 25", "1 to 24"]).await;
     replays
-        .refused(&["--from", &from, "--steps", "9"], 64, &["no step 25"])
+        .refused(&["--from", &from, "--steps", "9"], 64, &["no step 27"])
         .await;
+
+    let nowhere = ["replay", "nowhere", "--from", "1"];
+    let ended = replays.workplace.anytime(&nowhere, 30).await.expect(64);
+    assert!(ended.stderr.contains("runs/nowhere"), "{}", ended.stderr);
 
     // Without a recovery checkpoint, only the first weights are left to begin with.
     std::fs::rename(replays.directory.join("recovery"), replays.workplace.path("aside")).unwrap();

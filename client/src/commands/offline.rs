@@ -55,12 +55,12 @@ pub(super) async fn run_learner_with(arguments: Vec<OsString>, input: &[u8]) -> 
 /// As for [`run_learner`].
 pub(super) async fn output_of_learner(arguments: Vec<OsString>) -> anyhow::Result<String> {
     let program = local::learner_program()?;
-    let output = command(&program, arguments)
+    // `output` would take standard error too, where the program says what is wrong.
+    let child = command(&program, arguments)
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .output()
-        .await
+        .spawn()
         .with_context(|| start(&program))?;
+    let output = child.wait_with_output().await.with_context(|| start(&program))?;
     conclude(&program, output.status)?;
     String::from_utf8(output.stdout).with_context(|| format!("what {} prints", program.display()))
 }

@@ -42,11 +42,18 @@ pub fn groups(args: &GroupsArgs) -> anyhow::Result<()> {
             document["problems"] = heads.collect::<anyhow::Result<Vec<Value>>>()?.into();
         }
         Some(wanted) => {
-            let is_wanted = |kept: &&v1::KeptGroup| {
-                kept.sequence.to_string() == *wanted
-                    || kept.group.as_ref().is_some_and(|group| group.problem_id == *wanted)
+            let is_place = |kept: &&v1::KeptGroup| kept.sequence.to_string() == *wanted;
+            let is_id = |kept: &&v1::KeptGroup| {
+                let group = kept.group.as_ref();
+                group.is_some_and(|group| group.problem_id == *wanted)
             };
-            let found = kept.groups.iter().find(is_wanted).ok_or_else(|| {
+            // A place comes first: ids are often numbers too.
+            let found = kept
+                .groups
+                .iter()
+                .find(is_place)
+                .or_else(|| kept.groups.iter().find(is_id));
+            let found = found.ok_or_else(|| {
                 let places: Vec<String> = kept.groups.iter().map(|kept| kept.sequence.to_string()).collect();
                 let (file, places) = (args.file.display(), places.join(", "));
                 ExitError::configuration(format!(

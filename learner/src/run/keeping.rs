@@ -5,8 +5,6 @@ use anytime_proto::settings::with_defaults;
 use anytime_proto::v1;
 use tracing::warn;
 
-use super::job::RunningJob;
-
 use crate::evaluation::generations::{Asked, Generations, Reading};
 use crate::evaluation::tally::Tally;
 use crate::jobs::context::JobContext;
@@ -18,8 +16,12 @@ use crate::rollouts::group::QueuedGroup;
 ///
 /// # Errors
 /// If the job is to stop, or the disk refuses for another reason.
-pub(super) fn keep_groups(job: &RunningJob<'_>, step: u64, groups: &[QueuedGroup]) -> anyhow::Result<()> {
-    let context = job.context;
+pub(super) fn keep_groups(
+    context: &JobContext,
+    computation: &v1::Computation,
+    step: u64,
+    groups: &[QueuedGroup],
+) -> anyhow::Result<()> {
     let count = context.settings().training.keep_groups;
     if count == 0 {
         return Ok(());
@@ -30,7 +32,7 @@ pub(super) fn keep_groups(job: &RunningJob<'_>, step: u64, groups: &[QueuedGroup
         step,
         groups: groups.len() as u64,
         spec: Some(with_defaults(&context.job().spec.unwrap_or_default())),
-        computation: Some(job.computation.clone()),
+        computation: Some(computation.clone()),
     };
     context.write_or_wait(|| {
         let groups = groups.iter().map(|queued| (queued.sequence, &queued.group));

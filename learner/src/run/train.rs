@@ -102,7 +102,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
         // Before the step counts, so that the groups of every step that does are there.
-        keep_groups(job, version + 1, &groups)?;
+        keep_groups(job.context, &job.computation, version + 1, &groups)?;
         job.state.step += 1;
         let (left_out, replayed) = job.context.take_left_out();
         job.state.ended.replay(replayed.iter().copied());

@@ -49,7 +49,7 @@ impl ReplayPlan {
     /// # Errors
     /// [`NotThere`] with the step or the checkpoint that is missing; otherwise a file that cannot be read.
     pub fn find(directory: &Path, from: u64, steps: Option<u64>) -> anyhow::Result<Self> {
-        let job = read_job(directory)?;
+        let job = read_job(directory).map_err(|error| NotThere(format!("{}: {error:#}", directory.display())))?;
         let refuse = |reason: String| NotThere(format!("job {}: {reason}", job.id));
         let kept = kept::steps(directory)?;
         let there = in_ranges(kept.iter().copied());
