@@ -1,6 +1,7 @@
 //! Every argument of the command line; clap makes the parser and `--help` from these structures.
 
 mod advantages;
+mod compose;
 mod health;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
+pub use compose::ComposeArgs;
 pub use health::HealthArgs;
 
 const EXIT_CODES: &str = "\
@@ -74,6 +76,8 @@ pub enum Command {
     Study(StudyArgs),
     /// Make certificates and tokens for a cluster of one's own: a CA, and one of each for every role
     Certs(CertsArgs),
+    /// Print the Compose file of a host with GPUs: a container on each, laid over docker-compose.yml
+    Compose(ComposeArgs),
     /// Ask a learner or a verifier whether it serves (grpc.health.v1); exit code 69 if not
     Health(HealthArgs),
 }
