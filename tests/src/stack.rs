@@ -275,18 +275,28 @@ impl Stack {
         self.assert_audit_is_clean(job_id).await;
     }
 
-    /// Panics unless `anytime audit` finds nothing, of the learner and of the job's directory.
+    /// Panics unless `anytime audit` finds nothing, of the learner and of the job's directory, and says the same of both.
     pub async fn assert_audit_is_clean(&self, job_id: &str) {
         let of_learner = self.anytime(&["audit", job_id], 30).await;
         assert_eq!(of_learner.code, 0, "{}\n{}", of_learner.stdout, of_learner.stderr);
-        self.assert_directory_is_clean(job_id).await;
+        let of_directory = self.assert_directory_is_clean(job_id).await;
+        let has_ended = self.job(job_id).await.is_some_and(|job| job.ended.is_some());
+        if has_ended {
+            // Only a learner knows what is open in the queue.
+            let lines = of_learner
+                .stdout
+                .lines()
+                .filter(|line| !line.contains("groups queued, leased"));
+            assert_eq!(lines.collect::<Vec<_>>(), of_directory.lines().collect::<Vec<_>>());
+        }
     }
 
-    /// The same of the job's directory alone.
-    pub async fn assert_directory_is_clean(&self, job_id: &str) {
+    /// The same of the job's directory alone. Returns what the audit says.
+    pub async fn assert_directory_is_clean(&self, job_id: &str) -> String {
         let directory = self.job_directory(job_id).display().to_string();
         let of_directory = self.workplace.anytime(&["audit", &directory], 30).await;
         assert_eq!(of_directory.code, 0, "{}\n{}", of_directory.stdout, of_directory.stderr);
+        of_directory.stdout
     }
 
     /// All metrics of the learner as it serves them now.

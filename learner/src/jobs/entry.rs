@@ -54,6 +54,10 @@ pub(super) struct Live {
     is_unsaved: bool,
     /// The thread of jobs works on it.
     pub(super) is_held: bool,
+    /// It was removed. Its directory may be that of another job of its name by now, so nothing is written any more.
+    pub(super) is_removed: bool,
+    /// How many requests work on it that a removal must not overtake.
+    pub(super) users: u32,
     /// The step at which it was put aside last, and how often in a row there.
     pub(super) put_aside: (u64, u32),
 }
@@ -102,6 +106,8 @@ impl JobEntry {
                 saved: Instant::now(),
                 is_unsaved: false,
                 is_held: false,
+                is_removed: false,
+                users: 0,
                 put_aside: (0, 0),
             }),
             progress: watch::Sender::new(progress),
@@ -139,16 +145,6 @@ impl JobEntry {
     /// Its state: queued, running, or how it ended.
     pub fn state(&self) -> JobState {
         lock(&self.live).job.state()
-    }
-
-    /// Whether it has ended, and no thread works on it.
-    pub(super) fn is_over(&self) -> bool {
-        let live = lock(&self.live);
-        let has_ended = matches!(
-            live.job.state(),
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled
-        );
-        has_ended && !live.is_held
     }
 
     /// The setting `checkpoint.output`; none where the job writes its model into its own directory.
@@ -190,6 +186,12 @@ impl JobEntry {
     /// The number of the newest event.
     pub fn last_event(&self) -> u64 {
         lock(&self.live).log.newest()
+    }
+
+    /// How many steps were undone, and how many bytes of the event log belong to no whole event.
+    pub fn undone_and_damaged(&self) -> (u64, u64) {
+        let live = lock(&self.live);
+        (live.log.undone_steps(), live.log.damaged())
     }
 
     /// A receiver that is told of every event.
@@ -305,6 +307,9 @@ impl JobEntry {
     }
 
     fn save_locked(&self, live: &mut Live) -> anyhow::Result<()> {
+        if live.is_removed {
+            return Ok(());
+        }
         live.is_unsaved = true;
         live.log.write()?;
         live.log.sync()?;
@@ -337,12 +342,13 @@ impl JobEntry {
     /// # Errors
     /// If the disk refuses.
     pub fn cancel(&self) -> anyhow::Result<()> {
-        if self.standing(&lock(&self.live)).cancellation() == Cancellation::Nothing {
-            return Ok(());
-        }
-        save_cancellation(&self.directory)?;
         let live = lock(&self.live);
         let cancellation = self.standing(&live).cancellation();
+        if live.is_removed || cancellation == Cancellation::Nothing {
+            return Ok(());
+        }
+        // Under the lock: the directory of a job that is removed meanwhile may be another job's.
+        save_cancellation(&self.directory)?;
         self.cancelled.cancel();
         if cancellation == Cancellation::AtOnce {
             self.finish_locked(live, JobState::Cancelled, "");

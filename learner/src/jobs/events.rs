@@ -53,6 +53,8 @@ pub struct EventLog {
     /// The steps that count, ascending, with the numbers of their events.
     steps: Vec<(u64, u64)>,
     undone: Undone,
+    /// How many steps were undone.
+    undone_steps: u64,
     /// The newest step's figures.
     last_step: Option<v1::StepMetrics>,
 }
@@ -93,6 +95,7 @@ impl EventLog {
             places: Vec::new(),
             steps: Vec::new(),
             undone: Undone::default(),
+            undone_steps: 0,
             last_step: None,
         };
         let reading = || format!("read {}", path.display());
@@ -205,6 +208,11 @@ impl EventLog {
         self.damaged
     }
 
+    /// How many steps count no more because the job went on from an earlier checkpoint.
+    pub fn undone_steps(&self) -> u64 {
+        self.undone_steps
+    }
+
     /// Up to `limit` events after a number, if memory holds them.
     pub fn recent_after(&self, after: u64, limit: usize) -> Option<Vec<JobEvent>> {
         let oldest = self.recent.front().map_or(self.last_number + 1, |event| event.number);
@@ -258,6 +266,7 @@ impl EventLog {
         let kept = self.steps.partition_point(|(known, _)| *known <= step);
         if let (Some((_, first)), Some((_, last))) = (self.steps.get(kept), self.steps.last()) {
             self.undone.0.push(*first..=*last);
+            self.undone_steps += (self.steps.len() - kept) as u64;
             self.steps.truncate(kept);
         }
     }

@@ -15,6 +15,7 @@ mod pushed_groups;
 mod queue;
 mod queue_disturbed;
 mod real_jobs;
+mod removal;
 mod renewals;
 mod rollouts;
 mod store;
