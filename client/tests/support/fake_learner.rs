@@ -285,9 +285,10 @@ impl JobService for FakeLearner {
 
     async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
         self.job(&request.into_inner().job_id)?;
+        let script = self.script.lock().unwrap();
         Ok(Response::new(v1::JobAccount {
-            last_event: self.script.lock().unwrap().last_event,
-            undone_steps: self.script.lock().unwrap().undone_steps,
+            last_event: script.last_event,
+            undone_steps: script.undone_steps,
             ..v1::JobAccount::default()
         }))
     }
