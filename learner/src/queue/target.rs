@@ -45,7 +45,7 @@ impl<Url: AsRef<str> + ?Sized> From<&Url> for RedisTarget {
 /// Makes the connections to Redis, each with what the files hold then.
 pub(super) enum Clients {
     /// No file is named.
-    Fixed(Client),
+    Fixed(Box<Client>),
     Watched(Watched<Client>),
 }
 
@@ -53,7 +53,7 @@ impl Clients {
     /// The client for the next connection.
     pub(super) async fn next(&self) -> Client {
         match self {
-            Self::Fixed(client) => client.clone(),
+            Self::Fixed(client) => client.as_ref().clone(),
             Self::Watched(client) => client.fresh().await.as_ref().clone(),
         }
     }
@@ -70,7 +70,7 @@ impl RedisTarget {
         let client = self.client(&bytes, &mut Vec::new())?;
         let address = client.get_connection_info().addr().to_string();
         if paths.is_empty() {
-            return Ok((Clients::Fixed(client), address));
+            return Ok((Clients::Fixed(Box::new(client)), address));
         }
         let parse = move |bytes: &[Vec<u8>]| {
             let mut warnings = Vec::new();
