@@ -16,6 +16,8 @@ pub(super) const REQUEST_FILE: &str = "request_id";
 pub(super) const CHECKED_FILES_FILE: &str = "checked_files.json";
 /// There once a user has cancelled it.
 pub(super) const CANCELLED_FILE: &str = "cancelled";
+/// Directories of jobs that are being removed begin so; a crash leaves them behind, and the next start goes on.
+pub(super) const REMOVED_PREFIX: &str = ".removed-";
 
 /// Where the events of the job in this directory are.
 pub(super) fn events_path(directory: &Path) -> PathBuf {

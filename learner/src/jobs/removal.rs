@@ -11,12 +11,10 @@ use anytime_proto::{JobId, ShortName as _};
 use tracing::warn;
 
 use super::entry::JobEntry;
+use super::files::REMOVED_PREFIX;
 use super::states::has_ended;
 use crate::lock::lock;
 use crate::outputs::{EXPORTS_DIRECTORY, MARKER_FILE};
-
-/// Directories of jobs that are being removed; a crash leaves them behind, and the next start goes on.
-pub(super) const REMOVED_PREFIX: &str = ".removed-";
 
 /// Why a job is not removed.
 #[derive(Debug, thiserror::Error)]

@@ -24,12 +24,11 @@ use tracing::{error, info, warn};
 use super::checked::FileStamp;
 use super::events::{EventLog, timestamp};
 use super::files::{
-    CANCELLED_FILE, CHECKED_FILES_FILE, EVENTS_FILE, JOB_FILE, OLD_EVENTS_FILE, REQUEST_FILE, SPECIFICATION_FILE,
-    events_path, id_of,
+    CANCELLED_FILE, CHECKED_FILES_FILE, EVENTS_FILE, JOB_FILE, OLD_EVENTS_FILE, REMOVED_PREFIX, REQUEST_FILE,
+    SPECIFICATION_FILE, events_path, id_of,
 };
 use super::old_events::bring_over;
 use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
-use super::removal::REMOVED_PREFIX;
 use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
