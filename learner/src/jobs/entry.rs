@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::crashes::count_crash;
 use super::events::{EventLog, timestamp, without_account};
+use super::series::Series;
 use super::states::{Beginning, Cancellation, MOST_NOTICES, Standing, has_ended};
 use super::store::{StoredJob, save_cancellation, save_job};
 use crate::invariants::{debug_assert_held, job_move};
@@ -47,6 +48,8 @@ pub struct Progress {
 pub(super) struct Live {
     pub(super) job: v1::Job,
     pub(super) log: EventLog,
+    /// What other tools read of the log.
+    series: Series,
     /// When the job started to run in this process, and how many seconds it had run before; none while it does not run.
     pub(super) running: Option<(Instant, f64)>,
     saved: Instant,
@@ -93,6 +96,7 @@ impl JobEntry {
             last_event: log.last_number(),
             ended: has_ended(job.state()),
         };
+        let series = Series::new(&directory);
         Self {
             id: JobId(job.id.clone()),
             request_id,
@@ -102,6 +106,7 @@ impl JobEntry {
             live: Mutex::new(Live {
                 job,
                 log,
+                series,
                 running: None,
                 saved: Instant::now(),
                 is_unsaved: false,
@@ -241,6 +246,7 @@ impl JobEntry {
         }
         live.running = Some((Instant::now(), live.job.seconds));
         live.is_held = true;
+        live.series.begin();
         let event = (state != JobState::Running).then(|| state_event(JobState::Running, ""));
         self.change_locked(live, event, true, |job| {
             job.set_state(JobState::Running);
@@ -307,9 +313,6 @@ impl JobEntry {
     }
 
     fn save_locked(&self, live: &mut Live) -> anyhow::Result<()> {
-        if live.is_removed {
-            return Ok(());
-        }
         live.is_unsaved = true;
         live.log.write()?;
         live.log.sync()?;
@@ -407,6 +410,15 @@ impl JobEntry {
         lock(&self.live).job.evaluations.clone()
     }
 
+    /// Makes up for figures of a job that is over which an earlier process could not write for other tools.
+    pub(super) fn make_up_for_figures(&self) {
+        let mut live = lock(&self.live);
+        let Live { series, log, job, .. } = &mut *live;
+        if has_ended(job.state()) {
+            series.make_up(log, job);
+        }
+    }
+
     /// Changes the job, logs the event and wakes watchers. `durably` says that a crash must not undo the change. An
     /// error of the disk is logged and no more, since the job itself can go on.
     pub(super) fn change(&self, event: Option<Event>, durably: bool, change: impl FnOnce(&mut v1::Job)) {
@@ -420,11 +432,20 @@ impl JobEntry {
         durably: bool,
         change: impl FnOnce(&mut v1::Job),
     ) {
+        if live.is_removed {
+            return;
+        }
         let before = live.job.state();
         change(&mut live.job);
         debug_assert_held(|| job_move(before, live.job.state()));
         live.job.seconds = seconds_of(&live);
         let mut outcome = event.map_or(Ok(()), |event| live.log.append(event));
+        let Live { series, log, job, .. } = &mut *live;
+        if has_ended(job.state()) {
+            series.conclude(log, job);
+        } else {
+            series.follow(log, job);
+        }
         if durably || live.saved.elapsed() >= SAVE_EVERY {
             outcome = outcome.and(self.save_locked(&mut live));
         }

@@ -10,6 +10,10 @@ pub(super) const SPECIFICATION_FILE: &str = "job.toml";
 pub(super) const EVENTS_FILE: &str = "events.log";
 /// The event log of earlier versions.
 pub(super) const OLD_EVENTS_FILE: &str = "events.pb";
+/// Its figures as lines of JSON, for other tools.
+pub(super) const METRICS_FILE: &str = "metrics.jsonl";
+/// Its figures as TensorBoard reads them.
+pub(super) const TENSORBOARD_DIRECTORY: &str = "tensorboard";
 /// The request that submitted it.
 pub(super) const REQUEST_FILE: &str = "request_id";
 /// The files that its check read.

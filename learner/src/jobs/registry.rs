@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use anytime_proto::settings::{InvalidSetting, JobSettings, with_defaults};
 use anytime_proto::v1::{self, JobState};
 use anytime_proto::{JobId, ShortName as _};
-use anytime_service::metric_names::{LEARNER_DAMAGED_FILES, LEARNER_JOBS};
+use anytime_service::metric_names::{LEARNER_DAMAGED_FILES, LEARNER_FIGURES_REFUSED, LEARNER_JOBS};
 use metrics::{counter, gauge};
 use tokio::sync::Notify;
 use tracing::info;
@@ -16,7 +16,7 @@ use tracing::info;
 use super::checked::CheckedJob;
 use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
-use super::files::events_path;
+use super::files::{METRICS_FILE, TENSORBOARD_DIRECTORY, events_path};
 use super::pauses::ResumeError;
 use super::removal::{RemoveError, RemovedJob, models_of, set_aside};
 use super::store::{JobStore, StoredJob};
@@ -66,11 +66,17 @@ impl JobRegistry {
         for what in ["events", "recovery", "job"] {
             counter!(LEARNER_DAMAGED_FILES, "what" => what).increment(0);
         }
+        for file in [METRICS_FILE, TENSORBOARD_DIRECTORY] {
+            counter!(LEARNER_FIGURES_REFUSED, "file" => file).increment(0);
+        }
         let entries: Vec<Arc<JobEntry>> = store
             .load()?
             .into_iter()
             .map(|stored| Arc::new(JobEntry::new(stored)))
             .collect();
+        for entry in &entries {
+            entry.make_up_for_figures();
+        }
         let mut jobs = Jobs::default();
         let began = |entry: &&Arc<JobEntry>| entry.goes_on_at_start();
         let queued = |entry: &&Arc<JobEntry>| entry.state() == JobState::Queued;

@@ -5,6 +5,7 @@
 //! - `request_id`: the request that submitted it, so that a repeated submission finds it
 //! - `checked_files.json`: the files that the check at submission read, as they were then
 //! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
+//! - `metrics.jsonl`, `tensorboard/`: its figures, made of the events for other tools (`series`)
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
 //!

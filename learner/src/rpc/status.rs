@@ -25,7 +25,7 @@ pub(crate) fn lease(error: &LeaseError) -> Status {
 
 pub(crate) fn push(error: &PushError) -> Status {
     match error {
-        PushError::Invalid(invalid) | PushError::FormerLine(invalid) => Status::invalid_argument(invalid.to_string()),
+        PushError::Invalid(invalid) | PushError::Outdated(invalid) => Status::invalid_argument(invalid.to_string()),
         PushError::Unavailable(unavailable) => redis_unavailable(unavailable),
     }
 }

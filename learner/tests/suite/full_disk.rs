@@ -177,6 +177,15 @@ async fn inside_job() {
     learner.stop().await;
 
     // All of it is on the disk: every step, and that it paused.
+    let figures = fs::read_to_string(runs.join("demo/metrics.jsonl")).unwrap();
+    let steps = figures.lines().map(|line| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["step"]
+            .as_u64()
+            .unwrap()
+    });
+    assert_eq!(steps.collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
+    let files: Vec<_> = fs::read_dir(runs.join("demo/tensorboard")).unwrap().collect();
+    assert_eq!(files.len(), 1);
     let log = EventLog::open(&runs.join("demo/events.log")).unwrap();
     let events = log.on_disk_after(0).read(usize::MAX).unwrap();
     let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();

@@ -5,6 +5,7 @@
 
 mod evaluations;
 mod faults;
+mod figures;
 mod full_disk;
 mod generations;
 mod jobs;
