@@ -9,6 +9,7 @@ mod decide;
 pub mod elementary;
 pub mod evaluate;
 mod function;
+mod place;
 pub mod point;
 mod power;
 pub mod radius;
@@ -19,5 +20,6 @@ pub mod value;
 
 pub use constant::compare;
 pub use decide::{decide, decide_far};
+pub use place::differ_where_real;
 pub use random::{Proportion, proportional};
 pub use series::pi;

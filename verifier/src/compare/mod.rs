@@ -6,6 +6,7 @@ mod inequality;
 mod interval;
 mod kinks;
 mod operators;
+mod places;
 mod polynomial;
 mod powers;
 mod quantity;
@@ -15,7 +16,7 @@ mod series;
 use crate::expression::Expression;
 use crate::options::Conventions;
 use crate::parse::token::Relation;
-use crate::parse::{Answer, Body, Label, Parsed, Quantity};
+use crate::parse::{Answer, Body, Label, Parsed, Quantity, is_roman, is_same_word};
 use crate::steps::Steps;
 
 pub(crate) use quantity::normal_form;
@@ -161,6 +162,15 @@ impl Comparison<'_> {
             }
         }
         match (answer, truth) {
+            // `IV` is no `VI`, though letters commute.
+            (
+                Body::Quantity(Quantity {
+                    spelled: Some(number), ..
+                }),
+                Body::Quantity(Quantity {
+                    spelled: Some(wanted), ..
+                }),
+            ) if is_roman(number) && is_roman(wanted) => (number == wanted).then_some(Rule::Text),
             (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
             (Body::Text(answer), Body::Text(truth)) => {
                 // A letter alone names a choice.
@@ -178,7 +188,7 @@ impl Comparison<'_> {
                     spelled: Some(spelled), ..
                 }),
                 Body::Text(text),
-            ) => (spelled.to_lowercase() == text.to_lowercase()).then_some(Rule::Text),
+            ) => is_same_word(spelled, text).then_some(Rule::Text),
             (Body::Ratio(answer), Body::Ratio(truth)) => self.ratios(answer, truth).then_some(Rule::Ratio),
             (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),

@@ -1,4 +1,4 @@
-//! Integrals of polynomials.
+//! Coefficients and integrals of polynomials.
 
 use dashu_ratio::RBig;
 
@@ -37,7 +37,14 @@ pub(super) fn integral(
 }
 
 /// The coefficients of a polynomial in a variable, from the constant one on.
-fn coefficients(body: &Expression, variable: &str, steps: &mut Steps) -> Result<Option<Vec<Expression>>, Stop> {
+///
+/// # Errors
+/// [`Stop::OutOfSteps`].
+pub(super) fn coefficients(
+    body: &Expression,
+    variable: &str,
+    steps: &mut Steps,
+) -> Result<Option<Vec<Expression>>, Stop> {
     steps.spend(5 + 2 * body.node_count() as u64)?;
     if !body.has_name(&|name: &str| name == variable) {
         return Ok(Some(vec![body.clone()]));

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use dashu_ratio::RBig;
 
 use super::kinks::Kinks;
-use super::{Comparison, kinks, powers};
+use super::{Comparison, kinks, places, powers};
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression, Function};
 use crate::normal::{self, Form};
@@ -94,6 +94,9 @@ impl Comparison<'_> {
         if kinks.is_empty() {
             return Ok(near);
         }
+        if places::differ(left, right, self.steps)? {
+            return Ok(Decision::Different);
+        }
         for [left, right] in kinks.magnified([left, right], self.steps)? {
             match ball::decide_far(&left, &right, self.steps) {
                 Ok(Decision::Different) => return Ok(Decision::Different),
@@ -134,6 +137,11 @@ impl Comparison<'_> {
         if is_compound(answer) && truth.unit.is_none() || is_compound(truth) && answer.unit.is_none() {
             return false;
         }
+        if let (Some(sense), Some(wanted)) = (answer.sense, truth.sense)
+            && sense.contradicts(wanted)
+        {
+            return false;
+        }
         match self.conventions.units {
             Units::Ignored => return self.close_enough(answer, truth),
             Units::Required if answer.unit.is_some() != truth.unit.is_some() => return false,
@@ -142,6 +150,13 @@ impl Comparison<'_> {
         match (&answer.unit, &truth.unit) {
             (None, None) => self.close_enough(answer, truth),
             (Some(Unit::Percent), Some(Unit::Percent)) => self.close_enough(answer, truth),
+            // `50 \text{ apples}` are no 50 %.
+            (Some(sign @ Unit::Percent), Some(Unit::Words(words)))
+            | (Some(Unit::Words(words)), Some(sign @ Unit::Percent))
+                if !may_be_same(words, sign) =>
+            {
+                false
+            }
             (Some(Unit::Percent), None | Some(Unit::Words(_))) => {
                 self.scaled(answer, hundredth(), truth)
                     || !self.conventions.exact_percents && self.close_enough(answer, truth)
@@ -257,6 +272,36 @@ const COUNTS: [&str; 27] = [
     "each",
 ];
 
+/// Words that say nothing of the kind of what is counted.
+const JOINTS: [&str; 16] = [
+    "who", "that", "which", "are", "is", "was", "were", "the", "a", "an", "with", "have", "has", "to", "more", "all",
+];
+
+/// Words that make another unit of the unit behind them.
+const MAKES_ANOTHER_UNIT: [&str; 9] = [
+    "light", "nautical", "fluid", "troy", "man", "person", "board", "metric", "sidereal",
+];
+
+/// Whether both name kinds of the same thing, and different ones: red marbles are no blue marbles. Where one of them says
+/// less, it may be the other. Halves of a day are two.
+fn is_other_kind(words: &str, other: &str) -> bool {
+    if let ("a m", "p m") | ("p m", "a m") = (words, other) {
+        return true;
+    }
+    let kinds = |words: &str| -> Vec<String> {
+        let mut kinds: Vec<String> = words
+            .split(' ')
+            .map(|word| singular(word).to_lowercase())
+            .filter(|word| !COUNTS.contains(&word.as_str()) && !JOINTS.contains(&word.as_str()))
+            .collect();
+        kinds.pop();
+        kinds
+    };
+    let (kinds, others) = (kinds(words), kinds(other));
+    let holds_all = |all: &[String], some: &[String]| some.iter().all(|kind| all.contains(kind));
+    !holds_all(&kinds, &others) && !holds_all(&others, &kinds)
+}
+
 /// Whether words may stand for the other unit: they count anything, or name the same thing.
 fn may_be_same(words: &str, other: &Unit) -> bool {
     let counts = |words: &str| words.split(' ').all(|word| COUNTS.contains(&singular(word)));
@@ -267,6 +312,9 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
                 let last = |words: &str| words.rsplit(' ').next().map(|word| singular(word).to_lowercase());
                 words.split(" per ").filter_map(last).collect()
             };
+            if is_other_kind(words, other) {
+                return false;
+            }
             let no_other_unit =
                 measures(words).is_empty() || measures(other).is_empty() || measures(words) == measures(other);
             no_other_unit && (counts(words) || counts(other) || counted(words) == counted(other))
@@ -275,7 +323,9 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
         Unit::Measure(dimensions, size) => match measures(words).as_slice() {
             [] => counts(words),
             [(dimension, of_words)] => {
-                dimensions.as_slice() == [(*dimension, 1)] && size == of_words && !words.contains(" per ")
+                // `light years` are no years.
+                let is_other = words.split(' ').any(|word| MAKES_ANOTHER_UNIT.contains(&word));
+                dimensions.as_slice() == [(*dimension, 1)] && size == of_words && !words.contains(" per ") && !is_other
             }
             _ => false,
         },

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::arithmetic::{add, multiply, subtract};
 use super::exponent::Exponent;
 use super::form::{Atom, Content, Form, Monomial, Term};
+use super::moment::Moment;
 use super::trigonometry::call;
 use super::{integers, inverse, logarithm, numbers, power, product, trigonometry};
 use crate::expression::Function;
@@ -56,6 +57,10 @@ pub(crate) fn evaluate(
             of_numbers(function, arguments, steps)
         }
         (Function::Re | Function::Im | Function::Conjugate, [argument]) => complex_part(function, argument, steps),
+        (Function::Named(name), [argument]) => match Moment::named(name) {
+            Some(moment) => moment.of(argument, steps),
+            None => opaque(function, arguments),
+        },
         (Function::Named(_), _) => opaque(function, arguments),
         _ => Err(Stop::Unsupported),
     }

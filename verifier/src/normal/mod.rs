@@ -26,6 +26,7 @@ mod functions;
 pub(crate) mod integers;
 mod inverse;
 mod logarithm;
+mod moment;
 pub(crate) mod numbers;
 mod power;
 mod primes;

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 
 use super::label::Label;
 use super::lexer::Commas;
+use super::sense::Sense;
 use super::token::{Bracket, Relation};
 use super::unit::Unit;
 use super::written::Written;
@@ -73,6 +74,8 @@ pub struct Quantity {
     pub unit: Option<Unit>,
     /// How a number was written.
     pub literal: Literal,
+    /// What the words behind it say of its direction.
+    pub(crate) sense: Option<Sense>,
     /// Its spelling where it might be a word: letters only.
     pub spelled: Option<CompactString>,
     /// The numerals that it was written with, if it is a side of a relation and has no variables.
@@ -103,6 +106,7 @@ impl Quantity {
         Self {
             expression,
             unit: None,
+            sense: None,
             literal: Literal::Other,
             spelled: None,
             written: None,

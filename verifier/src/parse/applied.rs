@@ -13,10 +13,11 @@ use super::spell::spell_argument;
 use super::token::{Bracket, Kind, Token, closing};
 use crate::expression::{Constant, Expression, Function};
 
-/// Names of functions with more than one letter, where brackets follow; without these they are products of letters.
-const NAMES: [&str; 21] = [
-    "Var", "var", "Cov", "cov", "Pr", "det", "tr", "Tr", "sgn", "sign", "erf", "erfc", "deg", "dim", "ker", "rank",
-    "arg", "Arg", "Li", "Si", "ord",
+/// Names of functions where brackets follow; without these they are products of letters. Those of one letter are so
+/// where they are set upright: `\mathrm{E}(X)`.
+const NAMES: [&str; 23] = [
+    "E", "P", "Var", "var", "Cov", "cov", "Pr", "det", "tr", "Tr", "sgn", "sign", "erf", "erfc", "deg", "dim", "ker",
+    "rank", "arg", "Arg", "Li", "Si", "ord",
 ];
 
 /// Commands of the same kind; these need no brackets.
@@ -91,10 +92,11 @@ impl Call {
                     | Kind::Function(_)
                     | Kind::Accent(_)
             )
-        ) || matches!(
-            index.checked_sub(2).map(|before| &tokens[before].kind),
-            Some(Kind::Frac | Kind::Binom)
-        );
+        ) || before != Some(&Kind::GroupOpen)
+            && matches!(
+                index.checked_sub(2).map(|before| &tokens[before].kind),
+                Some(Kind::Frac | Kind::Binom)
+            );
         if is_argument || letter == "d" || letter == "∂" || letter == "∇" {
             return None;
         }
@@ -122,17 +124,25 @@ impl Call {
 
     /// Whether it is the chance of something: `P(X = 1)`, `P(\text{heads})`.
     fn is_of_statement(&self, tokens: &[Token<'_>]) -> bool {
-        let is_statement = |token: &Token<'_>| matches!(token.kind, Kind::Relation(_) | Kind::Text(_) | Kind::In);
+        let is_statement = |token: &Token<'_>| {
+            matches!(
+                token.kind,
+                Kind::Relation(_) | Kind::Text(_) | Kind::In | Kind::Cup | Kind::Other("\\cap")
+            )
+        };
         self.name.starts_with(char::is_uppercase) && tokens[self.content.clone()].iter().any(is_statement)
     }
 
-    /// Whether it is the expectation of a random variable: `E[2X+1]`. In round brackets it may be a product.
+    /// Whether it is the expectation of a random variable: `E[2X+1]`. In round brackets it may be a product, unless the
+    /// variable has one of the usual names.
     fn is_expectation(&self, tokens: &[Token<'_>]) -> bool {
-        let is_variable =
-            |token: &Token<'_>| matches!(&token.kind, Kind::Symbol(name) if name.starts_with(char::is_uppercase));
-        self.name == "E"
-            && tokens[self.content.start - 1].kind == Kind::Open(Bracket::Square)
-            && tokens[self.content.clone()].iter().any(is_variable)
+        let in_square = tokens[self.content.start - 1].kind == Kind::Open(Bracket::Square);
+        let is_variable = |token: &Token<'_>| match &token.kind {
+            Kind::Symbol(name) if in_square => name.starts_with(char::is_uppercase),
+            Kind::Symbol(name) => matches!(name.as_str(), "X" | "Y" | "Z"),
+            _ => false,
+        };
+        self.name == "E" && tokens[self.content.clone()].iter().any(is_variable)
     }
 
     /// Whether the brackets hold a single letter or number, and are no factor among others in brackets.

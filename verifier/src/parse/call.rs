@@ -7,6 +7,18 @@ use crate::expression::{Constant, Expression, Function};
 
 /// A function of arguments, perhaps with the base of a logarithm.
 pub(super) fn call(function: Function, base: Option<Expression>, mut arguments: Vec<Expression>) -> Parsed {
+    // `\ln_2` is nothing known. What is largest over something, `\max_x f(x)`, is not f(x), and a letter may be a set.
+    let is_extreme = matches!(function, Function::Max | Function::Min | Function::Gcd | Function::Lcm);
+    if base.is_some() && !is_extreme && function != Function::Log {
+        return Err(NoExpression::NotMathematics);
+    }
+    if is_extreme
+        && (base.is_some() || matches!(arguments.as_slice(), [only] if !only.is_constant()))
+        && let Some(name) = name_of_extreme(&function)
+    {
+        let name = Function::Named(CompactString::const_new(name));
+        return Ok(Expression::Call(name, base.into_iter().chain(arguments).collect()));
+    }
     let arity = match &function {
         Function::Named(name) if name == "exp" => {
             let argument = arguments.pop().ok_or(NoExpression::NotMathematics)?;
@@ -30,6 +42,17 @@ pub(super) fn call(function: Function, base: Option<Expression>, mut arguments: 
         return Err(NoExpression::NotMathematics);
     }
     Ok(Expression::Call(function, arguments))
+}
+
+/// What the function is called where nothing is known of its arguments.
+fn name_of_extreme(function: &Function) -> Option<&'static str> {
+    Some(match function {
+        Function::Max => "max",
+        Function::Min => "min",
+        Function::Gcd => "gcd",
+        Function::Lcm => "lcm",
+        _ => return None,
+    })
 }
 
 /// The functions that need no form of their own.

@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::grammar;
+use super::meaning::takes_back;
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::{Expression, Function};
@@ -25,7 +26,7 @@ pub struct Label {
 impl Label {
     /// The label that these tokens are, if they only name something.
     pub(super) fn read(tokens: &[Token<'_>]) -> Option<Self> {
-        if tokens.is_empty() || !is_name(tokens) {
+        if tokens.is_empty() || !is_name(tokens) || is_taken_back(tokens) {
             return None;
         }
         // `\angle A`, `m\angle A`: the letters tell one from another.
@@ -119,6 +120,7 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
     // `AB` names a segment, `xy` multiplies.
     let mut variables = 0usize;
     let mut all_upper = true;
+    let mut argument = Argument::Not;
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         match &token.kind {
@@ -136,15 +138,102 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             Kind::Underscore => {
                 index += subscript_length(&tokens[index + 1..]);
             }
-            Kind::Open(Bracket::Round | Bracket::Angle | Bracket::Bar) => in_brackets += 1,
+            Kind::Open(bracket @ (Bracket::Round | Bracket::Square | Bracket::Angle | Bracket::Bar)) => {
+                if in_brackets == 0 {
+                    // `(x)(y)` is a product.
+                    if index > 0 && matches!(tokens[index - 1].kind, Kind::Close(_)) {
+                        return false;
+                    }
+                    argument = Argument::at(tokens, index);
+                }
+                // `E[X]`; other square brackets are intervals.
+                if *bracket == Bracket::Square && argument != Argument::Surely {
+                    return false;
+                }
+                in_brackets += 1;
+            }
             Kind::Close(_) => in_brackets = in_brackets.saturating_sub(1),
             // `f(2, -1)`, `(x, y)`; outside brackets these make a calculation.
-            Kind::Comma | Kind::Number(..) | Kind::Minus if in_brackets > 0 => {}
+            Kind::Comma if in_brackets > 0 => {}
+            Kind::Number(..) if in_brackets > 0 && (argument != Argument::Not || is_alone(tokens, index)) => {}
+            Kind::Minus if in_brackets > 0 && (argument != Argument::Not || is_sign(tokens, index)) => {}
+            Kind::Plus | Kind::Cup | Kind::Other("\\cap") if in_brackets > 0 && argument == Argument::Surely => {}
             _ => return false,
         }
         index += 1;
     }
     has_letter && (variables <= 1 || all_upper)
+}
+
+/// Whether brackets hold the argument of a function, so that a calculation in them belongs to its name: `f(x - 1)`, but
+/// not `(x - 1)` or `|x - 1|`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Argument {
+    Not,
+    /// A letter stands before them.
+    Perhaps,
+    /// A function does.
+    Surely,
+}
+
+impl Argument {
+    fn at(tokens: &[Token<'_>], open: usize) -> Self {
+        if open == 0 || !matches!(tokens[open].kind, Kind::Open(Bracket::Round | Bracket::Square)) {
+            return Self::Not;
+        }
+        let is_function = |token: &Token<'_>| match &token.kind {
+            Kind::Function(_) => true,
+            Kind::Symbol(name) => token.applies || super::primary::is_function_letter(name),
+            _ => false,
+        };
+        if tokens[..open].iter().any(is_function) {
+            return Self::Surely;
+        }
+        // `x(x - 1)` is a product.
+        let letter = &tokens[open - 1].kind;
+        let has_letter = matches!(letter, Kind::Symbol(_)) && tokens[open..].iter().any(|token| token.kind == *letter);
+        if has_letter { Self::Not } else { Self::Perhaps }
+    }
+}
+
+/// Whether a number is an item by itself, as in `(x, 2)`.
+fn is_alone(tokens: &[Token<'_>], number: usize) -> bool {
+    let ends = |token: Option<&Token<'_>>| matches!(token.map(|next| &next.kind), Some(Kind::Close(_) | Kind::Comma));
+    matches!(tokens[number - 1].kind, Kind::Open(_) | Kind::Comma | Kind::Minus) && ends(tokens.get(number + 1))
+}
+
+/// Whether a minus sign belongs to a number, as in `(2, -1)`.
+fn is_sign(tokens: &[Token<'_>], minus: usize) -> bool {
+    let stands_first = matches!(tokens[minus - 1].kind, Kind::Open(_) | Kind::Comma);
+    stands_first && matches!(tokens.get(minus + 1).map(|next| &next.kind), Some(Kind::Number(..)))
+}
+
+/// Whether words outside of brackets take back or hedge what follows: `\text{not } x = 5`, `\text{maybe } x = 5`. What
+/// is counted may well be `not chosen`.
+fn is_taken_back(tokens: &[Token<'_>]) -> bool {
+    let mut in_brackets = 0usize;
+    let mut words: Vec<(usize, String)> = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Open(_) => in_brackets += 1,
+            Kind::Close(_) => in_brackets = in_brackets.saturating_sub(1),
+            Kind::Text(word) | Kind::Word(word) if in_brackets == 0 => words.push((index, word.to_lowercase())),
+            _ => {}
+        }
+    }
+    let is_first_of = |(index, word): &(usize, String)| {
+        *index == 0
+            && matches!(
+                word.as_str(),
+                "not" | "never" | "neither" | "if" | "unless" | "except" | "twice" | "thrice"
+            )
+    };
+    words.first().is_some_and(is_first_of)
+        || words
+            .last()
+            .is_some_and(|(index, word)| *index + 1 == tokens.len() && word == "not")
+        || words.windows(2).any(|pair| pair[0].1 == "not" && pair[1].1 == "true")
+        || words.iter().any(|(_, word)| word != "false" && takes_back(word))
 }
 
 /// Tokens of the subscript that begins here: one, or a group.

@@ -170,6 +170,11 @@ impl<'a> Lexer<'a> {
             return &rest[length..];
         }
         let follows_number = matches!(self.last(), Some(Kind::Number(..)));
+        // `7 to 3`
+        if run == "to" && self.spaced && follows_number && rest[length..].starts_with([' ', '~', '\\', '$']) {
+            self.push_argument(Kind::Word(run), run);
+            return &rest[length..];
+        }
         // `12cm` is a unit; most other letters directly behind a number are variables.
         let is_unit = self.spaced && units::is_unit_word(run) || matches!(run, "cm" | "km" | "kg" | "mph");
         if length > 1 && follows_number && is_unit {
@@ -356,6 +361,13 @@ impl<'a> Lexer<'a> {
                 let after = after.trim_start();
                 if let Some(rest) = after.strip_prefix('=') {
                     self.push(Kind::Relation(Relation::NotEqual), source);
+                    return Ok(rest);
+                }
+                // `\not\in` is `\notin`.
+                if let Some(rest) = after.strip_prefix("\\in")
+                    && !rest.starts_with(|next: char| next.is_ascii_alphabetic())
+                {
+                    self.push(Kind::Other("\\notin"), source);
                     return Ok(rest);
                 }
                 self.push(Kind::Other(source), source);

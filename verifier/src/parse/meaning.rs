@@ -3,7 +3,17 @@
 use super::{names, scale};
 
 /// Words that take an answer back, hedge it, compare it or calculate with it.
-const WORDS: [&str; 69] = [
+const WORDS: [&str; 79] = [
+    "gross",
+    "zillion",
+    "mega",
+    "giga",
+    "tera",
+    "deci",
+    "centi",
+    "milli",
+    "micro",
+    "nano",
     "mille",
     "permille",
     "ppm",

@@ -6,6 +6,7 @@ mod applied;
 mod call;
 mod cases;
 mod choice;
+mod clock;
 mod command;
 mod compound;
 mod congruence;
@@ -25,6 +26,7 @@ mod operator;
 mod primary;
 mod quantity;
 mod scale;
+mod sense;
 mod sets;
 mod signs;
 mod solutions;
@@ -45,12 +47,13 @@ use self::answer::Source;
 use self::dress::undress;
 use self::lexer::{Commas, Lexed, TooManyTokens, lex};
 use self::spell::spell_text;
-use self::token::{Bracket, Kind, Token};
+use self::token::{Bracket, Conjunction, Kind, Token};
 use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
 pub use unit::{Unit, measures};
+pub use words::{is_roman, is_same_word};
 pub use written::Written;
 
 /// Reads an answer or a ground truth.
@@ -67,6 +70,7 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     }
     let answer = structure::list(tokens, 0)?;
     let answer = if is_text { words_of(answer) } else { answer };
+    let answer = without_choice(answer, tokens);
     let choice = choice::choice(tokens, is_text);
     let beside_choice = match choice::beside(tokens) {
         Some(rest) if choice.is_some_and(|choice| !choice.is_alone) => Some(structure::list(rest, 0)?),
@@ -136,6 +140,19 @@ fn says_something(token: &Token<'_>) -> bool {
     )
 }
 
+/// `\text{A or B}` does not say which letter it is, so that it is no list of both.
+fn without_choice(answer: Answer, tokens: &[Token<'_>]) -> Answer {
+    let has = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
+    let is_letter = |item: &Answer| matches!(&item.body, Body::Text(text) if text.len() == 1) && item.label.is_none();
+    match &answer.body {
+        Body::List(items) if items.iter().all(is_letter) && has(Conjunction::Or) && !has(Conjunction::And) => Answer {
+            label: None,
+            body: Body::Text(spell_text(tokens)),
+        },
+        _ => answer,
+    }
+}
+
 /// The answer as a text: in `\text{…}` letters are words, not variables.
 fn words_of(answer: Answer) -> Answer {
     let body = match answer.body {
@@ -146,9 +163,9 @@ fn words_of(answer: Answer) -> Answer {
         Body::Quantity(Quantity {
             spelled: Some(spelled), ..
         }) if answer.label.is_none() => {
-            let spelled = spelled.to_lowercase();
-            match words::number(&spelled) {
-                Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
+            let spelled = words::folded(&spelled);
+            match words::value(&spelled) {
+                Some(value) => Body::Quantity(Quantity::new(Expression::Number(value))),
                 None => Body::Text(spelled),
             }
         }

@@ -37,7 +37,8 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
                 joined.push_str(digits);
             }
             joined.push_str(group);
-            joined_comma |= separator == ",";
+            // `000` is no item of a list.
+            joined_comma |= separator == "," && !group.starts_with('0');
             length += separator.len() + group.len();
         }
         if !joined.is_empty() {
@@ -258,7 +259,8 @@ mod tests {
 
     #[test]
     fn says_when_a_comma_might_separate() {
-        assert!(read("1,000", true, false).joined_comma);
+        assert!(read("1,234", true, false).joined_comma);
+        assert!(!read("1,000", true, false).joined_comma);
         assert!(!read("1{,}000", true, false).joined_comma);
         assert_eq!(read("1,000", false, false).length, 1);
     }

@@ -11,6 +11,7 @@ pub(super) fn operator<'a>(name: &str, before: Option<&Kind<'_>>, after: &str) -
     Some(Kind::Operator(match name {
         "circ" if composes(before, after) => "∘",
         "star" => "⋆",
+        "ast" if are_functions(before, after) => "⋆",
         "implies" | "Rightarrow" | "Longrightarrow" => "⇒",
         _ => return None,
     }))
@@ -37,6 +38,13 @@ fn composes(before: Option<&Kind<'_>>, after: &str) -> bool {
     let is_scale = after.starts_with("\\text") || after.starts_with("\\mathrm");
     let starts_name = after.starts_with(|next: char| next.is_ascii_alphabetic() || matches!(next, '(' | '\\'));
     follows_name && starts_name && !is_scale
+}
+
+/// Whether a sign stands between two functions, so that it is their convolution and no product.
+fn are_functions(before: Option<&Kind<'_>>, after: &str) -> bool {
+    let is_function = |name: &str| matches!(name, "f" | "g" | "h");
+    let after = after.trim_start();
+    matches!(before, Some(Kind::Symbol(name)) if is_function(name)) && after.get(..1).is_some_and(is_function)
 }
 
 /// How strongly an operation between statements binds; none for others.

@@ -423,7 +423,7 @@ fn is_product_of_symbols(expression: &Expression) -> bool {
 }
 
 /// Letters that are functions when a bracket follows.
-fn is_function_letter(name: &str) -> bool {
+pub(super) fn is_function_letter(name: &str) -> bool {
     matches!(name, "f" | "g" | "h" | "F" | "G" | "H")
 }
 

@@ -9,9 +9,11 @@ use super::compound::compound;
 use super::grammar::{self, NoExpression};
 use super::names;
 use super::primary::in_base;
+use super::sense;
 use super::spell::{spell_argument, spell_text};
 use super::token::{Bracket, Kind, Token};
 use super::unit;
+use super::words::is_roman;
 use super::written::Written;
 use crate::expression::{Constant, Expression};
 
@@ -39,6 +41,11 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
         without_currency = [&tokens[1..2], &tokens[..1], &tokens[2..]].concat();
         tokens = &without_currency;
     }
+    let with_magnitude: Vec<Token<'_>>;
+    if let Some(changed) = unit::with_magnitude(tokens) {
+        with_magnitude = changed;
+        tokens = &with_magnitude;
+    }
     let (value, unit) = unit::split(tokens);
     let (value, scale) = unit::split_scale(value);
     match grammar::expression(value) {
@@ -56,7 +63,16 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
                 )
             });
             if is_word && quantity.unit.is_none() {
-                quantity.spelled = Some(spell_text(value));
+                // With its scale: `two` of `two thirds` is no number by itself.
+                let letters: CompactString = tokens.iter().map(|token| token.source).collect();
+                quantity.spelled = Some(if is_roman(&letters) {
+                    letters
+                } else {
+                    spell_text(tokens)
+                });
+            }
+            if quantity.unit.is_some() {
+                quantity.sense = sense::of(tokens);
             }
             Ok(Some(quantity))
         }

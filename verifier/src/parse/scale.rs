@@ -56,6 +56,13 @@ const NUMERALS: [(&str, &str, u32); 25] = [
 /// The factor that a word is behind a number; none if it is no such word. A pair and a couple count, as units do: five
 /// pairs are five.
 pub(super) fn factor(word: &str) -> Option<RBig> {
+    // Not in capitals: MN is a unit of force.
+    match word {
+        "grand" => return Some(RBig::from(1_000)),
+        "mn" | "mln" | "mio" => return Some(RBig::from(1_000_000)),
+        "bn" | "bln" => return Some(RBig::from(1_000_000_000)),
+        _ => {}
+    }
     let word = word.to_lowercase();
     let singular = word.strip_suffix('s').unwrap_or(&word);
     if singular == "dozen" {
@@ -99,6 +106,8 @@ mod tests {
         let ratio = |upper: i64, lower: u64| RBig::from_parts(IBig::from(upper), UBig::from(lower));
         for (word, expected) in [
             ("hundreds", ratio(100, 1)),
+            ("bn", ratio(1_000_000_000, 1)),
+            ("grand", ratio(1_000, 1)),
             ("Million", ratio(1_000_000, 1)),
             ("tens", ratio(10, 1)),
             ("dozen", ratio(12, 1)),
@@ -111,7 +120,9 @@ mod tests {
         ] {
             assert_eq!(factor(word), Some(expected), "{word}");
         }
-        for word in ["", "s", "th", "ths", "seconds", "pairs", "one", "apples", "months"] {
+        for word in [
+            "", "s", "th", "ths", "seconds", "pairs", "one", "apples", "months", "MN", "Bn",
+        ] {
             assert_eq!(factor(word), None, "{word}");
         }
         assert!(is_numeral("one") && is_numeral("elevenths") && !is_numeral("seconds"));

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use compact_str::CompactString;
 
 use super::token::{Bracket, Conjunction, Kind, Token};
+use super::words;
 use crate::expression::{Constant, Function};
 use crate::limits::MAX_NESTING;
 
@@ -291,7 +292,7 @@ impl<'o> Speller<'o> {
     fn word(&mut self, word: &str) {
         let is_initials = word.len() <= 3 && is_upper(word) && self.style == Style::Prose { is_shouted: false };
         let is_letter = word.chars().nth(1).is_none();
-        if is_letter || is_initials {
+        if is_letter || is_initials || words::is_genotype(word) {
             self.out.push_str(word);
         } else {
             self.out.extend(word.chars().flat_map(char::to_lowercase));

@@ -10,8 +10,7 @@ use super::quantity::{quantity, side_of_relation};
 use super::sets::Combined;
 use super::spell::spell_text;
 use super::token::{Bracket, Conjunction, Kind, Token, split_outside};
-use super::unit::Unit;
-use super::{cases, matrix, sets, solutions, words};
+use super::{cases, clock, matrix, sets, solutions, words};
 use crate::expression::{Constant, Expression};
 use crate::limits::MAX_TOKENS;
 
@@ -273,7 +272,13 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         [Token { kind: Kind::Reals, .. }] => return Ok(Some(real_line())),
         _ => {}
     }
-    if is_date(tokens) {
+    if let [Token { kind: Kind::Reals, .. }, caret, sign @ ..] = tokens
+        && caret.kind == Kind::Caret
+        && let Some(half) = half_line(sign)
+    {
+        return Ok(Some(half));
+    }
+    if clock::is_date(tokens) {
         return Ok(Some(Body::Text(spell_text(tokens))));
     }
     if let Some(combined) = sets::combined(tokens)
@@ -320,11 +325,14 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
     if let Some(sequence) = sequence(tokens, depth)? {
         return Ok(Some(sequence));
     }
+    if let Some(ratio) = clock::ratio_in_words(tokens) {
+        return Ok(Some(Body::Ratio(ratio)));
+    }
     if has(|kind| *kind == Kind::Colon) {
         let parts = split_outside(tokens, |kind| *kind == Kind::Colon);
         let mut sides = Vec::with_capacity(parts.len());
         for (_, part) in &parts {
-            match clock_time(part) {
+            match clock::time(part) {
                 Some(time) => sides.push(time),
                 None => sides.extend(quantity(part)?),
             }
@@ -334,44 +342,6 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         }
     }
     Ok(None)
-}
-
-/// Whether it is a date in numbers, `2020-01-15` or `1/15/2020`, and no difference or quotient.
-fn is_date(tokens: &[Token<'_>]) -> bool {
-    let [first, joint, second, again, third] = tokens else {
-        return false;
-    };
-    let digits = [first, second, third].map(|part| match part.kind {
-        Kind::Number(_, None) if part.source.bytes().all(|next| next.is_ascii_digit()) => part.source.len(),
-        _ => 0,
-    });
-    let is_spaced = tokens[1..].iter().any(|token| token.spaced);
-    joint.kind == again.kind
-        && !is_spaced
-        && match joint.kind {
-            Kind::Minus => digits == [4, 2, 2],
-            Kind::Divide => matches!(digits, [1 | 2, 1 | 2, 4]),
-            _ => false,
-        }
-}
-
-/// The last part of `3:45 p.m.`, whichever way it is set.
-fn clock_time(tokens: &[Token<'_>]) -> Option<Quantity> {
-    let [number, half @ ..] = tokens else {
-        return None;
-    };
-    let Kind::Number(value, None) = &number.kind else {
-        return None;
-    };
-    let half: String = half.iter().map(|token| token.source.to_lowercase()).collect();
-    let half = match half.as_str() {
-        "am" => "a m",
-        "pm" => "p m",
-        _ => return None,
-    };
-    let mut quantity = Quantity::new(Expression::Number(value.clone()));
-    quantity.unit = Some(Unit::Words(CompactString::const_new(half)));
-    Some(quantity)
 }
 
 /// Items in brackets that enclose all tokens.
@@ -430,10 +400,29 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
 }
 
 fn real_line() -> Body {
-    let infinity = || Expression::Constant(Constant::Infinity);
+    let infinity = Expression::Constant(Constant::Infinity);
+    between(infinity.clone().negated(), infinity)
+}
+
+/// `\mathbb{R}^+` and `\mathbb{R}^-` by what stands behind the caret.
+fn half_line(sign: &[Token<'_>]) -> Option<Body> {
+    let sign = match sign {
+        [open, sign, close] if (&open.kind, &close.kind) == (&Kind::GroupOpen, &Kind::GroupClose) => sign,
+        [sign] => sign,
+        _ => return None,
+    };
+    let infinity = Expression::Constant(Constant::Infinity);
+    match sign.kind {
+        Kind::Plus => Some(between(Expression::integer(0), infinity)),
+        Kind::Minus => Some(between(infinity.negated(), Expression::integer(0))),
+        _ => None,
+    }
+}
+
+/// An interval without its ends.
+fn between(from: Expression, to: Expression) -> Body {
     let end = |expression| unlabelled(Body::Quantity(Quantity::new(expression)));
-    let ends = vec![end(infinity().negated()), end(infinity())];
-    Body::Sequence(Bracket::Round, Bracket::Round, ends)
+    Body::Sequence(Bracket::Round, Bracket::Round, vec![end(from), end(to)])
 }
 
 fn text(tokens: &[Token<'_>]) -> Answer {
@@ -450,8 +439,8 @@ fn text_body(tokens: &[Token<'_>]) -> Body {
     if words::is_nothing(&phrase) {
         return Body::Set(Vec::new());
     }
-    match words::number(&phrase) {
-        Some(number) => Body::Quantity(Quantity::new(Expression::integer(number))),
+    match words::value(&phrase) {
+        Some(value) => Body::Quantity(Quantity::new(Expression::Number(value))),
         None => Body::Text(spelled),
     }
 }

@@ -99,6 +99,39 @@ fn scale(token: &Token<'_>) -> Option<RBig> {
     scale::factor(word)
 }
 
+/// `\$5\text{M}`: behind an amount of money the letter is no unit but a power of ten. Returns the tokens with its word.
+pub(super) fn with_magnitude<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
+    let [
+        Token {
+            kind: Kind::Currency(_),
+            ..
+        },
+        amount,
+        rest @ ..,
+    ] = tokens
+    else {
+        return None;
+    };
+    let place = match (&amount.kind, rest) {
+        (Kind::Number(..), [_, ..]) => 2,
+        (Kind::Minus, [number, _, ..]) if matches!(number.kind, Kind::Number(..)) => 3,
+        _ => return None,
+    };
+    let (Kind::Text(letter) | Kind::Word(letter)) = tokens[place].kind else {
+        return None;
+    };
+    let word = match letter {
+        "k" | "K" => "thousand",
+        "m" | "M" | "MM" => "million",
+        "b" | "B" => "billion",
+        "t" | "T" => "trillion",
+        _ => return None,
+    };
+    let mut changed = tokens.to_vec();
+    changed[place].kind = Kind::Text(word);
+    Some(changed)
+}
+
 fn is_numeric(token: &Token<'_>) -> bool {
     matches!(token.kind, Kind::Number(..) | Kind::Constant(Constant::Pi))
 }
@@ -219,7 +252,9 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                 if !words.is_empty() {
                     words.push(' ');
                 }
-                if lookup(word).is_some() {
+                if let Some(half) = half_of_day(word) {
+                    words.push_str(half);
+                } else if lookup(word).is_some() {
                     words.push_str(word);
                 } else {
                     words.push_str(&word.to_lowercase());
@@ -241,6 +276,8 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                             continue;
                         }
                         match lookup(word) {
+                            // `5 \text{K people}` are thousands.
+                            _ if is_magnitude(word, rest) => return None,
                             Some(_) => add(&mut dimensions, &mut size, &[(word, exponent)]),
                             // `4:51 \text{ p.m.}`
                             None if is_half_of_day(word, rest) => is_known = false,
@@ -265,6 +302,21 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
         return Some(Unit::Measure(dimensions, size));
     }
     Some(Unit::Words(words))
+}
+
+/// Whether a letter before another word counts thousands or millions.
+fn is_magnitude(word: &str, rest: &[Token<'_>]) -> bool {
+    let names_a_thing = |token: &Token<'_>| matches!(token.kind, Kind::Text(word) | Kind::Word(word) if word.len() > 2);
+    matches!(word, "K" | "k" | "M" | "B") && rest.first().is_some_and(names_a_thing)
+}
+
+/// `am` in the spelling that `a.m.` has without its points.
+fn half_of_day(word: &str) -> Option<&'static str> {
+    match word {
+        "am" | "AM" => Some("a m"),
+        "pm" | "PM" => Some("p m"),
+        _ => None,
+    }
 }
 
 fn is_half_of_day(word: &str, rest: &[Token<'_>]) -> bool {

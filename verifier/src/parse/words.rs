@@ -1,5 +1,10 @@
 //! Words that are values: small numbers, the empty set, the real line.
 
+use compact_str::CompactString;
+use dashu_ratio::RBig;
+
+use super::scale;
+
 /// Whether a phrase in lower case stands for all real numbers.
 pub(super) fn is_all_reals(phrase: &str) -> bool {
     matches!(
@@ -60,6 +65,54 @@ pub(super) fn number(phrase: &str) -> Option<i64> {
         _ => return None,
     };
     rest.is_none().then(|| i64::try_from(value).ok())?
+}
+
+/// A number in words, or such a number of fractions: `two thirds`, `five million`, `one half`.
+pub(super) fn value(phrase: &str) -> Option<RBig> {
+    if let Some(number) = number(phrase) {
+        return Some(RBig::from(number));
+    }
+    let (count, last) = phrase.trim().rsplit_once([' ', '-'])?;
+    let count = number(count)?;
+    let factor = scale::factor(last)?;
+    // `twenty third` and `five hundredth` are places in an order.
+    let is_place = factor < RBig::ONE && (count > 19 || count > 1 && !last.ends_with('s') || factor < least_fraction());
+    let is_half = matches!(last, "half" | "halves");
+    (!is_place || is_half && count < 20).then(|| RBig::from(count) * factor)
+}
+
+/// Whether a word is made of pairs of one letter, as genotypes are: `Aa`, `AaBb`. Their case counts. `II` is a number.
+pub(super) fn is_genotype(word: &str) -> bool {
+    let pairs = word.as_bytes().chunks(2);
+    let is_pair = |pair: &[u8]| {
+        matches!(pair, [first, second] if first.is_ascii_alphabetic() && first.eq_ignore_ascii_case(second))
+            && !pair[0].eq_ignore_ascii_case(&b'i')
+    };
+    !word.is_empty() && word.len() <= 8 && pairs.into_iter().all(is_pair)
+}
+
+/// A word in lower case, unless its case counts.
+pub(super) fn folded(word: &str) -> CompactString {
+    if is_genotype(word) {
+        CompactString::from(word)
+    } else {
+        word.to_lowercase().into()
+    }
+}
+
+/// Whether two spellings are one word.
+pub fn is_same_word(left: &str, right: &str) -> bool {
+    folded(left) == folded(right)
+}
+
+/// Whether a run of capitals is a number in Roman digits below forty, of two at least.
+pub fn is_roman(word: &str) -> bool {
+    word.len() > 1 && word.bytes().all(|digit| matches!(digit, b'I' | b'V' | b'X'))
+}
+
+/// Smaller fractions are rather written in digits.
+fn least_fraction() -> RBig {
+    RBig::ONE / RBig::from(99)
 }
 
 #[cfg(test)]

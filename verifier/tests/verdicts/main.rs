@@ -6,6 +6,7 @@ mod conventions;
 mod expressions;
 mod formulas;
 mod hostile;
+mod hunting;
 mod numbers;
 mod operators;
 mod relations;
@@ -92,4 +93,9 @@ fn operators() {
 #[test]
 fn hostile() {
     check(Conventions::default(), hostile::EQUAL, hostile::DIFFERENT);
+}
+
+#[test]
+fn hunting() {
+    check(Conventions::default(), hunting::EQUAL, hunting::DIFFERENT);
 }
