@@ -71,6 +71,7 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("\\frac{P(A)+P(B)}{2}", "\\frac12P(A)+\\frac12P(B)"),
     ("\\frac{P(A\\cap B)}{P(B)}", "\\frac{1}{P(B)}P(A\\cap B)"),
     ("5\\text{ a.m.}", "5\\text{ am}"),
+    ("x\\not\\in A", "x\\notin A"),
 ];
 
 /// Ground truths and answers that do not.
@@ -203,4 +204,13 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("\\frac{E(X)}{2}", "\\frac{EX}{2}"),
     ("\\binom{n(A)}{2}", "\\binom{nA}{2}"),
     ("\\frac{\\Phi(1)}{2}", "\\frac{\\Phi}{2}"),
+    ("\\text{Aa}", "\\text{aa}"),
+    ("\\text{Aa}", "\\text{AA}"),
+    ("\\text{AABb}", "\\text{AaBb}"),
+    ("\\text{Bb}", "\\text{bb}"),
+    ("IV", "VI"),
+    ("IX", "XI"),
+    ("XV", "VX"),
+    ("\\max_x f(x)", "\\min_x f(x)"),
+    ("f\\ast g", "fg"),
 ];
