@@ -89,9 +89,10 @@ chaos: setup ## Random faults of real processes and connections, then the audit:
 
 # How many runs are killed at random points and compared with one that was not.
 RUNS ?= 20
-deterministic: setup ## Killed runs of rollout.deterministic equal one that was not, bit by bit: RUNS=20 SEED=7
+THREADS ?= 1
+deterministic: setup ## Killed runs of rollout.deterministic equal one that was not, bit by bit: RUNS=20 SEED=7 THREADS=2
 	cargo build --workspace --bins
-	env $(TEST_ENVIRONMENT) DETERMINISTIC_RUNS=$(RUNS) DETERMINISTIC_SEED=$(SEED) \
+	env $(TEST_ENVIRONMENT) DETERMINISTIC_RUNS=$(RUNS) DETERMINISTIC_SEED=$(SEED) DETERMINISTIC_THREADS=$(THREADS) \
 	    cargo test --workspace --test deterministic -- --ignored --nocapture
 
 # How long, half of it for decoders and half over connections, with SEED as above.

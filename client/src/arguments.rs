@@ -1,7 +1,9 @@
 //! Every argument of the command line; clap makes the parser and `--help` from these structures.
 
 mod advantages;
+mod certs;
 mod health;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -11,7 +13,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
+pub use certs::CertsArgs;
 pub use health::HealthArgs;
+pub use watch::{FollowArgs, WatchArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a server cannot be reached, 70 the job failed, \
@@ -39,7 +43,7 @@ pub enum Command {
     /// Show one job
     Get(JobArgs),
     /// Follow a job until it ends
-    Watch(JobArgs),
+    Watch(WatchArgs),
     /// End a job; a running one after the step under way
     Cancel(JobArgs),
     /// Remove a job that is over, with its directory
@@ -132,6 +136,9 @@ pub struct SubmitArgs {
     pub watch: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub follow: FollowArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub learner: LearnerArgs,
 }
 
@@ -158,6 +165,9 @@ pub struct ResumeArgs {
     /// Follow the job until it ends
     #[arg(long)]
     pub watch: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub follow: FollowArgs,
 }
 
 /// The arguments of `anytime audit`.
@@ -223,6 +233,9 @@ pub struct EvaluateArgs {
     /// The settings that a job file would have otherwise.
     #[command(flatten)]
     pub settings: EvaluateSettings,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub follow: FollowArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub learner: LearnerArgs,
@@ -436,30 +449,6 @@ pub struct DataArgs {
     /// Rows of the warm start [default: 64000; sums: none]
     #[arg(long, value_name = "N")]
     pub sft: Option<usize>,
-}
-
-/// The arguments of `anytime certs`.
-#[derive(Clone, Debug, Args)]
-pub struct CertsArgs {
-    /// Directory to write to; nothing may be in it
-    pub directory: PathBuf,
-    /// A name or address under which learner, verifier or Redis are called; repeatable
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_values = ["localhost", "127.0.0.1", "::1", "learner", "verifier", "redis"]
-    )]
-    pub server: Vec<String>,
-    /// A name or address under which the metrics of an actor are; repeatable
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_values = ["localhost", "127.0.0.1", "::1", "actor-1", "actor-2"]
-    )]
-    pub actor: Vec<String>,
-    /// For how long the certificates are good
-    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub days: u32,
 }
 
 /// The arguments of `anytime study`.

@@ -1,6 +1,7 @@
 //! A set of certificates and tokens for development and for a cluster of one's own: a CA, a certificate and a token for
-//! each role, the file of access that knows them, and a password for Redis. A cluster that already has a CA uses
-//! certificates of that one instead.
+//! each role, the file of access that knows them, and a password for Redis. A CA that is there already can sign them.
+
+mod authority;
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -10,11 +11,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use anytime_service::exit::ExitError;
 use anytime_service::security::roles::Role;
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
+
+use authority::Authority;
 
 /// The certificate of learner, verifier and Redis. It has no role.
 const SERVER: &str = "server";
@@ -31,6 +31,17 @@ pub struct Wanted {
     pub actors: Vec<String>,
     /// For how many days the certificates are valid.
     pub days: u32,
+    /// The files of the CA that signs them, and of its key; a new CA without them.
+    pub authority: Option<(PathBuf, PathBuf)>,
+}
+
+/// What was made.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The paths of the files.
+    pub files: Vec<PathBuf>,
+    /// What the user should know of them.
+    pub warnings: Vec<String>,
 }
 
 struct Entry {
@@ -40,12 +51,12 @@ struct Entry {
     is_secret: bool,
 }
 
-/// Writes the set into a directory that is empty or not there, and returns the paths of its files.
+/// Writes the set into a directory that is empty or not there.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code for a directory that holds something, and for a name that no certificate can
-/// have; else what the file system refused.
-pub fn write(directory: &Path, wanted: &Wanted) -> anyhow::Result<Vec<PathBuf>> {
+/// [`ExitError`] with the configuration code for a directory that holds something, for a name that no certificate can
+/// have, and for a CA that cannot sign; else what the file system refused.
+pub fn write(directory: &Path, wanted: &Wanted) -> anyhow::Result<Written> {
     let is_taken = match std::fs::read_dir(directory) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
@@ -58,50 +69,49 @@ pub fn write(directory: &Path, wanted: &Wanted) -> anyhow::Result<Vec<PathBuf>> 
         ))
         .into());
     }
-    let entries = make(wanted)?;
+    let mut warnings = Vec::new();
+    let entries = make(wanted, &mut warnings)?;
     // Only the owner may open the directory, whatever modes the files in it get later.
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder
         .create(directory)
         .with_context(|| format!("make directory {}", directory.display()))?;
-    let mut paths = Vec::new();
+    let mut files = Vec::new();
     for entry in entries {
         let path = directory.join(&entry.name);
         let mode = if entry.is_secret { 0o600 } else { 0o644 };
-        let open = File::options().write(true).create_new(true).mode(mode).open(&path);
-        open.and_then(|mut file| {
-            file.write_all(entry.content.as_bytes())?;
-            file.sync_all()
-        })
-        .with_context(|| format!("write {}", path.display()))?;
-        paths.push(path);
+        let created = File::options().write(true).create_new(true).mode(mode).open(&path);
+        created
+            .and_then(|mut file| {
+                file.write_all(entry.content.as_bytes())?;
+                file.sync_all()
+            })
+            .with_context(|| format!("write {}", path.display()))?;
+        files.push(path);
     }
-    Ok(paths)
+    Ok(Written { files, warnings })
 }
 
 /// All files.
-fn make(wanted: &Wanted) -> anyhow::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+fn make(wanted: &Wanted, warnings: &mut Vec<String>) -> anyhow::Result<Vec<Entry>> {
     let now = OffsetDateTime::now_utc();
     let span = (now - BACKDATED, now + Duration::days(i64::from(wanted.days)));
-
-    let mut ca = CertificateParams::new(Vec::new())?;
-    (ca.not_before, ca.not_after) = span;
-    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    ca.distinguished_name.push(DnType::CommonName, "anytime CA");
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca_key = KeyPair::generate()?;
-    let certificate = ca.self_signed(&ca_key)?;
-    entries.extend(pair("ca", &certificate, &ca_key));
-    let issuer = Issuer::new(ca, ca_key);
+    let authority = match &wanted.authority {
+        Some((certificate, key)) => Authority::read(certificate, key, span, warnings)?,
+        None => Authority::generate(span)?,
+    };
+    let mut entries = vec![open("ca.pem".to_owned(), authority.pem.clone())];
+    if let Some(key) = &authority.new_key {
+        entries.push(hidden("ca.key".to_owned(), key.clone()));
+    }
 
     let mut access =
         String::from("# Who may do what: a role, token or certificate, and the token or the common name.\n");
     let mut sign = |name: &str, names: &[String]| -> anyhow::Result<()> {
         let mut params = CertificateParams::new(names.to_vec())
             .map_err(|error| ExitError::configuration(format!("{names:?} cannot stand in a certificate: {error}")))?;
-        (params.not_before, params.not_after) = span;
+        (params.not_before, params.not_after) = authority.span;
         params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -112,8 +122,8 @@ fn make(wanted: &Wanted) -> anyhow::Result<Vec<Entry>> {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &issuer)?;
-        entries.extend(pair(name, &certificate, &key));
+        let certificate = authority.sign(params, &key)?;
+        entries.extend(pair(name, &certificate, &authority.chain, &key));
         Ok(())
     };
     sign(SERVER, &wanted.servers)?;
@@ -131,13 +141,21 @@ fn make(wanted: &Wanted) -> anyhow::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn pair(name: &str, certificate: &Certificate, key: &KeyPair) -> [Entry; 2] {
-    let open = Entry {
-        name: format!("{name}.pem"),
-        content: certificate.pem(),
+/// A certificate with those behind it, and its key.
+fn pair(name: &str, certificate: &Certificate, chain: &str, key: &KeyPair) -> [Entry; 2] {
+    let pem = format!("{}{chain}", certificate.pem());
+    [
+        open(format!("{name}.pem"), pem),
+        hidden(format!("{name}.key"), key.serialize_pem()),
+    ]
+}
+
+fn open(name: String, content: String) -> Entry {
+    Entry {
+        name,
+        content,
         is_secret: false,
-    };
-    [open, hidden(format!("{name}.key"), key.serialize_pem())]
+    }
 }
 
 fn hidden(name: String, content: String) -> Entry {

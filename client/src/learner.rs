@@ -104,11 +104,16 @@ impl Learner {
     /// # Errors
     /// An unknown job has the configuration code.
     pub async fn get(&mut self, job_id: &str) -> anyhow::Result<v1::Job> {
+        let job = self.try_get(job_id).await;
+        job.map_err(|status| self.explain(&status))
+    }
+
+    /// The same with the bare status, because the caller decides which errors it survives.
+    pub(crate) async fn try_get(&mut self, job_id: &str) -> Result<v1::Job, Status> {
         let request = v1::GetJobRequest {
             job_id: job_id.to_owned(),
         };
-        let response = with_deadline(CALL_TIMEOUT, self.client.get(request)).await;
-        response.map_err(|status| self.explain(&status))
+        with_deadline(CALL_TIMEOUT, self.client.get(request)).await
     }
 
     /// All jobs, newest first.
@@ -280,7 +285,8 @@ impl Learner {
         ))
     }
 
-    fn explain(&self, status: &Status) -> anyhow::Error {
+    /// A status as the error of a command, with its exit code.
+    pub(crate) fn explain(&self, status: &Status) -> anyhow::Error {
         if setting_of_status(status).is_some() {
             return ExitError::configuration(status.message()).into();
         }
@@ -304,6 +310,35 @@ impl Learner {
             .into(),
             code => anyhow!("learner: {} ({code:?})", status.message()),
         }
+    }
+}
+
+/// Whether a call that failed may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Healing {
+    /// The same call fails in the same way.
+    Never,
+    /// Once a file of tokens or certificates changes, here or there.
+    WhereFilesChange,
+    /// The learner is away, too busy, or has a fault.
+    InTime,
+}
+
+/// What becomes of a call that is made again.
+pub(crate) fn healing(status: &Status) -> Healing {
+    if is_unavailable(status) {
+        return Healing::InTime;
+    }
+    match status.code() {
+        Code::Unauthenticated => Healing::WhereFilesChange,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented => Healing::Never,
+        _ => Healing::InTime,
     }
 }
 

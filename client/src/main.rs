@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use anytime::arguments::Cli;
 use anytime_service::exit::{self, ExitError};
+use anytime_service::telemetry;
 
 fn main() -> ExitCode {
-    let result = run(exit::parse_or_exit::<Cli>());
+    let arguments = exit::parse_or_exit::<Cli>();
+    telemetry::start_for_people();
+    let result = run(arguments);
     if let Err(error) = &result
         && is_broken_pipe(error)
     {

@@ -103,6 +103,7 @@ fn clean() -> Evidence {
         spec: spec(),
         state: JobState::Succeeded,
         events: events(&steps()),
+        undone_steps: 0,
         damaged_bytes: 0,
         checkpoints: vec![checkpoint(8), checkpoint(12)],
         queue: None,

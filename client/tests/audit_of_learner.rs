@@ -35,6 +35,23 @@ async fn a_history_that_ends_early_is_incomplete_evidence_and_no_violation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn undone_steps_are_said_though_a_learner_does_not_send_their_events() {
+    let learner = FakeLearner::start(Script {
+        last_event: 5,
+        undone_steps: 3,
+        ..Script::default()
+    })
+    .await;
+    learner.add_job(v1::Job {
+        id: "job".to_owned(),
+        ..v1::Job::default()
+    });
+    let ended = anytime(&["audit", "job", "--learner", &learner.url()]).await;
+    let expected = "3 steps were undone by restarts and done again";
+    assert!(ended.stdout.contains(expected), "{}\n{}", ended.stdout, ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_learner_that_is_too_slow_gives_incomplete_evidence() {
     let ended = audit(v1::JobState::Running, 9).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (69, ""), "{}", ended.stderr);

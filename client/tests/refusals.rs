@@ -52,6 +52,7 @@ const CASES: &[&[&str]] = &[
     &["check", "nowhere.toml"],
     &["certs", "ready"],
     &["certs", "new", "--server", "a name\u{fc}"],
+    &["certs", "new", "--ca", "other.txt", "--ca-key", "a.token"],
     &["list", "--token-file", "other.txt"],
     &["list", "--learner", "http://192.0.2.1:7100", "--token-file", "a.token"],
     &["check", "latin1.toml"],

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anytime_service::exit::ExitError;
-use anytime_service::security::{Authority, Identity, IdentityArgs, Origin, ServerSecurity, ServingArgs, read_secret};
+use anytime_service::security::{IdentityArgs, ServerSecurity, ServingArgs};
 use anytime_service::telemetry::TelemetryArgs;
 use clap::{Parser, Subcommand};
 
@@ -71,7 +71,7 @@ pub struct RedisArgs {
     /// URL of Redis 7 or newer; rediss:// for TLS
     #[arg(long, env = "ANYTIME_REDIS", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
-    /// File with the password of Redis, which a URL would show to whoever lists processes
+    /// File with the password of Redis, which a URL would show to whoever lists processes; read again when it changes
     #[arg(long, env = "ANYTIME_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
     /// The CA that has signed the certificate of a Redis with TLS (PEM) [default: those of the system]
@@ -86,31 +86,18 @@ pub struct RedisArgs {
 }
 
 impl RedisArgs {
-    /// Reads and checks every file that the arguments name; what an operator should know of them goes to `warnings`.
+    /// Checks every file that the arguments name; what an operator should know of them goes to `warnings`.
     ///
     /// # Errors
     /// [`ExitError`] with the configuration code that names the argument, the file and what is wrong with it.
     pub fn target(&self, warnings: &mut Vec<String>) -> Result<RedisTarget, ExitError> {
-        let mut target = RedisTarget::from(&self.redis);
-        if let Some(path) = &self.redis_password_file {
-            let flag = "--redis-password-file";
-            target.password = Some(read_secret(Origin { flag, path }, warnings)?);
-        }
-        if let Some(path) = &self.redis_ca {
-            let flag = "--redis-ca";
-            target.authority = Some(Authority::read(Origin { flag, path }, warnings)?);
-        }
-        if let (Some(certificate), Some(key)) = (&self.redis_cert, &self.redis_key) {
-            let certificate = Origin {
-                flag: "--redis-cert",
-                path: certificate,
-            };
-            let key = Origin {
-                flag: "--redis-key",
-                path: key,
-            };
-            target.identity = Some(Identity::read(certificate, key, warnings)?);
-        }
+        let target = RedisTarget {
+            url: self.redis.clone(),
+            password: self.redis_password_file.clone(),
+            authority: self.redis_ca.clone(),
+            identity: self.redis_cert.clone().zip(self.redis_key.clone()),
+        };
+        target.check(warnings)?;
         Ok(target)
     }
 }

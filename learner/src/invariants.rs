@@ -277,7 +277,8 @@ pub fn accounted(history: &History, steps: usize, ended: &EndedGroups) -> Held {
             format!("the checkpoint of {steps} steps lacks sequence {sequence}")
         })?;
     }
-    let held = (0..ended.consumed_below).chain(ended.consumed.iter().copied());
+    let below = (0..ended.consumed_below).filter(|sequence| !ended.replayed.contains(sequence));
+    let held = below.chain(ended.consumed.iter().copied());
     for sequence in held.chain(ended.left_out.iter().copied()) {
         hold(said.contains(&sequence), "accounted", || {
             format!("the checkpoint of {steps} steps counts sequence {sequence} as ended, and no step says so")

@@ -41,6 +41,10 @@ pub const MAX_FRAME_BYTES: u32 = 256 * 1024;
 /// Connections that a server has open at a time; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 4096;
 
+/// How long the calls of a connection that has become old may go on before it is closed. No call has a longer deadline; an
+/// export has this one.
+pub const CONNECTION_GRACE: Duration = Duration::from_secs(1800);
+
 /// A connection that does not send its first byte within this time is closed.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 

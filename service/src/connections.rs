@@ -1,6 +1,6 @@
 //! Bounds the connections of a server. Only so many are open at a time, and each has a short time to send its first
 //! byte and to finish its TLS handshake, where there is one. A silent connection, or one too many, would hold a file
-//! descriptor for nothing.
+//! descriptor for nothing. A connection that has become old is closed once its calls have had time to end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anytime_proto::limits::{FIRST_BYTE_TIMEOUT, MAX_CONNECTIONS};
+use anytime_proto::limits::{CONNECTION_GRACE, FIRST_BYTE_TIMEOUT, MAX_CONNECTIONS};
 use metrics::{counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{CertificateError, Error as TlsError};
 use tokio_rustls::server::TlsStream;
@@ -35,6 +35,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
+    /// When it is closed, whatever is under way.
+    end: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
@@ -75,27 +77,43 @@ struct Terms {
     /// The time for the first byte and the handshake.
     limit: Duration,
     tls: Option<Acceptor>,
+    /// The age at which a connection takes no new calls. The gRPC server tells the peer.
+    age: Option<Duration>,
+    /// How long its calls may go on then.
+    grace: Duration,
 }
 
 /// The connections to a gRPC server, each once it has sent its first byte. The listener is closed when the stream is
 /// dropped.
-pub(crate) fn connections(listener: TcpListener, tls: Option<Acceptor>) -> ReceiverStream<io::Result<Connection>> {
+pub(crate) fn connections(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    age: Option<Duration>,
+) -> ReceiverStream<io::Result<Connection>> {
     let terms = Terms {
         server: "grpc",
         most: MAX_CONNECTIONS,
         limit: FIRST_BYTE_TIMEOUT,
         tls,
+        age,
+        grace: CONNECTION_GRACE,
     };
     bounded(listener, terms)
 }
 
-/// The same for the metrics.
-pub(crate) fn scrapes(listener: TcpListener, tls: Option<Acceptor>) -> ReceiverStream<io::Result<Connection>> {
+/// The same for the metrics. A scrape takes no time, so that an old connection may be closed under one.
+pub(crate) fn scrapes(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    age: Option<Duration>,
+) -> ReceiverStream<io::Result<Connection>> {
     let terms = Terms {
         server: "metrics",
         most: MOST_SCRAPES,
         limit: FIRST_BYTE_TIMEOUT,
         tls,
+        age,
+        grace: Duration::ZERO,
     };
     bounded(listener, terms)
 }
@@ -144,7 +162,8 @@ fn take(
     tokio::spawn(async move {
         // A short answer would wait 40 ms for the acknowledgement of what was sent before it.
         let _ = stream.set_nodelay(true);
-        let deadline = Instant::now() + terms.limit;
+        let began = Instant::now();
+        let (deadline, old_at) = (began + terms.limit, terms.age.map(|age| began + age));
         let mut byte = [0; 1];
         match tokio::time::timeout_at(deadline, stream.peek(&mut byte)).await {
             Ok(Ok(1)) => {}
@@ -164,9 +183,11 @@ fn take(
         };
         match secured {
             Ok((stream, caller)) => {
+                let end = old_at.map(|old_at| Box::pin(tokio::time::sleep_until(old_at + terms.grace)));
                 let connection = Connection {
                     stream,
-                    caller,
+                    caller: caller.old_at(old_at),
+                    end,
                     _place: place,
                 };
                 // Where nobody takes it, the server has ended.
@@ -229,6 +250,18 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A connection is always read from, so that this wakes it.
+        if self
+            .end
+            .as_mut()
+            .is_some_and(|end| end.as_mut().poll(context).is_ready())
+        {
+            self.end = None;
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the connection is too old",
+            )));
+        }
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -292,8 +325,36 @@ mod tests {
             most,
             limit: Duration::from_millis(100),
             tls: None,
+            age: None,
+            grace: Duration::ZERO,
         };
         (address, bounded(listener, terms))
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_is_closed_behind_the_grace_and_not_before() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let terms = Terms {
+            server: "grpc",
+            most: 8,
+            limit: Duration::from_secs(5),
+            tls: None,
+            age: Some(Duration::from_millis(100)),
+            grace: Duration::from_millis(300),
+        };
+        let mut connections = bounded(listener, terms);
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(b"x").await.expect("written");
+        let mut served = connections.next().await.expect("one").expect("open");
+        let mut byte = [0; 1];
+        served.read_exact(&mut byte).await.expect("read");
+        // A read that waits for the peer is told of the end.
+        let ended = tokio::time::timeout(Duration::from_secs(5), served.read(&mut byte)).await;
+        let error = ended.expect("in time").expect_err("closed");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     }
 
     /// Whether the other side has closed it.

@@ -222,6 +222,8 @@ metric_names! {
         "Bytes of the file system that holds the runs directory, by state (free: what the learner may still write, total).";
     counter LEARNER_DAMAGED_FILES "anytime_learner_damaged_files_total" Count
         "Files that were found damaged, by what they are (events, recovery, job).";
+    counter LEARNER_FIGURES_REFUSED "anytime_learner_figures_refused_total" Count
+        "Writes of a job's figures that the disk refused, by file (metrics.jsonl, tensorboard). They are made up for.";
     gauge LEARNER_REWARD_OF_BEST "anytime_learner_reward_of_best" Count
         "Mean reward at the largest budget over the last 20 steps, as a share of the best such mean of the job.";
 

@@ -44,7 +44,7 @@ pub(crate) fn start(listener: TcpListener, handle: PrometheusHandle, security: S
             upkeep.run_upkeep();
         }
     });
-    let mut connections = scrapes(listener, security.acceptor(Protocol::Http));
+    let mut connections = scrapes(listener, security.acceptor(Protocol::Http), security.connection_age());
     tokio::spawn(async move {
         while let Some(connection) = connections.next().await {
             if let Ok(connection) = connection {

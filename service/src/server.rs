@@ -32,7 +32,13 @@ pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow:
         .build_v1()
         .context("reflection service")?;
     let gate = Gate::new(security.clone(), draining);
-    let router = Server::builder()
+    let mut server = Server::builder();
+    if let Some(age) = security.connection_age() {
+        // Without tonic's own grace: with it, tonic does not tell the peer that the connection ends, and closes it under
+        // its calls. Ours closes what is still open behind the grace.
+        server = server.max_connection_age(age);
+    }
+    let router = server
         .layer(GateLayer::new(gate))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
@@ -65,7 +71,7 @@ pub async fn serve(
     security: &ServerSecurity,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let connections = connections(listener, security.acceptor(Protocol::Grpc));
+    let connections = connections(listener, security.acceptor(Protocol::Grpc), security.connection_age());
     router
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await

@@ -98,6 +98,18 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
     Ok(())
 }
 
+/// Has a command that writes for people say, on standard error, what is wrong with a file of TLS or tokens that has changed
+/// while it runs, and nothing else.
+pub fn start_for_people() {
+    // Where something logs already, as in a test, it goes on.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("off,anytime_service::security=error"))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .try_init();
+}
+
 /// Logs a panic as one line: the first of its text, because the texts of libtorch's errors have dozens.
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();

@@ -27,10 +27,23 @@ pub struct Secrets {
 impl Secrets {
     /// Has a set made in the workplace.
     pub async fn make(workplace: &Workplace, name: &str) -> Self {
-        workplace.anytime(&["certs", name], 30).await.expect(0);
+        Self::make_with(workplace, name, &[]).await
+    }
+
+    /// The same with further arguments of `anytime certs`.
+    pub async fn make_with(workplace: &Workplace, name: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["certs", name], arguments].concat();
+        workplace.anytime(&arguments, 30).await.expect(0);
         Self {
             directory: workplace.path(name),
         }
+    }
+
+    /// Writes a file of this set in the place of another one of it, as a renewal does: aside, and then renamed.
+    pub fn replace(&self, file: &str, text: &str) {
+        let aside = self.path(&format!("{file}.new"));
+        std::fs::write(&aside, text).expect("written");
+        std::fs::rename(&aside, self.path(file)).expect("renamed");
     }
 
     /// The path of one of its files.

@@ -52,6 +52,8 @@ pub struct Stack {
     pub redis: Process,
     /// Where actors look for the learner, if not at its own address.
     learner_link: Option<String>,
+    /// Threads for the tensors of the learner and of each actor.
+    threads: usize,
     /// The directory of everything.
     pub workplace: Workplace,
 }
@@ -62,12 +64,26 @@ impl Stack {
         Self::start_logging(actors, "info").await
     }
 
+    /// The same with this many threads for the tensors of the learner and of each actor, which is one elsewhere.
+    pub async fn start_with_threads(actors: usize, threads: usize) -> Self {
+        let mut stack = Self::start(0).await;
+        if threads != 1 {
+            stack.threads = threads;
+            stack.learner.process.terminate().await;
+            stack.restart_learner().await;
+        }
+        for _ in 0..actors {
+            stack.add_actor();
+        }
+        stack
+    }
+
     /// The same with a level for the learner's log.
     pub async fn start_logging(actors: usize, level: &str) -> Self {
         let workplace = Workplace::new();
         let (redis, redis_url) = start_redis(&workplace).await;
         let verifier = start_server(&workplace, "verifier", &free_address(), verifier_arguments()).await;
-        let arguments = learner_arguments(&workplace, &redis_url);
+        let arguments = learner_arguments(&workplace, &redis_url, 1);
         let learner = start_logging(&workplace, "learner", &free_address(), arguments, level).await;
         let mut stack = Self {
             actors: Vec::new(),
@@ -78,6 +94,7 @@ impl Stack {
             redis_url,
             redis,
             learner_link: None,
+            threads: 1,
             workplace,
         };
         for _ in 0..actors {
@@ -110,7 +127,7 @@ impl Stack {
 
     /// Starts the learner again without waiting until it listens, as a supervisor does.
     pub fn spawn_learner(&mut self) {
-        let arguments = learner_arguments(&self.workplace, &self.redis_url);
+        let arguments = learner_arguments(&self.workplace, &self.redis_url, self.threads);
         let (process, metrics_address) =
             spawn_server(&self.workplace, "learner", &self.learner.address, arguments, &[]);
         self.learner.process = process;
@@ -158,7 +175,14 @@ impl Stack {
         let learner = self.learner_link.as_ref().unwrap_or(&self.learner.address);
         let metrics_address = free_address();
         let mut command = Command::new(programs::binary("anytime-actor"));
-        command.args(["--actor-id", &name, "--threads", "1", "--device", "cpu"]);
+        command.args([
+            "--actor-id",
+            &name,
+            "--threads",
+            &self.threads.to_string(),
+            "--device",
+            "cpu",
+        ]);
         command.args(["--learner", &format!("http://{learner}")]);
         command.args(["--verifier", &format!("http://{}", self.verifier.address)]);
         command.args(["--metrics-address", &metrics_address]);
@@ -175,7 +199,7 @@ impl Stack {
     /// The same with variables in its environment.
     pub async fn restart_learner_with(&mut self, environment: &[(&str, String)]) {
         let address = self.learner.address.clone();
-        let arguments = learner_arguments(&self.workplace, &self.redis_url);
+        let arguments = learner_arguments(&self.workplace, &self.redis_url, self.threads);
         self.learner = start_with(&self.workplace, "learner", &address, arguments, environment).await;
     }
 
@@ -275,18 +299,28 @@ impl Stack {
         self.assert_audit_is_clean(job_id).await;
     }
 
-    /// Panics unless `anytime audit` finds nothing, of the learner and of the job's directory.
+    /// Panics unless `anytime audit` finds nothing, of the learner and of the job's directory, and says the same of both.
     pub async fn assert_audit_is_clean(&self, job_id: &str) {
         let of_learner = self.anytime(&["audit", job_id], 30).await;
         assert_eq!(of_learner.code, 0, "{}\n{}", of_learner.stdout, of_learner.stderr);
-        self.assert_directory_is_clean(job_id).await;
+        let of_directory = self.assert_directory_is_clean(job_id).await;
+        let has_ended = self.job(job_id).await.is_some_and(|job| job.ended.is_some());
+        if has_ended {
+            // Only a learner knows what is open in the queue.
+            let lines = of_learner
+                .stdout
+                .lines()
+                .filter(|line| !line.contains("groups queued, leased"));
+            assert_eq!(lines.collect::<Vec<_>>(), of_directory.lines().collect::<Vec<_>>());
+        }
     }
 
-    /// The same of the job's directory alone.
-    pub async fn assert_directory_is_clean(&self, job_id: &str) {
+    /// The same of the job's directory alone. Returns what the audit says.
+    pub async fn assert_directory_is_clean(&self, job_id: &str) -> String {
         let directory = self.job_directory(job_id).display().to_string();
         let of_directory = self.workplace.anytime(&["audit", &directory], 30).await;
         assert_eq!(of_directory.code, 0, "{}\n{}", of_directory.stdout, of_directory.stderr);
+        of_directory.stdout
     }
 
     /// All metrics of the learner as it serves them now.
@@ -344,8 +378,9 @@ fn verifier_arguments() -> Vec<OsString> {
     texts(&["--threads", "1"])
 }
 
-fn learner_arguments(workplace: &Workplace, redis_url: &str) -> Vec<OsString> {
-    let mut arguments = texts(&["--redis", redis_url, "--threads", "1", "--device", "cpu", "--root"]);
+fn learner_arguments(workplace: &Workplace, redis_url: &str, threads: usize) -> Vec<OsString> {
+    let threads = threads.to_string();
+    let mut arguments = texts(&["--redis", redis_url, "--threads", &threads, "--device", "cpu", "--root"]);
     arguments.push(workplace.path("").into_os_string());
     arguments.push("--runs-dir".into());
     arguments.push(runs(workplace).into_os_string());

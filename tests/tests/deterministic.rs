@@ -1,7 +1,7 @@
 //! `rollout.deterministic`: the same job comes to the same weights and metrics, bit by bit, with any number of actors and
 //! slots, and whatever is killed on the way.
 //!
-//! A short form runs with the tests. The long one, with 20 killed runs, is `make deterministic RUNS=20 SEED=7`.
+//! A short form runs with the tests. The long one, with 20 killed runs, is `make deterministic RUNS=20 SEED=7 THREADS=2`.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -165,8 +165,8 @@ async fn run(stack: &mut Stack, name: &str, steps: u64, kills: &[Kill]) -> (Outc
 }
 
 /// A stack with a warm-started model in `sft/`.
-async fn stack(slots: &[usize]) -> Stack {
-    let mut stack = Stack::start(0).await;
+async fn stack(slots: &[usize], threads: usize) -> Stack {
+    let mut stack = Stack::start_with_threads(0, threads).await;
     let warm = stack.submit("warm", stack.workplace.sft(80)).await;
     stack.wait_for_success(&warm.id, 90).await;
     for &slots in slots {
@@ -176,9 +176,9 @@ async fn stack(slots: &[usize]) -> Stack {
 }
 
 /// The job once with one actor, and then again and again with several and with kills.
-async fn compare(runs: usize, steps: u64, seed: u64) {
+async fn compare(runs: usize, steps: u64, seed: u64, threads: usize) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut stack = stack(&[3]).await;
+    let mut stack = stack(&[3], threads).await;
     let (expected, took, _) = run(&mut stack, "one-actor", steps, &[]).await;
     assert_eq!(expected.steps.len() as u64, steps);
     assert!(!expected.evaluations.is_empty());
@@ -220,7 +220,7 @@ async fn compare(runs: usize, steps: u64, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_run_equals_the_one_that_was_not() {
-    within(200, compare(1, 12, 1)).await;
+    within(200, compare(1, 12, 1, 1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,6 +229,7 @@ async fn many_killed_runs_equal_the_one_that_was_not() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let runs = number("DETERMINISTIC_RUNS").unwrap_or(20) as usize;
     let seed = number("DETERMINISTIC_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("seed {seed}");
-    within(3600, compare(runs, 40, seed)).await;
+    let threads = number("DETERMINISTIC_THREADS").unwrap_or(1) as usize;
+    println!("seed {seed}, {threads} threads for the tensors of each process");
+    within(3600, compare(runs, 40, seed, threads)).await;
 }

@@ -1,5 +1,5 @@
 //! The Python client against real servers: its wheel is built and installed, and its own tests (clients/python/tests)
-//! submit, follow, report and delete a job, and show certificates and tokens. Skips, with a message, where pip reaches no
+//! submit, follow, report and delete a job, show certificates and tokens, and read the figures of a job with TensorBoard. Skips, with a message, where pip reaches no
 //! package index.
 #![allow(clippy::unwrap_used)]
 
@@ -81,6 +81,7 @@ async fn jobs_are_submitted_and_followed_from_python() {
         let environment = [
             ("ANYTIME_LEARNER", format!("http://{}", stack.learner.address)),
             ("ANYTIME_TEST_JOB", job_file.display().to_string()),
+            ("ANYTIME_TEST_RUNS", stack.workplace.path("runs").display().to_string()),
         ];
         let ended = pytest(&stack.workplace, &[], &environment).await;
         if ended.code == UNAVAILABLE {

@@ -191,6 +191,15 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "takes a learner that asks for a token: tests/tests/security/cluster.rs",
     ),
     (
+        "--ca-key {hidden}: it cannot sign here",
+        "takes a key that only other programs write: client/src/certs/authority.rs",
+    ),
+    (
+        "--ca: its name has parts",
+        "takes a CA that only other programs make: client/src/certs/authority.rs",
+    ),
+    ("this machine trusts no CA", "depends on the machine"),
+    (
         "--redis-ca and --redis-cert are for TLS",
         "takes a certificate: tests/tests/security/cluster.rs",
     ),

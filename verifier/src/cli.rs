@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Answer anytime.v1.VerifierService until SIGTERM
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Grade lines of {"id", "response", "ground_truth"} from standard input to lines of {"id", "correct", "verdict",
     /// "extracted", "seconds"} on standard output, in order
     Grade(GradeArgs),

@@ -90,7 +90,7 @@ pub fn check(evidence: &Evidence) -> Findings {
     }
     Findings {
         steps: ledger.steps.last().map_or(0, |step| step.step),
-        undone_steps: ledger.undone,
+        undone_steps: ledger.undone + evidence.undone_steps,
         trained_groups: trained.len(),
         left_out_groups: reasons,
         open_groups: evidence.queue.as_ref().map(open),

@@ -27,6 +27,8 @@ pub struct Evidence {
     pub state: v1::JobState,
     /// Its events, in the order of their numbers; those of undone steps may be among them.
     pub events: Vec<v1::JobEvent>,
+    /// How many steps were undone whose events are not among them.
+    pub undone_steps: usize,
     /// Bytes of the event log that belong to no whole event.
     pub damaged_bytes: u64,
     /// Its recovery checkpoints, by step.
@@ -46,8 +48,8 @@ impl Evidence {
         // Read before the events, so that every step that the account counts is among them.
         let account = learner.account(job_id).await?;
         let mut events = Vec::new();
-        let unavailable = |error: tonic::Status| ExitError::unavailable(format!("the events: {}", error.message()));
-        let mut stream = learner.watch(job_id, 0).await.map_err(unavailable)?;
+        let opened = learner.watch(job_id, 0).await;
+        let mut stream = opened.map_err(|status| learner.explain(&status).context("the events"))?;
         let is_read = |events: &[v1::JobEvent]| events.last().map_or(0, |last| last.number) >= account.last_event;
         while !is_read(&events) {
             let incomplete = |why: &str| {
@@ -60,7 +62,7 @@ impl Evidence {
             };
             let idle = tokio::time::timeout(IDLE_LIMIT, stream.message()).await;
             let message = idle.map_err(|_| incomplete("the learner sent nothing more for 10 s"))?;
-            let event = message.map_err(unavailable)?;
+            let event = message.map_err(|status| learner.explain(&status).context("the events"))?;
             let event = event.ok_or_else(|| incomplete("the stream of events ended"))?;
             events.push(event);
         }
@@ -69,7 +71,8 @@ impl Evidence {
             state: job.state(),
             spec: job.spec.unwrap_or_default(),
             events,
-            damaged_bytes: 0,
+            undone_steps: usize::try_from(account.undone_steps).unwrap_or(usize::MAX),
+            damaged_bytes: account.damaged_bytes,
             checkpoints: account.checkpoints,
             queue: account.queue,
         })
@@ -102,6 +105,7 @@ impl Evidence {
             state: job.as_ref().map(v1::Job::state).unwrap_or_default(),
             spec,
             events,
+            undone_steps: 0,
             damaged_bytes,
             checkpoints: checkpoints.into_iter().map(v1::CheckpointAccount::from).collect(),
             queue: None,

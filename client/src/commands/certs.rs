@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::arguments::CertsArgs;
-use crate::certs::{Wanted, write};
+use crate::certs::{Wanted, Written, write};
 use crate::output::{print_json, print_line};
 
 pub(super) fn run(arguments: &CertsArgs, json: bool) -> anyhow::Result<()> {
@@ -11,8 +11,12 @@ pub(super) fn run(arguments: &CertsArgs, json: bool) -> anyhow::Result<()> {
         servers: arguments.server.clone(),
         actors: arguments.actor.clone(),
         days: arguments.days,
+        authority: arguments.ca.clone().zip(arguments.ca_key.clone()),
     };
-    let files = write(&arguments.directory, &wanted)?;
+    let Written { files, warnings } = write(&arguments.directory, &wanted)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
     if json {
         return print_json(&json!({ "directory": arguments.directory, "files": files }));
     }

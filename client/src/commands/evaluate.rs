@@ -8,7 +8,7 @@ use anytime_service::exit::ExitError;
 use super::remote::new_request_id;
 use crate::arguments::{EvaluateArgs, EvaluateSettings};
 use crate::display::{Display, Style};
-use crate::follow::{PATIENCE, follow};
+use crate::follow::follow;
 use crate::interrupt::{Interrupt, interrupted};
 use crate::job_file;
 use crate::job_view;
@@ -24,7 +24,7 @@ pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<(
     let job = learner.submit(&new_request_id(), &spec).await?;
     let mut display = Display::new(Style::beside_document(json), &job);
     let ended = tokio::select! {
-        ended = follow(&mut learner, &job.id, &mut display, PATIENCE) => ended?,
+        ended = follow(&mut learner, &job.id, &mut display, arguments.follow.give_up_after) => ended?,
         signal = interrupt.wait() => {
             // Nobody else waits for this job, so it ends with the command.
             Learner::try_new(&arguments.learner)?.cancel(&job.id).await?;

@@ -2,9 +2,9 @@
 
 use anytime_proto::v1;
 
-use crate::arguments::{DeleteArgs, JobArgs, LearnerArgs, ResumeArgs, SubmitArgs};
+use crate::arguments::{DeleteArgs, FollowArgs, JobArgs, LearnerArgs, ResumeArgs, SubmitArgs, WatchArgs};
 use crate::display::{Display, Style};
-use crate::follow::{PATIENCE, follow};
+use crate::follow::follow;
 use crate::interrupt::{Interrupt, interrupted};
 use crate::job_view::{self, describe, job_json};
 use crate::learner::Learner;
@@ -32,7 +32,7 @@ pub(super) async fn submit(arguments: SubmitArgs, json: bool) -> anyhow::Result<
         // The first of the JSON lines; a script learns the job id from it.
         print_line(&job_json(&job).to_string())?;
     }
-    watch_job(&mut learner, &job, json).await
+    watch_job(&mut learner, &job, &arguments.follow, json).await
 }
 
 pub(super) async fn list(arguments: &LearnerArgs, json: bool) -> anyhow::Result<()> {
@@ -85,7 +85,7 @@ pub(super) async fn resume(arguments: &ResumeArgs, json: bool) -> anyhow::Result
     };
     let job = learner.resume(id, spec).await?;
     if arguments.watch {
-        return watch_job(&mut learner, &job, json).await;
+        return watch_job(&mut learner, &job, &arguments.follow, json).await;
     }
     if json {
         print_json(&job_json(&job))
@@ -94,20 +94,21 @@ pub(super) async fn resume(arguments: &ResumeArgs, json: bool) -> anyhow::Result
     }
 }
 
-pub(super) async fn watch(arguments: &JobArgs, json: bool) -> anyhow::Result<()> {
-    let mut learner = Learner::try_new(&arguments.learner)?;
+pub(super) async fn watch(arguments: &WatchArgs, json: bool) -> anyhow::Result<()> {
+    let JobArgs { job, learner } = &arguments.job;
+    let mut learner = Learner::try_new(learner)?;
     // A wrong id or address ends the command at once; only what was there once is waited for.
-    let job = learner.get(&arguments.job).await?;
-    watch_job(&mut learner, &job, json).await
+    let job = learner.get(job).await?;
+    watch_job(&mut learner, &job, &arguments.follow, json).await
 }
 
 /// Watches a job of a learner that runs without us: a signal ends the watching, not the job.
-async fn watch_job(learner: &mut Learner, job: &v1::Job, json: bool) -> anyhow::Result<()> {
+async fn watch_job(learner: &mut Learner, job: &v1::Job, limits: &FollowArgs, json: bool) -> anyhow::Result<()> {
     let mut interrupt = Interrupt::try_new()?;
     let style = if json { Style::JsonLines } else { Style::for_people() };
     let mut display = Display::new(style, job);
     let ended = tokio::select! {
-        ended = follow(learner, &job.id, &mut display, PATIENCE) => ended?,
+        ended = follow(learner, &job.id, &mut display, limits.give_up_after) => ended?,
         signal = interrupt.wait() => {
             let message = format!("{signal}: no longer watching; job {} goes on (anytime cancel {})", job.id, job.id);
             return Err(interrupted(message).into());

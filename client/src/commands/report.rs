@@ -1,4 +1,4 @@
-//! `anytime report`: report.json and curves.svg of a job.
+//! `anytime report`: report.json and curves.svg of a job, and where its figures are.
 
 use std::time::Duration;
 
@@ -40,7 +40,22 @@ pub(super) async fn run(arguments: &ReportArgs, json: bool) -> anyhow::Result<()
     if let Some(curves) = files.curves {
         print_line(&format!("written: {}", curves.display()))?;
     }
+    print_line(&format!(
+        "the figures of every step, for other tools: {} in the directory of job {}, below the learner's --runs-dir",
+        figures_of(&job),
+        job.id
+    ))?;
     Ok(())
+}
+
+/// What the learner writes beside the job.
+fn figures_of(job: &v1::Job) -> &'static str {
+    let checkpoint = job.spec.as_ref().and_then(|spec| spec.checkpoint.as_ref());
+    if checkpoint.is_some_and(v1::CheckpointSpec::tensorboard) {
+        "metrics.jsonl and tensorboard/"
+    } else {
+        "metrics.jsonl"
+    }
 }
 
 #[derive(Default)]

@@ -13,7 +13,7 @@ use anytime_proto::{invalid_setting_status, v1};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// What the fake does with every job it gets.
 #[derive(Clone, Debug)]
@@ -26,8 +26,12 @@ pub(crate) struct Script {
     pub(crate) end: v1::JobState,
     /// After how many events each of the first watches breaks.
     pub(crate) breaks: VecDeque<usize>,
+    /// What the first watches are refused with; the last one holds for all further watches.
+    pub(crate) refusals: VecDeque<Option<Code>>,
     /// The number of the last event, as the account of a job says.
     pub(crate) last_event: u64,
+    /// How many steps were undone, as the account of a job says.
+    pub(crate) undone_steps: u64,
     /// The job directory whose kept generations every job has.
     pub(crate) job_directory: PathBuf,
 }
@@ -57,7 +61,9 @@ impl Default for Script {
             evaluations,
             end: v1::JobState::Succeeded,
             breaks: VecDeque::new(),
+            refusals: VecDeque::new(),
             last_event: 0,
+            undone_steps: 0,
             job_directory: PathBuf::new(),
         }
     }
@@ -144,6 +150,15 @@ impl FakeLearner {
     fn job(&self, id: &str) -> Result<v1::Job, Status> {
         let found = self.jobs().into_iter().find(|job| job.id == id);
         found.ok_or_else(|| Status::not_found(format!("job {id} is unknown")))
+    }
+
+    /// What the next watch is refused with.
+    fn refusal(&self) -> Option<Code> {
+        let refusals = &mut self.script.lock().unwrap().refusals;
+        if refusals.len() > 1 {
+            return refusals.pop_front().flatten();
+        }
+        refusals.front().copied().flatten()
     }
 
     fn change(&self, id: &str, state: v1::JobState) {
@@ -270,8 +285,10 @@ impl JobService for FakeLearner {
 
     async fn account(&self, request: Request<v1::AccountRequest>) -> Result<Response<v1::JobAccount>, Status> {
         self.job(&request.into_inner().job_id)?;
+        let script = self.script.lock().unwrap();
         Ok(Response::new(v1::JobAccount {
-            last_event: self.script.lock().unwrap().last_event,
+            last_event: script.last_event,
+            undone_steps: script.undone_steps,
             ..v1::JobAccount::default()
         }))
     }
@@ -356,6 +373,9 @@ impl JobService for FakeLearner {
         let request = request.into_inner();
         self.job(&request.job_id)?;
         self.state.lock().unwrap().watched_after.push(request.after);
+        if let Some(code) = self.refusal() {
+            return Err(Status::new(code, "not this way"));
+        }
         let (mut events, end, breaks_after) = {
             let mut script = self.script.lock().unwrap();
             (script.events.clone(), script.end, script.breaks.pop_front())

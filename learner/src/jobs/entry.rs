@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::crashes::count_crash;
 use super::events::{EventLog, timestamp, without_account};
+use super::series::Series;
 use super::states::{Beginning, Cancellation, MOST_NOTICES, Standing, has_ended};
 use super::store::{StoredJob, save_cancellation, save_job};
 use crate::invariants::{debug_assert_held, job_move};
@@ -47,6 +48,8 @@ pub struct Progress {
 pub(super) struct Live {
     pub(super) job: v1::Job,
     pub(super) log: EventLog,
+    /// What other tools read of the log.
+    series: Series,
     /// When the job started to run in this process, and how many seconds it had run before; none while it does not run.
     pub(super) running: Option<(Instant, f64)>,
     saved: Instant,
@@ -54,6 +57,10 @@ pub(super) struct Live {
     is_unsaved: bool,
     /// The thread of jobs works on it.
     pub(super) is_held: bool,
+    /// It was removed. Its directory may be that of another job of its name by now, so nothing is written any more.
+    pub(super) is_removed: bool,
+    /// How many requests work on it that a removal must not overtake.
+    pub(super) users: u32,
     /// The step at which it was put aside last, and how often in a row there.
     pub(super) put_aside: (u64, u32),
 }
@@ -89,6 +96,7 @@ impl JobEntry {
             last_event: log.last_number(),
             ended: has_ended(job.state()),
         };
+        let series = Series::new(&directory);
         Self {
             id: JobId(job.id.clone()),
             request_id,
@@ -98,10 +106,13 @@ impl JobEntry {
             live: Mutex::new(Live {
                 job,
                 log,
+                series,
                 running: None,
                 saved: Instant::now(),
                 is_unsaved: false,
                 is_held: false,
+                is_removed: false,
+                users: 0,
                 put_aside: (0, 0),
             }),
             progress: watch::Sender::new(progress),
@@ -139,16 +150,6 @@ impl JobEntry {
     /// Its state: queued, running, or how it ended.
     pub fn state(&self) -> JobState {
         lock(&self.live).job.state()
-    }
-
-    /// Whether it has ended, and no thread works on it.
-    pub(super) fn is_over(&self) -> bool {
-        let live = lock(&self.live);
-        let has_ended = matches!(
-            live.job.state(),
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled
-        );
-        has_ended && !live.is_held
     }
 
     /// The setting `checkpoint.output`; none where the job writes its model into its own directory.
@@ -190,6 +191,12 @@ impl JobEntry {
     /// The number of the newest event.
     pub fn last_event(&self) -> u64 {
         lock(&self.live).log.newest()
+    }
+
+    /// How many steps were undone, and how many bytes of the event log belong to no whole event.
+    pub fn undone_and_damaged(&self) -> (u64, u64) {
+        let live = lock(&self.live);
+        (live.log.undone_steps(), live.log.damaged())
     }
 
     /// A receiver that is told of every event.
@@ -239,6 +246,7 @@ impl JobEntry {
         }
         live.running = Some((Instant::now(), live.job.seconds));
         live.is_held = true;
+        live.series.begin();
         let event = (state != JobState::Running).then(|| state_event(JobState::Running, ""));
         self.change_locked(live, event, true, |job| {
             job.set_state(JobState::Running);
@@ -337,12 +345,13 @@ impl JobEntry {
     /// # Errors
     /// If the disk refuses.
     pub fn cancel(&self) -> anyhow::Result<()> {
-        if self.standing(&lock(&self.live)).cancellation() == Cancellation::Nothing {
-            return Ok(());
-        }
-        save_cancellation(&self.directory)?;
         let live = lock(&self.live);
         let cancellation = self.standing(&live).cancellation();
+        if live.is_removed || cancellation == Cancellation::Nothing {
+            return Ok(());
+        }
+        // Under the lock: the directory of a job that is removed meanwhile may be another job's.
+        save_cancellation(&self.directory)?;
         self.cancelled.cancel();
         if cancellation == Cancellation::AtOnce {
             self.finish_locked(live, JobState::Cancelled, "");
@@ -401,6 +410,15 @@ impl JobEntry {
         lock(&self.live).job.evaluations.clone()
     }
 
+    /// Makes up for figures of a job that is over which an earlier process could not write for other tools.
+    pub(super) fn make_up_for_figures(&self) {
+        let mut live = lock(&self.live);
+        let Live { series, log, job, .. } = &mut *live;
+        if has_ended(job.state()) {
+            series.make_up(log, job);
+        }
+    }
+
     /// Changes the job, logs the event and wakes watchers. `durably` says that a crash must not undo the change. An
     /// error of the disk is logged and no more, since the job itself can go on.
     pub(super) fn change(&self, event: Option<Event>, durably: bool, change: impl FnOnce(&mut v1::Job)) {
@@ -414,11 +432,20 @@ impl JobEntry {
         durably: bool,
         change: impl FnOnce(&mut v1::Job),
     ) {
+        if live.is_removed {
+            return;
+        }
         let before = live.job.state();
         change(&mut live.job);
         debug_assert_held(|| job_move(before, live.job.state()));
         live.job.seconds = seconds_of(&live);
         let mut outcome = event.map_or(Ok(()), |event| live.log.append(event));
+        let Live { series, log, job, .. } = &mut *live;
+        if has_ended(job.state()) {
+            series.conclude(log, job);
+        } else {
+            series.follow(log, job);
+        }
         if durably || live.saved.elapsed() >= SAVE_EVERY {
             outcome = outcome.and(self.save_locked(&mut live));
         }

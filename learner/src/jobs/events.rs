@@ -20,6 +20,8 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use tracing::warn;
 
+use super::standing_figures::StandingFigures;
+
 /// How many events of one job are kept in memory, of those that were appended since the log was opened. All events are
 /// on disk.
 pub const KEPT_IN_MEMORY: usize = 10_000;
@@ -53,6 +55,9 @@ pub struct EventLog {
     /// The steps that count, ascending, with the numbers of their events.
     steps: Vec<(u64, u64)>,
     undone: Undone,
+    /// How many steps were undone.
+    undone_steps: u64,
+    standing: StandingFigures,
     /// The newest step's figures.
     last_step: Option<v1::StepMetrics>,
 }
@@ -93,6 +98,8 @@ impl EventLog {
             places: Vec::new(),
             steps: Vec::new(),
             undone: Undone::default(),
+            undone_steps: 0,
+            standing: StandingFigures::default(),
             last_step: None,
         };
         let reading = || format!("read {}", path.display());
@@ -200,9 +207,19 @@ impl EventLog {
         self.last_step.as_ref()
     }
 
+    /// Which figures stand.
+    pub(super) fn standing(&self) -> &StandingFigures {
+        &self.standing
+    }
+
     /// How many bytes of the file belonged to no whole event when the log was opened.
     pub fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// How many steps count no more because the job went on from an earlier checkpoint.
+    pub fn undone_steps(&self) -> u64 {
+        self.undone_steps
     }
 
     /// Up to `limit` events after a number, if memory holds them.
@@ -234,6 +251,7 @@ impl EventLog {
     fn note(&mut self, event: &JobEvent, place: u64) {
         self.last_number = event.number;
         self.newest = event.number;
+        self.standing.note(event);
         if self
             .places
             .last()
@@ -258,6 +276,7 @@ impl EventLog {
         let kept = self.steps.partition_point(|(known, _)| *known <= step);
         if let (Some((_, first)), Some((_, last))) = (self.steps.get(kept), self.steps.last()) {
             self.undone.0.push(*first..=*last);
+            self.undone_steps += (self.steps.len() - kept) as u64;
             self.steps.truncate(kept);
         }
     }
@@ -278,17 +297,29 @@ impl EventsOnDisk {
     /// # Errors
     /// If the file cannot be read.
     pub fn read(&self, limit: usize) -> anyhow::Result<Vec<JobEvent>> {
-        let reading = || format!("read {}", self.path.display());
-        let mut reader = EventReader::open(&self.path, self.from).with_context(reading)?;
         let mut events = Vec::new();
-        while events.len() < limit
-            && let Some((_, event)) = reader.read_next().with_context(reading)?
-        {
-            if event.number > self.after && !self.undone.holds(&event) {
+        if limit > 0 {
+            self.visit(|event| {
                 events.push(event);
-            }
+                Ok(events.len() < limit)
+            })?;
         }
         Ok(events)
+    }
+
+    /// Hands the events to `take` one by one, as long as it answers true.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or that of `take`.
+    pub(super) fn visit(&self, mut take: impl FnMut(JobEvent) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+        let reading = || format!("read {}", self.path.display());
+        let mut reader = EventReader::open(&self.path, self.from).with_context(reading)?;
+        while let Some((_, event)) = reader.read_next().with_context(reading)? {
+            if event.number > self.after && !self.undone.holds(&event) && !take(event)? {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,12 +10,18 @@ pub(super) const SPECIFICATION_FILE: &str = "job.toml";
 pub(super) const EVENTS_FILE: &str = "events.log";
 /// The event log of earlier versions.
 pub(super) const OLD_EVENTS_FILE: &str = "events.pb";
+/// Its figures as lines of JSON, for other tools.
+pub(super) const METRICS_FILE: &str = "metrics.jsonl";
+/// Its figures as TensorBoard reads them.
+pub(super) const TENSORBOARD_DIRECTORY: &str = "tensorboard";
 /// The request that submitted it.
 pub(super) const REQUEST_FILE: &str = "request_id";
 /// The files that its check read.
 pub(super) const CHECKED_FILES_FILE: &str = "checked_files.json";
 /// There once a user has cancelled it.
 pub(super) const CANCELLED_FILE: &str = "cancelled";
+/// Directories of jobs that are being removed begin so; a crash leaves them behind, and the next start goes on.
+pub(super) const REMOVED_PREFIX: &str = ".removed-";
 
 /// Where the events of the job in this directory are.
 pub(super) fn events_path(directory: &Path) -> PathBuf {

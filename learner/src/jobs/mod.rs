@@ -2,6 +2,7 @@
 //!
 //! [`checked`] is the result of checking a specification, before there is a job. [`store`] keeps jobs on disk (`files`,
 //! `old_events`), [`events`] is the event log of one job, and `rebuild` recreates a job whose file is damaged.
+//! `standing_figures` says which figures of it stand, and `series` writes those for other tools.
 //! [`entry`] is one job in memory: [`states`] decides what may become of it, [`pauses`] what happens when it is held
 //! up, and [`crashes`] counts the processes that ended under it. `job_info` shows
 //! which one runs. [`registry`] holds all jobs ([`turns`]: whose turn it
@@ -26,6 +27,8 @@ mod rebuild;
 pub mod registry;
 pub mod removal;
 pub mod runner;
+mod series;
+mod standing_figures;
 pub mod states;
 pub mod store;
 pub mod turns;

@@ -37,6 +37,9 @@ pub enum ResumeError {
         /// What can be done instead.
         hint: &'static str,
     },
+    /// It was removed meanwhile.
+    #[error("job `{0}` does not exist")]
+    IsGone(JobId),
     /// Its settings cannot change while a thread works with them.
     #[error("job {id} is {state}, so its settings cannot change now; {hint}")]
     IsHeld {
@@ -138,6 +141,9 @@ impl JobEntry {
         let live = lock(&self.live);
         let state = live.job.state();
         let id = self.id.clone();
+        if live.is_removed {
+            return Err(ResumeError::IsGone(id));
+        }
         let says = state.short_name();
         match self.standing(&live).resumption(spec.is_some()) {
             Resumption::HasEnded => {

@@ -1,6 +1,6 @@
 //! All jobs of this learner, and the order in which they run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use anytime_proto::settings::{InvalidSetting, JobSettings, with_defaults};
 use anytime_proto::v1::{self, JobState};
 use anytime_proto::{JobId, ShortName as _};
-use anytime_service::metric_names::{LEARNER_DAMAGED_FILES, LEARNER_JOBS};
+use anytime_service::metric_names::{LEARNER_DAMAGED_FILES, LEARNER_FIGURES_REFUSED, LEARNER_JOBS};
 use metrics::{counter, gauge};
 use tokio::sync::Notify;
 use tracing::info;
@@ -16,7 +16,7 @@ use tracing::info;
 use super::checked::CheckedJob;
 use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
-use super::files::events_path;
+use super::files::{METRICS_FILE, TENSORBOARD_DIRECTORY, events_path};
 use super::pauses::ResumeError;
 use super::removal::{RemoveError, RemovedJob, models_of, set_aside};
 use super::store::{JobStore, StoredJob};
@@ -39,6 +39,8 @@ pub enum CreateError {
 struct Jobs {
     by_id: BTreeMap<JobId, Arc<JobEntry>>,
     by_request: HashMap<String, JobId>,
+    /// Removed jobs whose queues are still in Redis: no new job takes such a name, or its queue would be deleted.
+    leaving: BTreeSet<JobId>,
     turns: Turns<JobId>,
 }
 
@@ -64,11 +66,17 @@ impl JobRegistry {
         for what in ["events", "recovery", "job"] {
             counter!(LEARNER_DAMAGED_FILES, "what" => what).increment(0);
         }
+        for file in [METRICS_FILE, TENSORBOARD_DIRECTORY] {
+            counter!(LEARNER_FIGURES_REFUSED, "file" => file).increment(0);
+        }
         let entries: Vec<Arc<JobEntry>> = store
             .load()?
             .into_iter()
             .map(|stored| Arc::new(JobEntry::new(stored)))
             .collect();
+        for entry in &entries {
+            entry.make_up_for_figures();
+        }
         let mut jobs = Jobs::default();
         let began = |entry: &&Arc<JobEntry>| entry.goes_on_at_start();
         let queued = |entry: &&Arc<JobEntry>| entry.state() == JobState::Queued;
@@ -136,7 +144,9 @@ impl JobRegistry {
         };
         let directory = self
             .store
-            .create(&settings.name, &mut job, request_id, &checked.files)
+            .create(&settings.name, &mut job, request_id, &checked.files, &|id| {
+                jobs.leaving.contains(id)
+            })
             .context("create the job")?;
         let log = EventLog::open(&events_path(&directory))?;
         let entry = Arc::new(JobEntry::new(StoredJob {
@@ -170,33 +180,36 @@ impl JobRegistry {
         lock(&self.jobs).by_id.get(job_id).cloned()
     }
 
-    /// Removes a job that is over. Its files are left to delete, which may take minutes.
+    /// Removes a job that is over. Its files are left to delete, which may take minutes, and its name is free only once
+    /// [`is_forgotten`](Self::is_forgotten) says so.
     ///
     /// # Errors
-    /// If it is not over, holds models that are to stay, or the disk refuses.
+    /// If it is not over or in use, holds models that are to stay, or the disk refuses.
     pub fn remove(&self, entry: &Arc<JobEntry>, with_models: bool) -> Result<RemovedJob, RemoveError> {
         // Held over the removal, so that nobody resumes it meanwhile.
         let mut jobs = lock(&self.jobs);
-        if !entry.is_over() {
-            return Err(RemoveError::IsNotOver {
-                id: entry.id().clone(),
-                state: entry.state().short_name(),
-            });
-        }
-        let models = models_of(entry.directory())?;
-        if !models.is_empty() && !with_models {
-            return Err(RemoveError::HasModels {
-                id: entry.id().clone(),
-                models,
-            });
-        }
-        let aside = set_aside(entry.directory())?;
+        let (models, aside) = entry.remove(|| {
+            let models = models_of(entry.directory())?;
+            if !models.is_empty() && !with_models {
+                return Err(RemoveError::HasModels {
+                    id: entry.id().clone(),
+                    models,
+                });
+            }
+            Ok((models, set_aside(entry.directory())?))
+        })?;
         jobs.by_id.remove(entry.id());
+        jobs.leaving.insert(entry.id().clone());
         jobs.by_request.retain(|_, job_id| job_id != entry.id());
         drop(jobs);
         info!(job_id = %entry.id(), ?models, "removed a job");
         self.count();
         Ok(RemovedJob::new(models, aside))
+    }
+
+    /// Nothing is left of a removed job outside of its files, so that another job may have its name.
+    pub fn is_forgotten(&self, job_id: &JobId) {
+        lock(&self.jobs).leaving.remove(job_id);
     }
 
     /// All jobs, newest first, and by id where they are of the same time.

@@ -5,6 +5,7 @@
 //! - `request_id`: the request that submitted it, so that a repeated submission finds it
 //! - `checked_files.json`: the files that the check at submission read, as they were then
 //! - `cancelled`: there once a user has cancelled it, so that a crash does not bring it back
+//! - `metrics.jsonl`, `tensorboard/`: its figures, made of the events for other tools (`series`)
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
 //!
@@ -24,12 +25,11 @@ use tracing::{error, info, warn};
 use super::checked::FileStamp;
 use super::events::{EventLog, timestamp};
 use super::files::{
-    CANCELLED_FILE, CHECKED_FILES_FILE, EVENTS_FILE, JOB_FILE, OLD_EVENTS_FILE, REQUEST_FILE, SPECIFICATION_FILE,
-    events_path, id_of,
+    CANCELLED_FILE, CHECKED_FILES_FILE, EVENTS_FILE, JOB_FILE, OLD_EVENTS_FILE, REMOVED_PREFIX, REQUEST_FILE,
+    SPECIFICATION_FILE, events_path, id_of,
 };
 use super::old_events::bring_over;
 use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
-use super::removal::REMOVED_PREFIX;
 use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
@@ -87,8 +87,8 @@ impl JobStore {
         self.runs_directory.join(job_id.as_str())
     }
 
-    /// Creates the directory of a new job and gives the job its id: its name, or name-2, name-3, … where that is taken.
-    /// The directory appears whole or not at all. Calls must not overlap.
+    /// Creates the directory of a new job and gives the job its id: its name, or name-2, name-3, … where that is taken by
+    /// a directory, or by whom `is_taken` knows. The directory appears whole or not at all. Calls must not overlap.
     ///
     /// # Errors
     /// If the disk refuses; nothing is left behind then.
@@ -98,11 +98,14 @@ impl JobStore {
         job: &mut v1::Job,
         request_id: &str,
         files: &[FileStamp],
+        is_taken: &dyn Fn(&JobId) -> bool,
     ) -> anyhow::Result<PathBuf> {
+        job.id = self.free_id(name, is_taken).to_string();
+        job.format = JOB_FORMAT;
         let unfinished = self
             .runs_directory
             .join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()));
-        let outcome = self.create_aside(&unfinished, name, job, request_id, files);
+        let outcome = self.create_aside(&unfinished, job, request_id, files);
         if outcome.is_err() {
             // What cannot be removed now is removed at the next start.
             let _ = std::fs::remove_dir_all(&unfinished);
@@ -110,22 +113,23 @@ impl JobStore {
         outcome
     }
 
+    fn free_id(&self, name: &str, is_taken: &dyn Fn(&JobId) -> bool) -> JobId {
+        let mut number = 1_u64;
+        let mut job_id = JobId(name.to_owned());
+        while is_taken(&job_id) || self.directory(&job_id).exists() {
+            number += 1;
+            job_id = JobId(format!("{name}-{number}"));
+        }
+        job_id
+    }
+
     fn create_aside(
         &self,
         unfinished: &Path,
-        name: &str,
-        job: &mut v1::Job,
+        job: &v1::Job,
         request_id: &str,
         files: &[FileStamp],
     ) -> anyhow::Result<PathBuf> {
-        let mut number = 1_u64;
-        let mut job_id = name.to_owned();
-        while self.runs_directory.join(&job_id).exists() {
-            number += 1;
-            job_id = format!("{name}-{number}");
-        }
-        job.id = job_id;
-        job.format = JOB_FORMAT;
         std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
         write_durably(&unfinished.join(REQUEST_FILE), request_id)?;
         if let Some(spec) = &job.spec {
@@ -383,7 +387,9 @@ mod tests {
                 created: Some(timestamp()),
                 ..Default::default()
             };
-            let path = store.create("job", &mut job, "request", &[]).expect("created");
+            let path = store
+                .create("job", &mut job, "request", &[], &|_| false)
+                .expect("created");
             job.format = 0;
             save_job(&path, &job).expect("saved");
         }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -78,11 +79,14 @@ impl RedisConnection {
     /// [`ExitError`] that names `--redis`: with the configuration code for a bad URL and for credentials that Redis
     /// refuses, otherwise with the code of a peer that cannot be reached.
     pub async fn connect_within(patience: Duration, target: impl Into<RedisTarget>) -> Result<Self, ExitError> {
-        let client = target.into().client()?;
-        let address = client.get_connection_info().addr().to_string();
+        let (clients, address) = target.into().clients()?;
+        let clients = Arc::new(clients);
         let connect: Connect = Box::new(move || {
-            let client = client.clone();
-            Box::pin(async move { client.get_multiplexed_async_connection_with_config(&bounds()).await })
+            let clients = clients.clone();
+            Box::pin(async move {
+                let client = clients.next().await;
+                client.get_multiplexed_async_connection_with_config(&bounds()).await
+            })
         });
         Self::over(patience, address, connect).await
     }

@@ -77,6 +77,9 @@ pub struct RolloutBroker {
     pub(super) intake: Intake,
     /// Which actors are there.
     pub actors: Actors,
+    /// Held while Redis is told how sequences ended after an outage, and while a dead letter is replayed: a replay in the
+    /// midst of the other would be settled as skipped again.
+    pub(super) correcting: tokio::sync::Mutex<()>,
     /// Queues of ended jobs that could not be deleted.
     pub(super) undeleted_queues: Mutex<BTreeSet<JobId>>,
     /// This learner among those that share Redis.
@@ -109,6 +112,7 @@ impl RolloutBroker {
             arrived: Notify::new(),
             intake: Intake::default(),
             actors: Actors::default(),
+            correcting: tokio::sync::Mutex::default(),
             undeleted_queues: Mutex::default(),
             shutdown,
         }

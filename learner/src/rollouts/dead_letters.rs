@@ -92,6 +92,7 @@ impl RolloutBroker {
         let Some(queue) = queue else {
             return Ok(None);
         };
+        let _correcting = self.correcting.lock().await;
         let mut response = v1::ReplayDeadLettersResponse::default();
         let dead = queue.dead_sequences().await?;
         for sequence in sequences {

@@ -134,6 +134,7 @@ impl RolloutBroker {
 
     /// Reads what Redis knows of a job's sequences, and brings table and queue in line.
     async fn bring_in_line(&self, job_id: &JobId, queue: &GroupQueue) -> Result<(), RedisUnavailable> {
+        let _correcting = self.correcting.lock().await;
         let queued_before = {
             let jobs = lock(&self.jobs);
             let training = jobs.get(job_id).and_then(|job| job.training.as_ref());

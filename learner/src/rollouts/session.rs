@@ -15,7 +15,7 @@ use super::actors::Holder;
 use super::answers::{GivenBack, PushCheck, Renewal};
 use super::arrivals::Arrivals;
 use super::group::{ProblemSource, TrainingOpening};
-use super::inspection::{check_problem, check_versions, newest_version};
+use super::inspection::{check_problem, check_versions, newest_version, oldest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use super::lengths;
 use crate::queue::dead_letters::DeadLetter;
@@ -105,8 +105,8 @@ pub(super) struct TrainingSession {
     left_out: Vec<v1::LeftOutGroup>,
     /// Sequences that were replayed since the last step whose event says so.
     replayed: Vec<u64>,
-    /// Whether anything was replayed since training was opened.
-    pub(super) has_replayed: bool,
+    /// How often something was replayed since training was opened: each time the groups behind it move back by a place.
+    pub(super) replays: u64,
     arrivals: Arrivals,
 }
 
@@ -148,7 +148,7 @@ impl TrainingSession {
             last_failure: String::new(),
             left_out: left_out_before,
             replayed: Vec::new(),
-            has_replayed: false,
+            replays: 0,
             arrivals: Arrivals::default(),
         }
     }
@@ -231,13 +231,18 @@ impl TrainingSession {
         check_versions(group, self.leases.min_version(sequence).0, newest)
     }
 
-    /// Whether a group that is refused for its versions can be of an actor that has not heard yet that the learner went
-    /// back to its recovery checkpoint: it generates with weights of the former line, which the job did publish.
-    pub(super) fn may_be_of_former_line(&self, group: &v1::ScoredGroup, published: u64) -> bool {
+    /// Whether a group that is refused for its versions was right when it was leased. Its actor may not have heard yet that the
+    /// learner went back to its recovery checkpoint, and generate with weights of the former line, which the job did
+    /// publish; or a replay has moved the group to a later step, which asks for newer weights than its lease did.
+    pub(super) fn was_right_when_leased(&self, sequence: u64, group: &v1::ScoredGroup, published: u64) -> bool {
         let rules = self.leases.rules();
-        let steps = rules.total_groups / rules.batch.max(1);
+        let batch = rules.batch.max(1);
         let newest = newest_version(group);
-        newest > published && newest <= steps
+        let is_of_former_line = newest > published && newest <= rules.total_groups / batch;
+        let steps_back = self.replays.div_ceil(batch);
+        let is_outrun = newest <= published
+            && oldest_version(group).saturating_add(steps_back) >= self.leases.min_version(sequence).0;
+        is_of_former_line || is_outrun
     }
 
     /// A sequence failed too often: it was dropped, and becomes a dead letter.
@@ -280,7 +285,7 @@ impl TrainingSession {
         let is_recorded = self.letters.iter().all(|letter| letter.sequence != sequence);
         let is_replayed = is_recorded && self.leases.replay(sequence);
         if is_replayed {
-            self.has_replayed = true;
+            self.replays += 1;
             self.left_out.retain(|group| group.sequence != sequence);
             self.replayed.push(sequence);
         }

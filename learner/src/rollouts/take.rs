@@ -166,7 +166,7 @@ impl RolloutBroker {
         let oldest = oldest_version(&group);
         let max_staleness = self.with_training(job_id, |training| training.leases.rules().max_staleness);
         let is_too_old = version.saturating_sub(oldest) > max_staleness.unwrap_or_default();
-        if is_too_old && self.with_training(job_id, |training| training.has_replayed) == Some(true) {
+        if is_too_old && self.with_training(job_id, |training| training.replays > 0) == Some(true) {
             // A replayed group took its place, so that it is trained one step later and is too old for that. It is
             // leased again.
             queue.settle(&[sequence], Settlement::Forgotten).await?;

@@ -8,6 +8,7 @@ use anytime_proto::generations::{Kept, LookupError, ProblemHead};
 use anytime_proto::settings::{InvalidSetting, check_resumed, with_defaults};
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, checkpoint_accounts, invalid_setting_status, v1};
+use anytime_service::security::connection_is_old;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -169,14 +170,16 @@ impl JobService for JobsRpc {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
         let (registry, removed) = (self.registry.clone(), entry.clone());
+        let forgotten = registry.clone();
         let remove = move || registry.remove(&removed, request.with_models);
         let broker = self.broker.clone();
         // A task of its own goes on where the caller's deadline passes. The answer waits for the queue, because the id is
-        // free again, and not for the files.
+        // free again then, and not for the files.
         let removal = tokio::spawn(async move {
             let removed = blocking(remove).await?.map_err(|error| status::remove(&error))?;
             let models = removed.models.clone();
             broker.forget(entry.id()).await;
+            forgotten.is_forgotten(entry.id());
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = removed.delete_files() {
                     let error = format!("{error:#}");
@@ -195,6 +198,8 @@ impl JobService for JobsRpc {
         let entry = self.entry(request.into_inner().job_id)?;
         let registry = self.registry.clone();
         let cancelled = entry.clone();
+        // Its queue is deleted by its name, which is another job's once this one is removed.
+        let _in_use = entry.in_use().ok_or_else(|| status::unknown_job(entry.id()))?;
         let cancel = move || {
             let had_a_queue = matches!(cancelled.state(), v1::JobState::Failed | v1::JobState::Paused);
             cancelled.cancel().map_err(|error| status::internal(&error))?;
@@ -241,8 +246,9 @@ impl JobService for JobsRpc {
         let export = self.export.clone();
         // An export holds a whole model in memory.
         let permit = self.check_permit().await?;
+        let in_use = entry.in_use().ok_or_else(|| status::unknown_job(entry.id()))?;
         let work = move || {
-            let _permit = permit;
+            let _permit_and_use = (permit, in_use);
             export(&ExportRequest {
                 job: entry.job(),
                 directory: entry.directory().to_owned(),
@@ -258,6 +264,7 @@ impl JobService for JobsRpc {
     }
 
     async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let is_old = connection_is_old(&request);
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
         let shutdown = self.shutdown.clone();
@@ -268,6 +275,7 @@ impl JobService for JobsRpc {
             tokio::select! {
                 outcome = send_events(&entry, request.after, &sender) => outcome,
                 () = shutdown.cancelled() => Err(status::shutting_down()),
+                () = is_old => Err(status::old_connection()),
             }
         });
         Ok(Response::new(events))
@@ -280,10 +288,13 @@ impl JobService for JobsRpc {
         let queue = self.broker.account(entry.id());
         let read = move || {
             let checkpoints = checkpoint_accounts(entry.directory())?;
+            let (undone_steps, damaged_bytes) = entry.undone_and_damaged();
             Ok::<_, std::io::Error>(v1::JobAccount {
                 last_event: entry.last_event(),
                 checkpoints: checkpoints.into_iter().map(v1::CheckpointAccount::from).collect(),
                 queue,
+                undone_steps,
+                damaged_bytes,
             })
         };
         let account = blocking(read).await?;
@@ -383,6 +394,10 @@ async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sende
         while after < seen.last_event {
             let reader = entry.clone();
             let events = blocking(move || reader.events_after(after, EVENTS_PER_READ)).await?;
+            // What was read may be another job's of the same name, if anything.
+            if entry.is_removed() {
+                return Err(status::unknown_job(entry.id()));
+            }
             let events = events.map_err(|error| status::internal(&error))?;
             let Some(last) = events.last() else {
                 break;

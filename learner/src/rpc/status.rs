@@ -25,7 +25,7 @@ pub(crate) fn lease(error: &LeaseError) -> Status {
 
 pub(crate) fn push(error: &PushError) -> Status {
     match error {
-        PushError::Invalid(invalid) | PushError::FormerLine(invalid) => Status::invalid_argument(invalid.to_string()),
+        PushError::Invalid(invalid) | PushError::Outdated(invalid) => Status::invalid_argument(invalid.to_string()),
         PushError::Unavailable(unavailable) => redis_unavailable(unavailable),
     }
 }
@@ -66,6 +66,7 @@ pub(crate) fn resume(error: ResumeError) -> Status {
     match error {
         ResumeError::Disk(error) => internal(&error),
         ResumeError::Refused(setting) => invalid_setting_status(&setting),
+        ResumeError::IsGone(_) => Status::not_found(error.to_string()),
         ResumeError::HasEnded { .. }
         | ResumeError::IsHeld { .. }
         | ResumeError::OtherFormat(_)
@@ -82,7 +83,10 @@ pub(crate) fn too_many(what: &str, most: usize) -> Status {
 pub(crate) fn remove(error: &RemoveError) -> Status {
     match error {
         RemoveError::Disk(error) => internal(error),
-        RemoveError::IsNotOver { .. } | RemoveError::HasModels { .. } => Status::failed_precondition(error.to_string()),
+        RemoveError::IsGone(_) => Status::not_found(error.to_string()),
+        RemoveError::IsNotOver { .. } | RemoveError::IsInUse(_) | RemoveError::HasModels { .. } => {
+            Status::failed_precondition(error.to_string())
+        }
     }
 }
 
@@ -96,6 +100,10 @@ pub(crate) fn export(error: &ExportError) -> Status {
 
 pub(crate) fn shutting_down() -> Status {
     Status::unavailable("the learner is shutting down")
+}
+
+pub(crate) fn old_connection() -> Status {
+    Status::unavailable("the connection is old (--max-connection-age); open the stream again, over another one")
 }
 
 pub(crate) fn peer_is_gone() -> Status {

@@ -14,6 +14,7 @@ use anytime_proto::v1::weights_service_server::WeightsService;
 use anytime_proto::{JobId, WeightsVersion, v1};
 use anytime_service::clock;
 use anytime_service::metric_names::LEARNER_WEIGHTS_BYTES;
+use anytime_service::security::connection_is_old;
 use metrics::counter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,7 @@ impl WeightsService for WeightsRpc {
     type FetchStream = ReplyStream<v1::FetchWeightsResponse>;
 
     async fn watch(&self, request: Request<v1::WatchWeightsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let is_old = connection_is_old(&request);
         let request = request.into_inner();
         let holder = holder(request.actor_id, request.incarnation)?;
         let job_id = (!request.job_id.is_empty()).then_some(JobId(request.job_id));
@@ -68,6 +70,8 @@ impl WeightsService for WeightsRpc {
                 () = announce(&store, job_id.as_ref(), &sender) => Ok(()),
                 () = sender.closed() => Ok(()),
                 () = shutdown.cancelled() => Err(status::shutting_down()),
+                // No fault: the actor opens the stream again, over another connection.
+                () = is_old => Ok(()),
             };
             broker.actors.left(&holder, clock::now());
             info!(actor_id = %holder.actor, "an actor follows the weights no more");

@@ -177,6 +177,15 @@ async fn inside_job() {
     learner.stop().await;
 
     // All of it is on the disk: every step, and that it paused.
+    let figures = fs::read_to_string(runs.join("demo/metrics.jsonl")).unwrap();
+    let steps = figures.lines().map(|line| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["step"]
+            .as_u64()
+            .unwrap()
+    });
+    assert_eq!(steps.collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
+    let files: Vec<_> = fs::read_dir(runs.join("demo/tensorboard")).unwrap().collect();
+    assert_eq!(files.len(), 1);
     let log = EventLog::open(&runs.join("demo/events.log")).unwrap();
     let events = log.on_disk_after(0).read(usize::MAX).unwrap();
     let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
@@ -194,4 +203,60 @@ async fn inside_job() {
         .collect();
     assert_eq!(states[..3], [JobState::Queued, JobState::Running, JobState::Paused]);
     assert_eq!(states[states.len() - 2..], [JobState::Running, JobState::Succeeded]);
+}
+
+#[test]
+fn a_job_can_be_given_up_and_deleted_where_the_disk_is_full() {
+    on_a_small_disk("full_disk::inside_delete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by a_job_can_be_given_up_and_deleted_where_the_disk_is_full, on a small file system"]
+async fn inside_delete() {
+    let (redis, disk) = (RedisServer::start(), small_disk());
+    let runs = disk.join("runs");
+    let may_write = Arc::new(AtomicBool::new(true));
+    let gate = may_write.clone();
+    let learner = TestLearner::start(&redis.url(), &runs, move |context| work(context, &gate)).await;
+    learner.submit("over", spec("over")).await.unwrap();
+    learner.wait_for_state("over", JobState::Succeeded).await;
+    may_write.store(false, Ordering::Relaxed);
+    learner.submit("stuck", spec("stuck")).await.unwrap();
+    eventually("the job has begun", async || learner.get("stuck").await.step == 20).await;
+    let filler = fill(&disk);
+    may_write.store(true, Ordering::Relaxed);
+    learner.wait_for_state("stuck", JobState::Paused).await;
+    let refused = learner.submit("new", spec("new")).await.unwrap_err();
+    assert!(refused.message().contains("No space left on device"), "{refused}");
+    let delete = async |job_id: &str| {
+        let request = v1::DeleteJobRequest {
+            job_id: job_id.to_owned(),
+            with_models: false,
+        };
+        learner.jobs().delete(request).await
+    };
+    // One that is over gives its room back, and the job that waited for room goes on.
+    delete("over").await.unwrap();
+    learner.resume("stuck", None).await.unwrap();
+    learner.wait_for_state("stuck", JobState::Succeeded).await;
+    // Full again: a job that pauses is cancelled, deleted, and its room is free.
+    fs::remove_file(filler).unwrap();
+    may_write.store(false, Ordering::Relaxed);
+    learner.submit("given up", spec("given-up")).await.unwrap();
+    eventually("it has begun", async || learner.get("given-up").await.step == 20).await;
+    fill(&disk);
+    may_write.store(true, Ordering::Relaxed);
+    learner.wait_for_state("given-up", JobState::Paused).await;
+    learner.cancel("given-up").await;
+    learner.wait_for_state("given-up", JobState::Cancelled).await;
+    delete("given-up").await.unwrap();
+    delete("stuck").await.unwrap();
+    eventually("their files are gone", async || {
+        let names = fs::read_dir(&runs).unwrap().flatten().map(|one| one.file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with(".l")).count() == 0
+    })
+    .await;
+    let job = learner.submit("next", spec("next")).await.unwrap();
+    learner.wait_for_state(&job.id, JobState::Succeeded).await;
+    learner.stop().await;
 }

@@ -5,6 +5,7 @@
 
 mod evaluations;
 mod faults;
+mod figures;
 mod full_disk;
 mod generations;
 mod jobs;
@@ -15,6 +16,7 @@ mod pushed_groups;
 mod queue;
 mod queue_disturbed;
 mod real_jobs;
+mod removal;
 mod renewals;
 mod rollouts;
 mod store;

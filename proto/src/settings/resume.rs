@@ -27,6 +27,7 @@ pub const RESUMABLE: &[&str] = &[
     "checkpoint.keep_last",
     "checkpoint.keep_every",
     "checkpoint.keep_best",
+    "checkpoint.tensorboard",
 ];
 
 /// Compares what a job is resumed with to what it began with. Returns whether anything differs.

@@ -272,6 +272,8 @@ pub(super) const TABLE: &[Row] = &[
     row("checkpoint.keep_every", Is(Whole(0)), ANY),
     row("checkpoint.keep_best", Is(Whole(1)), ANY),
     row("checkpoint.best_by", Is(Text("anytime")), ANY),
+    // Who wants a curve mostly wants it of a run that has begun. A step takes about 2 kB.
+    row("checkpoint.tensorboard", Is(Flag(true)), ANY),
     //
     row("grading.percents", Is(Text("either")), ANY),
     row("grading.fractions", Is(Text("any")), ANY),

@@ -1,16 +1,18 @@
 //! The arguments for TLS and tokens. Each is the same in every process that takes it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
 /// The variables of all these arguments. Whoever starts a process that is to have none of them removes these.
-pub const SECURITY_VARIABLES: [&str; 7] = [
+pub const SECURITY_VARIABLES: [&str; 8] = [
     "ANYTIME_TLS_CERT",
     "ANYTIME_TLS_KEY",
     "ANYTIME_INSECURE",
     "ANYTIME_TLS_CLIENT_CA",
     "ANYTIME_ACCESS",
+    "ANYTIME_MAX_CONNECTION_AGE",
     "ANYTIME_TLS_CA",
     "ANYTIME_TOKEN_FILE",
 ];
@@ -40,6 +42,26 @@ pub struct ServingArgs {
     /// certificate's common name; read again when it changes. Without it everybody may do everything
     #[arg(long, env = "ANYTIME_ACCESS", value_name = "FILE")]
     pub access: Option<PathBuf>,
+    /// A connection that is open for longer takes no new calls, so that callers connect again: to another server behind a
+    /// balancer, and with their renewed certificates. Calls under way may end; streams go on over the next connection
+    #[arg(
+        long,
+        env = "ANYTIME_MAX_CONNECTION_AGE",
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = connection_age
+    )]
+    pub max_connection_age: Option<Duration>,
+}
+
+/// At least a second, so that callers do more than connecting.
+fn connection_age(text: &str) -> Result<Duration, String> {
+    let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let longest = Duration::from_secs(365 * 24 * 3600);
+    if age < Duration::from_secs(1) || age > longest {
+        return Err("it must be at least 1s and at most 365d".to_owned());
+    }
+    Ok(age)
 }
 
 /// Whom a caller trusts, and what it shows.

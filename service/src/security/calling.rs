@@ -1,48 +1,45 @@
 //! What a caller shows to the servers that it calls, and which of them it trusts.
 
-use anytime_proto::limits::CONNECT_TIMEOUT;
+use std::path::PathBuf;
+
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::transport::{Certificate, ClientTlsConfig, Uri};
-use tonic::{Request, Status};
+use tonic::transport::Uri;
+use tracing::warn;
 
 use super::args::{CallingArgs, IdentityArgs};
-use super::pem_files::{Authority, Identity, Origin, provider, read, warn_if_open};
-use super::serving::load_identity;
+use super::connecting::{CallFiles, TlsConnector};
+use super::pem_files::{Authority, Identity, Origin, read, warn_if_open};
+use super::serving::{load_identity, of_certificate, of_key};
 use super::token;
 use super::watched::Watched;
 use crate::exit::ExitError;
 
-/// TLS and token of all calls of a process. The default is neither. Cheap to clone.
+/// TLS and token of all calls of a process, read again when their files change. The default is neither. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct CallSecurity {
-    authority: Option<Authority>,
-    identity: Option<Identity>,
-    token: Option<Watched<MetadataValue<Ascii>>>,
+    files: Option<Watched<CallFiles>>,
+    token: Option<CallToken>,
     is_insecure: bool,
     warnings: Vec<String>,
 }
 
+/// The token of every call, as it is sent.
+pub(crate) type CallToken = Watched<MetadataValue<Ascii>>;
+
 impl CallSecurity {
-    /// Reads and checks every file that the arguments name. Needs a runtime, on which changes of the token are looked for.
+    /// Reads and checks every file that the arguments name. Needs a runtime, on which changes of the files are looked for.
     ///
     /// # Errors
     /// [`ExitError`] with the configuration code that names the argument, the file and what is wrong with it.
     pub fn load(identity: &IdentityArgs, calling: &CallingArgs) -> Result<Self, ExitError> {
         let mut warnings = Vec::new();
-        let own = load_identity(identity, &mut warnings)?;
-        let authority = calling.tls_ca.as_deref().map(|path| {
-            let flag = "--tls-ca";
-            Authority::read(Origin { flag, path }, &mut warnings)
-        });
-        let authority = authority.transpose()?;
+        let files = load_files(identity, calling, &mut warnings)?;
         let token = calling.token_file.as_deref().map(|path| {
             let flag = "--token-file";
             load_token(Origin { flag, path }, &mut warnings)
         });
         Ok(Self {
-            authority,
-            identity: own,
+            files,
             token: token.transpose()?,
             is_insecure: identity.insecure,
             warnings,
@@ -55,61 +52,102 @@ impl CallSecurity {
     }
 
     /// The token of every call.
-    pub(crate) fn bearer(&self) -> Bearer {
-        Bearer(self.token.clone())
+    pub(crate) fn token(&self) -> Option<&CallToken> {
+        self.token.as_ref()
     }
 
-    /// How to speak TLS with the server at `uri`; None where it is called without.
+    /// Whom this process trusts, and the certificate that it shows.
+    pub(crate) fn files(&self) -> Option<&Watched<CallFiles>> {
+        self.files.as_ref()
+    }
+
+    /// Makes the TLS connections to the server at `uri`; None where it is called without.
     ///
     /// # Errors
-    /// [`ExitError`] with the configuration code where a token would travel unencrypted to another machine.
-    pub(crate) fn tls_for(&self, name: &str, uri: &Uri) -> Result<Option<ClientTlsConfig>, ExitError> {
-        if uri.scheme_str() != Some("https") {
-            if self.token.is_some() && !self.is_insecure && !is_this_machine(uri.host().unwrap_or_default()) {
-                return Err(ExitError::configuration(format!(
-                    "{name} address `{uri}`: the token of --token-file would travel unencrypted to another machine; write \
-                     https://, or give --insecure"
-                )));
-            }
-            return Ok(None);
+    /// [`ExitError`] with the configuration code where a token would travel unencrypted to another machine, and where no
+    /// certificate could be that of the server.
+    pub(crate) fn tls_for(&self, name: &str, uri: &Uri) -> Result<Option<TlsConnector>, ExitError> {
+        let host = uri.host().unwrap_or_default();
+        if uri.scheme_str() == Some("https") {
+            return TlsConnector::try_new(name, host, self.files.clone()).map(Some);
         }
-        // Called for its effect: tonic takes the process's default provider, which this installs.
-        let _ = provider();
-        let mut tls = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
-        tls = match &self.authority {
-            Some(authority) => tls.ca_certificate(Certificate::from_pem(authority.pem())),
-            None => tls.with_native_roots(),
-        };
-        if let Some(own) = &self.identity {
-            tls = tls.identity(tonic::transport::Identity::from_pem(
-                own.certificate_pem(),
-                own.key_pem(),
-            ));
+        if self.token.is_some() && !self.is_insecure && !is_this_machine(host) {
+            return Err(ExitError::configuration(format!(
+                "{name} address `{uri}`: the token of --token-file would travel unencrypted to another machine; write \
+                 https://, or give --insecure"
+            )));
         }
-        Ok(Some(tls))
+        Ok(None)
     }
 
     /// Whether a server whose address has no scheme is called over TLS. It is where a CA was given.
     pub(crate) fn prefers_tls(&self) -> bool {
-        self.authority.is_some()
+        let files = self.files.as_ref().map(Watched::get);
+        files.is_some_and(|files| files.authority.is_some())
     }
 }
 
-/// Puts the token on every call, if the process has one.
-#[derive(Clone, Debug, Default)]
-pub struct Bearer(Option<Watched<MetadataValue<Ascii>>>);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            let value = token.get().as_ref().clone();
-            request.metadata_mut().insert("authorization", value);
-        }
-        Ok(request)
+/// Reads and checks the files for TLS, and watches them; None where the arguments name none.
+fn load_files(
+    identity: &IdentityArgs,
+    calling: &CallingArgs,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Watched<CallFiles>>, ExitError> {
+    let own = load_identity(identity, warnings)?;
+    let ca = calling.tls_ca.clone();
+    let authority = ca.as_deref().map(|path| Authority::read(of_ca(path), warnings));
+    let authority = authority.transpose()?;
+    let (mut paths, mut bytes) = (Vec::new(), Vec::new());
+    if let (Some(path), Some(authority)) = (&ca, &authority) {
+        paths.push(path.clone());
+        bytes.push(authority.pem().to_owned());
     }
+    if let (Some(own), Some(certificate), Some(key)) = (&own, &identity.tls_cert, &identity.tls_key) {
+        paths.extend([certificate.clone(), key.clone()]);
+        bytes.extend([own.certificate_pem().to_owned(), own.key_pem().to_owned()]);
+    }
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let files = CallFiles {
+        authority,
+        identity: own,
+    };
+    let named = paths.clone();
+    let parse = move |bytes: &[Vec<u8>]| parse_files(&named, ca.is_some(), bytes);
+    Ok(Some(Watched::start_several(paths, bytes, files, parse)))
 }
 
-fn load_token(origin: Origin<'_>, warnings: &mut Vec<String>) -> Result<Watched<MetadataValue<Ascii>>, ExitError> {
+/// The files for TLS: the CA where one is named, then certificate and key where they are.
+fn parse_files(paths: &[PathBuf], has_ca: bool, bytes: &[Vec<u8>]) -> Result<CallFiles, String> {
+    let mut named = paths.iter().zip(bytes.iter().cloned());
+    let mut warnings = Vec::new();
+    let mut files = CallFiles::default();
+    let ca = if has_ca { named.next() } else { None };
+    if let Some((path, pem)) = ca {
+        let authority = Authority::of_pem(of_ca(path), pem, &mut warnings).map_err(|error| error.message)?;
+        authority.show_end(path);
+        files.authority = Some(authority);
+    }
+    if let (Some((certificate, certificate_pem)), Some((key, key_pem))) = (named.next(), named.next()) {
+        let (shown, hidden) = (of_certificate(certificate), of_key(key));
+        let own = Identity::of_pem((shown, certificate_pem), (hidden, key_pem), &mut warnings);
+        let own = own.map_err(|error| error.message)?;
+        own.show_end(certificate);
+        files.identity = Some(own);
+    }
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    Ok(files)
+}
+
+fn of_ca(path: &std::path::Path) -> Origin<'_> {
+    let flag = "--tls-ca";
+    Origin { flag, path }
+}
+
+fn load_token(origin: Origin<'_>, warnings: &mut Vec<String>) -> Result<CallToken, ExitError> {
     let bytes = read(origin.path).map_err(|problem| problem.of(origin))?;
     let value = parse_token(&bytes)
         .map_err(|problem| ExitError::configuration(format!("{} {}: {problem}", origin.flag, origin.path.display())))?;
@@ -162,11 +200,9 @@ mod tests {
             ..CallingArgs::default()
         };
         let security = CallSecurity::load(&IdentityArgs::default(), &calling).expect("a token");
-        let mut bearer = security.bearer();
-        let mut shown = || {
-            let request = bearer.call(Request::new(())).expect("passed on");
-            let value = request.metadata().get("authorization").expect("a token");
-            value.to_str().expect("text").to_owned()
+        let shown = || {
+            let token = security.token().expect("a token").get();
+            token.to_str().expect("text").to_owned()
         };
         let expected = |letter: &str| format!("Bearer {}", letter.repeat(32));
         assert_eq!(shown(), expected("a"));

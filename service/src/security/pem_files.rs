@@ -107,16 +107,24 @@ pub(super) fn warn_if_open(origin: Origin<'_>, warnings: &mut Vec<String>) {
 /// [`ExitError`] with the configuration code that names argument and file, and nothing of what the file holds.
 pub fn read_secret(origin: Origin<'_>, warnings: &mut Vec<String>) -> Result<String, ExitError> {
     let bytes = read(origin.path).map_err(|problem| problem.of(origin))?;
+    let secret = secret_of(origin, bytes)?;
+    warn_if_open(origin, warnings);
+    Ok(secret)
+}
+
+/// The one line that a file with a secret holds.
+///
+/// # Errors
+/// As [`read_secret`].
+pub fn secret_of(origin: Origin<'_>, bytes: Vec<u8>) -> Result<String, ExitError> {
     let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
-    let Some(secret) = text.filter(|text| !text.contains(['\n', '\r'])) else {
-        return Err(ExitError::configuration(format!(
+    text.filter(|text| !text.contains(['\n', '\r'])).ok_or_else(|| {
+        ExitError::configuration(format!(
             "{} {}: it must hold one line of text",
             origin.flag,
             origin.path.display()
-        )));
-    };
-    warn_if_open(origin, warnings);
-    Ok(secret)
+        ))
+    })
 }
 
 /// A certificate with those that sign it, and its key.
@@ -153,7 +161,7 @@ impl Identity {
     }
 
     /// Shows as a metric until when the certificate of this file is good.
-    pub(super) fn show_end(&self, path: &Path) {
+    pub fn show_end(&self, path: &Path) {
         expiry::note(path, self.ends);
     }
 
@@ -161,7 +169,7 @@ impl Identity {
     ///
     /// # Errors
     /// As [`Identity::read`].
-    pub(super) fn of_pem(
+    pub fn of_pem(
         (certificate, certificate_pem): (Origin<'_>, Vec<u8>),
         (key, key_pem): (Origin<'_>, Vec<u8>),
         warnings: &mut Vec<String>,
@@ -239,7 +247,7 @@ impl Authority {
     }
 
     /// Shows as a metric until when the certificates of this file are good.
-    pub(super) fn show_end(&self, path: &Path) {
+    pub fn show_end(&self, path: &Path) {
         expiry::note(path, self.ends);
     }
 
@@ -248,7 +256,7 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::read`].
-    pub(super) fn of_pem(origin: Origin<'_>, pem: Vec<u8>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
+    pub fn of_pem(origin: Origin<'_>, pem: Vec<u8>, warnings: &mut Vec<String>) -> Result<Self, ExitError> {
         let (all, now) = (parse(origin, &pem)?, SystemTime::now());
         let (good, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(|each| check(each, now).is_ok());
         for certificate in &bad {

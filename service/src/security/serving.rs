@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -43,6 +45,8 @@ impl Protocol {
 pub(crate) struct Caller {
     address: Option<SocketAddr>,
     name: Option<Arc<str>>,
+    /// When its connection takes no new calls any more.
+    old_at: Option<Instant>,
 }
 
 impl Caller {
@@ -52,7 +56,13 @@ impl Caller {
         Self {
             address,
             name: own.and_then(|der| common_name(der)).map(Arc::from),
+            old_at: None,
         }
+    }
+
+    /// The same over a connection that takes no new calls from then on.
+    pub(crate) fn old_at(self, old_at: Option<Instant>) -> Self {
+        Self { old_at, ..self }
     }
 
     /// Where it calls from.
@@ -80,6 +90,23 @@ pub fn caller_of<T>(request: &Request<T>) -> String {
     }
 }
 
+/// Ends when the connection of a request has become old, and a moment later, so that whoever makes the same request again
+/// makes it over another connection. Streams that would never end by themselves end then. Never ends where connections
+/// may be of any age.
+pub fn connection_is_old<T>(request: &Request<T>) -> impl Future<Output = ()> + Send + use<T> {
+    let caller = request.extensions().get::<Caller>();
+    let old_at = caller.and_then(|caller| caller.old_at);
+    async move {
+        match old_at {
+            Some(old_at) => tokio::time::sleep_until(old_at + A_MOMENT).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The time that the notice of a connection's end takes to arrive.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
 /// TLS and access of a server's ports. The default is neither, which is enough for loopback addresses only. Cheap to
 /// clone.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +116,7 @@ pub struct ServerSecurity(Arc<Inner>);
 struct Inner {
     tls: Option<Watched<Acceptors>>,
     access: Option<Watched<Access>>,
+    connection_age: Option<Duration>,
     is_insecure: bool,
     warnings: Vec<String>,
 }
@@ -120,9 +148,15 @@ impl ServerSecurity {
         Ok(Self(Arc::new(Inner {
             tls,
             access,
+            connection_age: serving.max_connection_age,
             is_insecure: identity.insecure,
             warnings,
         })))
+    }
+
+    /// The age at which a connection takes no new calls any more; None where it may have any.
+    pub(crate) fn connection_age(&self) -> Option<Duration> {
+        self.0.connection_age
     }
 
     /// Warnings about the files, for the log.
@@ -282,12 +316,12 @@ fn load_tls(
     Ok(Some(Watched::start_several(paths, bytes, acceptors, parse)))
 }
 
-fn of_certificate(path: &Path) -> Origin<'_> {
+pub(super) fn of_certificate(path: &Path) -> Origin<'_> {
     let flag = "--tls-cert";
     Origin { flag, path }
 }
 
-fn of_key(path: &Path) -> Origin<'_> {
+pub(super) fn of_key(path: &Path) -> Origin<'_> {
     let flag = "--tls-key";
     Origin { flag, path }
 }
@@ -426,7 +460,7 @@ mod tests {
         };
         let serving = ServingArgs {
             tls_client_ca: Some(file("callers.pem")),
-            access: None,
+            ..ServingArgs::default()
         };
         let security = ServerSecurity::load(&arguments, &serving).expect("loaded");
         let tls = security.0.tls.clone().expect("TLS");

@@ -51,6 +51,8 @@ const NONE: Faults = Faults {
     late_requests: 0,
     doubled_pushes: 0,
     given_up: 0,
+    refused: 0,
+    replays: 0,
     slow_actors: 0,
 };
 
@@ -103,6 +105,14 @@ fn few() -> Vec<(&'static str, Queue)> {
             }),
         ),
         ("given up", one(Faults { given_up: 1, ..NONE })),
+        (
+            "refused and replayed",
+            small(Faults {
+                refused: 1,
+                replays: 1,
+                ..NONE
+            }),
+        ),
         ("slow actor", one(Faults { slow_actors: 1, ..NONE })),
         (
             "doubled push",
@@ -164,6 +174,18 @@ fn every_planted_error_is_found() {
         },
     );
     assert_found(Plant::BlamesActors, "honest", went_back);
+    let replayed = || {
+        queue(
+            1,
+            Faults {
+                refused: 1,
+                replays: 1,
+                ..NONE
+            },
+        )
+    };
+    assert_found(Plant::BlamesTheOutrun, "honest", replayed());
+    assert_found(Plant::ForgetsTheReplay, "once", replayed());
 }
 
 #[test]
@@ -225,6 +247,32 @@ fn faults_together_are_survived() {
             },
         ),
         (
+            "refused, and replayed behind three groups",
+            Faults {
+                refused: 1,
+                replays: 1,
+                ..NONE
+            },
+        ),
+        (
+            "refused, killed, and replayed",
+            Faults {
+                refused: 1,
+                replays: 1,
+                learner_kills: 1,
+                ..NONE
+            },
+        ),
+        (
+            "refused, replayed, and Redis goes back",
+            Faults {
+                refused: 1,
+                replays: 1,
+                redis_goes_back: 1,
+                ..NONE
+            },
+        ),
+        (
             "an answer lost, and a push doubled",
             Faults {
                 lost_answers: 1,
@@ -236,6 +284,23 @@ fn faults_together_are_survived() {
     for (name, faults) in every {
         assert_sound(name, &queue(1, faults));
     }
+    let two_groups = queue(
+        1,
+        Faults {
+            refused: 1,
+            replays: 1,
+            ..NONE
+        },
+    );
+    let two_groups = Queue {
+        rules: LeaseRules {
+            total_groups: 2,
+            ..two_groups.rules.clone()
+        },
+        ..two_groups
+    };
+    assert_sound("refused and replayed beside another group", &two_groups);
+    assert_found(Plant::ReplaysAtAnyTime, "not any more: the job can finish", two_groups);
 }
 
 /// The largest ones: each may take the better part of an hour in a debug build.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use anytime_learner::queue::dead_letters::DeadLetter;
 use anytime_learner::queue::fence::{Fence, LearnerName};
 use anytime_learner::queue::groups::{GroupQueue, Settlement};
 use anytime_learner::queue::redis::RedisConnection;
@@ -50,6 +51,18 @@ async fn the_model_of_redis_does_what_redis_does() {
                 let pushed = stream.push(sequence, b"group", bound, taken).await.unwrap();
                 assert_eq!(pushed, model.push(sequence, 0, bound, taken));
             }
+            12 => {
+                let sequence = random.random_range(0..6);
+                let letter = DeadLetter {
+                    sequence,
+                    ..DeadLetter::default()
+                };
+                assert_eq!(stream.bury(&letter).await.is_ok(), model.bury(sequence).is_ok());
+            }
+            13 => {
+                let sequence = random.random_range(0..6);
+                assert_eq!(stream.dig_up(sequence).await.is_ok(), model.dig_up(sequence).is_ok());
+            }
             _ => {
                 let sequences: Vec<u64> = (0..6).filter(|_| random.random_range(0..3) == 0).collect();
                 let all = [
@@ -71,5 +84,6 @@ async fn the_model_of_redis_does_what_redis_does() {
         assert_eq!(length, model.length());
         let queued: BTreeSet<u64> = model.queued();
         assert_eq!(queued.len() as u64, length);
+        assert_eq!(stream.dead_sequences().await.unwrap(), model.dead);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct RedisModel {
     /// The keys are there, and this learner's job is their owner.
     pub(crate) is_open: bool,
     pub(crate) seen: BTreeMap<u64, Entry>,
+    /// The sequences that have a dead letter.
+    pub(crate) dead: BTreeSet<u64>,
 }
 
 /// The keys are not there: it came back without its data.
@@ -32,7 +34,7 @@ impl RedisModel {
         if !self.is_open {
             *self = Self {
                 is_open: true,
-                seen: BTreeMap::new(),
+                ..Self::default()
             };
         }
         let mut survey = Survey::default();
@@ -89,6 +91,29 @@ impl RedisModel {
                 }
             };
             self.seen.insert(*sequence, entry);
+        }
+        Ok(())
+    }
+
+    /// Settles a sequence as skipped and writes its letter, unless it is settled so already.
+    pub(crate) fn bury(&mut self, sequence: u64) -> Result<(), KeysGone> {
+        if !self.is_open {
+            return Err(KeysGone);
+        }
+        if self.seen.insert(sequence, Entry::Skipped) != Some(Entry::Skipped) {
+            self.dead.insert(sequence);
+        }
+        Ok(())
+    }
+
+    /// Removes the letter of a sequence, whose group may come again.
+    pub(crate) fn dig_up(&mut self, sequence: u64) -> Result<(), KeysGone> {
+        if !self.is_open {
+            return Err(KeysGone);
+        }
+        self.dead.remove(&sequence);
+        if self.seen.get(&sequence) == Some(&Entry::Skipped) {
+            self.seen.remove(&sequence);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::{Listening, start};
 
 const REFUSED: &str = "anytime_access_refused_total";
 
-fn request() -> VerifyRequest {
+pub(crate) fn request() -> VerifyRequest {
     VerifyRequest {
         items: vec![VerifyItem {
             response: "\\boxed{4}".to_owned(),

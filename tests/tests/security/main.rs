@@ -2,10 +2,12 @@
 //! counted, and reaches no handler. That a handler is not reached is read off what it would have counted.
 #![allow(clippy::unwrap_used)]
 
+mod callers;
 mod calls;
 mod cluster;
 mod health;
 mod methods;
+mod own_ca;
 mod refused;
 
 use std::ffi::OsString;

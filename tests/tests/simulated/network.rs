@@ -5,15 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use anytime_service::channel::{PeerChannel, endpoint};
-use anytime_service::security::{Bearer, CallSecurity};
+use anytime_service::channel::{PeerChannel, with_settings};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Uri;
 use tonic::transport::server::Connected;
+use tonic::transport::{Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
 
 /// A connection that a server has taken.
@@ -69,11 +67,10 @@ pub(crate) async fn connections(port: u16) -> io::Result<ReceiverStream<io::Resu
 
 /// A channel to a host, with the same settings as on a real network.
 pub(crate) fn channel(host: &'static str, port: u16) -> PeerChannel {
-    let security = CallSecurity::default();
-    let endpoint = endpoint(host, &format!("http://{host}:{port}"), &security).unwrap();
+    let endpoint = with_settings(Endpoint::from_shared(format!("http://{host}:{port}")).unwrap());
     let connector = tower::service_fn(move |_: Uri| async move {
         let stream = TcpStream::connect((host, port)).await?;
         Ok::<_, io::Error>(TokioIo::new(stream))
     });
-    InterceptedService::new(endpoint.connect_with_connector_lazy(connector), Bearer::default())
+    PeerChannel::over(endpoint.connect_with_connector_lazy(connector))
 }

@@ -15,15 +15,15 @@ use anytime_policy::{ModelConfig, device, expected_tensors};
 use anytime_proto::v1::CachePolicy;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{JobId, v1};
+use anytime_service::channel::PeerChannel;
 use anytime_service::metric_names as names;
-use anytime_service::security::{Bearer, ServerSecurity};
+use anytime_service::security::ServerSecurity;
 use anytime_service::telemetry::{self, LogFormat, TelemetryArgs};
 use anytime_tests::metrics::{Sample, scrape, sum};
 use anytime_tests::ports::free_address;
 use anytime_tests::stack::start_redis;
 use anytime_tests::workplace::Workplace;
 use generation::Generation;
-use tonic::service::interceptor::InterceptedService;
 use trainer::{Order, TestTrainer};
 
 /// Updates that are measured in each state of the masters.
@@ -160,7 +160,7 @@ async fn weights_to_actors() {
     let whole = 2.0 * elements as f64;
     let trainer = TestTrainer::start(&redis_url, &workplace.path(""), model).await;
     let job = job(&trainer).await;
-    let channel = InterceptedService::new(trainer.channel.clone(), Bearer::default());
+    let channel = PeerChannel::over(trainer.channel.clone());
     let generation = Generation::start(channel, job, vocabulary);
     let mut scene = Scene {
         trainer,

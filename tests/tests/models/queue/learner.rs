@@ -9,7 +9,7 @@ use anytime_learner::rollouts::inventory::{Corrections, Inventory};
 use anytime_learner::rollouts::lease_table::{GivenBack, LeaseTable, NextToTrain, PushCheck};
 use anytime_proto::{ActorId, EndedGroups, WeightsVersion};
 
-use super::world::{Admitted, Checkpoint, Learner, Monitor, Outcome, Phase, Push, Work, World};
+use super::world::{Admitted, Checkpoint, Learner, Monitor, Outcome, Phase, Push, Report, Work, World};
 use super::{LATER, Plant, Queue};
 
 impl Queue {
@@ -33,8 +33,7 @@ impl Queue {
         });
         let Checkpoint { step, mut ended } = checkpoint;
         // Steps that were reported after the checkpoint are undone.
-        world.history.steps.truncate(step as usize);
-        world.history.left_out.truncate(step as usize);
+        world.reports.truncate(step as usize);
         if self.plant == Plant::ForgetsWhatEnded {
             ended.consumed.clear();
             ended.consumed_below = ended.consumed_below.min(1);
@@ -54,20 +53,23 @@ impl Queue {
         if dies_after.is_some() {
             return;
         }
-        let mut table = LeaseTable::new(self.rules.clone(), Inventory::of(&ended, &survey, &BTreeSet::new()));
+        let mut table = LeaseTable::new(self.rules.clone(), Inventory::of(&ended, &survey, &world.redis.dead));
         table.set_version(WeightsVersion(step));
         world.newest_version = world.newest_version.max(step);
         let left_out = survey.stale.union(&survey.skipped).copied();
+        let is_open = |sequence: &u64| !ended.holds(*sequence) && !ended.replayed.contains(sequence);
         world.learner = Some(Learner {
             table,
-            left_out: left_out.filter(|sequence| !ended.holds(*sequence)).collect(),
+            left_out: left_out.filter(is_open).collect(),
             step,
             ended,
             batch: Vec::new(),
-            trained_now: Vec::new(),
+            report: Report::default(),
             unacknowledged: Vec::new(),
-            left_out_now: BTreeSet::new(),
-            unrecorded: Vec::new(),
+            replayed: BTreeSet::new(),
+            replays: 0,
+            dug_up: None,
+            letters: BTreeSet::new(),
             phase: if step < self.steps() { Phase::Takes } else { Phase::Done },
             is_up: true,
             monitor: Monitor::Idle,
@@ -79,6 +81,7 @@ impl Queue {
     /// The learner hears a lease request.
     pub(super) fn answer(&self, world: &mut World, index: usize, is_lost: bool) {
         let ask = world.asks.remove(index);
+        let left_out_before: BTreeSet<u64> = world.history(usize::MAX).left_out.into_iter().flatten().collect();
         let Some(learner) = &mut world.learner else {
             return;
         };
@@ -111,11 +114,13 @@ impl Queue {
             return;
         };
         let standing = learner.table.standing();
-        let left_out_below = (0..sequence)
-            .filter(|lower| learner.left_out.contains(lower) || learner.left_out_now.contains(lower))
-            .count() as u64
-            + learner.ended.left_out_below
-            + learner.ended.left_out.range(..sequence).count() as u64;
+        let before: BTreeSet<u64> = left_out_before.difference(&learner.report.replayed).copied().collect();
+        let now = before.union(&learner.report.left_out).copied();
+        let left_out: BTreeSet<u64> = now.filter(|one| !learner.replayed.contains(one)).collect();
+        let left_out_below = left_out
+            .union(&learner.left_out)
+            .filter(|lower| **lower < sequence)
+            .count() as u64;
         debug_assert!(standing.leased.contains(&sequence));
         let admitted = lease_admitted(sequence, left_out_below, learner.step, &self.rules.bounds());
         let min_version = learner.table.min_version(sequence).0;
@@ -147,6 +152,13 @@ impl Queue {
         let oldest = learner.table.min_version(sequence).0;
         if push.version > newest && self.plant != Plant::BlamesActors {
             // Its version is of weights from before the learner went back to its checkpoint, which is nobody's fault.
+            let unnamed = Holder::unnamed(&actor);
+            learner.table.give_back(sequence, &unnamed, false, self.origin);
+            return world.conclude(push);
+        }
+        let is_outrun = push.version + learner.replays.div_ceil(self.rules.batch) >= oldest;
+        if push.version < oldest && is_outrun && self.plant != Plant::BlamesTheOutrun {
+            // A replay has moved the group to a later step than its lease was for.
             let unnamed = Holder::unnamed(&actor);
             learner.table.give_back(sequence, &unnamed, false, self.origin);
             return world.conclude(push);
@@ -204,12 +216,75 @@ impl Queue {
                 }
                 GivenBack::Skipped(_) => {
                     learner.left_out.insert(sequence);
-                    learner.unrecorded.push(sequence);
+                    learner.letters.insert(sequence);
                     break;
                 }
             }
         }
         world.actors[actor].held.remove(&sequence);
+    }
+
+    /// An actor delivers a group that cannot be trained, again and again, until it becomes a dead letter.
+    pub(super) fn refuse(&self, world: &mut World, actor: usize, sequence: u64) {
+        let Some(learner) = &mut world.learner else {
+            return;
+        };
+        let holder = Self::holder(actor, world.actors[actor].incarnation);
+        let held: BTreeSet<u64> = world.actors[actor].held.keys().copied().collect();
+        loop {
+            match learner.table.refuse(sequence, &holder, self.origin) {
+                GivenBack::NotHeld => break,
+                GivenBack::Again => {
+                    learner.table.renew(&holder, &held, self.origin);
+                }
+                GivenBack::Skipped(_) => {
+                    learner.left_out.insert(sequence);
+                    learner.letters.insert(sequence);
+                    break;
+                }
+            }
+        }
+        world.actors[actor].held.remove(&sequence);
+    }
+
+    pub(super) fn bury(&self, world: &mut World) {
+        let Some(learner) = &mut world.learner else {
+            return;
+        };
+        for sequence in std::mem::take(&mut learner.letters) {
+            // Where that fails they are leased again after a restart.
+            if world.redis.bury(sequence).is_err() {
+                learner.is_up = false;
+            }
+        }
+    }
+
+    /// A person has a dead letter replayed: it leaves Redis first.
+    pub(super) fn dig_up(&self, world: &mut World, sequence: u64) {
+        let Some(learner) = &mut world.learner else {
+            return;
+        };
+        match world.redis.dig_up(sequence) {
+            Ok(()) => learner.dug_up = Some(sequence),
+            Err(_) => learner.is_up = false,
+        }
+    }
+
+    pub(super) fn replay(&self, world: &mut World) {
+        let Some(learner) = &mut world.learner else {
+            return;
+        };
+        let Some(sequence) = learner.dug_up.take() else {
+            return;
+        };
+        let is_replayed = !learner.letters.contains(&sequence) && learner.table.replay(sequence);
+        if is_replayed {
+            learner.replays += 1;
+            learner.left_out.remove(&sequence);
+            if self.plant != Plant::ForgetsTheReplay {
+                learner.replayed.insert(sequence);
+            }
+        }
     }
 
     pub(super) fn reconcile(&self, world: &mut World) {
@@ -249,7 +324,14 @@ impl Queue {
             learner.is_up = false;
             return;
         };
-        if learner.step.saturating_sub(version) > self.rules.max_staleness && self.plant != Plant::TrainsOldTokens {
+        let is_too_old = learner.step.saturating_sub(version) > self.rules.max_staleness;
+        if is_too_old && learner.replays > 0 && self.plant != Plant::TrainsOldTokens {
+            if world.redis.settle(&[sequence], Settlement::Forgotten).is_ok() {
+                learner.table.lost(sequence, self.origin);
+            }
+            return;
+        }
+        if is_too_old && self.plant != Plant::TrainsOldTokens {
             if world.redis.settle(&[sequence], Settlement::Stale).is_ok() {
                 learner.table.dropped_as_stale(sequence);
                 learner.left_out.insert(sequence);
@@ -268,12 +350,21 @@ impl Queue {
             return;
         };
         learner.step += 1;
-        learner.trained_now = std::mem::take(&mut learner.batch);
-        learner.left_out_now = std::mem::take(&mut learner.left_out);
-        let sequences: Vec<u64> = learner.trained_now.iter().map(|group| group.sequence).collect();
+        learner.report = Report {
+            trained: std::mem::take(&mut learner.batch),
+            left_out: std::mem::take(&mut learner.left_out),
+            replayed: std::mem::take(&mut learner.replayed),
+        };
+        let Report {
+            trained,
+            left_out,
+            replayed,
+        } = &learner.report;
+        let sequences: Vec<u64> = trained.iter().map(|group| group.sequence).collect();
+        learner.ended.replay(replayed.iter().copied());
         learner
             .ended
-            .finish(sequences.iter().copied(), learner.left_out_now.iter().copied());
+            .finish(sequences.iter().copied(), left_out.iter().copied());
         learner.unacknowledged.extend(sequences);
         learner.table.set_version(WeightsVersion(learner.step));
         world.newest_version = world.newest_version.max(learner.step);
@@ -284,8 +375,7 @@ impl Queue {
         let Some(learner) = &mut world.learner else {
             return;
         };
-        world.history.steps.push(std::mem::take(&mut learner.trained_now));
-        world.history.left_out.push(std::mem::take(&mut learner.left_out_now));
+        world.reports.push(std::mem::take(&mut learner.report));
         let is_due = learner.step.is_multiple_of(self.checkpoint_every) || learner.step == self.steps();
         learner.phase = match (is_due, self.plant) {
             (false, _) => Phase::Takes,

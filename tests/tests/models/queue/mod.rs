@@ -10,8 +10,8 @@ mod world;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anytime_learner::invariants::{Broken, Held, History, accounted, admission, fresh, in_order, once, sound};
-use anytime_learner::queue::groups::{PushOutcome, Settlement, Survey};
+use anytime_learner::invariants::{Broken, Held, accounted, admission, fresh, in_order, once, sound};
+use anytime_learner::queue::groups::{PushOutcome, Survey};
 use anytime_learner::rollouts::actors::Holder;
 use anytime_learner::rollouts::lease_table::LeaseRules;
 use anytime_proto::ActorId;
@@ -42,6 +42,12 @@ pub(crate) enum Plant {
     TrainsOldTokens,
     /// An actor that has not heard that the learner went back is counted as failing.
     BlamesActors,
+    /// An actor whose group a replay has moved to a later step is counted as failing.
+    BlamesTheOutrun,
+    /// A dead letter is replayed while the queue is brought in line.
+    ReplaysAtAnyTime,
+    /// No event says what was replayed.
+    ForgetsTheReplay,
     /// A lease is given as if the next version were out.
     AdmitsTooMany,
 }
@@ -62,6 +68,10 @@ pub(crate) struct Faults {
     pub(crate) doubled_pushes: u8,
     /// A group that actors give up again and again, until it is skipped.
     pub(crate) given_up: u8,
+    /// A delivered group that cannot be trained, again and again, until it becomes a dead letter.
+    pub(crate) refused: u8,
+    /// Dead letters that a person has replayed.
+    pub(crate) replays: u8,
     /// Leases that run out while their actor still works at the group.
     pub(crate) slow_actors: u8,
 }
@@ -125,7 +135,10 @@ pub(crate) enum Action {
         incarnation: u8,
         is_early: bool,
     },
-    RecordSkipped,
+    Refuse(usize, u64),
+    Bury,
+    DigUp(u64),
+    Replay,
     Look,
     Open,
     Reconcile,
@@ -146,7 +159,7 @@ impl Model for Queue {
     fn initial(&self) -> World {
         World {
             checkpoints: Vec::new(),
-            history: History::default(),
+            reports: Vec::new(),
             redis: RedisModel::default(),
             saved: None,
             learner: None,
@@ -317,15 +330,16 @@ impl Model for Queue {
                     learner.table.take_back_from(&unnamed, self.origin);
                 }
             }
-            Action::RecordSkipped => {
-                if let Some(learner) = &mut world.learner {
-                    let sequences = std::mem::take(&mut learner.unrecorded);
-                    // Where that fails they are leased again after a restart.
-                    if world.redis.settle(&sequences, Settlement::Skipped).is_err() {
-                        learner.is_up = false;
-                    }
-                }
+            Action::Refuse(actor, sequence) => {
+                world.faults.refused -= 1;
+                self.refuse(&mut world, actor, sequence);
             }
+            Action::Bury => self.bury(&mut world),
+            Action::DigUp(sequence) => {
+                world.faults.replays -= 1;
+                self.dig_up(&mut world, sequence);
+            }
+            Action::Replay => self.replay(&mut world),
             Action::Look => {
                 if let Some(learner) = &mut world.learner {
                     learner.monitor = Monitor::Looked(learner.table.queued().clone());
@@ -360,13 +374,15 @@ impl Model for Queue {
                 what: what.clone(),
             });
         }
-        once(&world.history)?;
-        in_order(&world.history)?;
-        fresh(&world.history, self.rules.max_staleness)?;
+        let history = world.history(usize::MAX);
+        once(&history)?;
+        in_order(&history)?;
+        fresh(&history, self.rules.max_staleness)?;
         let mut watermark = 0;
         for checkpoint in &world.checkpoints {
             // Steps beyond the newest one are undone, and the checkpoints of them were read by nobody.
-            accounted(&world.history, checkpoint.step as usize, &checkpoint.ended)?;
+            let steps = checkpoint.step as usize;
+            accounted(&world.history(steps), steps, &checkpoint.ended)?;
             if checkpoint.ended.consumed_below < watermark {
                 let now = checkpoint.ended.consumed_below;
                 return Err(Broken {
@@ -379,9 +395,10 @@ impl Model for Queue {
         if let Some(learner) = &world.learner {
             let standing = learner.table.standing();
             sound(0, &standing)?;
-            // A skip that Redis and the checkpoint have both forgotten is taken back.
-            let forgotten = u64::from(self.faults.given_up - world.faults.given_up);
-            let out = learner.table.admitted().saturating_sub(forgotten);
+            // A skip that Redis and the checkpoint have both forgotten is taken back, and so is one that is replayed.
+            let skipped = |faults: &Faults| faults.given_up + faults.refused;
+            let taken_back = u64::from(skipped(&self.faults) - skipped(&world.faults));
+            let out = learner.table.admitted().saturating_sub(taken_back);
             admission(out, world.newest_version, &self.rules.bounds())?;
         }
         Ok(())
@@ -412,6 +429,8 @@ impl Model for Queue {
                         | Action::Conclude { is_lost: true, .. }
                         | Action::Settle { is_lost: true }
                         | Action::GiveUp(..)
+                        | Action::Refuse(..)
+                        | Action::DigUp(_)
                 )
             },
         }]

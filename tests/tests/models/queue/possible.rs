@@ -39,11 +39,24 @@ impl Queue {
             }
         }
         self.expiries(world, learner, actions);
-        if !learner.unrecorded.is_empty() && learner.is_up {
-            actions.push(Action::RecordSkipped);
+        if !learner.letters.is_empty() && learner.is_up {
+            actions.push(Action::Bury);
+        }
+        match learner.dug_up {
+            Some(_) => actions.push(Action::Replay),
+            // A replay and the correction of the queue wait for each other.
+            None if world.faults.replays > 0
+                && learner.is_up
+                && (learner.monitor == Monitor::Idle || self.plant == Plant::ReplaysAtAnyTime)
+                && learner.phase != Phase::Done =>
+            {
+                actions.extend(world.redis.dead.iter().map(|sequence| Action::DigUp(*sequence)));
+            }
+            None => {}
         }
         let expected = learner.table.queued_groups() + learner.table.taken_groups();
         match &learner.monitor {
+            Monitor::Idle if learner.dug_up.is_some() && self.plant != Plant::ReplaysAtAnyTime => {}
             Monitor::Idle if !learner.is_up => actions.push(Action::Look),
             // The monitor finds the length wrong twice in a row before it compares queue and table. By then what was on
             // its way has arrived, so that nothing is admitted here.
@@ -137,6 +150,9 @@ impl Queue {
                     }
                 }
                 Some(version) => {
+                    if world.faults.refused > 0 && world.learner.is_some() {
+                        actions.push(Action::Refuse(index, *sequence));
+                    }
                     let push = push_of(index, actor, *sequence, version);
                     let hears = |learner: &Learner| {
                         learner.admitted.len() < 2 && !learner.admitted.iter().any(|admitted| admitted.push == push)

@@ -12,7 +12,8 @@ use crate::redis_model::RedisModel;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(super) checkpoints: Vec<Checkpoint>,
-    pub(super) history: History,
+    /// What the events of the steps that count say.
+    pub(super) reports: Vec<Report>,
     pub(super) redis: RedisModel,
     /// The older data with which Redis can come back.
     pub(super) saved: Option<RedisModel>,
@@ -28,6 +29,14 @@ pub(crate) struct World {
     pub(super) broken: Option<(&'static str, String)>,
 }
 
+/// The event of one step. What it replayed was left out before its own groups were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Report {
+    pub(super) trained: Vec<Trained>,
+    pub(super) left_out: BTreeSet<u64>,
+    pub(super) replayed: BTreeSet<u64>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Checkpoint {
     pub(super) step: u64,
@@ -40,12 +49,18 @@ pub(super) struct Learner {
     pub(super) step: u64,
     pub(super) ended: EndedGroups,
     pub(super) batch: Vec<Trained>,
-    pub(super) trained_now: Vec<Trained>,
+    /// Of the step that is trained and not reported.
+    pub(super) report: Report,
     pub(super) unacknowledged: Vec<u64>,
     pub(super) left_out: BTreeSet<u64>,
-    pub(super) left_out_now: BTreeSet<u64>,
-    /// Skipped, which Redis does not know yet.
-    pub(super) unrecorded: Vec<u64>,
+    /// Replayed since the last step.
+    pub(super) replayed: BTreeSet<u64>,
+    /// How often something was replayed since the start.
+    pub(super) replays: u64,
+    /// Its letter is out of Redis, and it is to be leased again.
+    pub(super) dug_up: Option<u64>,
+    /// Skipped, of which Redis has no letter yet.
+    pub(super) letters: BTreeSet<u64>,
     pub(super) phase: Phase,
     pub(super) is_up: bool,
     pub(super) monitor: Monitor,
@@ -123,6 +138,20 @@ pub(super) struct Push {
 }
 
 impl World {
+    /// What the first steps say together.
+    pub(super) fn history(&self, steps: usize) -> History {
+        let mut history = History::default();
+        for report in self.reports.iter().take(steps) {
+            for earlier in &mut history.left_out {
+                *earlier = earlier.difference(&report.replayed).copied().collect();
+            }
+            history.steps.push(report.trained.clone());
+            history.left_out.push(report.left_out.clone());
+            history.replayed.extend(&report.replayed);
+        }
+        history
+    }
+
     pub(super) fn note(&mut self, held: Held) {
         if let Err(Broken { invariant, what }) = held {
             self.broken = Some((invariant, what));
