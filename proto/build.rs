@@ -13,7 +13,7 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 13] = [
+const REPORTED_MESSAGES: [&str; 15] = [
     "StepMetrics",
     "StepAccount",
     "TrainedGroup",
@@ -27,6 +27,8 @@ const REPORTED_MESSAGES: [&str; 13] = [
     "CheckedTruth",
     "MemoryCheck",
     "MemoryPart",
+    "HubInput",
+    "HubFile",
 ];
 
 /// What the comment of a setting without a default says last: what happens where it is left out.

@@ -80,6 +80,7 @@ pub fn job_json(job: &v1::Job) -> Value {
         "notices": job.notices,
         "evaluations": job.evaluations,
         "last_step": job.last_step,
+        "hub": job.hub,
         "spec": job.spec,
     })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::setting_of_status;
+use anytime_proto::settings::HubReference;
 use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_service::channel::{Backoff, PeerChannel, lazy_channel};
@@ -18,6 +19,9 @@ use crate::arguments::{LearnerArgs, SecurityArgs};
 /// Deadline of a submission: the learner reads the model's files, and the data for a bounded time, before it answers;
 /// other submissions may come first.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Deadline of a submission that names something of the Hugging Face hub, which the learner fetches first.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Deadline of a look-up of generations: the learner reads a file that may hold gigabytes.
 const GENERATIONS_TIMEOUT: Duration = Duration::from_secs(120);
@@ -67,6 +71,7 @@ impl Learner {
     /// What the learner refuses has the configuration code. A learner that does not answer has the code of
     /// unavailability.
     pub async fn submit(&mut self, request_id: &str, spec: &v1::JobSpec) -> anyhow::Result<v1::Job> {
+        let deadline = deadline_of(spec);
         let mut backoff = Backoff::default();
         let mut tries = 1;
         loop {
@@ -74,10 +79,10 @@ impl Learner {
                 request_id: request_id.to_owned(),
                 spec: Some(spec.clone()),
             };
-            match with_deadline(SUBMIT_TIMEOUT, self.client.submit(request)).await {
+            match with_deadline(deadline, self.client.submit(request)).await {
                 Ok(response) => return Ok(response),
                 // The learner may still be reading; another submission would only add to its work.
-                Err(status) if is_late(&status) => return Err(self.late(SUBMIT_TIMEOUT, request_id).into()),
+                Err(status) if is_late(&status) => return Err(self.late(deadline, request_id).into()),
                 Err(status) if is_unavailable(&status) && tries < SUBMIT_TRIES => {
                     tries += 1;
                     tokio::time::sleep(backoff.pause()).await;
@@ -95,7 +100,7 @@ impl Learner {
         let request = v1::CheckJobRequest {
             spec: Some(spec.clone()),
         };
-        let response = with_deadline(SUBMIT_TIMEOUT, self.client.check(request)).await;
+        let response = with_deadline(deadline_of(spec), self.client.check(request)).await;
         response.map_err(|status| self.explain(&status))
     }
 
@@ -170,11 +175,12 @@ impl Learner {
     /// # Errors
     /// A job that is not there or cannot go on, or a setting that cannot change, has the configuration code.
     pub async fn resume(&mut self, job_id: &str, spec: Option<v1::JobSpec>) -> anyhow::Result<v1::Job> {
+        let deadline = spec.as_ref().map_or(SUBMIT_TIMEOUT, deadline_of);
         let request = v1::ResumeJobRequest {
             job_id: job_id.to_owned(),
             spec,
         };
-        let response = with_deadline(SUBMIT_TIMEOUT, self.client.resume(request)).await;
+        let response = with_deadline(deadline, self.client.resume(request)).await;
         response.map_err(|status| self.explain(&status))
     }
 
@@ -340,6 +346,18 @@ pub(crate) fn healing(status: &Status) -> Healing {
         | Code::Unimplemented => Healing::Never,
         _ => Healing::InTime,
     }
+}
+
+/// How long a learner may take to read what a job names, and to fetch it.
+fn deadline_of(spec: &v1::JobSpec) -> Duration {
+    let model = spec.model.iter().flat_map(|model| &model.path);
+    let data = spec.data.iter().flat_map(|data| &data.path);
+    let evaluation = spec.evaluation.iter().flat_map(|evaluation| &evaluation.path);
+    let is_fetched = model
+        .chain(data)
+        .chain(evaluation)
+        .any(|path| HubReference::is_one(path));
+    if is_fetched { FETCH_TIMEOUT } else { SUBMIT_TIMEOUT }
 }
 
 /// Whether an error means that the learner could not be reached in time.

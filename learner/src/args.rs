@@ -8,6 +8,7 @@ use anytime_service::security::{IdentityArgs, ServerSecurity, ServingArgs};
 use anytime_service::telemetry::TelemetryArgs;
 use clap::{Parser, Subcommand};
 
+use crate::hub::HubSource;
 use crate::outputs::Places;
 use crate::queue::target::RedisTarget;
 use crate::server::LearnerConfig;
@@ -157,6 +158,7 @@ impl Args {
             root: self.root.clone(),
             runs_directory: self.runs_dir.clone(),
             output_roots: self.output_root.clone(),
+            hub: HubSource::Environment,
             device: self.device.clone(),
             memory_share: self.memory_share,
             port_file: self.port_file.clone(),

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod evaluation;
 mod health;
+pub mod hub;
 pub mod invariants;
 pub mod jobs;
 mod lock;

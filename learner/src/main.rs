@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use anytime_learner::args::{Args, Command};
+use anytime_learner::hub::{self, Ears, HubSource};
 use anytime_learner::{offline, run as job, server};
 use anytime_policy::memory::DeviceMemory;
+use anytime_proto::limits::PROGRESS;
+use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::exit::{self, ExitError};
 use anytime_service::security::ServerSecurity;
@@ -60,8 +63,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
             config,
             listener,
             token,
-            Arc::new(move |spec, root| {
-                let checked = job::validate(spec, root, device, share)?;
+            Arc::new(move |spec, inputs, root| {
+                let checked = job::validate(spec, inputs, root, device, share)?;
                 at_submission.check_job(&checked.settings, None)?;
                 Ok(checked)
             }),
@@ -79,9 +82,16 @@ fn run(args: &Args) -> anyhow::Result<()> {
 fn check(args: &Args) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).context("read the job")?;
-    let spec = v1::JobSpec::decode(bytes.as_slice())
+    let mut spec = v1::JobSpec::decode(bytes.as_slice())
         .map_err(|error| ExitError::configuration(format!("standard input is no job: {error}")))?;
-    let checked = job::validate_all(&spec, &args.root).map_err(ExitError::configuration)?;
+    let settings = JobSettings::try_new(&spec).map_err(ExitError::configuration)?;
+    let ears = Ears {
+        stop: &|| false,
+        say: &|text| eprintln!("{PROGRESS}{text}"),
+    };
+    let inputs = hub::fetch(&HubSource::Environment, &settings, &[], &ears).map_err(ExitError::configuration)?;
+    hub::pin(&mut spec, &inputs);
+    let checked = job::validate_all(&spec, &inputs, &args.root).map_err(ExitError::configuration)?;
     let places = args.places();
     places
         .check_job(&checked.settings, None)

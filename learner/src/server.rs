@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::health;
+use crate::hub::HubSource;
 use crate::jobs::disk;
 use crate::jobs::export_request::ExportJob;
 use crate::jobs::fault::{Fault, fault_of};
@@ -61,6 +62,8 @@ pub struct LearnerConfig {
     pub runs_directory: PathBuf,
     /// Other directories in which models may be written.
     pub output_roots: Vec<PathBuf>,
+    /// Where the Hugging Face hub is.
+    pub hub: HubSource,
     /// The device on which jobs compute: auto, cpu, cuda, cuda:1, ….
     pub device: String,
     /// The share of the device's memory that updates are planned with.
@@ -128,12 +131,17 @@ pub async fn run(
         runtime: tokio::runtime::Handle::current(),
         root: root.clone(),
         places,
+        hub: config.hub.clone(),
         device: config.device,
         memory_share: config.memory_share,
         fault: OnceLock::new(),
     });
 
-    let work = JobWork { validate, export };
+    let work = JobWork {
+        validate,
+        export,
+        hub: config.hub,
+    };
     let rpc = JobsRpc::new(registry.clone(), broker.clone(), work, root, shutdown.clone());
     let jobs = JobServiceServer::new(rpc)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::hub::HubSource;
 use crate::outputs::Places;
 use crate::rollouts::broker::RolloutBroker;
 use crate::weights::store::WeightsStore;
@@ -26,6 +27,8 @@ pub struct ServerState {
     pub root: PathBuf,
     /// Where models may be written.
     pub places: Places,
+    /// Where the Hugging Face hub is.
+    pub hub: HubSource,
     /// The argument `--device`.
     pub device: String,
     /// The argument `--memory-share`.

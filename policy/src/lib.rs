@@ -38,7 +38,9 @@ mod weights;
 
 pub use cache::{KvCache, Slots};
 pub use chat::{Chat, TemplateArguments};
-pub use checkpoint::{asset_files, check_values, check_weights, read_weights, write_checkpoint, write_model};
+pub use checkpoint::{
+    asset_files, asset_names, check_values, check_weights, read_weights, write_checkpoint, write_model,
+};
 pub use config::{ModelConfig, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::{Origin, PolicyError};

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Largest message accepted on any connection, in bytes. A scored group of 16 traces of 32,000 tokens is about 10 MB.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
+/// What a line of the learner's `--check` begins with that says how far a download is, for whoever has started it.
+pub const PROGRESS: &str = "progress: ";
+
 /// Largest message once it is decoded, in bytes of memory. It is measured before anything is decoded. A group of tokens
 /// takes about twice the bytes in memory that it takes on the wire.
 pub const MAX_DECODED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;

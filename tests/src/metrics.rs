@@ -11,9 +11,16 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// A client of HTTP. reqwest has no provider of cryptography of its own here; the first call chooses that of the services.
+pub fn web_client() -> reqwest::Client {
+    // Whoever was first has chosen the same.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Scrapes `host:port`; None if nobody answers.
 pub async fn scrape(address: &str) -> Option<Vec<Sample>> {
-    let request = reqwest::Client::new()
+    let request = web_client()
         .get(format!("http://{address}/metrics"))
         .timeout(Duration::from_secs(5));
     let text = request.send().await.ok()?.text().await.ok()?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::dashboard::prometheus_file;
+use crate::metrics::web_client;
 use crate::ports::free_address;
 use crate::process::Process;
 use crate::programs;
@@ -50,7 +51,7 @@ impl RedisExporter {
         };
         eventually("the exporter of redis", START_SECONDS, async || {
             exporter._process.assert_runs();
-            let answer = reqwest::get(&url).await.ok()?;
+            let answer = web_client().get(&url).send().await.ok()?;
             let metrics = answer.text().await.ok()?;
             metrics.contains("redis_up 1").then_some(())
         })
@@ -87,7 +88,7 @@ impl Prometheus {
         let mut prometheus = Self {
             _process: process,
             address,
-            client: reqwest::Client::new(),
+            client: web_client(),
         };
         eventually("prometheus", START_SECONDS, async || {
             prometheus._process.assert_runs();

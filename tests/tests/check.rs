@@ -127,7 +127,7 @@ async fn a_check_refuses_what_cannot_work_as_a_submission_does() {
     .await;
     refused(
         &|spec| spec.data.get_or_insert_default().path = vec!["openai/gsm8k".to_owned()],
-        "hf download",
+        "hf://datasets/openai/gsm8k",
     )
     .await;
     refused(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use anytime_files::write_durably;
+use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportError;
@@ -76,12 +77,14 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             root: ".".into(),
             runs_directory: args.runs_dir.clone(),
             output_roots: Vec::new(),
+            hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
             port_file: Some(args.port_file.clone()),
             security,
         };
-        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
+        let validate =
+            |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
         let args = args.clone();
         let job = move |context: &JobContext| {
             if args.weights_mib > 0 {

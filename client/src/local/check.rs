@@ -3,10 +3,11 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, anyhow};
+use anytime_proto::limits::PROGRESS;
 use anytime_proto::v1;
 use anytime_service::exit::{CONFIGURATION, ExitError};
 use prost::Message as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 use super::programs;
 
@@ -34,20 +35,37 @@ pub(crate) async fn check_here(spec: &v1::JobSpec) -> anyhow::Result<v1::JobChec
     // A program that refuses its arguments reads nothing; what it says is read below.
     let _ = input.write_all(&spec.encode_to_vec()).await;
     drop(input);
-    let ended = child
-        .wait_with_output()
-        .await
-        .with_context(|| format!("wait for {}", program.display()))?;
-    if ended.status.success() {
-        return v1::JobCheck::decode(ended.stdout.as_slice()).context("read what the learner's program found");
+    let mut output = child.stdout.take().context("the output of the learner's program")?;
+    let errors = child.stderr.take().context("what the learner's program says")?;
+    let mut found = Vec::new();
+    let waiting = || format!("wait for {}", program.display());
+    let (read, said, status) = tokio::join!(output.read_to_end(&mut found), listen(errors), child.wait());
+    let (said, status) = (said.with_context(waiting)?, status.with_context(waiting)?);
+    read.with_context(waiting)?;
+    if status.success() {
+        return v1::JobCheck::decode(found.as_slice()).context("read what the learner's program found");
     }
-    let said = String::from_utf8_lossy(&ended.stderr);
     let reason = said
         .lines()
         .find_map(|line| line.strip_prefix("error: "))
         .unwrap_or(said.trim());
-    if ended.status.code() == Some(i32::from(CONFIGURATION)) {
+    if status.code() == Some(i32::from(CONFIGURATION)) {
         return Err(ExitError::configuration(reason).into());
     }
-    Err(anyhow!("{} --check: {reason} ({})", program.display(), ended.status))
+    Err(anyhow!("{} --check: {reason} ({})", program.display(), status))
+}
+
+/// Passes on how far a download is, and gives everything else that the program says.
+async fn listen(errors: impl AsyncRead + Unpin) -> std::io::Result<String> {
+    let mut reader = BufReader::new(errors);
+    let (mut said, mut line) = (String::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        match text.strip_prefix(PROGRESS) {
+            Some(progress) => eprint!("{progress}"),
+            None => said.push_str(&text),
+        }
+        line.clear();
+    }
+    Ok(said)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anytime_proto::settings::{
-    InvalidSetting, JobSettings, is_pattern, reason_that_no_model_is_there, reason_that_nothing_is_there,
+    HubReference, InvalidSetting, JobSettings, is_pattern, reason_that_no_model_is_there, reason_that_nothing_is_there,
 };
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
@@ -35,6 +35,10 @@ pub(super) fn check(specs: &[v1::JobSpec], root: &Path, resume: bool) -> Result<
 }
 
 fn check_model(path: &str, root: &Path) -> Result<(), InvalidSetting> {
+    // The learner fetches it.
+    if HubReference::is_one(path) {
+        return Ok(());
+    }
     match reason_that_no_model_is_there(root, path) {
         Some(reason) => {
             let reason = format!("it must be a Hugging Face checkpoint directory: {reason}");
@@ -72,7 +76,8 @@ fn check_output(path: &str, root: &Path, resume: bool) -> Result<(), InvalidSett
 /// files.
 fn check_files(field: &str, names: &[String], root: &Path) -> Result<(), InvalidSetting> {
     for name in names {
-        if !root.join(name).exists() && !is_pattern(name) {
+        let is_here = || root.join(name).exists() || is_pattern(name);
+        if !HubReference::is_one(name) && !is_here() {
             return Err(InvalidSetting::new(field, name, reason_that_nothing_is_there(name)));
         }
     }

@@ -6,16 +6,32 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use anytime_files::replace_directory;
+use anytime_proto::v1;
 use bytes::Bytes;
+
+use super::card::Card;
 
 /// Where a job keeps them, so that its recovery checkpoints can be exported without the model's directory.
 const DIRECTORY: &str = "assets";
 
 const CONFIG_FILE: &str = "config.json";
 
+/// The card of a model.
+const CARD_FILE: &str = "README.md";
+
+/// The name of the base model's card in an export, which has one of its own.
+const BASE_CARD_FILE: &str = "BASE_MODEL_README.md";
+
+/// A larger README is none that people read, and is left out.
+const LARGEST_CARD: u64 = 1 << 20;
+
 /// Configuration, tokenizer and chat template of a model, by file name.
 #[derive(Clone, Debug, Default)]
-pub struct Assets(Vec<(String, Bytes)>);
+pub struct Assets {
+    files: Vec<(String, Bytes)>,
+    /// The model's README, which actors need not have.
+    card: Option<String>,
+}
 
 impl Assets {
     /// Reads those of a model's directory.
@@ -29,7 +45,10 @@ impl Assets {
             let data = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             files.push((name.to_owned(), Bytes::from(data)));
         }
-        Ok(Self(files))
+        Ok(Self {
+            files,
+            card: read_card(directory),
+        })
     }
 
     /// Those that a job has kept.
@@ -39,7 +58,7 @@ impl Assets {
     pub fn of_job(job_directory: &Path) -> anyhow::Result<Self> {
         let assets = Self::read(&job_directory.join(DIRECTORY))?;
         anyhow::ensure!(
-            assets.0.iter().any(|(name, _)| name == CONFIG_FILE),
+            assets.files.iter().any(|(name, _)| name == CONFIG_FILE),
             "{} has no {CONFIG_FILE}",
             job_directory.join(DIRECTORY).display()
         );
@@ -60,35 +79,75 @@ impl Assets {
         if target.join(CONFIG_FILE).is_file() {
             return Ok(());
         }
-        replace_directory(&target, |part| self.write(part, |_| true))
+        replace_directory(&target, |part| {
+            self.write_card(part, CARD_FILE)?;
+            self.write(part, |_| true)
+        })
     }
 
     /// The files by name.
     pub fn files(&self) -> &[(String, Bytes)] {
-        &self.0
+        &self.files
     }
 
-    /// Writes all but the configuration, which an export writes itself.
-    pub(super) fn write_beside_config(&self, directory: &Path) -> anyhow::Result<()> {
+    /// The card of the export of a job's step; none where the job's settings cannot be read any more.
+    pub fn card(&self, job: &v1::Job, step: u64) -> Option<String> {
+        let card = Card {
+            job,
+            step,
+            base: self.card.as_deref(),
+            base_name: BASE_CARD_FILE,
+        };
+        card.text()
+    }
+
+    /// Writes all but the configuration, which an export writes itself. The base model's card gets another name, because the
+    /// export has its own.
+    pub(super) fn write_beside_config(&self, directory: &Path, card: Option<&str>) -> anyhow::Result<()> {
+        if let Some(card) = card {
+            write(&directory.join(CARD_FILE), card.as_bytes())?;
+        }
+        self.write_card(directory, BASE_CARD_FILE)?;
         self.write(directory, |name| name != CONFIG_FILE)
     }
 
     fn write(&self, directory: &Path, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        for (name, data) in self.0.iter().filter(|(name, _)| is_wanted(name)) {
-            let path = directory.join(name);
-            fs::write(&path, data).with_context(|| format!("writing {}", path.display()))?;
+        for (name, data) in self.files.iter().filter(|(name, _)| is_wanted(name)) {
+            write(&directory.join(name), data)?;
         }
         Ok(())
+    }
+
+    fn write_card(&self, directory: &Path, name: &str) -> anyhow::Result<()> {
+        match &self.card {
+            Some(card) => write(&directory.join(name), card.as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// BLAKE3 over the configuration and the tokenizer: what the meaning of weights and ids depends on.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for (name, data) in &self.0 {
+        for (name, data) in &self.files {
             if name == CONFIG_FILE || name == "tokenizer.json" {
                 hasher.update(blake3::hash(data).as_bytes());
             }
         }
         hasher.finalize().to_hex().to_string()
     }
+}
+
+/// The README of a model's directory. It is no part of the model: one that cannot be read is left out.
+fn read_card(directory: &Path) -> Option<String> {
+    let path = directory.join(CARD_FILE);
+    let metadata = fs::metadata(&path).ok()?;
+    if !metadata.is_file() || metadata.len() > LARGEST_CARD {
+        return None;
+    }
+    let bytes = fs::read(&path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write(path: &Path, data: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, data).with_context(|| format!("writing {}", path.display()))
 }

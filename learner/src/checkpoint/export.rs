@@ -24,6 +24,8 @@ pub struct Export<'a> {
     pub kind: Kind,
     /// The files beside them.
     pub assets: &'a Assets,
+    /// Its card.
+    pub card: Option<&'a str>,
     /// The job whose model it is.
     pub owner: &'a Owner,
     /// The job's last finished step.
@@ -43,12 +45,13 @@ pub fn export(target: &Path, model: &Export<'_>, check: &dyn Fn() -> anyhow::Res
         weights,
         kind,
         assets,
+        card,
         owner,
         step,
         score,
     } = *model;
     let fill = |part: &Path| -> anyhow::Result<()> {
-        assets.write_beside_config(part)?;
+        assets.write_beside_config(part, card)?;
         anytime_policy::write_model(part, config, weights, kind)?;
         Marker::write(part, owner, step, score)?;
         check()

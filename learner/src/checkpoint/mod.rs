@@ -1,15 +1,19 @@
 //! The model on disk: recovery checkpoints, from which a restarted job goes on, and Hugging Face exports.
 //!
-//! `recovery` holds what a restart needs, with its `checksums`, [`export()`] writes model directories, and `keep` removes
+//! `recovery` holds what a restart needs, with its `checksums`, [`export()`] writes model directories with a card each
+//! (`card`, which passes on what the `front_matter` of the base's says), and `keep` removes
 //! those that are not wanted any more. [`Assets`] are the files beside the weights, read once for each job.
 
 mod assets;
+mod card;
 mod checksums;
 mod export;
+mod front_matter;
 mod keep;
 mod recovery;
 
 pub use assets::Assets;
+pub use card::Card;
 pub use export::{Export, export, publishable};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{

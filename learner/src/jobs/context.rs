@@ -17,6 +17,7 @@ use super::fault::{Fault, advice, fault_of};
 use super::interrupt::Interrupted;
 use super::pauses::retry_pause;
 use super::store::checked_files;
+use crate::hub::HubSource;
 use crate::lock::lock;
 use crate::outputs::{Owner, Places};
 use crate::queue::reader::GroupReader;
@@ -128,6 +129,11 @@ impl JobContext {
     /// Where models may be written.
     pub fn places(&self) -> &Places {
         &self.state.places
+    }
+
+    /// Where the Hugging Face hub is.
+    pub fn hub(&self) -> &HubSource {
+        &self.state.hub
     }
 
     /// The job, told from every other one of the same name.

@@ -140,6 +140,7 @@ impl JobRegistry {
             state: JobState::Queued.into(),
             created: Some(timestamp()),
             total_steps,
+            hub: checked.found.hub.clone(),
             ..v1::Job::default()
         };
         let directory = self

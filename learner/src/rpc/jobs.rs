@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anytime_proto::generations::{Kept, LookupError, ProblemHead};
-use anytime_proto::settings::{InvalidSetting, check_resumed, with_defaults};
+use anytime_proto::settings::{InvalidSetting, JobSettings, check_resumed, with_defaults};
 use anytime_proto::v1::job_service_server::JobService;
 use anytime_proto::{JobId, checkpoint_accounts, invalid_setting_status, v1};
 use anytime_service::security::connection_is_old;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::pages::page;
 use super::status;
 use super::stream::{ReplyStream, reply_stream};
 use super::submissions::{Submissions, check_size};
 use super::who;
+use crate::hub::{self, Ears, HubSource};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::entry::JobEntry;
 use crate::jobs::export_request::{ExportJob, ExportRequest};
@@ -35,15 +36,20 @@ const EVENTS_AHEAD: usize = 64;
 /// How many checks and exports read files at the same time. Others wait their turn, without a thread.
 const CHECKS_AT_ONCE: usize = 4;
 
+/// How many submissions and checks fetch from the Hugging Face hub at the same time. Others wait, without a thread, and hold
+/// up no check of files that are here.
+const FETCHES_AT_ONCE: usize = 2;
+
 /// How many checks and exports are under way or wait. Further ones are refused.
 const MOST_CHECKS: usize = 1024;
 
 /// How many watchers there are at a time. Further ones are refused.
 const MOST_WATCHERS: usize = 4096;
 
-/// Checks a specification against the files that it names (relative paths start at the second argument), and fills its
-/// defaults in.
-pub type Validate = Arc<dyn Fn(&v1::JobSpec, &Path) -> Result<CheckedJob, InvalidSetting> + Send + Sync>;
+/// Checks a specification against the files that it names (relative paths start at the last argument) and against what was
+/// fetched of the Hugging Face hub, and fills its defaults in.
+pub type Validate =
+    Arc<dyn Fn(&v1::JobSpec, &[v1::HubInput], &Path) -> Result<CheckedJob, InvalidSetting> + Send + Sync>;
 
 /// What the rest of the process does for requests about jobs.
 pub struct JobWork {
@@ -51,6 +57,8 @@ pub struct JobWork {
     pub validate: Validate,
     /// Writes a recovery checkpoint as a model.
     pub export: ExportJob,
+    /// Where the Hugging Face hub is.
+    pub hub: HubSource,
 }
 
 /// `JobService` over the registry: it submits, lists, cancels and watches jobs, and reads what evaluations generated.
@@ -59,8 +67,10 @@ pub struct JobsRpc {
     broker: Arc<RolloutBroker>,
     validate: Validate,
     export: ExportJob,
+    hub: HubSource,
     root: PathBuf,
     shutdown: CancellationToken,
+    fetches: Arc<Semaphore>,
     checks: Arc<Semaphore>,
     /// One permit for each check or export that runs or waits.
     admitted_checks: Arc<Semaphore>,
@@ -82,8 +92,10 @@ impl JobsRpc {
             broker,
             validate: work.validate,
             export: work.export,
+            hub: work.hub,
             root,
             shutdown,
+            fetches: Arc::new(Semaphore::new(FETCHES_AT_ONCE)),
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
             admitted_checks: Arc::new(Semaphore::new(MOST_CHECKS)),
             watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
@@ -91,10 +103,43 @@ impl JobsRpc {
         }
     }
 
+    /// A place among those that check, export or fetch, or wait for their turn.
+    fn admission(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let admitted = self.admitted_checks.clone().try_acquire_owned();
+        admitted.map_err(|_| status::too_many("checks of job files and exports", MOST_CHECKS))
+    }
+
+    /// Fetches what a specification takes from the Hugging Face hub, and writes the commits into it. What `known` has is
+    /// not asked for again. A fetch goes on where the client has gone: its next try finds what was fetched.
+    async fn fetch(&self, spec: &mut v1::JobSpec, known: Vec<v1::HubInput>) -> Result<Vec<v1::HubInput>, Status> {
+        let settings = JobSettings::try_new(spec).map_err(|error| invalid_setting_status(&error))?;
+        if !hub::is_needed(&settings) {
+            return Ok(Vec::new());
+        }
+        let admitted = self.admission()?;
+        let permit = self.fetches.clone().acquire_owned().await;
+        let permit = permit.map_err(|error| status::internal(&anyhow::Error::new(error)))?;
+        let (source, shutdown) = (self.hub.clone(), self.shutdown.clone());
+        let fetch = move || {
+            let _permits = (admitted, permit);
+            let ears = Ears {
+                stop: &|| shutdown.is_cancelled(),
+                say: &|text| info!("{text}"),
+            };
+            hub::fetch(&source, &settings, &known, &ears)
+        };
+        let inputs = blocking(fetch).await?;
+        if self.shutdown.is_cancelled() {
+            return Err(status::shutting_down());
+        }
+        let inputs = inputs.map_err(|error| invalid_setting_status(&error))?;
+        hub::pin(spec, &inputs);
+        Ok(inputs)
+    }
+
     /// The right to check one specification, or to export one model, now. Waits for it, unless too many wait already.
     async fn check_permit(&self) -> Result<[OwnedSemaphorePermit; 2], Status> {
-        let admitted = self.admitted_checks.clone().try_acquire_owned();
-        let admitted = admitted.map_err(|_| status::too_many("checks of job files and exports", MOST_CHECKS))?;
+        let admitted = self.admission()?;
         let permit = self.checks.clone().acquire_owned().await;
         let permit = permit.map_err(|error| status::internal(&anyhow::Error::new(error)))?;
         Ok([admitted, permit])
@@ -119,15 +164,16 @@ impl JobService for JobsRpc {
         if let Some(entry) = self.registry.of_request(&request.request_id) {
             return Ok(Response::new(entry.job()));
         }
-        let spec = request
+        let mut spec = request
             .spec
             .ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let inputs = self.fetch(&mut spec, Vec::new()).await?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         // The check reads the model and the data. It goes on where the client has gone: its next try finds the job.
         let permit = self.check_permit().await?;
         let submit = move || {
             let _turn_and_permit = (turn, permit);
-            let checked = validate(&spec, &root).map_err(|error| invalid_setting_status(&error))?;
+            let checked = validate(&spec, &inputs, &root).map_err(|error| invalid_setting_status(&error))?;
             let entry = registry.create(&request.request_id, &spec, &checked);
             let entry = entry.map_err(|error| status::create(&error))?;
             for notice in &checked.found.notices {
@@ -142,12 +188,13 @@ impl JobService for JobsRpc {
     async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
         let spec = request.into_inner().spec;
         check_size(spec.as_ref())?;
-        let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let mut spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let inputs = self.fetch(&mut spec, Vec::new()).await?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let permit = self.check_permit().await?;
         let check = move || {
             let _permit = permit;
-            let checked = validate(&spec, &root).and_then(|checked| {
+            let checked = validate(&spec, &inputs, &root).and_then(|checked| {
                 registry.check_output(&checked.settings)?;
                 Ok(checked)
             });
@@ -220,18 +267,26 @@ impl JobService for JobsRpc {
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let resumed = entry.clone();
         // Changed settings are checked against the model and the data, as those of a submission are.
-        let permit = match &request.spec {
-            Some(_) => Some(self.check_permit().await?),
-            None => None,
-        };
+        let (mut inputs, mut permit) = (Vec::new(), None);
+        let mut spec = request.spec;
+        if let Some(spec) = &mut spec {
+            let known = entry.job().hub;
+            // The job's own file names a branch, and means the commit that this was.
+            hub::pin(spec, &known);
+            let changed = changed_spec(&entry, spec).map_err(|error| invalid_setting_status(&error))?;
+            if changed.is_some() {
+                inputs = self.fetch(spec, known).await?;
+            }
+            permit = Some(self.check_permit().await?);
+        }
         let resume = move || {
             let _permit = permit;
-            let changed = match &request.spec {
+            let changed = match &spec {
                 Some(spec) => changed_spec(&resumed, spec).map_err(|error| invalid_setting_status(&error))?,
                 None => None,
             };
             if let Some(spec) = &changed {
-                validate(spec, &root).map_err(|error| invalid_setting_status(&error))?;
+                validate(spec, &inputs, &root).map_err(|error| invalid_setting_status(&error))?;
             }
             let outcome = registry.resume(&resumed, changed);
             outcome.map_err(status::resume)

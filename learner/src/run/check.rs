@@ -46,6 +46,8 @@ pub(super) fn job_check(settings: &JobSettings, prepared: &Prepared) -> Result<v
         memory: memory(settings, prepared, parameters as u64),
         notices: notices(settings, &prepared.checks, &prepared.notes),
         parameters: parameters as u64,
+        // Whoever has fetched it knows.
+        hub: Vec::new(),
     })
 }
 

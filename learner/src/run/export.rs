@@ -54,11 +54,13 @@ pub fn export_recovery(request: &ExportRequest, places: &Places) -> Result<(u64,
             .join(EXPORTS_DIRECTORY)
             .join(format!("step-{step:08}")),
     };
+    let card = assets.card(job, step);
     let model = Export {
         config: &config,
         weights: &recovered.weights,
         kind: recovered.state.compute.into(),
         assets: &assets,
+        card: card.as_deref(),
         owner: &owner,
         step,
         score: None,

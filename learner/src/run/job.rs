@@ -226,7 +226,7 @@ impl<'a> RunningJob<'a> {
             return Ok(());
         }
         let target = self.context.directory().join(format!("best-{:08}", result.step));
-        self.write_export(&target, Some(score))?;
+        self.write_export(&target, Some(score), Some(result))?;
         checkpoint::prune_best(self.context.directory(), checkpoint.keep_best);
         Ok(())
     }
@@ -251,13 +251,19 @@ impl<'a> RunningJob<'a> {
 
     /// Writes a Hugging Face checkpoint and makes it the job's newest.
     pub(super) fn export(&self, target: &Path) -> anyhow::Result<()> {
-        self.write_export(target, None)?;
+        self.write_export(target, None, None)?;
         info!(job_id = %self.context.job_id(), step = self.state.step, checkpoint = %target.display(), "exported");
         self.context.report_checkpoint(target);
         Ok(())
     }
 
-    fn write_export(&self, target: &Path, score: Option<f64>) -> anyhow::Result<()> {
+    /// Writes a Hugging Face checkpoint with its card. `newest` is an evaluation that the job has not recorded yet.
+    fn write_export(
+        &self,
+        target: &Path,
+        score: Option<f64>,
+        newest: Option<&v1::EvaluationResult>,
+    ) -> anyhow::Result<()> {
         // What stands at the place that the user chose may have changed since the job started.
         self.context.confirm_right()?;
         let is_chosen = !target.starts_with(self.context.directory());
@@ -269,11 +275,15 @@ impl<'a> RunningJob<'a> {
             }
             Ok(())
         };
+        let mut job = self.context.job();
+        job.evaluations.extend(newest.cloned());
+        let card = self.assets.card(&job, self.state.step);
         let model = Export {
             config: &self.prepared.config,
             weights: self.trainer.masters(),
             kind: self.state.compute.into(),
             assets: &self.assets,
+            card: card.as_deref(),
             owner: &self.owner,
             step: self.state.step,
             score,

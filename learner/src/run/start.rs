@@ -19,6 +19,7 @@ use super::prepare::{Prepared, prepare};
 use super::step_gauges::StepGauges;
 use super::written_since::{self, stamps};
 use super::{sft, train};
+use crate::hub::{self, Ears};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
 use crate::train::compute_kind;
@@ -27,12 +28,19 @@ use crate::train::compute_kind;
 const CHECK_TIME: Duration = Duration::from_secs(45);
 
 /// Checks a specification and every file that it names, before the job exists, and whether its updates can fit the share
-/// of the device on which it is to run.
+/// of the device on which it is to run. `inputs` are what was fetched of the Hugging Face hub, and the specification has
+/// their commits.
 ///
 /// # Errors
 /// The first setting that cannot work.
-pub fn validate(spec: &v1::JobSpec, root: &Path, device: Device, share: f64) -> Result<CheckedJob, InvalidSetting> {
-    let (checked, prepared) = check(spec, root, Some(Instant::now() + CHECK_TIME))?;
+pub fn validate(
+    spec: &v1::JobSpec,
+    inputs: &[v1::HubInput],
+    root: &Path,
+    device: Device,
+    share: f64,
+) -> Result<CheckedJob, InvalidSetting> {
+    let (checked, prepared) = check(spec, inputs, root, Some(Instant::now() + CHECK_TIME))?;
     refuse_undetermined(&checked.settings, device)?;
     let memory = DeviceMemory::ask(device).ok().map(|memory| memory.share(share));
     refuse_too_large(&checked.settings, &prepared, device, memory)?;
@@ -58,8 +66,8 @@ fn refuse_undetermined(settings: &JobSettings, device: Device) -> Result<(), Inv
 ///
 /// # Errors
 /// As [`validate`].
-pub fn validate_all(spec: &v1::JobSpec, root: &Path) -> Result<CheckedJob, InvalidSetting> {
-    let (checked, prepared) = check(spec, root, None)?;
+pub fn validate_all(spec: &v1::JobSpec, inputs: &[v1::HubInput], root: &Path) -> Result<CheckedJob, InvalidSetting> {
+    let (checked, prepared) = check(spec, inputs, root, None)?;
     check_values(&checked.settings, &prepared)?;
     Ok(checked)
 }
@@ -77,12 +85,19 @@ fn check_values(settings: &JobSettings, prepared: &Prepared) -> Result<(), Inval
     anytime_policy::check_values(directory, &prepared.config, kind).map_err(|error| unusable(directory, &error))
 }
 
-fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(CheckedJob, Prepared), InvalidSetting> {
+fn check(
+    spec: &v1::JobSpec,
+    inputs: &[v1::HubInput],
+    root: &Path,
+    until: Option<Instant>,
+) -> Result<(CheckedJob, Prepared), InvalidSetting> {
     let settings = JobSettings::try_new(spec)?;
     // The stamps are taken before the files are read, so that a change meanwhile is noticed when the job starts.
     let files = stamps(&settings, root);
-    let prepared = prepare(&settings, root, until)?;
-    let found = job_check(&settings, &prepared)?;
+    let prepared = prepare(&hub::in_place(&settings, inputs), root, until)?;
+    let mut found = job_check(&settings, &prepared)?;
+    found.hub = inputs.to_vec();
+    found.notices.splice(0..0, hub::notices(inputs));
     let checked = CheckedJob { settings, found, files };
     Ok((checked, prepared))
 }
@@ -94,7 +109,8 @@ fn check(spec: &v1::JobSpec, root: &Path, until: Option<Instant>) -> Result<(Che
 /// otherwise the reason why the job failed.
 pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let device = anytime_policy::device::choose(context.device())?;
-    let prepared = prepare(context.settings(), context.root(), None)?;
+    let inputs = fetch_again(context)?;
+    let prepared = prepare(&hub::in_place(context.settings(), &inputs), context.root(), None)?;
     // Notices of the check at submission are not repeated. There may be new ones, because a file may have changed
     // since.
     let known = context.notices();
@@ -124,6 +140,27 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
             job.evaluate()
         }
     }
+}
+
+/// What the job takes from the hub, which is fetched again where the cache has it no more.
+///
+/// # Errors
+/// [`Interrupted`](crate::jobs::interrupt::Interrupted) where the job is to stop; otherwise the setting, with the reason.
+fn fetch_again(context: &JobContext) -> anyhow::Result<Vec<v1::HubInput>> {
+    let known = context.job().hub;
+    let ears = Ears {
+        stop: &|| context.check().is_err(),
+        say: &|text| info!(job_id = %context.job_id(), "{text}"),
+    };
+    let inputs = hub::fetch(context.hub(), context.settings(), &known, &ears);
+    context.check()?;
+    let inputs = inputs?;
+    for (input, notice) in inputs.iter().zip(hub::notices(&inputs)) {
+        if input.fetched_bytes > 0 {
+            context.notice(&notice.topic, &notice.text);
+        }
+    }
+    Ok(inputs)
 }
 
 /// Logs the first prompt, where a lost or wrong template shows first.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use anytime_proto::settings::JobSettings;
+use anytime_proto::settings::{HubReference, JobSettings};
 use anytime_proto::v1;
 
 use crate::data::files_of;
@@ -24,7 +24,13 @@ pub(super) fn stamps(settings: &JobSettings, root: &Path) -> Vec<FileStamp> {
     let data = (settings.kind != v1::JobKind::Evaluate).then_some(("data.path", &settings.data.path));
     let evaluation = (settings.kind != v1::JobKind::Sft).then_some(("evaluation.path", &settings.evaluation.path));
     for (setting, names) in data.into_iter().chain(evaluation) {
-        let files = files_of(setting, names, root).unwrap_or_default();
+        // What is of the hub is known by its checksums.
+        let names: Vec<String> = names
+            .iter()
+            .filter(|name| !HubReference::is_one(name))
+            .cloned()
+            .collect();
+        let files = files_of(setting, &names, root).unwrap_or_default();
         stamps.extend(files.iter().map(|path| FileStamp::of(setting, path)));
     }
     stamps

@@ -8,6 +8,9 @@ mod faults;
 mod figures;
 mod full_disk;
 mod generations;
+mod hub;
+#[path = "../../../hub/tests/support/mod.rs"]
+mod hub_server;
 mod jobs;
 mod lease_table;
 mod lease_table_model;

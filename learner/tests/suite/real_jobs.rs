@@ -58,8 +58,9 @@ impl Place {
 
     /// A learner that runs real jobs, over this directory of jobs.
     async fn learner(&self, runs: &str) -> TestLearner {
-        let validate =
-            |spec: &v1::JobSpec, root: &Path| -> Result<CheckedJob, _> { validate(spec, root, tch::Device::Cpu, 1.0) };
+        let validate = |spec: &v1::JobSpec, inputs: &[v1::HubInput], root: &Path| -> Result<CheckedJob, _> {
+            validate(spec, inputs, root, tch::Device::Cpu, 1.0)
+        };
         let runs = self.path(runs);
         TestLearner::start_checking(
             "127.0.0.1:0",

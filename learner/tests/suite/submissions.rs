@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportRequest;
@@ -51,7 +52,7 @@ impl SlowCheck {
 async fn start(redis: &RedisServer, runs: &TempDir) -> (TestLearner, Arc<SlowCheck>) {
     let check = Arc::new(SlowCheck::default());
     let called = check.clone();
-    let validate = Arc::new(move |spec: &v1::JobSpec, _: &Path| called.run(spec));
+    let validate = Arc::new(move |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| called.run(spec));
     let learner = TestLearner::start_checking("127.0.0.1:0", &redis.url(), runs.path(), validate, |_| Ok(())).await;
     (learner, check)
 }
@@ -136,7 +137,10 @@ async fn resumptions_with_settings_and_exports_wait_for_the_same_turns() {
         "127.0.0.1:0",
         &redis.url(),
         runs.path(),
-        Arc::new(move |spec: &v1::JobSpec, _: &Path| validating.run(spec)),
+        (
+            Arc::new(move |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| validating.run(spec)),
+            HubSource::default(),
+        ),
         Some(Arc::new(move |request: &ExportRequest| {
             exporting.wait();
             Ok((7, request.directory.clone()))

@@ -23,6 +23,11 @@ const ASSETS: [&str; 12] = [
     "NOTICE",
 ];
 
+/// The names that [`asset_files`] looks for.
+pub fn asset_names() -> &'static [&'static str] {
+    &ASSETS
+}
+
 /// The files of a model directory that are there beside its weights: configuration, tokenizer, chat template.
 ///
 /// With these and the weights a process elsewhere can run the model.

@@ -6,6 +6,6 @@ mod listing;
 mod read;
 mod write;
 
-pub use layout::asset_files;
+pub use layout::{asset_files, asset_names};
 pub use read::{check_values, check_weights, read_weights};
 pub use write::{write_checkpoint, write_model};

@@ -2,11 +2,12 @@
 //! where nothing is there. Client and learner look at different disks and say the same.
 
 use super::error::InvalidSetting;
+use super::hub::check_data;
 use super::job::Job;
 
 /// Places that are no files, by what they begin with.
-const SCHEMES: [&str; 9] = [
-    "hf://", "https://", "http://", "s3://", "gs://", "gcs://", "az://", "abfs://", "hdfs://",
+const SCHEMES: [&str; 8] = [
+    "https://", "http://", "s3://", "gs://", "gcs://", "az://", "abfs://", "hdfs://",
 ];
 
 /// Endings of names of files that hold rows.
@@ -30,14 +31,13 @@ pub(super) fn data_files(job: &Job, path: &str) -> Result<(), InvalidSetting> {
             ));
         }
         if let Some(scheme) = SCHEMES.iter().find(|scheme| name.starts_with(*scheme)) {
-            let fetch = match *scheme {
-                "hf://" => "fetch it first (`hf download --repo-type dataset ORG/NAME --local-dir data/NAME`)",
-                _ => "fetch it first",
-            };
-            let reason =
-                format!("files are read from the learner's disk, not from {scheme}; {fetch} and name the file");
+            let reason = format!(
+                "files are read from the learner's disk or from the Hugging Face hub (hf://datasets/…), not from {scheme}; \
+                 fetch it first and name the file"
+            );
             return Err(InvalidSetting::new(path, name, reason));
         }
+        check_data(&name).map_err(|reason| InvalidSetting::new(path, name.as_str(), reason))?;
     }
     Ok(())
 }
@@ -56,8 +56,8 @@ pub fn reason_that_nothing_is_there(name: &str) -> String {
             .any(|ending| name.to_ascii_lowercase().ends_with(&format!(".{ending}")));
     if is_identifier {
         return format!(
-            "it must be a file, a directory or a pattern, and there is no such file; if it is a data set of the Hugging \
-             Face hub, fetch it first (`hf download --repo-type dataset {name} --local-dir data/…`) and name its files"
+            "it must be a file, a directory or a pattern, and there is no such file; files of a data set of the Hugging \
+             Face hub are named `hf://datasets/{name}/PATH`"
         );
     }
     if name.starts_with('~') {
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn what_looks_like_a_hub_id_is_told_apart_from_a_file() {
         for id in ["openai/gsm8k", "BytedTsinghua-SIA/DAPO-Math-17k", "math-ai/aime24"] {
-            assert!(reason_that_nothing_is_there(id).contains("hf download"), "{id}");
+            assert!(reason_that_nothing_is_there(id).contains("hf://datasets/"), "{id}");
         }
         for file in [
             "data/train.jsonl",
@@ -84,7 +84,7 @@ mod tests {
             "a/b/c",
             "data/x.jsonl.gz",
         ] {
-            assert!(!reason_that_nothing_is_there(file).contains("hf download"), "{file}");
+            assert!(!reason_that_nothing_is_there(file).contains("hf://datasets/"), "{file}");
         }
         assert!(reason_that_nothing_is_there("~/data.jsonl").contains('~'));
     }

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod filled;
 mod form;
+mod hub;
 mod job;
 mod model_directory;
 mod objective;
@@ -36,6 +37,7 @@ pub(crate) use form::{
     budgets_from_list, files_as_text_or_list, files_from_text_or_list, section_from_table, values_as_table,
     values_from_table,
 };
+pub use hub::HubReference;
 pub use model_directory::reason_that_no_model_is_there;
 pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;

@@ -26,10 +26,7 @@ pub fn reason_that_no_model_is_there(root: &Path, path: &str) -> Option<String> 
         return Some("it is a file".to_owned());
     }
     Some(match name_on_the_hub(path) {
-        Some(name) => format!(
-            "there is no such directory; a model of the Hugging Face hub is fetched first: hf download {name} --local-dir \
-             DIRECTORY"
-        ),
+        Some(name) => format!("there is no such directory; the model of the Hugging Face hub is named hf://{name}"),
         None => "there is no such directory".to_owned(),
     })
 }
@@ -74,7 +71,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let reason = |path: &str| reason_that_no_model_is_there(root.path(), path).unwrap_or_default();
         assert_eq!(reason("model"), "there is no such directory");
-        assert!(reason("models/x").ends_with("hf download models/x --local-dir DIRECTORY"));
+        assert!(reason("models/x").ends_with("is named hf://models/x"));
         std::fs::write(root.path().join("file"), "").expect("written");
         assert_eq!(reason("file"), "it is a file");
         let model = root.path().join("model");

@@ -52,6 +52,22 @@ const CASES: &[(&str, &str, &str)] = &[
     ("path = \"problems.jsonl\"", "path = \"hf://datasets/openai/gsm8k\"", ""),
     (
         "path = \"problems.jsonl\"",
+        "path = \"hf://openai/gsm8k/main/x.parquet\"",
+        "",
+    ),
+    ("path = \"problems.jsonl\"", "path = \"hf://datasets/gsm8k\"", ""),
+    (
+        "path = \"problems.jsonl\"",
+        "path = \"hf://datasets/openai/gsm8k/../../x.json\"",
+        "",
+    ),
+    ("path = \"model\"", "path = \"hf://gpt2\"", ""),
+    ("path = \"model\"", "path = \"hf://datasets/openai/gsm8k\"", ""),
+    ("path = \"model\"", "path = \"hf://owner/name/onnx\"", ""),
+    ("path = \"model\"", "path = \"hf://owner/name@\"", ""),
+    ("path = \"model\"", "path = \"hf://owner/name@../main\"", ""),
+    (
+        "path = \"problems.jsonl\"",
         "path = \"https://example.com/problems.jsonl\"",
         "",
     ),

@@ -4,6 +4,7 @@ use prost_reflect::{FieldDescriptor, Kind, Value};
 
 use super::data_files::data_files;
 use super::error::InvalidSetting;
+use super::hub::check_model;
 use super::job::Job;
 use crate::v1;
 
@@ -59,7 +60,7 @@ pub(super) enum Check {
     Whole(u64, u64),
     /// A finite number that satisfies this; the text continues "it must be".
     Number(fn(f64) -> bool, &'static str),
-    /// A text that is not empty where it is required; the text continues "it must be".
+    /// A model: a text that is not empty where it is required; the text continues "it must be".
     Path(&'static str),
     /// Files that hold rows; the text continues "it must be".
     Files(&'static str),
@@ -183,10 +184,10 @@ impl Row {
             }
             Check::Path(what) => {
                 let path = job.text(self.path);
-                if !path.is_empty() || !is_required {
-                    return Ok(());
+                if path.is_empty() && is_required {
+                    return Err(InvalidSetting::new(self.path, path, format!("it must be {what}")));
                 }
-                Err(InvalidSetting::new(self.path, path, format!("it must be {what}")))
+                check_model(&path).map_err(|reason| InvalidSetting::new(self.path, path, reason))
             }
             Check::Files(_) => data_files(job, self.path),
             Check::Rule(rule) => rule(job, self.path),

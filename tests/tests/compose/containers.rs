@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
+use anytime_tests::metrics::web_client;
 use anytime_tests::ports::free_address;
 use anytime_tests::process::tail;
 use anytime_tests::programs::{binary, repository};
@@ -221,7 +222,7 @@ impl Containers {
     /// What Prometheus answers; None while it does not.
     pub(crate) async fn prometheus(&self, path: &str) -> Option<Value> {
         let url = format!("http://{}/api/v1/{path}", self.prometheus);
-        let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
+        let text = web_client().get(&url).send().await.ok()?.text().await.ok()?;
         let answer: Value = serde_json::from_str(&text).ok()?;
         (answer["status"] == "success").then(|| answer["data"].clone())
     }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use anytime_learner::checkpoint::{Assets, publishable};
+use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::server::{LearnerConfig, run};
@@ -66,6 +67,7 @@ impl TestTrainer {
             root: directory.to_owned(),
             runs_directory: directory.join("runs"),
             output_roots: Vec::new(),
+            hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
             port_file: None,
@@ -73,7 +75,8 @@ impl TestTrainer {
         let (orders, received) = channel();
         let received = Mutex::new(received);
         let shutdown = CancellationToken::new();
-        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
+        let validate =
+            |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
         let run_job = move |context: &JobContext| {
             work(context, &model, &received.lock().unwrap());
             Ok(())

@@ -32,6 +32,8 @@ _SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
 CALL = 20.0
 #: The learner reads the model's files, and the data for a bounded time; other submissions may come first.
 SUBMIT = 300.0
+#: It fetches a model or data from the Hugging Face hub first.
+FETCH = 3600.0
 #: It reads a file that may hold gigabytes.
 GENERATIONS = 120.0
 #: It reads and writes a whole model.
@@ -137,7 +139,7 @@ class Client:
         pauses = _pauses()
         for tries in range(1, _SUBMIT_TRIES + 1):
             try:
-                return Job(self._call("Submit", request, v1.Job, SUBMIT))
+                return Job(self._call("Submit", request, v1.Job, _deadline(request.spec)))
             except AnytimeError as error:
                 # A late one may still be read; another submission would only make it longer.
                 if error.code is not grpc.StatusCode.UNAVAILABLE or tries == _SUBMIT_TRIES:
@@ -152,7 +154,7 @@ class Client:
             AnytimeError: INVALID_ARGUMENT with the setting at fault.
         """
         request = v1.CheckJobRequest(spec=job_spec(job, changes))
-        return as_dict(self._call("Check", request, v1.JobCheck, SUBMIT))
+        return as_dict(self._call("Check", request, v1.JobCheck, _deadline(request.spec)))
 
     def status(self, job: str | Job) -> Job:
         """A job as it is now.
@@ -192,7 +194,7 @@ class Client:
         if spec is not None or changes:
             base = self.status(job).message.spec if spec is None else spec
             request.spec.CopyFrom(job_spec(base, changes))
-        return Job(self._call("Resume", request, v1.Job, SUBMIT))
+        return Job(self._call("Resume", request, v1.Job, _deadline(request.spec)))
 
     def delete(self, job: str | Job, *, with_models: bool = False) -> list[str]:
         """Removes a job that is over, with its directory. Returns the models that went with it.
@@ -408,3 +410,9 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause * random.uniform(0.5, 1.0)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _deadline(spec: v1.JobSpec) -> float:
+    """How long a learner may take to read what a job names, and to fetch it."""
+    names = [spec.model.path, *spec.data.path, *spec.evaluation.path]
+    return FETCH if any(name.startswith("hf://") for name in names) else SUBMIT

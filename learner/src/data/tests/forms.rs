@@ -210,7 +210,7 @@ fn names_that_lead_to_no_rows_are_refused() {
         (&["two.jsonl"][..], "it must be a file that exists"),
         (&["dangling"], "it must be a file that exists"),
         (&["one.jsonl/two"], "directory"),
-        (&["openai/gsm8k"], "hf download --repo-type dataset openai/gsm8k"),
+        (&["openai/gsm8k"], "hf://datasets/openai/gsm8k/PATH"),
         (&["nothing"], "it holds nothing"),
         (&["other"], "it holds README.md"),
         (&["splits"], "several splits (test, train)"),

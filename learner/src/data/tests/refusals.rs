@@ -138,5 +138,5 @@ fn the_page_of_refusals_has_those_of_data_files() {
         .to_string();
     let said = error.replace(&format!("{}/", files.path().display()), "");
     text.push_str(&entry("sft: a row without completion", &said));
-    assert_section("## Files", "## Servers", &text);
+    assert_section("## Files", "## Hugging Face hub", &text);
 }

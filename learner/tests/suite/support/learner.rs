@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportJob;
@@ -47,7 +48,8 @@ impl TestLearner {
         runs_directory: &Path,
         run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let validate = |spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
+        let validate =
+            |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
         Self::start_checking(address, redis, runs_directory, Arc::new(validate), run_job).await
     }
 
@@ -59,15 +61,16 @@ impl TestLearner {
         validate: Validate,
         run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with(address, redis, runs_directory, validate, None, run_job).await
+        let hub = HubSource::default();
+        Self::start_with(address, redis, runs_directory, (validate, hub), None, run_job).await
     }
 
-    /// Starts it with another check of submissions, and other exports where they are given.
+    /// Starts it with another check of submissions and another hub, and other exports where they are given.
     pub(crate) async fn start_with(
         address: &str,
         redis: &str,
         runs_directory: &Path,
-        validate: Validate,
+        (validate, hub): (Validate, HubSource),
         export: Option<ExportJob>,
         run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -81,6 +84,7 @@ impl TestLearner {
             root: ".".into(),
             runs_directory: runs_directory.to_owned(),
             output_roots: Vec::new(),
+            hub,
             device: "cpu".to_owned(),
             memory_share: 1.0,
             port_file: None,
