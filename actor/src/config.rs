@@ -1,5 +1,6 @@
 //! Arguments and environment, checked before anything starts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anytime_policy::actor_memory::words;
@@ -9,7 +10,7 @@ use anytime_proto::ActorId;
 use anytime_service::exit::ExitError;
 use anytime_service::security::{CallSecurity, CallingArgs, IdentityArgs, ServingArgs};
 use anytime_service::telemetry::TelemetryArgs;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tch::Device;
 
 use crate::engine::{CacheLimit, EngineLimits};
@@ -24,8 +25,11 @@ const CPU_SHARE: f64 = 0.5;
 
 /// Generates scored groups for whatever job the learner runs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime-actor", version)]
+#[command(name = "anytime-actor", version, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What is done instead of working for a learner.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// The learner, which hands out problems and weights
     #[arg(long, env = "ANYTIME_LEARNER", default_value = "http://127.0.0.1:7100")]
     pub learner: String,
@@ -67,6 +71,57 @@ pub struct Args {
     /// How it calls learner and verifier
     #[command(flatten)]
     pub calling: CallingArgs,
+}
+
+/// What the program does instead of working for a learner.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Generate the groups of a file of leases with a model on this machine, into a file; `anytime generate` calls it
+    Generate(Box<GenerateArgs>),
+}
+
+/// The arguments of `anytime-actor generate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GenerateArgs {
+    /// The file of leases, as `anytime-learner leases` writes it
+    pub leases: PathBuf,
+    /// File to write the groups to
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Where the model's path starts
+    #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
+    pub root: PathBuf,
+    /// The verifier, which grades answers [default: none, and no answer has a verdict]
+    #[arg(long, value_name = "URL")]
+    pub verifier: Option<String>,
+    /// Where to generate: auto, cpu, cuda, cuda:N
+    #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
+    pub device: String,
+    /// Threads of one tensor operation
+    #[arg(long, env = "ANYTIME_THREADS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: u32,
+    /// Sequences generated at the same time
+    #[arg(long, env = "ANYTIME_SLOTS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub slots: u32,
+    /// Share of the device's memory that this process may take
+    #[arg(long, env = "ANYTIME_MEMORY_SHARE", value_name = "SHARE", default_value_t = CPU_SHARE, value_parser = memory_share)]
+    pub memory_share: f64,
+    /// How it shows itself
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// How it calls the verifier
+    #[command(flatten)]
+    pub calling: CallingArgs,
+}
+
+/// A share that leaves something.
+fn memory_share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if share > 0.0 && share <= 1.0 {
+        Ok(share)
+    } else {
+        Err("must be above 0 and at most 1".to_owned())
+    }
 }
 
 /// What an actor runs with, checked: [`ActorConfig::try_new`] makes it of the arguments, [`crate::run`] takes it.

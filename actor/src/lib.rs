@@ -3,7 +3,8 @@
 //!
 //! Follow one group: `lease` asks the learner for it, `coordinator` owns it, [`engine`] generates it ([`nodes`] says
 //! at which points a trace is summarised), [`grade`] has its summaries graded, and `push` hands it to the learner.
-//! [`weights`] keeps the engine at the version that the learner announced.
+//! [`weights`] keeps the engine at the version that the learner announced. [`generate()`] does the same for a file of
+//! leases and a model on the disk, without a learner.
 //!
 //! Async code meets tensor code in two files: `engine/mod.rs` for generation, `weights/loader.rs` for arriving weights.
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@
 pub mod config;
 mod coordinator;
 pub mod engine;
+mod generate;
 pub mod grade;
 mod group;
 pub mod health;
@@ -23,6 +25,8 @@ pub mod push;
 #[cfg(test)]
 mod testing;
 pub mod weights;
+
+pub use generate::generate;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

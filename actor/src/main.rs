@@ -1,7 +1,7 @@
 //! The actor's process.
 #![forbid(unsafe_code)]
 
-use anytime_actor::config::{ActorConfig, Args};
+use anytime_actor::config::{ActorConfig, Args, Command};
 use anytime_policy::{device, waiting};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::security::{CallSecurity, ServerSecurity};
@@ -15,7 +15,11 @@ fn main() {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
-    if let Err(error) = waiting::wait_briefly(args.threads) {
+    let threads = match &args.command {
+        Some(Command::Generate(generate)) => generate.threads as usize,
+        None => args.threads,
+    };
+    if let Err(error) = waiting::wait_briefly(threads) {
         eprintln!("threads wait as libgomp has it, because the program cannot be started again: {error}");
     }
     anytime_policy::operators::keep_freed_memory();
@@ -23,7 +27,12 @@ fn start(args: &Args) -> anyhow::Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(args));
+    let result = runtime.block_on(async {
+        match &args.command {
+            Some(Command::Generate(generate)) => anytime_actor::generate(generate).await,
+            None => serve(args).await,
+        }
+    });
     // Whatever still blocks a thread must not hold up the end of the process.
     runtime.shutdown_background();
     result

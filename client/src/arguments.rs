@@ -2,7 +2,10 @@
 
 mod advantages;
 mod certs;
+mod generate;
 mod health;
+mod replay;
+mod show;
 mod watch;
 
 use std::path::PathBuf;
@@ -14,7 +17,10 @@ use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
 pub use certs::CertsArgs;
+pub use generate::GenerateArgs;
 pub use health::HealthArgs;
+pub use replay::ReplayArgs;
+pub use show::ShowArgs;
 pub use watch::{FollowArgs, WatchArgs};
 
 const EXIT_CODES: &str = "\
@@ -52,15 +58,19 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Write a recovery checkpoint of a job as a Hugging Face model directory
     Export(ExportArgs),
+    /// Train steps of a job again on the groups that it has kept, and say whether they come to the same; exit code 1 if not
+    Replay(ReplayArgs),
     /// Prove that a job lost no group and trained none twice, from its events, checkpoints and queue
     Audit(AuditArgs),
     /// List the groups of a job that could not be trained, save them, or have them trained after all
     DeadLetters(DeadLettersArgs),
     /// Measure the accuracy of a checkpoint at every budget
     Evaluate(Box<EvaluateArgs>),
+    /// Generate the groups of a job into a file, with an actor alone
+    Generate(GenerateArgs),
     /// Write report.json and curves.svg of a job
     Report(ReportArgs),
-    /// Read what an evaluation generated: its problems, or one problem's traces with cuts, summaries and verdicts
+    /// Read what an evaluation generated, or a file of groups: its problems, or one's traces with cuts, summaries, verdicts
     Show(ShowArgs),
     /// Check job files, with all that they name: model, tokenizer, markers, data; shows the first prompt and the counts
     Check(CheckArgs),
@@ -307,28 +317,6 @@ pub struct ReportArgs {
     /// Directory to write to; made where it does not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// The arguments of `anytime show`.
-#[derive(Clone, Debug, Args)]
-pub struct ShowArgs {
-    /// A job's directory, the --out directory of `anytime local` or `anytime demo`, or else a job id at the learner
-    pub run: String,
-    /// Id of a problem, or its row number in the data; without it all problems are listed, worst first
-    #[arg(long, value_name = "K")]
-    pub problem: Option<String>,
-    /// Which of the problem's traces, from 0 [default: 0]
-    #[arg(long, value_name = "N", requires = "problem")]
-    pub trace: Option<usize>,
-    /// The evaluation after this training step [default: the newest]
-    #[arg(long, value_name = "S")]
-    pub step: Option<u64>,
-    /// Which job of a directory that holds several [default: the one evaluated last]
-    #[arg(long, value_name = "ID")]
-    pub job: Option<String>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub learner: LearnerArgs,
 }
 
 /// The arguments of `anytime check`.

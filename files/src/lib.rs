@@ -15,6 +15,7 @@
 //! | a directory with everything in it | [`replace_directory`] |
 //! | a rename of one's own | [`sync_directory`] after it |
 //! | records behind one another | [`record`], and [`RecordReader`] to read them |
+//! | many contents at once, compressed | [`write_packed`], and [`PackedReader`] to read them |
 //!
 //! A call that fails leaves the target as it was and removes what it wrote. A crash can leave one `.NAME.part` behind;
 //! the next write of the same target overwrites it. That is why the name is fixed, and why the crates that pick a
@@ -24,10 +25,12 @@
 
 mod directory;
 mod file;
+mod packed;
 mod part;
 mod records;
 
 pub use directory::{replace_directory, sync_directory};
 pub use file::{write_durably, write_durably_with};
+pub use packed::{PackedError, PackedReader, write_packed};
 pub use part::{PART_SUFFIX, WriteError};
 pub use records::{RecordReader, only_record, record};

@@ -108,6 +108,14 @@ impl RedisArgs {
 pub enum Command {
     /// Write a recovery checkpoint of a job as a Hugging Face model directory; no learner needs to run
     Export(ExportArgs),
+    /// Train steps of a job again on the groups that it has kept, and say whether they come to the same; no learner needs
+    /// to run
+    Replay(ReplayArgs),
+    /// Write the leases of a job's groups to a file, for an actor without a learner; reads the job (protobuf `JobSpec`)
+    /// from standard input, and `anytime generate` calls it
+    Leases(LeasesArgs),
+    /// Print the groups of a file as JSON, decoded; `anytime show` calls it
+    Groups(GroupsArgs),
 }
 
 /// The arguments of `anytime-learner export`.
@@ -127,6 +135,73 @@ pub struct ExportArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// The arguments of `anytime-learner replay`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Id of the job, or its directory
+    pub job: String,
+    /// Where jobs are kept
+    #[arg(long, env = "ANYTIME_RUNS_DIR", default_value = "runs")]
+    pub runs_dir: PathBuf,
+    /// Where the model's path starts, which a replay from the first step reads
+    #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
+    pub root: PathBuf,
+    /// The first step to look at; training begins with the newest recovery checkpoint before it
+    #[arg(long, value_name = "STEP", value_parser = clap::value_parser!(u64).range(1..))]
+    pub from: u64,
+    /// How many steps, from that one on [default: all that are kept without a gap]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// auto, cpu, cuda, cuda:1, … [default: that of the run]
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Threads of tensor operations [default: as many as the run had]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Changes a setting of the updates (a line of TOML): differences are then shown, and are no failure; repeatable
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub set: Vec<String>,
+    /// Directory to write the weights after the last step to, as a Hugging Face model [default: none is written]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `anytime-learner leases`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LeasesArgs {
+    /// File to write the leases to
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Where relative paths of the job start
+    #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
+    pub root: PathBuf,
+    /// The place of the first group, counted from 0: in the order of training, or among the problems of an evaluation
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub first: u64,
+    /// How many groups [default: a step's, or all that an evaluation has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub groups: Option<u64>,
+}
+
+/// The arguments of `anytime-learner groups`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GroupsArgs {
+    /// The file of groups
+    pub file: PathBuf,
+    /// Directory of the model whose tokenizer decodes them [default: what the file's job has kept, else its model]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Where the model's path starts
+    #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
+    pub root: PathBuf,
+    /// The one group with this place, or of the problem with this id; with all ids and log-probabilities
+    #[arg(long, value_name = "K")]
+    pub problem: Option<String>,
 }
 
 /// A name that is plain in a key.

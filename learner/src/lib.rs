@@ -13,6 +13,7 @@ mod health;
 pub mod hub;
 pub mod invariants;
 pub mod jobs;
+pub mod kept;
 mod lock;
 pub mod offline;
 pub mod outputs;

@@ -24,8 +24,12 @@ fn main() {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(Command::Export(export)) = &args.command {
-        return offline::export(export);
+    match &args.command {
+        Some(Command::Export(export)) => return offline::export(export),
+        Some(Command::Replay(replay)) => return offline::replay(replay),
+        Some(Command::Leases(leases)) => return offline::leases(leases),
+        Some(Command::Groups(groups)) => return offline::groups(groups),
+        None => {}
     }
     if let Err(error) = anytime_policy::waiting::wait_briefly(usize::from(args.threads)) {
         eprintln!("threads wait as libgomp has it, because the program cannot be started again: {error}");

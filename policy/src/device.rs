@@ -61,6 +61,17 @@ pub fn default_kind(device: Device) -> Kind {
     }
 }
 
+/// The processor's name, as Linux tells it; empty where it does not. With other instructions products are summed in
+/// another order.
+pub fn processor() -> String {
+    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = information.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        ["model name", "CPU part"].contains(&key.trim()).then(|| value.trim())
+    });
+    name.unwrap_or_default().to_owned()
+}
+
 /// Sets the threads of one tensor operation to `threads` (at least 1), and keeps operations from running side by side.
 ///
 /// Call it at the start of the process: libtorch fixes at its first use how many operations run in parallel.

@@ -86,6 +86,26 @@ fn bad_lines() -> [(&'static str, String); 6] {
 const LEFT_OUT: &[(&str, &str)] = &[
     ("libtorch: ", "a fault of the library, whatever the input"),
     (
+        "steps that are trained again keep it",
+        "said of a replay, not of a job file; proto/src/settings/replay.rs tests it",
+    ),
+    (
+        "{place}: {error}; --model names the model",
+        "of a file of groups; tests/tests/replay.rs provokes it",
+    ),
+    (
+        "--problem {wanted} is not in {file}",
+        "of a file of groups; tests/tests/replay.rs provokes it",
+    ),
+    (
+        "it must be train or evaluate: fine-tuning",
+        "said by anytime generate; tests/tests/replay.rs provokes it",
+    ),
+    (
+        "--out {}: it must be a file",
+        "said by anytime generate; tests/tests/replay.rs provokes it",
+    ),
+    (
         "a job that has begun keeps it",
         "said when a job is resumed, not of a job file; proto/src/settings/resume.rs tests it",
     ),

@@ -7,9 +7,12 @@ mod check;
 mod dead_letters;
 mod evaluate;
 mod export;
+mod generate;
 mod health;
+mod offline;
 mod presets;
 mod remote;
+mod replay;
 mod report;
 mod show;
 
@@ -31,9 +34,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(arguments) => remote::delete(&arguments, json).await,
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
+        Command::Replay(arguments) => replay::run(&arguments, json).await,
         Command::Audit(arguments) => audit::run(&arguments, json).await,
         Command::DeadLetters(arguments) => dead_letters::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
+        Command::Generate(arguments) => generate::run(&arguments).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,
         Command::Check(arguments) => check::run(&arguments, json).await,

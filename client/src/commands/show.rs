@@ -6,6 +6,7 @@ use anytime_proto::generations::{Kept, KeptProblem, LookupError, ProblemHead};
 use anytime_service::exit::{ExitError, exit_code};
 use serde_json::{Value, json};
 
+use super::offline::{add, output_of_learner};
 use crate::arguments::ShowArgs;
 use crate::learner::Learner;
 use crate::output::{print_json, print_line};
@@ -23,7 +24,9 @@ struct Found {
 
 pub(super) async fn run(arguments: &ShowArgs, json: bool) -> anyhow::Result<()> {
     let run = Path::new(&arguments.run);
-    let found = if run.is_dir() {
+    let found = if run.is_file() {
+        from_groups(run, arguments).await?
+    } else if run.is_dir() {
         from_disk(run, arguments)?
     } else {
         from_learner(arguments).await?
@@ -50,6 +53,24 @@ pub(super) async fn run(arguments: &ShowArgs, json: bool) -> anyhow::Result<()> 
         return print_json(&document);
     }
     print_line(&problem_page(&found.job, found.step, &problem, arguments.trace))
+}
+
+/// A file of groups holds ids, which the learner's program decodes.
+async fn from_groups(file: &Path, arguments: &ShowArgs) -> anyhow::Result<Found> {
+    let mut command = vec!["groups".into(), file.into()];
+    add(&mut command, "--problem", arguments.problem.as_ref());
+    add(&mut command, "--model", arguments.model.as_ref());
+    let mut document: Value = serde_json::from_str(&output_of_learner(command).await?)?;
+    let heads = match document["problems"].take() {
+        Value::Null => Vec::new(),
+        heads => serde_json::from_value(heads)?,
+    };
+    Ok(Found {
+        job: document["job"].as_str().unwrap_or_default().to_owned(),
+        step: document["step"].as_u64().unwrap_or(0),
+        line: arguments.problem.as_ref().map(|_| document["problem"].to_string()),
+        heads,
+    })
 }
 
 fn from_disk(run: &Path, arguments: &ShowArgs) -> anyhow::Result<Found> {

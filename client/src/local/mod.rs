@@ -43,6 +43,14 @@ pub(crate) fn learner_program() -> anyhow::Result<PathBuf> {
     programs::server("anytime-learner")
 }
 
+/// The program `anytime-actor`, beside our own.
+///
+/// # Errors
+/// If it is not there.
+pub(crate) fn actor_program() -> anyhow::Result<PathBuf> {
+    programs::server("anytime-actor")
+}
+
 /// `anytime local`
 pub(crate) async fn run(arguments: LocalArgs, json: bool) -> anyhow::Result<()> {
     let jobs = job_file::read_all(&arguments.job_files, &arguments.overrides)?;

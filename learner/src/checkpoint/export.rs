@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use anytime_files::replace_directory;
 use anytime_policy::{ModelConfig, Weights};
-use anytime_proto::WeightsVersion;
+use anytime_proto::{JobId, WeightsVersion};
 use bytes::Bytes;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::assets::Assets;
 use crate::outputs::{Marker, Owner};
-use crate::weights::published::{PublishedTensor, PublishedWeights};
+use crate::weights::published::{HeldVersion, PublishedTensor, PublishedWeights};
 
 /// A model that is to be written.
 #[derive(Clone, Copy)]
@@ -75,6 +75,17 @@ pub fn publishable(version: WeightsVersion, weights: &Weights, kind: Kind, asset
         assets: assets.files().to_vec(),
         tensors,
     }
+}
+
+/// The checksum by which events name these weights: that of the manifest that actors would fetch them by.
+pub fn version_checksum(
+    job_id: &JobId,
+    version: WeightsVersion,
+    weights: &Weights,
+    kind: Kind,
+    assets: &Assets,
+) -> String {
+    HeldVersion::new(job_id.clone(), publishable(version, weights, kind, assets)).manifest_checksum
 }
 
 /// The elements in `kind`, little-endian as every machine that libtorch runs on.

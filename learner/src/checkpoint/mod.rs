@@ -14,7 +14,7 @@ mod recovery;
 
 pub use assets::Assets;
 pub use card::Card;
-pub use export::{Export, export, publishable};
+pub use export::{Export, export, publishable, version_checksum};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{
     Compute, Fingerprint, Recovered, RecoveryState, Saved, load_newest, load_step, save, steps as recovery_steps,

@@ -144,7 +144,11 @@ pub struct Asked<'a> {
 }
 
 impl Reading<'_> {
-    fn trace(&self, budgets: &[u32], trace: &v1::Trace) -> anyhow::Result<KeptTrace> {
+    /// A trace as people read it. `budgets` are those of its group.
+    ///
+    /// # Errors
+    /// If it has no thinking, or the tokenizer refuses.
+    pub fn trace(&self, budgets: &[u32], trace: &v1::Trace) -> anyhow::Result<KeptTrace> {
         let thinking = trace.thinking.as_ref().context("a trace without thinking")?;
         let text = self.tokenizer.decode(&thinking.ids)?;
         let cuts: Vec<usize> = trace.nodes.iter().map(|node| node.cut as usize).collect();

@@ -5,7 +5,7 @@
 //! Where a job goes on from a checkpoint, the steps that were reported behind it are undone: they stay in the file, and
 //! whoever reads the events gets each step once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
@@ -20,6 +20,7 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use tracing::warn;
 
+use super::files::events_path;
 use super::standing_figures::StandingFigures;
 
 /// How many events of one job are kept in memory, of those that were appended since the log was opened. All events are
@@ -348,6 +349,30 @@ impl EventReader {
         }
         Ok(None)
     }
+}
+
+/// The steps of a job that count, by their numbers, from its directory, in which another process may be writing. Nothing
+/// is changed.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn steps_on_disk(job_directory: &Path) -> anyhow::Result<BTreeMap<u64, v1::StepMetrics>> {
+    let path = &events_path(job_directory);
+    let reading = || format!("read {}", path.display());
+    let mut events = EventReader::open(path, 0).with_context(reading)?;
+    let mut steps = BTreeMap::new();
+    while let Some((_, event)) = events.read_next().with_context(reading)? {
+        match event.event {
+            Some(Event::Step(step)) => {
+                steps.insert(step.step, step);
+            }
+            Some(Event::WentOn(went_on)) => {
+                steps.split_off(&went_on.step.saturating_add(1));
+            }
+            _ => {}
+        }
+    }
+    Ok(steps)
 }
 
 /// The figures of a step without its account of groups, which is in the event and would make the job's record long.

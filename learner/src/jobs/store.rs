@@ -8,6 +8,7 @@
 //! - `metrics.jsonl`, `tensorboard/`: its figures, made of the events for other tools (`series`)
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
+//! - `groups/`: what steps trained, for `anytime replay` ([`kept`])
 //!
 //! All other files in the directory belong to the job's thread.
 
@@ -30,6 +31,7 @@ use super::files::{
 };
 use super::old_events::bring_over;
 use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
+use crate::kept;
 use crate::outputs::EXPORTS_DIRECTORY;
 
 /// Directories of jobs that are being created; a crash leaves them behind.
@@ -189,6 +191,7 @@ fn clean_leftovers(job_directory: &Path) {
         job_directory.to_owned(),
         job_directory.join(EXPORTS_DIRECTORY),
         job_directory.join(anytime_proto::generations::DIRECTORY),
+        job_directory.join(kept::DIRECTORY),
     ];
     let listings = directories
         .iter()

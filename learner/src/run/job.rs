@@ -11,6 +11,7 @@ use metrics::{gauge, histogram};
 use tch::{Device, Kind};
 use tracing::info;
 
+use super::computation::computation;
 use super::fingerprint::{check_fingerprint, fingerprint};
 use super::gone::check_recovery;
 use super::keeping::Keeping;
@@ -36,6 +37,8 @@ pub(super) struct RunningJob<'a> {
     pub(super) trainer: Trainer,
     pub(super) state: RecoveryState,
     pub(super) watch: RewardWatch,
+    /// How updates are computed.
+    pub(super) computation: v1::Computation,
     /// The files beside the weights, as they were when the job started.
     assets: Assets,
     owner: Owner,
@@ -106,6 +109,7 @@ impl<'a> RunningJob<'a> {
             trainer,
             state,
             watch,
+            computation: computation(device, plan),
             assets,
             owner,
         })
@@ -303,7 +307,9 @@ impl<'a> RunningJob<'a> {
             Ok(place.unwrap_or_else(|| self.context.directory().join(FINAL_DIRECTORY)))
         })?;
         self.export(&place)?;
-        let (directory, kept) = (self.context.directory(), settings.checkpoint.keep_last.unwrap_or(1));
+        let (directory, kept) = (self.context.directory(), settings.checkpoint.keep_last);
+        // The groups that are kept are trained again from the one before the last.
+        let kept = kept.unwrap_or(if settings.training.keep_groups > 0 { 2 } else { 1 });
         checkpoint::prune_recovery(directory, kept.clamp(1, 2));
         if kept == 0 {
             // They are removed only after the success is recorded, because a job that has not succeeded needs one.

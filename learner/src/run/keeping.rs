@@ -1,12 +1,46 @@
-//! Keeping what an evaluation generated. The evaluation is worth more than its generations: a failure to write them is
-//! logged and no more.
+//! Keeping what an evaluation generated, and the groups that a step trained. An evaluation is worth more than its
+//! generations: a failure to write them is logged and no more. A step waits until the disk takes its groups.
 
+use anytime_proto::settings::with_defaults;
 use anytime_proto::v1;
 use tracing::warn;
 
 use crate::evaluation::generations::{Asked, Generations, Reading};
 use crate::evaluation::tally::Tally;
 use crate::jobs::context::JobContext;
+use crate::kept;
+use crate::rollouts::group::QueuedGroup;
+
+/// Keeps the groups of a step that has been trained and does not count yet, where the job asks for that, and removes those
+/// of older steps. Where the disk refuses for a reason that may pass, the job pauses until it takes them.
+///
+/// # Errors
+/// If the job is to stop, or the disk refuses for another reason.
+pub(super) fn keep_groups(
+    context: &JobContext,
+    computation: &v1::Computation,
+    step: u64,
+    groups: &[QueuedGroup],
+) -> anyhow::Result<()> {
+    let count = context.settings().training.keep_groups;
+    if count == 0 {
+        return Ok(());
+    }
+    let head = v1::KeptGroupsHead {
+        job_id: context.job_id().to_string(),
+        created: context.owner().created,
+        step,
+        groups: groups.len() as u64,
+        spec: Some(with_defaults(&context.job().spec.unwrap_or_default())),
+        computation: Some(computation.clone()),
+    };
+    context.write_or_wait(|| {
+        let groups = groups.iter().map(|queued| (queued.sequence, &queued.group));
+        kept::write(context.directory(), &head, groups)
+    })?;
+    kept::prune(context.directory(), step, count);
+    Ok(())
+}
 
 /// The generations of an evaluation on their way to a file; nothing where the job keeps none or the disk refuses.
 pub(super) struct Keeping<'a> {

@@ -7,19 +7,23 @@
 //! processes will take.
 //!
 //! `plan` says how groups are generated. `job` is a job whose model is loaded, with the work that all kinds of jobs
-//! have in common; `keeping` keeps what its evaluations generated. `train` and `sft` are the two kinds of training.
+//! have in common; `keeping` keeps what its evaluations generated and the groups that its
+//! steps trained, and `replay` trains on these again, with `computation` to say what differs. `leases` are the
+//! groups that a job would ask for. `train` and `sft` are the two kinds of training.
 //! `order` is the order of their rows, `reference` measures the starting weights, `figures` sums up a step's groups,
 //! `account` says which they were, `step_gauges` keeps their metrics from outliving the job, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
 //! checkpoint to its data and model, `gone` notices one that was removed, and `export` writes one as a model.
 
 mod account;
 mod check;
+mod computation;
 mod export;
 mod figures;
 mod fingerprint;
 mod gone;
 mod job;
 mod keeping;
+mod leases;
 mod memory;
 mod model;
 mod notices;
@@ -34,6 +38,7 @@ mod reference;
 #[cfg(test)]
 mod refusals;
 mod rendering;
+mod replay;
 mod reward_watch;
 mod sft;
 mod start;
@@ -42,9 +47,11 @@ mod train;
 mod written_since;
 
 pub use export::export_recovery;
+pub use leases::leases;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, prepare};
 pub use prompts::PromptAndCompletion;
+pub use replay::{Change, NotThere, Replay, ReplayPlan, ReplayedStep, StepOutcome, is_refusal, replay};
 pub use start::{run_job, validate, validate_all};
 pub use step_gauges::begin_counters;

@@ -3,7 +3,7 @@
 //! only the missing problems are measured. Of each group only the accuracy is kept.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::ensure;
@@ -88,8 +88,8 @@ struct Kept {
     references: BTreeMap<String, f64>,
 }
 
-fn kept_path(job: &RunningJob<'_>) -> PathBuf {
-    job.context.directory().join("references.json")
+fn kept_path(job_directory: &Path) -> PathBuf {
+    job_directory.join("references.json")
 }
 
 fn keep(job: &RunningJob<'_>) -> anyhow::Result<()> {
@@ -99,15 +99,25 @@ fn keep(job: &RunningJob<'_>) -> anyhow::Result<()> {
     };
     let bytes = serde_json::to_vec(&kept)?;
     job.context
-        .write_or_wait(|| Ok(write_durably(&kept_path(job), &bytes)?))?;
+        .write_or_wait(|| Ok(write_durably(&kept_path(job.context.directory()), &bytes)?))?;
     Ok(())
 }
 
 /// The accuracies of an earlier start over the same problems; empty where there are none.
 fn read_kept(job: &RunningJob<'_>) -> BTreeMap<String, f64> {
-    let kept = std::fs::read(kept_path(job)).ok();
-    let kept: Option<Kept> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    kept.filter(|kept| kept.fingerprint == job.state.fingerprint)
+    read_file(&kept_path(job.context.directory()))
+        .filter(|kept| kept.fingerprint == job.state.fingerprint)
+        .map(|kept| kept.references)
+        .unwrap_or_default()
+}
+
+fn read_file(path: &Path) -> Option<Kept> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// The accuracies of the starting weights that a job has kept; empty where it has none.
+pub(super) fn measured_references(job_directory: &Path) -> BTreeMap<String, f64> {
+    read_file(&kept_path(job_directory))
         .map(|kept| kept.references)
         .unwrap_or_default()
 }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::account::account;
 use super::figures::{GroupFigures, show_study_figures, show_tokens, show_update};
 use super::job::RunningJob;
+use super::keeping::keep_groups;
 use super::order::TrainingOrder;
 use super::plan::training_plan;
 use super::reference::measure_references;
@@ -100,6 +101,8 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         let version = job.state.step;
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
+        // Before the step counts, so that the groups of every step that does are there.
+        keep_groups(job.context, &job.computation, version + 1, &groups)?;
         job.state.step += 1;
         let (left_out, replayed) = job.context.take_left_out();
         job.state.ended.replay(replayed.iter().copied());

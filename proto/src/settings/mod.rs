@@ -20,6 +20,7 @@ mod reference;
 #[cfg(test)]
 mod refusals;
 mod removed;
+mod replay;
 mod resume;
 mod row;
 mod rules;
@@ -43,6 +44,7 @@ pub use objective::{ObjectiveSettings, spell_out_prior};
 pub use plain::in_plain_words;
 pub use reference::reference_text;
 pub use removed::kept_spec_from_json;
+pub use replay::{REPLAYABLE, check_replayed};
 pub use resume::{RESUMABLE, check_resumed};
 pub use sections::{
     CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,

@@ -17,6 +17,7 @@ pub const RESUMABLE: &[&str] = &[
     "training.gradient_clip",
     "training.gradient_clip_history",
     "training.max_skipped_updates",
+    "training.keep_groups",
     "rollout.lease_seconds",
     "evaluation.every",
     "evaluation.after",

@@ -239,6 +239,7 @@ pub(super) const TABLE: &[Row] = &[
     ),
     row("training.activation_checkpointing", Open(Flag(true)), ANY),
     row("training.max_skipped_updates", Is(Whole(5)), COUNT),
+    row("training.keep_groups", Is(Whole(0)), ANY),
     //
     row(
         "evaluation.path",

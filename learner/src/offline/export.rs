@@ -1,4 +1,4 @@
-//! What the program does without serving: it writes a recovery checkpoint as a model, from the directory of jobs alone.
+//! `anytime-learner export`: a recovery checkpoint as a model.
 
 use std::io::Write as _;
 
