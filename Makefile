@@ -27,7 +27,7 @@ COMMIT = $(shell git rev-parse --short HEAD 2> /dev/null || echo unknown)
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 .PHONY: help setup demo check test test-compose lint lint-proto wheel test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
-    fuzz study-stability images clean-runs
+    fuzz study-stability dashboards images clean-runs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -158,8 +158,16 @@ study-stability: build ## Long runs: which settings keep them from falling (a da
 	        --actors 2 --threads 1; \
 	done
 
-images: ## Build the container image for CPU, with version and commit in its labels
-	docker build -f deploy/Dockerfile -t anytime:cpu --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
+dashboards: setup ## Draw the dashboards of a small job into docs/dashboards (two minutes once built; fetches matplotlib)
+	@deploy/setup.sh prometheus
+	cargo build --workspace --bins
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test main_job -- --ignored --nocapture the_dashboards_are_drawn
+
+# The second name stays with these sources when the next image takes the first, so that one can go back to it.
+FLAVOUR ?= cpu
+images: ## Build the container image, named by flavour and commit: FLAVOUR=cpu|cuda
+	docker build -f deploy/Dockerfile -t anytime:$(FLAVOUR) -t anytime:$(FLAVOUR)-$(COMMIT) \
+	    --build-arg LIBTORCH_FLAVOUR=$(FLAVOUR) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
 
 clean-runs: ## Delete what local runs and the demo wrote
 	rm -rf runs

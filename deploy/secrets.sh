@@ -56,7 +56,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 # Docker would make them for root alone.
-for folder in "$work" "$work/models" "$work/data" "$work/jobs"; do
+for folder in "$work" "$work/models" "$work/data" "$work/jobs" "$work/out"; do
     if ! [ -d "$folder" ]; then
         mkdir -p "$folder"
         [ "$(id -u)" != 0 ] || chown "$owner" "$folder"

@@ -175,7 +175,7 @@ impl Coordinator {
     fn park(&mut self, lease: Leased, patience: Duration) {
         let deadline = clock::now() + patience;
         let (job_id, group_id, version) = (&lease.job_id, &lease.group_id, lease.min_version);
-        info!(%job_id, %group_id, %version, "lease waits for weights");
+        info!(%job_id, %group_id, version = version.0, "lease waits for weights");
         let held_job = self.held_job();
         self.parked.push(Parked {
             lease,

@@ -2,6 +2,7 @@
 
 mod advantages;
 mod certs;
+mod compose;
 mod generate;
 mod health;
 mod replay;
@@ -17,6 +18,7 @@ use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
 pub use certs::CertsArgs;
+pub use compose::ComposeArgs;
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
 pub use replay::ReplayArgs;
@@ -88,6 +90,8 @@ pub enum Command {
     Study(StudyArgs),
     /// Make certificates and tokens for a cluster of one's own: a CA, and one of each for every role
     Certs(CertsArgs),
+    /// Print the Compose file of a host with GPUs: a container on each, laid over docker-compose.yml
+    Compose(ComposeArgs),
     /// Ask a learner or a verifier whether it serves (grpc.health.v1); exit code 69 if not
     Health(HealthArgs),
 }

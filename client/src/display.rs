@@ -67,6 +67,25 @@ impl Display {
         }
     }
 
+    /// Where the job stands when it begins to be watched: plain lines show a step a second at most, so that of the steps so
+    /// far the newest may be left out, and where the job stalls none comes after it.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub fn standing(&self, job: &v1::Job) -> anyhow::Result<()> {
+        self.standing_text(job).map_or(Ok(()), |text| self.line(&text))
+    }
+
+    fn standing_text(&self, job: &v1::Job) -> Option<String> {
+        let step = job.last_step.as_ref().filter(|_| self.style == Style::Lines)?;
+        Some(format!(
+            "is at step {}/{}  {}",
+            step.step,
+            self.total_steps,
+            step_line(step)
+        ))
+    }
+
     /// Every step that was seen, in order.
     pub fn into_steps(mut self) -> Vec<v1::StepMetrics> {
         std::mem::take(&mut self.steps)
@@ -161,4 +180,30 @@ fn make_bar(name: &str, total_steps: u64) -> ProgressBar {
     bar.set_prefix(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lines_begin_with_where_the_job_stands_and_what_it_waited_for() {
+        let mut job = v1::Job {
+            total_steps: 900,
+            ..Default::default()
+        };
+        assert_eq!(Display::new(Style::Lines, &job).standing_text(&job), None);
+        job.last_step = Some(v1::StepMetrics {
+            step: 26,
+            reward_per_budget: vec![0.5],
+            wait_seconds: 312.4,
+            step_seconds: 313.0,
+            ..Default::default()
+        });
+        let text = Display::new(Style::Lines, &job).standing_text(&job).expect("a step");
+        assert!(text.starts_with("is at step 26/900  reward 0.50"), "{text}");
+        assert!(text.ends_with("waited 312.4 of 313.0 s"), "{text}");
+        // The documents of scripts have every step.
+        assert_eq!(Display::new(Style::JsonLines, &job).standing_text(&job), None);
+    }
 }

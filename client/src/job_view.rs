@@ -151,6 +151,9 @@ pub fn step_line(step: &v1::StepMetrics) -> String {
         if step.dropped_groups > 0 {
             parts.push(format!("dropped {}", step.dropped_groups));
         }
+        if step.step_seconds > 0.0 {
+            parts.push(format!("waited {:.1} of {:.1} s", step.wait_seconds, step.step_seconds));
+        }
         return parts.join("  ");
     }
     parts.push(format!("loss {:.4}", step.loss));

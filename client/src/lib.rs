@@ -3,7 +3,7 @@
 //! it, [`report`] and [`curves`] say what came of it, and [`show`] prints what was generated. [`local`] starts the
 //! processes that a job needs, [`tasks`] makes problems and a small model, and [`demo`] trains it on them. [`presets`]
 //! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds. [`audit`]
-//! proves what became of every group.
+//! proves what became of every group, and [`compose`] says which container has which GPU.
 #![deny(unsafe_code)]
 
 pub mod accuracy;
@@ -12,6 +12,7 @@ pub mod audit;
 pub mod certs;
 mod check_view;
 mod commands;
+pub mod compose;
 pub mod curves;
 pub mod demo;
 pub mod display;

@@ -51,6 +51,11 @@ const FILES: &[(&str, &str)] = &[
 const CASES: &[&[&str]] = &[
     &["check", "nowhere.toml"],
     &["certs", "ready"],
+    &["compose", "--gpus", "0"],
+    &["compose", "--gpus", "8", "--learner-gpus", "0"],
+    &["compose", "--gpus", "8", "--learner-gpus", "8"],
+    &["compose", "--gpus", "8", "--host-role", "learner"],
+    &["compose", "--gpus", "8", "--host-role", "actors", "--learner-gpus", "1"],
     &["certs", "new", "--server", "a name\u{fc}"],
     &["certs", "new", "--ca", "other.txt", "--ca-key", "a.token"],
     &["list", "--token-file", "other.txt"],

@@ -3,12 +3,15 @@
 
 # keep LOG COMMAND...: runs a command and starts it again whenever it ends, as a supervisor does: a process that has
 # lost its device or its memory ends for that (exit code 70). It returns once it is told to stop (SIGTERM), which the
-# command is told too, or with 64 where the command says that it is configured badly. To be run in the background.
+# command is told too; with 64 where the command says that it is configured badly; and with 70 where it has ended RESTARTS
+# times (8) within ten minutes, because the next time will not be another. To be run in the background.
 keep() {
-    local log=$1 pid='' code is_stopped=false
+    local log=$1 pid='' code is_stopped=false started pause=2 ends=() most=${RESTARTS:-8} name
     shift
+    name=$(basename "$log" .log)
     trap 'is_stopped=true; [ -z "$pid" ] || kill -TERM "$pid" 2> /dev/null || true' TERM
     while ! $is_stopped; do
+        started=$SECONDS
         "$@" >> "$log" 2>&1 &
         pid=$!
         # The signal may have come between the two lines above.
@@ -17,10 +20,25 @@ keep() {
         await "$pid" || code=$?
         pid=''
         ! $is_stopped || break
-        echo "$(basename "$log" .log) ended with $code, see $log" >&2
+        echo "$name ended with $code, see $log" >&2
         [ "$code" -ne 64 ] || return 64
-        sleep 2
+        ends+=("$SECONDS")
+        if [ "${#ends[@]}" -ge "$most" ] && [ $((SECONDS - ends[-most])) -lt 600 ]; then
+            echo "$name ended $most times within ten minutes and is given up" >&2
+            return 70
+        fi
+        # One that ends soon after its start is left alone for longer and longer: what it lacks may come back.
+        [ $((SECONDS - started)) -lt 60 ] || pause=2
+        rest "$pause"
+        pause=$((pause < 30 ? pause * 2 : 60))
     done
+}
+
+# rest SECONDS: a sleep that a signal cuts short.
+rest() {
+    sleep "$1" &
+    wait "$!" || true
+    kill "$!" 2> /dev/null || true
 }
 
 # await PID: waits for a child to its end and returns its exit code. A signal that is caught cuts `wait` short, so that

@@ -1,6 +1,7 @@
 //! Exit codes, after sysexits.h, so that scripts can tell a bad job file from a server that is down.
 
 use std::fmt::Display;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -108,7 +109,12 @@ fn code_of(result: anyhow::Result<()>) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error:#}");
-            exit_code(&error)
+            let code = exit_code(&error);
+            // The same for who collects the log, which has one JSON object per line. Without a log this is nothing.
+            if !std::io::stderr().is_terminal() {
+                tracing::error!(exit_code = code, reason = format!("{error:#}"), "the process ends");
+            }
+            code
         }
     }
 }

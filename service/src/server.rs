@@ -26,11 +26,14 @@ pub type GatedRouter = Router<Stack<GateLayer, Identity>>;
 /// If the embedded file descriptors do not decode.
 pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow::Result<(GatedRouter, HealthReporter)> {
     let (health_reporter, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("reflection service")?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let described = reflection().build_v1().context("reflection service")?;
+    // For what still asks by the older name: Python's grpcio-reflection, Postman, grpcurl before 1.8.8.
+    let described_as_before = reflection().build_v1alpha().context("reflection service")?;
     let gate = Gate::new(security.clone(), draining);
     let mut server = Server::builder();
     if let Some(age) = security.connection_age() {
@@ -45,7 +48,8 @@ pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow:
         .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
         .max_frame_size(Some(MAX_FRAME_BYTES))
         .add_service(health_service)
-        .add_service(reflection);
+        .add_service(described)
+        .add_service(described_as_before);
     Ok((router, health_reporter))
 }
 

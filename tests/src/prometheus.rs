@@ -98,6 +98,11 @@ impl Prometheus {
         prometheus
     }
 
+    /// Where it answers.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Runs one query now. Empty while there is no data; NaN is no data.
     pub async fn query(&self, expression: &str) -> Values {
         let answer = self

@@ -13,6 +13,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1alpha;
 
 /// `[(id, state)]` of `anytime list --json`.
 fn listed(jobs: &Value) -> Vec<(String, String)> {
@@ -166,9 +167,34 @@ async fn learner_and_verifier_tell_their_health_and_their_services() {
             names.push("grpc.health.v1.Health".to_owned());
             let told = reflected_services(address).await;
             assert!(names.iter().all(|name| told.contains(name)), "{names:?}: {told:?}");
+            let told = reflected_services_as_before(address).await;
+            assert!(
+                names.iter().all(|name| told.contains(name)),
+                "v1alpha: {names:?}: {told:?}"
+            );
         }
     })
     .await;
+}
+
+/// The same by the older name of the service.
+async fn reflected_services_as_before(address: &str) -> Vec<String> {
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
+    };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel(address));
+    let requests = tokio_stream::iter([request]);
+    let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    match answer.message_response.unwrap() {
+        v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list) => {
+            list.service.into_iter().map(|service| service.name).collect()
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn reflected_services(address: &str) -> Vec<String> {

@@ -8,12 +8,18 @@ use std::path::Path;
 use anytime_service::metric_names;
 use anytime_tests::dashboard::{self, PanelQuery, metric_names as names_in, prometheus_file};
 use anytime_tests::process::Process;
+use anytime_tests::programs::repository;
 use anytime_tests::prometheus::{Prometheus, RedisExporter};
 use anytime_tests::wait::{eventually, within};
 use anytime_tests::workplace::Workplace;
 use serde_json::Value;
 
 const STEPS: u64 = 40;
+
+/// Steps of the job that is drawn, and of the warm start before it: enough to see it learn.
+const DRAWN_STEPS: u64 = 150;
+const DRAWN_WARM_UP: u64 = 400;
+
 const BUDGETS: [u64; 4] = [6, 12, 18, 24];
 
 #[test]
@@ -61,29 +67,7 @@ fn dashboards_and_alerts_use_metrics_that_exist() {
 async fn the_main_job_trains_and_every_panel_of_the_dashboards_has_data() {
     within(200, async {
         let workplace = Workplace::new();
-        let sft_file = workplace.write_job(&workplace.sft(150));
-        let mut train = workplace.demo_train();
-        let training = train.training.get_or_insert_default();
-        training.steps = Some(STEPS);
-        training.batch = Some(8);
-        // So short a warm start leaves a fragile model: at the demo's rate it would forget how to answer at all.
-        training.learning_rate = Some(1e-4);
-        let train_file = workplace.write_job(&train);
-        let jobs = [sft_file.to_str().unwrap(), train_file.to_str().unwrap()];
-        let options = ["--out", "out", "--actors", "2", "--device", "cpu", "--json"];
-        let command = workplace.command(&[&["local"], &jobs[..], &options].concat());
-        let mut local = Process::start("local", command, workplace.mark(), &workplace.path("local"));
-
-        let state_file = workplace.path("out/local.json");
-        let state: Value = eventually("all processes", 60, async || {
-            local.assert_runs();
-            serde_json::from_str(&std::fs::read_to_string(&state_file).ok()?).ok()
-        })
-        .await;
-        let exporter = RedisExporter::start(&workplace, state["redis"].as_str().unwrap()).await;
-        let mut scraped = targets(&state);
-        scraped.push(("redis", vec![exporter.address.clone()]));
-        let prometheus = Prometheus::start(&workplace, &scraped).await;
+        let (mut local, exporter, prometheus) = start(&workplace, 150, STEPS).await;
         watch_dashboards(&prometheus, &mut local).await;
         assert_eq!(local.exit_code(60).await, 0);
         assert_all_metrics_scraped(&prometheus).await;
@@ -103,6 +87,85 @@ async fn the_main_job_trains_and_every_panel_of_the_dashboards_has_data() {
         }
     })
     .await;
+}
+
+/// What docs/dashboards shows: the dashboards over a job, drawn from the data of a real Prometheus.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes docs/dashboards, and fetches matplotlib: make dashboards"]
+async fn the_dashboards_are_drawn() {
+    within(400, async {
+        let workplace = Workplace::new();
+        let begun = unix_seconds();
+        let (mut local, _exporter, prometheus) = start(&workplace, DRAWN_WARM_UP, DRAWN_STEPS).await;
+        let mut ended = begun;
+        while local.exit_status().is_none() {
+            ended = unix_seconds();
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(local.exit_code(60).await, 0, "{}", local.log());
+        // While all processes still answered.
+        let ended = ended - 2.0;
+        let mut command = std::process::Command::new(repository().join("deploy/grafana/render.sh"));
+        command.args([prometheus.url(), format!("{begun:.0}"), format!("{ended:.0}")]);
+        let drawn = workplace.run(command, 240).await.expect(0);
+        println!("{}", drawn.stdout);
+        assert_pictures();
+    })
+    .await;
+}
+
+fn unix_seconds() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
+}
+
+#[test]
+fn every_panel_is_in_the_picture_of_its_dashboard() {
+    assert_pictures();
+}
+
+/// A panel that was added or renamed is not in the picture until it is drawn again: `make dashboards`.
+fn assert_pictures() {
+    for (name, dashboard) in dashboard::dashboards() {
+        let picture = repository().join(format!("docs/dashboards/{name}.svg"));
+        let svg = std::fs::read_to_string(&picture).unwrap_or_else(|error| panic!("{}: {error}", picture.display()));
+        assert!(svg.len() < 300_000, "{name}: {} bytes", svg.len());
+        for panel in dashboard::panels(&dashboard) {
+            let title = panel["title"].as_str().unwrap();
+            assert!(
+                svg.contains(&format!(">{title}</text>")),
+                "{name}: no panel {title}; make dashboards draws the pictures again"
+            );
+        }
+    }
+}
+
+/// Runs this many steps of a warm start and of BRPO through `anytime local`, which a Prometheus watches.
+async fn start(workplace: &Workplace, warm_up: u64, steps: u64) -> (Process, RedisExporter, Prometheus) {
+    let sft_file = workplace.write_job(&workplace.sft(warm_up));
+    let mut train = workplace.demo_train();
+    let training = train.training.get_or_insert_default();
+    training.steps = Some(steps);
+    training.batch = Some(8);
+    // So short a warm start leaves a fragile model: at the demo's rate it would forget how to answer at all.
+    training.learning_rate = Some(1e-4);
+    let train_file = workplace.write_job(&train);
+    let jobs = [sft_file.to_str().unwrap(), train_file.to_str().unwrap()];
+    let options = ["--out", "out", "--actors", "2", "--device", "cpu", "--json"];
+    let command = workplace.command(&[&["local"], &jobs[..], &options].concat());
+    let mut local = Process::start("local", command, workplace.mark(), &workplace.path("local"));
+
+    let state_file = workplace.path("out/local.json");
+    let state: Value = eventually("all processes", 60, async || {
+        local.assert_runs();
+        serde_json::from_str(&std::fs::read_to_string(&state_file).ok()?).ok()
+    })
+    .await;
+    let exporter = RedisExporter::start(workplace, state["redis"].as_str().unwrap()).await;
+    let mut scraped = targets(&state);
+    scraped.push(("redis", vec![exporter.address.clone()]));
+    let prometheus = Prometheus::start(workplace, &scraped).await;
+    (local, exporter, prometheus)
 }
 
 /// What a cluster without TLS does not have.
@@ -255,6 +318,9 @@ fn assert_structured_log(path: &Path, process: &str) {
         }
         let level = event["level"].as_str().unwrap();
         assert!(level != "ERROR", "{process}: an error in a healthy run: {line}");
+        // A field has one type, whoever logs it.
+        let version = &event["version"];
+        assert!(version.is_null() || version.is_number(), "{process}: {line}");
         jobs.extend(event["job_id"].as_str().map(str::to_owned));
         let of_a_job = [
             "step",

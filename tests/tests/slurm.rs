@@ -51,6 +51,12 @@ case $1 in
 esac
 "#;
 
+/// Ends at once, whenever it is started.
+const DOOMED: &str = r#"#!/usr/bin/env bash
+echo "$(basename "$0") $*" >> "$CALLS"
+exit 70
+"#;
+
 const SCONTROL: &str = r#"#!/usr/bin/env bash
 if [ "$1" = show ]; then
     printf 'host-a\nhost-b\n'
@@ -128,6 +134,11 @@ impl Stage {
 
     /// Starts a script of deploy/slurm, as Slurm does on the first of two nodes: from a copy that lies elsewhere.
     fn start(&self, script: &str, gpus: &str) -> Process {
+        self.start_with(script, gpus, &[])
+    }
+
+    /// The same with variables of who submits.
+    fn start_with(&self, script: &str, gpus: &str, variables: &[(&str, &str)]) -> Process {
         let copy = self.path("slurm_script");
         std::fs::copy(repository().join("deploy/slurm").join(script), &copy).unwrap();
         let mut command = Command::new("bash");
@@ -141,7 +152,8 @@ impl Stage {
             .env("SLURM_JOB_ID", "7")
             .env("SLURM_JOB_NUM_NODES", "2")
             .env("SLURM_JOB_NODELIST", "host-[a-b]")
-            .env("SLURM_GPUS_ON_NODE", gpus);
+            .env("SLURM_GPUS_ON_NODE", gpus)
+            .envs(variables.iter().copied());
         Process::start("script", command, &self.mark, &self.path("logs"))
     }
 
@@ -258,6 +270,54 @@ async fn several_nodes_run_everything_once_start_again_what_dies_and_end_redis_l
         let calls = stage.calls();
         assert_eq!(calls[calls.len() - 2..], ["redis-server ends", "scontrol requeue 7"]);
         stage.assert_arguments();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_dies_again_and_again_is_given_up() {
+    within(120, async {
+        let stage = Stage::new();
+        stage.put("anytime-learner", DOOMED);
+        // It reaches no learner.
+        stage.put(
+            "anytime",
+            &CLIENT.replace("case $1 in", "case $1 in\n    list) exit 69 ;;"),
+        );
+        let mut script = stage.start_with("cluster.sbatch", "3", &[("RESTARTS", "3")]);
+        assert_eq!(script.exit_code(90).await, 70, "{}", script.log());
+        assert_eq!(stage.count("anytime-learner --"), 3, "{:?}", stage.calls());
+        let log = script.log();
+        assert!(
+            log.contains("learner ended 3 times within ten minutes and is given up"),
+            "{log}"
+        );
+        assert_eq!(stage.count("scontrol"), 0, "{:?}", stage.calls());
+        eventually("nothing is left", 60, async || {
+            stage.mark.processes().is_empty().then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+/// What rests before a process is started once more ends at once when it is told to.
+#[tokio::test]
+async fn a_process_that_is_to_be_started_again_does_not_hold_up_the_end() {
+    within(120, async {
+        let stage = Stage::new();
+        stage.put("anytime-actor", DOOMED);
+        let mut script = stage.start("cluster.sbatch", "2");
+        // The next start of each would be eight seconds later.
+        eventually("three starts", 60, async || {
+            (stage.count("anytime-actor --") >= 9).then_some(())
+        })
+        .await;
+        let asked = std::time::Instant::now();
+        script.signal(Signal::SIGTERM);
+        assert_eq!(script.exit_code(60).await, 130, "{}", script.log());
+        let seconds = asked.elapsed().as_secs();
+        assert!(seconds < 7, "{seconds} s, {}", script.log());
     })
     .await;
 }

@@ -287,7 +287,7 @@ impl EngineState {
         self.choose_independence();
         let prefilled = self.recompute_caches();
         let (job_id, version) = (&installed.id.job_id, installed.id.version);
-        info!(%job_id, %version, running = self.rows.len(), prefilled, "weights installed");
+        info!(%job_id, version = version.0, running = self.rows.len(), prefilled, "weights installed");
         self.meters.version.set(version.0 as f64);
         self.installed.send_replace(Some(installed));
         self.load.changed.notify_one();

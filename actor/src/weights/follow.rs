@@ -186,7 +186,7 @@ async fn fetch_model(
         version: WeightsVersion(announced.version),
         manifest_checksum: announced.manifest_checksum.clone(),
     };
-    info!(job_id = %id.job_id, version = %id.version, tensors = entries.tensors.len(), "weights fetched");
+    info!(job_id = %id.job_id, version = id.version.0, tensors = entries.tensors.len(), "weights fetched");
     // No assets come where those of the base are still the right ones.
     let known_assets = held
         .map(|held| held.assets.clone())

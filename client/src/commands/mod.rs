@@ -4,6 +4,7 @@ mod advantages;
 mod audit;
 mod certs;
 mod check;
+mod compose;
 mod dead_letters;
 mod evaluate;
 mod export;
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Data(arguments) => demo::write_task(&arguments),
         Command::Study(arguments) => study::run(arguments, json).await,
         Command::Certs(arguments) => certs::run(&arguments, json),
+        Command::Compose(arguments) => compose::run(&arguments, json),
         Command::Health(arguments) => health::run(&arguments, json).await,
     }
 }

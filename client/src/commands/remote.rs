@@ -107,6 +107,7 @@ async fn watch_job(learner: &mut Learner, job: &v1::Job, limits: &FollowArgs, js
     let mut interrupt = Interrupt::try_new()?;
     let style = if json { Style::JsonLines } else { Style::for_people() };
     let mut display = Display::new(style, job);
+    display.standing(job)?;
     let ended = tokio::select! {
         ended = follow(learner, &job.id, &mut display, limits.give_up_after) => ended?,
         signal = interrupt.wait() => {

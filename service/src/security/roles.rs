@@ -73,6 +73,10 @@ pub const METHODS: &[(&str, Who)] = &[
     ("/grpc.health.v1.Health/Watch", Who::Everybody),
     // Lists every method and message, but nothing that is not in the sources.
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ANY_ROLE),
+    (
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ANY_ROLE,
+    ),
 ];
 
 /// Who may call the method with this path; None where no server has it.
@@ -108,6 +112,7 @@ mod tests {
             anytime_proto::FILE_DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ]
         .into_iter()
         .flat_map(paths_of)

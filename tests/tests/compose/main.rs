@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod containers;
+mod generated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -16,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 
 use anytime_proto::v1::JobSpec;
 use anytime_tests::programs::repository;
+use anytime_tests::rooms::workspace_members;
 use anytime_tests::wait::{eventually, within};
 use anytime_tests::workplace::Workplace;
 use serde_json::{Value, json};
@@ -80,6 +82,48 @@ fn the_label_of_the_image_names_the_libtorch_that_is_fetched() {
         .unwrap();
     let label = format!("anytime.libtorch={version} ");
     assert!(text("Dockerfile").contains(&label), "{label}");
+}
+
+/// A crate whose manifest the build does not have would fail it after minutes.
+#[test]
+fn the_image_is_built_from_every_crate_of_the_workspace() {
+    let dockerfile = std::fs::read_to_string(repository().join("deploy/Dockerfile")).unwrap();
+    for member in workspace_members(&repository()) {
+        let line = format!("COPY {member}/Cargo.toml {member}/");
+        assert!(
+            dockerfile.lines().any(|other| other == line),
+            "deploy/Dockerfile has no `{line}`"
+        );
+    }
+    // What `make images` says and the binaries are asked for.
+    let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
+    for argument in ["VERSION", "COMMIT", "LIBTORCH_FLAVOUR"] {
+        let declared = format!("ARG {argument}=");
+        assert!(dockerfile.lines().any(|line| line.starts_with(&declared)), "{argument}");
+        assert!(makefile.contains(&format!("--build-arg {argument}=$(")), "{argument}");
+    }
+}
+
+/// Redis speaks without TLS, so that only those are in its network that need it.
+#[test]
+fn only_the_learner_and_the_exporter_reach_redis() {
+    let text = std::fs::read_to_string(repository().join("docker-compose.yml")).unwrap();
+    let file = &YamlLoader::load_from_str(&text).unwrap()[0];
+    assert_eq!(file["networks"]["queue"]["internal"].as_bool(), Some(true));
+    let mut there = BTreeSet::new();
+    for (name, service) in file["services"].as_hash().unwrap() {
+        let networks = service["networks"].as_vec().into_iter().flatten();
+        let names: Vec<&str> = networks.filter_map(|network| network.as_str()).collect();
+        if names.contains(&"queue") {
+            there.insert(name.as_str().unwrap());
+        }
+        assert_eq!(
+            names == ["queue"],
+            name.as_str() == Some("redis"),
+            "{name:?}: {names:?}"
+        );
+    }
+    assert_eq!(there, BTreeSet::from(["learner", "redis", "redis-exporter"]));
 }
 
 #[test]
@@ -194,6 +238,11 @@ async fn a_client_in_the_stack_follows_a_job_to_its_end(containers: &Containers)
         (&json!("succeeded"), &json!(10)),
         "{job}"
     );
+    // What the client writes there outlives its container.
+    let folder = format!("out/{SHORT}");
+    containers.client(&["report", SHORT, "--out", &folder]).await.expect(0);
+    let report = containers.workplace.path(&format!("work/{folder}/report.json"));
+    assert!(report.is_file(), "{}", report.display());
 }
 
 /// Every service has its containers, and those that say whether they are healthy are.

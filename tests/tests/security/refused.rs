@@ -195,3 +195,24 @@ async fn the_command_line_says_what_is_wrong_and_sends_no_token_in_the_clear() {
     })
     .await;
 }
+
+/// Who collects the log reads one JSON object per line, and the line that says why a process ended is the one that counts.
+#[test]
+fn why_a_process_ends_is_an_event_of_its_log_too() {
+    let output = Command::new(binary("anytime-verifier"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--port-file", "nowhere/port"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    let error = said.lines().find_map(|line| line.strip_prefix("error: ")).unwrap();
+    let events = said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let ends: Vec<_> = events.filter(|event| event["message"] == "the process ends").collect();
+    assert_eq!(ends.len(), 1, "{said}");
+    assert_eq!(ends[0]["level"], "ERROR", "{said}");
+    assert_eq!(ends[0]["exit_code"], 64, "{said}");
+    assert_eq!(ends[0]["reason"], error, "{said}");
+}
