@@ -26,7 +26,7 @@ COMMIT = $(shell git rev-parse --short HEAD 2> /dev/null || echo unknown)
 # The plugin of docker, or the older program of its own.
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: help setup demo check test test-compose lint lint-proto wheel test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
+.PHONY: help setup demo check test test-compose lint lint-proto wheel wheel-verifier test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
     fuzz study-stability dashboards images clean-runs
 
 help: ## List the targets
@@ -117,9 +117,14 @@ lint-proto: ## Check the proto files by buf's rules, and that they break nothing
 wheel: ## Build the Python client into target/wheel
 	@clients/python/run.sh wheel target/wheel
 
-test-python: setup ## Check types of the Python client, and run its tests, those against a real learner too
+wheel-verifier: ## Build the grader as a Python wheel, for other trainers, into target/wheel
+	cargo build --release -p anytime-verifier
+	@clients/verifier-python/run.sh wheel "$${CARGO_TARGET_DIR:-target}/release/anytime-verifier" target/wheel
+
+test-python: setup ## Check types of the Python packages, and run their tests, those against a real learner too
 	@clients/python/run.sh check
 	cargo build --workspace --bins
+	@clients/verifier-python/run.sh check "$${CARGO_TARGET_DIR:-target}/debug/anytime-verifier"
 	env $(TEST_ENVIRONMENT) cargo test --workspace --test python_client -- --ignored --nocapture
 
 # Private items are there, so that links to them lead somewhere.

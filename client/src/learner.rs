@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
-use anytime_proto::setting_of_status;
 use anytime_proto::settings::HubReference;
-use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
+use anytime_proto::{StatusDetails, setting_of_status, v1};
 use anytime_service::channel::{Backoff, PeerChannel, lazy_channel};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::peer::with_deadline;
@@ -31,6 +30,9 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// How often a submission is tried; the request id makes repeating it harmless.
 const SUBMIT_TRIES: usize = 3;
+
+/// The longest pause before the next try that a busy learner may ask for.
+const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// A connection to the learner.
 #[derive(Clone, Debug)]
@@ -86,6 +88,14 @@ impl Learner {
                 Err(status) if is_unavailable(&status) && tries < SUBMIT_TRIES => {
                     tries += 1;
                     tokio::time::sleep(backoff.pause()).await;
+                }
+                // Many others submit just now.
+                Err(status) if status.code() == Code::ResourceExhausted && tries < SUBMIT_TRIES => {
+                    let Some(pause) = StatusDetails::of(&status).retry_after else {
+                        return Err(self.explain(&status));
+                    };
+                    tries += 1;
+                    tokio::time::sleep(pause.min(LONGEST_RETRY_PAUSE)).await;
                 }
                 Err(status) => return Err(self.explain(&status)),
             }
@@ -294,7 +304,7 @@ impl Learner {
     /// A status as the error of a command, with its exit code.
     pub(crate) fn explain(&self, status: &Status) -> anyhow::Error {
         if setting_of_status(status).is_some() {
-            return ExitError::configuration(status.message()).into();
+            return ExitError::configuration(all_refused(status)).into();
         }
         if is_late(status) {
             let message = format!("learner at {}: {}", self.address, status.message());
@@ -314,7 +324,14 @@ impl Learner {
                 status.message()
             ))
             .into(),
-            code => anyhow!("learner: {} ({code:?})", status.message()),
+            code => match StatusDetails::of(status).retry_after {
+                Some(pause) => anyhow!(
+                    "learner: {} ({code:?}); it asks to be tried again in {} s",
+                    status.message(),
+                    pause.as_secs_f64()
+                ),
+                None => anyhow!("learner: {} ({code:?})", status.message()),
+            },
         }
     }
 }
@@ -358,6 +375,16 @@ fn deadline_of(spec: &v1::JobSpec) -> Duration {
         .chain(evaluation)
         .any(|path| HubReference::is_one(path));
     if is_fetched { FETCH_TIMEOUT } else { SUBMIT_TIMEOUT }
+}
+
+/// What is wrong with the setting that was refused, and in further lines with the others that cannot work.
+fn all_refused(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    for (_, sentence) in StatusDetails::of(status).violations.iter().skip(1) {
+        text.push_str("\nalso: ");
+        text.push_str(sentence);
+    }
+    text
 }
 
 /// Whether an error means that the learner could not be reached in time.

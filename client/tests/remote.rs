@@ -42,8 +42,26 @@ async fn a_refused_setting_is_bad_configuration() {
     write(&file, &train_job("sums").replace("\"model\"", "\"missing\""));
     let ended = anytime(&["submit", file.to_str().unwrap(), "--learner", &learner.url()]).await;
     assert_eq!(ended.code, 64);
-    assert!(ended.stderr.contains("model.path"), "{}", ended.stderr);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let first = "error: model.path is \"missing\"; it must be a directory";
+    assert_eq!(lines, [first, "also: training.clip is 0.25; it must be less here"]);
     assert_eq!(ended.stdout, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_that_finds_the_learner_busy_comes_again_when_it_says() {
+    let busy = |busy: usize| Script {
+        busy,
+        ..Script::default()
+    };
+    let learner = FakeLearner::start(busy(2)).await;
+    let ended = submit(&learner, &[]).await;
+    assert_eq!((ended.code, ended.stdout.trim()), (0, "sums-1"), "{}", ended.stderr);
+    let learner = FakeLearner::start(busy(3)).await;
+    let ended = submit(&learner, &[]).await;
+    assert_eq!(ended.code, 70, "{}", ended.stderr);
+    assert!(ended.stderr.contains("tried again in 0.02 s"), "{}", ended.stderr);
+    assert_eq!(learner.jobs().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

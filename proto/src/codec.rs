@@ -10,12 +10,12 @@ use prost::bytes::Buf as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
-use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use crate::FILE_DESCRIPTORS;
 use crate::limits::MAX_DECODED_BYTES;
+use crate::{ErrorReason, FILE_DESCRIPTORS, Refusal};
 
 /// Prost's codec with a bound on the memory that a message takes once it is decoded ([`MAX_DECODED_BYTES`]).
 #[derive(Debug)]
@@ -77,12 +77,13 @@ pub fn check_decoded_bytes<M: Name>(wire: &[u8]) -> Result<(), Status> {
         return Ok(());
     }
     let mib = 1024 * 1024;
-    Err(Status::resource_exhausted(format!(
+    let message = format!(
         "the {} would take {} MiB of memory; at most {} are allowed",
         M::NAME,
         bytes.div_ceil(mib),
         MAX_DECODED_BYTES / mib,
-    )))
+    );
+    Err(Refusal::new(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message).into_status())
 }
 
 /// How many bytes of memory a message takes once it is decoded, at most: a sum over its parts, without the spare

@@ -12,6 +12,7 @@ mod ids;
 pub mod limits;
 mod manifest;
 pub mod nodes;
+mod reasons;
 pub mod settings;
 mod short_names;
 mod status;
@@ -28,8 +29,11 @@ pub use ended::{CheckpointAccount, EndedGroups, checkpoint_accounts};
 pub use group::{InvalidGroup, LOWEST_LOG_PROB, check_group, check_group_against_plan, decode_group};
 pub use ids::{ActorId, GroupId, JobId, WeightsVersion};
 pub use manifest::{have_same_tensors, manifest_checksum};
+pub use reasons::ErrorReason;
 pub use short_names::ShortName;
-pub use status::{invalid_setting_status, setting_of_status};
+pub use status::{
+    ERROR_DOMAIN, Refusal, StatusDetails, invalid_setting_status, refused_settings_status, setting_of_status,
+};
 
 /// The form of the specification in a stored [`v1::Job`]. It goes up where a newer learner would misread what an older
 /// one wrote: 1 since the settings of each objective have a table of their own.

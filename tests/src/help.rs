@@ -37,6 +37,18 @@ impl Help {
         Self { flags, variables, text }
     }
 
+    /// The subcommands that it lists.
+    pub fn commands(&self) -> BTreeSet<String> {
+        let lines = self.text.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let listed = lines.take_while(|line| !line.is_empty());
+        // Lines that go on are indented further.
+        let named = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        named
+            .filter_map(|line| line.split_whitespace().next())
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// What of a command line, the program left out, is no argument of this command. The value of an argument stands in
     /// the same word or in the next.
     pub fn unknown_flags(&self, line: &[String]) -> Vec<String> {

@@ -10,6 +10,7 @@
 
 pub mod chaos;
 pub mod dashboard;
+pub mod documents;
 pub mod help;
 pub mod history;
 pub mod link;

@@ -109,8 +109,11 @@ async fn jobs_are_submitted_and_followed_from_python() {
 }
 
 #[test]
-fn the_wheel_has_the_version_of_the_workspace() {
-    let text = std::fs::read_to_string(repository().join("clients/python/pyproject.toml")).unwrap();
-    let project: toml::Table = text.parse().unwrap();
-    assert_eq!(project["project"]["version"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+fn the_wheels_have_the_version_of_the_workspace() {
+    for package in ["python", "verifier-python"] {
+        let file = repository().join("clients").join(package).join("pyproject.toml");
+        let project: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        let version = project["project"]["version"].as_str();
+        assert_eq!(version, Some(env!("CARGO_PKG_VERSION")), "{package}");
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use anytime_proto::invalid_setting_status;
 use anytime_proto::v1::verifier_service_server::VerifierService;
 use anytime_proto::v1::{VerifyRequest, VerifyResponse};
+use anytime_proto::{Refusal, invalid_setting_status};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ impl VerifierService for Verifier {
             self.meters.refused.increment(1);
             let most = self.limits.waiting_batches;
             let message = format!("{most} batches wait for a thread already; send this one again later");
-            return Err(Status::resource_exhausted(message));
+            return Err(Refusal::of_crowd(message).into_status());
         };
         let response = self.answer(request, options, place, started, deadline).await;
         Ok(Response::new(response))

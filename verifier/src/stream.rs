@@ -6,8 +6,8 @@
 
 use std::future::Future;
 
-use anytime_proto::invalid_setting_status;
 use anytime_proto::v1::{VerifyRequest, VerifyResponse};
+use anytime_proto::{Refusal, invalid_setting_status};
 use futures::{Stream, StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -55,11 +55,15 @@ where
     let read = tokio::select! {
         // The shutdown is looked at first, or a client that always has more to send would hold it up.
         biased;
-        () = shutdown.cancelled() => Err(Status::unavailable("the server shuts down; send the rest to another one")),
+        () = shutdown.cancelled() => Err(shutting_down()),
         request = requests.next() => request?.and_then(check),
     };
     let rest = read.is_ok().then_some(requests);
     Some((read, rest))
+}
+
+fn shutting_down() -> Status {
+    Refusal::of_shutdown("the server shuts down; send the rest to another one").into_status()
 }
 
 fn check(request: VerifyRequest) -> Read {

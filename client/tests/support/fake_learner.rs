@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anytime_proto::generations::{Kept, ProblemHead};
-use anytime_proto::settings::{JobSettings, with_defaults};
+use anytime_proto::settings::{InvalidSetting, JobSettings, with_defaults};
 use anytime_proto::v1::job_event::Event;
 use anytime_proto::v1::job_service_server::{JobService, JobServiceServer};
-use anytime_proto::{invalid_setting_status, v1};
+use anytime_proto::{Refusal, invalid_setting_status, refused_settings_status, v1};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -32,6 +33,8 @@ pub(crate) struct Script {
     pub(crate) last_event: u64,
     /// How many steps were undone, as the account of a job says.
     pub(crate) undone_steps: u64,
+    /// How many submissions are refused because too many others are there.
+    pub(crate) busy: usize,
     /// The job directory whose kept generations every job has.
     pub(crate) job_directory: PathBuf,
 }
@@ -64,6 +67,7 @@ impl Default for Script {
             refusals: VecDeque::new(),
             last_event: 0,
             undone_steps: 0,
+            busy: 0,
             job_directory: PathBuf::new(),
         }
     }
@@ -204,8 +208,16 @@ impl JobService for FakeLearner {
         let spec = request.spec.unwrap_or_default();
         JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
         if spec.model.as_ref().unwrap().path() == "missing" {
-            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "it must be a directory");
-            return Err(invalid_setting_status(&error));
+            let error = InvalidSetting::new("model.path", "missing", "it must be a directory");
+            let other = InvalidSetting::new("training.clip", 0.25, "it must be less here");
+            return Err(refused_settings_status(&error, &[other]));
+        }
+        let busy = &mut self.script.lock().unwrap().busy;
+        if *busy > 0 {
+            *busy -= 1;
+            return Err(Refusal::of_crowd("there are 1024 checks already".to_owned())
+                .retry_after(Duration::from_millis(20))
+                .into_status());
         }
         let mut state = self.state.lock().unwrap();
         if let Some(index) = state.request_ids.iter().position(|id| *id == request.request_id) {
@@ -228,7 +240,7 @@ impl JobService for FakeLearner {
         JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
         let path = spec.model.unwrap_or_default().path().to_owned();
         if path == "missing" {
-            let error = anytime_proto::settings::InvalidSetting::new("model.path", "missing", "it must be a directory");
+            let error = InvalidSetting::new("model.path", "missing", "it must be a directory");
             return Err(invalid_setting_status(&error));
         }
         Ok(Response::new(v1::JobCheck {

@@ -12,8 +12,10 @@ from typing import Any
 import anytime_client.client as client_module
 import grpc
 import pytest
-from anytime_client import AnytimeError, Client, Event, Job, v1
+from anytime_client import AnytimeError, Client, ErrorInfo, Event, Job, Violation, v1
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2 as rpc
+from google.rpc import status_pb2
 
 from conftest import FakeLearner
 
@@ -135,6 +137,75 @@ def test_errors_have_code_field_and_reason(learner: FakeLearner, client: Client)
     with pytest.raises(AnytimeError) as caught:
         client.submit({"training": {"step": 1}})
     assert caught.value.field == "training.step" and learner.names() == ["Submit", "Get"]
+
+
+def packed(*details: Any, code: int = 3, message: str = "") -> bytes:
+    status = status_pb2.Status(code=code, message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    encoded: bytes = status.SerializeToString()
+    return encoded
+
+
+def answered(learner: FakeLearner, code: grpc.StatusCode, details: bytes, sentence: str = "no") -> AnytimeError:
+    def refuse(_: Any, context: grpc.ServicerContext) -> None:
+        context.set_trailing_metadata((("grpc-status-details-bin", details),))
+        context.abort(code, sentence)
+
+    learner.on["Get"] = refuse
+    with Client(learner.address) as client, pytest.raises(AnytimeError) as caught:
+        client.status("x")
+    return caught.value
+
+
+def test_errors_have_the_details_that_the_learner_sends(learner: FakeLearner) -> None:
+    violations = [rpc.BadRequest.FieldViolation(field=name, description=f"{name} is 0") for name in ("a.b", "c")]
+    info = rpc.ErrorInfo(reason="SETTING_REFUSED", domain="anytime", metadata={"setting": "a.b"})
+    retry = rpc.RetryInfo()
+    retry.retry_delay.FromMilliseconds(2500)
+    resource = rpc.ResourceInfo(resource_type="anytime.v1.Job", resource_name="x")
+    unknown = rpc.Help(links=[rpc.Help.Link(url="https://example.org")])
+    sent = packed(rpc.BadRequest(field_violations=violations), info, unknown, retry, resource)
+    error = answered(learner, grpc.StatusCode.INVALID_ARGUMENT, sent)
+    assert error.violations == [Violation("a.b", "a.b is 0"), Violation("c", "c is 0")]
+    assert error.info == ErrorInfo("SETTING_REFUSED", {"setting": "a.b"})
+    assert error.retry_after == 2.5 and error.resource == ("anytime.v1.Job", "x")
+
+
+def test_details_that_are_none_are_left_out(learner: FakeLearner) -> None:
+    foreign = packed(rpc.ErrorInfo(reason="STOCKOUT", domain="example.org"))
+    torn = status_pb2.Status()
+    torn.details.add(type_url="type.googleapis.com/google.rpc.BadRequest", value=b"\xff\x01garbage")
+    for sent in (b"", b"\xff\x01garbage", foreign, torn.SerializeToString()):
+        error = answered(learner, grpc.StatusCode.NOT_FOUND, sent, "not here")
+        assert error.reason == "not here" and error.info is None and error.violations == [], sent
+        assert error.retry_after is None and error.resource is None
+
+
+def test_a_setting_that_this_package_refuses_is_a_violation(client: Client) -> None:
+    with pytest.raises(AnytimeError) as caught:
+        client.submit({"training": {"step": 1}})
+    (violation,) = caught.value.violations
+    assert (violation.field, violation.description) == ("training.step", caught.value.reason)
+
+
+def test_a_submission_that_finds_the_learner_busy_comes_again_when_it_says(learner: FakeLearner, client: Client) -> None:
+    retry = rpc.RetryInfo()
+    retry.retry_delay.FromMilliseconds(20)
+    busy = [packed(retry), packed(retry)]
+
+    def submit(_: Any, context: grpc.ServicerContext) -> v1.Job:
+        if busy:
+            context.set_trailing_metadata((("grpc-status-details-bin", busy.pop()),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "there are 1024 already")
+        return job_message("QUEUED")
+
+    learner.on["Submit"] = submit
+    assert client.submit(JOB).state == "queued" and len(learner.names()) == 3
+    refused(learner, "Submit", grpc.StatusCode.RESOURCE_EXHAUSTED, "it says nothing of a later time")
+    with pytest.raises(AnytimeError):
+        client.submit(JOB)
+    assert len(learner.names()) == 4
 
 
 def test_a_learner_that_is_away_is_unavailable(learner: FakeLearner, client: Client) -> None:

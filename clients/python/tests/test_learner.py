@@ -29,6 +29,8 @@ def test_a_job_is_checked_submitted_followed_reported_and_deleted(tmp_path: Path
     with pytest.raises(AnytimeError) as caught:
         client.submit(JOB, changes={"training.batch": 0})
     assert caught.value.field == "training.batch" and caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [(one.field, one.description) for one in caught.value.violations] == [("training.batch", caught.value.reason)]
+    assert caught.value.info and caught.value.info.reason == "SETTING_REFUSED"
     with pytest.raises(AnytimeError) as caught:
         client.submit(JOB, changes={"model.path": "nowhere"})
     assert caught.value.field == "model.path"
@@ -87,6 +89,28 @@ def test_a_job_is_checked_submitted_followed_reported_and_deleted(tmp_path: Path
     with pytest.raises(AnytimeError) as caught:
         client.status(job)
     assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+def test_every_refusal_has_its_details_whatever_was_sent() -> None:
+    client = Client()
+    changes = {"training.clip": 7.0, "rollout.top_p": -1.0, "training.batch": 0}
+    with pytest.raises(AnytimeError) as caught:
+        client.submit(JOB, changes=changes)
+    assert {one.field for one in caught.value.violations} == set(changes)
+    with pytest.raises(AnytimeError) as caught:
+        client.status("nobody")
+    error = caught.value
+    assert error.reason == "job `nobody` does not exist" and error.resource == ("anytime.v1.Job", "nobody")
+    assert error.info and (error.info.reason, dict(error.info.metadata)) == ("JOB_UNKNOWN", {"job_id": "nobody"})
+    # gRPC's own libraries take 8 KiB of headers, and give the answer up beyond that.
+    for text in ("\U0001f914", "%\n", "x"):
+        for _ in range(10):
+            with pytest.raises(AnytimeError) as caught:
+                client.status(text * 10_000)
+            assert caught.value.code is grpc.StatusCode.NOT_FOUND and caught.value.info, caught.value
+            with pytest.raises(AnytimeError) as caught:
+                client.submit(JOB, changes={"name": text * 10_000, "markers.open": text * 10_000, "training.clip": 7.0})
+            assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT and caught.value.field == "name", caught.value
 
 
 def test_a_job_that_runs_is_cancelled() -> None:

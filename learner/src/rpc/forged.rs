@@ -10,6 +10,7 @@ use metrics::counter;
 use tonic::Status;
 use tracing::warn;
 
+use super::status;
 use crate::lock::lock;
 use crate::queue::dead_letters::cut;
 use crate::rollouts::lease_token::LeaseTokens;
@@ -57,9 +58,7 @@ impl TokenGate {
                 actor_id, job_id, group_id, others, "refused a push that does not show the token of a lease"
             );
         }
-        Err(Status::permission_denied(
-            "lease_token is not that of a lease of this group",
-        ))
+        Err(status::wrong_lease_token())
     }
 }
 

@@ -164,16 +164,14 @@ impl JobService for JobsRpc {
         if let Some(entry) = self.registry.of_request(&request.request_id) {
             return Ok(Response::new(entry.job()));
         }
-        let mut spec = request
-            .spec
-            .ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let mut spec = request.spec.ok_or_else(status::spec_is_missing)?;
         let inputs = self.fetch(&mut spec, Vec::new()).await?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         // The check reads the model and the data. It goes on where the client has gone: its next try finds the job.
         let permit = self.check_permit().await?;
         let submit = move || {
             let _turn_and_permit = (turn, permit);
-            let checked = validate(&spec, &inputs, &root).map_err(|error| invalid_setting_status(&error))?;
+            let checked = validate(&spec, &inputs, &root).map_err(|error| status::refused_spec(&spec, &error))?;
             let entry = registry.create(&request.request_id, &spec, &checked);
             let entry = entry.map_err(|error| status::create(&error))?;
             for notice in &checked.found.notices {
@@ -188,7 +186,7 @@ impl JobService for JobsRpc {
     async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
         let spec = request.into_inner().spec;
         check_size(spec.as_ref())?;
-        let mut spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let mut spec = spec.ok_or_else(status::spec_is_missing)?;
         let inputs = self.fetch(&mut spec, Vec::new()).await?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
         let permit = self.check_permit().await?;
@@ -198,7 +196,7 @@ impl JobService for JobsRpc {
                 registry.check_output(&checked.settings)?;
                 Ok(checked)
             });
-            checked.map_err(|error| invalid_setting_status(&error))
+            checked.map_err(|error| status::refused_spec(&spec, &error))
         };
         Ok(Response::new(blocking(check).await??.found))
     }
@@ -210,7 +208,7 @@ impl JobService for JobsRpc {
     async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
         let page = page(&self.registry.list(), &request.into_inner());
         page.map(Response::new)
-            .ok_or_else(|| Status::invalid_argument("page_token is none that a page before has named"))
+            .ok_or_else(|| status::bad_argument("page_token", "page_token is none that a page before has named"))
     }
 
     async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {
@@ -223,7 +221,9 @@ impl JobService for JobsRpc {
         // A task of its own goes on where the caller's deadline passes. The answer waits for the queue, because the id is
         // free again then, and not for the files.
         let removal = tokio::spawn(async move {
-            let removed = blocking(remove).await?.map_err(|error| status::remove(&error))?;
+            let removed = blocking(remove)
+                .await?
+                .map_err(|error| status::remove(entry.id(), &error))?;
             let models = removed.models.clone();
             broker.forget(entry.id()).await;
             forgotten.is_forgotten(entry.id());
@@ -286,10 +286,10 @@ impl JobService for JobsRpc {
                 None => None,
             };
             if let Some(spec) = &changed {
-                validate(spec, &inputs, &root).map_err(|error| invalid_setting_status(&error))?;
+                validate(spec, &inputs, &root).map_err(|error| status::refused_spec(spec, &error))?;
             }
             let outcome = registry.resume(&resumed, changed);
-            outcome.map_err(status::resume)
+            outcome.map_err(|error| status::resume(resumed.id(), error))
         };
         blocking(resume).await??;
         Ok(Response::new(entry.job()))
@@ -402,6 +402,7 @@ impl JobService for JobsRpc {
     ) -> Result<Response<v1::GenerationsResponse>, Status> {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
+        let job_id = entry.id().clone();
         let read = move || {
             let kept = Kept::find(entry.directory(), request.step)?;
             let mut response = v1::GenerationsResponse {
@@ -415,7 +416,9 @@ impl JobService for JobsRpc {
             Ok::<_, LookupError>(response)
         };
         let response = blocking(read).await?;
-        Ok(Response::new(response.map_err(|error| status::lookup(&error))?))
+        Ok(Response::new(
+            response.map_err(|error| status::lookup(&job_id, &error))?,
+        ))
     }
 }
 

@@ -44,7 +44,7 @@ impl RolloutService for RolloutsRpc {
         let holder = holder(request.actor_id, request.incarnation)?;
         let says_what_it_has = !holder.incarnation.is_empty();
         if request.max_groups == 0 && !says_what_it_has {
-            return Err(Status::invalid_argument("max_groups is 0"));
+            return Err(status::bad_argument("max_groups", "max_groups is 0"));
         }
         let wait = Duration::from_millis(u64::from(request.wait_ms)).min(MAX_LEASE_WAIT);
         let ask = LeaseAsk {
@@ -71,8 +71,7 @@ impl RolloutService for RolloutsRpc {
         let shown = request.lease_token.as_slice();
         let status = match request.outcome {
             Some(v1::push_request::Outcome::Group(wire)) => {
-                let names = v1::GroupNames::decode(wire.clone())
-                    .map_err(|error| Status::invalid_argument(format!("group cannot be read: {error}")))?;
+                let names = v1::GroupNames::decode(wire.clone()).map_err(|error| status::unreadable_group(&error))?;
                 let named = Named {
                     job_id: &names.job_id,
                     group_id: &names.group_id,
@@ -92,7 +91,7 @@ impl RolloutService for RolloutsRpc {
                 self.tokens.check(shown, &named, &caller)?;
                 self.broker.abandon(&abandoned)
             }
-            None => return Err(Status::invalid_argument("neither group nor abandoned is set")),
+            None => return Err(status::bad_argument("outcome", "neither group nor abandoned is set")),
         };
         Ok(Response::new(v1::PushResponse { status: status.into() }))
     }

@@ -8,6 +8,7 @@ use anytime_proto::v1;
 use prost::Message;
 use tonic::Status;
 
+use super::status;
 use crate::lock::lock;
 
 /// The largest specification that is taken, in bytes as it is sent. Every job keeps its own, and answers carry it.
@@ -22,9 +23,8 @@ pub(super) fn check_size(spec: Option<&v1::JobSpec>) -> Result<(), Status> {
     if bytes <= MAX_SPECIFICATION_BYTES {
         return Ok(());
     }
-    Err(Status::invalid_argument(format!(
-        "the specification has {bytes} bytes; at most {MAX_SPECIFICATION_BYTES} are taken"
-    )))
+    let message = format!("the specification has {bytes} bytes; at most {MAX_SPECIFICATION_BYTES} are taken");
+    Err(status::bad_argument("spec", message))
 }
 
 /// One lock for each request id that somebody waits for.

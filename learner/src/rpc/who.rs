@@ -3,6 +3,7 @@
 use anytime_proto::ActorId;
 use tonic::Status;
 
+use super::status;
 use crate::rollouts::actors::Holder;
 
 /// The longest id that is taken, in bytes: ids are kept, and stand in the log.
@@ -17,9 +18,8 @@ pub(crate) fn check_id(field: &str, id: &str) -> Result<(), Status> {
         return Ok(());
     }
     let length = id.len();
-    Err(Status::invalid_argument(format!(
-        "{field} has {length} bytes; it must have {LONGEST_ID} or fewer"
-    )))
+    let message = format!("{field} has {length} bytes; it must have {LONGEST_ID} or fewer");
+    Err(status::bad_argument(field, message))
 }
 
 /// The process that a request names. An actor that does not say which process it is has an empty `incarnation`.
@@ -28,7 +28,7 @@ pub(crate) fn check_id(field: &str, id: &str) -> Result<(), Status> {
 /// `INVALID_ARGUMENT` that names the field.
 pub(crate) fn holder(actor_id: String, incarnation: String) -> Result<Holder, Status> {
     if actor_id.is_empty() {
-        return Err(Status::invalid_argument("actor_id is empty"));
+        return Err(status::bad_argument("actor_id", "actor_id is empty"));
     }
     for (field, id) in [("actor_id", &actor_id), ("incarnation", &incarnation)] {
         check_id(field, id)?;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What stands for the value of a setting that is not there.
+const MISSING: &str = "missing";
+
 /// A setting that cannot work. What it displays is a sentence with its reason: `objective.kimi.length_weight is -1.0;
 /// it must be 0 or more`, or, where no value can be shown, `data.path: data.jsonl line 3: no field "answer"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +31,14 @@ impl InvalidSetting {
     pub fn missing(field: &str, reason: impl Into<String>) -> Self {
         Self {
             field: field.to_owned(),
-            value: Some("missing".to_owned()),
+            value: Some(MISSING.to_owned()),
             reason: reason.into(),
         }
+    }
+
+    /// Whether it is one that is not written. The text `"missing"` shows with its quotes.
+    pub(super) fn is_missing(&self) -> bool {
+        self.value.as_deref() == Some(MISSING)
     }
 
     /// A setting that names something at fault, such as a file; the reason says it all.

@@ -18,6 +18,8 @@ mod objective;
 mod plain;
 mod reference;
 #[cfg(test)]
+mod reference_page;
+#[cfg(test)]
 mod refusals;
 mod removed;
 mod replay;
@@ -52,6 +54,7 @@ pub use sections::{
 };
 
 use self::filled::filled;
+use self::job::Job;
 use self::table::TABLE;
 
 /// A whole job, checked.
@@ -108,6 +111,21 @@ impl JobSettings {
             grading: GradingSettings::new(&spec.grading.unwrap_or_default()),
         })
     }
+}
+
+/// What else of a specification cannot work, beside the setting that it was refused for, each setting once. Only settings
+/// that are written, or missing, are named: a default that follows from a bad setting is no fault of its own.
+pub fn further_refused(spec: &v1::JobSpec, refused: &InvalidSetting) -> Vec<InvalidSetting> {
+    let (written, job) = (Job::new(spec), filled(spec));
+    let mut found: Vec<InvalidSetting> = Vec::new();
+    for error in TABLE.iter().filter_map(|row| row.check(&job).err()) {
+        let is_own = error.is_missing() || written.get(&error.field).is_some();
+        let is_new = found.iter().chain([refused]).all(|known| known.field != error.field);
+        if is_own && is_new {
+            found.push(error);
+        }
+    }
+    found
 }
 
 /// The specification with every setting that has a default filled in. Settings whose default depends on the model or

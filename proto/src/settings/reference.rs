@@ -86,14 +86,14 @@ pub fn reference_text() -> String {
 }
 
 /// The comment of the message that a section is, from the field or from the message itself.
-fn section_comment(path: &str) -> String {
+pub(super) fn section_comment(path: &str) -> String {
     match Job::field(path).map(|field| field.kind()) {
         Some(Kind::Message(message)) => comment_of(&message, message.path()),
         _ => String::new(),
     }
 }
 
-fn comment_of(message: &MessageDescriptor, path: &[i32]) -> String {
+pub(super) fn comment_of(message: &MessageDescriptor, path: &[i32]) -> String {
     let file = message.parent_file();
     let locations = file.file_descriptor_proto().source_code_info.iter();
     let comment = locations
@@ -123,7 +123,7 @@ fn push_comment(text: &mut String, comment: &str) {
 }
 
 /// A value as TOML.
-fn written(field: &FieldDescriptor, value: &Value) -> String {
+pub(super) fn written(field: &FieldDescriptor, value: &Value) -> String {
     match value {
         Value::Bool(flag) => flag.to_string(),
         Value::U32(number) => number.to_string(),

@@ -4,6 +4,7 @@
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
+use anytime_proto::Refusal;
 use futures::future::Either;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -49,7 +50,7 @@ impl Gate {
             }
         }
         if self.draining.is_cancelled() && !path.starts_with(HEALTH) {
-            return Err(Status::unavailable("the server is shutting down"));
+            return Err(Refusal::of_shutdown("the server is shutting down").into_status());
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use anytime_proto::{ErrorReason, Refusal};
 use metrics::counter;
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::warn;
 
 use crate::metric_names::ACCESS_REFUSED;
@@ -90,11 +91,14 @@ impl Reason {
 
     /// The answer over gRPC.
     pub(crate) fn status(self) -> Status {
-        match self {
-            Self::WrongRole => Status::permission_denied(self.text()),
-            Self::UnknownMethod => Status::unimplemented(self.text()),
-            _ => Status::unauthenticated(self.text()),
-        }
+        let (code, reason) = match self {
+            Self::WrongRole => (Code::PermissionDenied, ErrorReason::RoleNotAllowed),
+            Self::UnknownMethod => (Code::Unimplemented, ErrorReason::MethodUnknown),
+            Self::WrongToken | Self::UnknownName => (Code::Unauthenticated, ErrorReason::CredentialsUnknown),
+            // The others end before there is a call.
+            _ => (Code::Unauthenticated, ErrorReason::CredentialsMissing),
+        };
+        Refusal::new(code, reason, self.text()).into_status()
     }
 }
 

@@ -12,7 +12,7 @@
 
 from . import v1
 from .client import Client
-from .errors import AnytimeError
+from .errors import AnytimeError, ErrorInfo, Violation
 from .report import Point, Report
 from .settings import JobLike, job_spec, settings_of, to_spec
 from .view import Event, Job, JobList, as_dict
@@ -20,12 +20,14 @@ from .view import Event, Job, JobList, as_dict
 __all__ = [
     "AnytimeError",
     "Client",
+    "ErrorInfo",
     "Event",
     "Job",
     "JobLike",
     "JobList",
     "Point",
     "Report",
+    "Violation",
     "as_dict",
     "job_spec",
     "settings_of",

@@ -48,6 +48,9 @@ _SUBMIT_TRIES = 3
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 
+#: The longest pause before the next try that a busy learner may ask for.
+_LONGEST_BUSY_PAUSE = 10.0
+
 _M = TypeVar("_M", bound=Message)
 
 
@@ -142,9 +145,11 @@ class Client:
                 return Job(self._call("Submit", request, v1.Job, _deadline(request.spec)))
             except AnytimeError as error:
                 # A late one may still be read; another submission would only make it longer.
-                if error.code is not grpc.StatusCode.UNAVAILABLE or tries == _SUBMIT_TRIES:
+                is_busy = error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and error.retry_after is not None
+                if tries == _SUBMIT_TRIES or not (is_busy or error.code is grpc.StatusCode.UNAVAILABLE):
                     raise
-            time.sleep(next(pauses))
+                pause = min(error.retry_after or 0.0, _LONGEST_BUSY_PAUSE) if is_busy else next(pauses)
+            time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
     def check(self, job: JobLike, *, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
