@@ -25,7 +25,7 @@ const CPU_SHARE: f64 = 0.5;
 
 /// Generates scored groups for whatever job the learner runs.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime-actor", version, args_conflicts_with_subcommands = true)]
+#[command(name = "anytime-actor", version = anytime_service::program::version(), args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// What is done instead of working for a learner.
     #[command(subcommand)]

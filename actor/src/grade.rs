@@ -195,7 +195,11 @@ impl Batch {
                 extraction: call.grading.extraction.into(),
                 conventions: Some(call.grading.conventions),
             };
-            match with_deadline(CALL_TIMEOUT, call.client.verify(request)).await {
+            let mut answer = with_deadline(CALL_TIMEOUT, call.client.verify(request)).await;
+            if let Ok(response) = &mut answer {
+                call.health.heard(response.process.take());
+            }
+            match answer {
                 Ok(response) if response.verdicts.len() == asked => {
                     let kinds: Vec<VerdictKind> = response.verdicts.iter().map(|verdict| verdict.kind()).collect();
                     if kinds.iter().any(|kind| is_decided(*kind)) {

@@ -22,6 +22,7 @@ use crate::engine::EngineHandle;
 use crate::health::VerifierHealth;
 use crate::identity::Identity;
 use crate::in_hand::{Held, InHand};
+use crate::standing::Standing;
 
 /// The number of traces that a group is assumed to have until the first lease tells it.
 const ASSUMED_TRACES: usize = 8;
@@ -63,6 +64,7 @@ pub struct Leaser {
     identity: Identity,
     in_hand: InHand,
     number: u64,
+    standing: Option<Standing>,
 }
 
 impl Leaser {
@@ -76,7 +78,14 @@ impl Leaser {
             identity,
             in_hand,
             number: 0,
+            standing: None,
         }
+    }
+
+    /// Says in every request how the actor fares.
+    pub fn telling(mut self, standing: Standing) -> Self {
+        self.standing = Some(standing);
+        self
     }
 
     /// Asks for up to `max_groups` groups; the learner may wait for them as long as `wait`. Renews the leases of the
@@ -93,6 +102,7 @@ impl Leaser {
             incarnation: self.identity.incarnation.clone(),
             held_group_ids: self.in_hand.ids(),
             number: self.number,
+            report: self.standing.as_ref().map(Standing::report),
         };
         with_deadline(wait + CALL_TIMEOUT, self.client.lease(request)).await
     }
@@ -105,13 +115,15 @@ pub(crate) struct LeaseLoop {
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) in_hand: InHand,
     pub(crate) verifier: VerifierHealth,
+    pub(crate) standing: Standing,
     pub(crate) leases: mpsc::Sender<NewLease>,
 }
 
 impl LeaseLoop {
     /// Leases work until the token is cancelled, and sends every lease to `leases`.
     pub(crate) async fn run(self, channel: PeerChannel, shutdown: CancellationToken) {
-        let mut leaser = Leaser::new(channel, self.identity.clone(), self.in_hand.clone());
+        let leaser = Leaser::new(channel, self.identity.clone(), self.in_hand.clone());
+        let mut leaser = leaser.telling(self.standing.clone());
         let mut peer = PeerLog::new("rollout.lease");
         let mut traces_per_group = ASSUMED_TRACES;
         let mut longest_silence = LONGEST_SILENCE;

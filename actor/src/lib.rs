@@ -22,6 +22,7 @@ pub mod lease;
 pub mod nodes;
 pub mod plan;
 pub mod push;
+pub mod standing;
 #[cfg(test)]
 mod testing;
 pub mod weights;
@@ -51,6 +52,7 @@ use crate::identity::Identity;
 use crate::in_hand::InHand;
 use crate::lease::{Backlog, LeaseLoop};
 use crate::push::Pusher;
+use crate::standing::Standing;
 use crate::weights::WeightsError;
 
 /// How long the engine's thread may take to finish its decoding step when the process ends.
@@ -93,6 +95,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
         identity,
         learner,
         verifier,
+        verifier_address: config.verifier,
         engine,
         events,
     };
@@ -123,6 +126,8 @@ pub struct Parts {
     pub learner: PeerChannel,
     /// The connection to the verifier.
     pub verifier: PeerChannel,
+    /// Where that one is, for people.
+    pub verifier_address: String,
     /// What generates.
     pub engine: EngineHandle,
     /// What the engine says.
@@ -139,6 +144,7 @@ pub async fn work(parts: Parts, shutdown: &CancellationToken, end: CancellationT
         identity,
         learner,
         verifier,
+        verifier_address,
         engine,
         events,
     } = parts;
@@ -146,16 +152,19 @@ pub async fn work(parts: Parts, shutdown: &CancellationToken, end: CancellationT
     let (lease_sender, leases) = mpsc::channel(1);
     let grader = Grader::start(verifier);
     engine.load().watch_verifier(grader.health().flag());
+    let standing = Standing::new(engine.clone(), grader.health(), verifier_address);
     let lease_loop = LeaseLoop {
         identity: identity.clone(),
         engine: engine.clone(),
         backlog: Arc::clone(&backlog),
         in_hand: InHand::default(),
         verifier: grader.health(),
+        standing: standing.clone(),
         leases: lease_sender,
     };
     let tasks = shutdown.child_token();
     let _end_tasks = tasks.clone().drop_guard();
+    tokio::spawn(standing.watch(tasks.clone()));
     tokio::spawn(lease_loop.run(learner.clone(), tasks));
     let pusher = Pusher::new(learner, identity.clone(), shutdown.clone());
     let coordinator = Coordinator::new(identity, engine, grader, pusher, backlog);

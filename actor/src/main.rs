@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use anytime_actor::config::{ActorConfig, Args, Command};
-use anytime_policy::{device, waiting};
+use anytime_policy::{device, operators, waiting};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::security::{CallSecurity, ServerSecurity};
-use anytime_service::{shutdown, telemetry};
+use anytime_service::{program, shutdown, telemetry};
 use tracing::warn;
 
 fn main() {
+    program::begin(Some(operators::libtorch_version()));
     let args = exit::parse_or_exit::<Args>();
     // A thread that loads weights may still be inside libtorch.
     exit::conclude_now(start(&args))
@@ -22,7 +23,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
     if let Err(error) = waiting::wait_briefly(threads) {
         eprintln!("threads wait as libgomp has it, because the program cannot be started again: {error}");
     }
-    anytime_policy::operators::keep_freed_memory();
+    operators::keep_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -3,6 +3,7 @@
 mod advantages;
 mod certs;
 mod compose;
+mod doctor;
 mod generate;
 mod health;
 mod replay;
@@ -19,6 +20,7 @@ use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
 pub use certs::CertsArgs;
 pub use compose::ComposeArgs;
+pub use doctor::{DoctorArgs, TopArgs};
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
 pub use replay::ReplayArgs;
@@ -31,7 +33,7 @@ Exit codes: 0 success, 64 bad configuration (a job file, an argument), 69 a serv
 
 /// Trains reasoning language models that are right whenever they are stopped
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime", version, after_help = EXIT_CODES)]
+#[command(name = "anytime", version = anytime_service::program::version(), after_help = EXIT_CODES)]
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
@@ -62,6 +64,10 @@ pub enum Command {
     Export(ExportArgs),
     /// Train steps of a job again on the groups that it has kept, and say whether they come to the same; exit code 1 if not
     Replay(ReplayArgs),
+    /// Say what is wrong: who waits for whom, which actor is dead, what was lost, and how to go on
+    Doctor(DoctorArgs),
+    /// Show what `doctor` says, again and again
+    Top(TopArgs),
     /// Prove that a job lost no group and trained none twice, from its events, checkpoints and queue
     Audit(AuditArgs),
     /// List the groups of a job that could not be trained, save them, or have them trained after all

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE_BYTES};
 use anytime_proto::settings::HubReference;
+use anytime_proto::v1::diagnosis_service_client::DiagnosisServiceClient;
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::{StatusDetails, setting_of_status, v1};
 use anytime_service::channel::{Backoff, PeerChannel, lazy_channel};
@@ -38,6 +39,7 @@ const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Learner {
     client: JobServiceClient<PeerChannel>,
+    diagnosis: DiagnosisServiceClient<PeerChannel>,
     address: String,
 }
 
@@ -60,9 +62,11 @@ impl Learner {
         for warning in security.warnings() {
             eprintln!("warning: {warning}");
         }
+        let diagnosis = DiagnosisServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let client = JobServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self {
             client,
+            diagnosis,
             address: address.to_owned(),
         })
     }
@@ -280,6 +284,25 @@ impl Learner {
         };
         let response = with_deadline(GENERATIONS_TIMEOUT, self.client.generations(request)).await;
         response.map_err(|status| self.explain(&status))
+    }
+
+    /// How the learner and everything around it stand, with one job or with those that are not over.
+    ///
+    /// # Errors
+    /// A job that is not there, or a learner of an earlier version, has the configuration code.
+    pub async fn diagnose(&mut self, job_id: Option<&str>) -> anyhow::Result<v1::Diagnosis> {
+        let request = v1::DiagnoseRequest {
+            job_id: job_id.unwrap_or_default().to_owned(),
+        };
+        match with_deadline(CALL_TIMEOUT, self.diagnosis.diagnose(request)).await {
+            Ok(diagnosis) => Ok(diagnosis),
+            Err(status) if status.code() == Code::Unimplemented => Err(ExitError::configuration(format!(
+                "the learner at {} is of an earlier version, which does not say how it fares",
+                self.address
+            ))
+            .into()),
+            Err(status) => Err(self.explain(&status)),
+        }
     }
 
     /// Opens the stream of a job's events. It returns the bare status, because the caller decides which errors it

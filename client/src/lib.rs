@@ -3,7 +3,8 @@
 //! it, [`report`] and [`curves`] say what came of it, and [`show`] prints what was generated. [`local`] starts the
 //! processes that a job needs, [`tasks`] makes problems and a small model, and [`demo`] trains it on them. [`presets`]
 //! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds. [`audit`]
-//! proves what became of every group, and [`compose`] says which container has which GPU.
+//! proves what became of every group, [`compose`] says which container has which GPU, and [`doctor`] says what is wrong, on
+//! a [`screen`] of its own where it goes on.
 #![deny(unsafe_code)]
 
 pub mod accuracy;
@@ -16,6 +17,7 @@ pub mod compose;
 pub mod curves;
 pub mod demo;
 pub mod display;
+pub mod doctor;
 pub mod follow;
 pub mod interrupt;
 pub mod job_file;
@@ -26,6 +28,7 @@ pub mod output;
 pub mod overrides;
 pub mod presets;
 pub mod report;
+pub mod screen;
 pub mod show;
 pub mod study;
 pub mod tasks;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anytime::arguments::Cli;
 use anytime_service::exit::{self, ExitError};
-use anytime_service::telemetry;
+use anytime_service::{program, telemetry};
 
 fn main() -> ExitCode {
+    program::begin(None);
     let arguments = exit::parse_or_exit::<Cli>();
     telemetry::start_for_people();
     let result = run(arguments);

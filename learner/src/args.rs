@@ -15,7 +15,11 @@ use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
 #[derive(Clone, Debug, Parser)]
-#[command(name = "anytime-learner", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "anytime-learner",
+    version = anytime_service::program::version(),
+    args_conflicts_with_subcommands = true
+)]
 pub struct Args {
     /// What is done instead of serving.
     #[command(subcommand)]

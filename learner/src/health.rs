@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anytime_proto::v1::{job_service_server, rollout_service_server, weights_service_server};
+use anytime_proto::v1::{diagnosis_service_server, job_service_server, rollout_service_server, weights_service_server};
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -15,10 +15,11 @@ const PROCESS: &str = "";
 /// The services that need Redis. Jobs can be listed and weights fetched without it.
 const WITH_REDIS: [&str; 2] = [PROCESS, rollout_service_server::SERVICE_NAME];
 
-const ALL: [&str; 4] = [
+const ALL: [&str; 5] = [
     PROCESS,
     rollout_service_server::SERVICE_NAME,
     job_service_server::SERVICE_NAME,
+    diagnosis_service_server::SERVICE_NAME,
     weights_service_server::SERVICE_NAME,
 ];
 

@@ -8,6 +8,7 @@
 pub mod args;
 pub mod checkpoint;
 pub mod data;
+pub mod diagnosis;
 pub mod evaluation;
 mod health;
 pub mod hub;

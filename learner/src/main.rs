@@ -14,11 +14,12 @@ use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_service::exit::{self, ExitError};
 use anytime_service::security::ServerSecurity;
-use anytime_service::{device_load, device_memory, shutdown, telemetry};
+use anytime_service::{device_load, device_memory, program, shutdown, telemetry};
 use prost::Message as _;
 use tracing::warn;
 
 fn main() {
+    program::begin(Some(anytime_policy::operators::libtorch_version()));
     let args = exit::parse_or_exit::<Args>();
     exit::conclude_now(run(&args))
 }

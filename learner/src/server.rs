@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use anytime_proto::limits::{DRAIN_TIMEOUT, MAX_MESSAGE_BYTES};
+use anytime_proto::v1::diagnosis_service_server::DiagnosisServiceServer;
 use anytime_proto::v1::job_service_server::JobServiceServer;
 use anytime_proto::v1::rollout_service_server::RolloutServiceServer;
 use anytime_proto::v1::weights_service_server::WeightsServiceServer;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::diagnosis::Diagnostician;
 use crate::health;
 use crate::hub::HubSource;
 use crate::jobs::disk;
@@ -32,6 +34,7 @@ use crate::queue::target::RedisTarget;
 use crate::rollouts::broker::{Identity, RolloutBroker};
 use crate::rollouts::lease_token::LeaseTokens;
 use crate::rollouts::monitor;
+use crate::rpc::diagnosis::DiagnosisRpc;
 use crate::rpc::jobs::{JobWork, JobsRpc, Validate};
 use crate::rpc::rollouts::RolloutsRpc;
 use crate::rpc::weights::WeightsRpc;
@@ -152,8 +155,12 @@ pub async fn run(
     let weights = WeightsServiceServer::new(WeightsRpc::new(store, broker.clone(), shutdown.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let diagnostician = Diagnostician::new(registry.clone(), broker.clone(), redis.clone(), state.places.clone());
+    let diagnosis =
+        DiagnosisServiceServer::new(DiagnosisRpc::new(diagnostician)).max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (router, reporter) = router(&config.security, shutdown.clone())?;
-    let router = router.add_service(jobs).add_service(rollouts).add_service(weights);
+    let router = router.add_service(jobs).add_service(diagnosis);
+    let router = router.add_service(rollouts).add_service(weights);
 
     if let Some(path) = &config.port_file {
         port_file::write(path, address)?;

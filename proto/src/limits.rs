@@ -12,6 +12,10 @@ pub const PROGRESS: &str = "progress: ";
 /// takes about twice the bytes in memory that it takes on the wire.
 pub const MAX_DECODED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
 
+/// Largest report that an actor sends of itself with a lease request, in bytes; a larger one is not kept. A diagnosis
+/// holds one of every actor.
+pub const MAX_REPORT_BYTES: usize = 4 * 1024;
+
 /// Bytes of one entry in one chunk of weights: far below the message limit, large enough that framing costs nothing.
 pub const WEIGHTS_CHUNK_BYTES: usize = 4 * 1024 * 1024;
 

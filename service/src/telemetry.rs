@@ -6,21 +6,18 @@ use std::net::SocketAddr;
 
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::exit::ExitError;
+use crate::last_lines::LastLines;
 use crate::metric_names;
 use crate::metrics_server;
 use crate::process_metrics;
+use crate::program::{self, COMMIT, VERSION};
 use crate::security::{ServerSecurity, show_expiries};
-
-/// The commit that this is built from, where who builds it says so. It is no build script's to find out: then every
-/// commit would compile this crate, and all above it, again.
-const COMMIT: &str = match option_env!("ANYTIME_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
 
 /// The form of log lines, an argument of every server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -44,8 +41,8 @@ pub struct TelemetryArgs {
     pub log_format: LogFormat,
 }
 
-/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint, and logs the warnings about the
-/// files of TLS and tokens. Needs a runtime.
+/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint, and logs which program starts and the
+/// warnings about the files of TLS and tokens. Needs a runtime.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, or if the metrics address cannot be bound,
@@ -61,10 +58,13 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     if json {
-        builder.json().flatten_event(true).with_current_span(false).init();
+        let builder = builder.json().flatten_event(true).with_current_span(false);
+        builder.finish().with(LastLines).init();
     } else {
-        builder.init();
+        builder.finish().with(LastLines).init();
     }
+    let libtorch = program::libtorch();
+    info!(process, version = VERSION, commit = COMMIT, libtorch, "starts");
 
     std::panic::set_hook(Box::new(log_panic));
     for warning in security.warnings() {
@@ -92,7 +92,7 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
         .map_err(|error| bad_address(&error))?;
     metric_names::describe();
     process_metrics::begin();
-    gauge!(metric_names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1.0);
+    gauge!(metric_names::BUILD_INFO, "version" => VERSION, "commit" => COMMIT).set(1.0);
     show_expiries();
     metrics_server::start(listener, handle, security.clone());
     Ok(())

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Grades answers to mathematical problems.
 #[derive(Debug, Parser)]
-#[command(name = "anytime-verifier", version)]
+#[command(name = "anytime-verifier", version = anytime_service::program::version())]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use anytime_service::exit::ExitError;
 use anytime_service::security::ServerSecurity;
-use anytime_service::{exit, server, shutdown, telemetry};
+use anytime_service::{exit, program, server, shutdown, telemetry};
 use anytime_verifier::offline::{GradeSettings, grade_lines};
 use anytime_verifier::serve::run;
 use tracing::info;
@@ -17,6 +17,7 @@ use tracing::info;
 use crate::cli::{Cli, Command, GradeArgs, ServeArgs};
 
 fn main() -> ExitCode {
+    program::begin(None);
     let cli = exit::parse_or_exit::<Cli>();
     let result = match cli.command {
         Command::Serve(args) => serve(&args),

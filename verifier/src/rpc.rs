@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anytime_proto::v1::verifier_service_server::VerifierService;
 use anytime_proto::v1::{VerifyRequest, VerifyResponse};
 use anytime_proto::{Refusal, invalid_setting_status};
+use anytime_service::program;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
@@ -64,7 +65,10 @@ impl Verifier {
         self.meters.record_batch(&verdicts, time);
         self.cache.show_size();
         debug!(items = verdicts.len(), seconds = time.as_secs_f64(), "batch graded");
-        VerifyResponse { verdicts }
+        VerifyResponse {
+            verdicts,
+            process: Some(program::report()),
+        }
     }
 
     /// Grades a checked request of a stream as soon as there is room for it.

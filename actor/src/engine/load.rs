@@ -16,6 +16,8 @@ pub struct Load {
     pub(super) slots: AtomicUsize,
     /// Grows by one whenever the engine begins or ends a step or a command: odd while it is inside one.
     pub(super) turns: AtomicU64,
+    /// Tokens that were generated.
+    tokens: AtomicU64,
     /// Whether leases wait for weights. An idle engine is not short of leases then, but of weights.
     pub(crate) waits_for_weights: AtomicBool,
     /// Whether the verifier is away, once there is one. No leases are asked for then, and an idle engine waits for it.
@@ -26,7 +28,7 @@ pub struct Load {
 
 /// What an idle engine waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ShortOf {
+pub(crate) enum ShortOf {
     /// Weights: there are none, or leases wait for newer ones.
     Weights,
     /// The verifier.
@@ -42,7 +44,7 @@ impl Load {
     }
 
     /// What an idle engine waits for.
-    pub(super) fn short_of(&self, has_weights: bool) -> ShortOf {
+    pub(crate) fn short_of(&self, has_weights: bool) -> ShortOf {
         if !has_weights || self.waits_for_weights.load(Ordering::Acquire) {
             return ShortOf::Weights;
         }
@@ -74,6 +76,16 @@ impl Load {
         if before != sequences {
             self.changed.notify_one();
         }
+    }
+
+    /// The engine has generated so many more tokens.
+    pub(super) fn generated(&self, tokens: u64) {
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// How many tokens were generated.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.tokens.load(Ordering::Relaxed)
     }
 
     /// The engine begins a step, or begins to carry out commands.

@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::cache_size::actor_memory;
 pub use self::load::Load;
+pub(crate) use self::load::ShortOf;
 pub use self::messages::{
     CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId,
 };

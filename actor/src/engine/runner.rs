@@ -218,6 +218,7 @@ impl EngineState {
                 ended.push((index, finish));
             }
         }
+        self.load.generated(generated);
         self.meters.thinking_tokens.increment(thinking_tokens);
         self.meters.summary_tokens.increment(generated - thinking_tokens);
         // From the back, so that the row that fills a gap is one that goes on.

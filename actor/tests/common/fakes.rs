@@ -388,6 +388,9 @@ impl VerifierService for FakeVerifier {
             Mood::Short => verdicts.truncate(1),
             _ => {}
         }
-        Ok(Response::new(VerifyResponse { verdicts }))
+        Ok(Response::new(VerifyResponse {
+            verdicts,
+            ..VerifyResponse::default()
+        }))
     }
 }

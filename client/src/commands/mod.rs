@@ -6,6 +6,7 @@ mod certs;
 mod check;
 mod compose;
 mod dead_letters;
+mod doctor;
 mod evaluate;
 mod export;
 mod generate;
@@ -16,6 +17,7 @@ mod remote;
 mod replay;
 mod report;
 mod show;
+mod top;
 
 use crate::arguments::{Cli, Command};
 use crate::{demo, local, study};
@@ -36,6 +38,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
         Command::Replay(arguments) => replay::run(&arguments, json).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, json).await,
+        Command::Top(arguments) => top::run(&arguments, json).await,
         Command::Audit(arguments) => audit::run(&arguments, json).await,
         Command::DeadLetters(arguments) => dead_letters::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use anytime_proto::settings::JobSettings;
+use anytime_proto::v1::Activity;
 use anytime_proto::{JobId, v1};
 use anytime_service::seconds::Seconds;
 use tracing::warn;
@@ -181,12 +182,13 @@ impl JobContext {
                 &format!("{reason}; {advice}: the job goes on by itself, and has lost nothing"),
                 Some(pause),
             );
-            self.wait(async {
+            let pausing = async {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = self.entry.nudged() => {}
                 }
-            })?;
+            };
+            self.during(Activity::AwaitsDisk, || self.wait(pausing))?;
         }
     }
 
@@ -283,7 +285,10 @@ impl JobContext {
     /// # Errors
     /// If the job is to stop, training is open already, or the opening makes no sense.
     pub fn open_training(&self, opening: TrainingOpening) -> Result<(), ContextError> {
-        let reader = self.wait((self.state.broker).open_training(self.job_id(), self.owner().created, opening))??;
+        let opened = self.during(Activity::AwaitsRedis, || {
+            self.wait((self.state.broker).open_training(self.job_id(), self.owner().created, opening))
+        });
+        let reader = opened??;
         *lock(&self.reader) = Some(reader);
         Ok(())
     }
@@ -293,7 +298,10 @@ impl JobContext {
     /// # Errors
     /// If the job is to stop, or another learner works on it.
     pub fn take_right(&self) -> Result<(), ContextError> {
-        let outcome = self.wait(self.state.broker.take_right(self.job_id()))?;
+        let taken = self.during(Activity::AwaitsRedis, || {
+            self.wait(self.state.broker.take_right(self.job_id()))
+        });
+        let outcome = taken?;
         Ok(outcome.map_err(anyhow::Error::new)?)
     }
 
@@ -322,7 +330,7 @@ impl JobContext {
         let first_try = async { tokio::time::timeout(LAST_ACKNOWLEDGEMENT, broker.confirm_right(self.job_id())).await };
         let outcome = match self.state.runtime.block_on(first_try) {
             Ok(outcome) => outcome,
-            Err(_) => self.wait(broker.confirm_right(self.job_id()))?,
+            Err(_) => self.during(Activity::AwaitsRedis, || self.wait(broker.confirm_right(self.job_id())))?,
         };
         Ok(outcome.map_err(anyhow::Error::new)?)
     }
@@ -335,7 +343,10 @@ impl JobContext {
     pub fn take_groups(&self, count: usize) -> Result<Vec<QueuedGroup>, ContextError> {
         let mut reader = lock(&self.reader);
         let reader = reader.as_mut().context("training is not open")?;
-        Ok(self.wait(self.state.broker.take(self.job_id(), reader, count))??)
+        self.entry.activity.begin(Activity::AwaitsGroups);
+        let taken = self.wait(self.state.broker.take(self.job_id(), reader, count));
+        self.entry.activity.begin(Activity::Computes);
+        Ok(taken??)
     }
 
     /// The same, and counts the time that it takes, while it goes on.
@@ -345,7 +356,10 @@ impl JobContext {
     pub fn take_groups_counting(&self, count: usize, waited: &mut Seconds) -> Result<Vec<QueuedGroup>, ContextError> {
         let mut reader = lock(&self.reader);
         let reader = reader.as_mut().context("training is not open")?;
-        Ok(self.wait(waited.during(self.state.broker.take(self.job_id(), reader, count)))??)
+        self.entry.activity.begin(Activity::AwaitsGroups);
+        let taken = self.wait(waited.during(self.state.broker.take(self.job_id(), reader, count)));
+        self.entry.activity.begin(Activity::Computes);
+        Ok(taken??)
     }
 
     /// Removes groups from Redis, once a recovery checkpoint holds the updates that they made. By that checkpoint all
@@ -365,7 +379,8 @@ impl JobContext {
         if self.state.runtime.block_on(first_try) {
             return Ok(());
         }
-        Ok(self.wait(broker.acknowledge(self.job_id(), queue, sequences, ended_below))?)
+        let settled = broker.acknowledge(self.job_id(), queue, sequences, ended_below);
+        Ok(self.during(Activity::AwaitsRedis, || self.wait(settled))?)
     }
 
     /// How many scored groups wait in the queue.
@@ -399,7 +414,7 @@ impl JobContext {
     /// If the job is to stop.
     pub fn evaluate(&self, leases: Vec<v1::Lease>, take: impl FnMut(EvaluatedGroup)) -> Result<(), ContextError> {
         self.state.broker.open_evaluation(self.job_id(), leases);
-        let outcome = self.take_evaluated(take);
+        let outcome = self.during(Activity::Evaluates, || self.take_evaluated(take));
         self.state.broker.close_evaluation(self.job_id());
         outcome
     }
@@ -418,6 +433,14 @@ impl JobContext {
             take(group);
         }
         Ok(())
+    }
+
+    /// Does some work, and says meanwhile what is done.
+    fn during<T>(&self, activity: Activity, work: impl FnOnce() -> T) -> T {
+        let before = self.entry.activity.begin(activity);
+        let outcome = work();
+        self.entry.activity.begin(before);
+        outcome
     }
 
     /// Waits for a future of the asynchronous side, or for the request to stop.

@@ -34,7 +34,7 @@ pub async fn watch(runs_directory: PathBuf, shutdown: CancellationToken) {
 }
 
 /// Bytes by state. Free is what a user without privileges may still write.
-fn room(directory: &Path) -> nix::Result<[(&'static str, u64); 2]> {
+pub(crate) fn room(directory: &Path) -> nix::Result<[(&'static str, u64); 2]> {
     let found = statvfs(directory)?;
     let block = found.fragment_size();
     Ok([

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::activity::CurrentActivity;
 use super::crashes::count_crash;
 use super::events::{EventLog, timestamp, without_account};
 use super::series::Series;
@@ -76,6 +77,8 @@ pub struct JobEntry {
     pub(super) nudged: Notify,
     pub(super) live: Mutex<Live>,
     progress: watch::Sender<Progress>,
+    /// What the thread of jobs does with it.
+    pub(super) activity: CurrentActivity,
 }
 
 impl JobEntry {
@@ -116,6 +119,7 @@ impl JobEntry {
                 put_aside: (0, 0),
             }),
             progress: watch::Sender::new(progress),
+            activity: CurrentActivity::default(),
         }
     }
 
@@ -247,6 +251,7 @@ impl JobEntry {
         live.running = Some((Instant::now(), live.job.seconds));
         live.is_held = true;
         live.series.begin();
+        self.activity.begin(v1::Activity::Prepares);
         let event = (state != JobState::Running).then(|| state_event(JobState::Running, ""));
         self.change_locked(live, event, true, |job| {
             job.set_state(JobState::Running);
@@ -361,6 +366,7 @@ impl JobEntry {
 
     /// Records a finished step.
     pub fn report_step(&self, metrics: v1::StepMetrics) {
+        self.activity.has_prepared();
         self.change(Some(Event::Step(metrics.clone())), false, |job| {
             job.step = metrics.step;
             job.last_step = Some(without_account(metrics));

@@ -61,6 +61,8 @@ pub struct EventLog {
     standing: StandingFigures,
     /// The newest step's figures.
     last_step: Option<v1::StepMetrics>,
+    /// When a step was finished last.
+    last_step_time: Option<Timestamp>,
 }
 
 /// The steps that count no more because the job went on from an earlier checkpoint, as ranges of event numbers.
@@ -102,6 +104,7 @@ impl EventLog {
             undone_steps: 0,
             standing: StandingFigures::default(),
             last_step: None,
+            last_step_time: None,
         };
         let reading = || format!("read {}", path.display());
         let mut events = EventReader::open(path, 0).with_context(reading)?;
@@ -213,6 +216,11 @@ impl EventLog {
         &self.standing
     }
 
+    /// When a step was finished last, whether it was undone or not.
+    pub(super) fn last_step_time(&self) -> Option<&Timestamp> {
+        self.last_step_time.as_ref()
+    }
+
     /// How many bytes of the file belonged to no whole event when the log was opened.
     pub fn damaged(&self) -> u64 {
         self.damaged
@@ -264,6 +272,7 @@ impl EventLog {
             Some(Event::Step(step)) => {
                 self.steps.push((step.step, event.number));
                 self.last_step = Some(without_account(step.clone()));
+                self.last_step_time = event.time;
             }
             Some(Event::WentOn(went_on)) => {
                 self.undo_behind(went_on.step);
@@ -384,7 +393,7 @@ pub(super) fn without_account(metrics: v1::StepMetrics) -> v1::StepMetrics {
 }
 
 /// The time of day, for events and jobs.
-pub(super) fn timestamp() -> Timestamp {
+pub(crate) fn timestamp() -> Timestamp {
     time_after(Duration::ZERO)
 }
 

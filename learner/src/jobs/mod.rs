@@ -5,11 +5,12 @@
 //! `standing_figures` says which figures of it stand, and `series` writes those for other tools.
 //! [`entry`] is one job in memory: [`states`] decides what may become of it, [`pauses`] what happens when it is held
 //! up, and [`crashes`] counts the processes that ended under it. `job_info` shows
-//! which one runs. [`registry`] holds all jobs ([`turns`]: whose turn it
+//! which one runs. `activity` is what the thread does with a job now, and [`standing`] how a job stands. [`registry`] holds all jobs ([`turns`]: whose turn it
 //! is), and [`runner`] is the thread that runs them. [`fault`] says whose fault a failure is, [`export_request`] is a
 //! user's request to export a recovery checkpoint, [`context`] is a job as its thread sees it, [`disk`] watches the room on the disk, and [`interrupt`] tells
 //! the thread why it has to stop.
 
+mod activity;
 pub mod checked;
 pub mod context;
 pub mod crashes;
@@ -28,6 +29,7 @@ pub mod registry;
 pub mod removal;
 pub mod runner;
 mod series;
+pub mod standing;
 mod standing_figures;
 pub mod states;
 pub mod store;

@@ -201,6 +201,16 @@ impl GroupQueue {
         self.redis().run(list).await
     }
 
+    /// How many letters there are.
+    ///
+    /// # Errors
+    /// If Redis is unavailable.
+    pub async fn dead_letter_count(&self) -> Result<u64, RedisUnavailable> {
+        let key = self.dead_key().to_owned();
+        let count = async |mut connection| redis::cmd("XLEN").arg(key).query_async(&mut connection).await;
+        self.redis().run(count).await
+    }
+
     /// The sequences that have a letter.
     ///
     /// # Errors

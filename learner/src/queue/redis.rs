@@ -143,6 +143,11 @@ impl RedisConnection {
         outcome
     }
 
+    /// Where it is, for messages: without user name and password.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Whether commands are answered, and the lease tables were brought in line with Redis after the last outage.
     pub fn is_up(&self) -> bool {
         *self.is_up.borrow()

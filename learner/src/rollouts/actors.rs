@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anytime_proto::ActorId;
+use anytime_proto::{ActorId, v1};
 use tracing::warn;
 
+use super::departures::{Departure, Departures, standing_of};
 use crate::lock::lock;
 
 /// How long an actor may be away before it counts as gone. An actor that lives makes a broken connection again sooner.
@@ -58,6 +59,12 @@ struct Process {
     last_request: u64,
     /// Another process of the same actor came after it, and it has not been heard of since.
     is_superseded: bool,
+    /// The groups that it has: those that it listed last, and what was leased and handed over since.
+    in_hand: u64,
+    /// What it said of itself last, and when.
+    report: Option<(v1::ActorReport, Instant)>,
+    /// How many versions its weights were behind then.
+    lag: Option<u64>,
 }
 
 impl Process {
@@ -68,7 +75,27 @@ impl Process {
             last_seen: now,
             last_request: 0,
             is_superseded: false,
+            in_hand: 0,
+            report: None,
+            lag: None,
         }
+    }
+}
+
+/// The processes of one actor.
+#[derive(Default)]
+struct Processes {
+    /// By incarnation.
+    by_incarnation: BTreeMap<String, Process>,
+    /// How many there were before those.
+    earlier: u32,
+}
+
+impl Processes {
+    /// The one that speaks for the actor: the one that was heard of last.
+    fn newest(&self) -> Option<&Process> {
+        let alive = self.by_incarnation.values();
+        alive.max_by_key(|process| (!process.is_superseded, process.last_seen))
     }
 }
 
@@ -90,7 +117,9 @@ pub struct Sighting {
 /// The processes of every actor. The services tell it of streams and requests.
 #[derive(Default)]
 pub struct Actors {
-    actors: Mutex<HashMap<ActorId, BTreeMap<String, Process>>>,
+    actors: Mutex<HashMap<ActorId, Processes>>,
+    /// Those that went away.
+    departures: Mutex<Departures>,
     /// For each actor, how many of its groups were refused since one was accepted.
     refused: Mutex<HashMap<ActorId, Refusals>>,
 }
@@ -105,6 +134,78 @@ impl Actors {
             process.last_request = process.last_request.max(number);
         }
         sighting
+    }
+
+    /// What a process says of itself: how many groups it has in hand, where it lists them, and how it fares.
+    pub fn told(&self, holder: &Holder, in_hand: Option<u64>, report: Option<v1::ActorReport>, now: Instant) {
+        if let Some(process) = process_of(&mut lock(&self.actors), holder) {
+            process.in_hand = in_hand.unwrap_or(process.in_hand);
+            if let Some(report) = report {
+                process.report = Some((report, now));
+            }
+        }
+    }
+
+    /// So many versions were the weights of a process behind when it reported.
+    pub fn lags(&self, holder: &Holder, versions: Option<u64>) {
+        if let Some(process) = process_of(&mut lock(&self.actors), holder) {
+            process.lag = versions;
+        }
+    }
+
+    /// Groups were leased to a process.
+    pub fn granted(&self, holder: &Holder, groups: u64) {
+        if let Some(process) = process_of(&mut lock(&self.actors), holder) {
+            process.in_hand += groups;
+        }
+    }
+
+    /// An actor has delivered a group or given it back.
+    pub fn handed_over(&self, actor: &ActorId) {
+        let mut actors = lock(&self.actors);
+        let processes = actors.get_mut(actor).into_iter();
+        let processes = processes.flat_map(|processes| processes.by_incarnation.values_mut());
+        if let Some(process) = processes.max_by_key(|process| (!process.is_superseded, process.last_seen)) {
+            process.in_hand = process.in_hand.saturating_sub(1);
+        }
+    }
+
+    /// Every actor that is there, and those that went away of late, by name and without their leases.
+    pub fn standings(&self, now: Instant) -> BTreeMap<ActorId, v1::ActorStanding> {
+        let age = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
+        let mut standings = BTreeMap::new();
+        for (actor, departure) in lock(&self.departures).iter() {
+            standings.insert(actor.clone(), departure.standing(actor, now));
+        }
+        for (actor, processes) in lock(&self.actors).iter() {
+            let Some(process) = processes.newest() else {
+                continue;
+            };
+            // One that never followed the weights is there while it asks.
+            let is_quiet = now.saturating_duration_since(process.last_seen) >= GRACE;
+            let is_lost = process.open_streams == 0 && (process.gone_since.is_some() || is_quiet);
+            let presence = if is_lost {
+                v1::Presence::Lost
+            } else {
+                v1::Presence::There
+            };
+            let others = processes.by_incarnation.len() as u32 - 1;
+            let standing = v1::ActorStanding {
+                presence: presence.into(),
+                heard_seconds_ago: age(process.last_seen),
+                left_seconds_ago: process.gone_since.filter(|_| is_lost).map(age),
+                earlier_processes: processes.earlier.saturating_add(others),
+                lag: process.lag,
+                ..standing_of(actor, process.report.as_ref(), now)
+            };
+            standings.insert(actor.clone(), standing);
+        }
+        for (actor, refusals) in lock(&self.refused).iter() {
+            if let Some(standing) = standings.get_mut(actor) {
+                standing.refused_in_a_row = refusals.in_a_row;
+            }
+        }
+        standings
     }
 
     /// A stream of that process has begun. Returns the processes that it takes the place of.
@@ -130,7 +231,7 @@ impl Actors {
     /// How many processes follow the weights.
     pub fn connected(&self) -> usize {
         let actors = lock(&self.actors);
-        let processes = actors.values().flat_map(BTreeMap::values);
+        let processes = actors.values().flat_map(|processes| processes.by_incarnation.values());
         processes.filter(|process| process.open_streams > 0).count()
     }
 
@@ -162,21 +263,47 @@ impl Actors {
         let mut gone = Vec::new();
         let mut actors = lock(&self.actors);
         let mut dropped = Vec::new();
+        let mut departures = lock(&self.departures);
+        departures.forget_old(now);
         for (actor, processes) in actors.iter_mut() {
-            processes.retain(|incarnation, process| {
-                let is_gone = process
-                    .gone_since
-                    .is_some_and(|since| now.duration_since(since) >= GRACE);
-                if is_gone && !process.is_superseded {
+            let mut earlier = processes.earlier;
+            let mut departed: Option<Departure> = None;
+            processes.by_incarnation.retain(|incarnation, process| {
+                let left = process.gone_since.filter(|since| now.duration_since(*since) >= GRACE);
+                if left.is_some() && !process.is_superseded {
                     gone.push(Holder {
                         actor: actor.clone(),
                         incarnation: incarnation.clone(),
                     });
                 }
                 let is_idle = process.open_streams == 0 && now.duration_since(process.last_seen) >= FORGOTTEN_AFTER;
-                !is_gone && !is_idle
+                if left.is_none() && !is_idle {
+                    return true;
+                }
+                if let Some(left) = left
+                    && departed
+                        .as_ref()
+                        .is_none_or(|other| other.last_seen < process.last_seen)
+                {
+                    departed = Some(Departure {
+                        incarnation: incarnation.clone(),
+                        left,
+                        last_seen: process.last_seen,
+                        lost_groups: process.in_hand,
+                        report: process.report.take(),
+                        earlier: 0,
+                    });
+                }
+                earlier = earlier.saturating_add(1);
+                false
             });
-            if processes.is_empty() {
+            processes.earlier = earlier;
+            if processes.by_incarnation.is_empty() {
+                if let Some(mut departure) = departed {
+                    // It counts the ones before itself.
+                    departure.earlier = earlier.saturating_sub(1);
+                    departures.note(actor, departure);
+                }
                 dropped.push(actor.clone());
             }
         }
@@ -192,7 +319,15 @@ impl Actors {
 
     fn seen(&self, holder: &Holder, now: Instant) -> Sighting {
         let mut actors = lock(&self.actors);
-        let processes = actors.entry(holder.actor.clone()).or_default();
+        let actor = actors.entry(holder.actor.clone()).or_default();
+        if actor.by_incarnation.is_empty()
+            && let Some(departure) = lock(&self.departures).is_back(&holder.actor)
+        {
+            // One that was only cut off is the same process as before.
+            let is_another = departure.incarnation != holder.incarnation;
+            actor.earlier = departure.earlier.saturating_add(u32::from(is_another));
+        }
+        let processes = &mut actor.by_incarnation;
         let mut sighting = Sighting::default();
         if holder.incarnation.is_empty() {
             // It does not say which process it is, so it takes nobody's place.
@@ -222,11 +357,9 @@ impl Actors {
     }
 }
 
-fn process_of<'a>(
-    actors: &'a mut HashMap<ActorId, BTreeMap<String, Process>>,
-    holder: &Holder,
-) -> Option<&'a mut Process> {
-    actors.get_mut(&holder.actor)?.get_mut(&holder.incarnation)
+fn process_of<'a>(actors: &'a mut HashMap<ActorId, Processes>, holder: &Holder) -> Option<&'a mut Process> {
+    let processes = actors.get_mut(&holder.actor)?;
+    processes.by_incarnation.get_mut(&holder.incarnation)
 }
 
 // Some time to begin with.
@@ -299,6 +432,50 @@ mod tests {
         assert_eq!((refused(later + GRACE), actors.most_refused()), (3, 3));
         actors.gone(later + GRACE + REFUSALS_KEPT);
         assert_eq!(actors.most_refused(), 0, "it pushes no more");
+    }
+
+    #[test]
+    fn whoever_asks_later_learns_which_actor_died_with_what_and_that_it_is_back() {
+        let (actors, now) = (Actors::default(), Instant::now());
+        let seconds = Duration::from_secs;
+        let report = v1::ActorReport {
+            slots: 7,
+            ..v1::ActorReport::default()
+        };
+        actors.arrived(&holder("one"), now);
+        actors.asked(&holder("one"), 1, now);
+        actors.told(&holder("one"), Some(3), Some(report), now);
+        actors.granted(&holder("one"), 2);
+        actors.handed_over(&holder("one").actor);
+        let of = |at: Instant| actors.standings(at).remove(&holder("one").actor).expect("it is known");
+        let there = of(now + seconds(5));
+        assert_eq!((there.presence(), there.left_seconds_ago), (v1::Presence::There, None));
+        assert_eq!((there.heard_seconds_ago, there.reported_seconds_ago), (5.0, 5.0));
+        actors.left(&holder("one"), now + seconds(6));
+        assert_eq!(of(now + seconds(8)).presence(), v1::Presence::Lost);
+        actors.gone(now + seconds(6) + GRACE);
+        let gone = of(now + seconds(66));
+        assert_eq!(
+            (gone.presence(), gone.left_seconds_ago),
+            (v1::Presence::Gone, Some(60.0))
+        );
+        assert_eq!((gone.lost_groups, gone.report.expect("the last one").slots), (4, 7));
+        // It comes back under its name.
+        actors.asked(&holder("two"), 1, now + seconds(70));
+        let back = of(now + seconds(70));
+        assert_eq!((back.presence(), back.earlier_processes), (v1::Presence::There, 1));
+        assert_eq!((back.lost_groups, back.report), (0, None));
+        // It gives back what it has, goes, and has lost nothing.
+        actors.granted(&holder("two"), 1);
+        actors.handed_over(&holder("two").actor);
+        actors.arrived(&holder("two"), now + seconds(70));
+        actors.left(&holder("two"), now + seconds(71));
+        actors.gone(now + seconds(71) + GRACE);
+        let left = of(now + seconds(90));
+        assert_eq!(
+            (left.presence(), left.lost_groups, left.earlier_processes),
+            (v1::Presence::Gone, 0, 1)
+        );
     }
 
     #[test]

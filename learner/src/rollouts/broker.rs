@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion, v1};
 use anytime_service::clock;
-use anytime_service::metric_names::{LEARNER_DEAD_LETTERS, LEARNER_GROUPS};
+use anytime_service::metric_names::LEARNER_DEAD_LETTERS;
 use bytes::Bytes;
 use metrics::counter;
 use tokio::sync::Notify;
@@ -20,6 +20,7 @@ use super::actors::{Actors, Holder};
 use super::evaluation_leases::EvaluationLeases;
 use super::intake::Intake;
 use super::lease_table::GivenBack;
+use super::outcomes;
 use super::session::{TrainingSession, training_sequence};
 use crate::lock::lock;
 use crate::queue::dead_letters::{DeadLetter, cut};
@@ -39,6 +40,8 @@ pub struct LeaseAsk {
     pub count: usize,
     /// When it is to be answered at the latest.
     pub deadline: Instant,
+    /// How it fares, where it says so.
+    pub report: Option<v1::ActorReport>,
 }
 
 /// Why no lease is given, where asking again later helps.
@@ -60,6 +63,8 @@ pub(super) struct JobRollouts {
     pub(super) version: Option<WeightsVersion>,
     /// The checksum of the published version's manifest.
     pub(super) manifest_checksum: String,
+    /// When the version was published.
+    pub(super) published_at: Option<Instant>,
 }
 
 /// Leases and pushed groups of all jobs. Requests of actors call it; the trainer's calls are in `take` and `evaluate`, and
@@ -145,6 +150,7 @@ impl RolloutBroker {
             let now = clock::now();
             let (response, next_change) = self.try_lease(ask, now);
             if !response.leases.is_empty() || ask.count == 0 {
+                self.actors.granted(&ask.holder, response.leases.len() as u64);
                 return Ok(response);
             }
             if response.wait_reason() == v1::WaitReason::Unspecified {
@@ -231,7 +237,8 @@ impl RolloutBroker {
             thinking_tokens: abandoned.thinking_tokens as usize,
             refused: None,
         });
-        counter!(LEARNER_GROUPS, "outcome" => "abandoned").increment(1);
+        outcomes::count("abandoned", 1);
+        self.actors.handed_over(&holder.actor);
         let was_held = self.give_back(&job_id, &group_id, &holder, failure);
         self.changed.notify_waiters();
         if was_held {
@@ -300,6 +307,7 @@ impl RolloutBroker {
         let mut jobs = lock(&self.jobs);
         let job = jobs.entry(job_id.clone()).or_default();
         job.version = Some(version);
+        job.published_at = Some(clock::now());
         manifest_checksum.clone_into(&mut job.manifest_checksum);
         if let Some(training) = &mut job.training {
             training.leases.set_version(version);
@@ -356,7 +364,7 @@ impl JobRollouts {
         let from_evaluation = self.evaluation.as_mut().map_or(0, |evaluation| evaluation.expire(now));
         let expired = from_training + from_evaluation;
         if expired > 0 {
-            counter!(LEARNER_GROUPS, "outcome" => "expired").increment(expired);
+            outcomes::count("expired", expired);
         }
         expired
     }

@@ -67,7 +67,7 @@ impl RolloutBroker {
     }
 
     /// The queue of a job, for reads that do not need the right to it.
-    fn letters_of(&self, job_id: &JobId) -> GroupQueue {
+    pub(super) fn letters_of(&self, job_id: &JobId) -> GroupQueue {
         let jobs = lock(&self.jobs);
         let training = jobs.get(job_id).and_then(|job| job.training.as_ref());
         let queue = training.map(|training| training.queue.clone());

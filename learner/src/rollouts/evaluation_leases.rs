@@ -24,8 +24,14 @@ pub const MOST_WAITING_GROUPS: usize = 64;
 pub const MOST_WAITING_TOKENS: usize = 1 << 22;
 
 enum State {
-    Waiting { not_before: Instant },
-    Leased { holder: Holder, expires: Instant },
+    Waiting {
+        not_before: Instant,
+    },
+    Leased {
+        holder: Holder,
+        since: Instant,
+        expires: Instant,
+    },
     Done,
     LeftOut,
 }
@@ -206,7 +212,7 @@ impl EvaluationLeases {
     fn take_back(&mut self, now: Instant, applies: impl Fn(&Holder, Instant) -> bool) -> u64 {
         let mut count = 0;
         for item in &mut self.items {
-            if matches!(&item.state, State::Leased { holder, expires } if applies(holder, *expires)) {
+            if matches!(&item.state, State::Leased { holder, expires, .. } if applies(holder, *expires)) {
                 item.state = State::Waiting { not_before: now };
                 count += 1;
             }
@@ -232,6 +238,17 @@ impl EvaluationLeases {
             .count() as u64
     }
 
+    /// The leases that actors hold: the place of the group, who has it, and since when.
+    pub(super) fn held(&self) -> impl Iterator<Item = (u64, &Holder, Instant)> {
+        self.items
+            .iter()
+            .zip(0..)
+            .filter_map(|(item, place)| match &item.state {
+                State::Leased { holder, since, .. } => Some((place, holder, *since)),
+                _ => None,
+            })
+    }
+
     /// How many groups were taken or left out, and how many there are in all.
     pub fn progress(&self) -> (u32, u32) {
         ((self.settled - self.waiting.len()) as u32, self.items.len() as u32)
@@ -244,9 +261,17 @@ impl EvaluationLeases {
 }
 
 impl Item {
+    /// Leases the group to a process, or leases it longer where that process has it.
     fn lease_to(&mut self, holder: &Holder, now: Instant) {
+        let since = match &self.state {
+            State::Leased {
+                holder: current, since, ..
+            } if current == holder => *since,
+            _ => now,
+        };
         self.state = State::Leased {
             holder: holder.clone(),
+            since,
             expires: now + self.duration(),
         };
     }

@@ -52,7 +52,7 @@ pub(super) struct Waiting {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Leased {
     pub(super) holder: Holder,
-    since: Instant,
+    pub(super) since: Instant,
     expires: Instant,
     pub(super) failures: u32,
 }

@@ -5,7 +5,8 @@
 //! jobs with the replay queue. The trainer's side of the broker is in `take` and `evaluate`. [`monitor`] watches time
 //! and Redis beside all requests. [`monitor`] also shows how long groups wait in the queue (`arrivals`). `rights` keeps other learners on the same Redis out of a job, and `dead_letters`
 //! keeps groups that could not be trained. [`actors`] knows which actors are connected. Groups are trained in the order
-//! of their sequences ([`progress`]), and a pushed group ([`push`]) is checked first (`intake`, `inspection`).
+//! of their sequences ([`progress`]), and a pushed group ([`push`]) is checked first (`intake`, `inspection`). How all this
+//! stands is told by `standing`, with the actors that went away (`departures`) and what became of groups ([`outcomes`]).
 //!
 //! What a crash of the learner costs: no group that was answered ACCEPTED (it is in Redis), no group that the trainer
 //! took and did not acknowledge (it is still in Redis and is read again), but the leases in memory, whose groups are
@@ -17,6 +18,7 @@ mod arrivals;
 mod awaited;
 pub mod broker;
 mod dead_letters;
+mod departures;
 mod evaluate;
 pub mod evaluation_leases;
 mod given_back;
@@ -29,10 +31,12 @@ pub mod lease_table;
 pub mod lease_token;
 mod lengths;
 pub mod monitor;
+pub mod outcomes;
 pub mod progress;
 pub mod push;
 mod renewal;
 pub mod retries;
 mod rights;
 pub mod session;
+pub(crate) mod standing;
 mod take;

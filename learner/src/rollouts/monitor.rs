@@ -7,13 +7,14 @@ use std::time::Duration;
 use anytime_proto::JobId;
 use anytime_service::clock;
 use anytime_service::metric_names::{
-    LEARNER_ACTORS, LEARNER_GROUPS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH, LEARNER_QUEUE_OLDEST, LEARNER_REFUSED_IN_A_ROW,
+    LEARNER_ACTORS, LEARNER_LEASED, LEARNER_QUEUE_DEPTH, LEARNER_QUEUE_OLDEST, LEARNER_REFUSED_IN_A_ROW,
 };
-use metrics::{counter, gauge};
+use metrics::gauge;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use super::broker::RolloutBroker;
+use super::outcomes;
 use super::progress::Ending;
 use crate::lock::lock;
 use crate::queue::groups::GroupQueue;
@@ -168,7 +169,7 @@ impl RolloutBroker {
         }
         let groups = reconciled.ended.len() as u64;
         warn!(%job_id, groups, "redis came back with groups that had left the queue, deleted them again");
-        counter!(LEARNER_GROUPS, "outcome" => "back").increment(groups);
+        outcomes::count("back", groups);
         Ok(())
     }
 

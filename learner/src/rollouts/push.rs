@@ -8,15 +8,14 @@ use std::time::Instant;
 use anytime_proto::limits::MAX_PUSH_WAIT;
 use anytime_proto::{ActorId, GroupId, InvalidGroup, JobId, v1};
 use anytime_service::clock;
-use anytime_service::metric_names::LEARNER_GROUPS;
 use bytes::Bytes;
-use metrics::counter;
 use tracing::{debug, error, warn};
 
 use super::actors::Holder;
 use super::broker::{Delivered, Failure, JobRollouts, RolloutBroker};
 use super::inspection::longest_thinking;
 use super::lease_table::PushCheck;
+use super::outcomes;
 use super::session::{Asked, training_sequence};
 use crate::lock::lock;
 use crate::queue::groups::{GroupQueue, PushOutcome};
@@ -50,7 +49,11 @@ impl RolloutBroker {
         let outcome = self.try_push(names, wire).await;
         let actor = ActorId(names.actor_id.clone());
         match &outcome {
-            Ok(v1::PushStatus::Accepted) => self.actors.accepted(&actor),
+            Ok(v1::PushStatus::Accepted) => {
+                self.actors.accepted(&actor);
+                self.actors.handed_over(&actor);
+            }
+            Ok(v1::PushStatus::Duplicate | v1::PushStatus::Unwanted) => self.actors.handed_over(&actor),
             Err(PushError::Invalid(_) | PushError::Outdated(_))
                 if self.actors.refused(&actor, clock::now()) == REFUSED_OFTEN =>
             {
@@ -67,7 +70,7 @@ impl RolloutBroker {
             Err(PushError::Unavailable(_)) => None,
         };
         if let Some(label) = label {
-            counter!(LEARNER_GROUPS, "outcome" => label).increment(1);
+            outcomes::count(label, 1);
         }
         match &outcome {
             Ok(v1::PushStatus::Accepted | v1::PushStatus::Duplicate) => self.arrived.notify_waiters(),

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use anytime_service::metric_names::LEARNER_GROUPS;
-use metrics::counter;
+use anytime_proto::{JobId, v1};
 use tracing::{debug, warn};
 
 use super::actors::Holder;
 use super::broker::{JobRollouts, LeaseAsk, RolloutBroker};
+use super::outcomes;
 use crate::lock::lock;
 
 impl RolloutBroker {
@@ -15,6 +15,11 @@ impl RolloutBroker {
     /// it has in hand.
     pub(super) fn hear_from(&self, ask: &LeaseAsk, now: Instant) {
         let sighting = self.actors.asked(&ask.holder, ask.number, now);
+        let held = ask.held.as_ref().map(|held| held.len() as u64);
+        self.actors.told(&ask.holder, held, ask.report.clone(), now);
+        if let Some(report) = &ask.report {
+            self.actors.lags(&ask.holder, self.lag_of(report));
+        }
         self.free_leases_of(
             &sighting.superseded,
             "an actor has started again, its old groups are leased again",
@@ -36,9 +41,16 @@ impl RolloutBroker {
         if freed > 0 {
             let actor_id = &ask.holder.actor;
             debug!(%actor_id, groups = freed, "an actor does not know of its leases, they are given again");
-            counter!(LEARNER_GROUPS, "outcome" => "expired").increment(freed);
+            outcomes::count("expired", freed);
             self.changed.notify_waiters();
         }
+    }
+
+    /// How many versions an actor's weights are behind those that their job has published.
+    fn lag_of(&self, report: &v1::ActorReport) -> Option<u64> {
+        let job_id = JobId(report.weights_job_id.clone());
+        let published = lock(&self.jobs).get(&job_id)?.version?;
+        Some(published.0.saturating_sub(report.weights_version))
     }
 
     /// A process follows the weights.
@@ -69,7 +81,7 @@ impl RolloutBroker {
                 .sum();
             if groups > 0 {
                 warn!(actor_id = %holder.actor, groups, "{why}");
-                counter!(LEARNER_GROUPS, "outcome" => "expired").increment(groups);
+                outcomes::count("expired", groups);
                 self.changed.notify_waiters();
             }
         }

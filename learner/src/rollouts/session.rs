@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anytime_proto::{GroupId, InvalidGroup, JobId, check_group_against_plan, v1};
-use anytime_service::metric_names::{LEARNER_DEAD_LETTERS, LEARNER_GROUPS};
+use anytime_service::metric_names::LEARNER_DEAD_LETTERS;
 use metrics::counter;
 use tracing::warn;
 
@@ -17,7 +17,7 @@ use super::arrivals::Arrivals;
 use super::group::{ProblemSource, TrainingOpening};
 use super::inspection::{check_problem, check_versions, newest_version, oldest_version};
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
-use super::lengths;
+use super::{lengths, outcomes};
 use crate::queue::dead_letters::DeadLetter;
 use crate::queue::groups::{GroupQueue, Survey};
 
@@ -257,7 +257,7 @@ impl TrainingSession {
         } = &letter;
         warn!(job_id = %self.job_id, sequence, problem_id, deliveries, reason, "a group cannot be trained: the job goes on \
             without it, and it is kept as a dead letter");
-        counter!(LEARNER_GROUPS, "outcome" => "skipped").increment(1);
+        outcomes::count("skipped", 1);
         counter!(LEARNER_DEAD_LETTERS).increment(1);
         lengths::count("skipped", thinking_tokens);
         letter.reason.clone_into(&mut self.last_failure);

@@ -12,8 +12,6 @@ use anyhow::{Context as _, bail};
 use anytime_proto::{JobId, check_group, decode_group, v1};
 use anytime_service::channel::Backoff;
 use anytime_service::clock;
-use anytime_service::metric_names::LEARNER_GROUPS;
-use metrics::counter;
 use tracing::{debug, error, info, warn};
 
 use super::awaited::AwaitedGroup;
@@ -22,8 +20,8 @@ use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
 use super::inspection::{longest_thinking, names_weights, oldest_version};
 use super::inventory::Corrections;
 use super::lease_table::NextToTrain;
-use super::lengths;
 use super::session::{TrainingSession, training_group_id};
+use super::{lengths, outcomes};
 use crate::lock::lock;
 use crate::queue::groups::{GroupQueue, Settlement, Survey};
 use crate::queue::reader::GroupReader;
@@ -178,7 +176,7 @@ impl RolloutBroker {
             // Only an earlier version of the learner, which took groups as they came, can have left such an old one.
             queue.settle(&[sequence], Settlement::Stale).await?;
             warn!(%job_id, group_id = group.group_id, oldest, version, "dropped a group as too old");
-            counter!(LEARNER_GROUPS, "outcome" => "stale").increment(1);
+            outcomes::count("stale", 1);
             let thinking_tokens = longest_thinking(&group);
             lengths::count("stale", thinking_tokens);
             self.with_training(job_id, |training| training.remember_stale(sequence, thinking_tokens));

@@ -4,9 +4,7 @@
 use std::sync::Mutex;
 
 use anytime_service::clock;
-use anytime_service::metric_names::LEARNER_GROUPS;
 use anytime_service::seldom::Seldom;
-use metrics::counter;
 use tonic::Status;
 use tracing::warn;
 
@@ -14,6 +12,7 @@ use super::status;
 use crate::lock::lock;
 use crate::queue::dead_letters::cut;
 use crate::rollouts::lease_token::LeaseTokens;
+use crate::rollouts::outcomes;
 
 /// What a push says that it is of.
 pub(super) struct Named<'a> {
@@ -44,7 +43,7 @@ impl TokenGate {
         if self.tokens.is_of(shown, named.job_id, named.group_id, named.actor_id) {
             return Ok(());
         }
-        counter!(LEARNER_GROUPS, "outcome" => "forged").increment(1);
+        outcomes::count("forged", 1);
         let may_say = lock(&self.said).may_say(clock::now());
         if let Some(others) = may_say {
             // Whoever forges a push chooses these texts, and how often it comes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anytime_proto::codec::check_decoded_bytes;
-use anytime_proto::limits::MAX_LEASE_WAIT;
+use anytime_proto::limits::{MAX_LEASE_WAIT, MAX_REPORT_BYTES};
 use anytime_proto::v1::rollout_service_server::RolloutService;
 use anytime_proto::{GroupId, v1};
 use anytime_service::clock;
@@ -53,6 +53,7 @@ impl RolloutService for RolloutsRpc {
             held: says_what_it_has.then(|| request.held_group_ids.into_iter().map(GroupId).collect()),
             count: request.max_groups.min(MOST_LEASES) as usize,
             deadline: clock::now() + wait,
+            report: request.report.filter(is_kept),
         };
         let response = self.broker.lease(&ask).await;
         let mut response = response.map_err(|error| status::lease(&error))?;
@@ -94,5 +95,25 @@ impl RolloutService for RolloutsRpc {
             None => return Err(status::bad_argument("outcome", "neither group nor abandoned is set")),
         };
         Ok(Response::new(v1::PushResponse { status: status.into() }))
+    }
+}
+
+/// Whether a report is kept until somebody asks: one of every actor stays in memory, and goes into every diagnosis.
+fn is_kept(report: &v1::ActorReport) -> bool {
+    report.encoded_len() <= MAX_REPORT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_measure_is_not_kept() {
+        let of_length = |length: usize| v1::ActorReport {
+            weights_job_id: "a".repeat(length),
+            ..v1::ActorReport::default()
+        };
+        assert!(is_kept(&v1::ActorReport::default()) && is_kept(&of_length(1000)));
+        assert!(!is_kept(&of_length(MAX_REPORT_BYTES)));
     }
 }

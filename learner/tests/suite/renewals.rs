@@ -25,6 +25,7 @@ async fn lease_with(
         incarnation: incarnation.to_owned(),
         held_group_ids: held.iter().map(|lease| lease.group_id.clone()).collect(),
         number,
+        report: None,
     };
     learner.rollouts().lease(request).await.unwrap().into_inner()
 }

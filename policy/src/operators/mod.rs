@@ -31,6 +31,14 @@ pub(crate) use self::wide::WideLinear;
 unsafe extern "C" {
     fn anytime_keep_freed_memory();
     fn anytime_use_one_thread();
+    fn anytime_libtorch_version(part: std::ffi::c_int) -> std::ffi::c_int;
+}
+
+/// The version of libtorch, such as `2.11.0`.
+pub fn libtorch_version() -> String {
+    // SAFETY: returns a number that is part of the program.
+    let parts = [0, 1, 2].map(|part| unsafe { anytime_libtorch_version(part) });
+    format!("{}.{}.{}", parts[0], parts[1], parts[2])
 }
 
 /// Lets this process keep the memory that it frees instead of giving it back to the system. An update or a decoding

@@ -7,6 +7,7 @@
 #include <ATen/record_function.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
+#include <torch/headeronly/version.h>
 
 #include <omp.h>
 
@@ -145,6 +146,12 @@ void anytime_keep_freed_memory() {
   // Other arenas are made of heaps of 64 MiB, which glibc unmaps once they are empty, whatever the threshold above.
   mallopt(M_ARENA_MAX, 1);
 #endif
+}
+
+// Major, minor and patch of libtorch's version.
+int anytime_libtorch_version(int part) {
+  const int parts[] = {TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH};
+  return parts[part];
 }
 
 void anytime_use_one_thread() {

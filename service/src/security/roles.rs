@@ -63,6 +63,7 @@ pub const METHODS: &[(&str, Who)] = &[
     ("/anytime.v1.JobService/Watch", Who::Roles(LOOK)),
     ("/anytime.v1.JobService/Account", Who::Roles(LOOK)),
     ("/anytime.v1.JobService/Generations", Who::Roles(LOOK)),
+    ("/anytime.v1.DiagnosisService/Diagnose", Who::Roles(LOOK)),
     ("/anytime.v1.RolloutService/Lease", ACT),
     ("/anytime.v1.RolloutService/Push", ACT),
     ("/anytime.v1.WeightsService/Watch", ACT),

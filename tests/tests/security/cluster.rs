@@ -112,6 +112,18 @@ async fn a_job_runs_where_everybody_shows_who_they_are() {
         assert_eq!(listed[0]["state"], "succeeded", "{listed}");
         let id = listed[0]["id"].as_str().unwrap().to_owned();
         anytime(&["audit", &id], &secrets, "read", 30).await.expect(0);
+        // This Redis keeps nothing, and the doctor, who may only look, says so.
+        let doctor = anytime(&["doctor", "--json"], &secrets, "read", 30).await.expect(1);
+        let found = &doctor.json()["findings"];
+        let kinds: Vec<&str> = found
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["kind"].as_str().unwrap())
+            .collect();
+        assert!(kinds.contains(&"redis_not_durable"), "{kinds:?}");
+        let denied = anytime(&["doctor"], &secrets, "act", 30).await.expect(64);
+        assert!(denied.stderr.contains("refuses this"), "{}", denied.stderr);
         actor.assert_runs();
 
         // Prometheus, with the configuration of the containers, sees all of them. It shows no certificate.

@@ -48,6 +48,7 @@ pub(crate) async fn work(name: &'static str, _: Arc<World>) -> turmoil::Result {
         identity,
         learner,
         verifier: channel("verifier", verifier::PORT),
+        verifier_address: "verifier".to_owned(),
         engine,
         events,
     };

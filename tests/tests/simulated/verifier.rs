@@ -32,6 +32,7 @@ impl VerifierService for Verifier {
         });
         Ok(Response::new(VerifyResponse {
             verdicts: verdicts.collect(),
+            process: None,
         }))
     }
 
