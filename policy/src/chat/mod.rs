@@ -1,10 +1,11 @@
 //! Chat templates: the Jinja text of a model directory, rendered as transformers renders it.
 //!
 //! minijinja runs them. Where Jinja2 with transformers' extensions behaves differently, the submodules make up for it:
-//! `source` changes the text of a template, `python` the behaviour of values, `json` and `strftime` provide two
-//! functions. Steps and output are bounded, since anyone may have written the template.
+//! `source` changes the text of a template, `python` the behaviour of values, `percent` formats texts, `json` and
+//! `strftime` provide two functions. Steps and output are bounded, since anyone may have written the template.
 
 mod json;
+mod percent;
 mod python;
 mod source;
 mod strftime;
@@ -111,6 +112,7 @@ impl ChatTemplate {
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(MOST_STEPS));
         python::adopt(&mut environment);
+        percent::adopt(&mut environment);
         environment.add_filter("tojson", json::tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime::strftime_now);

@@ -117,7 +117,7 @@ fn needs_python(value: &Value) -> bool {
 }
 
 /// `str(value)`.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     if needs_python(value) {
         let mut text = String::new();
         write_repr(&mut text, value);
@@ -127,6 +127,13 @@ fn text_of(value: &Value) -> String {
 }
 
 /// `repr(value)`.
+pub(super) fn repr(value: &Value) -> String {
+    let mut text = String::new();
+    write_repr(&mut text, value);
+    text
+}
+
+/// The same, behind a text.
 fn write_repr(text: &mut String, value: &Value) {
     match value.kind() {
         ValueKind::Number if !value.is_integer() => match f64::try_from(value.clone()) {

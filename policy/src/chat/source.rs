@@ -3,38 +3,43 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::percent;
+
 /// The template with `\n` at the end of every line, as Jinja2 reads it. `{% generation %}` blocks, which mark what a
-/// model is trained on and do not change the text, become `{% with %}` blocks.
+/// model is trained on and do not change the text, become `{% with %}` blocks; `'…' % x` becomes a filter.
 pub(super) fn translate(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut translated = String::with_capacity(source.len());
     let mut copied = 0;
-    for (name, by) in generation_tags(&source) {
-        translated.push_str(&source[copied..name.start]);
-        translated.push_str(by);
-        copied = name.end;
+    for (place, by) in edits(&source) {
+        translated.push_str(&source[copied..place.start]);
+        translated.push_str(&by);
+        copied = place.end;
     }
     translated.push_str(&source[copied..]);
     translated
 }
 
-/// Where the names of generation tags stand, and what each is replaced by.
-fn generation_tags(source: &str) -> Vec<(Range<usize>, &'static str)> {
+/// The places in tags that are replaced, and what each is replaced by.
+fn edits(source: &str) -> Vec<(Range<usize>, String)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(start) = source[at..].find('{').map(|offset| at + offset) {
         let inner = start + 2;
         match source.as_bytes().get(start + 1) {
             Some(b'#') => at = after(source, inner, "#}"),
-            Some(b'{') => at = end_of_tag(source, inner, "}}"),
+            Some(b'{') => {
+                at = end_of_tag(source, inner, "}}");
+                found.extend(percent::edits(source, inner..content_end(source, at, "}}")));
+            }
             Some(b'%') => {
                 let name = name_of_tag(source, inner);
                 at = end_of_tag(source, inner, "%}");
                 match &source[name.clone()] {
                     "raw" => at = end_of_raw(source, at),
-                    "generation" => found.push((name, "with")),
-                    "endgeneration" => found.push((name, "endwith")),
-                    _ => {}
+                    "generation" => found.push((name, "with".to_owned())),
+                    "endgeneration" => found.push((name, "endwith".to_owned())),
+                    _ => found.extend(percent::edits(source, inner..content_end(source, at, "%}"))),
                 }
             }
             _ => at = start + 1,
@@ -75,6 +80,11 @@ fn end_of_tag(source: &str, from: usize, end: &str) -> usize {
         }
     }
     source.len()
+}
+
+/// Where the content of a tag that ends at a place ends itself. A tag that is not closed has none of its end.
+fn content_end(source: &str, end: usize, close: &str) -> usize {
+    end - if source[..end].ends_with(close) { close.len() } else { 0 }
 }
 
 /// The place behind `{% endraw %}`.
@@ -138,6 +148,11 @@ mod tests {
             ("{{ 'x", "{{ 'x"),
             ("{", "{"),
             ("é{%generation%}é", "é{%with%}é"),
+            // Nor is what follows a text at the end of a tag an operand.
+            ("{% if x == 'a'%}", "{% if x == 'a'%}"),
+            ("{% if x == 'a' -%}", "{% if x == 'a' -%}"),
+            ("{{ 'x' %", "{{ 'x' %"),
+            ("{{ 'x' % (", "{{ 'x' % ("),
         ];
         for (source, expected) in cases {
             assert_eq!(translate(source), expected, "{source}");

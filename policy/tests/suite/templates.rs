@@ -86,6 +86,9 @@ fn a_template_that_does_not_end_is_stopped() {
         "{{ 'x' * 10000000000 }}",
         "{{ 'aaa'.count('') }}{{ raise_exception('counted') }}",
         "{{ 'x'.ljust(1000000000000) }}",
+        "{{ '%1000000000000s' % 'x' }}",
+        &"{{ '%s' % (".repeat(20_000),
+        &format!("{{{{ {}{} }}}}", "'%s' % (".repeat(20_000), ")".repeat(20_000)),
     ] {
         let error = render(template, "hi").expect_err(template);
         assert!(error.contains("chat_template.jinja: "), "{error}");
@@ -108,6 +111,15 @@ fn a_refusal_says_file_line_and_reason_in_one_line() {
             "it refuses the messages: no system role (line 1)",
         ),
         ("{{ messages.x.y }}", "undefined value (line 1)"),
+        (
+            "{{ messages[0].content % 2 }}",
+            "tried to use % operator on unsupported types string and number (line 1)",
+        ),
+        (
+            &format!("{{{{ '%s' % '{}' }}}}", "é".repeat(2_000)),
+            "tried to use % operator on unsupported types string and string (line 1)",
+        ),
+        ("\n{{ '%s %s' % 'a' }}", "% format: more fields than values (line 2)"),
         ("{{ unknown() }}", "unknown function: unknown is unknown (line 1)"),
         ("{% unknown %}", "syntax error: unknown statement unknown (line 1)"),
         ("\n\n{{ strftime_now('%Q') }}", "strftime_now does not know %Q (line 3)"),
