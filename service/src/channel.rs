@@ -145,14 +145,8 @@ fn is_unauthenticated(response: &Response<Body>) -> bool {
 /// # Errors
 /// [`ExitError`] with the configuration code if the address is no URI, or if TLS cannot be spoken with it.
 pub fn lazy_channel(name: &str, address: &str, security: &CallSecurity) -> Result<PeerChannel, ExitError> {
-    let scheme = if security.prefers_tls() { "https" } else { "http" };
-    let uri = if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("{scheme}://{address}")
-    };
-    let bad = |error: &dyn std::fmt::Display| ExitError::configuration(format!("{name} address `{address}`: {error}"));
-    let uri: Uri = uri.parse().map_err(|error| bad(&error))?;
+    let uri = uri_of(name, address, security)?;
+    let bad = |error: &dyn std::fmt::Display| bad_address(name, address, error);
     let make: Box<dyn Fn() -> Channel + Send + Sync> = match security.tls_for(name, &uri)? {
         None => {
             let endpoint = with_settings(Endpoint::from(uri));
@@ -172,6 +166,24 @@ pub fn lazy_channel(name: &str, address: &str, security: &CallSecurity) -> Resul
         current,
         security: security.clone(),
     })))
+}
+
+/// The URI of a peer's address, with the scheme that a call of it has where the address names none.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code if the address is no URI.
+pub fn uri_of(name: &str, address: &str, security: &CallSecurity) -> Result<Uri, ExitError> {
+    let scheme = if security.prefers_tls() { "https" } else { "http" };
+    let uri = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("{scheme}://{address}")
+    };
+    uri.parse().map_err(|error| bad_address(name, address, &error))
+}
+
+fn bad_address(name: &str, address: &str, error: &dyn std::fmt::Display) -> ExitError {
+    ExitError::configuration(format!("{name} address `{address}`: {error}"))
 }
 
 /// The endpoint of a server that is called over TLS. To tonic the connection is one without, since our own connector

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anytime_service::channel::endpoint;
+use anytime_service::channel::{lazy_channel, uri_of};
 use anytime_service::exit::ExitError;
 use anytime_service::peer::with_deadline;
 use anytime_service::security::CallSecurity;
@@ -45,8 +45,8 @@ enum Reached {
 /// [`ExitError`] with the configuration code if the address is none.
 pub async fn look(arguments: &LearnerArgs, reason: &str) -> Result<Unreachable, ExitError> {
     let security = CallSecurity::load(&arguments.security.identity, &arguments.security.calling)?;
-    let endpoint = endpoint("learner", &arguments.learner, &security)?;
-    let uri = endpoint.uri().clone();
+    let channel = lazy_channel("learner", &arguments.learner, &security)?;
+    let uri = uri_of("learner", &arguments.learner, &security)?;
     let host = uri.host().unwrap_or_default().to_owned();
     let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     let port = uri.port_u16().unwrap_or(default_port);
@@ -55,10 +55,7 @@ pub async fn look(arguments: &LearnerArgs, reason: &str) -> Result<Unreachable, 
     let reached = match reached {
         Some(failed) => failed,
         None => {
-            let health = async {
-                let channel = endpoint.connect_lazy();
-                HealthClient::new(channel).check(HealthCheckRequest::default()).await
-            };
+            let health = async { HealthClient::new(channel).check(HealthCheckRequest::default()).await };
             let (outcome, reached) = match with_deadline(PATIENCE, health).await {
                 Ok(answer) => {
                     let status = answer.status().as_str_name().to_owned();

@@ -32,7 +32,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// Takes leases back as time passes, until the process ends.
 pub async fn watch_leases(broker: Arc<RolloutBroker>) {
     // From the start, so that the first leases that run out are an increase: the alert ActorsLost needs that.
-    counter!(LEARNER_GROUPS, "outcome" => "expired").increment(0);
+    outcomes::count("expired", 0);
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

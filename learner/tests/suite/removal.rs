@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportJob;
@@ -60,7 +61,7 @@ async fn watch(learner: &TestLearner, job_id: &str) -> (Vec<u64>, Result<(), Sta
 }
 
 fn no_check() -> Validate {
-    Arc::new(|spec: &v1::JobSpec, _: &Path| JobSettings::try_new(spec).map(CheckedJob::from))
+    Arc::new(|spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| JobSettings::try_new(spec).map(CheckedJob::from))
 }
 
 fn step(number: u64, loss: f64) -> v1::StepMetrics {
@@ -247,7 +248,7 @@ async fn a_job_that_is_exported_is_not_deleted_under_the_export() {
         "127.0.0.1:0",
         &redis.url(),
         runs.path(),
-        no_check(),
+        (no_check(), HubSource::default()),
         Some(export),
         |_| Ok(()),
     )
@@ -278,7 +279,7 @@ async fn a_job_that_is_deleted_while_it_is_being_resumed_does_not_come_back_in_a
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
     let (checking, may_go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (told, gate) = (checking.clone(), may_go_on.clone());
-    let validate = move |spec: &v1::JobSpec, _: &Path| {
+    let validate = move |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| {
         let changed = spec.training.as_ref().and_then(|training| training.micro_batch_tokens);
         if changed == Some(4096) {
             told.store(true, Ordering::Relaxed);

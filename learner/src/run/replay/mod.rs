@@ -322,11 +322,13 @@ impl<'a> Replaying<'a> {
         let Some((trainer, ..)) = &self.trainer else {
             return Ok(());
         };
+        let card = self.assets.card(&self.plan.job, self.plan.last);
         let model = Export {
             config: &self.config,
             weights: trainer.masters(),
             kind: trainer.compute_kind(),
             assets: &self.assets,
+            card: card.as_deref(),
             owner: &self.plan.owner(),
             step: self.plan.last,
             score: None,
