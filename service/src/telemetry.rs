@@ -64,7 +64,7 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
         builder.finish().with(LastLines).init();
     }
     let libtorch = program::libtorch();
-    info!(process, version = VERSION, commit = COMMIT, libtorch, "starts");
+    info!(process, program_version = VERSION, commit = COMMIT, libtorch, "starts");
 
     std::panic::set_hook(Box::new(log_panic));
     for warning in security.warnings() {

@@ -112,7 +112,7 @@ impl JobsRpc {
     /// Fetches what a specification takes from the Hugging Face hub, and writes the commits into it. What `known` has is
     /// not asked for again. A fetch goes on where the client has gone: its next try finds what was fetched.
     async fn fetch(&self, spec: &mut v1::JobSpec, known: Vec<v1::HubInput>) -> Result<Vec<v1::HubInput>, Status> {
-        let settings = JobSettings::try_new(spec).map_err(|error| invalid_setting_status(&error))?;
+        let settings = JobSettings::try_new(spec).map_err(|error| status::refused_spec(spec, &error))?;
         if !hub::is_needed(&settings) {
             return Ok(Vec::new());
         }
@@ -132,7 +132,7 @@ impl JobsRpc {
         if self.shutdown.is_cancelled() {
             return Err(status::shutting_down());
         }
-        let inputs = inputs.map_err(|error| invalid_setting_status(&error))?;
+        let inputs = inputs.map_err(|error| status::refused_spec(spec, &error))?;
         hub::pin(spec, &inputs);
         Ok(inputs)
     }

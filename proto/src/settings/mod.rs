@@ -11,6 +11,8 @@ mod error;
 mod file;
 mod filled;
 mod form;
+#[cfg(test)]
+mod further_tests;
 mod hub;
 mod job;
 mod model_directory;
