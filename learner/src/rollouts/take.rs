@@ -19,6 +19,7 @@ use super::broker::RolloutBroker;
 use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
 use super::inspection::{longest_thinking, names_weights, oldest_version};
 use super::inventory::Corrections;
+use super::journeys::Journeys;
 use super::lease_table::NextToTrain;
 use super::session::{TrainingSession, training_group_id};
 use super::{lengths, outcomes};
@@ -190,16 +191,24 @@ impl RolloutBroker {
         let (group_id, problem_id) = (&group.group_id, &group.problem_id);
         debug!(%job_id, group_id, problem_id, version, thinking_tokens, "a group is trained");
         lengths::count("trained", thinking_tokens);
-        let was_full = self.with_training(job_id, |training| {
+        let now = clock::now();
+        let taken = self.with_training(job_id, |training| {
             let was_full = training.leases.is_full();
             training.leases.taken(sequence);
-            was_full
+            (was_full, training.journeys.taken(sequence, &group.actor_id, now))
         });
-        if was_full == Some(true) {
+        // Training that was closed meanwhile knows nothing of the group any more.
+        let (was_full, journey) =
+            taken.unwrap_or_else(|| (false, Journeys::default().taken(sequence, &group.actor_id, now)));
+        if was_full {
             // A place in the queue is free.
             self.changed.notify_waiters();
         }
-        Ok(Some(QueuedGroup { sequence, group }))
+        Ok(Some(QueuedGroup {
+            sequence,
+            group,
+            journey,
+        }))
     }
 
     /// Reads a group that the queue holds. It was inspected when it was pushed, but perhaps by an earlier learner, whose

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anytime_proto::v1;
+use anytime_proto::v1::{self, StepPart};
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
 use metrics::{counter, gauge, histogram};
@@ -15,6 +15,7 @@ use super::figures::{GroupFigures, show_study_figures, show_tokens, show_update}
 use super::job::RunningJob;
 use super::keeping::keep_groups;
 use super::order::TrainingOrder;
+use super::parts::StepParts;
 use super::plan::training_plan;
 use super::reference::measure_references;
 use crate::invariants::{acknowledged, debug_assert_held, step_once};
@@ -75,13 +76,16 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     // Sequences that were trained since the last recovery checkpoint. They are acknowledged once a checkpoint holds
     // them.
     let mut unacknowledged: Vec<u64> = Vec::new();
+    let mut parts = StepParts::default();
     while job.state.step < settings.training.steps {
         // Evaluates before a step and not after the last one, so that an evaluation that a restart interrupted is
         // repeated.
         let every = settings.evaluation.every;
         if every > 0 && job.state.step > 0 && job.state.step.is_multiple_of(every) {
+            parts.begin(StepPart::Evaluates);
             evaluate(job)?;
         }
+        parts.begin(StepPart::AwaitsGroups);
         let started = Instant::now();
         let groups = match job
             .context
@@ -98,9 +102,12 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             Err(error) => return Err(error.into()),
         };
         let waited = started.elapsed();
+        parts.begin(StepPart::Computes);
         let version = job.state.step;
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
+        let trained = Instant::now();
+        parts.begin(StepPart::Writes);
         // Before the step counts, so that the groups of every step that does are there.
         keep_groups(job.context, &job.computation, version + 1, &groups)?;
         job.state.step += 1;
@@ -115,11 +122,15 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             left_out.iter().map(|group| group.sequence),
         );
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
+        parts.begin(StepPart::Publishes);
         job.publish();
+        parts.begin(StepPart::Writes);
         // Reported before the checkpoint and before any wait for Redis, so that every step in a checkpoint has its
         // event.
         let account = account(job.context, &groups, left_out, replayed);
-        report(job, &groups, &figures, account, waited, started.elapsed());
+        let timeline = parts.take(&groups, trained);
+        let event = EventParts { account, timeline };
+        report(job, &groups, &figures, event, waited, started.elapsed());
         job.count_skipped(&figures)?;
         if job.write_due()? {
             debug_assert_held(|| acknowledged(&unacknowledged, &job.state.ended));
@@ -180,12 +191,18 @@ impl ProblemSource for ShuffledProblems {
     }
 }
 
+/// What only the event of a step holds.
+struct EventParts {
+    account: v1::StepAccount,
+    timeline: v1::StepTimeline,
+}
+
 /// Reports the step as an event, as metrics and as a log line.
 fn report(
     job: &mut RunningJob<'_>,
     groups: &[QueuedGroup],
     figures: &StepFigures,
-    account: v1::StepAccount,
+    event: EventParts,
     waited: Duration,
     elapsed: Duration,
 ) {
@@ -222,7 +239,8 @@ fn report(
         largest_token_share: figures.largest_token_share,
         update_size: figures.update_size,
         largest_log_prob_gap: figures.largest_fresh_gap,
-        account: Some(account),
+        account: Some(event.account),
+        timeline: Some(event.timeline),
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);
