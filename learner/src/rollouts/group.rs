@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anytime_proto::{ActorId, EndedGroups, v1};
+use anytime_service::traces::SpanRef;
 
 /// Stands in place of a token's version where the weights with the published version's number were others: those of
 /// steps that a return to the recovery checkpoint undid. It is no real version, so the token is not fresh, and its age
@@ -31,6 +32,8 @@ pub struct Journey {
     pub arrived: Option<Instant>,
     /// When the trainer took it.
     pub taken: Instant,
+    /// The last span of its trace.
+    pub span: SpanRef,
 }
 
 /// A scored group of an evaluation.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anytime_proto::ActorId;
+use anytime_service::traces::SpanRef;
 
 use super::actors::Holder;
 use super::group::Journey;
@@ -27,6 +28,7 @@ impl Journeys {
             leased: lease.map(|lease| lease.since),
             arrived: Some(now),
             taken: now,
+            span: SpanRef::default(),
         };
         self.arrived.insert(sequence, journey);
     }
@@ -40,6 +42,7 @@ impl Journeys {
             leased: None,
             arrived: None,
             taken: now,
+            span: SpanRef::default(),
         });
         self.arrived = later;
         journey.taken = now;

@@ -6,12 +6,13 @@
 //! for keep every group fresh enough for its step. [`lease_table`](super::lease_table) has the argument.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use anytime_proto::{JobId, check_group, decode_group, v1};
 use anytime_service::channel::Backoff;
 use anytime_service::clock;
+use anytime_service::traces::{Span, SpanRef};
 use tracing::{debug, error, info, warn};
 
 use super::awaited::AwaitedGroup;
@@ -96,6 +97,7 @@ impl RolloutBroker {
         let mut groups = Vec::new();
         let mut backoff = Backoff::default();
         let mut awaited = AwaitedGroup::default();
+        let mut since = SystemTime::now();
         while groups.len() < count {
             let (changed, arrived) = (self.changed.notified(), self.arrived.notified());
             tokio::pin!(changed, arrived);
@@ -124,7 +126,8 @@ impl RolloutBroker {
             };
             match outcome {
                 Ok(group) => {
-                    groups.extend(group);
+                    groups.extend(group.map(|group| traced(job_id, group, since)));
+                    since = SystemTime::now();
                     backoff.reset();
                 }
                 Err(_) => self.wait_for_redis(&mut backoff).await,
@@ -323,6 +326,17 @@ impl RolloutBroker {
         tokio::time::sleep(backoff.pause()).await;
         self.redis.wait_until_up().await;
     }
+}
+
+/// Adds the span of its taking to a group's trace, which began `since` the trainer waits for it. What the group says of the
+/// trace goes no further.
+fn traced(job_id: &JobId, mut queued: QueuedGroup, since: SystemTime) -> QueuedGroup {
+    let pushed = SpanRef::parse(&std::mem::take(&mut queued.group.traceparent));
+    let mut span = Span::begin_at("take", &pushed, since);
+    span.text("job_id", job_id).text("group_id", &queued.group.group_id);
+    span.number("sequence", queued.sequence);
+    queued.journey.span = span.place();
+    queued
 }
 
 /// Opens the keys and brings them in line with the recovery checkpoint, which decides: groups that it holds leave the

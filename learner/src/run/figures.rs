@@ -170,6 +170,7 @@ mod tests {
                 leased: None,
                 arrived: None,
                 taken: std::time::Instant::now(),
+                span: Default::default(),
             },
         };
         let figures = GroupFigures::of(&[queued], &settings);

@@ -96,6 +96,7 @@ mod tests {
                 leased: None,
                 arrived: Some(at(2)),
                 taken: at(3),
+                span: Default::default(),
             },
         };
         let first = parts.take_at(&[group], at(7), at(9), day(9));

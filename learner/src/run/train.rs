@@ -1,11 +1,12 @@
 //! A train job: it takes groups from the queue, makes one step of policy gradient, publishes the new weights, and
 //! repeats.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anytime_proto::v1::{self, StepPart};
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
+use anytime_service::traces::{self, Span, SpanRef};
 use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
@@ -41,7 +42,7 @@ pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
 fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let settings = job.context.settings().clone();
     job.context.take_right()?;
-    job.publish();
+    job.publish(&SpanRef::default());
     if settings.evaluation.before && job.state.step == 0 {
         evaluate(job)?;
     }
@@ -105,8 +106,13 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         parts.begin(StepPart::Computes);
         let version = job.state.step;
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
+        let began = SystemTime::now();
+        let span = train_span(job, &groups);
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
         let trained = Instant::now();
+        let train = span.place();
+        drop(span);
+        point_to_step(&groups, &train, began);
         parts.begin(StepPart::Writes);
         // Before the step counts, so that the groups of every step that does are there.
         keep_groups(job.context, &job.computation, version + 1, &groups)?;
@@ -123,7 +129,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         );
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
         parts.begin(StepPart::Publishes);
-        job.publish();
+        job.publish(&train);
         parts.begin(StepPart::Writes);
         // Reported before the checkpoint and before any wait for Redis, so that every step in a checkpoint has its
         // event.
@@ -188,6 +194,31 @@ impl ProblemSource for ShuffledProblems {
     fn problem(&self, sequence: u64) -> v1::Problem {
         let mut order = lock(&self.order);
         self.problems[order.row(sequence)].clone()
+    }
+}
+
+/// The span of a step's update. It is in the trace of the first group, and points to those of all.
+fn train_span(job: &RunningJob<'_>, groups: &[QueuedGroup]) -> Span {
+    let first = groups.first().map(|queued| &queued.journey.span);
+    let mut span = Span::begin("train", first.unwrap_or(&SpanRef::default()));
+    span.text("job_id", job.context.job_id())
+        .number("step", job.state.step + 1)
+        .number("version", job.state.step)
+        .number("groups", groups.len() as u64);
+    for queued in groups {
+        span.link(&queued.journey.span);
+    }
+    span
+}
+
+/// Has the traces of the other groups of a step end with its update too, and point to the trace that goes on with it.
+fn point_to_step(groups: &[QueuedGroup], train: &SpanRef, began: SystemTime) {
+    for queued in groups.iter().skip(1).filter(|_| traces::is_on()) {
+        let mut span = Span::begin_at("train", &queued.journey.span, began);
+        span.text("job_id", &queued.group.job_id)
+            .text("group_id", &queued.group.group_id)
+            .number("sequence", queued.sequence)
+            .link(train);
     }
 }
 
