@@ -127,7 +127,13 @@ impl GroupInHand {
     pub(crate) fn new(lease: Leased, tokenizer: Arc<Tokenizer>) -> Self {
         let traces = (0..lease.plan.traces).map(|_| TraceInHand::default()).collect();
         Self {
-            spans: GroupSpans::begin(&lease),
+            spans: GroupSpans::begin(
+                &lease.span,
+                &lease.job_id,
+                &lease.group_id,
+                lease.plan.traces,
+                lease.min_version,
+            ),
             lease,
             tokenizer,
             is_generated: false,

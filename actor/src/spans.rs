@@ -1,9 +1,8 @@
 //! The spans of a group's trace on its way through the actor, below that of its lease. Traces are thought and summarised at
 //! the same time; so the spans of a group lie over each other, and end where the group drops them.
 
+use anytime_proto::{GroupId, JobId, WeightsVersion};
 use anytime_service::traces::{Span, SpanRef};
-
-use crate::group::Leased;
 
 /// What is under way of one group. All of it ends with the group.
 pub(crate) struct GroupSpans {
@@ -20,26 +19,30 @@ pub(crate) struct GroupSpans {
 }
 
 /// What every span of the group says.
-#[derive(Clone)]
 struct Names {
-    job_id: String,
-    group_id: String,
+    job_id: JobId,
+    group_id: GroupId,
 }
 
 impl GroupSpans {
-    /// The engine is asked for the group, and thinks.
-    pub(crate) fn begin(lease: &Leased) -> Self {
+    /// The engine is asked for so many traces of this version or a newer one, and thinks.
+    pub(crate) fn begin(
+        lease: &SpanRef,
+        job_id: &JobId,
+        group_id: &GroupId,
+        traces: usize,
+        version: WeightsVersion,
+    ) -> Self {
         let names = Names {
-            job_id: lease.job_id.to_string(),
-            group_id: lease.group_id.to_string(),
+            job_id: job_id.clone(),
+            group_id: group_id.clone(),
         };
-        let mut think = names.span("think", &lease.span);
-        think.number("traces", lease.plan.traces as u64);
-        think.number("version", lease.min_version.0);
+        let mut think = names.span("think", lease);
+        think.number("traces", traces as u64).number("version", version.0);
         Self {
-            lease: lease.span.clone(),
+            lease: lease.clone(),
             think: Some(think),
-            unfinished: lease.plan.traces,
+            unfinished: traces,
             summarise: None,
             grade: None,
             names,

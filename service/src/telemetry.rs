@@ -68,7 +68,8 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
         builder.finish().with(LastLines).init();
     }
     let libtorch = program::libtorch();
-    info!(process, version = VERSION, commit = COMMIT, libtorch, "starts");
+    // Not `version`, which is a number in every other line: that of the weights.
+    info!(process, release = VERSION, commit = COMMIT, libtorch, "starts");
 
     std::panic::set_hook(Box::new(log_panic));
     for warning in security.warnings() {
