@@ -85,6 +85,9 @@ impl Span {
 
     /// What a process does for a caller, below the caller's span where it says one.
     pub fn serve(name: &'static str, metadata: &MetadataMap) -> Self {
+        if !is_on() {
+            return Self(None);
+        }
         let parent = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok());
         let parent = SpanRef::parse(parent.unwrap_or_default());
         Self::build(SpanBuilder::from_name(name).with_kind(SpanKind::Server), &parent)

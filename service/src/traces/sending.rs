@@ -167,3 +167,85 @@ async fn send_waiting<E: SpanExporter>(collector: &mut Collector<E>, waiting: &m
         collector.take(batch).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
+    use opentelemetry_sdk::error::OTelSdkError;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+
+    /// A collector that keeps the sizes of batches, takes nothing, or does not even answer.
+    #[derive(Clone, Debug)]
+    enum Fake {
+        Keeps(Arc<Mutex<Vec<usize>>>),
+        Refuses(Arc<Mutex<Vec<usize>>>),
+        IsSilent,
+    }
+
+    impl SpanExporter for Fake {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            match self {
+                Self::Keeps(sizes) => sizes.lock().unwrap().push(batch.len()),
+                Self::Refuses(sizes) => {
+                    sizes.lock().unwrap().push(batch.len());
+                    return Err(OTelSdkError::InternalFailure("away".to_owned()));
+                }
+                Self::IsSilent => std::future::pending().await,
+            }
+            Ok(())
+        }
+    }
+
+    /// Ends so many spans, and says how long all of it took.
+    fn end_spans(queue: Queue, count: usize) -> Duration {
+        let tracer = SdkTracerProvider::builder()
+            .with_span_processor(queue)
+            .build()
+            .tracer("test");
+        let began = Instant::now();
+        for _ in 0..count {
+            tracer.start("span").end();
+        }
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn everything_is_sent_in_batches_before_the_end() {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let resource = Resource::builder_empty().build();
+        let (queue, sending) = start(Fake::Keeps(sizes.clone()), &resource, "here");
+        end_spans(queue, 1300);
+        sending.finish().await;
+        assert_eq!(*sizes.lock().unwrap(), [BATCH, BATCH, 276]);
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_away_holds_nothing_up() {
+        let resource = Resource::builder_empty().build();
+        let (queue, sending) = start(Fake::IsSilent, &resource, "here");
+        let took = end_spans(queue, 3 * QUEUE);
+        assert!(
+            took < Duration::from_secs(5),
+            "spans that find no room are dropped: {took:?}"
+        );
+        let began = Instant::now();
+        sending.finish().await;
+        assert!(
+            began.elapsed() < LAST_PATIENCE + Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let (queue, sending) = start(Fake::Refuses(sizes.clone()), &resource, "here");
+        end_spans(queue, 10);
+        sending.finish().await;
+        // What was refused is not sent again.
+        assert_eq!(sizes.lock().unwrap().iter().sum::<usize>(), 10);
+    }
+}
