@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use anytime_learner::args::{Args, Command};
 use anytime_learner::hub::{self, Ears, HubSource};
-use anytime_learner::queue::target::RedisTarget;
 use anytime_learner::{offline, run as job, server};
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::limits::PROGRESS;
@@ -17,7 +16,6 @@ use anytime_service::exit::{self, ExitError};
 use anytime_service::security::ServerSecurity;
 use anytime_service::{device_load, device_memory, program, shutdown, telemetry};
 use prost::Message as _;
-use tch::Device;
 use tracing::warn;
 
 fn main() {
@@ -53,48 +51,41 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let mut warnings = Vec::new();
         let redis = args.redis.target(&mut warnings)?;
         let sending = telemetry::start("learner", &args.telemetry, &security)?;
-        let outcome = serve(args, device, redis, warnings, security).await;
+        let outcome = async {
+            job::begin_counters();
+            for warning in warnings {
+                warn!("{warning}");
+            }
+            let token = shutdown::on_signal().context("install the signal handlers")?;
+            let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
+            let device_name = anytime_policy::device::name(device);
+            tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
+            tokio::spawn(device_load::report(device_name, token.clone()));
+            let listener = anytime_service::server::bind(args.listen, &security).await?;
+            let config = args.config(redis, security);
+            let share = args.memory_share;
+            let (at_submission, at_export) = (args.places(), args.places());
+            server::run(
+                config,
+                listener,
+                token,
+                Arc::new(move |spec, inputs, root| {
+                    let checked = job::validate(spec, inputs, root, device, share)?;
+                    at_submission.check_job(&checked.settings, None)?;
+                    Ok(checked)
+                }),
+                Arc::new(job::run_job),
+                Arc::new(move |request| job::export_recovery(request, &at_export)),
+            )
+            .await
+        }
+        .await;
         sending.finish().await;
         outcome
     });
     // What still runs has had its time.
     runtime.shutdown_background();
     outcome
-}
-
-async fn serve(
-    args: &Args,
-    device: Device,
-    redis: RedisTarget,
-    warnings: Vec<String>,
-    security: ServerSecurity,
-) -> anyhow::Result<()> {
-    job::begin_counters();
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    let token = shutdown::on_signal().context("install the signal handlers")?;
-    let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
-    let device_name = anytime_policy::device::name(device);
-    tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
-    tokio::spawn(device_load::report(device_name, token.clone()));
-    let listener = anytime_service::server::bind(args.listen, &security).await?;
-    let config = args.config(redis, security);
-    let share = args.memory_share;
-    let (at_submission, at_export) = (args.places(), args.places());
-    server::run(
-        config,
-        listener,
-        token,
-        Arc::new(move |spec, inputs, root| {
-            let checked = job::validate(spec, inputs, root, device, share)?;
-            at_submission.check_job(&checked.settings, None)?;
-            Ok(checked)
-        }),
-        Arc::new(job::run_job),
-        Arc::new(move |request| job::export_recovery(request, &at_export)),
-    )
-    .await
 }
 
 /// Checks one job without serving: `anytime check` starts it so where there is no learner to ask.

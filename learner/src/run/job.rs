@@ -30,7 +30,6 @@ use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
 use crate::outputs::{FINAL_DIRECTORY, Owner};
 use crate::rollouts::group::EvaluatedGroup;
 use crate::train::{StepFigures, Trainer, check_model};
-use crate::weights::published::PublishedWeights;
 
 /// A job whose model is loaded, with what all kinds of jobs do with it.
 pub(super) struct RunningJob<'a> {
@@ -125,10 +124,8 @@ impl<'a> RunningJob<'a> {
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let weights = PublishedWeights {
-            traceparent: publish.place().traceparent(),
-            ..checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets)
-        };
+        let mut weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
+        weights.traceparent = publish.place().traceparent();
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
     }
