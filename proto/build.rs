@@ -13,8 +13,11 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 15] = [
+const REPORTED_MESSAGES: [&str; 18] = [
     "StepMetrics",
+    "StepTimeline",
+    "LearnerSpan",
+    "GroupTimes",
     "StepAccount",
     "TrainedGroup",
     "LeftOutGroup",

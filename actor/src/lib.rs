@@ -22,6 +22,7 @@ pub mod lease;
 pub mod nodes;
 pub mod plan;
 pub mod push;
+mod spans;
 pub mod standing;
 #[cfg(test)]
 mod testing;

@@ -42,7 +42,13 @@ fn start(args: &Args) -> anyhow::Result<()> {
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let metrics = ServerSecurity::load(&args.identity, &args.serving)?;
     let calls = CallSecurity::load(&args.identity, &args.calling)?;
-    telemetry::start("actor", &args.telemetry, &metrics)?;
+    let sending = telemetry::start("actor", &args.telemetry, &metrics)?;
+    let outcome = work(args, &metrics, calls).await;
+    sending.finish().await;
+    outcome
+}
+
+async fn work(args: &Args, metrics: &ServerSecurity, calls: CallSecurity) -> anyhow::Result<()> {
     // The warnings about the certificate have been logged already.
     for warning in calls
         .warnings()

@@ -76,7 +76,7 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Generate the groups of a job into a file, with an actor alone
     Generate(GenerateArgs),
-    /// Write report.json and curves.svg of a job
+    /// Write report.json, curves.svg and timeline.svg of a job
     Report(ReportArgs),
     /// Read what an evaluation generated, or a file of groups: its problems, or one's traces with cuts, summaries, verdicts
     Show(ShowArgs),

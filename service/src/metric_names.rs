@@ -58,6 +58,9 @@ metric_names! {
     gauge BUILD_INFO "anytime_build_info" Count
         "1; the labels are the version of the program and the commit that it was built from, or `unknown`.";
 
+    counter DROPPED_SPANS "anytime_dropped_spans_total" Count
+        "Spans of traces that were not sent, by reason (queue_full: too many waited, not_sent: the collector did not take them).";
+
     // actor and learner
     gauge DEVICE_MEMORY "anytime_device_memory_bytes" Bytes
         "Memory of the device (label `device`) that a process computes on, by state (total, free, held by this process, used of it, peak of used).";

@@ -54,6 +54,7 @@ const CASES: &[(&[&str], i32)] = &[
     (&["anytime-actor", "--verifier", "not an address"], 64),
     (&["anytime-verifier", "serve", "--listen", FOREIGN], 64),
     (&["anytime-verifier", "serve", "--port-file", "nowhere/port"], 64),
+    (&["anytime-verifier", "serve", "--otlp-endpoint", "localhost:4317"], 64),
 ];
 
 /// Lines that `anytime-verifier grade` refuses (exit code 65), each as the second of two: what is wrong with it, and
@@ -120,6 +121,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
     (
         "RUST_LOG is {wanted:?}",
         "of the environment, not of an argument; service/src/telemetry.rs tests it",
+    ),
+    (
+        "{name} is `{protocol}`; traces are sent by grpc",
+        "of the environment, not of an argument; service/src/traces/settings.rs tests it",
+    ),
+    (
+        "traces cannot be sent to {}: ",
+        "of headers and compression in the environment, which the exporter reads by itself",
     ),
     (
         "cannot write {}",

@@ -68,7 +68,7 @@ pub struct LearnerArgs {
 pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let security = ServerSecurity::default();
-        telemetry::start("learner", &args.telemetry, &security)?;
+        let _sending = telemetry::start("learner", &args.telemetry, &security)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let listener = anytime_service::server::bind(([127, 0, 0, 1], 0).into(), &security).await?;
         let config = LearnerConfig {
@@ -277,5 +277,6 @@ fn published(version: u64, tensors: Vec<PublishedTensor>) -> PublishedWeights {
         version: WeightsVersion(version),
         assets: vec![("config.json".to_owned(), Bytes::from_static(b"{}"))],
         tensors,
+        traceparent: String::new(),
     }
 }

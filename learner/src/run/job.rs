@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use anytime_policy::Weights;
 use anytime_proto::{WeightsVersion, v1};
 use anytime_service::metric_names as names;
+use anytime_service::traces::{Span, SpanRef};
 use metrics::{gauge, histogram};
 use tch::{Device, Kind};
 use tracing::info;
@@ -115,12 +116,16 @@ impl<'a> RunningJob<'a> {
         })
     }
 
-    /// Publishes the current weights to the actors.
-    pub(super) fn publish(&self) {
+    /// Publishes the current weights to the actors, traced below `span`.
+    pub(super) fn publish(&self, span: &SpanRef) {
+        let mut publish = Span::begin("publish", span);
+        let (job_id, step) = (self.context.job_id(), self.state.step);
+        publish.text("job_id", job_id).number("version", step);
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
+        let mut weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
+        weights.traceparent = publish.place().traceparent();
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
     }

@@ -11,7 +11,7 @@
 //! steps trained, and `replay` trains on these again, with `computation` to say what differs. `leases` are the
 //! groups that a job would ask for. `train` and `sft` are the two kinds of training.
 //! `order` is the order of their rows, `reference` measures the starting weights, `figures` sums up a step's groups,
-//! `account` says which they were, `step_gauges` keeps their metrics from outliving the job, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
+//! `account` says which they were, `parts` when everything happened, `step_gauges` keeps their metrics from outliving the job, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
 //! checkpoint to its data and model, `gone` notices one that was removed, and `export` writes one as a model.
 
 mod account;
@@ -29,6 +29,7 @@ mod model;
 mod notices;
 mod order;
 mod parallel;
+mod parts;
 mod plan;
 mod prepare;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
+use anytime_service::traces::SpanRef;
 use tch::Device;
 use tracing::info;
 
@@ -136,7 +137,7 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
             sft::fine_tune(&mut job)
         }
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {
-            job.publish();
+            job.publish(&SpanRef::default());
             job.evaluate()
         }
     }

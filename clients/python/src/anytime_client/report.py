@@ -65,7 +65,8 @@ def make_report(job: Job, steps: Iterable[StepMetrics]) -> Report:
         checkpoint=job.checkpoint,
         evaluations=[accuracy_of(result) for result in job.message.evaluations],
         notices=[as_dict(notice) for notice in job.message.notices],
-        series=[as_dict(step) | {"account": None} for step in series],
+        series=[as_dict(step) | {"account": None, "timeline": None} for step in series],
+        timeline=None,
     )
 
 
