@@ -63,6 +63,7 @@ pub fn total_steps(job: &v1::Job) -> u64 {
 /// A job as one JSON object.
 pub fn job_json(job: &v1::Job) -> Value {
     let name = job.spec.as_ref().map(|spec| spec.name().to_owned());
+    let (priority, labels) = job.spec.as_ref().map(|spec| (spec.priority(), &spec.labels)).unzip();
     json!({
         "id": job.id,
         "name": name,
@@ -81,7 +82,21 @@ pub fn job_json(job: &v1::Job) -> Value {
         "evaluations": job.evaluations,
         "last_step": job.last_step,
         "hub": job.hub,
+        "priority": priority,
+        "labels": labels,
+        "forked_from": job.forked_from.as_ref().map(forked_from_json),
+        "waiting": job.waiting,
         "spec": job.spec,
+    })
+}
+
+/// The recovery checkpoint that a job started from, as one JSON object.
+pub fn forked_from_json(from: &v1::ForkedFrom) -> Value {
+    json!({
+        "job_id": from.job_id,
+        "created": from.created.as_ref().map(ToString::to_string),
+        "step": from.step,
+        "checksum": from.checksum,
     })
 }
 
@@ -189,6 +204,22 @@ pub fn describe(job: &v1::Job) -> String {
         format!("step        {} of {}", job.step, total_steps(job)),
         format!("seconds     {:.1}", job.seconds),
     ];
+    if let Some(waiting) = &job.waiting {
+        lines.push(format!("waits       {}", waiting.reason));
+    }
+    if let Some(priority) = job.spec.as_ref().map(v1::JobSpec::priority).filter(|it| *it != 0) {
+        lines.push(format!("priority    {priority}"));
+    }
+    if let Some(labels) = job.spec.as_ref().map(|spec| &spec.labels).filter(|it| !it.is_empty()) {
+        let labels: Vec<String> = labels.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        lines.push(format!("labels      {}", labels.join(" ")));
+    }
+    if let Some(from) = &job.forked_from {
+        lines.push(format!(
+            "starts from step {} of job {} (BLAKE3 {})",
+            from.step, from.job_id, from.checksum
+        ));
+    }
     if !job.error.is_empty() {
         lines.push(format!("error       {}", job.error));
     }
@@ -215,10 +246,10 @@ pub fn table(jobs: &[v1::Job]) -> String {
     )];
     for job in jobs {
         // Why a job stands still is what somebody who lists them wants to know.
-        let reason = if job.error.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", job.error.lines().next().unwrap_or_default())
+        let waits = job.waiting.as_ref().map_or("", |waiting| &waiting.reason);
+        let reason = match job.error.lines().next().unwrap_or(waits) {
+            "" => String::new(),
+            reason => format!("  {reason}"),
         };
         let steps = format!("{}/{}", job.step, total_steps(job));
         let created = job.created.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -79,10 +79,7 @@ impl Assets {
         if target.join(CONFIG_FILE).is_file() {
             return Ok(());
         }
-        replace_directory(&target, |part| {
-            self.write_card(part, CARD_FILE)?;
-            self.write(part, |_| true)
-        })
+        replace_directory(&target, |part| self.write_all(part, None))
     }
 
     /// The files by name.
@@ -109,6 +106,15 @@ impl Assets {
         }
         self.write_card(directory, BASE_CARD_FILE)?;
         self.write(directory, |name| name != CONFIG_FILE)
+    }
+
+    /// Writes all of them, with this card instead of the model's own where there is one.
+    pub(super) fn write_all(&self, directory: &Path, card: Option<&str>) -> anyhow::Result<()> {
+        match card {
+            Some(card) => write(&directory.join(CARD_FILE), card.as_bytes())?,
+            None => self.write_card(directory, CARD_FILE)?,
+        }
+        self.write(directory, |_| true)
     }
 
     fn write(&self, directory: &Path, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
