@@ -65,6 +65,11 @@ impl Assets {
         Ok(assets)
     }
 
+    /// Whether a job has kept some.
+    pub(super) fn are_kept(job_directory: &Path) -> bool {
+        job_directory.join(DIRECTORY).join(CONFIG_FILE).is_file()
+    }
+
     /// The directory in which a job keeps them.
     pub fn directory_of_job(job_directory: &Path) -> std::path::PathBuf {
         job_directory.join(DIRECTORY)

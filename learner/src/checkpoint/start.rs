@@ -93,6 +93,12 @@ pub fn lay_out_start(
             );
             return Err(NoStart::Job(reason));
         }
+        if !Assets::are_kept(job_directory) {
+            let reason = format!(
+                "job {id} has kept no configuration and no tokenizer to start with, as jobs of earlier versions have not"
+            );
+            return Err(NoStart::Job(reason));
+        }
         let mut damaged = Vec::new();
         let mut is_gone = false;
         for step in wanted {
@@ -152,8 +158,7 @@ fn take(
     let mut checksum = String::new();
     let written = replace_directory(target, |part| -> anyhow::Result<()> {
         checksum = take_weights(&checkpoint, &part.join(MODEL_FILE), lasting)?;
-        let assets = Assets::of_job(job_directory)
-            .context("it has kept no configuration and no tokenizer, as jobs of earlier versions have not")?;
+        let assets = Assets::of_job(job_directory)?;
         assets.write_all(part, assets.card(source, step).as_deref())
     });
     match written {

@@ -14,6 +14,9 @@ use super::staged::Staged;
 const JOB: &str = "model.from_job";
 const STEP: &str = "model.from_step";
 
+/// What is said of a directory that is no model. This one was not chosen by the user.
+const NO_MODEL: &str = "it must be a Hugging Face checkpoint directory: ";
+
 /// The topic of notices about it.
 const TOPIC: &str = "fork";
 
@@ -115,6 +118,11 @@ impl Fork {
         placed(spec, &self.start)
     }
 
+    /// An error about what was taken in terms of the setting that a user has written.
+    pub(super) fn explain(&self, error: InvalidSetting) -> InvalidSetting {
+        in_terms_of_job(error, &self.from.job_id, &self.start)
+    }
+
     /// What a user should know.
     pub(super) fn notice(&self) -> v1::Notice {
         let v1::ForkedFrom {
@@ -180,12 +188,11 @@ pub fn settings_in_place(settings: &JobSettings, job_directory: &Path) -> JobSet
 }
 
 /// An error about the directory in terms of the setting that a user has written.
-pub fn in_terms_of_job(mut error: InvalidSetting, id: &str) -> InvalidSetting {
+pub fn in_terms_of_job(mut error: InvalidSetting, id: &str, start: &Path) -> InvalidSetting {
     if error.field == "model.path" {
-        let reason = format!(
-            "its recovery checkpoint must be a model that this job can start from: {}",
-            error.reason
-        );
+        let reason = error.reason.replace(&format!("{}/", start.display()), "");
+        let reason = reason.strip_prefix(NO_MODEL).unwrap_or(&reason);
+        let reason = format!("its recovery checkpoint must be a model that this job can start from: {reason}");
         error = InvalidSetting::new(JOB, id, reason);
     }
     error

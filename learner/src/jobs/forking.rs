@@ -51,7 +51,7 @@ pub fn check(
     let Some(fork) = fork else {
         return check(spec);
     };
-    let mut checked = check(&fork.placed(spec)).map_err(|error| in_terms_of_job(error, &fork.from.job_id))?;
+    let mut checked = check(&fork.placed(spec)).map_err(|error| fork.explain(error))?;
     checked.settings = JobSettings::try_new(spec)?;
     // Its own files are not anybody's to change.
     checked.files.retain(|file| file.setting != "model.path");
@@ -72,7 +72,8 @@ pub fn check_again<T>(
     let Some(id) = spec.model.as_ref().and_then(|model| model.from_job.clone()) else {
         return check(spec);
     };
-    check(&placed(spec, &start_directory(job_directory))).map_err(|error| in_terms_of_job(error, &id))
+    let start = start_directory(job_directory);
+    check(&placed(spec, &start)).map_err(|error| in_terms_of_job(error, &id, &start))
 }
 
 #[cfg(test)]

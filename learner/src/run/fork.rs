@@ -70,7 +70,7 @@ fn look(spec: &mut v1::JobSpec, inputs: &[v1::HubInput], places: &Places) -> Res
             }
             staging = tempfile::tempdir().context("a directory for the check")?;
             let request = StartRequest {
-                job: read_job(&directory)?,
+                job: read_job(&directory).map_err(|failure| unreadable(id, &failure))?,
                 directory,
                 step: settings.model.from_step,
                 target: start_directory(staging.path()),
@@ -82,6 +82,11 @@ fn look(spec: &mut v1::JobSpec, inputs: &[v1::HubInput], places: &Places) -> Res
     Ok(forking::check(fork, spec, |spec| {
         validate_all(spec, inputs, &places.root)
     })?)
+}
+
+fn unreadable(id: &str, failure: &anyhow::Error) -> InvalidSetting {
+    let reason = format!("it must be a job whose files can be read: {failure:#}");
+    InvalidSetting::new("model.from_job", id, reason)
 }
 
 fn not_here(id: &str, places: &Places) -> InvalidSetting {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use anytime_proto::JOB_FORMAT;
 use anytime_proto::settings::{JobSettings, parse_job_file};
 use anytime_proto::v1::{self, JobState};
 use tch::Device;
@@ -73,7 +74,7 @@ impl World {
         drop(registry);
         let directory = world.places().runs_directory.join("older");
         let mut older = read_job(&directory).expect("a job");
-        older.format = 1;
+        older.format = JOB_FORMAT + 1;
         older.set_state(JobState::Succeeded);
         save_job(&directory, &older).expect("saved");
         world

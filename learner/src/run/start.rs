@@ -118,7 +118,7 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let inputs = fetch_again(context)?;
     let here = settings_in_place(&hub::in_place(context.settings(), &inputs), context.directory());
     let prepared = prepare(&here, context.root(), None).map_err(|error| match &here.model.from_job {
-        Some(job) => in_terms_of_job(error, job),
+        Some(job) => in_terms_of_job(error, job, Path::new(&here.model.path)),
         None => error,
     })?;
     // Notices of the check at submission are not repeated. There may be new ones, because a file may have changed

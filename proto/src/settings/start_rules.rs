@@ -62,7 +62,7 @@ pub(super) fn from_step(job: &Job, path: &str) -> Checked<()> {
     if job.get(path).is_none() || job.get("model.from_job").is_some() {
         return Ok(());
     }
-    let reason = "it counts only with model.from_job, which is not written";
+    let reason = "it must be left out unless model.from_job is written";
     Err(InvalidSetting::new(path, job.whole(path), reason))
 }
 
