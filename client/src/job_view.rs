@@ -261,3 +261,60 @@ pub fn table(jobs: &[v1::Job]) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_waits_says_for_whom_and_a_fork_where_it_starts() {
+        let reason = "position 2 of 3 on cuda:0; waits for job a, which is running";
+        let spec = v1::JobSpec {
+            name: Some("fork".to_owned()),
+            priority: Some(-3),
+            labels: [("team".to_owned(), "math".to_owned())].into(),
+            ..v1::JobSpec::default()
+        };
+        let job = v1::Job {
+            id: "fork-2".to_owned(),
+            state: v1::JobState::Queued.into(),
+            spec: Some(spec),
+            forked_from: Some(v1::ForkedFrom {
+                job_id: "base".to_owned(),
+                step: 20,
+                checksum: "ab12".to_owned(),
+                ..v1::ForkedFrom::default()
+            }),
+            waiting: Some(v1::Waiting {
+                position: 2,
+                reason: reason.to_owned(),
+                ..v1::Waiting::default()
+            }),
+            ..v1::Job::default()
+        };
+        let listed = table(std::slice::from_ref(&job));
+        assert!(listed.ends_with(reason), "{listed}");
+        let described = describe(&job);
+        for line in [
+            &format!("waits       {reason}"),
+            "priority    -3",
+            "labels      team=math",
+            "starts from step 20 of job base (BLAKE3 ab12)",
+        ] {
+            assert!(described.lines().any(|found| found == line), "{line}: {described}");
+        }
+        let document = job_json(&job);
+        assert_eq!(document["waiting"]["position"], 2);
+        assert_eq!(document["forked_from"]["step"], 20);
+        assert_eq!(
+            (&document["priority"], &document["labels"]["team"]),
+            (&json!(-3), &json!("math"))
+        );
+        // Why a job stands still comes before what it waits for.
+        let failed = v1::Job {
+            error: "the disk is full\nin every corner".to_owned(),
+            ..job
+        };
+        assert!(table(&[failed]).ends_with("  the disk is full"));
+    }
+}

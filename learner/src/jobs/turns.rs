@@ -148,6 +148,8 @@ impl<Id: Clone + PartialEq> Turns<Id> {
 }
 
 #[cfg(test)]
+// Some time to begin with.
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

@@ -122,7 +122,6 @@ pub fn is_job_id(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::{JobFileError, parse_job_file};
-    use super::*;
 
     fn refused(model: &str, more: &str) -> Option<String> {
         let job =
