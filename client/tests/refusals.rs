@@ -114,8 +114,6 @@ const CASES: &[&[&str]] = &[
     &["evaluate", "--preset", "demo/ppo"],
     &["submit", "job.toml", "--set", "kind=trian"],
     &["list", "--learner", "not an address"],
-    &["list", "--state", "asleep"],
-    &["list", "--label", "team"],
     &["local", "job.toml"],
     &["local", "fork.toml"],
     &["local", "job.toml", "--set", "model.path=ready"],

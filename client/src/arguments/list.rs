@@ -48,3 +48,16 @@ fn label(text: &str) -> Result<(String, String), String> {
     let (name, text) = text.split_once('=').ok_or_else(|| "it must be NAME=TEXT".to_owned())?;
     Ok((name.to_owned(), text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_labels_are_read_as_they_are_shown() {
+        assert_eq!(state("queued"), Ok(v1::JobState::Queued));
+        assert!(state("unspecified").is_err() && state("asleep").is_err());
+        assert_eq!(label("team=a=b"), Ok(("team".to_owned(), "a=b".to_owned())));
+        assert!(label("team").is_err());
+    }
+}
