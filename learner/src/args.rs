@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::hub::HubSource;
 use crate::outputs::Places;
 use crate::queue::target::RedisTarget;
-use crate::server::{LearnerConfig, Retention};
+use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
 #[derive(Clone, Debug, Parser)]
@@ -248,10 +248,8 @@ impl Args {
             hub: HubSource::Environment,
             device: self.device.clone(),
             memory_share: self.memory_share,
-            retention: Retention {
-                jobs: self.keep_jobs,
-                age: self.keep_jobs_for,
-            },
+            keep_jobs: self.keep_jobs,
+            keep_jobs_for: self.keep_jobs_for,
             port_file: self.port_file.clone(),
         }
     }

@@ -27,8 +27,7 @@ use crate::jobs::export_request::ExportJob;
 use crate::jobs::fault::{Fault, fault_of};
 use crate::jobs::fork::TakeStart;
 use crate::jobs::registry::JobRegistry;
-use crate::jobs::retention;
-pub use crate::jobs::retention::Retention;
+use crate::jobs::retention::{self, Retention};
 use crate::jobs::runner::{self, RunJob};
 use crate::outputs::Places;
 use crate::queue::fence::LearnerName;
@@ -74,8 +73,10 @@ pub struct LearnerConfig {
     pub device: String,
     /// The share of the device's memory that updates are planned with.
     pub memory_share: f64,
-    /// Which jobs that are over are kept.
-    pub retention: Retention,
+    /// How many jobs that are over are kept; all where it says nothing.
+    pub keep_jobs: Option<usize>,
+    /// How long each of them is kept; for ever where it says nothing.
+    pub keep_jobs_for: Option<Duration>,
     /// The file to which the bound address is written once the learner serves.
     pub port_file: Option<PathBuf>,
 }
@@ -182,7 +183,11 @@ pub async fn run(
     }
     info!(%address, "listening");
     tokio::spawn(monitor::watch_leases(broker.clone()));
-    let old_jobs = retention::watch(config.retention, registry.clone(), broker.clone(), shutdown.clone());
+    let retention = Retention {
+        jobs: config.keep_jobs,
+        age: config.keep_jobs_for,
+    };
+    let old_jobs = retention::watch(retention, registry.clone(), broker.clone(), shutdown.clone());
     tokio::spawn(old_jobs);
     tokio::spawn(monitor::watch_redis(broker));
     tokio::spawn(disk::watch(config.runs_directory.clone(), shutdown.clone()));

@@ -81,7 +81,8 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
-            retention: server::Retention::default(),
+            keep_jobs: None,
+            keep_jobs_for: None,
             port_file: Some(args.port_file.clone()),
             security,
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anytime_learner::jobs::context::JobContext;
-use anytime_learner::server::Retention;
+use anytime_learner::jobs::retention::Retention;
 use anytime_proto::v1::{self, JobState};
 use tempfile::TempDir;
 use tonic::Code;

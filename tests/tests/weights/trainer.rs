@@ -8,7 +8,7 @@ use anytime_learner::checkpoint::{Assets, publishable};
 use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
-use anytime_learner::server::{LearnerConfig, Retention, Writing, run};
+use anytime_learner::server::{LearnerConfig, Writing, run};
 use anytime_learner::train::{Trainer, UpdatePlan, supervised_row};
 use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
@@ -70,7 +70,8 @@ impl TestTrainer {
             hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
-            retention: Retention::default(),
+            keep_jobs: None,
+            keep_jobs_for: None,
             port_file: None,
         };
         let (orders, received) = channel();

@@ -8,9 +8,10 @@ use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportJob;
+use anytime_learner::jobs::retention::Retention;
 use anytime_learner::rollouts::lease_token::LeaseTokens;
 use anytime_learner::rpc::jobs::Validate;
-use anytime_learner::server::{LearnerConfig, Retention, Writing, run};
+use anytime_learner::server::{LearnerConfig, Writing, run};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
@@ -113,7 +114,8 @@ impl TestLearner {
             hub,
             device: "cpu".to_owned(),
             memory_share: 1.0,
-            retention,
+            keep_jobs: retention.jobs,
+            keep_jobs_for: retention.age,
             port_file: None,
         };
         let places = config.places();
