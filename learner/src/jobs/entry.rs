@@ -162,17 +162,6 @@ impl JobEntry {
         live.job.spec.as_ref()?.checkpoint.as_ref()?.output.clone()
     }
 
-    /// The setting `priority`.
-    pub(super) fn priority(&self) -> i32 {
-        let live = lock(&self.live);
-        live.job.spec.as_ref().map(v1::JobSpec::priority).unwrap_or_default()
-    }
-
-    /// Whether the thread of jobs works on it.
-    pub(super) fn is_held(&self) -> bool {
-        lock(&self.live).is_held
-    }
-
     /// Whether the job goes on when the process starts: it ran, it was to be tried again, or it still has to be told that
     /// it was cancelled.
     pub(super) fn goes_on_at_start(&self) -> bool {

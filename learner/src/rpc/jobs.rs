@@ -1,4 +1,4 @@
-//! `JobService`, which clients call.
+//! `JobService`, which clients call. Longer than 500 lines because it has every method of the service.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
