@@ -6,6 +6,7 @@ mod compose;
 mod doctor;
 mod generate;
 mod health;
+mod list;
 mod replay;
 mod show;
 mod watch;
@@ -23,6 +24,7 @@ pub use compose::ComposeArgs;
 pub use doctor::{DoctorArgs, TopArgs};
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
+pub use list::ListArgs;
 pub use replay::ReplayArgs;
 pub use show::ShowArgs;
 pub use watch::{FollowArgs, WatchArgs};
@@ -48,8 +50,8 @@ pub struct Cli {
 pub enum Command {
     /// Submit a job file to the learner
     Submit(SubmitArgs),
-    /// List the jobs that the learner knows, newest first
-    List(LearnerArgs),
+    /// List the jobs that the learner knows, or those that are asked for, newest first
+    List(ListArgs),
     /// Show one job
     Get(JobArgs),
     /// Follow a job until it ends

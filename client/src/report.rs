@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use anytime_proto::v1;
 use anytime_proto::{ShortName, v1::JobKind};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::accuracy::{Accuracy, rate, with_interval};
 use crate::curves;
-use crate::job_view::{kind, notice_line};
+use crate::job_view::{forked_from_json, kind, notice_line};
 use crate::output::{make_directory, write_whole};
 use crate::timeline;
 
@@ -24,6 +25,8 @@ pub struct Report {
     pub kind: String,
     /// The state of the job: how it ended, or how far it is.
     pub state: String,
+    /// The recovery checkpoint of another job that it started from; null where it started from none.
+    pub forked_from: Option<Value>,
     /// Accuracy of the weights the job started from; null where they were not evaluated.
     pub before: Option<Accuracy>,
     /// Accuracy of the newest weights that were evaluated; null where there are none after a step.
@@ -68,6 +71,7 @@ impl Report {
             name: job.spec.as_ref().map(|spec| spec.name().to_owned()).unwrap_or_default(),
             kind: kind(job).short_name(),
             state: job.state().short_name(),
+            forked_from: job.forked_from.as_ref().map(forked_from_json),
             before,
             after,
             steps: job.step,

@@ -185,6 +185,31 @@ async fn list_get_and_cancel_show_jobs() {
     assert_eq!(ids, ["sums-2", "sums-1"]);
     let list = anytime(&["list", "--json", "--learner", &url]).await;
     assert_eq!(list.json().as_array().unwrap().len(), 2);
+    // The learner filters; the limit holds whatever comes.
+    let asked = [
+        "--state",
+        "queued,failed",
+        "--label",
+        "team=a=b",
+        "--name",
+        "su*",
+        "--limit",
+        "1",
+    ];
+    let list = anytime(&[&["list", "--json", "--learner", &url], &asked[..]].concat()).await;
+    assert_eq!(list.json().as_array().unwrap().len(), 1);
+    let request = learner.listed().pop().unwrap();
+    assert_eq!(
+        request.states,
+        [v1::JobState::Queued as i32, v1::JobState::Failed as i32]
+    );
+    let labels: Vec<(&str, &str)> = request
+        .labels
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    assert_eq!((labels, request.name.as_str()), (vec![("team", "a=b")], "su*"));
+    assert_eq!(request.page_size, 1);
     let cancelled = anytime(&["cancel", "sums-1", "--json", "--learner", &url]).await;
     assert_eq!(
         (cancelled.code, &cancelled.json()["state"]),

@@ -75,7 +75,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
                     Ok(checked)
                 }),
                 Arc::new(job::run_job),
-                Arc::new(move |request| job::export_recovery(request, &at_export)),
+                server::Writing {
+                    export: Arc::new(move |request| job::export_recovery(request, &at_export)),
+                    take_start: Arc::new(job::take_start),
+                },
             )
             .await
         }
@@ -101,8 +104,8 @@ fn check(args: &Args) -> anyhow::Result<()> {
     };
     let inputs = hub::fetch(&HubSource::Environment, &settings, &[], &ears).map_err(ExitError::configuration)?;
     hub::pin(&mut spec, &inputs);
-    let checked = job::validate_all(&spec, &inputs, &args.root).map_err(ExitError::configuration)?;
     let places = args.places();
+    let checked = job::validate_here(&mut spec, &inputs, &places)?;
     places
         .check_job(&checked.settings, None)
         .map_err(ExitError::configuration)?;

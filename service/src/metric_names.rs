@@ -221,6 +221,10 @@ metric_names! {
         "Encoding the step between two weights versions, beside the training.";
     gauge LEARNER_JOBS "anytime_learner_jobs" Count
         "Jobs by state.";
+    gauge LEARNER_JOBS_KEPT_FOR_MODELS "anytime_learner_jobs_kept_for_models" Count
+        "Jobs that --keep-jobs or --keep-jobs-for would have deleted, and that stay because their directories hold models.";
+    counter LEARNER_DELETED_JOBS "anytime_learner_deleted_jobs_total" Count
+        "Jobs that were deleted, by what deleted them (request, retention).";
     gauge LEARNER_DISK "anytime_learner_disk_bytes" Bytes
         "Bytes of the file system that holds the runs directory, by state (free: what the learner may still write, total).";
     counter LEARNER_DAMAGED_FILES "anytime_learner_damaged_files_total" Count

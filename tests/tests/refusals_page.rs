@@ -87,6 +87,18 @@ fn bad_lines() -> [(&'static str, String); 6] {
 const LEFT_OUT: &[(&str, &str)] = &[
     ("libtorch: ", "a fault of the library, whatever the input"),
     (
+        "there must be at most {MOST_LABELS} of them",
+        "its case would be longer than the page; proto/src/settings/start_rules.rs tests it",
+    ),
+    (
+        "it must be a job whose files can be read",
+        "a damaged job.pb, said by anytime check without a learner",
+    ),
+    (
+        "the learner at {} is of an earlier version, which does not say",
+        "no learner of an earlier version is here to say it",
+    ),
+    (
         "steps that are trained again keep it",
         "said of a replay, not of a job file; proto/src/settings/replay.rs tests it",
     ),

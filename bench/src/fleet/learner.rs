@@ -11,6 +11,7 @@ use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportError;
+use anytime_learner::jobs::fork::ForkError;
 use anytime_learner::queue::target::RedisTarget;
 use anytime_learner::rollouts::group::{ProblemSource, TrainingOpening};
 use anytime_learner::server::{self, LearnerConfig};
@@ -80,6 +81,8 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
+            keep_jobs: None,
+            keep_jobs_for: None,
             port_file: Some(args.port_file.clone()),
             security,
         };
@@ -100,7 +103,10 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             token,
             Arc::new(validate),
             Arc::new(job),
-            Arc::new(export),
+            server::Writing {
+                export: Arc::new(export),
+                take_start: Arc::new(|_: &_| Err(ForkError::Failed(anyhow::anyhow!("there is no model")))),
+            },
         )
         .await
     })

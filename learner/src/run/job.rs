@@ -403,6 +403,10 @@ fn first_weights(context: &JobContext, prepared: &Prepared, device: Device) -> a
     if model.initialise {
         return Ok(anytime_policy::initialise_weights(&prepared.config, model.seed, device));
     }
+    if let Some(fork) = context.job().forked_from {
+        // They may have lain for weeks since the submission.
+        checkpoint::check_start(&prepared.model_directory, &fork.checksum)?;
+    }
     anytime_policy::read_weights(&prepared.model_directory, &prepared.config, Kind::Float, device)
         .with_context(|| format!("model {}", prepared.model_directory.display()))
 }

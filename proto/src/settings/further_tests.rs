@@ -43,6 +43,7 @@ fn no_check_relies_on_the_one_before_it() {
             Kind::Bool => Value::Bool(draw.is_multiple_of(2)),
             Kind::Uint32 => Value::U32(whole.min(u64::from(u32::MAX)) as u32),
             Kind::Uint64 => Value::U64(whole),
+            Kind::Int32 => Value::I32(whole as i32),
             Kind::Double => Value::F64(number),
             Kind::String => Value::String(text),
             Kind::Enum(_) => Value::EnumNumber([0, 1, 2, 99][draw % 4]),
