@@ -164,10 +164,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "takes a server that is none of this project's",
     ),
     (
-        "the learner at {} is of an earlier version, which does not say how it fares",
-        "takes a learner of an earlier version",
-    ),
-    (
         "{address} refuses this",
         "takes a proxy: servers of this project answer health checks to everybody",
     ),
