@@ -252,6 +252,8 @@ impl Coordinator {
                 }
             }
             Event::GroupFailed { group, reason, detail } => self.abandon(group, reason, detail),
+            // A training group is told nothing more.
+            Event::Served(_) => {}
         }
     }
 

@@ -4,7 +4,8 @@
 //! `admission` gives slots to waiting sequences, `prefill` feeds tokens that are known beforehand, `state` is
 //! everything that the thread owns, `scheduler` knows who waits and what comes next, `cache` knows which slot holds
 //! what, `cache_size` how many bytes it may have, `sequence` is what a running sequence knows, `end_text` finds an end
-//! marker in its text, and [`sampler`] draws tokens and knows none of the others. [`watchdog`] notices, from outside of
+//! marker in its text, `served` is what requests have that are served beside training groups, `kept` knows the traces that
+//! may go on, and [`sampler`] draws tokens and knows none of the others. [`watchdog`] notices, from outside of
 //! the thread, a step that does not end.
 //!
 //! Async code meets the thread in this file and nowhere else: commands go in and events come out by channel.
@@ -14,6 +15,7 @@ mod cache;
 mod cache_size;
 mod end_text;
 mod forced_start;
+mod kept;
 mod load;
 mod messages;
 mod meters;
@@ -22,6 +24,7 @@ mod runner;
 pub mod sampler;
 mod scheduler;
 mod sequence;
+mod served;
 mod state;
 pub mod watchdog;
 
@@ -38,7 +41,8 @@ pub use self::cache_size::actor_memory;
 pub use self::load::Load;
 pub(crate) use self::load::ShortOf;
 pub use self::messages::{
-    CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId,
+    CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId, NotContinued,
+    ServedEvent,
 };
 use self::state::EngineState;
 
