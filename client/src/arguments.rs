@@ -7,6 +7,7 @@ mod doctor;
 mod generate;
 mod health;
 mod replay;
+mod serve;
 mod show;
 mod watch;
 
@@ -24,6 +25,7 @@ pub use doctor::{DoctorArgs, TopArgs};
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
 pub use replay::ReplayArgs;
+pub use serve::ServeArgs;
 pub use show::ShowArgs;
 pub use watch::{FollowArgs, WatchArgs};
 
@@ -76,6 +78,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Generate the groups of a job into a file, with an actor alone
     Generate(GenerateArgs),
+    /// Answer requests with a checkpoint, as OpenAI's clients ask, with an answer at every thinking budget
+    Serve(ServeArgs),
     /// Write report.json and curves.svg of a job
     Report(ReportArgs),
     /// Read what an evaluation generated, or a file of groups: its problems, or one's traces with cuts, summaries, verdicts

@@ -34,8 +34,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 pub use self::cache_size::actor_memory;
 pub use self::load::Load;
@@ -45,6 +47,9 @@ pub use self::messages::{
     ServedEvent,
 };
 use self::state::EngineState;
+
+/// How long the engine's thread may take to finish its decoding step when the process ends.
+const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 
 /// The async side of the engine. It takes commands, and tells what the engine holds and how busy it is. Cheap to clone.
 #[derive(Clone)]
@@ -126,6 +131,23 @@ pub fn handle(slots: usize) -> (EngineHandle, EngineSide) {
         load,
     };
     (handle, side)
+}
+
+/// Waits for the engine's thread, but not for long: the process ends all the same.
+///
+/// # Errors
+/// Why the thread ended by itself, where it did.
+pub(crate) async fn join(thread: JoinHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
+    let deadline = Instant::now() + ENGINE_DRAIN;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            warn!("the engine is still at a step, ending without it");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The thread catches its own panics.
+    thread.join().unwrap_or(Ok(()))
 }
 
 /// The message of a panic.

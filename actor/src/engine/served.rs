@@ -52,6 +52,10 @@ impl EngineState {
 
     /// Ends a served request where it is and keeps its trace.
     pub(crate) fn stop_group(&mut self, group: u64) {
+        // One that has ended by itself has said so, and its trace is kept already.
+        if self.scheduler.request(group).is_none() {
+            return;
+        }
         let mut thinking = None;
         for row in (0..self.rows.len()).rev() {
             if self.rows[row].key.group != group {

@@ -97,6 +97,10 @@ impl EngineState {
 
     /// Forgets a group and everything that it holds.
     pub(crate) fn drop_group(&mut self, group: u64) {
+        // One that has ended holds nothing, but its trace may be kept.
+        if self.scheduler.request(group).is_none() {
+            return;
+        }
         self.scheduler.remove(group);
         for row in (0..self.rows.len()).rev() {
             if self.rows[row].key.group == group {
@@ -126,6 +130,7 @@ impl EngineState {
         self.meters.running.set(running as f64);
         self.meters.waiting.set(waiting as f64);
         self.meters.slots_used.set(used as f64);
+        self.load.show_slots_used(used);
         self.load.show_sequences(running + waiting);
     }
 

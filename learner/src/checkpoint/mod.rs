@@ -13,7 +13,7 @@ mod keep;
 mod recovery;
 
 pub use assets::Assets;
-pub use card::Card;
+pub use card::{Card, Described};
 pub use export::{Export, export, publishable, version_checksum};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{
