@@ -187,6 +187,9 @@ impl Session {
             ServedEvent::Drawn { summary: None, id, .. } => {
                 self.thinking.push(id);
                 self.usage.reasoning += 1;
+                if self.ends_sequence(id) {
+                    return Ok(());
+                }
                 let text = self.text.push(id);
                 let certain = self.guard.push(&text);
                 self.tell_reasoning(certain).await
@@ -198,7 +201,7 @@ impl Session {
             } => {
                 self.usage.summaries += 1;
                 let is_last = self.nodes.as_ref().is_some_and(|nodes| node + 1 == nodes.len());
-                let is_end = self.record_has_end(id);
+                let is_end = self.ends_sequence(id);
                 match &mut self.live {
                     Some(live) if is_last && !is_end => {
                         let text = live.push(id);
@@ -215,7 +218,7 @@ impl Session {
         }
     }
 
-    fn record_has_end(&self, id: u32) -> bool {
+    fn ends_sequence(&self, id: u32) -> bool {
         self.served.tokenizer.eos_ids().contains(&id)
     }
 
@@ -329,11 +332,16 @@ impl Session {
 
     fn count_agreement(&mut self, elected: &Elected) {
         let Some(stop) = self.ask.stop else { return };
-        let is_same = match (&elected.answer, self.checkpoints.last().map(|last| &last.answer)) {
-            (Some(now), Some(Some(before))) => are_equal(now, before),
-            _ => false,
-        };
-        let agrees = elected.answer.is_some() && elected.agreement >= stop.agreement;
+        let is_same = self
+            .checkpoints
+            .last()
+            .is_some_and(|last| match (&elected.answer, &last.answer) {
+                (Some(now), Some(before)) => are_equal(now, before),
+                // Without answers, texts are compared as they stand.
+                (None, None) => elected.content.trim() == last.content.trim(),
+                _ => false,
+            });
+        let agrees = elected.agreement >= stop.agreement;
         self.agreeing = match (agrees, is_same) {
             (false, _) => 0,
             (true, true) => self.agreeing + 1,

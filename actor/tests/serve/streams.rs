@@ -129,7 +129,7 @@ fn thinking_ends_where_the_summaries_agree() {
         for seed in 0..12 {
             // One summary always agrees with itself; two rounds ask for the same answer twice.
             let fields = json!({
-                "seed": seed, "temperature": 0.05,
+                "messages": [{"role": "user", "content": "abc ".repeat(seed + 1)}], "temperature": 0,
                 "anytime": {"budgets": [2, 4, 6, 8, 10, 190], "stop": {"agreement": 1.0, "rounds": 2}},
             });
             let answer = server.answer(fields).await;
