@@ -118,6 +118,7 @@ fn every_wrong_field_is_refused_by_name_in_a_sentence() {
                 "at most 100",
             ),
         ];
+        let mut page = String::new();
         for (fields, param, part) in cases {
             let (status, error) = refusal(&server, &with_message(fields.clone())).await;
             let expected = if param == "model" { 404 } else { 400 };
@@ -128,6 +129,9 @@ fn every_wrong_field_is_refused_by_name_in_a_sentence() {
                 message.starts_with(param) && message.contains(part),
                 "{fields}: {message}"
             );
+            if fields.to_string().len() < 100 {
+                page.push_str(&format!("- `{fields}`\n\n      {message}\n\n"));
+            }
         }
         let (status, error) = refusal(&server, &json!("{not json")).await;
         assert_eq!((status, error["code"].as_str()), (400, Some("invalid_json")));
@@ -135,7 +139,28 @@ fn every_wrong_field_is_refused_by_name_in_a_sentence() {
         let (status, error) = refusal(&server, &Value::String(huge)).await;
         assert_eq!((status, error["code"].as_str()), (413, Some("body_too_large")));
         server.idle().await;
+        compare_page(&page);
     });
+}
+
+/// The last section of docs/serving.md is what the server of this test says.
+fn compare_page(refusals: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/serving.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let heading = "\n## Refusals\n";
+    let start = text.find(heading).unwrap_or(text.len());
+    let update = "UPDATE=1 cargo test -p anytime-actor --test serve fields";
+    let expected = format!(
+        "{}{heading}\nWhat a server with `--max-thinking 200` and `--max-prompt-tokens 100` says to these fields. Written by\n\n    \
+         {update}\n\n{}\n",
+        &text[..start],
+        refusals.trim_end()
+    );
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, expected).unwrap();
+        return;
+    }
+    assert!(text == expected, "docs/serving.md lags behind: {update}");
 }
 
 #[test]

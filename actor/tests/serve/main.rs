@@ -2,6 +2,7 @@
 // Helpers are tests too: a panic is how they fail.
 #![allow(clippy::unwrap_used)]
 
+mod arguments;
 mod fields;
 mod random;
 mod server;

@@ -44,7 +44,7 @@ pub(crate) fn run(test: impl Future<Output = ()> + Send + 'static) {
     });
 }
 
-fn metrics() -> MetricsText {
+pub(crate) fn metrics() -> MetricsText {
     static METRICS: OnceLock<MetricsText> = OnceLock::new();
     let start = || {
         let _inside = runtime().enter();
