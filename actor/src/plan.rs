@@ -100,7 +100,7 @@ pub struct Plan {
     /// Whether no number of a token may depend on what is computed together with it.
     pub deterministic: bool,
     /// What a served request asks for beside; None for a training group. A served request is summarised at a budget as
-    /// soon as its thinking has passed it, each node A times whatever its multiplicity, and its trace is kept.
+    /// soon as its thinking has passed it, each node A times whatever its multiplicity, and its trace is kept where it is the only one.
     pub serving: Option<Serving>,
 }
 
@@ -188,6 +188,11 @@ impl Plan {
         let inserted = self.markers.cut.len() + self.markers.end.len() + self.markers.summary.len();
         let least = self.serving.as_ref().map_or(0, |serving| serving.least_branch);
         (inserted + self.max_summary_tokens).max(least)
+    }
+
+    /// Whether its trace may go on in a later request: the only one of a request that is served.
+    pub fn keeps_trace(&self) -> bool {
+        self.serving.is_some() && self.traces == 1
     }
 
     /// How many summaries a node of this multiplicity has.

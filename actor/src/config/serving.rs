@@ -63,6 +63,9 @@ pub struct ServeArgs {
     /// The most summaries that may vote at a budget
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub max_summaries: u32,
+    /// The most branches of a request
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub max_branches: u32,
     /// The temperature of a request that names none [default: 1]
     #[arg(long, value_name = "X")]
     pub temperature: Option<f32>,

@@ -17,7 +17,7 @@ pub(crate) struct KeptTrace {
     pub(crate) finish: FinishReason,
 }
 
-/// The kept traces by the request that they are of. A request keeps its first trace alone.
+/// The kept traces by the request that they are of. Requests of several traces keep none.
 #[derive(Default)]
 pub(crate) struct KeptTraces {
     by_group: BTreeMap<u64, KeptTrace>,

@@ -202,6 +202,7 @@ impl Scheduler {
         let stopped = self.groups.remove(&group)?;
         self.remove(group);
         match thinking {
+            _ if !stopped.request.plan.keeps_trace() => None,
             Some(sequence) => Some(KeptTrace {
                 sequence: sequence.for_later(),
                 finish: FinishReason::Length,
@@ -236,7 +237,7 @@ impl Scheduler {
                 }
                 group.unfinished += trace.unfinished - waited_for;
                 let nodes = trace.nodes.iter().map(|work| work.plan.clone()).collect();
-                let thinking = if group.request.plan.serving.is_some() && key.trace == 0 {
+                let thinking = if group.request.plan.keeps_trace() {
                     let thinking = sequence.generated(finish);
                     let sequence = sequence.for_later();
                     trace.kept = Some(KeptTrace { sequence, finish });

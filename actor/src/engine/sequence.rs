@@ -142,17 +142,20 @@ impl Sequence {
         self.start.excluded(&self.plan, self.ids.len())
     }
 
-    /// Whether a served request must not have this token next: in a summary nothing may complete the end marker, and no
-    /// end of sequence may come before the first visible character.
+    /// Whether a served request must not have this token next: in a summary nothing may complete the end marker, and it
+    /// may not end before its first visible character, neither by an end of sequence nor by its length.
     pub(crate) fn must_not_draw(&self, id: u32, tokenizer: &Tokenizer) -> bool {
         if self.plan.serving.is_none() || self.task == Task::Thinking {
             return false;
         }
+        let is_blank = |ids: &[u32]| tokenizer.decode(ids).unwrap_or_default().trim().is_empty();
         if self.plan.eos_ids.contains(&id) {
-            let text = tokenizer.decode(&self.ids).unwrap_or_default();
-            return text.trim().is_empty();
+            return is_blank(&self.ids);
         }
         let ids = [self.ids.as_slice(), &[id]].concat();
+        if ids.len() >= self.plan.max_summary_tokens && is_blank(&ids) {
+            return true;
+        }
         let markers = &self.plan.markers;
         ids.ends_with(&markers.end) || completes(tokenizer, &ids, &markers.end_text)
     }

@@ -81,6 +81,8 @@ pub(crate) struct Ended {
     pub(crate) why: WhyEnded,
     /// Tokens of the whole thinking, the earlier part of a trace that went on included.
     pub(crate) thinking_tokens: usize,
+    /// Of a request of several branches, how many have ended and voted.
+    pub(crate) ended_branches: Option<usize>,
     pub(crate) usage: Usage,
 }
 

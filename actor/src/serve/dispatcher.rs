@@ -189,7 +189,7 @@ impl Ticket {
     }
 
     /// The engine has nothing of the request any more.
-    pub(crate) fn is_over(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.is_over = true;
     }
 }

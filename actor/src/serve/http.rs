@@ -231,8 +231,9 @@ impl Outcome {
     /// Counts nothing.
     fn none() -> Self {
         Self {
+            began: Instant::now(),
+            has_token: false,
             outcome: None,
-            ..Self::begin()
         }
     }
 

@@ -3,15 +3,18 @@
 //!
 //! Follow one request: [`http`] takes its body, `asking` checks it (`request`, `fields`, `prompt`) and makes an order for
 //! the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into updates
-//! (`text`, `summary`, `vote`), and `reply` writes these down for the client.
+//! (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for the client.
 
 mod answer;
 mod asking;
+mod branches;
 mod dispatcher;
 mod error;
 mod fields;
 mod http;
+mod line;
 mod orders;
+mod polling;
 mod prompt;
 mod reply;
 mod request;

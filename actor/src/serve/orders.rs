@@ -62,7 +62,7 @@ impl Order {
         }
         let message = v1::RolloutPlan {
             budgets: ask.budgets.clone(),
-            traces: 1,
+            traces: ask.branches,
             summaries: ask.summaries,
             max_summary_tokens: ask.summary_tokens,
             sampling: Some(*sampling),

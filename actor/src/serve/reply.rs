@@ -100,12 +100,18 @@ impl Reply {
 
     /// Why the thinking ended, and by which name it goes on.
     fn end(&self, ended: &Ended) -> Value {
-        json!({
-            "trace": self.id, "ended": ended.why.name(), "thinking_tokens": ended.thinking_tokens,
+        // Several traces do not go on.
+        let trace = ended.ended_branches.is_none().then_some(&self.id);
+        let mut end = json!({
+            "trace": trace, "ended": ended.why.name(), "thinking_tokens": ended.thinking_tokens,
             "computed_prompt_tokens": ended.usage.computed,
             "agreement": ended.checkpoints.last().map(|last| last.agreement),
             "answer": ended.checkpoints.last().and_then(|last| last.answer.as_deref()),
-        })
+        });
+        if let Some(branches) = ended.ended_branches {
+            end["ended_branches"] = branches.into();
+        }
+        end
     }
 }
 

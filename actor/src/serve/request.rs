@@ -57,6 +57,10 @@ pub(crate) struct Ask {
     pub(crate) summaries: u32,
     pub(crate) summary_tokens: u32,
     pub(crate) stop: Option<StopRule>,
+    /// How many traces think.
+    pub(crate) branches: u32,
+    /// As soon as so many have ended, the others are stopped.
+    pub(crate) finish_first: u32,
     /// The answer whose trace goes on.
     pub(crate) continues: Option<String>,
     /// None of each: the model's own, or that of the trace that goes on.
@@ -118,6 +122,8 @@ impl Ask {
             summaries: of_anytime.summaries.unwrap_or(1),
             summary_tokens,
             stop: of_anytime.stop,
+            branches: of_anytime.branches.unwrap_or(1),
+            finish_first: of_anytime.finish_first.or(of_anytime.branches).unwrap_or(1),
             continues,
             temperature: fields.number("temperature", 0.0, 100.0)?.map(|number| number as f32),
             top_p: top_p(&mut fields)?,
@@ -141,6 +147,8 @@ struct Anytime {
     budgets: Vec<u32>,
     summaries: Option<u32>,
     stop: Option<StopRule>,
+    branches: Option<u32>,
+    finish_first: Option<u32>,
     continues: Option<String>,
 }
 
@@ -174,11 +182,30 @@ fn read_anytime(object: &Map<String, Value>, served: &Served) -> Result<Anytime,
         Some(object) => Some(read_stop(object)?),
     };
     let continues = fields.text("continue")?.map(str::to_owned);
+    let branches = fields
+        .whole("branches", 1, u64::from(limits.branches))?
+        .map(|whole| whole as u32);
+    let most = u64::from(branches.unwrap_or(1));
+    let finish_first = fields.whole("finish_first", 1, most)?.map(|whole| whole as u32);
+    if branches.is_some_and(|branches| branches > 1) {
+        let reason = "several branches have one budget, and neither a stop nor an earlier trace";
+        if budgets.len() > 1 {
+            return Err(fields.wrong("budgets", reason));
+        }
+        if stop.is_some() {
+            return Err(fields.wrong("stop", reason));
+        }
+        if continues.is_some() {
+            return Err(fields.wrong("continue", reason));
+        }
+    }
     fields.nothing_else()?;
     Ok(Anytime {
         budgets,
         summaries,
         stop,
+        branches,
+        finish_first,
         continues,
     })
 }
@@ -365,7 +392,10 @@ fn budgets(
             return Err(ApiError::field(name, budget, reason));
         }
         (_, Some(_)) => anytime.budgets.clone(),
-        (Some((_, budget)), None) if is_anytime => {
+        (None, None) if anytime.branches.is_some_and(|branches| branches > 1) => {
+            served.budgets.last().copied().into_iter().collect()
+        }
+        (Some((_, budget)), None) if is_anytime && anytime.branches.unwrap_or(1) == 1 => {
             let below = served.budgets.iter().copied().filter(|other| other < budget);
             below.chain([*budget]).collect()
         }

@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anytime_policy::without_eos;
-use anytime_proto::v1::{AbandonReason, FinishReason, Generated};
+use anytime_proto::v1::FinishReason;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::answer::{Checkpoint, Ended, Update, Usage, WhyEnded};
+use super::branches;
 use super::dispatcher::{Ticket, TraceRecord};
 use super::error::ApiError;
+use super::line::{Line, Stop};
 use super::orders::Order;
+use super::polling::{Chosen, poll};
 use super::request::Ask;
-use super::settings::Served;
 use super::summary::SummaryText;
 use super::text::{Guard, TextStream};
-use super::vote::{Ballot, are_equal, elect};
-use crate::engine::{Event, NotContinued, ServedEvent};
+use super::vote::are_equal;
+use crate::engine::{Event, ServedEvent};
 use crate::nodes::NodePlan;
 
 /// How many updates may wait for a client that reads slowly.
@@ -32,8 +31,13 @@ const CONTEXT: usize = 8;
 pub(crate) fn begin(ticket: Ticket, ask: Ask, order: Order, name: String) -> mpsc::Receiver<Update> {
     let (sender, updates) = mpsc::channel(WAITING_UPDATES);
     tokio::spawn(async move {
-        let mut session = Session::new(ticket, ask, order, name, sender.clone());
-        if let Err(Stop::Failed(error)) = session.run().await {
+        let mut line = Line::open(ticket, &order, ask.continues.clone(), sender.clone());
+        let outcome = if ask.branches > 1 {
+            branches::run(&mut line, &ask, order.record.prompt.len()).await
+        } else {
+            Session::new(line, ask, order.record, name).run().await
+        };
+        if let Err(Stop::Failed(error)) = outcome {
             // Where the client is gone nobody is told.
             let _ = sender.send(Update::Failed(error)).await;
         }
@@ -41,36 +45,12 @@ pub(crate) fn begin(ticket: Ticket, ask: Ask, order: Order, name: String) -> mps
     updates
 }
 
-/// Why a session ends before its answer.
-enum Stop {
-    Failed(ApiError),
-    /// The client has gone.
-    Gone,
-}
-
-impl From<ApiError> for Stop {
-    fn from(error: ApiError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// What a node's summaries came to.
-struct Elected {
-    content: String,
-    answer: Option<String>,
-    agreement: f64,
-    is_cut_off: bool,
-}
-
+/// One trace, with an answer at each of its budgets.
 struct Session {
-    ticket: Ticket,
-    served: Arc<Served>,
+    line: Line,
     ask: Ask,
     name: String,
     record: TraceRecord,
-    updates: mpsc::Sender<Update>,
-    events: mpsc::UnboundedReceiver<Event>,
-    deadline: Instant,
     text: TextStream,
     guard: Guard,
     reasoning: String,
@@ -79,7 +59,7 @@ struct Session {
     finish: Option<FinishReason>,
     /// The nodes, once the thinking has ended; before, each budget has one.
     nodes: Option<Vec<NodePlan>>,
-    elected: BTreeMap<usize, Elected>,
+    elected: BTreeMap<usize, Chosen>,
     checkpoints: Vec<Checkpoint>,
     /// How many of the last cuts agreed on one answer.
     agreeing: usize,
@@ -90,16 +70,13 @@ struct Session {
 }
 
 impl Session {
-    fn new(mut ticket: Ticket, ask: Ask, order: Order, name: String, updates: mpsc::Sender<Update>) -> Self {
-        let served = Arc::clone(ticket.dispatcher().served());
-        let mut record = order.record.clone();
-        let (number, events) = ticket.ask(|number| order.request(number));
-        record.number = number;
+    fn new(line: Line, ask: Ask, mut record: TraceRecord, name: String) -> Self {
+        let served = Arc::clone(&line.served);
+        record.number = line.number;
         let before = &record.thinking[record.thinking.len().saturating_sub(CONTEXT)..];
         let text = TextStream::behind(Arc::clone(&served.tokenizer), before);
         let is_live = ask.streams && !ask.is_anytime && ask.summaries == 1;
         let live = is_live.then(|| SummaryText::new(&served, &ask.stops));
-        let deadline = Instant::now() + Duration::from_secs(served.limits.seconds);
         Self {
             text,
             guard: Guard::new(vec![served.end_text.clone()]),
@@ -108,14 +85,10 @@ impl Session {
                 prompt: record.prompt.len() + record.thinking.len(),
                 ..Usage::default()
             },
-            ticket,
-            served,
+            line,
             ask,
             name,
             record,
-            updates,
-            events,
-            deadline,
             reasoning: String::new(),
             finish: None,
             nodes: None,
@@ -128,20 +101,8 @@ impl Session {
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
-        let end = self.ticket.dispatcher().end().clone();
         loop {
-            let event = tokio::select! {
-                event = self.events.recv() => event,
-                // The client has gone, or has given up.
-                () = self.updates.closed() => return Err(Stop::Gone),
-                () = tokio::time::sleep_until(self.deadline) => {
-                    return Err(ApiError::deadline(self.served.limits.seconds).into());
-                }
-                () = end.cancelled() => return Err(ApiError::unavailable("the server is shutting down").into()),
-            };
-            let Some(event) = event else {
-                return Err(ApiError::unavailable("the engine has ended").into());
-            };
+            let event = self.line.next().await?;
             if self.take(event).await? {
                 return Ok(());
             }
@@ -158,7 +119,7 @@ impl Session {
                 self.finish_reasoning().await?;
             }
             Event::NodeFinished { node, summaries, .. } => {
-                let elected = self.elect(summaries).await?;
+                let elected = poll(&self.line.served, &self.ask.stops, summaries).await?;
                 self.elected.insert(node, elected);
                 self.tell_checkpoints().await?;
             }
@@ -166,14 +127,7 @@ impl Session {
                 self.conclude().await?;
                 return Ok(true);
             }
-            Event::GroupFailed { reason, detail, .. } => {
-                self.ticket.is_over();
-                return Err(match reason {
-                    AbandonReason::Shutdown => ApiError::unavailable(detail),
-                    _ => ApiError::fault(detail),
-                }
-                .into());
-            }
+            Event::GroupFailed { .. } => {}
         }
         Ok(false)
     }
@@ -182,12 +136,12 @@ impl Session {
         match event {
             ServedEvent::Started { cached, computed, .. } => {
                 (self.usage.cached, self.usage.computed) = (cached, computed);
-                self.tell(Update::Started).await
+                self.line.tell(Update::Started).await
             }
             ServedEvent::Drawn { summary: None, id, .. } => {
                 self.thinking.push(id);
                 self.usage.reasoning += 1;
-                if self.ends_sequence(id) {
+                if self.line.ends_sequence(id) {
                     return Ok(());
                 }
                 let text = self.text.push(id);
@@ -201,7 +155,7 @@ impl Session {
             } => {
                 self.usage.summaries += 1;
                 let is_last = self.nodes.as_ref().is_some_and(|nodes| node + 1 == nodes.len());
-                let is_end = self.ends_sequence(id);
+                let is_end = self.line.ends_sequence(id);
                 match &mut self.live {
                     Some(live) if is_last && !is_end => {
                         let text = live.push(id);
@@ -210,16 +164,8 @@ impl Session {
                     _ => Ok(()),
                 }
             }
-            ServedEvent::NotContinued { reason, .. } => {
-                self.ticket.is_over();
-                let trace = self.ask.continues.clone().unwrap_or_default();
-                Err(not_continued(&trace, reason).into())
-            }
+            ServedEvent::NotContinued { .. } => Ok(()),
         }
-    }
-
-    fn ends_sequence(&self, id: u32) -> bool {
-        self.served.tokenizer.eos_ids().contains(&id)
     }
 
     async fn finish_reasoning(&mut self) -> Result<(), Stop> {
@@ -235,45 +181,14 @@ impl Session {
             return Ok(());
         }
         self.reasoning.push_str(&text);
-        self.tell(Update::Reasoning(text)).await
+        self.line.tell(Update::Reasoning(text)).await
     }
 
     async fn tell_content(&self, text: String) -> Result<(), Stop> {
         if text.is_empty() {
             return Ok(());
         }
-        self.tell(Update::Content(text)).await
-    }
-
-    async fn tell(&self, update: Update) -> Result<(), Stop> {
-        let sent = tokio::time::timeout_at(self.deadline, self.updates.send(update)).await;
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            // Gone, or it reads nothing.
-            Ok(Err(_)) | Err(_) => Err(Stop::Gone),
-        }
-    }
-
-    /// Has the summaries of a node vote. Grading may take milliseconds, so it is not for an async thread.
-    async fn elect(&self, summaries: Vec<Generated>) -> Result<Elected, Stop> {
-        let (served, stops) = (Arc::clone(&self.served), self.ask.stops.clone());
-        let vote = move || {
-            let ballot = |summary: &Generated| Ballot {
-                content: SummaryText::of(&served, &stops, without_eos(&summary.ids, served.tokenizer.eos_ids())),
-                log_prob: summary.log_probs.iter().map(|&log_prob| f64::from(log_prob)).sum(),
-            };
-            let mut ballots: Vec<Ballot> = summaries.iter().map(ballot).collect();
-            let elected = elect(&ballots)?;
-            Some(Elected {
-                is_cut_off: summaries[elected.ballot].finish() == FinishReason::Length,
-                content: ballots.swap_remove(elected.ballot).content,
-                answer: elected.answer,
-                agreement: elected.agreement,
-            })
-        };
-        let elected = tokio::task::spawn_blocking(vote).await;
-        let elected = elected.ok().flatten();
-        elected.ok_or_else(|| ApiError::fault("the summaries of a cut could not be compared").into())
+        self.line.tell(Update::Content(text)).await
     }
 
     /// Tells of the budgets whose answers are there, in their order.
@@ -297,13 +212,13 @@ impl Session {
                 };
                 self.checkpoints.push(checkpoint.clone());
                 if self.ask.is_anytime {
-                    self.tell(Update::Checkpoint(checkpoint)).await?;
+                    self.line.tell(Update::Checkpoint(checkpoint)).await?;
                 }
             }
             let is_enough = self.ask.stop.is_some_and(|stop| self.agreeing >= stop.rounds);
             if is_enough && self.checkpoints.len() < self.ask.budgets.len() {
                 self.has_agreed = true;
-                self.ticket.stop();
+                self.line.ticket.stop();
             }
         }
         Ok(())
@@ -330,7 +245,7 @@ impl Session {
         }
     }
 
-    fn count_agreement(&mut self, elected: &Elected) {
+    fn count_agreement(&mut self, elected: &Chosen) {
         let Some(stop) = self.ask.stop else { return };
         let is_same = self
             .checkpoints
@@ -350,7 +265,7 @@ impl Session {
     }
 
     async fn conclude(&mut self) -> Result<(), Stop> {
-        self.ticket.is_over();
+        self.line.ticket.close();
         if self.finish.is_none() {
             // It was stopped while it thought.
             self.finish_reasoning().await?;
@@ -372,7 +287,8 @@ impl Session {
         };
         self.record.thinking = self.thinking.as_slice().into();
         let before = self.ask.continues.as_deref();
-        self.ticket
+        self.line
+            .ticket
             .dispatcher()
             .remember(&self.name, self.record.clone(), before);
         let ended = Ended {
@@ -381,21 +297,9 @@ impl Session {
             checkpoints: std::mem::take(&mut self.checkpoints),
             why,
             thinking_tokens: self.thinking.len(),
+            ended_branches: None,
             usage: self.usage,
         };
-        self.tell(Update::Ended(Box::new(ended))).await
-    }
-}
-
-fn not_continued(trace: &str, reason: NotContinued) -> ApiError {
-    let field = |reason: String| ApiError::field("anytime.continue", format!("{trace:?}"), reason);
-    match reason {
-        NotContinued::Gone => ApiError::gone(trace),
-        NotContinued::Ended(tokens) => field(format!(
-            "its thinking has ended by itself after {tokens} tokens, so that there is nothing to go on from"
-        )),
-        NotContinued::NotLarger(tokens) => field(format!(
-            "its thinking has {tokens} tokens already; every budget must be above that"
-        )),
+        self.line.tell(Update::Ended(Box::new(ended))).await
     }
 }

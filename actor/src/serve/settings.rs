@@ -53,6 +53,8 @@ pub(crate) struct Limits {
     pub(crate) summary: u32,
     /// The most summaries at a budget.
     pub(crate) summaries: u32,
+    /// The most branches of a request.
+    pub(crate) branches: u32,
     /// The longest sequence of the model, in tokens.
     pub(crate) context: usize,
     /// Tokens that may stand between a thinking and its summary.
@@ -241,6 +243,7 @@ impl Served {
                 thinking,
                 summary: max_summary,
                 summaries: args.max_summaries,
+                branches: args.max_branches,
                 context,
                 inserted,
                 requests: args.max_requests as usize,

@@ -106,11 +106,8 @@ impl Guard {
     /// How many of the last bytes may be the beginning of one of the strings.
     fn longest_beginning(&self) -> usize {
         let of = |end: &String| {
-            let lengths = end.char_indices().map(|(place, _)| place).rev();
-            lengths
-                .into_iter()
-                .find(|&length| self.held.ends_with(&end[..length]))
-                .unwrap_or(0)
+            let mut lengths = end.char_indices().map(|(place, _)| place).rev();
+            lengths.find(|&length| self.held.ends_with(&end[..length])).unwrap_or(0)
         };
         self.ends.iter().map(of).max().unwrap_or(0)
     }

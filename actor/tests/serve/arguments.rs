@@ -15,18 +15,30 @@ fn arguments_that_do_not_go_with_the_model_are_refused_in_a_sentence() {
         let model = directory.path().join("tiny");
         write_model_directory(&model, None);
         let cases: [(&[&str], &str); 12] = [
-            (&["--budgets", "4,4"], "--budgets [4, 4]: they must ascend from 1 or more"),
+            (
+                &["--budgets", "4,4"],
+                "--budgets [4, 4]: they must ascend from 1 or more",
+            ),
             (&["--budgets", "0,4"], "--budgets [0, 4]: they must ascend"),
-            (&["--budgets", "4,8", "--max-thinking", "7"], "--max-thinking 7: it must be at least the largest of --budgets, 8"),
+            (
+                &["--budgets", "4,8", "--max-thinking", "7"],
+                "--max-thinking 7: it must be at least the largest of --budgets, 8",
+            ),
             (&["--budgets", "2000"], "--budgets 2000: with a summary of 118 tokens"),
             (&["--temperature", "0"], "--temperature 0: it must be above 0"),
             (&["--top-p", "1.5"], "--top-p 1.5: it must be above 0 and at most 1"),
             (&["--markers-end", ""], "--markers-end is empty"),
             (&["--markers-summary", ""], "--markers-summary is empty"),
-            (&["--markers-cut", "%%"], "--markers-cut \"%%\": the model cannot spell it"),
+            (
+                &["--markers-cut", "%%"],
+                "--markers-cut \"%%\": the model cannot spell it",
+            ),
             (&["--device", "tpu"], "--device tpu"),
             (&["--memory-share", "2"], "--memory-share 2"),
-            (&["--listen", "192.0.2.1:0"], "--listen 192.0.2.1:0 is reached from other machines"),
+            (
+                &["--listen", "192.0.2.1:0"],
+                "--listen 192.0.2.1:0 is reached from other machines",
+            ),
         ];
         for (given, said) in cases {
             let mut all = vec!["anytime-actor", "serve", "--model", model.to_str().unwrap()];

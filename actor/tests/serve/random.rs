@@ -43,6 +43,13 @@ fn draw_request(random: &mut ChaCha8Rng) -> Value {
         request["anytime"]["budgets"] = json!(budgets);
         request.as_object_mut().unwrap().remove("thinking_token_budget");
     }
+    if random.random_bool(0.15) {
+        let branches = random.random_range(2..5);
+        request["anytime"] = json!({
+            "branches": branches, "finish_first": random.random_range(1..=branches), "budgets": [budgets[0]],
+        });
+        request.as_object_mut().unwrap().remove("thinking_token_budget");
+    }
     request
 }
 
@@ -58,7 +65,7 @@ fn check(request: &Value, marker: &str, reasoning: &str, content: &str, usage: &
     let largest = budgets[budgets.len() - 1];
     let thought = usage["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap();
     assert!(
-        thought >= 1 && thought <= largest,
+        thought >= 1 && thought <= request["anytime"]["branches"].as_u64().unwrap_or(1) * largest,
         "{thought} tokens of {largest}: {request}"
     );
     assert!(!reasoning.contains(marker), "{reasoning:?}: {request}");

@@ -148,6 +148,39 @@ fn thinking_ends_where_the_summaries_agree() {
 }
 
 #[test]
+fn the_first_of_several_branches_vote_and_the_others_are_stopped() {
+    run(async {
+        let server = Server::start("##", false, &[]).await;
+        for finish_first in [1, 2, 4] {
+            let fields = json!({
+                "seed": 3, "anytime": {"branches": 4, "finish_first": finish_first, "budgets": [60], "summaries": 2},
+            });
+            let whole = server.answer(fields.clone()).await;
+            let ended = whole["anytime"]["ended_branches"].as_u64().unwrap();
+            assert!((finish_first..=4).contains(&ended), "{whole}");
+            assert_eq!(whole["anytime"]["trace"], Value::Null);
+            let thought = whole["usage"]["completion_tokens_details"]["reasoning_tokens"]
+                .as_u64()
+                .unwrap();
+            assert!(thought <= 4 * 60);
+            assert!(whole["anytime"]["thinking_tokens"].as_u64().unwrap() <= 60);
+            let chunks = server.chunks(fields).await;
+            assert!(!joined(&chunks, "content").is_empty());
+        }
+        for wrong in [
+            json!({"branches": 3, "budgets": [4, 8]}),
+            json!({"branches": 3, "finish_first": 4}),
+            json!({"branches": 17}),
+            json!({"branches": 2, "budgets": [8], "stop": {}}),
+        ] {
+            let response = server.post(&with_message(json!({"anytime": wrong}))).await;
+            assert_eq!(response.status(), 400);
+        }
+        server.idle().await;
+    });
+}
+
+#[test]
 fn beyond_the_most_requests_others_come_again() {
     run(async {
         let server = Server::start("##", false, &["--max-requests", "1"]).await;
