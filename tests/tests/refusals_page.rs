@@ -53,7 +53,14 @@ const CASES: &[(&[&str], i32)] = &[
     (&["anytime-actor", "--learner", "not an address"], 64),
     (&["anytime-actor", "--verifier", "not an address"], 64),
     (
-        &["anytime-actor", "serve", "--model", "nowhere", "--listen", "127.0.0.1:0"],
+        &[
+            "anytime-actor",
+            "serve",
+            "--model",
+            "nowhere",
+            "--listen",
+            "127.0.0.1:0",
+        ],
         64,
     ),
     (&["anytime-verifier", "serve", "--listen", FOREIGN], 64),

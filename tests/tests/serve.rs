@@ -69,6 +69,13 @@ async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
     }
 }
 
+/// A client of HTTP. Where the whole workspace is built, reqwest has TLS and asks for a provider even without it.
+fn new_client() -> Client {
+    // The other test may have installed it.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
+}
+
 async fn post(client: &Client, serving: &Serving, body: &Value) -> Response {
     let request = client.post(format!("{}/v1/chat/completions", serving.url));
     request.json(body).send().await.unwrap()
@@ -86,7 +93,7 @@ async fn a_checkpoint_answers_at_every_budget_and_ends_in_order() {
         let workplace = Workplace::new();
         draw_weights(&workplace);
         let mut serving = start(&workplace, &[]).await;
-        let client = Client::new();
+        let client = new_client();
         assert_eq!(get_json(&client, &serving, "/health").await["status"], "ok");
         let models = get_json(&client, &serving, "/v1/models").await;
         assert_eq!(models["data"][0]["id"], "model");
@@ -176,7 +183,7 @@ async fn a_server_with_a_file_of_access_asks_for_a_token() {
         )
         .unwrap();
         let mut serving = start(&workplace, &["--access", access.to_str().unwrap()]).await;
-        let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        let client = new_client();
         let body = json!({"messages": [{"role": "user", "content": "3+4="}], "thinking_token_budget": 3});
         let refused = post(&client, &serving, &body).await;
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);

@@ -113,6 +113,13 @@ pub(crate) fn write_model_directory(directory: &Path, added: Option<&str>) {
     write_model(directory, &config, &weights, Kind::Float).unwrap();
 }
 
+/// Where the whole workspace is built, reqwest has TLS and asks for a provider even without it.
+fn new_client() -> Client {
+    // Another server of this process may have installed it.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    Client::new()
+}
+
 /// A server, which ends with this value.
 pub(crate) struct Server {
     address: String,
@@ -181,7 +188,7 @@ impl Server {
         };
         Arc::new(Self {
             address,
-            client: Client::new(),
+            client: new_client(),
             stop,
             _directory: directory,
         })
