@@ -30,7 +30,7 @@ fn a_stream_tells_the_same_as_a_whole_answer() {
             let budgets = whole["anytime"]["budgets"].as_array().unwrap();
             assert_eq!(at, budgets.iter().collect::<Vec<_>>());
             assert_eq!(at.len(), 3);
-            let place = |found: &dyn Fn(&Value) -> bool| chunks.iter().position(|chunk| found(chunk)).unwrap();
+            let place = |found: &dyn Fn(&Value) -> bool| chunks.iter().position(found).unwrap();
             let last_budget = place(&|chunk| chunk["choices"][0]["delta"]["anytime"]["budget"] == 60);
             let content = place(&|chunk| {
                 chunk["choices"][0]["delta"]["content"]
