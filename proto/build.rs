@@ -13,8 +13,11 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 15] = [
+const REPORTED_MESSAGES: [&str; 19] = [
     "StepMetrics",
+    "StepTimeline",
+    "LearnerSpan",
+    "GroupTimes",
     "StepAccount",
     "TrainedGroup",
     "LeftOutGroup",
@@ -29,10 +32,14 @@ const REPORTED_MESSAGES: [&str; 15] = [
     "MemoryPart",
     "HubInput",
     "HubFile",
+    "Waiting",
 ];
 
 /// What the comment of a setting without a default says last: what happens where it is left out.
 const OPEN: &str = "Without it:";
+
+/// What the comment of a table says whose values are of any kind. Other tables have texts.
+const KEPT_AS_JSON: &str = "kept as JSON";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut files = Vec::new();
@@ -98,14 +105,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// How a field is read that its type alone would read too leniently: a section only from a table, budgets only from a
-/// list that has some, files from a text or a list of texts. A map is a table of values of any kind, each of which is
-/// kept as JSON.
+/// list that has some, files from a text or a list of texts. A map is a table of texts, or of values of any kind, each of
+/// which is kept as JSON.
 fn reader_of(field: &FieldDescriptor) -> Option<&'static str> {
     match field.kind() {
-        _ if field.is_map() => Some(
+        _ if field.is_map() && comment_of(field).contains(KEPT_AS_JSON) => Some(
             "#[serde(deserialize_with = \"crate::settings::values_from_table\", serialize_with = \
              \"crate::settings::values_as_table\", skip_serializing_if = \"std::collections::BTreeMap::is_empty\")]",
         ),
+        _ if field.is_map() => Some("#[serde(skip_serializing_if = \"std::collections::BTreeMap::is_empty\")]"),
         Kind::Message(_) => Some("#[serde(deserialize_with = \"crate::settings::section_from_table\")]"),
         Kind::Uint32 if field.is_list() => Some(
             "#[serde(deserialize_with = \"crate::settings::budgets_from_list\", skip_serializing_if = \"Vec::is_empty\")]",
@@ -301,7 +309,7 @@ fn sections(job: &MessageDescriptor) -> Result<String, std::fmt::Error> {
         let Kind::Message(message) = section.kind() else {
             continue;
         };
-        if choice_of(&message).is_some() {
+        if section.is_map() || choice_of(&message).is_some() {
             continue;
         }
         let spec = message.name();

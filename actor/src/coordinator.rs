@@ -11,6 +11,7 @@ use anytime_proto::v1::{AbandonReason, Generated, Lease, RolloutPlan, VerdictKin
 use anytime_proto::{GroupId, JobId};
 use anytime_service::clock;
 use anytime_service::metric_names::ACTOR_GROUP_SECONDS;
+use anytime_service::traces::SpanRef;
 use metrics::histogram;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -109,7 +110,7 @@ impl Coordinator {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(lease) = leases.recv() => {
                     let traces = lease.traces;
-                    self.take_lease(lease.lease, lease.held);
+                    self.take_lease(lease.lease, lease.held, lease.span);
                     // A trace stops being counted as unreceived only after it is counted as the engine's or as parked.
                     self.publish_backlog();
                     self.backlog.unreceived_traces.fetch_sub(traces, Ordering::AcqRel);
@@ -148,10 +149,10 @@ impl Coordinator {
         result
     }
 
-    fn take_lease(&mut self, lease: Lease, held: Held) {
+    fn take_lease(&mut self, lease: Lease, held: Held, span: SpanRef) {
         let patience = Duration::from_secs(u64::from(lease.seconds));
         let lease = match Plan::try_new(lease.plan.as_ref().unwrap_or(&RolloutPlan::default())) {
-            Ok(plan) => Leased::new(lease, plan, held),
+            Ok(plan) => Leased::new(lease, plan, held).traced(span),
             Err(error) => {
                 self.give_back(Abandoned {
                     job_id: JobId(lease.job_id),
@@ -248,7 +249,7 @@ impl Coordinator {
             } => self.grade(group, trace, node, summaries),
             Event::GroupFinished { group } => {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    group.is_generated = true;
+                    group.generated();
                 }
             }
             Event::GroupFailed { group, reason, detail } => self.abandon(group, reason, detail),
@@ -259,7 +260,7 @@ impl Coordinator {
 
     fn grade(&mut self, number: u64, trace: usize, node: usize, summaries: Vec<Generated>) {
         // A group that was given up may still have events on their way.
-        let Some(group) = self.groups.get(&number) else {
+        let Some(group) = self.groups.get_mut(&number) else {
             return;
         };
         let items = match group.verify_items(trace, node, &summaries) {
@@ -270,9 +271,9 @@ impl Coordinator {
                 return;
             }
         };
-        let (grader, grading) = (self.grader.clone(), group.lease.plan.grading);
+        let (grader, grading, span) = (self.grader.clone(), group.lease.plan.grading, group.spans.graded());
         let task = self.gradings.spawn(async move {
-            let verdicts = grader.grade(items, grading).await;
+            let verdicts = grader.grade(items, grading, span).await;
             Graded {
                 number,
                 trace,
@@ -303,17 +304,20 @@ impl Coordinator {
         if is_complete && let Some(group) = self.groups.remove(&number) {
             histogram!(ACTOR_GROUP_SECONDS).record(group.lease.leased_at.elapsed());
             let recent = self.installed.borrow().as_ref().map(|held| Arc::clone(&held.recent));
-            let (scored, held) = group.into_scored(&self.identity.actor_id, recent.as_deref().unwrap_or_default());
+            let (scored, held, mut span) =
+                group.into_scored(&self.identity.actor_id, recent.as_deref().unwrap_or_default());
             let pusher = self.pusher.clone();
             self.pushes.spawn(async move {
                 // The push task reports what became of the group.
-                pusher.push(EncodedGroup::from(&scored), held).await;
+                let status = pusher.push(EncodedGroup::from(&scored), held).await;
+                span.text("outcome", status.map_or("given_back", |status| status.as_str_name()));
             });
         }
     }
 
     fn abandon(&mut self, number: u64, reason: AbandonReason, detail: String) {
-        if let Some(group) = self.groups.remove(&number) {
+        if let Some(mut group) = self.groups.remove(&number) {
+            group.spans.fail(&detail);
             let thinking_tokens = group.thinking_tokens();
             self.give_back_lease(group.lease, thinking_tokens, reason, &detail);
         }

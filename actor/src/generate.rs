@@ -16,6 +16,7 @@ use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
 use anytime_service::channel::lazy_channel;
 use anytime_service::exit::ExitError;
 use anytime_service::security::CallSecurity;
+use anytime_service::traces::SpanRef;
 use prost::Message as _;
 use tch::{Device, Kind};
 use tokio::sync::mpsc;
@@ -243,7 +244,8 @@ impl Generating {
         let items = group.verify_items(node.trace, node.node, &node.summaries)?;
         let (grader, grading, verifier) = (grader.clone(), group.lease.plan.grading, verifier.to_owned());
         gradings.spawn(async move {
-            let verdicts = tokio::time::timeout(VERIFIER_PATIENCE, grader.grade(items, grading)).await;
+            let verdicts =
+                tokio::time::timeout(VERIFIER_PATIENCE, grader.grade(items, grading, SpanRef::default())).await;
             let verdicts = verdicts.map_err(|_| {
                 let seconds = VERIFIER_PATIENCE.as_secs();
                 ExitError::unavailable(format!("the verifier at {verifier} has not judged for {seconds} s"))
@@ -261,7 +263,7 @@ impl Generating {
         let is_complete = group.node_graded(graded.trace, graded.node, graded.summaries, &graded.verdicts);
         if is_complete && let Some(group) = self.groups.remove(&graded.group) {
             let sequence = sequence_of(&group.lease.group_id, graded.group);
-            let (scored, _held) = group.into_scored(&ActorId(NAME.to_owned()), std::slice::from_ref(&self.id));
+            let (scored, _held, _span) = group.into_scored(&ActorId(NAME.to_owned()), std::slice::from_ref(&self.id));
             let kept = v1::KeptGroup {
                 sequence,
                 group: Some(scored),

@@ -18,9 +18,10 @@ use anytime_proto::v1::{VerdictKind, VerifyItem, VerifyRequest};
 use anytime_service::channel::{Backoff, PeerChannel};
 use anytime_service::metric_names::ACTOR_VERIFY_SECONDS;
 use anytime_service::peer::with_deadline;
+use anytime_service::traces::{Span, SpanRef};
 use metrics::histogram;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tracing::warn;
 
 use crate::health::VerifierHealth;
@@ -39,6 +40,8 @@ pub const FAULT_TRIES: u32 = 5;
 struct Ticket {
     items: Vec<VerifyItem>,
     grading: Grading,
+    /// The span in which the summaries are graded.
+    span: SpanRef,
     reply: oneshot::Sender<Result<Vec<VerdictKind>, String>>,
 }
 
@@ -68,15 +71,25 @@ impl Grader {
     }
 
     /// Has one node's summaries graded. Returns their verdicts in order, none of them a fault. Waits for a verifier that
-    /// is away. Where this future is dropped, the summaries are not sent any more.
+    /// is away. Where this future is dropped, the summaries are not sent any more. Calls are traced below `span`.
     ///
     /// # Errors
     /// The last fault of an item at which the verifier keeps failing.
-    pub async fn grade(&self, items: Vec<VerifyItem>, grading: Grading) -> Result<Vec<VerdictKind>, String> {
+    pub async fn grade(
+        &self,
+        items: Vec<VerifyItem>,
+        grading: Grading,
+        span: SpanRef,
+    ) -> Result<Vec<VerdictKind>, String> {
         let (reply, verdicts) = oneshot::channel();
         let ended = || "the grader has ended".to_owned();
         self.tickets
-            .send(Ticket { items, grading, reply })
+            .send(Ticket {
+                items,
+                grading,
+                span,
+                reply,
+            })
             .map_err(|_| ended())?;
         verdicts.await.map_err(|_| ended())?
     }
@@ -190,12 +203,18 @@ impl Batch {
                 items.push(probe(probes_sent));
             }
             let asked = items.len();
-            let request = VerifyRequest {
+            let mut request = Request::new(VerifyRequest {
                 items,
                 extraction: call.grading.extraction.into(),
                 conventions: Some(call.grading.conventions),
-            };
+            });
+            let mut span = self.call_span();
+            span.number("items", asked as u64).tell(&mut request);
             let mut answer = with_deadline(CALL_TIMEOUT, call.client.verify(request)).await;
+            if let Err(status) = &answer {
+                span.fail(status.message());
+            }
+            drop(span);
             if let Ok(response) = &mut answer {
                 call.health.heard(response.process.take());
             }
@@ -239,6 +258,16 @@ impl Batch {
                 *ticket = None;
             }
         }
+    }
+
+    /// The span of a call. It is in the trace of the first group that it is made for, and points to those of the others.
+    fn call_span(&self) -> Span {
+        let mut groups = self.tickets.iter().flatten().map(|ticket| &ticket.span);
+        let mut span = Span::call("verify", groups.next().unwrap_or(&SpanRef::default()));
+        for other in groups {
+            span.link(other);
+        }
+        span
     }
 
     fn pending(&self) -> Vec<(usize, usize)> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anytime_policy::{Tokenizer, without_eos};
 use anytime_proto::v1::{self, Generated, ScoredGroup, VerdictKind, VerifyItem};
 use anytime_proto::{ActorId, GroupId, JobId, WeightsVersion};
+use anytime_service::traces::{Span, SpanRef};
 
 use tokio::task::AbortHandle;
 
@@ -14,6 +15,7 @@ use crate::engine::{GroupRequest, Installed, ModelId};
 use crate::in_hand::Held;
 use crate::nodes::{self, NodePlan, ThinkingEnd};
 use crate::plan::Plan;
+use crate::spans::GroupSpans;
 
 /// A lease with a valid plan.
 pub(crate) struct Leased {
@@ -27,6 +29,8 @@ pub(crate) struct Leased {
     pub(crate) manifest_checksum: Option<String>,
     pub(crate) leased_at: Instant,
     pub(crate) held: Held,
+    /// Its trace begins with it.
+    pub(crate) span: SpanRef,
 }
 
 /// Whether the weights that are held may generate a lease.
@@ -53,7 +57,13 @@ impl Leased {
             manifest_checksum: Some(lease.manifest_checksum).filter(|checksum| !checksum.is_empty()),
             leased_at: Instant::now(),
             held,
+            span: SpanRef::default(),
         }
+    }
+
+    /// The same, traced below the span of its lease.
+    pub(crate) fn traced(self, span: SpanRef) -> Self {
+        Self { span, ..self }
     }
 
     pub(crate) fn match_weights(&self, installed: Option<&Installed>) -> WeightsMatch {
@@ -88,6 +98,7 @@ pub(crate) struct GroupInHand {
     pub(crate) tokenizer: Arc<Tokenizer>,
     /// Whether the engine has generated all of it.
     pub(crate) is_generated: bool,
+    pub(crate) spans: GroupSpans,
     traces: Vec<TraceInHand>,
     gradings: Gradings,
 }
@@ -116,6 +127,13 @@ impl GroupInHand {
     pub(crate) fn new(lease: Leased, tokenizer: Arc<Tokenizer>) -> Self {
         let traces = (0..lease.plan.traces).map(|_| TraceInHand::default()).collect();
         Self {
+            spans: GroupSpans::begin(
+                &lease.span,
+                &lease.job_id,
+                &lease.group_id,
+                lease.plan.traces,
+                lease.min_version,
+            ),
             lease,
             tokenizer,
             is_generated: false,
@@ -135,7 +153,14 @@ impl GroupInHand {
         thinkings.map(|thinking| thinking.ids.len()).max().unwrap_or(0)
     }
 
+    /// The engine has generated all of it.
+    pub(crate) fn generated(&mut self) {
+        self.is_generated = true;
+        self.spans.generated();
+    }
+
     pub(crate) fn trace_finished(&mut self, trace: usize, thinking: Generated, nodes: Vec<NodePlan>) {
+        self.spans.trace_finished();
         let graded = nodes.iter().map(|_| None).collect();
         self.traces[trace] = TraceInHand {
             thinking: Some(thinking),
@@ -210,8 +235,9 @@ impl GroupInHand {
         self.traces.iter().all(is_graded)
     }
 
-    /// The group as it is pushed; `recent` are the weights that generated lately.
-    pub(crate) fn into_scored(self, actor_id: &ActorId, recent: &[ModelId]) -> (ScoredGroup, Held) {
+    /// The group as it is pushed, with the span of its push; `recent` are the weights that generated lately.
+    pub(crate) fn into_scored(self, actor_id: &ActorId, recent: &[ModelId]) -> (ScoredGroup, Held, Span) {
+        let push = self.spans.pushed();
         let mut traces = Vec::with_capacity(self.traces.len());
         for trace in self.traces {
             let nodes = trace.graded.into_iter().flatten().collect();
@@ -234,9 +260,10 @@ impl GroupInHand {
             end_marker_tokens: self.lease.plan.markers.end.len() as u32,
             no_thinking_traces: self.lease.plan.no_thinking_traces as u32,
             weights,
+            traceparent: push.place().traceparent(),
         };
         debug_assert_eq!(anytime_proto::check_group(&group), Ok(()));
-        (group, self.lease.held)
+        (group, self.lease.held, push)
     }
 }
 

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anytime_proto::GroupId;
 use anytime_proto::limits::{CALL_TIMEOUT, MAX_LEASE_WAIT, MAX_MESSAGE_BYTES};
 use anytime_proto::v1::rollout_service_client::RolloutServiceClient;
 use anytime_proto::v1::{Lease, LeaseRequest, LeaseResponse};
+use anytime_proto::{GroupId, ShortName as _};
 use anytime_service::channel::PeerChannel;
 use anytime_service::clock;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
+use anytime_service::traces::{self, Span, SpanRef};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -56,6 +57,8 @@ pub(crate) struct NewLease {
     pub(crate) held: Held,
     /// How many traces it adds to [`Backlog::unreceived_traces`].
     pub(crate) traces: usize,
+    /// What its group's trace begins with.
+    pub(crate) span: SpanRef,
 }
 
 /// Asks the learner for work, as one process of an actor: every request has a number, and lists the groups in hand.
@@ -142,6 +145,7 @@ impl LeaseLoop {
             let max_groups = room.unwrap_or(0);
             let wait = if max_groups > 0 { MAX_LEASE_WAIT } else { Duration::ZERO };
             let asked_at = clock::now();
+            let began = SystemTime::now();
             let call = leaser.ask(max_groups, wait.min(longest_silence));
             let Some(result) = run_unless_cancelled(call, &shutdown).await else {
                 return;
@@ -156,7 +160,8 @@ impl LeaseLoop {
                         let plan = lease.plan.as_ref();
                         traces_per_group = plan.map_or(ASSUMED_TRACES, |plan| plan.traces.max(1) as usize);
                         longest_silence = silence_for(&lease);
-                        if !self.pass_on(lease, traces_per_group).await {
+                        let span = lease_span(&lease, began);
+                        if !self.pass_on(lease, traces_per_group, span).await {
                             return;
                         }
                     }
@@ -170,12 +175,18 @@ impl LeaseLoop {
         }
     }
 
-    async fn pass_on(&self, lease: Lease, traces: usize) -> bool {
+    async fn pass_on(&self, lease: Lease, traces: usize, span: SpanRef) -> bool {
         // From here on the lease counts and is listed: the next request must not ask for the same room, nor omit the
         // group.
         self.backlog.unreceived_traces.fetch_add(traces, Ordering::AcqRel);
         let held = self.in_hand.hold(&GroupId(lease.group_id.clone()), lease.token.clone());
-        self.leases.send(NewLease { lease, held, traces }).await.is_ok()
+        let new = NewLease {
+            lease,
+            held,
+            traces,
+            span,
+        };
+        self.leases.send(new).await.is_ok()
     }
 
     /// Waits until there is room, and returns for how many groups. There is room while fewer traces run and wait than
@@ -198,6 +209,18 @@ impl LeaseLoop {
             load.changed.notified().await;
         }
     }
+}
+
+/// The span that a group's trace begins with: from the request for work until the lease came.
+fn lease_span(lease: &Lease, began: SystemTime) -> SpanRef {
+    if !traces::is_on() {
+        return SpanRef::default();
+    }
+    let mut span = Span::begin_at("lease", &SpanRef::default(), began);
+    span.text("job_id", &lease.job_id).text("group_id", &lease.group_id);
+    span.text("purpose", lease.purpose().short_name())
+        .number("version", lease.min_weights_version);
+    span.place()
 }
 
 /// The pause between two reports of what is in hand: a third of a lease's time, so that a lost one does no harm.

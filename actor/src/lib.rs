@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod plan;
 pub mod push;
 mod serve;
+mod spans;
 pub mod standing;
 #[cfg(test)]
 mod testing;

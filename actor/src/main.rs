@@ -44,15 +44,23 @@ fn start(args: &Args) -> anyhow::Result<()> {
 /// Answers requests.
 async fn answer(args: &ServeArgs) -> anyhow::Result<()> {
     let security = ServerSecurity::load(&args.identity, &args.serving)?;
-    let metrics = telemetry::start_serving("actor", &args.telemetry, &security)?;
+    let (metrics, sending) = telemetry::start_serving("actor", &args.telemetry, &security)?;
     let token = shutdown::on_signal().map_err(|error| ExitError::configuration(format!("signal handlers: {error}")))?;
-    anytime_actor::serve(args, &security, metrics, token).await
+    let outcome = anytime_actor::serve(args, &security, metrics, token).await;
+    sending.finish().await;
+    outcome
 }
 
 async fn work(args: &Args) -> anyhow::Result<()> {
     let metrics = ServerSecurity::load(&args.identity, &args.serving)?;
     let calls = CallSecurity::load(&args.identity, &args.calling)?;
-    telemetry::start("actor", &args.telemetry, &metrics)?;
+    let sending = telemetry::start("actor", &args.telemetry, &metrics)?;
+    let outcome = work_with(args, &metrics, calls).await;
+    sending.finish().await;
+    outcome
+}
+
+async fn work_with(args: &Args, metrics: &ServerSecurity, calls: CallSecurity) -> anyhow::Result<()> {
     // The warnings about the certificate have been logged already.
     for warning in calls
         .warnings()

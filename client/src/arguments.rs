@@ -6,6 +6,7 @@ mod compose;
 mod doctor;
 mod generate;
 mod health;
+mod list;
 mod replay;
 mod serve;
 mod show;
@@ -24,6 +25,7 @@ pub use compose::ComposeArgs;
 pub use doctor::{DoctorArgs, TopArgs};
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
+pub use list::ListArgs;
 pub use replay::ReplayArgs;
 pub use serve::ServeArgs;
 pub use show::ShowArgs;
@@ -50,8 +52,8 @@ pub struct Cli {
 pub enum Command {
     /// Submit a job file to the learner
     Submit(SubmitArgs),
-    /// List the jobs that the learner knows, newest first
-    List(LearnerArgs),
+    /// List the jobs that the learner knows, or those that are asked for, newest first
+    List(ListArgs),
     /// Show one job
     Get(JobArgs),
     /// Follow a job until it ends
@@ -80,7 +82,7 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Answer requests with a checkpoint, as OpenAI's clients ask, with an answer at every thinking budget
     Serve(ServeArgs),
-    /// Write report.json and curves.svg of a job
+    /// Write report.json, curves.svg and timeline.svg of a job
     Report(ReportArgs),
     /// Read what an evaluation generated, or a file of groups: its problems, or one's traces with cuts, summaries, verdicts
     Show(ShowArgs),

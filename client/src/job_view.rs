@@ -63,6 +63,7 @@ pub fn total_steps(job: &v1::Job) -> u64 {
 /// A job as one JSON object.
 pub fn job_json(job: &v1::Job) -> Value {
     let name = job.spec.as_ref().map(|spec| spec.name().to_owned());
+    let (priority, labels) = job.spec.as_ref().map(|spec| (spec.priority(), &spec.labels)).unzip();
     json!({
         "id": job.id,
         "name": name,
@@ -81,7 +82,21 @@ pub fn job_json(job: &v1::Job) -> Value {
         "evaluations": job.evaluations,
         "last_step": job.last_step,
         "hub": job.hub,
+        "priority": priority,
+        "labels": labels,
+        "forked_from": job.forked_from.as_ref().map(forked_from_json),
+        "waiting": job.waiting,
         "spec": job.spec,
+    })
+}
+
+/// The recovery checkpoint that a job started from, as one JSON object.
+pub fn forked_from_json(from: &v1::ForkedFrom) -> Value {
+    json!({
+        "job_id": from.job_id,
+        "created": from.created.as_ref().map(ToString::to_string),
+        "step": from.step,
+        "checksum": from.checksum,
     })
 }
 
@@ -189,6 +204,22 @@ pub fn describe(job: &v1::Job) -> String {
         format!("step        {} of {}", job.step, total_steps(job)),
         format!("seconds     {:.1}", job.seconds),
     ];
+    if let Some(waiting) = &job.waiting {
+        lines.push(format!("waits       {}", waiting.reason));
+    }
+    if let Some(priority) = job.spec.as_ref().map(v1::JobSpec::priority).filter(|it| *it != 0) {
+        lines.push(format!("priority    {priority}"));
+    }
+    if let Some(labels) = job.spec.as_ref().map(|spec| &spec.labels).filter(|it| !it.is_empty()) {
+        let labels: Vec<String> = labels.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        lines.push(format!("labels      {}", labels.join(" ")));
+    }
+    if let Some(from) = &job.forked_from {
+        lines.push(format!(
+            "starts from step {} of job {} (BLAKE3 {})",
+            from.step, from.job_id, from.checksum
+        ));
+    }
     if !job.error.is_empty() {
         lines.push(format!("error       {}", job.error));
     }
@@ -215,10 +246,10 @@ pub fn table(jobs: &[v1::Job]) -> String {
     )];
     for job in jobs {
         // Why a job stands still is what somebody who lists them wants to know.
-        let reason = if job.error.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", job.error.lines().next().unwrap_or_default())
+        let waits = job.waiting.as_ref().map_or("", |waiting| &waiting.reason);
+        let reason = match job.error.lines().next().unwrap_or(waits) {
+            "" => String::new(),
+            reason => format!("  {reason}"),
         };
         let steps = format!("{}/{}", job.step, total_steps(job));
         let created = job.created.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -229,4 +260,61 @@ pub fn table(jobs: &[v1::Job]) -> String {
         ));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_waits_says_for_whom_and_a_fork_where_it_starts() {
+        let reason = "position 2 of 3 on cuda:0; waits for job a, which is running";
+        let spec = v1::JobSpec {
+            name: Some("fork".to_owned()),
+            priority: Some(-3),
+            labels: [("team".to_owned(), "math".to_owned())].into(),
+            ..v1::JobSpec::default()
+        };
+        let job = v1::Job {
+            id: "fork-2".to_owned(),
+            state: v1::JobState::Queued.into(),
+            spec: Some(spec),
+            forked_from: Some(v1::ForkedFrom {
+                job_id: "base".to_owned(),
+                step: 20,
+                checksum: "ab12".to_owned(),
+                ..v1::ForkedFrom::default()
+            }),
+            waiting: Some(v1::Waiting {
+                position: 2,
+                reason: reason.to_owned(),
+                ..v1::Waiting::default()
+            }),
+            ..v1::Job::default()
+        };
+        let listed = table(std::slice::from_ref(&job));
+        assert!(listed.ends_with(reason), "{listed}");
+        let described = describe(&job);
+        for line in [
+            &format!("waits       {reason}"),
+            "priority    -3",
+            "labels      team=math",
+            "starts from step 20 of job base (BLAKE3 ab12)",
+        ] {
+            assert!(described.lines().any(|found| found == line), "{line}: {described}");
+        }
+        let document = job_json(&job);
+        assert_eq!(document["waiting"]["position"], 2);
+        assert_eq!(document["forked_from"]["step"], 20);
+        assert_eq!(
+            (&document["priority"], &document["labels"]["team"]),
+            (&json!(-3), &json!("math"))
+        );
+        // Why a job stands still comes before what it waits for.
+        let failed = v1::Job {
+            error: "the disk is full\nin every corner".to_owned(),
+            ..job
+        };
+        assert!(table(&[failed]).ends_with("  the disk is full"));
+    }
 }

@@ -1,6 +1,6 @@
 //! The command line: submits and watches jobs over gRPC, and runs whole jobs on this machine with every process as a
 //! child. Follow a job file: [`job_file`] checks it, [`learner`] submits it, [`follow`] watches it, [`display`] shows
-//! it, [`report`] and [`curves`] say what came of it, and [`show`] prints what was generated. [`local`] starts the
+//! it, [`report`] with [`curves`] and [`timeline`] says what came of it, and [`show`] prints what was generated. [`local`] starts the
 //! processes that a job needs, [`tasks`] makes problems and a small model, and [`demo`] trains it on them. [`presets`]
 //! are the jobs of the paper, [`overrides`] changes single settings, and [`study`] compares methods over seeds. [`audit`]
 //! proves what became of every group, [`compose`] says which container has which GPU, and [`doctor`] says what is wrong, on
@@ -32,5 +32,6 @@ pub mod screen;
 pub mod show;
 pub mod study;
 pub mod tasks;
+pub mod timeline;
 
 pub use commands::run;

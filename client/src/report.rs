@@ -6,11 +6,13 @@ use anyhow::Context as _;
 use anytime_proto::v1;
 use anytime_proto::{ShortName, v1::JobKind};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::accuracy::{Accuracy, rate, with_interval};
 use crate::curves;
-use crate::job_view::{kind, notice_line};
+use crate::job_view::{forked_from_json, kind, notice_line};
 use crate::output::{make_directory, write_whole};
+use crate::timeline;
 
 /// The report of a job, as `report.json` holds it.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +25,8 @@ pub struct Report {
     pub kind: String,
     /// The state of the job: how it ended, or how far it is.
     pub state: String,
+    /// The recovery checkpoint of another job that it started from; null where it started from none.
+    pub forked_from: Option<Value>,
     /// Accuracy of the weights the job started from; null where they were not evaluated.
     pub before: Option<Accuracy>,
     /// Accuracy of the newest weights that were evaluated; null where there are none after a step.
@@ -41,11 +45,21 @@ pub struct Report {
     pub notices: Vec<v1::Notice>,
     /// The figures of every step that was seen.
     pub series: Vec<v1::StepMetrics>,
+    /// The name of the picture beside the report that shows when the last steps were; null where no step says it.
+    pub timeline: Option<String>,
+    /// The steps of that picture.
+    #[serde(skip)]
+    pub timed_steps: Vec<(u64, v1::StepTimeline)>,
 }
 
 impl Report {
     /// Makes the report of a job; `series` are the steps of it that were seen, in order.
-    pub fn new(job: &v1::Job, series: Vec<v1::StepMetrics>) -> Self {
+    pub fn new(job: &v1::Job, mut series: Vec<v1::StepMetrics>) -> Self {
+        let timed_steps = timeline::last_steps(&series);
+        for step in &mut series {
+            // It is drawn, and would make the document long.
+            step.timeline = None;
+        }
         let (before, after) = before_and_after(job);
         let seen: &[v1::StepMetrics] = if series.is_empty() {
             job.last_step.as_slice()
@@ -57,6 +71,7 @@ impl Report {
             name: job.spec.as_ref().map(|spec| spec.name().to_owned()).unwrap_or_default(),
             kind: kind(job).short_name(),
             state: job.state().short_name(),
+            forked_from: job.forked_from.as_ref().map(forked_from_json),
             before,
             after,
             steps: job.step,
@@ -66,6 +81,8 @@ impl Report {
             evaluations: job.evaluations.iter().map(Accuracy::from).collect(),
             notices: job.notices.clone(),
             series,
+            timeline: timeline::can_be_drawn(&timed_steps).then(|| timeline::FILE.to_owned()),
+            timed_steps,
         }
     }
 }
@@ -79,6 +96,10 @@ pub fn push_step(series: &mut Vec<v1::StepMetrics>, step: &v1::StepMetrics) {
         account: None,
         ..step.clone()
     });
+    // Only the last steps are drawn with their times, of which each has many.
+    if let Some(before) = series.len().checked_sub(timeline::MOST_STEPS + 1) {
+        series[before].timeline = None;
+    }
 }
 
 /// A train job starts from the weights of step 0. An evaluate job has no before: its weights are not trained on.
@@ -112,9 +133,11 @@ pub struct ReportFiles {
     pub report: PathBuf,
     /// `curves.svg`; null where nothing was evaluated.
     pub curves: Option<PathBuf>,
+    /// `timeline.svg`; null where no step says when it was.
+    pub timeline: Option<PathBuf>,
 }
 
-/// Writes `report.json` and, where there is something to draw, `curves.svg` into a directory.
+/// Writes `report.json` and, where there is something to draw, `curves.svg` and `timeline.svg` into a directory.
 ///
 /// # Errors
 /// If a file cannot be written, with its path.
@@ -124,18 +147,23 @@ pub fn write(report: &Report, directory: &Path) -> anyhow::Result<ReportFiles> {
     let mut text = serde_json::to_string_pretty(report).context("report")?;
     text.push('\n');
     write_whole(&report_path, text)?;
-    let curves = match curves::draw(&report.name, report.before.as_ref(), report.after.as_ref())? {
-        None => None,
-        Some(svg) => {
-            let curves_path = directory.join("curves.svg");
-            write_whole(&curves_path, svg)?;
-            Some(curves_path)
-        }
-    };
+    let curves = curves::draw(&report.name, report.before.as_ref(), report.after.as_ref())?;
+    let timeline = timeline::draw(&report.name, &report.timed_steps)?;
     Ok(ReportFiles {
         report: report_path,
-        curves,
+        curves: write_picture(directory, "curves.svg", curves)?,
+        timeline: write_picture(directory, timeline::FILE, timeline)?,
     })
+}
+
+/// Writes a picture, where there is one, and returns its path.
+fn write_picture(directory: &Path, name: &str, svg: Option<String>) -> anyhow::Result<Option<PathBuf>> {
+    let Some(svg) = svg else {
+        return Ok(None);
+    };
+    let path = directory.join(name);
+    write_whole(&path, svg)?;
+    Ok(Some(path))
 }
 
 /// Accuracy per budget, thinking length and speed as a table for people.

@@ -34,6 +34,11 @@ const FILES: &[(&str, &str)] = &[
         "title = \"x\"\nbase = \"demo\"\nmethods = [\"ar-linear\"]\nseeds = [1]\n[set.objective.kimi]\nlength_weight = 0.5\n",
     ),
     ("kimi.toml", "[objective.kimi]\nlength_weight = 0.5\n"),
+    (
+        "fork.toml",
+        "name = \"fork\"\nkind = \"train\"\nmodel = { from_job = \"nobody\" }\ndata = { path = \"other.txt\" }\ntraining = { \
+         steps = 3 }\n",
+    ),
     ("other.txt", "nothing to see\n"),
     ("a.token", "0123456789abcdef0123456789abcdef\n"),
     ("ready/config.json", "{}\n"),
@@ -110,6 +115,7 @@ const CASES: &[&[&str]] = &[
     &["submit", "job.toml", "--set", "kind=trian"],
     &["list", "--learner", "not an address"],
     &["local", "job.toml"],
+    &["local", "fork.toml"],
     &["local", "job.toml", "--set", "model.path=ready"],
     &["local", "other.txt"],
     &["local", "job.toml", "--set", "training.steps=0"],
@@ -200,7 +206,7 @@ async fn the_page_of_refusals_has_those_of_the_command_line() {
     }
     let mut text = format!(
         "{HEADING}\n\nWhat `anytime` refuses, and what it says. `job.toml` is a job that works, `kimi.toml` holds \
-         `[objective.kimi]` alone, `latin1.toml` is no UTF-8, `ready` is a directory with config.json, the study \
+         `[objective.kimi]` alone, `fork.toml` starts from the job `nobody`, `latin1.toml` is no UTF-8, `ready` is a directory with config.json, the study \
          files set a name, set a seed, name a method twice, name none and set the table of another objective, and `advantages` reads the scores of two traces at two \
          budgets. Written by\n\n    {UPDATE}\n"
     );

@@ -3,6 +3,7 @@
 
 use anytime::curves;
 use anytime::report::{Report, push_step, table, write};
+use anytime::timeline;
 use anytime_proto::v1;
 use serde_json::{Value, json};
 
@@ -230,10 +231,84 @@ fn many_budgets_do_not_crowd_the_axis() {
 }
 
 #[test]
-fn both_files_are_written() {
+fn all_files_are_written() {
     let directory = tempfile::tempdir().unwrap();
     let files = write(&Report::new(&trained(), Vec::new()), &directory.path().join("made")).unwrap();
     assert!(files.report.is_file() && files.curves.unwrap().is_file());
+    assert_eq!(files.timeline, None, "no step says when it was");
+    let report = Report::new(&trained(), vec![timed_step(150)]);
+    let files = write(&report, &directory.path().join("made")).unwrap();
+    assert!(files.timeline.unwrap().ends_with("made/timeline.svg"));
     let left: Vec<_> = std::fs::read_dir(directory.path().join("made")).unwrap().collect();
-    assert_eq!(left.len(), 2, "nothing is left aside");
+    assert_eq!(left.len(), 3, "nothing is left aside");
+}
+
+/// A step of two groups of two actors, of ten seconds.
+fn timed_step(number: u64) -> v1::StepMetrics {
+    let begin = 1_700_000_000.0 + 10.0 * number as f64;
+    let span = |part: v1::StepPart, began: f64, ended: f64| v1::LearnerSpan {
+        part: part.into(),
+        began: begin + began,
+        ended: begin + ended,
+    };
+    let group = |sequence: u64, actor: &str, leased: f64| v1::GroupTimes {
+        sequence,
+        actor_id: actor.to_owned(),
+        leased: Some(begin + leased),
+        arrived: Some(begin + 3.0),
+        taken: begin + 4.0,
+    };
+    v1::StepMetrics {
+        timeline: Some(v1::StepTimeline {
+            learner: vec![
+                span(v1::StepPart::AwaitsGroups, 0.0, 4.0),
+                span(v1::StepPart::Computes, 4.0, 8.0),
+                span(v1::StepPart::Publishes, 8.0, 9.0),
+                span(v1::StepPart::Writes, 9.0, 10.0),
+            ],
+            groups: vec![
+                group(2 * number, "actor <1> & co", 1.0),
+                group(2 * number + 1, "actor-2", 2.0),
+            ],
+            trained: begin + 8.0,
+        }),
+        ..step(number, 100.0, 10.0)
+    }
+}
+
+#[test]
+fn the_timeline_shows_the_last_steps_and_names_whatever_others_call_themselves() {
+    let mut series = Vec::new();
+    for number in 1..=25 {
+        push_step(&mut series, &timed_step(number));
+    }
+    let kept = series.iter().filter(|step| step.timeline.is_some()).count();
+    assert_eq!(kept, timeline::MOST_STEPS, "no more than are drawn");
+    let mut job = trained();
+    job.spec.as_mut().unwrap().name = Some("<demo> & \"more\"".to_owned());
+    let report = Report::new(&job, series);
+    let document = serde_json::to_value(&report).unwrap();
+    assert_eq!(document["timeline"], "timeline.svg");
+    assert!(document.get("timed_steps").is_none() && document["series"][24]["timeline"].is_null());
+
+    let svg = timeline::draw(&report.name, &report.timed_steps).unwrap().unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    for text in [
+        "Timeline of steps 6 to 25: &lt;demo&gt; &amp; &quot;more&quot;",
+        "actor &lt;1&gt; &amp; co",
+        "actor-2",
+        "waits for groups",
+        "computes",
+        "publishes",
+        "writes",
+        "evaluates",
+        "seconds from the beginning of step 6",
+        "A group is",
+    ] {
+        assert!(svg.lines().any(|line| line.trim() == text), "{text}\n{svg}");
+    }
+    // The card, two of the legend, four parts of each step, and of each group what its actor did and its training.
+    assert_eq!(svg.matches("<rect").count(), 3 + 20 * 4 + 20 * 2 * 2);
+    let numbers = (6..=25).filter(|step| svg.lines().any(|line| line.trim() == step.to_string()));
+    assert_eq!(numbers.count(), 20, "every step has its number");
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anytime_service::exit::ExitError;
 use anytime_service::security::{IdentityArgs, ServerSecurity, ServingArgs};
@@ -46,6 +47,13 @@ pub struct Args {
     /// repeatable, or separated by colons in the variable
     #[arg(long, env = "ANYTIME_OUTPUT_ROOTS", value_name = "DIR", value_delimiter = ':')]
     pub output_root: Vec<PathBuf>,
+    /// How many of the jobs that have succeeded or were cancelled are kept, those that ended last; older ones are deleted,
+    /// unless their directories hold models [default: all]
+    #[arg(long, env = "ANYTIME_KEEP_JOBS", value_name = "N")]
+    pub keep_jobs: Option<usize>,
+    /// How long such a job is kept after its end, likewise: 90d, 12h, … [default: for ever]
+    #[arg(long, env = "ANYTIME_KEEP_JOBS_FOR", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub keep_jobs_for: Option<Duration>,
     /// auto, cpu, cuda, cuda:1, …
     #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
     pub device: String,
@@ -240,6 +248,8 @@ impl Args {
             hub: HubSource::Environment,
             device: self.device.clone(),
             memory_share: self.memory_share,
+            keep_jobs: self.keep_jobs,
+            keep_jobs_for: self.keep_jobs_for,
             port_file: self.port_file.clone(),
         }
     }

@@ -50,33 +50,41 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let security = ServerSecurity::load(&args.identity, &args.serving)?;
         let mut warnings = Vec::new();
         let redis = args.redis.target(&mut warnings)?;
-        telemetry::start("learner", &args.telemetry, &security)?;
-        job::begin_counters();
-        for warning in warnings {
-            warn!("{warning}");
+        let sending = telemetry::start("learner", &args.telemetry, &security)?;
+        let outcome = async {
+            job::begin_counters();
+            for warning in warnings {
+                warn!("{warning}");
+            }
+            let token = shutdown::on_signal().context("install the signal handlers")?;
+            let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
+            let device_name = anytime_policy::device::name(device);
+            tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
+            tokio::spawn(device_load::report(device_name, token.clone()));
+            let listener = anytime_service::server::bind(args.listen, &security).await?;
+            let config = args.config(redis, security);
+            let share = args.memory_share;
+            let (at_submission, at_export) = (args.places(), args.places());
+            server::run(
+                config,
+                listener,
+                token,
+                Arc::new(move |spec, inputs, root| {
+                    let checked = job::validate(spec, inputs, root, device, share)?;
+                    at_submission.check_job(&checked.settings, None)?;
+                    Ok(checked)
+                }),
+                Arc::new(job::run_job),
+                server::Writing {
+                    export: Arc::new(move |request| job::export_recovery(request, &at_export)),
+                    take_start: Arc::new(job::take_start),
+                },
+            )
+            .await
         }
-        let token = shutdown::on_signal().context("install the signal handlers")?;
-        let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
-        let device_name = anytime_policy::device::name(device);
-        tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
-        tokio::spawn(device_load::report(device_name, token.clone()));
-        let listener = anytime_service::server::bind(args.listen, &security).await?;
-        let config = args.config(redis, security);
-        let share = args.memory_share;
-        let (at_submission, at_export) = (args.places(), args.places());
-        server::run(
-            config,
-            listener,
-            token,
-            Arc::new(move |spec, inputs, root| {
-                let checked = job::validate(spec, inputs, root, device, share)?;
-                at_submission.check_job(&checked.settings, None)?;
-                Ok(checked)
-            }),
-            Arc::new(job::run_job),
-            Arc::new(move |request| job::export_recovery(request, &at_export)),
-        )
-        .await
+        .await;
+        sending.finish().await;
+        outcome
     });
     // What still runs has had its time.
     runtime.shutdown_background();
@@ -96,8 +104,8 @@ fn check(args: &Args) -> anyhow::Result<()> {
     };
     let inputs = hub::fetch(&HubSource::Environment, &settings, &[], &ears).map_err(ExitError::configuration)?;
     hub::pin(&mut spec, &inputs);
-    let checked = job::validate_all(&spec, &inputs, &args.root).map_err(ExitError::configuration)?;
     let places = args.places();
+    let checked = job::validate_here(&mut spec, &inputs, &places)?;
     places
         .check_job(&checked.settings, None)
         .map_err(ExitError::configuration)?;

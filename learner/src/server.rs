@@ -25,7 +25,9 @@ use crate::hub::HubSource;
 use crate::jobs::disk;
 use crate::jobs::export_request::ExportJob;
 use crate::jobs::fault::{Fault, fault_of};
+use crate::jobs::fork::TakeStart;
 use crate::jobs::registry::JobRegistry;
+use crate::jobs::retention::{self, Retention};
 use crate::jobs::runner::{self, RunJob};
 use crate::outputs::Places;
 use crate::queue::fence::LearnerName;
@@ -71,8 +73,20 @@ pub struct LearnerConfig {
     pub device: String,
     /// The share of the device's memory that updates are planned with.
     pub memory_share: f64,
+    /// How many jobs that are over are kept; all where it says nothing.
+    pub keep_jobs: Option<usize>,
+    /// How long each of them is kept; for ever where it says nothing.
+    pub keep_jobs_for: Option<Duration>,
     /// The file to which the bound address is written once the learner serves.
     pub port_file: Option<PathBuf>,
+}
+
+/// How models are written of recovery checkpoints.
+pub struct Writing {
+    /// Where a user wants one.
+    pub export: ExportJob,
+    /// For another job to start from.
+    pub take_start: TakeStart,
 }
 
 impl LearnerConfig {
@@ -99,7 +113,7 @@ pub async fn run(
     shutdown: CancellationToken,
     validate: Validate,
     run_job: RunJob,
-    export: ExportJob,
+    writing: Writing,
 ) -> anyhow::Result<()> {
     let unusable_root = |error| ExitError::configuration(format!("--root {}: {error}", config.root.display()));
     let root = config.root.canonicalize().map_err(unusable_root)?;
@@ -142,7 +156,9 @@ pub async fn run(
 
     let work = JobWork {
         validate,
-        export,
+        export: writing.export,
+        take_start: writing.take_start,
+        device: device_name(&state.device),
         hub: config.hub,
     };
     let rpc = JobsRpc::new(registry.clone(), broker.clone(), work, root, shutdown.clone());
@@ -167,6 +183,12 @@ pub async fn run(
     }
     info!(%address, "listening");
     tokio::spawn(monitor::watch_leases(broker.clone()));
+    let retention = Retention {
+        jobs: config.keep_jobs,
+        age: config.keep_jobs_for,
+    };
+    let old_jobs = retention::watch(retention, registry.clone(), broker.clone(), shutdown.clone());
+    tokio::spawn(old_jobs);
     tokio::spawn(monitor::watch_redis(broker));
     tokio::spawn(disk::watch(config.runs_directory.clone(), shutdown.clone()));
     let job_thread = runner::start(registry.clone(), state.clone(), run_job)?;
@@ -201,6 +223,14 @@ pub async fn run(
         }
         .into()),
         None => Ok(()),
+    }
+}
+
+/// The device as people call it: `cuda:0` where that is what `auto` chooses.
+fn device_name(argument: &str) -> String {
+    match anytime_policy::device::choose(argument) {
+        Ok(device) => anytime_policy::device::name(device),
+        Err(_) => argument.to_owned(),
     }
 }
 

@@ -23,3 +23,4 @@ pub mod seldom;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod traces;

@@ -66,6 +66,9 @@ metric_names! {
     gauge BUILD_INFO "anytime_build_info" Count
         "1; the labels are the version of the program and the commit that it was built from, or `unknown`.";
 
+    counter DROPPED_SPANS "anytime_dropped_spans_total" Count
+        "Spans of traces that were not sent, by reason (queue_full: too many waited, not_sent: the collector did not take them).";
+
     // actor and learner
     gauge DEVICE_MEMORY "anytime_device_memory_bytes" Bytes
         "Memory of the device (label `device`) that a process computes on, by state (total, free, held by this process, used of it, peak of used).";
@@ -236,6 +239,10 @@ metric_names! {
         "Encoding the step between two weights versions, beside the training.";
     gauge LEARNER_JOBS "anytime_learner_jobs" Count
         "Jobs by state.";
+    gauge LEARNER_JOBS_KEPT_FOR_MODELS "anytime_learner_jobs_kept_for_models" Count
+        "Jobs that --keep-jobs or --keep-jobs-for would have deleted, and that stay because their directories hold models.";
+    counter LEARNER_DELETED_JOBS "anytime_learner_deleted_jobs_total" Count
+        "Jobs that were deleted, by what deleted them (request, retention).";
     gauge LEARNER_DISK "anytime_learner_disk_bytes" Bytes
         "Bytes of the file system that holds the runs directory, by state (free: what the learner may still write, total).";
     counter LEARNER_DAMAGED_FILES "anytime_learner_damaged_files_total" Count

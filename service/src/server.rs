@@ -45,9 +45,16 @@ pub fn router_beside(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let described = reflection().build_v1().context("reflection service")?;
-    // For what still asks by the older name: Python's grpcio-reflection, Postman, grpcurl before 1.8.8.
-    let described_as_before = reflection().build_v1alpha().context("reflection service")?;
+    // The older name is for what still asks by it: Python's grpcio-reflection, Postman, grpcurl before 1.8.8. Each of the
+    // two tells of the other.
+    let described = reflection()
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("reflection service")?;
+    let described_as_before = reflection()
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .build_v1alpha()
+        .context("reflection service")?;
     let gate = Gate::new(security.clone(), draining);
     let mut server = Server::builder();
     if let Some(age) = security.connection_age() {

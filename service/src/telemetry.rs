@@ -1,4 +1,4 @@
-//! Structured logs and Prometheus metrics, set up the same way in every process.
+//! Structured logs, Prometheus metrics and traces, set up the same way in every process.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -19,6 +19,7 @@ use crate::metrics_server;
 use crate::process_metrics;
 use crate::program::{self, COMMIT, VERSION};
 use crate::security::{ServerSecurity, show_expiries};
+use crate::traces::{self, Sending};
 
 /// The form of log lines, an argument of every server process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -31,7 +32,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The arguments for logs and metrics, which every server process takes. [`start`] obeys them.
+/// The arguments for logs, metrics and traces, which every server process takes. [`start`] obeys them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TelemetryArgs {
     /// Where Prometheus metrics are served, at `/metrics`; not served without it
@@ -40,22 +41,24 @@ pub struct TelemetryArgs {
     /// Format of the log on standard error
     #[arg(long, env = "ANYTIME_LOG_FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
+    /// Where traces are sent over OTLP (gRPC), as in http://localhost:4317; not sent without it
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
-/// Starts logging (level from `RUST_LOG`, default `info`) and the metrics endpoint, and logs which program starts and the
-/// warnings about the files of TLS and tokens. Needs a runtime.
+/// Starts logging (level from `RUST_LOG`, default `info`), the metrics endpoint and traces, and logs which program starts
+/// and the warnings about the files of TLS and tokens. Needs a runtime. The result sends the last traces.
 ///
 /// # Errors
-/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, or if the metrics address cannot be bound,
-/// or needs TLS and tokens that are not there.
-pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<(), ExitError> {
+/// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, if the metrics address cannot be bound or needs
+/// TLS and tokens that are not there, or if traces cannot be sent as it is asked.
+pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<Sending, ExitError> {
     start_log(process, args, security)?;
-    let Some(listener) = bind_metrics(args, security)? else {
-        return Ok(());
-    };
-    let metrics = install(process)?;
-    metrics_server::start(listener, metrics.0, security.clone());
-    Ok(())
+    if let Some(listener) = bind_metrics(args, security)? {
+        let metrics = install(process)?;
+        metrics_server::start(listener, metrics.0, security.clone());
+    }
+    traces::start(process, args.otlp_endpoint.as_deref())
 }
 
 /// The metrics of a process that serves them itself, beside other things.
@@ -78,7 +81,7 @@ pub fn start_serving(
     process: &'static str,
     args: &TelemetryArgs,
     security: &ServerSecurity,
-) -> Result<MetricsText, ExitError> {
+) -> Result<(MetricsText, Sending), ExitError> {
     start_log(process, args, security)?;
     let listener = bind_metrics(args, security)?;
     let metrics = install(process)?;
@@ -86,7 +89,7 @@ pub fn start_serving(
         Some(listener) => metrics_server::start(listener, metrics.0.clone(), security.clone()),
         None => metrics_server::sum_up(metrics.0.clone()),
     }
-    Ok(metrics)
+    Ok((metrics, traces::start(process, args.otlp_endpoint.as_deref())?))
 }
 
 fn start_log(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<(), ExitError> {
@@ -106,7 +109,8 @@ fn start_log(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
         builder.finish().with(LastLines).init();
     }
     let libtorch = program::libtorch();
-    info!(process, version = VERSION, commit = COMMIT, libtorch, "starts");
+    // Not `version`, which is a number in every other line: that of the weights.
+    info!(process, release = VERSION, commit = COMMIT, libtorch, "starts");
 
     std::panic::set_hook(Box::new(log_panic));
     for warning in security.warnings() {

@@ -3,12 +3,14 @@
 //! processes on loopback. Whatever a test starts ends with it, also where the test panics.
 //! [`secrets::Secrets`] are certificates and tokens for them.
 //! [`chaos`] kills, stops and cuts it off at random, and [`link::Link`] is a connection that it disturbs.
+//! [`collector::Collector`] receives the traces of processes that are told to send them.
 //! [`outcome::Outcome`] is what a job came to, for the comparison of two runs.
 //!
 //! The binaries are those of this build: `cargo build --workspace --bins` makes them (the Makefile does).
 #![forbid(unsafe_code)]
 
 pub mod chaos;
+pub mod collector;
 pub mod dashboard;
 pub mod documents;
 pub mod help;

@@ -56,6 +56,7 @@ fn timeless_step(step: StepMetrics) -> StepMetrics {
         queue_depth: 0,
         wait_seconds: 0.0,
         step_seconds: 0.0,
+        timeline: None,
         ..step
     };
     if let Some(account) = &mut step.account {

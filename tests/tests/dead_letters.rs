@@ -88,7 +88,8 @@ async fn what_cannot_be_trained_is_kept_with_its_reason_and_can_be_trained_after
         stack.wait_for_step(&job.id, 7, 60).await;
         stack.learner.process.kill();
         stack.restart_learner().await;
-        stack.wait_for_step(&job.id, 8, 60).await;
+        let stood = stack.job(&job.id).await.expect("the job is known").step;
+        stack.wait_for_step(&job.id, stood + 1, 60).await;
 
         let listed = stack.anytime(&["dead-letters", &job.id, "--json"], 30).await.expect(0);
         let listed = listed.json();

@@ -295,7 +295,7 @@ fn programs_say_which_they_are(stack: &Stack, told: &Value) {
             "{first}"
         );
         assert_eq!(
-            (&first["version"], &first["commit"]),
+            (&first["release"], &first["commit"]),
             (&version.into(), &commit.into()),
             "{first}"
         );

@@ -1,9 +1,13 @@
-//! The figures that other tools read of a job, over a learner that is killed.
+//! The figures that other tools read of a job, over a learner that is killed; and that no step waits for a collector of
+//! traces that is not there.
 #![allow(clippy::unwrap_used)]
 
 use anytime_proto::v1::EvaluationSpec;
+use anytime_service::metric_names::DROPPED_SPANS;
+use anytime_tests::metrics::Sample;
+use anytime_tests::ports::free_address;
 use anytime_tests::stack::Stack;
-use anytime_tests::wait::within;
+use anytime_tests::wait::{eventually, within};
 use serde_json::Value;
 
 const STEPS: u64 = 16;
@@ -18,6 +22,7 @@ fn assert_same(value: &Value, number: f64) {
 async fn the_figures_of_a_killed_job_stand_once_each() {
     within(150, async {
         let mut stack = Stack::start(1).await;
+        let nowhere = format!("http://{}", free_address());
         let mut spec = stack.workplace.train("figures", STEPS);
         spec.checkpoint.as_mut().unwrap().recovery_every = Some(5);
         spec.evaluation = Some(EvaluationSpec {
@@ -31,7 +36,8 @@ async fn the_figures_of_a_killed_job_stand_once_each() {
         for step in [8, 13] {
             stack.wait_for_step(&job.id, step, 60).await;
             stack.learner.process.kill();
-            stack.restart_learner().await;
+            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", nowhere.clone());
+            stack.restart_learner_with(&[endpoint]).await;
         }
         let ended = stack.wait_for_success(&job.id, 90).await;
         let history = stack.history(&job.id).await;
@@ -71,6 +77,20 @@ async fn the_figures_of_a_killed_job_stand_once_each() {
             "{}",
             report.stdout
         );
+        assert!(report.stdout.contains("timeline.svg"), "{}", report.stdout);
+
+        // Spans that found no collector are counted, and the log says so once in each of the two processes.
+        eventually("dropped spans", 30, async || {
+            let metrics = stack.learner_metrics().await;
+            let is_of_them = |sample: &&Sample| {
+                sample.series.starts_with(DROPPED_SPANS) && sample.series.contains("reason=\"not_sent\"")
+            };
+            let dropped = metrics.iter().find(is_of_them)?.value;
+            (dropped >= 1.0).then_some(())
+        })
+        .await;
+        let said = stack.learner.process.log().matches("traces cannot be sent").count();
+        assert!((1..=2).contains(&said), "{said}");
         stack.anytime(&["delete", &job.id, "--with-models"], 30).await.expect(0);
         assert!(!directory.exists());
     })

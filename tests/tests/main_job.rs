@@ -1,11 +1,12 @@
 //! The main job, small: warm start and BRPO through `anytime local` with every process real, watched by a real
-//! Prometheus with the repository's configuration, every query of the dashboards included.
+//! Prometheus with the repository's configuration, every query of the dashboards included, and by a collector of traces.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anytime_service::metric_names;
+use anytime_tests::collector::{Collector, Received, Trace};
 use anytime_tests::dashboard::{self, PanelQuery, metric_names as names_in, prometheus_file};
 use anytime_tests::process::Process;
 use anytime_tests::programs::repository;
@@ -15,6 +16,7 @@ use anytime_tests::workplace::Workplace;
 use serde_json::Value;
 
 const STEPS: u64 = 40;
+const BATCH: u32 = 8;
 
 /// Steps of the job that is drawn, and of the warm start before it: enough to see it learn.
 const DRAWN_STEPS: u64 = 150;
@@ -67,7 +69,8 @@ fn dashboards_and_alerts_use_metrics_that_exist() {
 async fn the_main_job_trains_and_every_panel_of_the_dashboards_has_data() {
     within(200, async {
         let workplace = Workplace::new();
-        let (mut local, exporter, prometheus) = start(&workplace, 150, STEPS).await;
+        let collector = Collector::start();
+        let (mut local, exporter, prometheus) = start(&workplace, 150, STEPS, Some(&collector)).await;
         watch_dashboards(&prometheus, &mut local).await;
         assert_eq!(local.exit_code(60).await, 0);
         assert_all_metrics_scraped(&prometheus).await;
@@ -81,6 +84,8 @@ async fn the_main_job_trains_and_every_panel_of_the_dashboards_has_data() {
         workplace.assert_nothing_runs();
 
         assert_report(&workplace.path("out"));
+        assert_timeline(&workplace.path("out"));
+        assert_traces(&collector);
         assert_checkpoint(&workplace.path("final"));
         for name in ["verifier", "learner", "actor-1", "actor-2"] {
             assert_structured_log(&workplace.path(&format!("out/logs/{name}.log")), name);
@@ -96,7 +101,7 @@ async fn the_dashboards_are_drawn() {
     within(400, async {
         let workplace = Workplace::new();
         let begun = unix_seconds();
-        let (mut local, _exporter, prometheus) = start(&workplace, DRAWN_WARM_UP, DRAWN_STEPS).await;
+        let (mut local, _exporter, prometheus) = start(&workplace, DRAWN_WARM_UP, DRAWN_STEPS, None).await;
         let mut ended = begun;
         while local.exit_status().is_none() {
             ended = unix_seconds();
@@ -140,19 +145,28 @@ fn assert_pictures() {
     }
 }
 
-/// Runs this many steps of a warm start and of BRPO through `anytime local`, which a Prometheus watches.
-async fn start(workplace: &Workplace, warm_up: u64, steps: u64) -> (Process, RedisExporter, Prometheus) {
+/// Runs this many steps of a warm start and of BRPO through `anytime local`, which a Prometheus watches. Its processes send
+/// their traces to the collector.
+async fn start(
+    workplace: &Workplace,
+    warm_up: u64,
+    steps: u64,
+    collector: Option<&Collector>,
+) -> (Process, RedisExporter, Prometheus) {
     let sft_file = workplace.write_job(&workplace.sft(warm_up));
     let mut train = workplace.demo_train();
     let training = train.training.get_or_insert_default();
     training.steps = Some(steps);
-    training.batch = Some(8);
+    training.batch = Some(BATCH);
     // So short a warm start leaves a fragile model: at the demo's rate it would forget how to answer at all.
     training.learning_rate = Some(1e-4);
     let train_file = workplace.write_job(&train);
     let jobs = [sft_file.to_str().unwrap(), train_file.to_str().unwrap()];
     let options = ["--out", "out", "--actors", "2", "--device", "cpu", "--json"];
-    let command = workplace.command(&[&["local"], &jobs[..], &options].concat());
+    let mut command = workplace.command(&[&["local"], &jobs[..], &options].concat());
+    if let Some(collector) = collector {
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
+    }
     let mut local = Process::start("local", command, workplace.mark(), &workplace.path("local"));
 
     let state_file = workplace.path("out/local.json");
@@ -282,6 +296,136 @@ fn assert_report(out: &Path) {
         assert_eq!(step["reward_per_budget"].as_array().unwrap().len(), 4);
         assert_eq!(step["segments"].as_array().unwrap().len(), 4);
         assert!(step["generated_tokens"].as_u64().unwrap() > 0);
+    }
+}
+
+/// The picture of the last steps is well-formed, and shows who was there.
+fn assert_timeline(out: &Path) {
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["timeline"], "timeline.svg");
+    let svg = std::fs::read_to_string(out.join("timeline.svg")).unwrap();
+    let elements = xml_elements(&svg);
+    assert!(
+        elements.iter().any(|name| name == "svg") && elements.len() > 100,
+        "{svg}"
+    );
+    let title = format!("Timeline of steps {} to {STEPS}: demo", STEPS - 19);
+    for text in [&title, "waits for groups", "computes", "actor-1", "actor-2"] {
+        assert!(svg.lines().any(|line| line.trim() == text), "{text}\n{svg}");
+    }
+}
+
+/// The names of the elements of an XML document. Panics where one is not closed, or a text holds what it must escape.
+fn xml_elements(document: &str) -> Vec<String> {
+    let (mut names, mut open) = (Vec::new(), Vec::new());
+    for piece in document.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').expect("a tag ends");
+        let is_escaped = |part: &str| {
+            part.split_once(';')
+                .is_some_and(|(name, _)| name.chars().all(char::is_alphanumeric))
+        };
+        assert!(
+            !text.contains('>') && text.split('&').skip(1).all(is_escaped),
+            "{text:?}"
+        );
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closed in order");
+            continue;
+        }
+        let name = tag.split([' ', '/', '\n']).next().unwrap().to_owned();
+        if !tag.ends_with('/') {
+            open.push(name.clone());
+        }
+        names.push(name);
+    }
+    assert!(open.is_empty(), "not closed: {open:?}");
+    names
+}
+
+/// The spans of a group from its lease to the weights that it made, each with its parent and with who sends it.
+const CHAIN: [(&str, &str, &str); 10] = [
+    ("lease", "", "anytime-actor"),
+    ("think", "lease", "anytime-actor"),
+    ("summarise", "lease", "anytime-actor"),
+    ("grade", "lease", "anytime-actor"),
+    ("verify", "grade", "anytime-actor"),
+    ("push", "lease", "anytime-actor"),
+    ("take", "push", "anytime-learner"),
+    ("train", "take", "anytime-learner"),
+    ("publish", "train", "anytime-learner"),
+    ("swap", "publish", "anytime-actor"),
+];
+
+fn assert_traces(collector: &Collector) {
+    let traces = collector.traces();
+    let groups: Vec<&Trace> = traces
+        .values()
+        .filter(|trace| !trace.named("train").is_empty())
+        .collect();
+    assert_eq!(
+        groups.len() as u64,
+        STEPS * u64::from(BATCH),
+        "a trace for each group that was trained"
+    );
+    let mut steps = BTreeSet::new();
+    for trace in &groups {
+        for received in &trace.0 {
+            assert_span(trace, received);
+        }
+        for name in ["lease", "think", "summarise", "grade", "push", "take", "train"] {
+            assert_eq!(trace.named(name).len(), 1, "{name}: {trace:?}");
+        }
+        let (take, train) = (trace.named("take")[0], trace.named("train")[0]);
+        assert!(take.attribute("sequence").is_some(), "{take:?}");
+        match train.attribute("step") {
+            // The first group of a step goes on with its update, and points to all of its groups.
+            Some(step) => {
+                assert_eq!(train.span.links.len(), BATCH as usize, "{train:?}");
+                assert_eq!(trace.named("publish").len(), 1, "{trace:?}");
+                steps.insert(step.parse::<u64>().unwrap());
+            }
+            None => assert_eq!(train.span.links.len(), 1, "to the update of the step: {train:?}"),
+        }
+    }
+    assert_eq!(steps, (1..=STEPS).collect());
+    // An actor passes over a version where the next one is there already.
+    let is_whole = |trace: &&&Trace| CHAIN.iter().all(|(name, _, _)| !trace.named(name).is_empty());
+    assert!(groups.iter().filter(is_whole).count() > 0, "one group has all of them");
+    // The verifier's spans are in the traces of those who called it.
+    let judged: Vec<(&Trace, &Received)> = traces
+        .values()
+        .flat_map(|trace| trace.named("judge").into_iter().map(move |judge| (trace, judge)))
+        .collect();
+    assert!(!judged.is_empty());
+    for (trace, judge) in judged {
+        assert_eq!(judge.service, "anytime-verifier");
+        assert_eq!(
+            trace.parent(judge).map(|parent| parent.span.name.as_str()),
+            Some("verify"),
+            "{judge:?}"
+        );
+    }
+}
+
+fn assert_span(trace: &Trace, received: &Received) {
+    let Received { service, span } = received;
+    assert!(span.end_time_unix_nano >= span.start_time_unix_nano, "{span:?}");
+    let Some((_, parent, sender)) = CHAIN.iter().find(|(name, _, _)| *name == span.name) else {
+        assert_eq!(span.name, "judge");
+        return;
+    };
+    assert_eq!(service, sender, "{span:?}");
+    let found = trace.parent(received).map_or("", |parent| parent.span.name.as_str());
+    assert_eq!(found, *parent, "{span:?}");
+    if span.name != "verify" {
+        assert_eq!(received.attribute("job_id").as_deref(), Some("demo"), "{span:?}");
+    }
+    let says = |key: &str| received.attribute(key).is_some();
+    match span.name.as_str() {
+        "lease" | "think" => assert!(says("group_id") && says("version"), "{span:?}"),
+        "summarise" | "grade" | "push" | "take" => assert!(says("group_id"), "{span:?}"),
+        "publish" | "swap" => assert!(says("version"), "{span:?}"),
+        _ => {}
     }
 }
 

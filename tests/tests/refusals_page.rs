@@ -65,6 +65,7 @@ const CASES: &[(&[&str], i32)] = &[
     ),
     (&["anytime-verifier", "serve", "--listen", FOREIGN], 64),
     (&["anytime-verifier", "serve", "--port-file", "nowhere/port"], 64),
+    (&["anytime-verifier", "serve", "--otlp-endpoint", "localhost:4317"], 64),
 ];
 
 /// Lines that `anytime-verifier grade` refuses (exit code 65), each as the second of two: what is wrong with it, and
@@ -96,6 +97,18 @@ fn bad_lines() -> [(&'static str, String); 6] {
 /// Texts of the sources that are not on the page, and why. Each is the beginning of the text.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("libtorch: ", "a fault of the library, whatever the input"),
+    (
+        "there must be at most {MOST_LABELS} of them",
+        "its case would be longer than the page; proto/src/settings/start_rules.rs tests it",
+    ),
+    (
+        "it must be a job whose files can be read",
+        "a damaged job.pb, said by anytime check without a learner",
+    ),
+    (
+        "the learner at {} is of an earlier version, which does not say",
+        "no learner of an earlier version is here to say it",
+    ),
     (
         "steps that are trained again keep it",
         "said of a replay, not of a job file; proto/src/settings/replay.rs tests it",
@@ -131,6 +144,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
     (
         "RUST_LOG is {wanted:?}",
         "of the environment, not of an argument; service/src/telemetry.rs tests it",
+    ),
+    (
+        "{name} is `{protocol}`; traces are sent by grpc",
+        "of the environment, not of an argument; service/src/traces/settings.rs tests it",
+    ),
+    (
+        "traces cannot be sent to {}: ",
+        "of headers and compression in the environment, which the exporter reads by itself",
     ),
     (
         "cannot write {}",

@@ -33,7 +33,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         .context("start the runtime")?;
     runtime.block_on(async {
         let security = ServerSecurity::load(&args.identity, &args.serving)?;
-        telemetry::start("verifier", &args.telemetry, &security)?;
+        let sending = telemetry::start("verifier", &args.telemetry, &security)?;
         let limits = args.limits()?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let listener = server::bind(args.listen, &security).await?;
@@ -42,7 +42,9 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             anytime_service::port_file::write(path, address)?;
         }
         info!(%address, threads = limits.threads, "listening");
-        run(listener, token, limits, security).await
+        let outcome = run(listener, token, limits, security).await;
+        sending.finish().await;
+        outcome
     })
 }
 

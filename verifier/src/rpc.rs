@@ -6,6 +6,7 @@ use anytime_proto::v1::verifier_service_server::VerifierService;
 use anytime_proto::v1::{VerifyRequest, VerifyResponse};
 use anytime_proto::{Refusal, invalid_setting_status};
 use anytime_service::program;
+use anytime_service::traces::Span;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
@@ -91,7 +92,9 @@ impl VerifierService for Verifier {
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let started = Instant::now();
         let deadline = started + work_time(request.metadata(), self.limits.batch_time);
+        let mut span = Span::serve("judge", request.metadata());
         let request = request.into_inner();
+        span.number("items", request.items.len() as u64);
         let options = check_request(&request).map_err(|error| invalid_setting_status(&error))?;
         let Some(place) = self.pool.try_admit() else {
             self.meters.refused.increment(1);

@@ -16,6 +16,7 @@ use anytime_service::channel::{Backoff, PeerChannel};
 use anytime_service::metric_names::ACTOR_DELTA_FALLBACKS;
 use anytime_service::peer::{PeerLog, with_deadline};
 use anytime_service::shutdown::{run_unless_cancelled, sleep_unless_cancelled};
+use anytime_service::traces::{self, Span, SpanRef};
 use metrics::counter;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -26,12 +27,15 @@ use tracing::{info, warn};
 use super::fetch::{Base, FetchError, fetch};
 use super::loader::{Loaded, Loader};
 use super::model::Assets;
-use crate::engine::{Command, EngineHandle, Model, ModelId};
+use crate::engine::{Command, EngineHandle, Installed, Model, ModelId};
 use crate::identity::Identity;
 
 /// A stream of announcements that is silent for this long is opened again, in case the learner has forgotten it. A
 /// learner that is gone is noticed much sooner, by the keep-alive of the connection.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3600);
+
+/// For so long the span of a swap waits for the engine, which changes over between two of its steps.
+const SWAP_PATIENCE: Duration = Duration::from_secs(60);
 
 type Client = WeightsServiceClient<PeerChannel>;
 
@@ -100,7 +104,7 @@ async fn listen_once(
             return Ok(());
         };
         latest.send_if_modified(|held| {
-            let is_new = held.as_ref() != Some(&announcement);
+            let is_new = !held.as_ref().is_some_and(|held| are_same(held, &announcement));
             *held = Some(announcement);
             is_new
         });
@@ -122,26 +126,35 @@ async fn install_latest(
     loop {
         let announced = latest.borrow_and_update().clone();
         let installed = held.as_ref().map(|held| &held.base.announced);
-        let Some(announced) = announced.filter(|announced| installed != Some(announced)) else {
+        let is_held = |announced: &WeightsAnnouncement| installed.is_some_and(|held| are_same(held, announced));
+        let Some(announced) = announced.filter(|announced| !is_held(announced)) else {
             if latest.changed().await.is_err() {
                 return Ok(());
             }
             continue;
         };
+        let mut span = swap_span(&announced);
         let pause = match fetch_model(&mut client, &loader, &announced, held.as_ref()).await {
             Ok((model, fetched)) => {
                 peer.is_up();
+                if traces::is_on() {
+                    tokio::spawn(end_once_installed(span, engine.installed(), model.id.clone()));
+                }
                 engine.send(Command::SwapWeights(Box::new(model)));
                 held = Some(fetched);
                 continue;
             }
-            Err(Failure::Lost(status)) => peer.failed(&status),
+            Err(Failure::Lost(status)) => {
+                span.fail(status.message());
+                peer.failed(&status)
+            }
             Err(Failure::Bad(problem)) if is_exhaustion(&problem) => {
                 return Err(WeightsError(problem.lines().next().unwrap_or_default().to_owned()));
             }
             Err(Failure::Bad(problem)) => {
                 let (job_id, version) = (&announced.job_id, announced.version);
                 warn!(job_id, version, problem, "weights refused, fetching again");
+                span.fail(&problem);
                 peer.failed(&Status::data_loss(problem))
             }
         };
@@ -150,6 +163,36 @@ async fn install_latest(
             return Ok(());
         }
     }
+}
+
+/// Whether two announcements are of the same weights, whoever published them.
+fn are_same(one: &WeightsAnnouncement, other: &WeightsAnnouncement) -> bool {
+    one.job_id == other.job_id && one.version == other.version && one.manifest_checksum == other.manifest_checksum
+}
+
+/// The span of a change of weights, from their announcement until the engine has them.
+fn swap_span(announced: &WeightsAnnouncement) -> Span {
+    let mut span = Span::begin("swap", &SpanRef::parse(&announced.traceparent));
+    span.text("job_id", &announced.job_id)
+        .number("version", announced.version);
+    span
+}
+
+/// Keeps a span until the engine has these weights, or newer ones.
+async fn end_once_installed(span: Span, mut installed: watch::Receiver<Option<Installed>>, id: ModelId) {
+    let is_there = |held: &Option<Installed>| {
+        held.as_ref()
+            .is_some_and(|held| held.id.job_id != id.job_id || held.id.version >= id.version)
+    };
+    let _ = tokio::time::timeout(SWAP_PATIENCE, async {
+        while installed.changed().await.is_ok() {
+            if is_there(&installed.borrow()) {
+                break;
+            }
+        }
+    })
+    .await;
+    drop(span);
 }
 
 /// The version that the engine was given last.

@@ -80,6 +80,7 @@ impl Version {
             job_id: self.manifest.job_id.clone(),
             version: self.manifest.version,
             manifest_checksum: anytime_proto::manifest_checksum(&self.manifest),
+            traceparent: String::new(),
         }
     }
 

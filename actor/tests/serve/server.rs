@@ -51,7 +51,9 @@ pub(crate) fn metrics() -> MetricsText {
         let Some(Command::Serve(args)) = parsed(&["--model", "none"]).command else {
             panic!("no serve")
         };
-        telemetry::start_serving("actor", &args.telemetry, &ServerSecurity::default()).unwrap()
+        let (metrics, _sending) =
+            telemetry::start_serving("actor", &args.telemetry, &ServerSecurity::default()).unwrap();
+        metrics
     };
     METRICS.get_or_init(start).clone()
 }

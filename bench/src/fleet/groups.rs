@@ -121,6 +121,7 @@ impl GroupMaker {
             end_marker_tokens: markers().end.len() as u32,
             no_thinking_traces: 0,
             weights: vec![weights.clone()],
+            traceparent: String::new(),
         };
         let traces = self.traces(weights.version);
         let traces = &traces[number % traces.len()];

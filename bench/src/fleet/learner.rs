@@ -11,6 +11,7 @@ use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportError;
+use anytime_learner::jobs::fork::ForkError;
 use anytime_learner::queue::target::RedisTarget;
 use anytime_learner::rollouts::group::{ProblemSource, TrainingOpening};
 use anytime_learner::server::{self, LearnerConfig};
@@ -68,7 +69,7 @@ pub struct LearnerArgs {
 pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let security = ServerSecurity::default();
-        telemetry::start("learner", &args.telemetry, &security)?;
+        let _sending = telemetry::start("learner", &args.telemetry, &security)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
         let listener = anytime_service::server::bind(([127, 0, 0, 1], 0).into(), &security).await?;
         let config = LearnerConfig {
@@ -80,6 +81,8 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
+            keep_jobs: None,
+            keep_jobs_for: None,
             port_file: Some(args.port_file.clone()),
             security,
         };
@@ -100,7 +103,10 @@ pub fn run(runtime: &Runtime, args: &LearnerArgs) -> anyhow::Result<()> {
             token,
             Arc::new(validate),
             Arc::new(job),
-            Arc::new(export),
+            server::Writing {
+                export: Arc::new(export),
+                take_start: Arc::new(|_: &_| Err(ForkError::Failed(anyhow::anyhow!("there is no model")))),
+            },
         )
         .await
     })
@@ -277,5 +283,6 @@ fn published(version: u64, tensors: Vec<PublishedTensor>) -> PublishedWeights {
         version: WeightsVersion(version),
         assets: vec![("config.json".to_owned(), Bytes::from_static(b"{}"))],
         tensors,
+        traceparent: String::new(),
     }
 }

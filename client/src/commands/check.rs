@@ -45,8 +45,9 @@ pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What the learner finds in the files of a job. A model that an earlier job writes is not there yet. It will have the
-/// configuration and the tokenizer of the model that the earlier job starts from, so the check takes that one.
+/// What the learner finds in the files of a job. A model that an earlier job writes, or a checkpoint of it, is not there yet.
+/// It will have the configuration and the tokenizer of the model that the earlier job starts from, so the check takes that
+/// one.
 async fn find(arguments: &CheckArgs, job: &Job, earlier: &[Job]) -> anyhow::Result<v1::JobCheck> {
     let mut spec = job.spec.clone();
     for before in earlier.iter().rev() {
@@ -56,7 +57,11 @@ async fn find(arguments: &CheckArgs, job: &Job, earlier: &[Job]) -> anyhow::Resu
             .as_ref()
             .and_then(|checkpoint| checkpoint.output.as_deref());
         let model = spec.model.get_or_insert_default();
-        if output.is_some() && output == model.path.as_deref() {
+        if model.from_job.is_some() && model.from_job == before.spec.name {
+            model.clone_from(&before.spec.model.clone().unwrap_or_default());
+            // A job that does not exist yet has no weights.
+            model.initialise = model.from_job.is_none().then_some(true);
+        } else if output.is_some() && output == model.path.as_deref() {
             model.path = before.spec.model.as_ref().and_then(|model| model.path.clone());
             model.initialise = Some(true);
         }

@@ -18,6 +18,7 @@ pub(super) async fn run(arguments: &GenerateArgs) -> anyhow::Result<()> {
     if let Some(model) = &arguments.model {
         let of_spec = spec.model.get_or_insert_default();
         of_spec.path = Some(model.clone());
+        (of_spec.from_job, of_spec.from_step) = (None, None);
         of_spec.initialise = Some(false);
     }
     let leases = Leases::beside(&arguments.out)?;

@@ -2,7 +2,7 @@
 
 use anytime_proto::v1;
 
-use crate::arguments::{DeleteArgs, FollowArgs, JobArgs, LearnerArgs, ResumeArgs, SubmitArgs, WatchArgs};
+use crate::arguments::{DeleteArgs, FollowArgs, JobArgs, ListArgs, ResumeArgs, SubmitArgs, WatchArgs};
 use crate::display::{Display, Style};
 use crate::follow::follow;
 use crate::interrupt::{Interrupt, interrupted};
@@ -35,8 +35,10 @@ pub(super) async fn submit(arguments: SubmitArgs, json: bool) -> anyhow::Result<
     watch_job(&mut learner, &job, &arguments.follow, json).await
 }
 
-pub(super) async fn list(arguments: &LearnerArgs, json: bool) -> anyhow::Result<()> {
-    let jobs = Learner::try_new(arguments)?.list().await?;
+pub(super) async fn list(arguments: &ListArgs, json: bool) -> anyhow::Result<()> {
+    let most = arguments.limit.map_or(usize::MAX, |limit| limit as usize);
+    let mut learner = Learner::try_new(&arguments.learner)?;
+    let jobs = learner.list_some(arguments.request(), most).await?;
     if json {
         return print_json(&jobs.iter().map(job_json).collect::<Vec<_>>());
     }

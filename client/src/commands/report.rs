@@ -1,4 +1,4 @@
-//! `anytime report`: report.json and curves.svg of a job, and where its figures are.
+//! `anytime report`: report.json, curves.svg and timeline.svg of a job, and where its figures are.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use anytime_proto::v1::job_event::Event;
 
 use crate::arguments::ReportArgs;
 use crate::follow::{EventSink, follow};
-use crate::job_view::has_ended;
+use crate::job_view::{has_ended, kind};
 use crate::learner::Learner;
 use crate::output::{print_json, print_line};
 use crate::report::{Report, push_step, table, write};
+use crate::timeline;
 
 /// How long reading a job's events again may take. Without them the report lacks only the series of its steps.
 const REPLAY_LIMIT: Duration = Duration::from_secs(20);
@@ -37,8 +38,11 @@ pub(super) async fn run(arguments: &ReportArgs, json: bool) -> anyhow::Result<()
     }
     print_line(&table(&report))?;
     print_line(&format!("written: {}", files.report.display()))?;
-    if let Some(curves) = files.curves {
-        print_line(&format!("written: {}", curves.display()))?;
+    for picture in files.curves.iter().chain(&files.timeline) {
+        print_line(&format!("written: {}", picture.display()))?;
+    }
+    if files.timeline.is_none() {
+        print_line(&format!("no {}: {}", timeline::FILE, why_no_timeline(&job)))?;
     }
     print_line(&format!(
         "the figures of every step, for other tools: {} in the directory of job {}, below the learner's --runs-dir",
@@ -46,6 +50,17 @@ pub(super) async fn run(arguments: &ReportArgs, json: bool) -> anyhow::Result<()
         job.id
     ))?;
     Ok(())
+}
+
+/// Why there is no picture of the last steps.
+fn why_no_timeline(job: &v1::Job) -> &'static str {
+    if kind(job) != v1::JobKind::Train {
+        "only the steps of train jobs say when their parts were"
+    } else if !has_ended(job) {
+        "the steps of a job are read again once it has ended"
+    } else {
+        "no step was seen that says when its parts were"
+    }
 }
 
 /// What the learner writes beside the job.

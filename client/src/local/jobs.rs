@@ -178,6 +178,11 @@ pub(crate) fn is_same_job(wanted: &v1::JobSpec, found: &v1::JobSpec) -> bool {
 /// The settings that were found, without those that the job file leaves open.
 fn as_written(wanted: &v1::JobSpec, found: &v1::JobSpec) -> v1::JobSpec {
     let mut found = with_defaults(found);
+    if let (Some(wanted), Some(found)) = (&wanted.model, &mut found.model)
+        && wanted.from_step.is_none()
+    {
+        found.from_step = None;
+    }
     if let (Some(wanted), Some(found)) = (&wanted.data, &mut found.data)
         && wanted.chat_template.is_none()
     {

@@ -86,7 +86,7 @@ pub(crate) async fn run_to_end(
 ) -> anyhow::Result<Vec<Finished>> {
     let root = std::env::current_dir().context("current directory")?;
     let devices = Devices::try_new(&run.processes)?;
-    preflight::check(&run.specs, &root, run.resume)?;
+    preflight::check(&run.specs, &root, &run.out, run.resume)?;
     let programs = Programs::find(&root, run.processes.redis.is_none())?;
     if let Some(url) = &run.processes.redis {
         redis::check_existing(url).await?;

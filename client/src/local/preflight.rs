@@ -12,17 +12,20 @@ use anytime_service::exit::ExitError;
 const EXPORT_MARKER: &str = "anytime_export.json";
 
 /// Checks that every file a job names exists, or will when its turn comes because an earlier job writes it, and that no
-/// job would write its model over something else. `resume` says that earlier jobs may be gone on with.
+/// job would write its model over something else. The jobs of earlier runs are in `out`. `resume` says that earlier jobs may
+/// be gone on with.
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code and the setting's name.
-pub(super) fn check(specs: &[v1::JobSpec], root: &Path, resume: bool) -> Result<(), ExitError> {
+pub(super) fn check(specs: &[v1::JobSpec], root: &Path, out: &Path, resume: bool) -> Result<(), ExitError> {
     let mut outputs: Vec<String> = Vec::new();
-    for spec in specs {
+    for (place, spec) in specs.iter().enumerate() {
         let settings = JobSettings::try_new(spec).map_err(ExitError::configuration)?;
         let refuse = |error: InvalidSetting| ExitError::configuration(format!("job {}: {error}", settings.name));
-        if !outputs.contains(&settings.model.path) {
-            check_model(&settings.model.path, root).map_err(refuse)?;
+        match &settings.model.from_job {
+            Some(job) => check_other_job(job, &specs[..place], out).map_err(refuse)?,
+            None if outputs.contains(&settings.model.path) => {}
+            None => check_model(&settings.model.path, root).map_err(refuse)?,
         }
         check_files("data.path", &settings.data.path, root).map_err(refuse)?;
         check_files("evaluation.path", &settings.evaluation.path, root).map_err(refuse)?;
@@ -46,6 +49,15 @@ fn check_model(path: &str, root: &Path) -> Result<(), InvalidSetting> {
         }
         None => Ok(()),
     }
+}
+
+/// The job is there from an earlier run, or comes to be before this one's turn.
+fn check_other_job(id: &str, earlier: &[v1::JobSpec], out: &Path) -> Result<(), InvalidSetting> {
+    if earlier.iter().any(|spec| spec.name() == id) || out.join(id).is_dir() {
+        return Ok(());
+    }
+    let reason = format!("it must be an earlier one of these jobs, or a job in {}", out.display());
+    Err(InvalidSetting::new("model.from_job", id, reason))
 }
 
 /// The learner checks more when the job is submitted; but the last of several jobs is submitted hours later.

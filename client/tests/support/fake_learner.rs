@@ -110,6 +110,7 @@ struct State {
     jobs: Vec<v1::Job>,
     request_ids: Vec<String>,
     watched_after: Vec<u64>,
+    listed: Vec<v1::ListJobsRequest>,
 }
 
 #[derive(Clone)]
@@ -132,6 +133,11 @@ impl FakeLearner {
         let server = tonic::transport::Server::builder().add_service(JobServiceServer::new(fake.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         fake
+    }
+
+    /// What lists were asked for.
+    pub(crate) fn listed(&self) -> Vec<v1::ListJobsRequest> {
+        self.state.lock().unwrap().listed.clone()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -254,7 +260,8 @@ impl JobService for FakeLearner {
         self.job(&request.into_inner().job_id).map(Response::new)
     }
 
-    async fn list(&self, _request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+    async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        self.state.lock().unwrap().listed.push(request.into_inner());
         let jobs = self.jobs().into_iter().rev().collect();
         Ok(Response::new(v1::ListJobsResponse {
             jobs,

@@ -13,6 +13,7 @@ import anytime_client.client as client_module
 import grpc
 import pytest
 from anytime_client import AnytimeError, Client, ErrorInfo, Event, Job, Violation, v1
+from anytime_client.report import make_report
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2 as rpc
 from google.rpc import status_pb2
@@ -230,6 +231,31 @@ def test_a_learner_that_hangs_is_late(
         client.status("job")
     released.set()
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED and caught.value.is_unreachable
+
+
+def test_the_learner_is_asked_for_some_jobs_only(learner: FakeLearner, client: Client) -> None:
+    jobs = [v1.Job(id=f"job-{index}") for index in range(3)]
+    learner.on["List"] = lambda *_: v1.ListJobsResponse(jobs=jobs)
+    found = client.jobs(states=["queued", "failed"], labels={"team": "math"}, name="r1-*", limit=2)
+    assert [job.id for job in found] == ["job-0", "job-1"]
+    request = learner.requests[-1][1]
+    assert list(request.states) == [v1.JobState.JOB_STATE_QUEUED, v1.JobState.JOB_STATE_FAILED]
+    assert (dict(request.labels), request.name) == ({"team": "math"}, "r1-*")
+    with pytest.raises(AnytimeError, match="states holds 'asleep'"):
+        client.jobs(states=["asleep"])
+
+
+def test_a_job_says_what_it_waits_for_and_what_it_started_from(learner: FakeLearner, client: Client) -> None:
+    message = job_message("QUEUED")
+    message.spec.priority = -3
+    message.spec.labels["team"] = "math"
+    message.forked_from.job_id, message.forked_from.step = "other", 20
+    message.waiting.reason = "position 2 of 3 on cuda:0; waits for job a, which is running"
+    learner.on["Get"] = lambda *_: message
+    job = client.status("job")
+    assert (job.priority, job.labels, job.forked_from) == (-3, {"team": "math"}, ("other", 20))
+    assert job.waits_for.startswith("position 2 of 3") and "position 2 of 3" in job._repr_html_()
+    assert make_report(job, [])["forked_from"]["step"] == 20
 
 
 def test_pages_follow_each_other(learner: FakeLearner, client: Client) -> None:

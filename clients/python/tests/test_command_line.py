@@ -51,7 +51,7 @@ def test_job_files_are_sent_alike(learner: FakeLearner, tmp_path: Path) -> None:
     for file in files:
         assert job_spec(file) == submitted(learner, str(file)), file
     text = (
-        'name = "x"\nkind = "evaluate"\n[model]\npath = "m"\n[evaluation]\npath = ["a", "b/*.parquet"]\n[data]\n'
+        'name = "x"\nkind = "evaluate"\npriority = -2\nlabels = { team = "math", empty = "" }\n[model]\npath = "m"\n[evaluation]\npath = ["a", "b/*.parquet"]\n[data]\n'
         '[data.template_arguments]\nthinking = false\nnames = ["ä", 1, 0.5]\n[data.template_arguments.more]\nb = "c"\na = 1\n'
     )
     file = tmp_path / "job.toml"
@@ -74,6 +74,10 @@ def test_a_job_and_its_events_are_shown_alike(trained: FakeLearner, client: Clie
 def test_a_job_with_everything_is_shown_alike(learner: FakeLearner, client: Client) -> None:
     message = job_message("PAUSED", error="no disk", step=2, total_steps=3, seconds=1.5)
     message.spec.CopyFrom(job_spec(ROOT / "deploy" / "jobs" / "reference.toml"))
+    message.spec.priority = 5
+    message.spec.labels["team"] = "math"
+    message.forked_from.job_id, message.forked_from.step, message.forked_from.checksum = "other", 20, "ab"
+    message.waiting.position, message.waiting.total, message.waiting.reason = 1, 2, "position 1 of 2 on cpu"
     message.created.FromNanoseconds(1_700_000_000_123_456_789)
     message.retry_at.FromNanoseconds(1_700_000_001_500_000_000)
     message.last_step.CopyFrom(step_event(1, 2).step)

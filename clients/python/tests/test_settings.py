@@ -34,6 +34,8 @@ SETTINGS = dict(fields(v1.JobSpec.DESCRIPTOR))
 
 def example(field: FieldDescriptor) -> Any:
     """A value that a job file can have there."""
+    if field.name == "labels":
+        return {"team": "math", "note": "ä = 1"}
     if is_map(field):
         return {"enable_thinking": False, "depth": [1, {"a": 0.5}], "text": "ä"}
     if field.enum_type is not None:
@@ -41,6 +43,7 @@ def example(field: FieldDescriptor) -> Any:
     by_type = {
         FieldDescriptor.TYPE_BOOL: True,
         FieldDescriptor.TYPE_STRING: "a/b",
+        FieldDescriptor.TYPE_INT32: -7,
         FieldDescriptor.TYPE_UINT32: 7,
         FieldDescriptor.TYPE_UINT64: 2**40,
         FieldDescriptor.TYPE_DOUBLE: 0.25,
@@ -65,11 +68,17 @@ def refused(settings: Any) -> AnytimeError:
 def test_there_are_settings_of_every_form() -> None:
     assert len(SETTINGS) > 100
     scalar = {field.type for field in SETTINGS.values() if not field.is_repeated}
-    kinds = {"BOOL", "STRING", "UINT32", "UINT64", "DOUBLE", "ENUM"}
+    kinds = {"BOOL", "STRING", "INT32", "UINT32", "UINT64", "DOUBLE", "ENUM"}
     assert scalar == {getattr(FieldDescriptor, f"TYPE_{kind}") for kind in kinds}
     repeated = {field.type for field in SETTINGS.values() if field.is_repeated and not is_map(field)}
     assert repeated == {getattr(FieldDescriptor, f"TYPE_{kind}") for kind in ("STRING", "UINT32", "DOUBLE")}
     assert any(is_map(field) for field in SETTINGS.values())
+
+
+def test_labels_are_texts_and_a_priority_is_whole() -> None:
+    assert "labels.team: it is 3; it must be a text in quotes" in str(refused({"labels": {"team": 3}}))
+    assert "priority: it is 2147483648; it must be a whole number" in str(refused({"priority": 2**31}))
+    assert "priority: it is 0.5; it must be a whole number" in str(refused({"priority": 0.5}))
 
 
 @pytest.mark.parametrize("path", SETTINGS)

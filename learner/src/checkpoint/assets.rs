@@ -68,6 +68,11 @@ impl Assets {
         Ok(assets)
     }
 
+    /// Whether a job has kept some.
+    pub(super) fn are_kept(job_directory: &Path) -> bool {
+        job_directory.join(DIRECTORY).join(CONFIG_FILE).is_file()
+    }
+
     /// The directory in which a job keeps them.
     pub fn directory_of_job(job_directory: &Path) -> std::path::PathBuf {
         job_directory.join(DIRECTORY)
@@ -82,10 +87,7 @@ impl Assets {
         if target.join(CONFIG_FILE).is_file() {
             return Ok(());
         }
-        replace_directory(&target, |part| {
-            self.write_card(part, CARD_FILE)?;
-            self.write(part, |_| true)
-        })
+        replace_directory(&target, |part| self.write_all(part, None))
     }
 
     /// The files by name.
@@ -116,6 +118,15 @@ impl Assets {
         }
         self.write_card(directory, BASE_CARD_FILE)?;
         self.write(directory, |name| name != CONFIG_FILE)
+    }
+
+    /// Writes all of them, with this card instead of the model's own where there is one.
+    pub(super) fn write_all(&self, directory: &Path, card: Option<&str>) -> anyhow::Result<()> {
+        match card {
+            Some(card) => write(&directory.join(CARD_FILE), card.as_bytes())?,
+            None => self.write_card(directory, CARD_FILE)?,
+        }
+        self.write(directory, |_| true)
     }
 
     fn write(&self, directory: &Path, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {

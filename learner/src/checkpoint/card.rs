@@ -69,7 +69,10 @@ impl Card<'_> {
         let (job, step) = (self.job, self.step);
         let name = code(&settings.name);
         writeln!(text, "# {}\n", settings.name)?;
-        let from = code(&shown(&settings.model.path));
+        let from = match &job.forked_from {
+            Some(fork) => format!("step {} of job {}", fork.step, code(&fork.job_id)),
+            None => code(&shown(&settings.model.path)),
+        };
         let how = match (settings.kind, settings.model.initialise) {
             (v1::JobKind::Sft, false) => format!("fine-tuned from {from} on completions"),
             (v1::JobKind::Sft, true) => {
@@ -89,6 +92,13 @@ impl Card<'_> {
                 code(&settings.kind.short_name())
             ),
         )?;
+        if let Some(fork) = &job.forked_from {
+            let digits = code(&fork.checksum);
+            row(
+                "weights at the start",
+                format!("those of {from} (BLAKE3 of the f32 file {digits})"),
+            )?;
+        }
         row("steps", format!("{step} of {}", settings.training.steps))?;
         row("groups per step", settings.training.batch.to_string())?;
         row("learning rate", settings.training.learning_rate.to_string())?;

@@ -15,10 +15,34 @@ pub(super) const FILE: &str = "checksums.json";
 /// How much of a file is hashed at a time, on all threads.
 const AT_A_TIME: usize = 16 << 20;
 
+/// What a file is known by.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Checksum {
+pub(super) struct Checksum {
     bytes: u64,
     blake3: String,
+}
+
+impl Checksum {
+    /// The digits of BLAKE3.
+    pub(super) fn into_digits(self) -> String {
+        self.blake3
+    }
+
+    /// Compares with what was found of the file of this name.
+    ///
+    /// # Errors
+    /// If that differs.
+    pub(super) fn check(&self, name: &str, found: &Self) -> anyhow::Result<()> {
+        ensure!(
+            found == self,
+            "{name} is damaged: it is not what was written ({} bytes instead of {}, by checksum {} instead of {})",
+            found.bytes,
+            self.bytes,
+            found.blake3,
+            self.blake3
+        );
+        Ok(())
+    }
 }
 
 /// Writes the checksums of these files of a directory.
@@ -28,7 +52,7 @@ struct Checksum {
 pub(super) fn write(directory: &Path, names: &[&str]) -> anyhow::Result<()> {
     let mut checksums = BTreeMap::new();
     for name in names {
-        checksums.insert(*name, checksum(&directory.join(name))?);
+        checksums.insert(*name, of_file(&directory.join(name))?);
     }
     let path = directory.join(FILE);
     fs::write(&path, serde_json::to_vec_pretty(&checksums)?).with_context(|| format!("writing {}", path.display()))
@@ -40,34 +64,41 @@ pub(super) fn write(directory: &Path, names: &[&str]) -> anyhow::Result<()> {
 /// # Errors
 /// If a file differs from what was written, with its name, or if one cannot be read.
 pub(super) fn check(directory: &Path, names: &[&str]) -> anyhow::Result<bool> {
+    for name in names {
+        let Some(expected) = expected(directory, name)? else {
+            return Ok(false);
+        };
+        expected.check(name, &of_file(&directory.join(name))?)?;
+    }
+    Ok(true)
+}
+
+/// The checksum that was written of a file of a directory; none where none were written.
+///
+/// # Errors
+/// If they cannot be read, or none is of this file.
+pub(super) fn expected(directory: &Path, name: &str) -> anyhow::Result<Option<Checksum>> {
     let path = directory.join(FILE);
     if !path
         .try_exists()
         .with_context(|| format!("reading {}", path.display()))?
     {
-        return Ok(false);
+        return Ok(None);
     }
     let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let expected: BTreeMap<String, Checksum> =
+    let mut expected: BTreeMap<String, Checksum> =
         serde_json::from_slice(&bytes).with_context(|| format!("{FILE} is damaged"))?;
-    for name in names {
-        let expected = expected
-            .get(*name)
-            .with_context(|| format!("{FILE} does not name {name}"))?;
-        let found = checksum(&directory.join(name))?;
-        ensure!(
-            found == *expected,
-            "{name} is damaged: it is not what was written ({} bytes instead of {}, by checksum {} instead of {})",
-            found.bytes,
-            expected.bytes,
-            found.blake3,
-            expected.blake3
-        );
-    }
-    Ok(true)
+    let of_name = expected
+        .remove(name)
+        .with_context(|| format!("{FILE} does not name {name}"))?;
+    Ok(Some(of_name))
 }
 
-fn checksum(path: &Path) -> anyhow::Result<Checksum> {
+/// The checksum of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn of_file(path: &Path) -> anyhow::Result<Checksum> {
     let reading = || format!("reading {}", path.display());
     let mut file = File::open(path).with_context(reading)?;
     let length = file.metadata().with_context(reading)?.len();

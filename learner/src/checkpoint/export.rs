@@ -75,6 +75,7 @@ pub fn publishable(version: WeightsVersion, weights: &Weights, kind: Kind, asset
         version,
         assets: assets.files().to_vec(),
         tensors,
+        traceparent: String::new(),
     }
 }
 

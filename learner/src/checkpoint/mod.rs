@@ -2,7 +2,7 @@
 //!
 //! `recovery` holds what a restart needs, with its `checksums`, [`export()`] writes model directories with a card each
 //! (`card`, which passes on what the `front_matter` of the base's says), and `keep` removes
-//! those that are not wanted any more. [`Assets`] are the files beside the weights, read once for each job.
+//! those that are not wanted any more. `start` makes a model of a checkpoint for another job to start from. [`Assets`] are the files beside the weights, read once for each job.
 
 mod assets;
 mod card;
@@ -11,6 +11,7 @@ mod export;
 mod front_matter;
 mod keep;
 mod recovery;
+mod start;
 
 pub use assets::Assets;
 pub use card::{Card, Described};
@@ -19,3 +20,4 @@ pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{
     Compute, Fingerprint, Recovered, RecoveryState, Saved, load_newest, load_step, save, steps as recovery_steps,
 };
+pub use start::{Lasting, NoStart, Start, check_start, lay_out_start};

@@ -24,8 +24,8 @@ use super::checksums;
 use crate::train::Trainer;
 
 const DIRECTORY: &str = "recovery";
-const STATE_FILE: &str = "state.json";
-const WEIGHTS_FILE: &str = "weights.safetensors";
+pub(super) const STATE_FILE: &str = "state.json";
+pub(super) const WEIGHTS_FILE: &str = "weights.safetensors";
 const OPTIMISER_FILE: &str = "optimiser.safetensors";
 const FILES: [&str; 3] = [STATE_FILE, WEIGHTS_FILE, OPTIMISER_FILE];
 
@@ -327,6 +327,19 @@ fn parse_name(name: &str) -> Option<(u64, bool)> {
         _ if suffix.starts_with(PART_SUFFIX) => Some((step, false)),
         _ => None,
     }
+}
+
+/// The directory of the checkpoint of a step of a job.
+pub(super) fn directory_of(job_directory: &Path, step: u64) -> PathBuf {
+    step_directory(&job_directory.join(DIRECTORY), step)
+}
+
+/// Whether checksums were written with a checkpoint.
+///
+/// # Errors
+/// If its state cannot be read.
+pub(super) fn has_checksums(checkpoint: &Path) -> anyhow::Result<bool> {
+    Ok(read_state_file(checkpoint)?.has_checksums)
 }
 
 fn step_directory(parent: &Path, step: u64) -> PathBuf {

@@ -1,11 +1,14 @@
 //! What the check of a specification brings, before there is a job.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use serde::{Deserialize, Serialize};
+
+use super::fork::Fork;
 
 /// A specification that can work.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub struct CheckedJob {
     pub found: v1::JobCheck,
     /// The files themselves, as they were before they were read.
     pub files: Vec<FileStamp>,
+    /// What it starts from, where that is of another job.
+    pub fork: Option<Arc<Fork>>,
 }
 
 impl From<JobSettings> for CheckedJob {
@@ -25,6 +30,7 @@ impl From<JobSettings> for CheckedJob {
             settings,
             found: v1::JobCheck::default(),
             files: Vec::new(),
+            fork: None,
         }
     }
 }

@@ -384,10 +384,12 @@ pub fn steps_on_disk(job_directory: &Path) -> anyhow::Result<BTreeMap<u64, v1::S
     Ok(steps)
 }
 
-/// The figures of a step without its account of groups, which is in the event and would make the job's record long.
+/// The figures of a step without its account of groups and their times, which are in the event and would make the job's
+/// record long.
 pub(super) fn without_account(metrics: v1::StepMetrics) -> v1::StepMetrics {
     v1::StepMetrics {
         account: None,
+        timeline: None,
         ..metrics
     }
 }

@@ -65,7 +65,13 @@ const PROCESS_TEXTS: &[&str] = &[
 
 /// Settings that name a file or directory. A job whose paths were right when it was submitted is not at fault where one
 /// of them cannot be read later.
-const PATHS: &[&str] = &["model.path", "data.path", "evaluation.path", "checkpoint.output"];
+const PATHS: &[&str] = &[
+    "model.path",
+    "model.from_job",
+    "data.path",
+    "evaluation.path",
+    "checkpoint.output",
+];
 
 /// Whose fault this failure is.
 pub fn fault_of(failure: &anyhow::Error) -> Fault {

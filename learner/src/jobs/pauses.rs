@@ -150,7 +150,7 @@ impl JobEntry {
                 let (how, hint) = match state {
                     JobState::Succeeded => (
                         "has succeeded",
-                        "; to train on, submit a job whose model.path is its checkpoint",
+                        "; to train on, submit a job that starts from it (model.from_job)",
                     ),
                     _ => (
                         "was cancelled",

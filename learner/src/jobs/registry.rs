@@ -17,8 +17,10 @@ use super::checked::CheckedJob;
 use super::entry::JobEntry;
 use super::events::{EventLog, timestamp};
 use super::files::{METRICS_FILE, TENSORBOARD_DIRECTORY, events_path};
+use super::line::Line;
 use super::pauses::ResumeError;
 use super::removal::{RemoveError, RemovedJob, models_of, set_aside};
+use super::staged::Staged;
 use super::store::{JobStore, StoredJob};
 use super::turns::{Turn, Turns};
 use crate::lock::lock;
@@ -55,8 +57,8 @@ pub struct JobRegistry {
 }
 
 impl JobRegistry {
-    /// Loads the jobs of earlier runs: those that ran or were to be tried again go on first, then those that waited, in
-    /// their order. Those that wait for a person go on waiting.
+    /// Loads the jobs of earlier runs: those that ran or were to be tried again go on first, then those that waited, by
+    /// their priorities and in their order. Those that wait for a person go on waiting.
     ///
     /// # Errors
     /// If the runs directory cannot be used, or another learner uses it.
@@ -80,9 +82,11 @@ impl JobRegistry {
         let mut jobs = Jobs::default();
         let began = |entry: &&Arc<JobEntry>| entry.goes_on_at_start();
         let queued = |entry: &&Arc<JobEntry>| entry.state() == JobState::Queued;
-        let in_order = entries.iter().filter(began).chain(entries.iter().filter(queued));
-        for entry in in_order {
-            jobs.turns.wait(entry.id().clone());
+        for entry in entries.iter().filter(began) {
+            jobs.turns.go_on(entry.id().clone());
+        }
+        for entry in entries.iter().filter(queued) {
+            jobs.turns.wait(entry.id().clone(), entry.priority());
         }
         info!(
             jobs = entries.len(),
@@ -141,13 +145,18 @@ impl JobRegistry {
             created: Some(timestamp()),
             total_steps,
             hub: checked.found.hub.clone(),
+            forked_from: checked.fork.as_ref().map(|fork| fork.from.clone()),
             ..v1::Job::default()
         };
         let directory = self
             .store
-            .create(&settings.name, &mut job, request_id, &checked.files, &|id| {
-                jobs.leaving.contains(id)
-            })
+            .create(
+                &settings.name,
+                &mut job,
+                request_id,
+                (&checked.files, checked.fork.as_ref().and_then(|fork| fork.staged())),
+                &|id| jobs.leaving.contains(id),
+            )
             .context("create the job")?;
         let log = EventLog::open(&events_path(&directory))?;
         let entry = Arc::new(JobEntry::new(StoredJob {
@@ -158,7 +167,7 @@ impl JobRegistry {
             was_cancelled: false,
         }));
         entry.announce();
-        jobs.turns.wait(entry.id().clone());
+        jobs.turns.wait(entry.id().clone(), settings.priority);
         jobs.insert(entry.clone());
         drop(jobs);
         info!(job_id = %entry.id(), kind = settings.kind.short_name(), "queued a job");
@@ -174,6 +183,35 @@ impl JobRegistry {
     pub fn check_output(&self, settings: &JobSettings) -> Result<(), InvalidSetting> {
         let output = settings.checkpoint.output.as_deref();
         lock(&self.jobs).check_output(&self.places, output, None)
+    }
+
+    /// A directory for what a job is to begin with that does not exist yet.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(super) fn stage(&self) -> anyhow::Result<Staged> {
+        self.store.stage()
+    }
+
+    /// Who waits for a turn, and for whom.
+    pub fn line(&self) -> Line {
+        let jobs = lock(&self.jobs);
+        let is_paused = |job_id: &JobId| jobs.state_of(job_id) == Some(JobState::Paused);
+        let at_work = jobs.by_id.values().find(|entry| entry.is_held());
+        let kept = jobs.turns.kept(Instant::now(), is_paused);
+        // What ended while it waited is taken out when its turn comes.
+        let waits = |job_id: &&JobId| {
+            let state = jobs.state_of(job_id);
+            matches!(state, Some(JobState::Queued | JobState::Running | JobState::Paused))
+        };
+        Line {
+            waiting: jobs.turns.waiting().filter(waits).cloned().collect(),
+            holds_up: match (at_work, kept) {
+                (Some(entry), _) => Some((entry.id().clone(), entry.state())),
+                (None, Some(job_id)) => Some((job_id.clone(), JobState::Paused)),
+                (None, None) => None,
+            },
+        }
     }
 
     /// A job by its id.
@@ -265,7 +303,7 @@ impl JobRegistry {
         };
         jobs.check_output(&self.places, output.as_deref(), Some(entry.id()))?;
         if entry.resume(spec)? {
-            jobs.turns.wait(entry.id().clone());
+            jobs.turns.wait(entry.id().clone(), entry.priority());
             info!(job_id = %entry.id(), "a job is resumed");
         }
         drop(jobs);
@@ -328,6 +366,10 @@ impl Jobs {
             }
         }
         Ok(())
+    }
+
+    fn state_of(&self, job_id: &JobId) -> Option<JobState> {
+        self.by_id.get(job_id).map(|entry| entry.state())
     }
 
     /// The job whose turn it is.

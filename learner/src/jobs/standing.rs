@@ -24,6 +24,17 @@ const RECOVERY_DIRECTORY: &str = "recovery";
 const STEP_PREFIX: &str = "step-";
 
 impl JobEntry {
+    /// The setting `priority`.
+    pub(super) fn priority(&self) -> i32 {
+        let live = lock(&self.live);
+        live.job.spec.as_ref().map(v1::JobSpec::priority).unwrap_or_default()
+    }
+
+    /// Whether the thread of jobs works on it.
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.live).is_held
+    }
+
     /// When it ended, in a form that sorts; none while it has not.
     pub fn ended(&self) -> Option<(i64, i32)> {
         let live = lock(&self.live);

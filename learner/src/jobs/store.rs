@@ -9,6 +9,7 @@
 //! - `job.toml`: the specification with its defaults, for people
 //! - `generations/`: what evaluations generated, for people (`anytime_proto::generations`)
 //! - `groups/`: what steps trained, for `anytime replay` ([`kept`])
+//! - `start/`: the weights that it was forked from, as a model ([`fork`](super::fork))
 //!
 //! All other files in the directory belong to the job's thread.
 
@@ -31,6 +32,7 @@ use super::files::{
 };
 use super::old_events::bring_over;
 use super::rebuild::{DAMAGED_SUFFIX, rebuild, unreadable};
+use super::staged::Staged;
 use crate::kept;
 use crate::outputs::EXPORTS_DIRECTORY;
 
@@ -89,8 +91,25 @@ impl JobStore {
         self.runs_directory.join(job_id.as_str())
     }
 
+    /// Makes a directory for what a new job is to begin with, before the job exists.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn stage(&self) -> anyhow::Result<Staged> {
+        let staged = Staged::new(self.unfinished());
+        let path = staged.path();
+        std::fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
+        Ok(staged)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.runs_directory
+            .join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()))
+    }
+
     /// Creates the directory of a new job and gives the job its id: its name, or name-2, name-3, … where that is taken by
-    /// a directory, or by whom `is_taken` knows. The directory appears whole or not at all. Calls must not overlap.
+    /// a directory, or by whom `is_taken` knows. The directory appears whole or not at all, with what is in `staged` where
+    /// that is given. Calls must not overlap.
     ///
     /// # Errors
     /// If the disk refuses; nothing is left behind then.
@@ -99,14 +118,12 @@ impl JobStore {
         name: &str,
         job: &mut v1::Job,
         request_id: &str,
-        files: &[FileStamp],
+        (files, staged): (&[FileStamp], Option<&Path>),
         is_taken: &dyn Fn(&JobId) -> bool,
     ) -> anyhow::Result<PathBuf> {
         job.id = self.free_id(name, is_taken).to_string();
         job.format = JOB_FORMAT;
-        let unfinished = self
-            .runs_directory
-            .join(format!("{UNFINISHED_PREFIX}{}", uuid::Uuid::new_v4()));
+        let unfinished = staged.map_or_else(|| self.unfinished(), Path::to_owned);
         let outcome = self.create_aside(&unfinished, job, request_id, files);
         if outcome.is_err() {
             // What cannot be removed now is removed at the next start.
@@ -132,7 +149,7 @@ impl JobStore {
         request_id: &str,
         files: &[FileStamp],
     ) -> anyhow::Result<PathBuf> {
-        std::fs::create_dir(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
+        std::fs::create_dir_all(unfinished).with_context(|| format!("create {}", unfinished.display()))?;
         write_durably(&unfinished.join(REQUEST_FILE), request_id)?;
         if let Some(spec) = &job.spec {
             save_specification(unfinished, spec)?;
@@ -391,7 +408,7 @@ mod tests {
                 ..Default::default()
             };
             let path = store
-                .create("job", &mut job, "request", &[], &|_| false)
+                .create("job", &mut job, "request", (&[], None), &|_| false)
                 .expect("created");
             job.format = 0;
             save_job(&path, &job).expect("saved");

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::args::GroupsArgs;
 use crate::checkpoint::Assets;
 use crate::evaluation::generations::Reading;
+use crate::jobs::fork::start_directory;
 use crate::kept::{self, KeptGroups};
 
 /// `anytime-learner groups`: the heads of all groups, or one group with its texts, ids and log-probabilities.
@@ -76,6 +77,9 @@ fn tokenizer_directory(args: &GroupsArgs, kept: &KeptGroups) -> PathBuf {
         return Assets::directory_of_job(job_directory);
     }
     let model = kept.head.spec.as_ref().and_then(|spec| spec.model.as_ref());
+    if model.is_some_and(|model| model.from_job.is_some()) {
+        return start_directory(job_directory);
+    }
     args.root.join(model.map(v1::ModelSpec::path).unwrap_or_default())
 }
 

@@ -1,6 +1,9 @@
 //! What the trainer gives to the broker when it opens training, and what it gets back.
 
-use anytime_proto::{EndedGroups, v1};
+use std::time::Instant;
+
+use anytime_proto::{ActorId, EndedGroups, v1};
+use anytime_service::traces::SpanRef;
 
 /// Stands in place of a token's version where the weights with the published version's number were others: those of
 /// steps that a return to the recovery checkpoint undid. It is no real version, so the token is not fresh, and its age
@@ -14,6 +17,23 @@ pub struct QueuedGroup {
     pub sequence: u64,
     /// What the actor pushed. Tokens of weights that were replaced have the version [`OTHER_LINE`].
     pub group: v1::ScoredGroup,
+    /// How it came here.
+    pub journey: Journey,
+}
+
+/// Who generated a group, and when it came to the trainer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journey {
+    /// The actor.
+    pub actor: ActorId,
+    /// When the actor leased it; none where an earlier process of the learner gave the lease.
+    pub leased: Option<Instant>,
+    /// When the group came into the queue; none where an earlier process of the learner took it in.
+    pub arrived: Option<Instant>,
+    /// When the trainer took it.
+    pub taken: Instant,
+    /// The last span of its trace.
+    pub span: SpanRef,
 }
 
 /// A scored group of an evaluation.

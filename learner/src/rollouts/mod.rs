@@ -3,7 +3,8 @@
 //! [`lease_table`] and [`evaluation_leases`] are state machines without I/O (`given_back`: what happens when something
 //! fails). [`lease_token`] proves who was given a lease. [`session`] is one job's training, and [`broker`] joins all
 //! jobs with the replay queue. The trainer's side of the broker is in `take` and `evaluate`. [`monitor`] watches time
-//! and Redis beside all requests. [`monitor`] also shows how long groups wait in the queue (`arrivals`). `rights` keeps other learners on the same Redis out of a job, and `dead_letters`
+//! and Redis beside all requests. [`monitor`] also shows how long groups wait in the queue (`arrivals`), and `journeys` keeps when
+//! each was leased and came. `rights` keeps other learners on the same Redis out of a job, and `dead_letters`
 //! keeps groups that could not be trained. [`actors`] knows which actors are connected. Groups are trained in the order
 //! of their sequences ([`progress`]), and a pushed group ([`push`]) is checked first (`intake`, `inspection`). How all this
 //! stands is told by `standing`, with the actors that went away (`departures`) and what became of groups ([`outcomes`]).
@@ -26,6 +27,7 @@ pub mod group;
 mod inspection;
 mod intake;
 pub mod inventory;
+mod journeys;
 mod lease_rules;
 pub mod lease_table;
 pub mod lease_token;

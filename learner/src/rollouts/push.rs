@@ -139,6 +139,9 @@ impl RolloutBroker {
         };
         match outcome {
             PushOutcome::Accepted => {
+                training
+                    .journeys
+                    .arrived(sequence, &actor, &training.leases, clock::now());
                 training.leases.accepted(sequence);
                 Ok(v1::PushStatus::Accepted)
             }

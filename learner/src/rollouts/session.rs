@@ -16,6 +16,7 @@ use super::answers::{GivenBack, PushCheck, Renewal};
 use super::arrivals::Arrivals;
 use super::group::{ProblemSource, TrainingOpening};
 use super::inspection::{check_problem, check_versions, newest_version, oldest_version};
+use super::journeys::Journeys;
 use super::lease_table::{Inventory, LeaseRules, LeaseTable};
 use super::{lengths, outcomes};
 use crate::queue::dead_letters::DeadLetter;
@@ -108,6 +109,7 @@ pub(super) struct TrainingSession {
     /// How often something was replayed since training was opened: each time the groups behind it move back by a place.
     pub(super) replays: u64,
     arrivals: Arrivals,
+    pub(super) journeys: Journeys,
 }
 
 impl TrainingSession {
@@ -150,6 +152,7 @@ impl TrainingSession {
             replayed: Vec::new(),
             replays: 0,
             arrivals: Arrivals::default(),
+            journeys: Journeys::default(),
         }
     }
 

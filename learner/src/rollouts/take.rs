@@ -6,12 +6,13 @@
 //! for keep every group fresh enough for its step. [`lease_table`](super::lease_table) has the argument.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use anytime_proto::{JobId, check_group, decode_group, v1};
 use anytime_service::channel::Backoff;
 use anytime_service::clock;
+use anytime_service::traces::{Span, SpanRef};
 use tracing::{debug, error, info, warn};
 
 use super::awaited::AwaitedGroup;
@@ -19,6 +20,7 @@ use super::broker::RolloutBroker;
 use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
 use super::inspection::{longest_thinking, names_weights, oldest_version};
 use super::inventory::Corrections;
+use super::journeys::Journeys;
 use super::lease_table::NextToTrain;
 use super::session::{TrainingSession, training_group_id};
 use super::{lengths, outcomes};
@@ -95,6 +97,7 @@ impl RolloutBroker {
         let mut groups = Vec::new();
         let mut backoff = Backoff::default();
         let mut awaited = AwaitedGroup::default();
+        let mut since = SystemTime::now();
         while groups.len() < count {
             let (changed, arrived) = (self.changed.notified(), self.arrived.notified());
             tokio::pin!(changed, arrived);
@@ -123,7 +126,8 @@ impl RolloutBroker {
             };
             match outcome {
                 Ok(group) => {
-                    groups.extend(group);
+                    groups.extend(group.map(|group| traced(job_id, group, since)));
+                    since = SystemTime::now();
                     backoff.reset();
                 }
                 Err(_) => self.wait_for_redis(&mut backoff).await,
@@ -190,16 +194,24 @@ impl RolloutBroker {
         let (group_id, problem_id) = (&group.group_id, &group.problem_id);
         debug!(%job_id, group_id, problem_id, version, thinking_tokens, "a group is trained");
         lengths::count("trained", thinking_tokens);
-        let was_full = self.with_training(job_id, |training| {
+        let now = clock::now();
+        let taken = self.with_training(job_id, |training| {
             let was_full = training.leases.is_full();
             training.leases.taken(sequence);
-            was_full
+            (was_full, training.journeys.taken(sequence, &group.actor_id, now))
         });
-        if was_full == Some(true) {
+        // Training that was closed meanwhile knows nothing of the group any more.
+        let (was_full, journey) =
+            taken.unwrap_or_else(|| (false, Journeys::default().taken(sequence, &group.actor_id, now)));
+        if was_full {
             // A place in the queue is free.
             self.changed.notify_waiters();
         }
-        Ok(Some(QueuedGroup { sequence, group }))
+        Ok(Some(QueuedGroup {
+            sequence,
+            group,
+            journey,
+        }))
     }
 
     /// Reads a group that the queue holds. It was inspected when it was pushed, but perhaps by an earlier learner, whose
@@ -314,6 +326,17 @@ impl RolloutBroker {
         tokio::time::sleep(backoff.pause()).await;
         self.redis.wait_until_up().await;
     }
+}
+
+/// Adds the span of its taking to a group's trace, which began `since` the trainer waits for it. What the group says of the
+/// trace goes no further.
+fn traced(job_id: &JobId, mut queued: QueuedGroup, since: SystemTime) -> QueuedGroup {
+    let pushed = SpanRef::parse(&std::mem::take(&mut queued.group.traceparent));
+    let mut span = Span::begin_at("take", &pushed, since);
+    span.text("job_id", job_id).text("group_id", &queued.group.group_id);
+    span.number("sequence", queued.sequence);
+    queued.journey.span = span.place();
+    queued
 }
 
 /// Opens the keys and brings them in line with the recovery checkpoint, which decides: groups that it holds leave the

@@ -1,4 +1,4 @@
-//! `JobService`, which clients call.
+//! `JobService`, which clients call. Longer than 500 lines because it has every method of the service.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use anytime_service::security::connection_is_old;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::pages::page;
 use super::status;
@@ -21,8 +21,11 @@ use super::submissions::{Submissions, check_size};
 use super::who;
 use crate::hub::{self, Ears, HubSource};
 use crate::jobs::checked::CheckedJob;
+use crate::jobs::deletion::{self, count_deletion};
 use crate::jobs::entry::JobEntry;
 use crate::jobs::export_request::{ExportJob, ExportRequest};
+use crate::jobs::fork::{self, TakeStart};
+use crate::jobs::forking;
 use crate::jobs::registry::JobRegistry;
 use crate::queue::dead_letters::ListedLetter;
 use crate::rollouts::broker::RolloutBroker;
@@ -57,6 +60,10 @@ pub struct JobWork {
     pub validate: Validate,
     /// Writes a recovery checkpoint as a model.
     pub export: ExportJob,
+    /// Makes the start of another job of one.
+    pub take_start: TakeStart,
+    /// Where jobs run, for those that wait.
+    pub device: String,
     /// Where the Hugging Face hub is.
     pub hub: HubSource,
 }
@@ -67,6 +74,8 @@ pub struct JobsRpc {
     broker: Arc<RolloutBroker>,
     validate: Validate,
     export: ExportJob,
+    take_start: TakeStart,
+    device: String,
     hub: HubSource,
     root: PathBuf,
     shutdown: CancellationToken,
@@ -92,6 +101,8 @@ impl JobsRpc {
             broker,
             validate: work.validate,
             export: work.export,
+            take_start: work.take_start,
+            device: work.device,
             hub: work.hub,
             root,
             shutdown,
@@ -112,7 +123,7 @@ impl JobsRpc {
     /// Fetches what a specification takes from the Hugging Face hub, and writes the commits into it. What `known` has is
     /// not asked for again. A fetch goes on where the client has gone: its next try finds what was fetched.
     async fn fetch(&self, spec: &mut v1::JobSpec, known: Vec<v1::HubInput>) -> Result<Vec<v1::HubInput>, Status> {
-        let settings = JobSettings::try_new(spec).map_err(|error| invalid_setting_status(&error))?;
+        let settings = JobSettings::try_new(spec).map_err(|error| status::refused_spec(spec, &error))?;
         if !hub::is_needed(&settings) {
             return Ok(Vec::new());
         }
@@ -132,7 +143,7 @@ impl JobsRpc {
         if self.shutdown.is_cancelled() {
             return Err(status::shutting_down());
         }
-        let inputs = inputs.map_err(|error| invalid_setting_status(&error))?;
+        let inputs = inputs.map_err(|error| status::refused_spec(spec, &error))?;
         hub::pin(spec, &inputs);
         Ok(inputs)
     }
@@ -143,6 +154,15 @@ impl JobsRpc {
         let permit = self.checks.clone().acquire_owned().await;
         let permit = permit.map_err(|error| status::internal(&anyhow::Error::new(error)))?;
         Ok([admitted, permit])
+    }
+
+    /// A job as a client is told of it.
+    fn told(&self, entry: &JobEntry) -> v1::Job {
+        let mut job = entry.job();
+        if job.state() == v1::JobState::Queued {
+            self.registry.line().tell(&mut job, &self.device);
+        }
+        job
     }
 
     fn entry(&self, job_id: String) -> Result<Arc<JobEntry>, Status> {
@@ -162,16 +182,20 @@ impl JobService for JobsRpc {
         // A client that lost its connection asks again while the first check is still under way.
         let turn = self.submissions.of(&request.request_id).lock_owned().await;
         if let Some(entry) = self.registry.of_request(&request.request_id) {
-            return Ok(Response::new(entry.job()));
+            return Ok(Response::new(self.told(&entry)));
         }
         let mut spec = request.spec.ok_or_else(status::spec_is_missing)?;
         let inputs = self.fetch(&mut spec, Vec::new()).await?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
+        let take_start = self.take_start.clone();
         // The check reads the model and the data. It goes on where the client has gone: its next try finds the job.
         let permit = self.check_permit().await?;
         let submit = move || {
             let _turn_and_permit = (turn, permit);
-            let checked = validate(&spec, &inputs, &root).map_err(|error| status::refused_spec(&spec, &error))?;
+            let fork = forking::take(&registry, &take_start, &mut spec, true);
+            let fork = fork.map_err(|error| status::fork(&spec, &error))?;
+            let checked = forking::check(fork, &spec, |spec| validate(spec, &inputs, &root));
+            let checked = checked.map_err(|error| status::refused_spec(&spec, &error))?;
             let entry = registry.create(&request.request_id, &spec, &checked);
             let entry = entry.map_err(|error| status::create(&error))?;
             for notice in &checked.found.notices {
@@ -180,7 +204,7 @@ impl JobService for JobsRpc {
             Ok::<_, Status>(entry)
         };
         let entry = blocking(submit).await??;
-        Ok(Response::new(entry.job()))
+        Ok(Response::new(self.told(&entry)))
     }
 
     async fn check(&self, request: Request<v1::CheckJobRequest>) -> Result<Response<v1::JobCheck>, Status> {
@@ -189,55 +213,54 @@ impl JobService for JobsRpc {
         let mut spec = spec.ok_or_else(status::spec_is_missing)?;
         let inputs = self.fetch(&mut spec, Vec::new()).await?;
         let (registry, validate, root) = (self.registry.clone(), self.validate.clone(), self.root.clone());
+        let take_start = self.take_start.clone();
         let permit = self.check_permit().await?;
         let check = move || {
             let _permit = permit;
-            let checked = validate(&spec, &inputs, &root).and_then(|checked| {
+            let fork = forking::take(&registry, &take_start, &mut spec, false);
+            let fork = fork.map_err(|error| status::fork(&spec, &error))?;
+            let checked = forking::check(fork, &spec, |spec| validate(spec, &inputs, &root)).and_then(|checked| {
                 registry.check_output(&checked.settings)?;
                 Ok(checked)
             });
-            checked.map_err(|error| status::refused_spec(&spec, &error))
+            let checked = checked.map_err(|error| status::refused_spec(&spec, &error))?;
+            Ok::<_, Status>(checked.found)
         };
-        Ok(Response::new(blocking(check).await??.found))
+        Ok(Response::new(blocking(check).await??))
     }
 
     async fn get(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::Job>, Status> {
-        Ok(Response::new(self.entry(request.into_inner().job_id)?.job()))
+        let entry = self.entry(request.into_inner().job_id)?;
+        Ok(Response::new(self.told(&entry)))
     }
 
     async fn list(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
-        let page = page(&self.registry.list(), &request.into_inner());
+        let line = self.registry.line();
+        let told = |mut job: v1::Job| {
+            line.tell(&mut job, &self.device);
+            job
+        };
+        let page = page(&self.registry.list(), &request.into_inner(), told);
         page.map(Response::new)
-            .ok_or_else(|| status::bad_argument("page_token", "page_token is none that a page before has named"))
+            .map_err(|(field, sentence)| status::bad_argument(field, sentence))
     }
 
     async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {
         let request = request.into_inner();
         let entry = self.entry(request.job_id)?;
-        let (registry, removed) = (self.registry.clone(), entry.clone());
-        let forgotten = registry.clone();
-        let remove = move || registry.remove(&removed, request.with_models);
-        let broker = self.broker.clone();
         // A task of its own goes on where the caller's deadline passes. The answer waits for the queue, because the id is
         // free again then, and not for the files.
-        let removal = tokio::spawn(async move {
-            let removed = blocking(remove)
-                .await?
-                .map_err(|error| status::remove(entry.id(), &error))?;
-            let models = removed.models.clone();
-            broker.forget(entry.id()).await;
-            forgotten.is_forgotten(entry.id());
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = removed.delete_files() {
-                    let error = format!("{error:#}");
-                    warn!(job_id = %entry.id(), error, "files of a removed job are left, and deleted at the next start");
-                }
-            });
-            Ok::<_, Status>(models)
-        });
-        let models = removal
+        let removal = deletion::delete(
+            self.registry.clone(),
+            self.broker.clone(),
+            entry.clone(),
+            request.with_models,
+        );
+        let removed = tokio::spawn(removal)
             .await
-            .map_err(|error| status::internal(&anyhow::Error::new(error)))??;
+            .map_err(|error| status::internal(&anyhow::Error::new(error)))?;
+        let models = removed.map_err(|error| status::remove(entry.id(), &error))?;
+        count_deletion("request");
         Ok(Response::new(v1::DeleteJobResponse { models }))
     }
 
@@ -257,7 +280,7 @@ impl JobService for JobsRpc {
         if blocking(cancel).await?? {
             self.broker.delete_queue(entry.id()).await;
         }
-        Ok(Response::new(entry.job()))
+        Ok(Response::new(self.told(&entry)))
     }
 
     async fn resume(&self, request: Request<v1::ResumeJobRequest>) -> Result<Response<v1::Job>, Status> {
@@ -273,6 +296,7 @@ impl JobService for JobsRpc {
             let known = entry.job().hub;
             // The job's own file names a branch, and means the commit that this was.
             hub::pin(spec, &known);
+            fork::pin(spec, &entry.job().spec.unwrap_or_default());
             let changed = changed_spec(&entry, spec).map_err(|error| invalid_setting_status(&error))?;
             if changed.is_some() {
                 inputs = self.fetch(spec, known).await?;
@@ -286,13 +310,15 @@ impl JobService for JobsRpc {
                 None => None,
             };
             if let Some(spec) = &changed {
-                validate(spec, &inputs, &root).map_err(|error| status::refused_spec(spec, &error))?;
+                let check = |placed: &v1::JobSpec| validate(placed, &inputs, &root);
+                forking::check_again(spec, resumed.directory(), check)
+                    .map_err(|error| status::refused_spec(spec, &error))?;
             }
             let outcome = registry.resume(&resumed, changed);
             outcome.map_err(|error| status::resume(resumed.id(), error))
         };
         blocking(resume).await??;
-        Ok(Response::new(entry.job()))
+        Ok(Response::new(self.told(&entry)))
     }
 
     async fn export(&self, request: Request<v1::ExportJobRequest>) -> Result<Response<v1::ExportJobResponse>, Status> {

@@ -6,6 +6,7 @@ use anytime_proto::{ErrorReason, JobId, Refusal, WeightsVersion, invalid_setting
 use tonic::{Code, Status};
 
 use crate::jobs::export_request::ExportError;
+use crate::jobs::fork::ForkError;
 use crate::jobs::pauses::ResumeError;
 use crate::jobs::registry::CreateError;
 use crate::jobs::removal::RemoveError;
@@ -103,6 +104,13 @@ pub(crate) fn create(error: &CreateError) -> Status {
     match error {
         CreateError::Refused(setting) => invalid_setting_status(setting),
         CreateError::Disk(error) => internal(error),
+    }
+}
+
+pub(crate) fn fork(spec: &v1::JobSpec, error: &ForkError) -> Status {
+    match error {
+        ForkError::Refused(setting) => refused_spec(spec, setting),
+        ForkError::Failed(failure) => internal(failure),
     }
 }
 

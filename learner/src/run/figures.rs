@@ -112,6 +112,7 @@ pub(super) fn show_study_figures(metrics: &v1::StepMetrics) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollouts::group::Journey;
 
     /// A trace of `length` tokens over the budgets 2 and 4 with one summary of one token at each.
     fn trace(length: usize, scores: [f32; 2]) -> v1::Trace {
@@ -161,7 +162,18 @@ mod tests {
             ..v1::ScoredGroup::default()
         };
         anytime_proto::check_group(&group).expect("a valid group");
-        let figures = GroupFigures::of(&[QueuedGroup { sequence: 0, group }], &settings);
+        let queued = QueuedGroup {
+            sequence: 0,
+            group,
+            journey: Journey {
+                actor: anytime_proto::ActorId("actor".to_owned()),
+                leased: None,
+                arrived: None,
+                taken: std::time::Instant::now(),
+                span: Default::default(),
+            },
+        };
+        let figures = GroupFigures::of(&[queued], &settings);
         assert_eq!(figures.reward_per_budget, [1.0, 0.5]);
         assert_eq!(figures.anytime(), 0.75);
         assert_eq!(figures.overthinking_share, 0.5);

@@ -40,9 +40,10 @@ pub(super) fn check_fingerprint(
         return Ok(());
     };
     if began.model != now.model {
+        let (setting, value) = settings.model.start();
         return Err(InvalidSetting::new(
-            "model.path",
-            &settings.model.path,
+            setting,
+            value,
             "its configuration or tokenizer is not the one that the job began with; put it back, or cancel the job and \
              submit it anew",
         ));

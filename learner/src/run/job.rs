@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use anytime_policy::Weights;
 use anytime_proto::{WeightsVersion, v1};
 use anytime_service::metric_names as names;
+use anytime_service::traces::{Span, SpanRef};
 use metrics::{gauge, histogram};
 use tch::{Device, Kind};
 use tracing::info;
@@ -115,12 +116,16 @@ impl<'a> RunningJob<'a> {
         })
     }
 
-    /// Publishes the current weights to the actors.
-    pub(super) fn publish(&self) {
+    /// Publishes the current weights to the actors, traced below `span`.
+    pub(super) fn publish(&self, span: &SpanRef) {
+        let mut publish = Span::begin("publish", span);
+        let (job_id, step) = (self.context.job_id(), self.state.step);
+        publish.text("job_id", job_id).number("version", step);
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
+        let mut weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
+        weights.traceparent = publish.place().traceparent();
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
     }
@@ -397,6 +402,10 @@ fn first_weights(context: &JobContext, prepared: &Prepared, device: Device) -> a
     let model = &context.settings().model;
     if model.initialise {
         return Ok(anytime_policy::initialise_weights(&prepared.config, model.seed, device));
+    }
+    if let Some(fork) = context.job().forked_from {
+        // They may have lain for weeks since the submission.
+        checkpoint::check_start(&prepared.model_directory, &fork.checksum)?;
     }
     anytime_policy::read_weights(&prepared.model_directory, &prepared.config, Kind::Float, device)
         .with_context(|| format!("model {}", prepared.model_directory.display()))

@@ -121,14 +121,14 @@ pub(super) fn refuse_too_large(
     });
     match update_shape(settings, prepared, device).plan(all) {
         Ok(_) => Ok(()),
-        Err(too_large) => Err(InvalidSetting::new(
-            "model.path",
-            &settings.model.path,
-            format!(
+        Err(too_large) => {
+            let (setting, value) = settings.model.start();
+            let reason = format!(
                 "it must be a model that can be trained on {}: {too_large}",
                 name(device)
-            ),
-        )),
+            );
+            Err(InvalidSetting::new(setting, value, reason))
+        }
     }
 }
 

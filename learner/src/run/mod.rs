@@ -11,8 +11,10 @@
 //! steps trained, and `replay` trains on these again, with `computation` to say what differs. `leases` are the
 //! groups that a job would ask for. `train` and `sft` are the two kinds of training.
 //! `order` is the order of their rows, `reference` measures the starting weights, `figures` sums up a step's groups,
-//! `account` says which they were, `step_gauges` keeps their metrics from outliving the job, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery
-//! checkpoint to its data and model, `gone` notices one that was removed, and `export` writes one as a model.
+//! `account` says which they were, `parts` when everything happened, `step_gauges` keeps their metrics from outliving the
+//! job, and `reward_watch` notices when the reward collapses. `fingerprint` ties a recovery checkpoint to its data and
+//! model, `gone` notices one that was removed, `export` writes one as a model, and `fork` makes the start of another job of
+//! one.
 
 mod account;
 mod check;
@@ -20,6 +22,9 @@ mod computation;
 mod export;
 mod figures;
 mod fingerprint;
+mod fork;
+#[cfg(test)]
+mod fork_refusals;
 mod gone;
 mod job;
 mod keeping;
@@ -29,6 +34,7 @@ mod model;
 mod notices;
 mod order;
 mod parallel;
+mod parts;
 mod plan;
 mod prepare;
 #[cfg(test)]
@@ -47,6 +53,7 @@ mod train;
 mod written_since;
 
 pub use export::export_recovery;
+pub use fork::{take_start, validate_here};
 pub use leases::leases;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};

@@ -20,6 +20,11 @@ pub(super) struct OpenModel {
 /// # Errors
 /// `model.path`, with the file at fault.
 pub(super) fn open_model(settings: &JobSettings, root: &Path) -> Result<OpenModel, InvalidSetting> {
+    if let (Some(job), true) = (&settings.model.from_job, settings.model.path.is_empty()) {
+        let reason = "no learner is asked here, which would have that job; `anytime export` writes its checkpoint as a model, \
+                      which model.path can name";
+        return Err(InvalidSetting::new("model.from_job", job, reason));
+    }
     let directory = &root.join(&settings.model.path);
     let refuse = |error: &dyn std::fmt::Display| unusable(directory, error);
     if let Some(reason) = reason_that_no_model_is_there(root, &settings.model.path) {

@@ -484,5 +484,5 @@ fn the_page_of_refusals_has_those_of_models_and_prompts() {
         assert!(!said.contains('\n'), "{wrong}: a refusal is one sentence: {said}");
         text.push_str(&entry(wrong, &said));
     }
-    assert_section(HEADING, "## Files", &text);
+    assert_section(HEADING, "## Jobs that start from a job", &text);
 }

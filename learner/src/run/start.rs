@@ -7,6 +7,7 @@ use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
+use anytime_service::traces::SpanRef;
 use tch::Device;
 use tracing::info;
 
@@ -22,6 +23,7 @@ use super::{sft, train};
 use crate::hub::{self, Ears};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
+use crate::jobs::fork::{in_terms_of_job, settings_in_place};
 use crate::train::compute_kind;
 
 /// How long a check reads data, because a client waits for the answer. The start of the job reads all of it.
@@ -98,7 +100,12 @@ fn check(
     let mut found = job_check(&settings, &prepared)?;
     found.hub = inputs.to_vec();
     found.notices.splice(0..0, hub::notices(inputs));
-    let checked = CheckedJob { settings, found, files };
+    let checked = CheckedJob {
+        settings,
+        found,
+        files,
+        fork: None,
+    };
     Ok((checked, prepared))
 }
 
@@ -110,7 +117,11 @@ fn check(
 pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
     let device = anytime_policy::device::choose(context.device())?;
     let inputs = fetch_again(context)?;
-    let prepared = prepare(&hub::in_place(context.settings(), &inputs), context.root(), None)?;
+    let here = settings_in_place(&hub::in_place(context.settings(), &inputs), context.directory());
+    let prepared = prepare(&here, context.root(), None).map_err(|error| match &here.model.from_job {
+        Some(job) => in_terms_of_job(error, job, Path::new(&here.model.path)),
+        None => error,
+    })?;
     // Notices of the check at submission are not repeated. There may be new ones, because a file may have changed
     // since.
     let known = context.notices();
@@ -136,7 +147,7 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
             sft::fine_tune(&mut job)
         }
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {
-            job.publish();
+            job.publish(&SpanRef::default());
             job.evaluate()
         }
     }

@@ -1,11 +1,12 @@
 //! A train job: it takes groups from the queue, makes one step of policy gradient, publishes the new weights, and
 //! repeats.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use anytime_proto::v1;
+use anytime_proto::v1::{self, StepPart};
 use anytime_service::metric_names as names;
 use anytime_service::seconds::Seconds;
+use anytime_service::traces::{self, Span, SpanRef};
 use metrics::{counter, gauge, histogram};
 use tch::Kind;
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ use super::figures::{GroupFigures, show_study_figures, show_tokens, show_update}
 use super::job::RunningJob;
 use super::keeping::keep_groups;
 use super::order::TrainingOrder;
+use super::parts::StepParts;
 use super::plan::training_plan;
 use super::reference::measure_references;
 use crate::invariants::{acknowledged, debug_assert_held, step_once};
@@ -40,7 +42,7 @@ pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
 fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let settings = job.context.settings().clone();
     job.context.take_right()?;
-    job.publish();
+    job.publish(&SpanRef::default());
     if settings.evaluation.before && job.state.step == 0 {
         evaluate(job)?;
     }
@@ -75,13 +77,16 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     // Sequences that were trained since the last recovery checkpoint. They are acknowledged once a checkpoint holds
     // them.
     let mut unacknowledged: Vec<u64> = Vec::new();
+    let mut parts = StepParts::default();
     while job.state.step < settings.training.steps {
         // Evaluates before a step and not after the last one, so that an evaluation that a restart interrupted is
         // repeated.
         let every = settings.evaluation.every;
         if every > 0 && job.state.step > 0 && job.state.step.is_multiple_of(every) {
+            parts.begin(StepPart::Evaluates);
             evaluate(job)?;
         }
+        parts.begin(StepPart::AwaitsGroups);
         let started = Instant::now();
         let groups = match job
             .context
@@ -98,9 +103,17 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             Err(error) => return Err(error.into()),
         };
         let waited = started.elapsed();
+        parts.begin(StepPart::Computes);
         let version = job.state.step;
         let scored: Vec<&v1::ScoredGroup> = groups.iter().map(|queued| &queued.group).collect();
+        let began = SystemTime::now();
+        let span = train_span(job, &groups);
         let figures = (job.trainer).policy_step(&scored, version, &|| Ok(cancelled(job.context)?))?;
+        let trained = Instant::now();
+        let train = span.place();
+        drop(span);
+        point_to_step(&groups, &train, began);
+        parts.begin(StepPart::Writes);
         // Before the step counts, so that the groups of every step that does are there.
         keep_groups(job.context, &job.computation, version + 1, &groups)?;
         job.state.step += 1;
@@ -115,11 +128,15 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
             left_out.iter().map(|group| group.sequence),
         );
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
-        job.publish();
+        parts.begin(StepPart::Publishes);
+        job.publish(&train);
+        parts.begin(StepPart::Writes);
         // Reported before the checkpoint and before any wait for Redis, so that every step in a checkpoint has its
         // event.
         let account = account(job.context, &groups, left_out, replayed);
-        report(job, &groups, &figures, account, waited, started.elapsed());
+        let timeline = parts.take(&groups, trained);
+        let event = EventParts { account, timeline };
+        report(job, &groups, &figures, event, waited, started.elapsed());
         job.count_skipped(&figures)?;
         if job.write_due()? {
             debug_assert_held(|| acknowledged(&unacknowledged, &job.state.ended));
@@ -180,12 +197,43 @@ impl ProblemSource for ShuffledProblems {
     }
 }
 
+/// The span of a step's update. It is in the trace of the first group, and points to those of all.
+fn train_span(job: &RunningJob<'_>, groups: &[QueuedGroup]) -> Span {
+    let first = groups.first().map(|queued| &queued.journey.span);
+    let mut span = Span::begin("train", first.unwrap_or(&SpanRef::default()));
+    span.text("job_id", job.context.job_id())
+        .number("step", job.state.step + 1)
+        .number("version", job.state.step)
+        .number("groups", groups.len() as u64);
+    for queued in groups {
+        span.link(&queued.journey.span);
+    }
+    span
+}
+
+/// Has the traces of the other groups of a step end with its update too, and point to the trace that goes on with it.
+fn point_to_step(groups: &[QueuedGroup], train: &SpanRef, began: SystemTime) {
+    for queued in groups.iter().skip(1).filter(|_| traces::is_on()) {
+        let mut span = Span::begin_at("train", &queued.journey.span, began);
+        span.text("job_id", &queued.group.job_id)
+            .text("group_id", &queued.group.group_id)
+            .number("sequence", queued.sequence)
+            .link(train);
+    }
+}
+
+/// What only the event of a step holds.
+struct EventParts {
+    account: v1::StepAccount,
+    timeline: v1::StepTimeline,
+}
+
 /// Reports the step as an event, as metrics and as a log line.
 fn report(
     job: &mut RunningJob<'_>,
     groups: &[QueuedGroup],
     figures: &StepFigures,
-    account: v1::StepAccount,
+    event: EventParts,
     waited: Duration,
     elapsed: Duration,
 ) {
@@ -222,7 +270,8 @@ fn report(
         largest_token_share: figures.largest_token_share,
         update_size: figures.update_size,
         largest_log_prob_gap: figures.largest_fresh_gap,
-        account: Some(account),
+        account: Some(event.account),
+        timeline: Some(event.timeline),
     };
     gauge!(names::LEARNER_STEP).set(metrics.step as f64);
     gauge!(names::LEARNER_LOSS).set(metrics.loss);

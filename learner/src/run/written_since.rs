@@ -16,8 +16,12 @@ const SHOWN: usize = 3;
 /// All files that a job of these settings reads, as they are now.
 pub(super) fn stamps(settings: &JobSettings, root: &Path) -> Vec<FileStamp> {
     let mut stamps = Vec::new();
-    let listing = std::fs::read_dir(root.join(&settings.model.path)).into_iter().flatten();
-    let mut of_model: Vec<_> = listing.flatten().map(|entry| entry.path()).collect();
+    let mut of_model = Vec::new();
+    // A job that starts from another one has the model to itself.
+    if settings.model.from_job.is_none() {
+        let listing = std::fs::read_dir(root.join(&settings.model.path)).into_iter().flatten();
+        of_model = listing.flatten().map(|entry| entry.path()).collect();
+    }
     of_model.retain(|path| path.is_file());
     of_model.sort();
     stamps.extend(of_model.iter().map(|path| FileStamp::of("model.path", path)));

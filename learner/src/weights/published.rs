@@ -14,6 +14,8 @@ pub struct PublishedWeights {
     pub assets: Vec<(String, Bytes)>,
     /// Named as in the checkpoint.
     pub tensors: Vec<PublishedTensor>,
+    /// The span that publishes them, for actors; empty where nothing is traced.
+    pub traceparent: String,
 }
 
 /// One tensor, little-endian and contiguous.
@@ -38,6 +40,7 @@ pub struct HeldVersion {
     pub manifest: v1::WeightsManifest,
     /// BLAKE3 of the encoded manifest, assets included, in lower-case hexadecimal.
     pub manifest_checksum: String,
+    traceparent: String,
     assets: Vec<Bytes>,
     tensors: Vec<Bytes>,
 }
@@ -81,6 +84,7 @@ impl HeldVersion {
             version,
             manifest,
             manifest_checksum,
+            traceparent: weights.traceparent,
             assets: asset_bytes,
             tensors: tensor_bytes,
         }
@@ -116,6 +120,7 @@ impl HeldVersion {
             job_id: self.job_id.to_string(),
             version: self.version.0,
             manifest_checksum: self.manifest_checksum.clone(),
+            traceparent: self.traceparent.clone(),
         }
     }
 }

@@ -36,7 +36,11 @@ async fn jobs_are_listed_page_by_page() {
             .unwrap();
     }
     let page = async |page_size: u32, page_token: String| {
-        let request = v1::ListJobsRequest { page_size, page_token };
+        let request = v1::ListJobsRequest {
+            page_size,
+            page_token,
+            ..v1::ListJobsRequest::default()
+        };
         learner.jobs().list(request).await.map(tonic::Response::into_inner)
     };
     let (mut ids, mut sizes, mut token) = (Vec::new(), Vec::new(), String::new());

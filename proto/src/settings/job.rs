@@ -30,6 +30,7 @@ impl Job {
             .expect("both are generated from the same descriptors");
         for section in JOB_SPEC.fields() {
             if let Kind::Message(inner) = section.kind()
+                && !section.is_map()
                 && !message.has_field(&section)
             {
                 message.set_field(&section, Value::Message(DynamicMessage::new(inner)));

@@ -11,6 +11,8 @@ mod error;
 mod file;
 mod filled;
 mod form;
+#[cfg(test)]
+mod further_tests;
 mod hub;
 mod job;
 mod model_directory;
@@ -27,9 +29,12 @@ mod resume;
 mod row;
 mod rules;
 mod sections;
+mod start_rules;
 mod table;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use crate::v1;
 
@@ -52,6 +57,7 @@ pub use sections::{
     CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,
     RolloutSettings, TrainingSettings,
 };
+pub use start_rules::{check_labels, is_job_id};
 
 use self::filled::filled;
 use self::job::Job;
@@ -64,6 +70,10 @@ pub struct JobSettings {
     pub name: String,
     /// What the job does.
     pub kind: v1::JobKind,
+    /// Among jobs that wait, the higher goes first.
+    pub priority: i32,
+    /// What it is found by.
+    pub labels: BTreeMap<String, String>,
     /// The model to start from.
     pub model: ModelSettings,
     /// What is trained on.
@@ -100,6 +110,8 @@ impl JobSettings {
         Ok(Self {
             name: spec.name().to_owned(),
             kind: spec.kind(),
+            priority: spec.priority(),
+            labels: spec.labels.clone(),
             model: ModelSettings::new(&spec.model.clone().unwrap_or_default()),
             data: DataSettings::new(&spec.data.clone().unwrap_or_default()),
             markers: MarkerSettings::new(&spec.markers.clone().unwrap_or_default()),

@@ -52,6 +52,7 @@ fn found_as(found: &str) -> String {
 fn expected_as(expected: &str) -> &str {
     match expected {
         "u32" => "a whole number from 0 to 4294967295",
+        "i32" => "a whole number from -2147483648 to 2147483647",
         "u64" => "a whole number, 0 or more",
         "f64" => "a number",
         "a boolean" => "true or false",

@@ -128,6 +128,7 @@ pub(super) fn written(field: &FieldDescriptor, value: &Value) -> String {
         Value::Bool(flag) => flag.to_string(),
         Value::U32(number) => number.to_string(),
         Value::U64(number) => number.to_string(),
+        Value::I32(number) => number.to_string(),
         Value::F64(number) => format!("{number:?}"),
         // TOML escapes what JSON escapes, in the same way.
         Value::String(text) => serde_json::Value::String(text.clone()).to_string(),

@@ -123,7 +123,7 @@ fn range_of(row: &Row, field: &FieldDescriptor, reference: &Job) -> String {
     match &row.check {
         Check::Whole(least, most) => format!("{least} to {most}"),
         Check::Number(_, clause) => (*clause).to_owned(),
-        Check::Path(what) | Check::Files(what) => (*what).to_owned(),
+        Check::Files(what) => (*what).to_owned(),
         Check::Rule(_) if matches!(field.kind(), Kind::Enum(_)) => String::new(),
         Check::Rule(rule) => refused_range(*rule, row, field, reference),
         Check::Any if matches!(field.kind(), Kind::Uint32 | Kind::Uint64) => "0 or more".to_owned(),

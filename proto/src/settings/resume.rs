@@ -10,6 +10,8 @@ use crate::v1;
 /// The settings that may change when a job is resumed: how much is computed at a time, what is written when, how long is
 /// waited, and what steadies the updates. None of them changes what the recovery checkpoint or the queued groups mean.
 pub const RESUMABLE: &[&str] = &[
+    "priority",
+    "labels",
     "training.micro_batch_tokens",
     "training.activation_checkpointing",
     "training.learning_rate",

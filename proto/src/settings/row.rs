@@ -4,7 +4,6 @@ use prost_reflect::{FieldDescriptor, Kind, Value};
 
 use super::data_files::data_files;
 use super::error::InvalidSetting;
-use super::hub::check_model;
 use super::job::Job;
 use crate::v1;
 
@@ -60,8 +59,6 @@ pub(super) enum Check {
     Whole(u64, u64),
     /// A finite number that satisfies this; the text continues "it must be".
     Number(fn(f64) -> bool, &'static str),
-    /// A model: a text that is not empty where it is required; the text continues "it must be".
-    Path(&'static str),
     /// Files that hold rows; the text continues "it must be".
     Files(&'static str),
     /// A check that reads other settings or whose reason takes more than a clause.
@@ -88,6 +85,7 @@ impl Literal {
         match (self, field.kind()) {
             (Self::Flag(flag), _) => Value::Bool(flag),
             (Self::Whole(number), Kind::Uint64) => Value::U64(number),
+            (Self::Whole(number), Kind::Int32) => Value::I32(number as i32),
             (Self::Whole(number), _) => Value::U32(number as u32),
             (Self::Number(number), _) => Value::F64(number),
             (Self::Text(name), Kind::Enum(enumeration)) => {
@@ -151,9 +149,7 @@ impl Row {
         }
         let Some(value) = value else {
             return match (&self.check, is_required) {
-                (Check::Path(what) | Check::Files(what), true) => {
-                    Err(InvalidSetting::missing(self.path, format!("it must be {what}")))
-                }
+                (Check::Files(what), true) => Err(InvalidSetting::missing(self.path, format!("it must be {what}"))),
                 (Check::Rule(rule), _) => rule(job, self.path),
                 _ => Ok(()),
             };
@@ -181,13 +177,6 @@ impl Row {
                     return Ok(());
                 }
                 Err(InvalidSetting::new(self.path, number, format!("it must be {clause}")))
-            }
-            Check::Path(what) => {
-                let path = job.text(self.path);
-                if path.is_empty() && is_required {
-                    return Err(InvalidSetting::new(self.path, path, format!("it must be {what}")));
-                }
-                check_model(&path).map_err(|reason| InvalidSetting::new(self.path, path, reason))
             }
             Check::Files(_) => data_files(job, self.path),
             Check::Rule(rule) => rule(job, self.path),

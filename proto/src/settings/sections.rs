@@ -4,6 +4,16 @@ use crate::v1;
 
 include!(concat!(env!("OUT_DIR"), "/sections.rs"));
 
+impl ModelSettings {
+    /// The setting that says where the job starts, with its value.
+    pub fn start(&self) -> (&'static str, &str) {
+        match &self.from_job {
+            Some(job) => ("model.from_job", job),
+            None => ("model.path", &self.path),
+        }
+    }
+}
+
 impl RolloutSettings {
     /// How tokens of training groups are drawn.
     pub fn sampling(&self) -> v1::Sampling {

@@ -9,7 +9,7 @@ use super::row::Default::{Computed, Is, Open, Required};
 use super::row::Kinds::{All, AllBut, Only};
 use super::row::Literal::{Flag, List, Number, Table, Text, Whole};
 use super::row::{Check, Checked, Row, row};
-use super::rules;
+use super::{rules, start_rules};
 use crate::v1::JobKind::{self, Evaluate, Train};
 
 /// Largest batch.
@@ -30,13 +30,29 @@ const ANY: Check = Check::Any;
 pub(super) const TABLE: &[Row] = &[
     row("name", Required(Text("reference"), All), Check::Rule(rules::name)),
     row("kind", Required(Text("train"), All), ANY),
+    row("priority", Is(Whole(0)), ANY),
+    row(
+        "labels",
+        Open(Table("{ team = \"math\" }")),
+        Check::Rule(start_rules::labels),
+    ),
     //
     row(
         "model.path",
         Required(Text("models/DeepSeek-R1-Distill-Qwen-1.5B"), All),
-        Check::Path("a Hugging Face checkpoint directory"),
+        Check::Rule(start_rules::model),
     ),
-    row("model.initialise", Is(Flag(false)), ANY),
+    row(
+        "model.from_job",
+        Open(Text("r1-distill-math")),
+        Check::Rule(start_rules::from_job),
+    ),
+    row("model.from_step", Open(Whole(200)), Check::Rule(start_rules::from_step)),
+    row(
+        "model.initialise",
+        Is(Flag(false)),
+        Check::Rule(start_rules::initialise),
+    ),
     row("model.seed", Is(Whole(0)), ANY),
     row("model.dtype", Is(Text("auto")), ANY),
     //

@@ -127,6 +127,11 @@ pub(crate) enum Action {
     Start,
 }
 
+/// Later jobs have higher priorities.
+fn priority_of(job: usize) -> i32 {
+    job as i32
+}
+
 impl World {
     fn standing(&self, job: usize) -> Standing {
         let record = &self.disk[job];
@@ -254,7 +259,7 @@ impl World {
                 self.set(job, JobState::Queued, false);
                 let record = &mut self.disk[job];
                 (record.crashes, record.crashed_at, record.end_was_expected) = (0, 0, false);
-                self.process().turns.wait(job);
+                self.process().turns.wait(job, priority_of(job));
             }
             Resumption::Nudge => self.set(job, JobState::Running, false),
             Resumption::Leave | Resumption::HasEnded | Resumption::IsHeld => {}
@@ -289,9 +294,12 @@ impl World {
         };
         let began: Vec<usize> = (0..jobs).filter(|job| goes_on(self, job)).collect();
         let queued = (0..jobs).filter(|job| self.disk[*job].state == JobState::Queued);
-        let in_order: Vec<usize> = began.into_iter().chain(queued).collect();
-        for job in in_order {
-            self.process().turns.wait(job);
+        let queued: Vec<usize> = queued.collect();
+        for job in began {
+            self.process().turns.go_on(job);
+        }
+        for job in queued {
+            self.process().turns.wait(job, priority_of(job));
         }
     }
 
@@ -395,7 +403,7 @@ impl Model for Jobs {
         match *action {
             Action::Submit(job) => {
                 world.set(job, JobState::Queued, false);
-                world.process().turns.wait(job);
+                world.process().turns.wait(job, priority_of(job));
             }
             Action::Resume(job) => world.resume(job, self.plant),
             Action::Cancel(job) => world.cancel(job),

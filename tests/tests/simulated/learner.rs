@@ -121,6 +121,7 @@ fn publish(broker: &RolloutBroker, store: &WeightsStore, version: u64) {
     let weights = PublishedWeights {
         version: WeightsVersion(version),
         assets: vec![("config.json".to_owned(), Bytes::from_static(b"{}"))],
+        traceparent: String::new(),
         tensors: vec![PublishedTensor {
             name: "a".to_owned(),
             dtype: "F32".to_owned(),

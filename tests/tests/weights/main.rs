@@ -147,8 +147,9 @@ async fn weights_to_actors() {
     let arguments = TelemetryArgs {
         metrics_address: Some(metrics.parse().unwrap()),
         log_format: LogFormat::Text,
+        otlp_endpoint: None,
     };
-    telemetry::start("weights", &arguments, &ServerSecurity::default()).unwrap();
+    let _sending = telemetry::start("weights", &arguments, &ServerSecurity::default()).unwrap();
     let workplace = Workplace::new();
     let (_redis, redis_url) = start_redis(&workplace).await;
     let config = ModelConfig::load(&model).unwrap();

@@ -8,7 +8,7 @@ use anytime_learner::checkpoint::{Assets, publishable};
 use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
-use anytime_learner::server::{LearnerConfig, run};
+use anytime_learner::server::{LearnerConfig, Writing, run};
 use anytime_learner::train::{Trainer, UpdatePlan, supervised_row};
 use anytime_policy::{ModelConfig, Tokenizer, Weights, read_weights};
 use anytime_proto::settings::JobSettings;
@@ -70,6 +70,8 @@ impl TestTrainer {
             hub: HubSource::default(),
             device: "cpu".to_owned(),
             memory_share: 1.0,
+            keep_jobs: None,
+            keep_jobs_for: None,
             port_file: None,
         };
         let (orders, received) = channel();
@@ -87,7 +89,10 @@ impl TestTrainer {
             shutdown.clone(),
             Arc::new(validate),
             Arc::new(run_job),
-            Arc::new(|_| Err(anyhow::anyhow!("nothing is exported here").into())),
+            Writing {
+                export: Arc::new(|_| Err(anyhow::anyhow!("nothing is exported here").into())),
+                take_start: Arc::new(|_| Err(anyhow::anyhow!("nothing is started from here").into())),
+            },
         ));
         let request = v1::SubmitJobRequest {
             request_id: "weights".to_owned(),

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 
 from . import v1
 from .connection import connect
-from .errors import AnytimeError, of_rpc
+from .errors import AnytimeError, invalid, of_rpc
 from .report import Point, Report, curve_of, make_report, plot_accuracy, plot_steps
 from .settings import JobLike, job_spec
 from .v1 import job_pb2
@@ -169,20 +170,42 @@ class Client:
         """
         return Job(self._call("Get", v1.GetJobRequest(job_id=_id(job)), v1.Job, CALL))
 
-    def pages(self, page_size: int = 0) -> Iterator[JobList]:
-        """The jobs page by page, the newest first, at most `page_size` in each; 0 is the most that there may be, 100."""
+    def pages(
+        self,
+        page_size: int = 0,
+        *,
+        states: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        name: str = "",
+    ) -> Iterator[JobList]:
+        """The jobs page by page, the newest first, at most `page_size` in each; 0 is the most that there may be, 100.
+
+        Only those in one of these states (queued, running, …) that have all these labels and were submitted under this
+        name, in which `*` stands for any characters.
+        """
         token = ""
+        names = [_state(state) for state in states]
         while True:
-            request = v1.ListJobsRequest(page_size=page_size, page_token=token)
+            request = v1.ListJobsRequest(
+                page_size=page_size, page_token=token, states=names, labels=labels or {}, name=name
+            )
             page = self._call("List", request, v1.ListJobsResponse, CALL)
             yield JobList(Job(job) for job in page.jobs)
             token = page.next_page_token
             if not token:
                 return
 
-    def jobs(self) -> JobList:
-        """All jobs, the newest first."""
-        return JobList(job for page in self.pages() for job in page)
+    def jobs(
+        self,
+        *,
+        states: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        name: str = "",
+        limit: int | None = None,
+    ) -> JobList:
+        """All jobs, or those that are asked for as in `pages`, the newest first; at most `limit` of them."""
+        pages = self.pages(states=states, labels=labels, name=name)
+        return JobList(islice((job for page in pages for job in page), limit))
 
     def cancel(self, job: str | Job) -> Job:
         """Ends a job: after the step under way where it runs, for good where it has failed or is paused."""
@@ -401,6 +424,13 @@ class _StreamEnd:
             self.is_whole = True
         except AnytimeError as error:
             self.error = error
+
+
+def _state(name: str) -> str:
+    full = f"JOB_STATE_{name.upper()}"
+    if full not in v1.JobState.keys() or full == "JOB_STATE_UNSPECIFIED":
+        raise invalid(f"states holds {name!r}, which is no state of a job", "states")
+    return full
 
 
 def _id(job: str | Job | Report) -> str:

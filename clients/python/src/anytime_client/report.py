@@ -57,6 +57,7 @@ def make_report(job: Job, steps: Iterable[StepMetrics]) -> Report:
         name=job.name,
         kind=job.kind,
         state=job.state,
+        forked_from=as_dict(job.message.forked_from) if job.message.HasField("forked_from") else None,
         before=accuracy_of(before) if before else None,
         after=accuracy_of(after) if after else None,
         steps=job.step,
@@ -65,7 +66,8 @@ def make_report(job: Job, steps: Iterable[StepMetrics]) -> Report:
         checkpoint=job.checkpoint,
         evaluations=[accuracy_of(result) for result in job.message.evaluations],
         notices=[as_dict(notice) for notice in job.message.notices],
-        series=[as_dict(step) | {"account": None} for step in series],
+        series=[as_dict(step) | {"account": None, "timeline": None} for step in series],
+        timeline=None,
     )
 
 

@@ -41,6 +41,7 @@ Field: TypeAlias = Any
 Enumeration: TypeAlias = Any
 
 _MAX_U32 = 2**32 - 1
+_MAX_I32 = 2**31 - 1
 #: TOML has no larger numbers.
 _MAX_WHOLE = 2**63 - 1
 
@@ -177,7 +178,7 @@ def _write(message: Message, field: Field, value: Any, place: str) -> None:
     if is_map(field):
         entries = getattr(message, field.name)
         for name, item in _table(value, place).items():
-            entries[str(name)] = _json(item, f"{place}.{name}")
+            entries[str(name)] = _entry(field, _plain(item), f"{place}.{name}")
     elif field.message_type is not None:
         section = getattr(message, field.name)
         # A table without settings is written, too: [objective.kimi] says which objective is meant.
@@ -187,6 +188,19 @@ def _write(message: Message, field: Field, value: Any, place: str) -> None:
         getattr(message, field.name).extend(_items(field, value, place))
     else:
         setattr(message, field.name, _scalar(field, value, place))
+
+
+def _holds_texts(field: Field) -> bool:
+    """Whether a map has texts. A map of a section has values of any kind, each of which travels as JSON."""
+    return bool(field.containing_type == JobSpec.DESCRIPTOR)
+
+
+def _entry(field: Field, value: Any, place: str) -> str:
+    if not _holds_texts(field):
+        return _json(value, place)
+    if not isinstance(value, str):
+        raise invalid(f"{place}: it is {_found(value)}; it must be a text in quotes", place)
+    return value
 
 
 def _table(value: Any, place: str) -> Mapping[str, Any]:
@@ -218,13 +232,20 @@ def _scalar(field: Field, value: Any, place: str) -> Any:
     return convert(value)
 
 
-def _is_whole(most: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, numbers.Integral) and not isinstance(value, bool) and 0 <= int(value) <= most
+def _is_whole(most: int, least: int = 0) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= int(value) <= most
+    )
 
 
 _SCALARS: dict[int, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
     FieldDescriptor.TYPE_BOOL: (lambda value: isinstance(value, bool), "true or false", bool),
     FieldDescriptor.TYPE_STRING: (lambda value: isinstance(value, (str, os.PathLike)), "a text in quotes", os.fspath),
+    FieldDescriptor.TYPE_INT32: (
+        _is_whole(_MAX_I32, -_MAX_I32 - 1),
+        f"a whole number from {-_MAX_I32 - 1} to {_MAX_I32}",
+        int,
+    ),
     FieldDescriptor.TYPE_UINT32: (_is_whole(_MAX_U32), f"a whole number from 0 to {_MAX_U32}", int),
     FieldDescriptor.TYPE_UINT64: (_is_whole(_MAX_WHOLE), "a whole number, 0 or more", int),
     FieldDescriptor.TYPE_DOUBLE: (
@@ -288,7 +309,9 @@ def _found(value: Any) -> str:
 def _settings_of(message: Message) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for field, value in message.ListFields():
-        if is_map(field):
+        if is_map(field) and _holds_texts(field):
+            table[field.name] = dict(sorted(value.items()))
+        elif is_map(field):
             values = {name: json.loads(text) for name, text in sorted(value.items())}
             table[field.name] = {name: item for name, item in values.items() if item is not None}
         elif field.message_type is not None:

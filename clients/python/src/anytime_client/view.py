@@ -102,6 +102,28 @@ class Job:
         return self.message.error
 
     @property
+    def priority(self) -> int:
+        """Among jobs that wait, the higher goes first."""
+        return self.message.spec.priority
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What it is found by."""
+        return dict(self.message.spec.labels)
+
+    @property
+    def waits_for(self) -> str:
+        """Its place among the jobs that wait, and for which it waits; empty where it does not wait for its turn."""
+        return self.message.waiting.reason
+
+    @property
+    def forked_from(self) -> tuple[str, int] | None:
+        """The job and the step that it started from, where that is another job's recovery checkpoint."""
+        if not self.message.HasField("forked_from"):
+            return None
+        return self.message.forked_from.job_id, self.message.forked_from.step
+
+    @property
     def step(self) -> int:
         """The last finished step."""
         return self.message.step
@@ -165,8 +187,9 @@ class Job:
         """The job as `anytime get --json` prints it."""
         values = as_dict(self.message)
         kept = ("id", "state", "error", "created", "started", "ended", "step", "seconds", "checkpoint", "retry_at")
-        rest = ("notices", "evaluations", "last_step", "spec")
-        derived = {"name": self.name, "kind": self.kind, "total_steps": self.total_steps}
+        rest = ("notices", "evaluations", "last_step", "hub", "forked_from", "waiting", "spec")
+        derived: dict[str, Any] = {"name": self.name, "kind": self.kind, "total_steps": self.total_steps}
+        derived |= {"priority": self.priority, "labels": self.labels}
         return {key: values[key] for key in kept} | derived | {key: values[key] for key in rest}
 
     def __repr__(self) -> str:
@@ -177,7 +200,7 @@ class Job:
         rows = [("job", self.id), ("kind", self.kind), ("state", self.state)]
         rows.append(("step", f"{self.step} of {self.total_steps}"))
         rows.append(("seconds", f"{self.seconds:.1f}"))
-        for name, text in (("error", self.error), ("checkpoint", self.checkpoint)):
+        for name, text in (("waits", self.waits_for), ("error", self.error), ("checkpoint", self.checkpoint)):
             if text:
                 rows.append((name, text))
         if self.retry_at:
@@ -198,7 +221,7 @@ class JobList(list[Job]):
         rows = []
         for job in self:
             created = job.created.strftime("%Y-%m-%d %H:%M:%S") if job.created else ""
-            reason = job.error.splitlines()[0] if job.error else ""
+            reason = job.error.splitlines()[0] if job.error else job.waits_for
             rows.append((job.id, job.kind, job.state, f"{job.step}/{job.total_steps}", created, reason))
         return html_table(heads, rows)
 

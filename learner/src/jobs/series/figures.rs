@@ -203,6 +203,8 @@ mod tests {
                 weights_checksum: "checksum".to_owned(),
                 replayed: vec![0; 294],
             }),
+            // Times are no figures.
+            timeline: None,
         }
     }
 

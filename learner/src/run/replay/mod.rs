@@ -17,6 +17,7 @@ pub use self::plan::{NotThere, ReplayPlan};
 use super::computation::{computation, differences, plan_of};
 use super::reference::measured_references;
 use crate::checkpoint::{self, Assets, Export, RecoveryState};
+use crate::jobs::fork::start_directory;
 use crate::train::{Trainer, UpdatePlan, check_model};
 
 /// Changes a job's specification; where it does not, steps are trained as they were.
@@ -218,7 +219,10 @@ impl<'a> Replaying<'a> {
         let weights = if model.initialise() {
             anytime_policy::initialise_weights(&self.config, model.seed(), self.how.device)
         } else {
-            let directory = self.how.root.join(model.path());
+            let directory = match &model.from_job {
+                Some(_) => start_directory(&self.plan.directory),
+                None => self.how.root.join(model.path()),
+            };
             let is_the_same = Assets::read(&directory).is_ok_and(|now| now.fingerprint() == self.assets.fingerprint());
             if !is_the_same {
                 let reason = format!(

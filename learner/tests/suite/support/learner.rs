@@ -8,9 +8,10 @@ use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::export_request::ExportJob;
+use anytime_learner::jobs::retention::Retention;
 use anytime_learner::rollouts::lease_token::LeaseTokens;
 use anytime_learner::rpc::jobs::Validate;
-use anytime_learner::server::{LearnerConfig, run};
+use anytime_learner::server::{LearnerConfig, Writing, run};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use anytime_proto::v1::job_service_client::JobServiceClient;
@@ -65,13 +66,39 @@ impl TestLearner {
         Self::start_with(address, redis, runs_directory, (validate, hub), None, run_job).await
     }
 
+    /// Starts it with a number of old jobs to keep, or a time.
+    pub(crate) async fn start_keeping(
+        redis: &str,
+        runs_directory: &Path,
+        retention: Retention,
+        run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let validate =
+            |spec: &v1::JobSpec, _: &[v1::HubInput], _: &Path| JobSettings::try_new(spec).map(CheckedJob::from);
+        let checks = (Arc::new(validate) as Validate, HubSource::default());
+        Self::start_as("127.0.0.1:0", redis, runs_directory, checks, None, retention, run_job).await
+    }
+
     /// Starts it with another check of submissions and another hub, and other exports where they are given.
     pub(crate) async fn start_with(
         address: &str,
         redis: &str,
         runs_directory: &Path,
+        checks: (Validate, HubSource),
+        export: Option<ExportJob>,
+        run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let retention = Retention::default();
+        Self::start_as(address, redis, runs_directory, checks, export, retention, run_job).await
+    }
+
+    async fn start_as(
+        address: &str,
+        redis: &str,
+        runs_directory: &Path,
         (validate, hub): (Validate, HubSource),
         export: Option<ExportJob>,
+        retention: Retention,
         run_job: impl Fn(&JobContext) -> anyhow::Result<()> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
@@ -87,6 +114,8 @@ impl TestLearner {
             hub,
             device: "cpu".to_owned(),
             memory_share: 1.0,
+            keep_jobs: retention.jobs,
+            keep_jobs_for: retention.age,
             port_file: None,
         };
         let places = config.places();
@@ -98,7 +127,10 @@ impl TestLearner {
             shutdown.clone(),
             validate,
             Arc::new(run_job),
-            export,
+            Writing {
+                export,
+                take_start: Arc::new(anytime_learner::run::take_start),
+            },
         ));
         Self {
             address,
