@@ -41,6 +41,12 @@ fn noting(
     }
 }
 
+/// The ids of all jobs, the newest first.
+async fn listed(learner: &TestLearner) -> Vec<String> {
+    let listed = learner.jobs().list(v1::ListJobsRequest::default()).await.unwrap();
+    listed.into_inner().jobs.into_iter().map(|job| job.id).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_run_by_priority_also_after_a_restart_and_none_is_interrupted() {
     let (redis, runs) = (RedisServer::start(), TempDir::new().unwrap());
@@ -227,18 +233,8 @@ async fn old_jobs_go_but_for_those_that_may_go_on_or_hold_models() {
         age: None,
     };
     let learner = TestLearner::start_keeping(&redis.url(), runs.path(), retention, run).await;
-    let listed = async || -> Vec<String> {
-        let jobs = learner
-            .jobs()
-            .list(v1::ListJobsRequest::default())
-            .await
-            .unwrap()
-            .into_inner()
-            .jobs;
-        jobs.into_iter().map(|job| job.id).collect()
-    };
-    eventually("the old ones are gone", async || listed().await.len() == 4).await;
-    assert_eq!(listed().await, ["newest", "new", "model", "failed"]);
+    eventually("the old ones are gone", async || listed(&learner).await.len() == 4).await;
+    assert_eq!(listed(&learner).await, ["newest", "new", "model", "failed"]);
     eventually("their files, too", async || {
         ["old", "older"].iter().all(|name| !runs.path().join(name).exists())
     })
@@ -252,18 +248,8 @@ async fn old_jobs_go_but_for_those_that_may_go_on_or_hold_models() {
     let age = Some(Duration::ZERO);
     let retention = Retention { jobs: None, age };
     let learner = TestLearner::start_keeping(&redis.url(), runs.path(), retention, run).await;
-    let listed = async || -> Vec<String> {
-        let jobs = learner
-            .jobs()
-            .list(v1::ListJobsRequest::default())
-            .await
-            .unwrap()
-            .into_inner()
-            .jobs;
-        jobs.into_iter().map(|job| job.id).collect()
-    };
     eventually("all that may go is gone", async || {
-        listed().await == ["model", "failed"]
+        listed(&learner).await == ["model", "failed"]
     })
     .await;
     learner.stop().await;

@@ -6,6 +6,7 @@
 //! read several; the structures of the sections and the TOML form are generated from the proto files, and
 //! [`reference_text`] writes the reference of all settings from both.
 
+mod changed;
 mod data_files;
 mod error;
 mod file;

@@ -1,9 +1,8 @@
 //! What may change about steps that are trained again on the groups that they had.
 
+use super::changed::changed;
 use super::error::InvalidSetting;
-use super::filled::filled;
 use super::row::alternatives;
-use super::table::TABLE;
 use crate::v1;
 
 /// The settings that decide what an update makes of given groups. All others decide which groups there are, or what is
@@ -38,21 +37,16 @@ const OBJECTIVE: &str = "objective.";
 /// # Errors
 /// The first setting that differs and may not.
 pub fn check_replayed(trained: &v1::JobSpec, again: &v1::JobSpec) -> Result<Vec<&'static str>, InvalidSetting> {
-    let (trained, again) = (filled(trained), filled(again));
-    let mut changed = Vec::new();
-    for row in TABLE {
-        if trained.get(row.path) == again.get(row.path) {
-            continue;
-        }
-        let is_objectives = row.path.starts_with(OBJECTIVE) && row.path != "objective.name";
-        if !is_objectives && !REPLAYABLE.contains(&row.path) {
+    let changed = changed(trained, again);
+    for path in &changed {
+        let is_objectives = path.starts_with(OBJECTIVE) && *path != "objective.name";
+        if !is_objectives && !REPLAYABLE.contains(path) {
             let reason = format!(
                 "steps that are trained again keep it; what can change is {}, and the objective's own settings",
                 alternatives(REPLAYABLE).replace(" or ", " and ")
             );
-            return Err(InvalidSetting::because(row.path, reason));
+            return Err(InvalidSetting::because(path, reason));
         }
-        changed.push(row.path);
     }
     Ok(changed)
 }
@@ -61,6 +55,7 @@ pub fn check_replayed(trained: &v1::JobSpec, again: &v1::JobSpec) -> Result<Vec<
 mod tests {
     use super::*;
     use crate::settings::parse_job_file;
+    use crate::settings::table::TABLE;
 
     const JOB: &str = "name = \"job\"\nkind = \"train\"\n[model]\npath = \"model\"\n[data]\npath = \"problems.jsonl\"\n\
                        [training]\nsteps = 3\n";

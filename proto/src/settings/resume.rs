@@ -1,10 +1,9 @@
 //! What may change about a job that has begun. Its recovery checkpoint, its queue and its order of problems follow from
 //! the other settings.
 
+use super::changed::changed;
 use super::error::InvalidSetting;
-use super::filled::filled;
 use super::row::alternatives;
-use super::table::TABLE;
 use crate::v1;
 
 /// The settings that may change when a job is resumed: how much is computed at a time, what is written when, how long is
@@ -38,28 +37,22 @@ pub const RESUMABLE: &[&str] = &[
 /// # Errors
 /// The first setting that differs and may not.
 pub fn check_resumed(began: &v1::JobSpec, resumed: &v1::JobSpec) -> Result<bool, InvalidSetting> {
-    let (began, resumed) = (filled(began), filled(resumed));
-    let mut has_changed = false;
-    for row in TABLE {
-        if began.get(row.path) == resumed.get(row.path) {
-            continue;
-        }
-        if !RESUMABLE.contains(&row.path) {
-            let reason = format!(
-                "a job that has begun keeps it; what can change is {}",
-                alternatives(RESUMABLE).replace(" or ", " and ")
-            );
-            return Err(InvalidSetting::because(row.path, reason));
-        }
-        has_changed = true;
+    let changed = changed(began, resumed);
+    if let Some(path) = changed.iter().find(|path| !RESUMABLE.contains(path)) {
+        let reason = format!(
+            "a job that has begun keeps it; what can change is {}",
+            alternatives(RESUMABLE).replace(" or ", " and ")
+        );
+        return Err(InvalidSetting::because(path, reason));
     }
-    Ok(has_changed)
+    Ok(!changed.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::parse_job_file;
+    use crate::settings::table::TABLE;
 
     const JOB: &str = "name = \"job\"\nkind = \"train\"\n[model]\npath = \"model\"\n[data]\npath = \"problems.jsonl\"\n\
                        [training]\nsteps = 3\n";
