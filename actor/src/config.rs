@@ -1,5 +1,7 @@
 //! Arguments and environment, checked before anything starts.
 
+mod serving;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use clap::{Parser, Subcommand};
 use tch::Device;
 
 use crate::engine::{CacheLimit, EngineLimits};
+pub use serving::{ReasoningField, ServeArgs};
 
 /// Bytes of a gibibyte.
 const GIB: f64 = 1_073_741_824.0;
@@ -78,6 +81,9 @@ pub struct Args {
 pub enum Command {
     /// Generate the groups of a file of leases with a model on this machine, into a file; `anytime generate` calls it
     Generate(Box<GenerateArgs>),
+    /// Answer requests with a model on this machine, at every budget, over HTTP as OpenAI's clients ask and over gRPC;
+    /// `anytime serve` calls it
+    Serve(Box<ServeArgs>),
 }
 
 /// The arguments of `anytime-actor generate`.
@@ -159,7 +165,7 @@ impl ActorConfig {
         }
         let device = device::choose(&args.device)
             .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
-        let cache = cache_limit(args, device)?;
+        let cache = cache_limit(args.memory_share, args.cache_gib, device)?;
         let actor_id = args.actor_id.clone().unwrap_or_else(default_actor_id);
         if actor_id.is_empty() {
             return Err(ExitError::configuration("--actor-id is empty"));
@@ -180,15 +186,23 @@ impl ActorConfig {
     }
 }
 
-fn cache_limit(args: &Args, device: Device) -> Result<CacheLimit, ExitError> {
+/// What bounds the key-value cache, by the arguments `--memory-share` and `--cache-gib`.
+///
+/// # Errors
+/// [`ExitError`] with the configuration code that names the argument.
+pub(crate) fn cache_limit(
+    memory_share: Option<f64>,
+    cache_gib: Option<f64>,
+    device: Device,
+) -> Result<CacheLimit, ExitError> {
     let default_share = if device == Device::Cpu { CPU_SHARE } else { GPU_SHARE };
-    let share = args.memory_share.unwrap_or(default_share);
+    let share = memory_share.unwrap_or(default_share);
     if !(share > 0.0 && share <= 1.0) {
         return Err(ExitError::configuration(format!(
             "--memory-share {share}: it must be above 0 and at most 1"
         )));
     }
-    let Some(cache_gib) = args.cache_gib else {
+    let Some(cache_gib) = cache_gib else {
         return Ok(CacheLimit::Share(share));
     };
     if !(cache_gib.is_finite() && cache_gib > 0.0) {

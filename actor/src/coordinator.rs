@@ -253,6 +253,8 @@ impl Coordinator {
                 }
             }
             Event::GroupFailed { group, reason, detail } => self.abandon(group, reason, detail),
+            // A training group is told nothing more.
+            Event::Served(_) => {}
         }
     }
 

@@ -203,7 +203,7 @@ impl Generating {
                     Some(Event::NodeFinished { group, trace, node, summaries }) => {
                         self.grade(Unjudged { group, trace, node, summaries }, grader, verifier, &mut gradings)?;
                     }
-                    Some(Event::GroupFinished { .. }) => {}
+                    Some(Event::GroupFinished { .. } | Event::Served(_)) => {}
                     Some(Event::GroupFailed { group, detail, .. }) => {
                         let id = self.groups.get(&group).map(|group| group.lease.group_id.clone());
                         let id = id.map(|id| id.0).unwrap_or_default();

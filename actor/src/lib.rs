@@ -4,7 +4,7 @@
 //! Follow one group: `lease` asks the learner for it, `coordinator` owns it, [`engine`] generates it ([`nodes`] says
 //! at which points a trace is summarised), [`grade`] has its summaries graded, and `push` hands it to the learner.
 //! [`weights`] keeps the engine at the version that the learner announced. [`generate()`] does the same for a file of
-//! leases and a model on the disk, without a learner.
+//! leases and a model on the disk, without a learner, and [`serve()`] answers requests with it.
 //!
 //! Async code meets tensor code in two files: `engine/mod.rs` for generation, `weights/loader.rs` for arriving weights.
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ pub mod lease;
 pub mod nodes;
 pub mod plan;
 pub mod push;
+mod serve;
 mod spans;
 pub mod standing;
 #[cfg(test)]
@@ -29,10 +30,10 @@ mod testing;
 pub mod weights;
 
 pub use generate::generate;
+pub use serve::serve;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use anytime_policy::device;
@@ -43,7 +44,7 @@ use anytime_service::exit::ExitError;
 use anytime_service::{device_load, device_memory};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::config::ActorConfig;
 use crate::coordinator::Coordinator;
@@ -55,9 +56,6 @@ use crate::lease::{Backlog, LeaseLoop};
 use crate::push::Pusher;
 use crate::standing::Standing;
 use crate::weights::WeightsError;
-
-/// How long the engine's thread may take to finish its decoding step when the process ends.
-const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs an actor until the token is cancelled, then gives its leases back.
 ///
@@ -101,7 +99,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
         events,
     };
     let outcome = work(parts, &shutdown, end.clone()).await;
-    if let Err(error) = join(thread).await {
+    if let Err(error) = engine::join(thread).await {
         return Err(match error {
             EngineError::NoRoom(_) => ExitError::configuration(error).into(),
             _ => error.into(),
@@ -190,21 +188,4 @@ async fn end_where_stuck(engine: EngineHandle, patience: Duration, end: Cancella
     error!(%error, "the actor gives its leases back and ends");
     end.cancel();
     error
-}
-
-/// Waits for the engine's thread, but not for long: the process ends all the same.
-///
-/// # Errors
-/// Why the thread ended by itself, where it did.
-async fn join(thread: JoinHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
-    let deadline = Instant::now() + ENGINE_DRAIN;
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            warn!("the engine is still at a step, ending without it");
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    // The thread catches its own panics.
-    thread.join().unwrap_or(Ok(()))
 }

@@ -1,7 +1,7 @@
 //! The actor's process.
 #![forbid(unsafe_code)]
 
-use anytime_actor::config::{ActorConfig, Args, Command};
+use anytime_actor::config::{ActorConfig, Args, Command, ServeArgs};
 use anytime_policy::{device, operators, waiting};
 use anytime_service::exit::{self, ExitError};
 use anytime_service::security::{CallSecurity, ServerSecurity};
@@ -18,6 +18,7 @@ fn main() {
 fn start(args: &Args) -> anyhow::Result<()> {
     let threads = match &args.command {
         Some(Command::Generate(generate)) => generate.threads as usize,
+        Some(Command::Serve(serve)) => serve.threads as usize,
         None => args.threads,
     };
     if let Err(error) = waiting::wait_briefly(threads) {
@@ -31,7 +32,8 @@ fn start(args: &Args) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         match &args.command {
             Some(Command::Generate(generate)) => anytime_actor::generate(generate).await,
-            None => serve(args).await,
+            Some(Command::Serve(serve)) => answer(serve).await,
+            None => work(args).await,
         }
     });
     // Whatever still blocks a thread must not hold up the end of the process.
@@ -39,16 +41,26 @@ fn start(args: &Args) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(args: &Args) -> anyhow::Result<()> {
-    let metrics = ServerSecurity::load(&args.identity, &args.serving)?;
-    let calls = CallSecurity::load(&args.identity, &args.calling)?;
-    let sending = telemetry::start("actor", &args.telemetry, &metrics)?;
-    let outcome = work(args, &metrics, calls).await;
+/// Answers requests.
+async fn answer(args: &ServeArgs) -> anyhow::Result<()> {
+    let security = ServerSecurity::load(&args.identity, &args.serving)?;
+    let (metrics, sending) = telemetry::start_serving("actor", &args.telemetry, &security)?;
+    let token = shutdown::on_signal().map_err(|error| ExitError::configuration(format!("signal handlers: {error}")))?;
+    let outcome = anytime_actor::serve(args, &security, metrics, token).await;
     sending.finish().await;
     outcome
 }
 
-async fn work(args: &Args, metrics: &ServerSecurity, calls: CallSecurity) -> anyhow::Result<()> {
+async fn work(args: &Args) -> anyhow::Result<()> {
+    let metrics = ServerSecurity::load(&args.identity, &args.serving)?;
+    let calls = CallSecurity::load(&args.identity, &args.calling)?;
+    let sending = telemetry::start("actor", &args.telemetry, &metrics)?;
+    let outcome = work_with(args, &metrics, calls).await;
+    sending.finish().await;
+    outcome
+}
+
+async fn work_with(args: &Args, metrics: &ServerSecurity, calls: CallSecurity) -> anyhow::Result<()> {
     // The warnings about the certificate have been logged already.
     for warning in calls
         .warnings()

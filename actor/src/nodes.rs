@@ -41,6 +41,17 @@ pub fn nodes(plan: &Plan, length: usize, finish: FinishReason) -> Vec<NodePlan> 
     nodes
 }
 
+/// The node of a thinking that goes on beyond the budget with this index.
+pub fn cut_node(plan: &Plan, budget: usize) -> NodePlan {
+    let markers = &plan.markers;
+    NodePlan {
+        cut: plan.budgets[budget] as usize,
+        first_budget: budget,
+        multiplicity: 1,
+        inserted: inserted_ids(&markers.cut, &markers.end, &markers.summary, false),
+    }
+}
+
 /// What is known of the thinking when one of its nodes is scored.
 #[derive(Clone, Copy, Debug)]
 pub struct ThinkingEnd {

@@ -57,6 +57,21 @@ pub struct Markers {
     pub end_text: String,
 }
 
+/// What a request that is served has beside the plan of a training group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// Prefix slots are for no fewer tokens than this, so that requests of different lengths share one cache.
+    pub least_prefix: usize,
+    /// The same for branch slots.
+    pub least_branch: usize,
+    /// Texts that end a summary.
+    pub stops: Vec<String>,
+    /// Whether every token is told as soon as it is drawn.
+    pub tells_tokens: bool,
+    /// The number of an earlier request whose kept trace goes on; its prompt and its seed go on too.
+    pub continues: Option<u64>,
+}
+
 /// A valid [`v1::RolloutPlan`]: how one group is generated and graded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -84,6 +99,9 @@ pub struct Plan {
     pub no_thinking_traces: usize,
     /// Whether no number of a token may depend on what is computed together with it.
     pub deterministic: bool,
+    /// What a served request asks for beside; None for a training group. A served request is summarised at a budget as
+    /// soon as its thinking has passed it, each node A times whatever its multiplicity, and its trace is kept where it is the only one.
+    pub serving: Option<Serving>,
 }
 
 impl Plan {
@@ -149,6 +167,7 @@ impl Plan {
             max_prompt_tokens: plan.max_prompt_tokens as usize,
             no_thinking_traces: plan.no_thinking_traces as usize,
             deterministic: plan.deterministic,
+            serving: None,
         })
     }
 
@@ -160,13 +179,28 @@ impl Plan {
 
     /// Tokens of the longest prompt and thinking together.
     pub fn longest_prefix(&self) -> usize {
-        self.max_prompt_tokens + self.largest_budget()
+        let least = self.serving.as_ref().map_or(0, |serving| serving.least_prefix);
+        (self.max_prompt_tokens + self.largest_budget()).max(least)
     }
 
     /// Tokens of the longest summary, with everything that can be inserted before it.
     pub fn longest_branch(&self) -> usize {
         let inserted = self.markers.cut.len() + self.markers.end.len() + self.markers.summary.len();
-        inserted + self.max_summary_tokens
+        let least = self.serving.as_ref().map_or(0, |serving| serving.least_branch);
+        (inserted + self.max_summary_tokens).max(least)
+    }
+
+    /// Whether its trace may go on in a later request: the only one of a request that is served.
+    pub fn keeps_trace(&self) -> bool {
+        self.serving.is_some() && self.traces == 1
+    }
+
+    /// How many summaries a node of this multiplicity has.
+    pub fn summaries_of(&self, multiplicity: usize) -> usize {
+        match self.serving {
+            Some(_) => self.summaries,
+            None => multiplicity * self.summaries,
+        }
     }
 
     /// How many summaries a trace has: S × A, however its budgets share nodes.

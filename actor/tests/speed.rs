@@ -44,6 +44,7 @@ fn measure(name: &str, hidden: usize, layers: usize, vocabulary: u32, plan: &v1:
             }
             Event::GroupFinished { .. } => finished += 1,
             Event::GroupFailed { detail, .. } => panic!("{detail}"),
+            Event::Served(event) => panic!("nobody is served: {event:?}"),
         }
     }
     let seconds = started.elapsed().as_secs_f64();

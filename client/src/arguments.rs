@@ -8,6 +8,7 @@ mod generate;
 mod health;
 mod list;
 mod replay;
+mod serve;
 mod show;
 mod watch;
 
@@ -26,6 +27,7 @@ pub use generate::GenerateArgs;
 pub use health::HealthArgs;
 pub use list::ListArgs;
 pub use replay::ReplayArgs;
+pub use serve::ServeArgs;
 pub use show::ShowArgs;
 pub use watch::{FollowArgs, WatchArgs};
 
@@ -78,6 +80,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Generate the groups of a job into a file, with an actor alone
     Generate(GenerateArgs),
+    /// Answer requests with a checkpoint, as OpenAI's clients ask, with an answer at every thinking budget
+    Serve(ServeArgs),
     /// Write report.json, curves.svg and timeline.svg of a job
     Report(ReportArgs),
     /// Read what an evaluation generated, or a file of groups: its problems, or one's traces with cuts, summaries, verdicts

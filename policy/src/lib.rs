@@ -37,7 +37,7 @@ pub mod waiting;
 mod weights;
 
 pub use cache::{KvCache, Slots};
-pub use chat::{Chat, TemplateArguments};
+pub use chat::{Chat, ChatMessage, TemplateArguments};
 pub use checkpoint::{
     asset_files, asset_names, check_values, check_weights, read_weights, write_checkpoint, write_model,
 };

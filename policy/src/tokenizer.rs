@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use crate::chat::{Chat, ChatTemplate};
+use crate::chat::{Chat, ChatMessage, ChatTemplate, TemplateArguments};
 use crate::error::{Origin, PolicyError};
 use crate::model_files;
 
@@ -188,6 +188,21 @@ impl Tokenizer {
     pub fn render_chat(&self, chat: &Chat<'_>) -> Result<String, PolicyError> {
         match &self.chat_template {
             Some(template) => template.render(chat),
+            None => Err(refuse("the model directory has no chat template".to_owned())),
+        }
+    }
+
+    /// The prompt of a chat of several turns, up to where the assistant begins.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_chat`].
+    pub fn render_messages(
+        &self,
+        messages: &[ChatMessage<'_>],
+        arguments: &TemplateArguments,
+    ) -> Result<String, PolicyError> {
+        match &self.chat_template {
+            Some(template) => template.render_messages(messages, arguments),
             None => Err(refuse("the model directory has no chat template".to_owned())),
         }
     }

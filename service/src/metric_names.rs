@@ -24,6 +24,14 @@ pub const TOKENS_BUCKETS: [f64; 18] = [
 /// Buckets of differences of log-probabilities, beside the one without a bound.
 pub const LOG_PROB_GAP_BUCKETS: [f64; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
 
+/// What only a server of answers has, which no training job needs.
+pub const OF_SERVING: [&str; 4] = [
+    SERVE_REQUESTS,
+    SERVE_IN_FLIGHT,
+    SERVE_REQUEST_SECONDS,
+    SERVE_FIRST_TOKEN_SECONDS,
+];
+
 /// What only a process that computes on an NVIDIA GPU serves.
 pub const OF_GPUS: [&str; 3] = [DEVICE_UTILISATION, DEVICE_POWER, DEVICE_TEMPERATURE];
 
@@ -117,6 +125,16 @@ metric_names! {
         "Deltas that could not be applied or gave other weights than announced; the full weights were fetched instead.";
     histogram ACTOR_WEIGHTS_PAUSE "anytime_actor_weights_pause_seconds" Seconds
         "Time in which the engine did not generate because it swapped its weights for a newer version.";
+
+    // actor that serves answers
+    counter SERVE_REQUESTS "anytime_serve_requests_total" Count
+        "Requests for an answer by outcome (answered, cancelled: the client has gone, failed, refused).";
+    gauge SERVE_IN_FLIGHT "anytime_serve_in_flight" Count
+        "Requests for an answer that are under way or wait.";
+    histogram SERVE_REQUEST_SECONDS "anytime_serve_request_seconds" Seconds
+        "From a request to its whole answer.";
+    histogram SERVE_FIRST_TOKEN_SECONDS "anytime_serve_first_token_seconds" Seconds
+        "From a request to the first token of its thinking.";
 
     // learner
     gauge LEARNER_ACTORS "anytime_learner_actors" Count

@@ -37,19 +37,23 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until the process ends: `/health` answers everybody, every other path has the metrics.
 pub(crate) fn start(listener: TcpListener, handle: PrometheusHandle, security: ServerSecurity) {
-    let upkeep = handle.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP_EVERY).await;
-            upkeep.run_upkeep();
-        }
-    });
+    sum_up(handle.clone());
     let mut connections = scrapes(listener, security.acceptor(Protocol::Http), security.connection_age());
     tokio::spawn(async move {
         while let Some(connection) = connections.next().await {
             if let Ok(connection) = connection {
                 tokio::spawn(serve(connection, handle.clone(), security.clone()));
             }
+        }
+    });
+}
+
+/// Sums the samples of histograms up from time to time.
+pub(crate) fn sum_up(handle: PrometheusHandle) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_EVERY).await;
+            handle.run_upkeep();
         }
     });
 }

@@ -7,6 +7,7 @@ use anytime_proto::FILE_DESCRIPTORS;
 use anytime_proto::limits::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_FRAME_BYTES, MAX_STREAMS_PER_CONNECTION};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
@@ -25,6 +26,19 @@ pub type GatedRouter = Router<Stack<GateLayer, Identity>>;
 /// # Errors
 /// If the embedded file descriptors do not decode.
 pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow::Result<(GatedRouter, HealthReporter)> {
+    router_beside(security, draining, None)
+}
+
+/// The same beside routes of plain HTTP, which HTTP/1.1 may ask for too. Their paths are those of
+/// [`crate::security::roles::PATHS`].
+///
+/// # Errors
+/// As [`router`].
+pub fn router_beside(
+    security: &ServerSecurity,
+    draining: CancellationToken,
+    routes: Option<Routes>,
+) -> anyhow::Result<(GatedRouter, HealthReporter)> {
     let (health_reporter, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -54,6 +68,8 @@ pub fn router(security: &ServerSecurity, draining: CancellationToken) -> anyhow:
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
         .max_frame_size(Some(MAX_FRAME_BYTES))
+        .accept_http1(routes.is_some())
+        .add_routes(routes.unwrap_or_default())
         .add_service(health_service)
         .add_service(described)
         .add_service(described_as_before);
@@ -82,7 +98,30 @@ pub async fn serve(
     security: &ServerSecurity,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let connections = connections(listener, security.acceptor(Protocol::Grpc), security.connection_age());
+    serve_protocol(router, listener, security, Protocol::Grpc, stop).await
+}
+
+/// The same for a router of [`router_beside`].
+///
+/// # Errors
+/// If the transport fails.
+pub async fn serve_beside(
+    router: GatedRouter,
+    listener: TcpListener,
+    security: &ServerSecurity,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    serve_protocol(router, listener, security, Protocol::Both, stop).await
+}
+
+async fn serve_protocol(
+    router: GatedRouter,
+    listener: TcpListener,
+    security: &ServerSecurity,
+    protocol: Protocol,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let connections = connections(listener, security.acceptor(protocol), security.connection_age());
     router
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await

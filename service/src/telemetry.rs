@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use metrics::gauge;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -52,6 +53,46 @@ pub struct TelemetryArgs {
 /// [`ExitError`] with the configuration code if `RUST_LOG` cannot be read, if the metrics address cannot be bound or needs
 /// TLS and tokens that are not there, or if traces cannot be sent as it is asked.
 pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<Sending, ExitError> {
+    start_log(process, args, security)?;
+    if let Some(listener) = bind_metrics(args, security)? {
+        let metrics = install(process)?;
+        metrics_server::start(listener, metrics.0, security.clone());
+    }
+    traces::start(process, args.otlp_endpoint.as_deref())
+}
+
+/// The metrics of a process that serves them itself, beside other things.
+#[derive(Clone)]
+pub struct MetricsText(PrometheusHandle);
+
+impl MetricsText {
+    /// All metrics as Prometheus reads them. It takes milliseconds: not for an async thread.
+    pub fn render(&self) -> String {
+        process_metrics::read();
+        self.0.render()
+    }
+}
+
+/// As [`start`], and the metrics are given to the caller too, whether or not they have an address of their own.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_serving(
+    process: &'static str,
+    args: &TelemetryArgs,
+    security: &ServerSecurity,
+) -> Result<(MetricsText, Sending), ExitError> {
+    start_log(process, args, security)?;
+    let listener = bind_metrics(args, security)?;
+    let metrics = install(process)?;
+    match listener {
+        Some(listener) => metrics_server::start(listener, metrics.0.clone(), security.clone()),
+        None => metrics_server::sum_up(metrics.0.clone()),
+    }
+    Ok((metrics, traces::start(process, args.otlp_endpoint.as_deref())?))
+}
+
+fn start_log(process: &'static str, args: &TelemetryArgs, security: &ServerSecurity) -> Result<(), ExitError> {
     let filter = filter(std::env::var_os(EnvFilter::DEFAULT_ENV))?;
     let json = match args.log_format {
         LogFormat::Json => true,
@@ -75,17 +116,21 @@ pub fn start(process: &'static str, args: &TelemetryArgs, security: &ServerSecur
     for warning in security.warnings() {
         warn!("{warning}");
     }
-    if let Some(address) = args.metrics_address {
-        serve_metrics(process, address, security)?;
-    }
-    traces::start(process, args.otlp_endpoint.as_deref())
+    Ok(())
 }
 
-fn serve_metrics(process: &'static str, address: SocketAddr, security: &ServerSecurity) -> Result<(), ExitError> {
+fn bind_metrics(args: &TelemetryArgs, security: &ServerSecurity) -> Result<Option<TcpListener>, ExitError> {
+    let Some(address) = args.metrics_address else {
+        return Ok(None);
+    };
     security.check_address("--metrics-address", address)?;
-    let bad_address =
-        |error: &dyn std::fmt::Display| ExitError::configuration(format!("--metrics-address {address}: {error}"));
-    let listener = metrics_server::bind(address).map_err(|error| bad_address(&error))?;
+    let listener = metrics_server::bind(address);
+    let listener =
+        listener.map_err(|error| ExitError::configuration(format!("--metrics-address {address}: {error}")))?;
+    Ok(Some(listener))
+}
+
+fn install(process: &'static str) -> Result<MetricsText, ExitError> {
     let handle = PrometheusBuilder::new()
         .add_global_label("process", process)
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &metric_names::SECONDS_BUCKETS)
@@ -98,13 +143,12 @@ fn serve_metrics(process: &'static str, address: SocketAddr, security: &ServerSe
             builder.set_buckets_for_metric(lengths, &metric_names::TOKENS_BUCKETS)
         })
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| bad_address(&error))?;
+        .map_err(|error| ExitError::configuration(format!("metrics: {error}")))?;
     metric_names::describe();
     process_metrics::begin();
     gauge!(metric_names::BUILD_INFO, "version" => VERSION, "commit" => COMMIT).set(1.0);
     show_expiries();
-    metrics_server::start(listener, handle, security.clone());
-    Ok(())
+    Ok(MetricsText(handle))
 }
 
 /// Has a command that writes for people say, on standard error, what is wrong with a file of TLS or tokens that has changed

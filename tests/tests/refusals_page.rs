@@ -52,6 +52,17 @@ const CASES: &[(&[&str], i32)] = &[
     (&["anytime-actor", "--actor-id", ""], 64),
     (&["anytime-actor", "--learner", "not an address"], 64),
     (&["anytime-actor", "--verifier", "not an address"], 64),
+    (
+        &[
+            "anytime-actor",
+            "serve",
+            "--model",
+            "nowhere",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+        64,
+    ),
     (&["anytime-verifier", "serve", "--listen", FOREIGN], 64),
     (&["anytime-verifier", "serve", "--port-file", "nowhere/port"], 64),
     (&["anytime-verifier", "serve", "--otlp-endpoint", "localhost:4317"], 64),
@@ -198,6 +209,22 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "has the memory of this machine: actor/src/config.rs",
     ),
     ("there is no job to take", "the parser of arguments asks for one before"),
+    (
+        "{name} is empty; it must be a text",
+        "takes a model: actor/tests/serve/arguments.rs",
+    ),
+    ("--budgets {", "takes a model: actor/tests/serve/arguments.rs"),
+    ("--max-thinking {", "takes a model: actor/tests/serve/arguments.rs"),
+    ("--temperature {", "takes a model: actor/tests/serve/arguments.rs"),
+    ("--top-p {", "takes a model: actor/tests/serve/arguments.rs"),
+    (
+        "{name} {text:?}: the model cannot spell it",
+        "takes a model: actor/tests/serve/arguments.rs",
+    ),
+    (
+        "--chat-template true: it must be false",
+        "takes a model without a chat template",
+    ),
     (
         "it must be the name of an objective",
         "a job file without a name has the default",

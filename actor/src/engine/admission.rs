@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::cache::{SlotLengths, SlotMap, affordable_slots};
 use super::cache_size::{allowance, refusal};
-use super::messages::EngineError;
+use super::messages::{EngineError, Event, ServedEvent};
 use super::prefill::Prefill;
 use super::scheduler::Waiting;
 use super::sequence::{Sequence, Task};
@@ -39,7 +39,7 @@ impl EngineState {
             let Some(mut sequence) = self.scheduler.take() else {
                 break;
             };
-            self.give_slot(&mut sequence, &mut prefills);
+            self.give_slot(&mut sequence, waiting.is_resumed, &mut prefills);
             let row = self.rows.len();
             let leader = (earlier..row).find(|&other| Rc::ptr_eq(&self.rows[other].prompt, &sequence.prompt));
             self.rows.push(sequence);
@@ -51,10 +51,12 @@ impl EngineState {
 
         let hidden = self.prefill(&prefills);
         for (prefill, hidden) in prefills.iter().zip(hidden) {
-            if let Some(row) = prefill.row {
-                *self.rows[row].prompt.last_hidden.borrow_mut() = Some((self.epoch, hidden));
+            let row = prefill.row.map(|row| &self.rows[row].prompt);
+            if let Some(prompt) = row.or(prefill.for_later.as_ref()) {
+                *prompt.last_hidden.borrow_mut() = Some((self.epoch, hidden));
             }
         }
+        self.tell_started(earlier, &prefills);
         self.copy_to_followers(&followers);
     }
 
@@ -66,11 +68,31 @@ impl EngineState {
         let Some(memory) = &self.memory else {
             return false;
         };
-        let has_slot = match waiting.summary {
+        if self.rows.len() >= memory.row_limit {
+            return false;
+        }
+        match waiting.summary {
             Some(_) => memory.slots.has_branch(),
-            None => memory.slots.has_prefix(),
-        };
-        has_slot && self.rows.len() < memory.row_limit
+            None => waiting.is_resumed || memory.slots.has_prefix() || self.free_kept(),
+        }
+    }
+
+    /// Tells of the served traces among the new rows.
+    fn tell_started(&self, earlier: usize, prefills: &[Prefill]) {
+        for (row, sequence) in self.rows.iter().enumerate().skip(earlier) {
+            if sequence.task != Task::Thinking || sequence.plan.serving.is_none() {
+                continue;
+            }
+            let of_row = prefills.iter().filter(|prefill| prefill.row == Some(row));
+            let computed = of_row.map(|prefill| prefill.ids.len()).sum();
+            let all = sequence.prompt.ids.len() + sequence.ids.len();
+            self.emit(Event::Served(ServedEvent::Started {
+                group: sequence.key.group,
+                trace: sequence.key.trace,
+                cached: all - computed,
+                computed,
+            }));
+        }
     }
 
     /// Sees to it that the cache is long enough for the sequence, and not so long that it costs slots. A cache changes
@@ -154,6 +176,7 @@ impl EngineState {
             return false;
         };
         // The old cache goes first, because there may not be memory for both.
+        self.kept.clear();
         self.memory = None;
         if let Some(reason) = refusal(bytes, device) {
             self.failure = Some(EngineError::NoRoom(reason));
@@ -192,13 +215,17 @@ impl EngineState {
 
     /// Gives a sequence the slot that `make_room` found. The first summary of a trace completes its thinking: the token
     /// drawn last has not been fed.
-    fn give_slot(&mut self, sequence: &mut Sequence, prefills: &mut Vec<Prefill>) {
+    fn give_slot(&mut self, sequence: &mut Sequence, is_resumed: bool, prefills: &mut Vec<Prefill>) {
         let Some(Memory { slots, .. }) = &mut self.memory else {
             return;
         };
         let key = sequence.key;
         let Task::Summary { seen, .. } = sequence.task else {
-            sequence.slot = slots.take_prefix(key, self.epoch).expect("room was made");
+            // A thinking that goes on has its slot since it began.
+            let held = slots.prefix_mut(key).filter(|_| is_resumed).map(|prefix| prefix.slot);
+            sequence.slot = held
+                .or_else(|| slots.take_prefix(key, self.epoch))
+                .expect("room was made");
             return;
         };
         sequence.slot = slots.take_branch().expect("room was made");
@@ -213,6 +240,7 @@ impl EngineState {
         if prefix.length < needed.len() {
             prefills.push(Prefill {
                 row: None,
+                for_later: self.scheduler.prompt_for_later(key),
                 slot: prefix.slot,
                 prefix: None,
                 start: prefix.length,
@@ -224,6 +252,9 @@ impl EngineState {
 
     /// Copies as much of the new row's shared prompt as another slot holds, and returns what is left to compute.
     fn start_row(&mut self, row: usize, earlier: usize) -> Option<Prefill> {
+        if self.rows[row].task == Task::Thinking && self.rows[row].plan.serving.is_some() {
+            return self.start_served(row, earlier);
+        }
         let new = &self.rows[row];
         let memory = self.memory.as_mut()?;
         let source = match new.task {
@@ -260,10 +291,47 @@ impl EngineState {
         }
         (start < length).then(|| Prefill {
             row: Some(row),
+            for_later: None,
             slot: new.slot,
             prefix: new.prefix,
             start,
             ids: new.prompt.ids[start..].to_vec(),
+        })
+    }
+
+    /// The same for the thinking of a served request: any prompt that begins alike serves as the source, and a thinking
+    /// that goes on has all but, at most, its last token.
+    fn start_served(&mut self, row: usize, earlier: usize) -> Option<Prefill> {
+        let new = &self.rows[row];
+        let (key, slot) = (new.key, new.slot);
+        let ids = [new.prompt.ids.as_slice(), &new.ids].concat();
+        let start = if new.has_begun() {
+            let prefix = self.memory.as_mut()?.slots.prefix_mut(key)?;
+            let held = prefix.length;
+            // What a running thinking holds is known by its row.
+            prefix.length = 0;
+            if new.prompt.hidden_is_current(self.epoch) {
+                return None;
+            }
+            held.min(ids.len() - 1)
+        } else {
+            // The last token has to be fed for its hidden state.
+            match self.longest_shared(key, &ids, earlier) {
+                Some((source, shared)) => {
+                    let start = shared.min(ids.len() - 1);
+                    self.memory.as_mut()?.cache.copy_prefix(source, &[slot], start);
+                    start
+                }
+                None => 0,
+            }
+        };
+        Some(Prefill {
+            row: Some(row),
+            for_later: None,
+            slot,
+            prefix: None,
+            start,
+            ids: ids[start..].to_vec(),
         })
     }
 

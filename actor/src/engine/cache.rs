@@ -88,6 +88,13 @@ impl SlotMap {
         self.prefixes.iter().map(|(key, prefix)| (*key, *prefix))
     }
 
+    /// A trace that is kept goes on under another key.
+    pub(crate) fn rename(&mut self, from: TraceKey, to: TraceKey) {
+        if let Some(prefix) = self.prefixes.remove(&from) {
+            self.prefixes.insert(to, prefix);
+        }
+    }
+
     pub(crate) fn release_trace(&mut self, key: TraceKey) {
         if let Some(prefix) = self.prefixes.remove(&key) {
             self.free_prefixes.insert(prefix.slot);
@@ -95,7 +102,13 @@ impl SlotMap {
     }
 
     pub(crate) fn release_group(&mut self, group: u64) {
-        let of_group: Vec<TraceKey> = self.prefixes.keys().copied().filter(|key| key.group == group).collect();
+        self.release_group_but(group, |_| false);
+    }
+
+    /// Releases the traces of a group but those that are kept.
+    pub(crate) fn release_group_but(&mut self, group: u64, is_kept: impl Fn(TraceKey) -> bool) {
+        let is_released = |key: &TraceKey| key.group == group && !is_kept(*key);
+        let of_group: Vec<TraceKey> = self.prefixes.keys().copied().filter(is_released).collect();
         for key in of_group {
             self.release_trace(key);
         }

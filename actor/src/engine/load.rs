@@ -14,6 +14,8 @@ pub struct Load {
     pub(super) requested: AtomicUsize,
     /// Sequences that can run at the same time.
     pub(super) slots: AtomicUsize,
+    /// Slots of the cache that are taken, those aside that kept traces give to whoever needs them.
+    slots_used: AtomicUsize,
     /// Grows by one whenever the engine begins or ends a step or a command: odd while it is inside one.
     pub(super) turns: AtomicU64,
     /// Tokens that were generated.
@@ -63,6 +65,16 @@ impl Load {
     /// How many sequences can run at the same time.
     pub fn slots(&self) -> usize {
         self.slots.load(Ordering::Acquire)
+    }
+
+    /// How many slots of the cache sequences have.
+    pub fn slots_used(&self) -> usize {
+        self.slots_used.load(Ordering::Acquire)
+    }
+
+    /// Sets how many slots of the cache sequences have.
+    pub(super) fn show_slots_used(&self, used: usize) {
+        self.slots_used.store(used, Ordering::Release);
     }
 
     /// The engine has read a request for a group of so many traces.

@@ -122,10 +122,66 @@ pub enum Command {
     AddGroup(GroupRequest),
     /// Forget the group with this number, without an event.
     CancelGroup(u64),
+    /// End the thinking of a served request where it is, without further summaries, and keep its trace.
+    StopGroup(u64),
     /// Generate with these weights from the next step on. Groups of another job fail.
     SwapWeights(Box<Model>),
     /// End the thread.
     Shutdown,
+}
+
+/// Why a request cannot go on from an earlier trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotContinued {
+    /// The trace is not kept, or not any more.
+    Gone,
+    /// Its thinking has ended by itself after this many tokens.
+    Ended(usize),
+    /// It has thought for this many tokens already, and a budget is not above that.
+    NotLarger(usize),
+}
+
+/// What only served requests are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedEvent {
+    /// A trace of a served request has its slot, and its thinking begins or goes on.
+    Started {
+        /// The group's number.
+        group: u64,
+        /// Index of the trace, from 0 to G − 1.
+        trace: usize,
+        /// How many tokens of prompt and earlier thinking the cache had already.
+        cached: usize,
+        /// How many of them were computed for this request.
+        computed: usize,
+    },
+    /// A token of a served request that wants to be told of each.
+    Drawn {
+        /// The group's number.
+        group: u64,
+        /// Index of the trace, from 0 to G − 1.
+        trace: usize,
+        /// Node and index of the summary that it belongs to; None for the thinking.
+        summary: Option<(usize, usize)>,
+        /// The token.
+        id: u32,
+    },
+    /// A served request cannot go on from the trace that it names.
+    NotContinued {
+        /// The group's number.
+        group: u64,
+        /// Why.
+        reason: NotContinued,
+    },
+}
+
+impl ServedEvent {
+    /// The number of the request.
+    pub fn group(self) -> u64 {
+        match self {
+            Self::Started { group, .. } | Self::Drawn { group, .. } | Self::NotContinued { group, .. } => group,
+        }
+    }
 }
 
 /// What the engine reports about the groups that it was asked for.
@@ -153,6 +209,8 @@ pub enum Event {
         /// Its summaries, multiplicity × A of them.
         summaries: Vec<Generated>,
     },
+    /// Something that only served requests are told.
+    Served(ServedEvent),
     /// The last sequence of the group ended.
     GroupFinished {
         /// The group's number.

@@ -4,7 +4,8 @@
 //! `admission` gives slots to waiting sequences, `prefill` feeds tokens that are known beforehand, `state` is
 //! everything that the thread owns, `scheduler` knows who waits and what comes next, `cache` knows which slot holds
 //! what, `cache_size` how many bytes it may have, `sequence` is what a running sequence knows, `end_text` finds an end
-//! marker in its text, and [`sampler`] draws tokens and knows none of the others. [`watchdog`] notices, from outside of
+//! marker in its text, `served` is what requests have that are served beside training groups, `kept` knows the traces that
+//! may go on, and [`sampler`] draws tokens and knows none of the others. [`watchdog`] notices, from outside of
 //! the thread, a step that does not end.
 //!
 //! Async code meets the thread in this file and nowhere else: commands go in and events come out by channel.
@@ -14,6 +15,7 @@ mod cache;
 mod cache_size;
 mod end_text;
 mod forced_start;
+mod kept;
 mod load;
 mod messages;
 mod meters;
@@ -22,6 +24,7 @@ mod runner;
 pub mod sampler;
 mod scheduler;
 mod sequence;
+mod served;
 mod state;
 pub mod watchdog;
 
@@ -31,16 +34,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 pub use self::cache_size::actor_memory;
 pub use self::load::Load;
 pub(crate) use self::load::ShortOf;
 pub use self::messages::{
-    CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId,
+    CacheLimit, Command, EngineError, EngineLimits, Event, GroupRequest, Installed, Model, ModelId, NotContinued,
+    ServedEvent,
 };
 use self::state::EngineState;
+
+/// How long the engine's thread may take to finish its decoding step when the process ends.
+const ENGINE_DRAIN: Duration = Duration::from_secs(2);
 
 /// The async side of the engine. It takes commands, and tells what the engine holds and how busy it is. Cheap to clone.
 #[derive(Clone)]
@@ -122,6 +131,23 @@ pub fn handle(slots: usize) -> (EngineHandle, EngineSide) {
         load,
     };
     (handle, side)
+}
+
+/// Waits for the engine's thread, but not for long: the process ends all the same.
+///
+/// # Errors
+/// Why the thread ended by itself, where it did.
+pub(crate) async fn join(thread: JoinHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
+    let deadline = Instant::now() + ENGINE_DRAIN;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            warn!("the engine is still at a step, ending without it");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The thread catches its own panics.
+    thread.join().unwrap_or(Ok(()))
 }
 
 /// The message of a panic.

@@ -1,9 +1,11 @@
 //! Prefill: feeds tokens that are known before anything is drawn, in calls of bounded size.
 
+use std::rc::Rc;
+
 use anytime_policy::{Extension, Prefix};
 use tch::Tensor;
 
-use super::sequence::Task;
+use super::sequence::{SharedPrompt, Task};
 use super::state::{EngineState, Memory};
 
 /// The most tokens of one prefill call. It bounds the call's activations and the mask of a piece of a long prompt.
@@ -13,6 +15,8 @@ const PREFILL_TOKENS: usize = 4096;
 pub(crate) struct Prefill {
     /// The row whose shared prompt they are; `None` for a thinking whose row has ended.
     pub(crate) row: Option<usize>,
+    /// Where the last hidden state is kept for a thinking that may go on.
+    pub(crate) for_later: Option<Rc<SharedPrompt>>,
     pub(crate) slot: usize,
     pub(crate) prefix: Option<Prefix>,
     pub(crate) start: usize,
@@ -63,6 +67,7 @@ impl EngineState {
             };
             of_sort.push(Prefill {
                 row: None,
+                for_later: None,
                 slot: sequence.slot,
                 prefix: sequence.prefix,
                 start: 0,
@@ -83,6 +88,7 @@ impl EngineState {
                 if let Some(needed) = scheduler.needed_of(key) {
                     thinkings.push(Prefill {
                         row: None,
+                        for_later: None,
                         slot: prefix.slot,
                         prefix: None,
                         start: 0,
@@ -140,6 +146,7 @@ mod tests {
     fn long_prefills_come_in_pieces_and_short_ones_together() {
         let of_length = |length: usize| Prefill {
             row: None,
+            for_later: None,
             slot: 0,
             prefix: None,
             start: 0,

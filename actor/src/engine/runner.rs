@@ -15,7 +15,9 @@ use tracing::info;
 use super::load::ShortOf;
 use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model, ModelId};
 use super::sampler::{Draw, Drawn, sample, sample_each};
+use super::scheduler::TraceEnd;
 use super::sequence::{Sequence, Task};
+use super::served::draw_allowed;
 use super::state::{EngineState, Memory};
 
 /// How long an idle engine sleeps before it counts the time it waited.
@@ -86,6 +88,7 @@ impl EngineState {
         match command {
             Command::AddGroup(request) => self.add_group(request),
             Command::CancelGroup(group) => self.drop_group(group),
+            Command::StopGroup(group) => self.stop_group(group),
             Command::SwapWeights(model) => self.swap_weights(*model),
             Command::Shutdown => return ControlFlow::Break(()),
         }
@@ -101,7 +104,11 @@ impl EngineState {
                 reason,
                 detail,
             }),
-            None => self.scheduler.add(request),
+            None => {
+                if let Ok(resumed) = self.resume(&request) {
+                    self.scheduler.add(request, resumed);
+                }
+            }
         }
         self.load
             .sequences
@@ -208,15 +215,29 @@ impl EngineState {
         let mut generated: u64 = 0;
         let mut thinking_tokens = 0;
         let mut ended = Vec::new();
+        let mut passed = Vec::new();
         for (index, (row, drawn)) in self.rows.iter_mut().zip(drawn).enumerate() {
-            let Some(drawn) = drawn.filter(|_| !broken.contains(&row.key.group)) else {
+            let Some(mut drawn) = drawn.filter(|_| !broken.contains(&row.key.group)) else {
                 continue;
             };
+            if row.must_not_draw(drawn.id, &model.tokenizer) {
+                let hidden = hidden.narrow(0, index as i64, 1);
+                drawn = draw_allowed(&model.decoder, &hidden, row, drawn, &model.tokenizer);
+            }
             generated += 1;
             thinking_tokens += u64::from(row.task == Task::Thinking);
-            if let Some(finish) = row.push(drawn, version, &model.tokenizer) {
-                ended.push((index, finish));
+            let finish = row.push(drawn, version, &model.tokenizer);
+            if let Some(event) = row.telling() {
+                // Without a receiver the process is ending.
+                let _ = self.events.send(event);
             }
+            match finish {
+                Some(finish) => ended.push((index, finish)),
+                None => passed.extend(row.passed_budget().map(|budget| (row.key, budget))),
+            }
+        }
+        for (key, budget) in passed {
+            self.scheduler.pass_budget(key, budget);
         }
         self.load.generated(generated);
         self.meters.thinking_tokens.increment(thinking_tokens);
@@ -235,13 +256,17 @@ impl EngineState {
         let sequence = self.remove_row(row);
         let (key, is_thinking) = (sequence.key, sequence.task == Task::Thinking);
         let cached = sequence.cached();
-        let (events, was_last) = self.scheduler.finish(sequence, finish);
+        let (events, end) = self.scheduler.finish(sequence, finish);
         if let Some(Memory { slots, .. }) = &mut self.memory {
-            if was_last {
-                slots.release_trace(key);
-            } else if is_thinking && let Some(prefix) = slots.prefix_mut(key) {
+            if is_thinking && let Some(prefix) = slots.prefix_mut(key) {
                 prefix.length = cached;
             }
+            if matches!(end, TraceEnd::Over) {
+                slots.release_trace(key);
+            }
+        }
+        if let TraceEnd::Kept(kept) = end {
+            self.keep(*kept);
         }
         for event in events {
             self.emit(event);
@@ -272,6 +297,8 @@ impl EngineState {
             );
             self.fail_group(group, AbandonReason::Shutdown, detail);
         }
+        // What was computed with other weights does not go on.
+        self.forget_kept();
         if !goes_on {
             self.memory = None;
             self.independence = None;

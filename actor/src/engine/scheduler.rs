@@ -12,27 +12,44 @@ use std::sync::Arc;
 use anytime_proto::v1::{FinishReason, Generated};
 
 use super::cache::SlotLengths;
+use super::kept::KeptTrace;
 use super::messages::{Event, GroupRequest};
-use super::sequence::{Sequence, SharedPrompt, Task, TraceKey};
+use super::sequence::{Seed, Sequence, SharedPrompt, Task, TraceKey};
 use crate::nodes::{self, NodePlan};
 
 /// A group that is being generated.
 struct Group {
     request: GroupRequest,
     prompt: Rc<SharedPrompt>,
-    /// By trace; `None` while the trace thinks or waits.
-    traces: Vec<Option<FinishedTrace>>,
+    /// By trace; `None` while the trace thinks or waits and has no summaries.
+    traces: Vec<Option<TraceWork>>,
+    /// The trace of an earlier request that goes on, until it has its row.
+    resumed: Option<Sequence>,
     /// How many of its thinkings and summaries have not ended.
     unfinished: usize,
 }
 
-/// A trace whose thinking has ended.
-struct FinishedTrace {
-    /// The prompt and the thinking up to the largest cut, which is what the summaries see.
+/// A trace whose thinking has ended, or that is summarised while it thinks.
+#[derive(Default)]
+struct TraceWork {
+    /// The prompt and the thinking up to the largest cut, which is what the summaries see; empty while it thinks.
     needed: Vec<u32>,
     nodes: Vec<NodeWork>,
     /// How many of its summaries have not ended.
     unfinished: usize,
+    has_ended: bool,
+    /// The thinking that is kept when the last summary has ended.
+    kept: Option<KeptTrace>,
+}
+
+/// What becomes of a trace when one of its sequences has ended.
+pub(crate) enum TraceEnd {
+    /// It goes on, or is summarised.
+    NotYet,
+    /// Nothing reads its thinking any more.
+    Over,
+    /// It may go on in a later request.
+    Kept(Box<KeptTrace>),
 }
 
 struct NodeWork {
@@ -48,6 +65,8 @@ pub(crate) struct Waiting {
     pub(crate) key: TraceKey,
     /// Node and summary index; `None` for the thinking.
     pub(crate) summary: Option<(usize, usize)>,
+    /// Whether it is a thinking that goes on where an earlier request left it, in its slot.
+    pub(crate) is_resumed: bool,
 }
 
 /// Groups under way and the order in which their sequences get slots.
@@ -59,12 +78,14 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub(crate) fn add(&mut self, request: GroupRequest) {
+    /// `resumed` is the trace of an earlier request that goes on as the only one of this.
+    pub(crate) fn add(&mut self, request: GroupRequest, resumed: Option<Sequence>) {
         let group = request.number;
         let traces = request.plan.traces;
         self.traces.extend((0..traces).map(|trace| Waiting {
             key: TraceKey { group, trace },
             summary: None,
+            is_resumed: resumed.is_some(),
         }));
         let prompt = SharedPrompt::new(request.prompt_ids.clone());
         let finished = (0..traces).map(|_| None).collect();
@@ -74,6 +95,7 @@ impl Scheduler {
                 request,
                 prompt,
                 traces: finished,
+                resumed,
                 unfinished: traces,
             },
         );
@@ -132,7 +154,12 @@ impl Scheduler {
             Some(waiting) => waiting,
             None => self.traces.pop_front()?,
         };
-        let group = self.groups.get(&waiting.key.group)?;
+        let group = self.groups.get_mut(&waiting.key.group)?;
+        if waiting.summary.is_none()
+            && let Some(resumed) = group.resumed.take()
+        {
+            return Some(resumed);
+        }
         let (task, prompt) = match waiting.summary {
             None => (Task::Thinking, &group.prompt),
             Some((node, index)) => {
@@ -142,39 +169,82 @@ impl Scheduler {
             }
         };
         let plan = Arc::clone(&group.request.plan);
-        Some(Sequence::new(
-            waiting.key,
-            task,
-            plan,
-            Rc::clone(prompt),
-            group.request.seed,
-        ))
+        let seed = group.request.seed;
+        let seed = match &plan.serving {
+            Some(_) => Seed::ByCut {
+                seed,
+                prompt: group.prompt.ids.len(),
+            },
+            None => Seed::ByNode(seed),
+        };
+        Some(Sequence::new(waiting.key, task, plan, Rc::clone(prompt), seed))
+    }
+
+    /// A served thinking that goes on has passed this budget (from 0): its summaries begin to wait.
+    pub(crate) fn pass_budget(&mut self, key: TraceKey, budget: usize) {
+        let Some(group) = self.groups.get_mut(&key.group) else {
+            return;
+        };
+        let plan = &group.request.plan;
+        let node = nodes::cut_node(plan, budget);
+        let work = NodeWork::new(node, plan.summaries_of(1));
+        let trace = group.traces[key.trace].get_or_insert_default();
+        let place = trace.nodes.len();
+        trace.unfinished += work.unfinished;
+        group.unfinished += work.unfinished;
+        self.summaries.extend(work.waiting(key, place));
+        trace.nodes.push(work);
+    }
+
+    /// Ends a served request before its summaries have. The caller drops its rows, of which `thinking` is the one that
+    /// still thinks. Returns the trace that is kept.
+    pub(crate) fn stop(&mut self, group: u64, thinking: Option<Sequence>) -> Option<KeptTrace> {
+        let stopped = self.groups.remove(&group)?;
+        self.remove(group);
+        match thinking {
+            _ if !stopped.request.plan.keeps_trace() => None,
+            Some(sequence) => Some(KeptTrace {
+                sequence: sequence.for_later(),
+                finish: FinishReason::Length,
+            }),
+            None => stopped.traces.into_iter().next()??.kept,
+        }
+    }
+
+    /// Where the last hidden state of a thinking belongs that has ended and is kept.
+    pub(crate) fn prompt_for_later(&self, key: TraceKey) -> Option<Rc<SharedPrompt>> {
+        let trace = self.groups.get(&key.group)?.traces.get(key.trace)?.as_ref()?;
+        trace.kept.as_ref().map(|kept| Rc::clone(&kept.sequence.prompt))
     }
 
     /// Enters a finished sequence. The summaries of a finished thinking begin to wait; the last summary completes its
-    /// node. Returns the events to report, and whether the trace has ended, so that nothing reads its thinking any
-    /// more.
-    pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> (Vec<Event>, bool) {
+    /// node. Returns the events to report, and what becomes of the trace.
+    pub(crate) fn finish(&mut self, sequence: Sequence, finish: FinishReason) -> (Vec<Event>, TraceEnd) {
         let key = sequence.key;
         let Some(group) = self.groups.get_mut(&key.group) else {
-            return (Vec::new(), true);
+            return (Vec::new(), TraceEnd::Over);
         };
-        let mut was_last = false;
+        let mut end = TraceEnd::NotYet;
         group.unfinished -= 1;
         let mut events = Vec::new();
         match sequence.task {
             Task::Thinking => {
-                let trace = finished_trace(group, &sequence.ids, finish);
-                for (node, work) in trace.nodes.iter().enumerate().rev() {
-                    let waiting = |index| Waiting {
-                        key,
-                        summary: Some((node, index)),
-                    };
-                    self.summaries.extend((0..work.summaries.len()).map(waiting));
+                let before = group.traces[key.trace].take().unwrap_or_default();
+                let (begun, waited_for) = (before.nodes.len(), before.unfinished);
+                let mut trace = finished_trace(group, before, &sequence.ids, finish);
+                for (node, work) in trace.nodes.iter().enumerate().skip(begun).rev() {
+                    self.summaries.extend(work.waiting(key, node));
                 }
-                group.unfinished += trace.unfinished;
+                group.unfinished += trace.unfinished - waited_for;
                 let nodes = trace.nodes.iter().map(|work| work.plan.clone()).collect();
-                let thinking = sequence.into_generated(finish);
+                let thinking = if group.request.plan.keeps_trace() {
+                    let thinking = sequence.generated(finish);
+                    let sequence = sequence.for_later();
+                    trace.kept = Some(KeptTrace { sequence, finish });
+                    thinking
+                } else {
+                    sequence.into_generated(finish)
+                };
                 events.push(Event::TraceFinished {
                     group: key.group,
                     trace: key.trace,
@@ -185,10 +255,13 @@ impl Scheduler {
             }
             Task::Summary { node, index, .. } => {
                 let Some(trace) = group.traces[key.trace].as_mut() else {
-                    return (events, true);
+                    return (events, TraceEnd::Over);
                 };
                 trace.unfinished -= 1;
-                was_last = trace.unfinished == 0;
+                if trace.unfinished == 0 && trace.has_ended {
+                    let kept = trace.kept.take();
+                    end = kept.map_or(TraceEnd::Over, |kept| TraceEnd::Kept(Box::new(kept)));
+                }
                 let work = &mut trace.nodes[node];
                 work.summaries[index] = Some(sequence.into_generated(finish));
                 work.unfinished -= 1;
@@ -208,28 +281,46 @@ impl Scheduler {
             self.groups.remove(&key.group);
             events.push(Event::GroupFinished { group: key.group });
         }
-        (events, was_last)
+        (events, end)
     }
 }
 
-fn finished_trace(group: &Group, thinking: &[u32], finish: FinishReason) -> FinishedTrace {
-    let plan = &group.request.plan;
-    let mut nodes = Vec::new();
-    let mut largest_cut = 0;
-    for node in nodes::nodes(plan, thinking.len(), finish) {
-        let count = node.multiplicity * plan.summaries;
-        let summaries = (0..count).map(|_| None).collect();
-        largest_cut = largest_cut.max(node.cut);
-        nodes.push(NodeWork {
-            inserted: SharedPrompt::new(node.inserted.clone()),
-            plan: node,
-            summaries,
+impl NodeWork {
+    fn new(plan: NodePlan, count: usize) -> Self {
+        Self {
+            inserted: SharedPrompt::new(plan.inserted.clone()),
+            plan,
+            summaries: (0..count).map(|_| None).collect(),
             unfinished: count,
-        });
+        }
     }
-    FinishedTrace {
-        needed: [group.prompt.ids.as_slice(), &thinking[..largest_cut]].concat(),
-        nodes,
-        unfinished: plan.summaries_per_trace(),
+
+    /// Its summaries, as they wait; `node` is its place.
+    fn waiting(&self, key: TraceKey, node: usize) -> impl Iterator<Item = Waiting> + use<> {
+        (0..self.summaries.len()).map(move |index| Waiting {
+            key,
+            summary: Some((node, index)),
+            is_resumed: false,
+        })
     }
+}
+
+/// The work on a thinking that has ended. The first nodes may be under way since before.
+fn finished_trace(group: &Group, before: TraceWork, thinking: &[u32], finish: FinishReason) -> TraceWork {
+    let plan = &group.request.plan;
+    let mut largest_cut = 0;
+    let mut trace = before;
+    let begun = trace.nodes.len();
+    for (place, node) in nodes::nodes(plan, thinking.len(), finish).into_iter().enumerate() {
+        largest_cut = largest_cut.max(node.cut);
+        if place < begun {
+            continue;
+        }
+        let count = plan.summaries_of(node.multiplicity);
+        trace.unfinished += count;
+        trace.nodes.push(NodeWork::new(node, count));
+    }
+    trace.needed = [group.prompt.ids.as_slice(), &thinking[..largest_cut]].concat();
+    trace.has_ended = true;
+    trace
 }

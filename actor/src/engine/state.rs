@@ -11,6 +11,7 @@ use anytime_proto::v1::AbandonReason;
 use tokio::sync::{mpsc, watch};
 
 use super::cache::{SlotLengths, SlotMap};
+use super::kept::KeptTraces;
 use super::load::Load;
 use super::messages::{EngineError, EngineLimits, Event, Installed, Model};
 use super::meters::Meters;
@@ -54,6 +55,8 @@ pub(crate) struct EngineState {
     /// The sequences that run: the rows of a decoding step.
     pub(crate) rows: Vec<Sequence>,
     pub(crate) scheduler: Scheduler,
+    /// Traces of served requests that may go on.
+    pub(crate) kept: KeptTraces,
     /// Why the thread has to end.
     pub(crate) failure: Option<EngineError>,
 }
@@ -77,6 +80,7 @@ impl EngineState {
             memory: None,
             rows: Vec::new(),
             scheduler: Scheduler::default(),
+            kept: KeptTraces::default(),
             failure: None,
         }
     }
@@ -93,6 +97,10 @@ impl EngineState {
 
     /// Forgets a group and everything that it holds.
     pub(crate) fn drop_group(&mut self, group: u64) {
+        // One that has ended holds nothing, but its trace may be kept.
+        if self.scheduler.request(group).is_none() {
+            return;
+        }
         self.scheduler.remove(group);
         for row in (0..self.rows.len()).rev() {
             if self.rows[row].key.group == group {
@@ -117,9 +125,12 @@ impl EngineState {
     pub(crate) fn publish_load(&mut self) {
         let (running, waiting) = (self.rows.len(), self.scheduler.waiting());
         let used = self.memory.as_ref().map_or(0, |memory| memory.slots.used());
+        // A kept trace gives its slot to whoever needs it.
+        let used = used.saturating_sub(self.kept.len());
         self.meters.running.set(running as f64);
         self.meters.waiting.set(waiting as f64);
         self.meters.slots_used.set(used as f64);
+        self.load.show_slots_used(used);
         self.load.show_sequences(running + waiting);
     }
 

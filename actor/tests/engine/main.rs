@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod deterministic;
+mod served;
 mod slots;
 mod thinking;
 mod weights;
@@ -80,6 +81,7 @@ fn collect(events: &mut UnboundedReceiver<Event>, groups: usize) -> Outcomes {
             }
             Event::GroupFinished { .. } => finished += 1,
             Event::GroupFailed { detail, .. } => panic!("{detail}"),
+            Event::Served(event) => panic!("nobody is served: {event:?}"),
         }
     }
     outcomes

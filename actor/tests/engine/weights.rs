@@ -222,6 +222,7 @@ fn logits_that_are_not_finite_end_their_group_alone() {
                     generated.push((group, trace, thinking));
                 }
                 Event::NodeFinished { group, .. } => assert_ne!(group, 2),
+                Event::Served(event) => panic!("nobody is served: {event:?}"),
             }
         }
         generated.sort_by_key(|(group, trace, _)| (*group, *trace));

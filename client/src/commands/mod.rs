@@ -16,6 +16,7 @@ mod presets;
 mod remote;
 mod replay;
 mod report;
+mod serve;
 mod show;
 mod top;
 
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(arguments) => dead_letters::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Generate(arguments) => generate::run(&arguments).await,
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,
         Command::Check(arguments) => check::run(&arguments, json).await,

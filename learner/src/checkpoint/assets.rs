@@ -9,7 +9,7 @@ use anytime_files::replace_directory;
 use anytime_proto::v1;
 use bytes::Bytes;
 
-use super::card::Card;
+use super::card::{Card, Described};
 
 /// Where a job keeps them, so that its recovery checkpoints can be exported without the model's directory.
 const DIRECTORY: &str = "assets";
@@ -18,6 +18,9 @@ const CONFIG_FILE: &str = "config.json";
 
 /// The card of a model.
 const CARD_FILE: &str = "README.md";
+
+/// How the model is asked, for `anytime serve`: actor/src/serve/settings.rs reads it.
+const ASKING_FILE: &str = "anytime.json";
 
 /// The name of the base model's card in an export, which has one of its own.
 const BASE_CARD_FILE: &str = "BASE_MODEL_README.md";
@@ -93,21 +96,25 @@ impl Assets {
     }
 
     /// The card of the export of a job's step; none where the job's settings cannot be read any more.
-    pub fn card(&self, job: &v1::Job, step: u64) -> Option<String> {
+    pub fn card(&self, job: &v1::Job, step: u64) -> Option<Described> {
         let card = Card {
             job,
             step,
             base: self.card.as_deref(),
             base_name: BASE_CARD_FILE,
         };
-        card.text()
+        Some(Described {
+            card: card.text()?,
+            asking: card.asking()?,
+        })
     }
 
     /// Writes all but the configuration, which an export writes itself. The base model's card gets another name, because the
     /// export has its own.
-    pub(super) fn write_beside_config(&self, directory: &Path, card: Option<&str>) -> anyhow::Result<()> {
-        if let Some(card) = card {
-            write(&directory.join(CARD_FILE), card.as_bytes())?;
+    pub(super) fn write_beside_config(&self, directory: &Path, card: Option<&Described>) -> anyhow::Result<()> {
+        if let Some(described) = card {
+            write(&directory.join(CARD_FILE), described.card.as_bytes())?;
+            write(&directory.join(ASKING_FILE), described.asking.as_bytes())?;
         }
         self.write_card(directory, BASE_CARD_FILE)?;
         self.write(directory, |name| name != CONFIG_FILE)

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::assets::Assets;
+use super::card::Described;
 use crate::outputs::{Marker, Owner};
 use crate::weights::published::{HeldVersion, PublishedTensor, PublishedWeights};
 
@@ -24,8 +25,8 @@ pub struct Export<'a> {
     pub kind: Kind,
     /// The files beside them.
     pub assets: &'a Assets,
-    /// Its card.
-    pub card: Option<&'a str>,
+    /// Its card, and how it is asked.
+    pub card: Option<&'a Described>,
     /// The job whose model it is.
     pub owner: &'a Owner,
     /// The job's last finished step.

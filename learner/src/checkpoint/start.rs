@@ -159,7 +159,8 @@ fn take(
     let written = replace_directory(target, |part| -> anyhow::Result<()> {
         checksum = take_weights(&checkpoint, &part.join(MODEL_FILE), lasting)?;
         let assets = Assets::of_job(job_directory)?;
-        assets.write_all(part, assets.card(source, step).as_deref())
+        let described = assets.card(source, step);
+        assets.write_all(part, described.as_ref().map(|described| described.card.as_str()))
     });
     match written {
         Ok(()) => Ok(Taken::Good(checksum)),

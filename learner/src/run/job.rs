@@ -292,7 +292,7 @@ impl<'a> RunningJob<'a> {
             weights: self.trainer.masters(),
             kind: self.state.compute.into(),
             assets: &self.assets,
-            card: card.as_deref(),
+            card: card.as_ref(),
             owner: &self.owner,
             step: self.state.step,
             score,

@@ -70,6 +70,15 @@ pub struct Chat<'a> {
     pub arguments: &'a TemplateArguments,
 }
 
+/// One message of a chat of several turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChatMessage<'a> {
+    /// `system`, `user` or `assistant`.
+    pub role: &'a str,
+    /// What it says.
+    pub text: &'a str,
+}
+
 /// A compiled chat template with the special tokens that it may name.
 pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
@@ -139,10 +148,23 @@ impl ChatTemplate {
 
     /// The messages, followed by what opens the assistant's turn.
     pub(crate) fn render(&self, chat: &Chat<'_>) -> Result<String, PolicyError> {
-        let message = |role: &str, text: &str| Value::from_iter([("role", role), ("content", text)]);
-        let mut messages = Vec::new();
-        messages.extend(chat.system.map(|system| message("system", system)));
-        messages.push(message("user", chat.user));
+        let system = chat.system.map(|text| ChatMessage { role: "system", text });
+        let user = ChatMessage {
+            role: "user",
+            text: chat.user,
+        };
+        let messages: Vec<ChatMessage<'_>> = system.into_iter().chain([user]).collect();
+        self.render_messages(&messages, chat.arguments)
+    }
+
+    /// The same for the messages of several turns.
+    pub(crate) fn render_messages(
+        &self,
+        messages: &[ChatMessage<'_>],
+        arguments: &TemplateArguments,
+    ) -> Result<String, PolicyError> {
+        let message = |of: &ChatMessage<'_>| Value::from_iter([("role", of.role), ("content", of.text)]);
+        let messages: Vec<Value> = messages.iter().map(message).collect();
         let mut variables: BTreeMap<&str, Value> = BTreeMap::new();
         // transformers passes these as None where a caller gives none, and templates test for it.
         variables.insert("tools", Value::from(()));
@@ -150,7 +172,7 @@ impl ChatTemplate {
         for (name, token) in &self.special_tokens {
             variables.insert(name, Value::from(token.as_str()));
         }
-        for (name, value) in &chat.arguments.0 {
+        for (name, value) in &arguments.0 {
             variables.insert(name, value.clone());
         }
         variables.insert("messages", Value::from(messages));

@@ -6,19 +6,76 @@ use std::task::{Context, Poll};
 
 use anytime_proto::Refusal;
 use futures::future::Either;
+use http_body_util::Full;
+use hyper::body::Bytes;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response, header};
+use tonic::codegen::http::{Request, Response, StatusCode, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::access::Shown;
-use super::refusals::refuse;
+use super::refusals::{Reason, refuse};
 use super::serving::{Caller, ServerSecurity};
 
 /// The paths of health checks begin so. They are answered until the server ends.
 const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// The health check over HTTP.
+const HTTP_HEALTH: &str = "/health";
+
+/// Why a request does not pass.
+enum Turned {
+    Away(Reason),
+    Draining,
+}
+
+impl Turned {
+    /// The answer to a call over gRPC, or to a request over plain HTTP as OpenAI's clients read it.
+    fn answer(self, is_call: bool) -> Response<Body> {
+        if is_call {
+            let status = match self {
+                Self::Away(reason) => reason.status(),
+                Self::Draining => Refusal::of_shutdown(SHUTTING_DOWN).into_status(),
+            };
+            return status.into_http();
+        }
+        let (status, kind, message) = match self {
+            Self::Away(Reason::WrongRole) => (StatusCode::FORBIDDEN, "permission_error", Reason::WrongRole.text()),
+            Self::Away(Reason::UnknownMethod) => (
+                StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                Reason::UnknownMethod.text(),
+            ),
+            Self::Away(reason) => (StatusCode::UNAUTHORIZED, "authentication_error", reason.text()),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "server_error", SHUTTING_DOWN),
+        };
+        // These texts are the program's own, and have nothing that JSON would escape.
+        let text =
+            format!("{{\"error\":{{\"message\":\"{message}\",\"type\":\"{kind}\",\"param\":null,\"code\":null}}}}");
+        let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
+        *response.status_mut() = status;
+        let json = header::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+const SHUTTING_DOWN: &str = "the server is shutting down";
+
+/// Whether it is a call over gRPC.
+fn is_call(request: &Request<Body>) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let is_method = ["/anytime.", "/grpc."]
+        .iter()
+        .any(|start| request.uri().path().starts_with(start));
+    is_method || kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
 
 /// Decides about requests.
 #[derive(Clone, Debug)]
@@ -33,7 +90,7 @@ impl Gate {
         Self { security, draining }
     }
 
-    fn judge(&self, request: &Request<Body>) -> Result<(), Status> {
+    fn judge(&self, request: &Request<Body>) -> Result<(), Turned> {
         let path = request.uri().path();
         if let Some(access) = self.security.access() {
             let caller = request.extensions().get::<Caller>();
@@ -46,11 +103,11 @@ impl Gate {
             };
             if let Err(reason) = access.may_call(path, shown) {
                 refuse(reason, caller.and_then(Caller::address), path);
-                return Err(reason.status());
+                return Err(Turned::Away(reason));
             }
         }
-        if self.draining.is_cancelled() && !path.starts_with(HEALTH) {
-            return Err(Refusal::of_shutdown("the server is shutting down").into_status());
+        if self.draining.is_cancelled() && !path.starts_with(HEALTH) && path != HTTP_HEALTH {
+            return Err(Turned::Draining);
         }
         Ok(())
     }
@@ -101,7 +158,7 @@ where
         match self.gate.judge(&request) {
             Ok(()) => Either::Right(self.inner.call(request)),
             // The body is dropped unread.
-            Err(status) => Either::Left(ready(Ok(status.into_http()))),
+            Err(turned) => Either::Left(ready(Ok(turned.answer(is_call(&request))))),
         }
     }
 }

@@ -80,9 +80,26 @@ pub const METHODS: &[(&str, Who)] = &[
     ),
 ];
 
-/// Who may call the method with this path; None where no server has it.
+/// The paths that a server of answers has over HTTP, beside its methods.
+pub const PATHS: &[(&str, Who)] = &[
+    ("/health", Who::Everybody),
+    ("/metrics", Who::Roles(LOOK)),
+    ("/v1/models", Who::Roles(LOOK)),
+    ("/v1/chat/completions", SUBMIT),
+];
+
+/// What stands before the name of one model.
+const ONE_MODEL: &str = "/v1/models/";
+
+/// Who may call the method or ask the path; None where no server has it.
 pub(super) fn who_may_call(path: &str) -> Option<Who> {
-    METHODS.iter().find(|(method, _)| *method == path).map(|(_, who)| *who)
+    let path = if path.starts_with(ONE_MODEL) {
+        "/v1/models"
+    } else {
+        path
+    };
+    let mut all = METHODS.iter().chain(PATHS);
+    all.find(|(known, _)| *known == path).map(|(_, who)| *who)
 }
 
 #[cfg(test)]
@@ -130,6 +147,18 @@ mod tests {
             let is_health = path.starts_with("/grpc.health.v1.Health/");
             assert_eq!(*who == Who::Everybody, is_health, "{path}");
         }
+    }
+
+    #[test]
+    fn of_the_paths_of_http_too() {
+        let open: Vec<&str> = PATHS
+            .iter()
+            .filter(|(_, who)| *who == Who::Everybody)
+            .map(|(path, _)| *path)
+            .collect();
+        assert_eq!(open, ["/health"]);
+        assert_eq!(who_may_call("/v1/models/any"), Some(Who::Roles(LOOK)));
+        assert_eq!(who_may_call("/v1/chat"), None);
     }
 
     #[test]

@@ -29,13 +29,17 @@ pub(crate) enum Protocol {
     Grpc,
     /// HTTP/1.1, as Prometheus asks.
     Http,
+    /// Either, as the caller likes.
+    Both,
 }
 
 impl Protocol {
-    fn alpn(self) -> Vec<u8> {
+    fn alpn(self) -> Vec<Vec<u8>> {
+        let (grpc, http) = (b"h2".to_vec(), b"http/1.1".to_vec());
         match self {
-            Self::Grpc => b"h2".to_vec(),
-            Self::Http => b"http/1.1".to_vec(),
+            Self::Grpc => vec![grpc],
+            Self::Http => vec![http],
+            Self::Both => vec![grpc, http],
         }
     }
 }
@@ -222,6 +226,7 @@ impl ServerSecurity {
 struct Acceptors {
     grpc: TlsAcceptor,
     http: TlsAcceptor,
+    both: TlsAcceptor,
 }
 
 impl Acceptors {
@@ -233,6 +238,7 @@ impl Acceptors {
         Ok(Self {
             grpc: acceptor(Protocol::Grpc)?,
             http: acceptor(Protocol::Http)?,
+            both: acceptor(Protocol::Both)?,
         })
     }
 }
@@ -252,6 +258,7 @@ impl Acceptor {
         match self.protocol {
             Protocol::Grpc => acceptors.grpc.clone(),
             Protocol::Http => acceptors.http.clone(),
+            Protocol::Both => acceptors.both.clone(),
         }
     }
 }
@@ -357,7 +364,7 @@ fn server_config(own: &Identity, callers: Option<&Authority>, protocol: Protocol
     };
     let config = builder.with_single_cert(own.chain(), own.key());
     let mut config = config.map_err(|error| refuse("--tls-cert", &error))?;
-    config.alpn_protocols = vec![protocol.alpn()];
+    config.alpn_protocols = protocol.alpn();
     // A session that is resumed would not ask again whether the caller's certificate is still good.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

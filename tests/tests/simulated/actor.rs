@@ -136,7 +136,8 @@ async fn generate(side: EngineSide, events: mpsc::UnboundedSender<Event>) {
                         task.abort();
                     }
                 }
-                Command::SwapWeights(_) => {}
+                // No training group is stopped before its end.
+                Command::SwapWeights(_) | Command::StopGroup(_) => {}
                 Command::Shutdown => return,
             }
         }

@@ -83,7 +83,7 @@ impl Generation {
                 match event {
                     Event::GroupFinished { .. } => ordered.add(),
                     Event::GroupFailed { detail, .. } => panic!("{detail}"),
-                    Event::TraceFinished { .. } | Event::NodeFinished { .. } => {}
+                    Event::TraceFinished { .. } | Event::NodeFinished { .. } | Event::Served(_) => {}
                 }
             }
         });

@@ -332,7 +332,7 @@ impl<'a> Replaying<'a> {
             weights: trainer.masters(),
             kind: trainer.compute_kind(),
             assets: &self.assets,
-            card: card.as_deref(),
+            card: card.as_ref(),
             owner: &self.plan.owner(),
             step: self.plan.last,
             score: None,

@@ -1,0 +1,131 @@
+//! A request of several branches (SART, arXiv 2505.13326, without its pruning): N traces think about one prompt, as soon as
+//! M of them have ended and are summarised the others are stopped, and the summaries of those that have ended vote. A
+//! branch has ended where its thinking has, by its end marker, an end of sequence or the budget.
+
+use std::collections::BTreeMap;
+
+use anytime_proto::v1::{FinishReason, Generated};
+
+use super::answer::{Checkpoint, Ended, Update, Usage, WhyEnded};
+use super::error::ApiError;
+use super::line::{Line, Stop};
+use super::polling::poll;
+use super::request::Ask;
+use super::text::{Guard, TextStream};
+use crate::engine::{Event, ServedEvent};
+
+/// A branch that has ended.
+struct Branch {
+    thinking: Generated,
+    /// The node at its end.
+    last_node: usize,
+    summaries: Vec<Generated>,
+}
+
+/// Serves the request to its end.
+///
+/// # Errors
+/// Where there is no answer.
+pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(), Stop> {
+    let mut usage = Usage {
+        prompt,
+        ..Usage::default()
+    };
+    let mut branches: BTreeMap<usize, Branch> = BTreeMap::new();
+    let mut begun = 0;
+    let mut is_stopped = false;
+    loop {
+        match line.next().await? {
+            Event::Served(ServedEvent::Started { cached, computed, .. }) => {
+                // The branches share the prompt, which the first of them computes.
+                if begun == 0 {
+                    (usage.cached, usage.computed) = (cached, computed);
+                    line.tell(Update::Started).await?;
+                }
+                begun += 1;
+            }
+            Event::Served(ServedEvent::Drawn { summary, .. }) => match summary {
+                None => usage.reasoning += 1,
+                Some(_) => usage.summaries += 1,
+            },
+            Event::TraceFinished {
+                trace, thinking, nodes, ..
+            } => {
+                let branch = Branch {
+                    thinking,
+                    last_node: nodes.len().saturating_sub(1),
+                    summaries: Vec::new(),
+                };
+                branches.insert(trace, branch);
+            }
+            Event::NodeFinished {
+                trace, node, summaries, ..
+            } => {
+                if let Some(branch) = branches.get_mut(&trace).filter(|branch| branch.last_node == node) {
+                    branch.summaries = summaries;
+                }
+                let ended = branches.values().filter(|branch| !branch.summaries.is_empty()).count();
+                if ended >= ask.finish_first as usize && !is_stopped {
+                    is_stopped = true;
+                    line.ticket.stop();
+                }
+            }
+            Event::GroupFinished { .. } => break,
+            Event::GroupFailed { .. } | Event::Served(ServedEvent::NotContinued { .. }) => {}
+        }
+    }
+    line.ticket.close();
+    branches.retain(|_, branch| !branch.summaries.is_empty());
+    conclude(line, ask, branches, usage).await
+}
+
+async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, usage: Usage) -> Result<(), Stop> {
+    let ended = branches.len();
+    let (of, summaries): (Vec<&Branch>, Vec<Generated>) = branches
+        .values()
+        .flat_map(|branch| branch.summaries.iter().map(move |summary| (branch, summary.clone())))
+        .unzip();
+    let chosen = poll(&line.served, &ask.stops, summaries).await?;
+    let branch = of.get(chosen.index);
+    let branch = branch.ok_or_else(|| ApiError::fault("the request ended without an answer"))?;
+    let reasoning = reasoning(line, &branch.thinking.ids);
+    line.tell(Update::Reasoning(reasoning.clone())).await?;
+    let checkpoint = Checkpoint {
+        budget: ask.budgets.last().copied().unwrap_or(0),
+        thinking_tokens: branch.thinking.ids.len(),
+        answer: chosen.answer,
+        content: chosen.content.clone(),
+        agreement: chosen.agreement,
+        is_cut_off: chosen.is_cut_off,
+    };
+    line.tell(Update::Checkpoint(checkpoint.clone())).await?;
+    line.tell(Update::Content(chosen.content.clone())).await?;
+    let why = match branch.thinking.finish() {
+        FinishReason::EndMarker => WhyEnded::EndMarker,
+        FinishReason::Eos => WhyEnded::EndOfSequence,
+        _ => WhyEnded::Budget,
+    };
+    line.tell(Update::Ended(Box::new(Ended {
+        reasoning,
+        content: chosen.content,
+        checkpoints: vec![checkpoint],
+        why,
+        thinking_tokens: branch.thinking.ids.len(),
+        ended_branches: Some(ended),
+        usage,
+    })))
+    .await
+}
+
+/// The text of a thinking, without its end.
+fn reasoning(line: &Line, ids: &[u32]) -> String {
+    let mut text = TextStream::behind(line.served.tokenizer.clone(), &[]);
+    let mut guard = Guard::new(vec![line.served.end_text.clone()]);
+    let mut whole = String::new();
+    for &id in ids.iter().filter(|&&id| !line.ends_sequence(id)) {
+        whole.push_str(&guard.push(&text.push(id)));
+    }
+    whole.push_str(&guard.push(&text.finish()));
+    whole.push_str(&guard.finish());
+    whole
+}

@@ -1,0 +1,145 @@
+//! Answers over HTTP, as OpenAI's clients ask, with what this project adds: an answer at every budget, how far its
+//! summaries agree, and traces that go on.
+//!
+//! Follow one request: [`http`] takes its body, `asking` checks it (`request`, `fields`, `prompt`) and makes an order for
+//! the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into updates
+//! (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for the client.
+
+mod answer;
+mod asking;
+mod branches;
+mod dispatcher;
+mod error;
+mod fields;
+mod http;
+mod line;
+mod orders;
+mod polling;
+mod prompt;
+mod reply;
+mod request;
+mod session;
+mod settings;
+mod summary;
+mod text;
+mod vote;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anytime_policy::device;
+use anytime_policy::memory::DeviceMemory;
+use anytime_service::exit::ExitError;
+use anytime_service::security::ServerSecurity;
+use anytime_service::telemetry::MetricsText;
+use anytime_service::{device_load, device_memory, port_file, server};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use self::dispatcher::Dispatcher;
+use self::http::Surface;
+use crate::config::{ServeArgs, cache_limit};
+use crate::engine::{self, Command, EngineError, EngineLimits};
+
+/// How long answers under way may take when the process is asked to end.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// How often an end is looked for while it drains.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Serves the model until the token is cancelled; answers under way may then end.
+///
+/// # Errors
+/// [`ExitError`] where an argument or the model is wrong; otherwise what ended the engine.
+pub async fn serve(
+    args: &ServeArgs,
+    security: &ServerSecurity,
+    metrics: MetricsText,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let device = device::choose(&args.device)
+        .map_err(|error| ExitError::configuration(format!("--device {}: {error}", args.device)))?;
+    let cache = cache_limit(args.memory_share, args.cache_gib, device)?;
+    let listener = server::bind(args.listen, security).await?;
+    device::set_threads(args.threads as usize);
+    let arguments = args.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        device::compute_on_this_thread_alone();
+        settings::open(&arguments, device)
+    });
+    let (served, model) = opened.await.context("loading the model")??;
+
+    let limits = EngineLimits {
+        slots: args.slots as usize,
+        cache,
+    };
+    let (sender, events) = mpsc::unbounded_channel();
+    let (engine, thread) = engine::spawn(limits, sender).context("engine thread")?;
+    engine.send(Command::SwapWeights(Box::new(model)));
+    let tasks = CancellationToken::new();
+    let _end_tasks = tasks.clone().drop_guard();
+    let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
+    tokio::spawn(device_memory::report(device::name(device), ask, tasks.clone()));
+    tokio::spawn(device_load::report(device::name(device), tasks.clone()));
+
+    let end = CancellationToken::new();
+    let served = Arc::new(served);
+    let dispatcher = Dispatcher::start(engine.clone(), Arc::clone(&served), events, end.clone());
+    let surface = Surface {
+        dispatcher: dispatcher.clone(),
+        metrics,
+        created: reply::now(),
+    };
+    let draining = shutdown.child_token();
+    let routes = http::routes(surface).into();
+    let (router, _health) = server::router_beside(security, draining, Some(routes))?;
+    let address = listener.local_addr().context("address of the listener")?;
+    if let Some(path) = &args.port_file {
+        port_file::write(path, address)?;
+    }
+    info!(
+        %address, model = served.name, budgets = ?served.budgets, max_thinking = served.limits.thinking,
+        max_prompt = served.limits.prompt, reproducible = served.is_reproducible, "serves"
+    );
+    let stop = CancellationToken::new();
+    let serving = server::serve_beside(router, listener, security, stop.clone());
+    let (engine, ending) = (engine.clone(), dispatcher);
+    let drained = async move {
+        tokio::select! {
+            () = shutdown.cancelled() => drain(&ending).await,
+            // The engine has ended by itself.
+            () = end.cancelled() => {}
+        }
+        end.cancel();
+        stop.cancel();
+        engine.send(Command::Shutdown);
+    };
+    tokio::pin!(serving);
+    tokio::select! {
+        outcome = &mut serving => outcome?,
+        () = drained => {
+            // Connections that are kept open without a request do not hold the end up.
+            let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        }
+    }
+    ended(thread).await
+}
+
+/// Waits until nothing is under way, but not for long.
+async fn drain(dispatcher: &Dispatcher) {
+    let deadline = tokio::time::Instant::now() + DRAIN;
+    while dispatcher.in_flight() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Why the engine's thread has ended, where that was not asked for.
+async fn ended(thread: std::thread::JoinHandle<Result<(), EngineError>>) -> anyhow::Result<()> {
+    match engine::join(thread).await {
+        Err(EngineError::NoRoom(reason)) => Err(ExitError::configuration(reason).into()),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(()),
+    }
+}
