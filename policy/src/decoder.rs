@@ -16,7 +16,7 @@ use crate::extension::{Extension, ExtensionPlan};
 use crate::head::Head;
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
-use crate::operators::{filled_up, training};
+use crate::operators::{filled_up, first_rows, in_pieces, training};
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
@@ -206,8 +206,8 @@ impl Decoder {
     }
 
     /// Switches the independence of rows on or off: whether a row's numbers in [`Decoder::extend`] and
-    /// [`Decoder::logits`] depend on that row alone (batch invariance). It costs time where there are fewer than five
-    /// rows, which are then padded to five. Does nothing where [`Decoder::can_be_row_independent`] returns an error.
+    /// [`Decoder::logits`] depend on that row alone (batch invariance). It costs time where there are few rows, which
+    /// are then padded to six. Does nothing where [`Decoder::can_be_row_independent`] returns an error.
     pub fn set_row_independent(&mut self, is_wanted: bool) {
         self.is_row_independent = is_wanted && self.can_be_row_independent().is_ok();
     }
@@ -314,7 +314,8 @@ impl Decoder {
             return self.head.logits(hidden);
         }
         let rows = hidden.size()[0];
-        first_rows(self.head.logits(&filled_up(hidden)), rows)
+        let logits = in_pieces([&filled_up(hidden)], |[hidden]| self.head.logits(hidden));
+        first_rows(logits, rows)
     }
 
     /// log softmax(logits / temperature) at the target ids: [n, hidden] and `[n]` int64 to `[n]`, in f32 (f64 if the
@@ -349,12 +350,21 @@ impl Decoder {
         self.layers.len()
     }
 
-    /// The rows, padded with zeros where they are so few that their products would depend on their number.
+    /// The rows, padded with zeros where their products would depend on their number.
     fn filled_up(&self, rows: Tensor) -> Tensor {
         if self.is_row_independent {
             filled_up(&rows)
         } else {
             rows
+        }
+    }
+
+    /// What `apply` makes of the rows, in pieces where their products would depend on their number.
+    fn in_pieces<const N: usize>(&self, inputs: [&Tensor; N], apply: impl Fn([&Tensor; N]) -> Tensor) -> Tensor {
+        if self.is_row_independent {
+            in_pieces(inputs, apply)
+        } else {
+            apply(inputs)
         }
     }
 
@@ -415,7 +425,8 @@ impl Decoder {
         plan: &ExtensionPlan,
     ) -> Tensor {
         let tokens = plan.ids.size()[0];
-        let projected = heads.apply(&self.normalise(hidden, &layer.input_norm));
+        let input = self.normalise(hidden, &layer.input_norm);
+        let projected = self.in_pieces([&input], |[input]| heads.apply(input));
         let projected = first_rows(projected, tokens).view([tokens, -1, self.config.head_dim]);
         let norms = layer.query_key_norm.as_ref().map(|(query, key)| HeadNorms {
             query,
@@ -432,18 +443,11 @@ impl Decoder {
     }
 
     fn finish_layer(&self, layer: &Layer, residual: &Tensor, attended: &Tensor) -> Tensor {
-        let residual = layer.output.add_to(residual, attended);
-        let input = self.normalise(&residual, &layer.post_attention_norm);
-        layer.down.add_to(&residual, &layer.gated.apply(&input))
-    }
-}
-
-/// The rows without their padding.
-fn first_rows(rows: Tensor, count: i64) -> Tensor {
-    if rows.size()[0] == count {
-        rows
-    } else {
-        rows.narrow(0, 0, count)
+        self.in_pieces([residual, attended], |[residual, attended]| {
+            let residual = layer.output.add_to(residual, attended);
+            let input = self.normalise(&residual, &layer.post_attention_norm);
+            layer.down.add_to(&residual, &layer.gated.apply(&input))
+        })
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use self::call::in_kind;
 pub use self::count::{Counted, counted};
 pub(crate) use self::linear::{PackedLinear, Then};
 pub use self::linear::{packed_element_bytes, packed_head_element_bytes};
-pub(crate) use self::rows::filled_up;
+pub(crate) use self::rows::{filled_up, first_rows, in_pieces};
 pub(crate) use self::wide::WideLinear;
 
 unsafe extern "C" {
