@@ -77,7 +77,7 @@ test-compose: setup ## Build the images, then start, scale, kill and restart the
 	@$(COMPOSE) pull --quiet redis redis-exporter alertmanager prometheus || deploy/base-images.sh
 	@$(MAKE) images
 	cargo build --workspace --bins
-	env $(TEST_ENVIRONMENT) cargo test --workspace --test compose -- --ignored --nocapture
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test system compose:: -- --ignored --nocapture
 
 # How many faults, and the seed that they are drawn from; without one a seed is drawn and printed.
 FAULTS ?= 300
@@ -85,7 +85,7 @@ SEED ?=
 chaos: setup ## Random faults of real processes and connections, then the audit: FAULTS=300 SEED=7
 	cargo build --workspace --bins
 	env $(TEST_ENVIRONMENT) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(SEED) \
-	    cargo test --workspace --test chaos -- --ignored --nocapture
+	    cargo test --workspace --test system chaos:: -- --ignored --nocapture
 
 # How many runs are killed at random points and compared with one that was not.
 RUNS ?= 20
@@ -93,7 +93,7 @@ THREADS ?= 1
 deterministic: setup ## Killed runs of rollout.deterministic equal one that was not, bit by bit: RUNS=20 SEED=7 THREADS=2
 	cargo build --workspace --bins
 	env $(TEST_ENVIRONMENT) DETERMINISTIC_RUNS=$(RUNS) DETERMINISTIC_SEED=$(SEED) DETERMINISTIC_THREADS=$(THREADS) \
-	    cargo test --workspace --test deterministic -- --ignored --nocapture
+	    cargo test --workspace --test system deterministic:: -- --ignored --nocapture
 
 # How long, half of it for decoders and half over connections, with SEED as above.
 SECONDS ?= 600
@@ -125,7 +125,7 @@ test-python: setup ## Check types of the Python packages, and run their tests, t
 	@clients/python/run.sh check
 	cargo build --workspace --bins
 	@clients/verifier-python/run.sh check "$${CARGO_TARGET_DIR:-target}/debug/anytime-verifier"
-	env $(TEST_ENVIRONMENT) cargo test --workspace --test python_client -- --ignored --nocapture
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test system python_client:: -- --ignored --nocapture
 
 # Private items are there, so that links to them lead somewhere.
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
@@ -166,7 +166,7 @@ study-stability: build ## Long runs: which settings keep them from falling (a da
 dashboards: setup ## Draw the dashboards of a small job into docs/dashboards (two minutes once built; fetches matplotlib)
 	@deploy/setup.sh prometheus
 	cargo build --workspace --bins
-	env $(TEST_ENVIRONMENT) cargo test --workspace --test main_job -- --ignored --nocapture the_dashboards_are_drawn
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test system main_job::the_dashboards_are_drawn -- --ignored --nocapture
 
 # The second name stays with these sources when the next image takes the first, so that one can go back to it.
 FLAVOUR ?= cpu

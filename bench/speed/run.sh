@@ -138,10 +138,10 @@ run_case() {
 
 # What a weights update costs comes from a test of its own, once; it prints one JSON object.
 weights() {
-    [ -e "$root/tests/tests/weights/main.rs" ] || { say "there is no measurement of weights updates: not measured"; return; }
+    [ -e "$root/tests/tests/weights/mod.rs" ] || { say "there is no measurement of weights updates: not measured"; return; }
     local log="$scratch/weights.log"
     if (cd "$root" && ANYTIME_SMOLLM2="$(realpath "$checkpoint")" OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 "${prefix[@]}" cargo test --quiet --release \
-        -p anytime-tests --test weights -- --ignored --nocapture --test-threads 1) > "$log" 2>&1; then
+        -p anytime-tests --test system weights:: -- --ignored --nocapture --test-threads 1) > "$log" 2>&1; then
         # The harness may write before the object, on the same line.
         grep -o '{.*"weight_bytes".*}' "$log" | tail -n 1 \
             | sed 's/^{/{"case": "weights", "side": "anytime", /' >> "$lines"

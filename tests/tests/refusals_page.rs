@@ -18,7 +18,7 @@ const HEADING: &str = "## Servers";
 /// The heading behind it.
 const NEXT: &str = "## Command line";
 
-const UPDATE: &str = "UPDATE=1 cargo test -p anytime-tests --test refusals_page";
+const UPDATE: &str = "UPDATE=1 cargo test --workspace --test system refusals_page::";
 
 /// An address of another host (RFC 5737 keeps it for documentation).
 const FOREIGN: &str = "192.0.2.1:7100";

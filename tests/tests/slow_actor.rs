@@ -4,7 +4,7 @@
 //! probability. One of three actors has a fifth of the time of the others. The test in the suite is short;
 //!
 //! ```sh
-//! cargo test --release -p anytime-tests --test slow_actor -- --ignored --nocapture
+//! cargo test --release -p anytime-tests --test system slow_actor:: -- --ignored --nocapture
 //! ```
 //!
 //! is the same with more steps, and prints its figures.

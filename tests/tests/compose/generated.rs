@@ -9,7 +9,7 @@ use anytime_tests::programs::{binary, repository};
 use tempfile::TempDir;
 use yaml_rust2::{Yaml, YamlEmitter, YamlLoader};
 
-use crate::containers::compose_command;
+use crate::compose::containers::compose_command;
 
 /// Everything but actors.
 const SERVICES: [&str; 7] = [

@@ -11,7 +11,7 @@ use anytime_learner::jobs::states::{Beginning, Cancellation, Resumption, Standin
 use anytime_learner::jobs::turns::{Turn, Turns};
 use anytime_proto::v1::{self, JobState};
 
-use crate::explore::{Goal, Model};
+use crate::models::explore::{Goal, Model};
 
 /// An error that is planted, which the checker must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

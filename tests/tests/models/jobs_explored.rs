@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::explore::explore;
-use crate::jobs::{Faults, Jobs, Plant};
+use crate::models::explore::explore;
+use crate::models::jobs::{Faults, Jobs, Plant};
 
 const NONE: Faults = Faults {
     kills: 0,

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anytime_learner::rollouts::lease_table::LeaseRules;
 
-use crate::explore::explore;
-use crate::queue::{Faults, Plant, Queue};
+use crate::models::explore::explore;
+use crate::models::queue::{Faults, Plant, Queue};
 
 /// Three steps of one group, so that a checkpoint after the second undoes one step and leaves one to do.
 fn queue(actors: usize, faults: Faults) -> Queue {

@@ -13,7 +13,7 @@ use anytime_tests::workplace::Workplace;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::redis_model::RedisModel;
+use crate::models::redis_model::RedisModel;
 
 /// Calls that are compared.
 const CALLS: usize = 600;

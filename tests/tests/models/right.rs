@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anytime_learner::invariants::{Held, one_certain, one_right};
 use anytime_learner::queue::fence::{HeldByAnother, LASTS, Right};
 
-use crate::explore::{Goal, Model, explore};
+use crate::models::explore::{Goal, Model, explore};
 
 /// One tick of the clock.
 const TICK: Duration = Duration::from_secs(4);

@@ -18,8 +18,8 @@ use anytime_tests::workplace::Workplace;
 use serde_json::Value;
 use tonic::Code;
 
-use crate::calls::request;
-use crate::{Listening, learner_arguments, start};
+use crate::security::calls::request;
+use crate::security::{Listening, learner_arguments, start};
 
 /// The names of a certificate's two files.
 fn pair(name: &str) -> [String; 2] {

@@ -13,7 +13,7 @@ use anytime_tests::workplace::Workplace;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::{Listening, start};
+use crate::security::{Listening, start};
 
 const REFUSED: &str = "anytime_access_refused_total";
 

@@ -14,7 +14,7 @@ use anytime_tests::secrets::{Secrets, tls_in_front_of};
 use anytime_tests::wait::{eventually, within};
 use anytime_tests::workplace::Workplace;
 
-use crate::{learner_arguments, start};
+use crate::security::{learner_arguments, start};
 
 /// A Redis that asks for the set's password, behind TLS that asks for a certificate of the set. The servers that the tests
 /// fetch are built without TLS, so that what speaks it stands before the server.

@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::{learner_arguments, start};
+use crate::security::{learner_arguments, start};
 
 /// The answer to an empty request: its code, OK also for a stream that says nothing yet.
 async fn call(channel: &Channel, path: &str, token: Option<&str>) -> Code {

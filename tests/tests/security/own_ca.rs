@@ -8,8 +8,8 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issu
 use time::{Duration, OffsetDateTime};
 use tonic::transport::{Certificate as TlsCertificate, ClientTlsConfig, Identity};
 
-use crate::calls::request;
-use crate::start;
+use crate::security::calls::request;
+use crate::security::start;
 
 /// What is signed, for a new key.
 fn params(name: &str, days: i64) -> CertificateParams {

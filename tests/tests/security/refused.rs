@@ -8,7 +8,7 @@ use anytime_tests::secrets::Secrets;
 use anytime_tests::wait::within;
 use anytime_tests::workplace::Workplace;
 
-use crate::start;
+use crate::security::start;
 
 /// What the verifier says, which must end with the code of bad configuration and write no port file.
 fn refusal(workplace: &Workplace, arguments: &[&str]) -> String {

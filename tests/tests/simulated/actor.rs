@@ -21,9 +21,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::network::channel;
-use crate::world::World;
-use crate::{learner, verifier};
+use crate::simulated::network::channel;
+use crate::simulated::world::World;
+use crate::simulated::{learner, verifier};
 
 /// How often the engine looks for commands.
 const TURN: Duration = Duration::from_millis(50);

@@ -7,9 +7,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use turmoil::Sim;
 
-use crate::redis::Store;
-use crate::world::World;
-use crate::{ACTORS, BAD_WEATHER};
+use crate::simulated::redis::Store;
+use crate::simulated::world::World;
+use crate::simulated::{ACTORS, BAD_WEATHER};
 
 /// Who talks to whom.
 const LINKS: [(&str, &str); 5] = [

@@ -29,9 +29,9 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpStream;
 
-use crate::network::connections;
-use crate::redis;
-use crate::world::{BATCH, CHECKPOINT_EVERY, Checkpoint, MAX_STALENESS, Plant, STEPS, World};
+use crate::simulated::network::connections;
+use crate::simulated::redis;
+use crate::simulated::world::{BATCH, CHECKPOINT_EVERY, Checkpoint, MAX_STALENESS, Plant, STEPS, World};
 
 pub(crate) const PORT: u16 = 7100;
 pub(crate) const JOB: &str = "job";

@@ -9,9 +9,9 @@ use anytime_learner::queue::groups::{PushOutcome, Settlement};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use turmoil::net::TcpStream;
 
-use crate::network::listen;
-use crate::redis_model::{Entry, RedisModel};
-use crate::world::{World, elapsed};
+use crate::models::redis_model::{Entry, RedisModel};
+use crate::simulated::network::listen;
+use crate::simulated::world::{World, elapsed};
 
 pub(crate) const PORT: u16 = 6379;
 

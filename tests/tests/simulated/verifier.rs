@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::network::connections;
+use crate::simulated::network::connections;
 
 pub(crate) const PORT: u16 = 7200;
 

@@ -10,7 +10,7 @@ use anytime_learner::invariants::{
 };
 use anytime_proto::EndedGroups;
 
-use crate::redis::Store;
+use crate::simulated::redis::Store;
 
 /// The job: four steps of two groups, a checkpoint after every other one.
 pub(crate) const STEPS: u64 = 4;

@@ -19,8 +19,8 @@ use anytime_proto::ActorId;
 use self::possible::push_of;
 pub(crate) use self::world::World;
 use self::world::{Actor, Learner, Monitor, Outcome, Phase, Push};
-use crate::explore::{Goal, Model};
-use crate::redis_model::RedisModel;
+use crate::models::explore::{Goal, Model};
+use crate::models::redis_model::RedisModel;
 
 /// An error that is planted, which the checker must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

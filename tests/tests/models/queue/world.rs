@@ -7,7 +7,7 @@ use anytime_learner::rollouts::lease_table::LeaseTable;
 use anytime_proto::EndedGroups;
 
 use super::Faults;
-use crate::redis_model::RedisModel;
+use crate::models::redis_model::RedisModel;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {

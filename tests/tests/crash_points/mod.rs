@@ -5,7 +5,7 @@
 //! Every eighth point is tried with the tests; all of them with
 //!
 //! ```sh
-//! cargo test --workspace --test crash_points -- --ignored --nocapture
+//! cargo test --workspace --test system crash_points:: -- --ignored --nocapture
 //! ```
 #![allow(clippy::unwrap_used)]
 

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use yaml_rust2::YamlLoader;
 
-use crate::containers::{Containers, SERVICES, compose_command};
+use crate::compose::containers::{Containers, SERVICES, compose_command};
 
 /// What is submitted in the stack, and comes to its end before anything is killed.
 const SHORT: &str = "inside";

@@ -7,7 +7,7 @@
 //! `SIMULATION_SEED=7` runs one seed again, and
 //!
 //! ```sh
-//! cargo test --workspace --test simulated -- --ignored --nocapture
+//! cargo test --workspace --test system simulated:: -- --ignored --nocapture
 //! ```
 //!
 //! 200 of them, from `SIMULATION_SEED` on. The seed draws faults and delays. What the libraries draw by themselves (pauses
@@ -20,8 +20,6 @@ mod faults;
 mod learner;
 mod network;
 mod redis;
-#[path = "../models/redis_model.rs"]
-mod redis_model;
 mod verifier;
 mod world;
 
@@ -29,8 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use crate::faults::Weather;
-use crate::world::World;
+use crate::simulated::faults::Weather;
+use crate::simulated::world::World;
 
 /// How long faults strike, by the clock of the simulation.
 const BAD_WEATHER: Duration = Duration::from_secs(40);

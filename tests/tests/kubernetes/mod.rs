@@ -11,7 +11,7 @@ use anytime_proto::limits::DRAIN_TIMEOUT;
 use anytime_tests::help::Help;
 use yaml_rust2::Yaml;
 
-use crate::manifests::{
+use crate::kubernetes::manifests::{
     Call, argument, base, calls, command_line, command_lines, component, container, container_ports, folder, help_for,
     items, name, of_kind, overlays, pods, port, read, read_one, text, texts, texts_of, variants,
 };

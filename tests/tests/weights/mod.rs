@@ -1,6 +1,6 @@
 //! What it costs to bring new weights of a real model to an actor that generates: bytes, times, and the engine's pause.
 //!
-//! `ANYTIME_SMOLLM2=DIR cargo test --release -p anytime-tests --test weights -- --ignored --nocapture --test-threads
+//! `ANYTIME_SMOLLM2=DIR cargo test --release -p anytime-tests --test system weights:: -- --ignored --nocapture --test-threads
 //! 1`, where DIR is the directory of SmolLM2-135M-Instruct. Everything is real but for what the groups are about:
 //! trainer, weights service on loopback, follower, engine. The last line is one JSON object.
 #![allow(clippy::unwrap_used)]

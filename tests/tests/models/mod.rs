@@ -5,7 +5,7 @@
 //! The deeper runs take minutes:
 //!
 //! ```sh
-//! cargo test --workspace --test models -- --ignored --nocapture
+//! cargo test --workspace --test system models:: -- --ignored --nocapture
 //! ```
 #![allow(clippy::unwrap_used)]
 
@@ -15,5 +15,5 @@ mod jobs_explored;
 mod queue;
 mod queue_explored;
 mod redis;
-mod redis_model;
+pub(crate) mod redis_model;
 mod right;
