@@ -139,9 +139,16 @@ fn unknown_to_cargo(arguments: &[String], crates: &BTreeSet<String>) -> Vec<Stri
     unknown
 }
 
+/// Whether there is a program of tests of this name: a file, a folder, or one that a manifest names.
 fn has_test(name: &str) -> bool {
     workspace_members(&repository()).iter().any(|member| {
-        let tests = repository().join(member).join("tests");
+        let member = repository().join(member);
+        let manifest = std::fs::read_to_string(member.join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        if let Some(named) = manifest.get("test").and_then(toml::Value::as_array) {
+            return named.iter().any(|test| test["name"].as_str() == Some(name));
+        }
+        let tests = member.join("tests");
         tests.join(format!("{name}.rs")).is_file() || tests.join(name).join("main.rs").is_file()
     })
 }
@@ -220,7 +227,9 @@ fn what_a_document_shows_wrongly_is_found() {
         ["demos", "WHO=y"]
     );
     let crates = package_names();
-    assert!(unknown_to_cargo(&words("test -p anytime-proto --test refusals_page"), &crates).is_empty());
+    assert!(unknown_to_cargo(&words("test -p anytime-tests --test system"), &crates).is_empty());
+    assert!(unknown_to_cargo(&words("test -p anytime-actor --test engine"), &crates).is_empty());
+    assert_eq!(unknown_to_cargo(&words("test --test main_job"), &crates).len(), 1);
     assert_eq!(
         unknown_to_cargo(&words("test -p anytime-prot --test none"), &crates).len(),
         2
