@@ -28,9 +28,9 @@ pub fn check_row_independence(decoder: &mut Decoder) -> Result<(), String> {
     let alone = LENGTHS.map(|length| outcome(decoder, &[length], 0));
     for company in COMPANIES {
         let together = outcome(decoder, &LENGTHS, company);
-        for (index, alone) in alone.iter().enumerate() {
+        for (place, alone) in [0, together[1].size()[0] - 1].into_iter().zip(&alone) {
             for (alone, together) in alone.iter().zip(&together) {
-                let row = together.narrow(0, index as i64, 1);
+                let row = together.narrow(0, place, 1);
                 if !alone.narrow(0, 0, 1).equal(&row) {
                     return Err(format!(
                         "this machine computes other numbers for a token where {company} others are computed with it"
@@ -42,8 +42,9 @@ pub fn check_row_independence(decoder: &mut Decoder) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs sequences of these lengths beside a sequence of `company` tokens. Returns the states and the logits of the last
-/// token of each of these sequences, and of one more token behind each. The company comes behind the last row.
+/// Runs sequences of these lengths beside a sequence of `company` tokens, which comes behind the first of them. Returns
+/// the logits and the states of the last token of each sequence, and of one more token behind each, which sees what was
+/// computed for all tokens before it. Behind the rows of the logits come as many others as there is company.
 fn outcome(decoder: &Decoder, lengths: &[usize], company: usize) -> Vec<Tensor> {
     let _guard = tch::no_grad_guard();
     let ids = |length: usize, first: usize| -> Vec<u32> {
@@ -57,7 +58,7 @@ fn outcome(decoder: &Decoder, lengths: &[usize], company: usize) -> Vec<Tensor> 
         .map(|&length| (length, ids(length + 1, length)))
         .collect();
     if company > 0 {
-        sequences.push((company, ids(2 * company, 3)));
+        sequences.insert(1, (company, ids(2 * company, 3)));
     }
     let longest = sequences.iter().map(|(_, ids)| ids.len()).max().unwrap_or(1);
     let slots = Slots {
