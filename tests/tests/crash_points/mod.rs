@@ -139,7 +139,7 @@ async fn try_points(every: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_that_dies_before_an_operation_on_files_goes_on_in_the_next_process() {
-    within(300, try_points(8)).await;
+    within(300, try_points(14)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
