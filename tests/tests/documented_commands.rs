@@ -142,16 +142,25 @@ fn unknown_to_cargo(arguments: &[String], crates: &BTreeSet<String>) -> Vec<Stri
 fn has_test(name: &str) -> bool {
     workspace_members(&repository()).iter().any(|member| {
         let tests = repository().join(member).join("tests");
-        tests.join(format!("{name}.rs")).is_file() || tests.join(name).join("main.rs").is_file()
+        let is_found = tests.join(format!("{name}.rs")).is_file() || tests.join(name).join("main.rs").is_file();
+        is_found || tests_of(member).any(|test| test == name)
     })
 }
 
+fn manifest(member: &str) -> toml::Table {
+    let manifest = std::fs::read_to_string(repository().join(member).join("Cargo.toml")).unwrap();
+    manifest.parse().unwrap()
+}
+
+/// The tests that a manifest names itself.
+fn tests_of(member: &str) -> impl Iterator<Item = String> {
+    let tests = manifest(member).get("test").and_then(toml::Value::as_array).cloned();
+    let tests = tests.unwrap_or_default().into_iter();
+    tests.filter_map(|test| test.get("name")?.as_str().map(str::to_owned))
+}
+
 fn package_names() -> BTreeSet<String> {
-    let name = |member: &String| {
-        let manifest = std::fs::read_to_string(repository().join(member).join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = manifest.parse().unwrap();
-        manifest["package"]["name"].as_str().unwrap().to_owned()
-    };
+    let name = |member: &String| manifest(member)["package"]["name"].as_str().unwrap().to_owned();
     workspace_members(&repository()).iter().map(name).collect()
 }
 

@@ -14,20 +14,20 @@ use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 /// A server and where it is.
-struct Serving {
-    process: Process,
-    url: String,
+pub(crate) struct Serving {
+    pub(crate) process: Process,
+    pub(crate) url: String,
 }
 
 /// Weights for the demo's model, which knows nothing.
-fn draw_weights(workplace: &Workplace) {
+pub(crate) fn draw_weights(workplace: &Workplace) {
     let model = workplace.path("model");
     let config = ModelConfig::load(&model).unwrap();
     let weights = initialise_weights(&config, 7, Device::Cpu);
     write_model(&model, &config, &weights, Kind::Float).unwrap();
 }
 
-async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
+pub(crate) async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
     let port_file = workplace.path("port");
     let mut command = Command::new(binary("anytime"));
     command.current_dir(workplace.path(""));
@@ -70,13 +70,13 @@ async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
 }
 
 /// A client of HTTP. Where the whole workspace is built, reqwest has TLS and asks for a provider even without it.
-fn new_client() -> Client {
+pub(crate) fn new_client() -> Client {
     // The other test may have installed it.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-async fn post(client: &Client, serving: &Serving, body: &Value) -> Response {
+pub(crate) async fn post(client: &Client, serving: &Serving, body: &Value) -> Response {
     let request = client.post(format!("{}/v1/chat/completions", serving.url));
     request.json(body).send().await.unwrap()
 }
