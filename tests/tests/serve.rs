@@ -1,6 +1,7 @@
 //! A checkpoint that answers: `anytime serve` with real processes over HTTP, from its start to its end.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,6 +26,31 @@ pub(crate) fn draw_weights(workplace: &Workplace) {
     let config = ModelConfig::load(&model).unwrap();
     let weights = initialise_weights(&config, 7, Device::Cpu);
     write_model(&model, &config, &weights, Kind::Float).unwrap();
+}
+
+/// How the demo's model is served.
+pub(crate) fn model_arguments(workplace: &Workplace) -> Vec<OsString> {
+    let mut arguments = vec!["--model".into(), workplace.path("model").into_os_string()];
+    let further = [
+        "--budgets",
+        "4,8,16",
+        "--slots",
+        "8",
+        "--device",
+        "cpu",
+        "--max-summary-tokens",
+        "4",
+        "--cache-gib",
+        "0.2",
+    ];
+    let markers = [
+        "--markers-cut",
+        "...",
+        "--markers-summary",
+        "\n\n**Final Answer**\n\\boxed{",
+    ];
+    arguments.extend(further.iter().chain(&markers).map(OsString::from));
+    arguments
 }
 
 pub(crate) async fn start(workplace: &Workplace, further: &[&str]) -> Serving {

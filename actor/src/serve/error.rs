@@ -157,6 +157,11 @@ impl ApiError {
         Self::of(500, "server_error", "internal_error", reason.to_string())
     }
 
+    /// A request that is over and was told nothing.
+    pub(crate) fn without_answer() -> Self {
+        Self::fault("the request ended without an answer")
+    }
+
     fn of(status: u16, kind: &'static str, code: &'static str, message: String) -> Self {
         Self {
             status,

@@ -1,9 +1,7 @@
 //! The HTTP surface: `POST /v1/chat/completions`, `GET /v1/models`, `/health` and `/metrics`.
 
 use std::convert::Infallible;
-use std::time::Instant;
 
-use anytime_service::metric_names::{SERVE_FIRST_TOKEN_SECONDS, SERVE_REQUEST_SECONDS, SERVE_REQUESTS};
 use anytime_service::telemetry::MetricsText;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -11,7 +9,6 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use metrics::{counter, histogram};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -22,7 +19,9 @@ use super::answer::Update;
 use super::asking::ask;
 use super::dispatcher::Dispatcher;
 use super::error::ApiError;
+use super::outcome::{Outcome, show_outcomes};
 use super::reply::{self, Reply};
+use super::request::read_object;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -40,9 +39,7 @@ pub(crate) struct Surface {
 
 /// The routes of the surface.
 pub(crate) fn routes(surface: Surface) -> Router {
-    for outcome in ["answered", "cancelled", "failed", "refused"] {
-        counter!(SERVE_REQUESTS, "outcome" => outcome).increment(0);
-    }
+    show_outcomes();
     let wrong = |method: &'static str| {
         move |request: Request| async move {
             let error = ApiError::wrong_method(request.uri().path(), method);
@@ -65,7 +62,7 @@ async fn complete(State(surface): State<Surface>, request: Request) -> Response 
     match answer(&surface, request, &mut outcome).await {
         Ok(response) => with_id(response, id),
         Err(error) => {
-            outcome.is(if error.status < 500 { "refused" } else { "failed" });
+            outcome.has_error(&error);
             refused(&error, id)
         }
     }
@@ -81,13 +78,13 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
         .await
         .map_err(|_| ApiError::too_large(most))?;
     let name = format!("chatcmpl-{}", Uuid::new_v4().simple());
-    let (asked, mut updates) = ask(ticket, body, name.clone()).await?;
+    let (asked, mut updates) = ask(ticket, move || read_object(&body), name.clone()).await?;
     let reply = Reply::new(name, &served.name, served.reasoning, asked.includes_usage);
     // Whatever keeps the request from beginning has a status of its own.
     let first = match updates.recv().await {
         Some(Update::Failed(error)) => return Err(error),
         Some(first) => first,
-        None => return Err(ApiError::fault("the request ended without an answer")),
+        None => return Err(ApiError::without_answer()),
     };
     if asked.streams {
         return Ok(streamed(
@@ -100,12 +97,12 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
     loop {
         match updates.recv().await {
             Some(Update::Ended(ended)) => {
-                outcome.is("answered");
+                outcome.is_answered();
                 return Ok(json(StatusCode::OK, &reply.whole(&ended)));
             }
             Some(Update::Failed(error)) => return Err(error),
             Some(update) => outcome.see(&update),
-            None => return Err(ApiError::fault("the request ended without an answer")),
+            None => return Err(ApiError::without_answer()),
         }
     }
 }
@@ -210,56 +207,4 @@ fn with_id(mut response: Response, id: Option<HeaderValue>) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
-}
-
-/// Counts what becomes of a request. Dropped before anything was said, the client has gone.
-struct Outcome {
-    began: Instant,
-    has_token: bool,
-    outcome: Option<&'static str>,
-}
-
-impl Outcome {
-    fn begin() -> Self {
-        Self {
-            began: Instant::now(),
-            has_token: false,
-            outcome: Some("cancelled"),
-        }
-    }
-
-    /// Counts nothing.
-    fn none() -> Self {
-        Self {
-            began: Instant::now(),
-            has_token: false,
-            outcome: None,
-        }
-    }
-
-    fn is(&mut self, outcome: &'static str) {
-        self.outcome = Some(outcome);
-    }
-
-    fn see(&mut self, update: &Update) {
-        match update {
-            Update::Reasoning(_) if !self.has_token => {
-                self.has_token = true;
-                histogram!(SERVE_FIRST_TOKEN_SECONDS).record(self.began.elapsed());
-            }
-            Update::Ended(_) => self.is("answered"),
-            Update::Failed(_) => self.is("failed"),
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        let Some(outcome) = self.outcome else { return };
-        counter!(SERVE_REQUESTS, "outcome" => outcome).increment(1);
-        if outcome == "answered" {
-            histogram!(SERVE_REQUEST_SECONDS).record(self.began.elapsed());
-        }
-    }
 }

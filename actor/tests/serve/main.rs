@@ -1,8 +1,9 @@
-//! The server of answers over HTTP, on a small random model.
+//! The server of answers over HTTP and gRPC, on a small random model.
 // Helpers are tests too: a panic is how they fail.
 #![allow(clippy::unwrap_used)]
 
 mod arguments;
+mod calls;
 mod fields;
 mod random;
 mod server;

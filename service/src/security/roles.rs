@@ -70,6 +70,7 @@ pub const METHODS: &[(&str, Who)] = &[
     ("/anytime.v1.WeightsService/Fetch", ACT),
     ("/anytime.v1.VerifierService/Verify", ACT),
     ("/anytime.v1.VerifierService/VerifyStream", ACT),
+    ("/anytime.v1.ReasonService/Reason", SUBMIT),
     ("/grpc.health.v1.Health/Check", Who::Everybody),
     ("/grpc.health.v1.Health/Watch", Who::Everybody),
     // Lists every method and message, but nothing that is not in the sources.
