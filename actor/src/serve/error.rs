@@ -104,7 +104,7 @@ impl ApiError {
     /// Nothing is at this path.
     pub(crate) fn no_path(path: &str) -> Self {
         let message =
-            format!("{path} is not there: POST /v1/chat/completions, GET /v1/models, /health and /metrics are");
+            format!("{path} is not there: POST /v1/chat/completions, GET /, /v1/models, /health and /metrics are");
         Self::of(404, "invalid_request_error", "not_found", message)
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP surface: `POST /v1/chat/completions`, `GET /v1/models`, `/health` and `/metrics`.
+//! The HTTP surface: `POST /v1/chat/completions`, `GET /v1/models`, `/health`, `/metrics`, and the page at `/`.
 
 use std::convert::Infallible;
 
@@ -20,6 +20,7 @@ use super::asking::ask;
 use super::dispatcher::Dispatcher;
 use super::error::ApiError;
 use super::outcome::{Outcome, show_outcomes};
+use super::page;
 use super::reply::{self, Reply};
 use super::request::read_object;
 
@@ -46,7 +47,12 @@ pub(crate) fn routes(surface: Surface) -> Router {
             refused(&error, request_id(request.headers()))
         }
     };
-    Router::new()
+    let mut router = Router::new();
+    for (path, kind, text) in page::FILES {
+        let file = move || async move { page::file(kind, text) };
+        router = router.route(path, get(file).fallback(wrong("GET")));
+    }
+    router
         .route("/v1/chat/completions", post(complete).fallback(wrong("POST")))
         .route("/v1/models", get(models).fallback(wrong("GET")))
         .route("/v1/models/{*name}", get(one_model).fallback(wrong("GET")))
@@ -132,16 +138,16 @@ fn streamed(reply: Reply, first: Update, updates: mpsc::Receiver<Update>, mut ou
 async fn models(State(surface): State<Surface>) -> Response {
     json(
         StatusCode::OK,
-        &reply::models(&surface.dispatcher.served().name, surface.created),
+        &reply::models(surface.dispatcher.served(), surface.created),
     )
 }
 
 async fn one_model(State(surface): State<Surface>, Path(name): Path<String>) -> Response {
-    let served = &surface.dispatcher.served().name;
-    if name == *served {
+    let served = surface.dispatcher.served();
+    if name == served.name {
         return json(StatusCode::OK, &reply::model(served, surface.created));
     }
-    refused(&ApiError::no_model(&name, served), None)
+    refused(&ApiError::no_model(&name, &served.name), None)
 }
 
 async fn health(State(surface): State<Surface>) -> Response {

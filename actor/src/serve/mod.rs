@@ -5,6 +5,7 @@
 //! the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into updates
 //! (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for the client.
 //! A call over gRPC takes the same way behind [`rpc`]: `translation` makes the fields of a body of its message.
+//! [`page`] asks from a browser.
 
 mod answer;
 mod asking;
@@ -16,6 +17,7 @@ mod http;
 mod line;
 mod orders;
 mod outcome;
+mod page;
 mod polling;
 mod prompt;
 mod reply;

@@ -5,6 +5,7 @@
 mod arguments;
 mod calls;
 mod fields;
+mod page;
 mod random;
 mod server;
 mod streams;

@@ -212,6 +212,11 @@ impl Server {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
+    /// Posts to another path.
+    pub(crate) async fn post_to(&self, path: &str, body: &'static str) -> Response {
+        self.client.post(self.url(path)).body(body).send().await.unwrap()
+    }
+
     /// Posts a request; a text is sent as it stands.
     pub(crate) async fn post(&self, body: &Value) -> Response {
         let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);

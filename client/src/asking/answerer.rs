@@ -63,9 +63,13 @@ impl Answerer {
             let Some(piece) = piece else {
                 return Err(of_break(&self.address, "the server ended it before its end").into());
             };
-            for news in reader.push(&piece)? {
-                each(&news)?;
+            let mut news = Vec::new();
+            let read = reader.push(&piece, &mut news);
+            // What came before an error is told before it.
+            for one in &news {
+                each(one)?;
             }
+            read?;
         }
         Ok(())
     }

@@ -75,27 +75,26 @@ impl Reader {
         }
     }
 
-    /// Takes a piece of the stream, and gives what it tells.
+    /// Takes a piece of the stream, and adds what it tells to `news`, also where an error follows in it.
     ///
     /// # Errors
     /// What the server says went wrong, or that this is no such stream.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<News>, ExitError> {
+    pub(super) fn push(&mut self, piece: &[u8], news: &mut Vec<News>) -> Result<(), ExitError> {
         self.buffer.extend_from_slice(piece);
-        let mut news = Vec::new();
         let mut start = 0;
         while let Some(length) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
             let end = self.searched + length;
             let line = self.buffer[start..end].to_vec();
             start = end + 1;
             self.searched = start;
-            self.take(&line, &mut news)?;
+            self.take(&line, news)?;
         }
         self.buffer.drain(..start);
         self.searched = self.buffer.len();
         if self.buffer.len() > LONGEST_LINE {
             return Err(of_stranger(&self.address, "it sends a line without an end"));
         }
-        Ok(news)
+        Ok(())
     }
 
     /// Whether the end was told.
@@ -201,7 +200,7 @@ mod tests {
             let mut news = Vec::new();
             for piece in STREAM.as_bytes().chunks(size) {
                 assert!(!reader.is_over() || news.len() == told.len(), "{size}");
-                news.extend(reader.push(piece).expect("a good stream"));
+                reader.push(piece, &mut news).expect("a good stream");
             }
             assert_eq!(news, told, "{size}");
             assert!(reader.is_over());
@@ -211,10 +210,8 @@ mod tests {
     #[test]
     fn what_is_no_such_stream_is_said_and_an_error_in_it_counts() {
         let read = |text: &str| {
-            Reader::new("h")
-                .push(text.as_bytes())
-                .expect_err("no stream")
-                .to_string()
+            let refused = Reader::new("h").push(text.as_bytes(), &mut Vec::new());
+            refused.expect_err("no stream").to_string()
         };
         assert!(
             read("data: hello\n").contains("an event that is no JSON"),
@@ -240,11 +237,17 @@ mod tests {
             "{\"choices\":[[]]}",
             "{\"choices\":{}}",
         ] {
-            let _ = Reader::new("h").push(format!("data: {text}\n").as_bytes());
+            let _ = Reader::new("h").push(format!("data: {text}\n").as_bytes(), &mut Vec::new());
         }
         let mut endless = Reader::new("h");
         let piece = vec![b'x'; LONGEST_LINE];
-        assert!(endless.push(&piece).is_ok());
-        assert!(endless.push(b"xx").is_err());
+        assert!(endless.push(&piece, &mut Vec::new()).is_ok());
+        assert!(endless.push(b"xx", &mut Vec::new()).is_err());
+        // What came before an error is told.
+        let mut news = Vec::new();
+        let broken =
+            b"data: {\"choices\":[{\"delta\":{\"reasoning\":\"3\"}}]}\n\ndata: {\"error\":{\"message\":\"no\"}}\n";
+        assert!(Reader::new("h").push(broken, &mut news).is_err());
+        assert_eq!(news, [News::Thinking("3".to_owned())]);
     }
 }
