@@ -66,6 +66,12 @@ impl ApiError {
         Self::of(400, "invalid_request_error", "invalid_json", message)
     }
 
+    /// A body whose end never came.
+    pub(crate) fn broken_off(problem: impl std::fmt::Display) -> Self {
+        let message = format!("the body breaks off: {problem}");
+        Self::of(400, "invalid_request_error", "body_incomplete", message)
+    }
+
     /// A body of more bytes than are read.
     pub(crate) fn too_large(most: usize) -> Self {
         let message = format!("the body is larger than {most} bytes, which --max-body-bytes allows");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anytime_service::metric_names::{SERVE_FIRST_TOKEN_SECONDS, SERVE_REQUEST_SECONDS, SERVE_REQUESTS};
 use anytime_service::telemetry::MetricsText;
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::answer::Update;
 use super::asking::ask;
+use super::body;
 use super::dispatcher::Dispatcher;
 use super::error::ApiError;
 use super::reply::{self, Reply};
@@ -75,11 +76,7 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
     let dispatcher = &surface.dispatcher;
     let ticket = dispatcher.enter()?;
     let served = dispatcher.served();
-    let most = served.limits.body;
-    // A body that breaks off is none that is too large, but nobody is left to tell them apart.
-    let body = to_bytes(request.into_body(), most)
-        .await
-        .map_err(|_| ApiError::too_large(most))?;
+    let body = body::whole(request, served.limits.body).await?;
     let name = format!("chatcmpl-{}", Uuid::new_v4().simple());
     let (asked, mut updates) = ask(ticket, body, name.clone()).await?;
     let reply = Reply::new(name, &served.name, served.reasoning, asked.includes_usage);

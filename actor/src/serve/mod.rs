@@ -1,12 +1,14 @@
 //! Answers over HTTP, as OpenAI's clients ask, with what this project adds: an answer at every budget, how far its
 //! summaries agree, and traces that go on.
 //!
-//! Follow one request: [`http`] takes its body, `asking` checks it (`request`, `fields`, `prompt`) and makes an order for
-//! the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into updates
-//! (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for the client.
+//! Follow one request: [`http`] takes its body (`body`), `asking` checks it (`request`, `fields`, `prompt`) and makes an
+//! order for the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into
+//! updates (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for
+//! the client.
 
 mod answer;
 mod asking;
+mod body;
 mod branches;
 mod dispatcher;
 mod error;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod arguments;
+mod bodies;
 mod fields;
 mod random;
 mod server;
