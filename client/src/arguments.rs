@@ -1,6 +1,7 @@
 //! Every argument of the command line; clap makes the parser and `--help` from these structures.
 
 mod advantages;
+mod ask;
 mod certs;
 mod compose;
 mod doctor;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
+pub use ask::{AskArgs, AskingArgs, ChatArgs};
 pub use certs::CertsArgs;
 pub use compose::ComposeArgs;
 pub use doctor::{DoctorArgs, TopArgs};
@@ -42,7 +44,7 @@ pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
     pub command: Command,
-    /// Print one JSON document on standard output (`watch`: one line per event); all else goes to standard error
+    /// Print one JSON document on standard output (`watch`, `ask`, `chat`: one line per event); all else goes to standard error
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -82,6 +84,10 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Answer requests with a checkpoint, as OpenAI's clients ask, with an answer at every thinking budget
     Serve(ServeArgs),
+    /// Ask a checkpoint, or a server that answers: shows the thinking, and the answer at every budget, as they come
+    Ask(Box<AskArgs>),
+    /// The same in turns: each line is a message, and the conversation is kept
+    Chat(Box<ChatArgs>),
     /// Write report.json, curves.svg and timeline.svg of a job
     Report(ReportArgs),
     /// Read what an evaluation generated, or a file of groups: its problems, or one's traces with cuts, summaries, verdicts

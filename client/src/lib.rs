@@ -9,6 +9,7 @@
 
 pub mod accuracy;
 pub mod arguments;
+mod asking;
 pub mod audit;
 pub mod certs;
 mod check_view;

@@ -24,6 +24,8 @@ pub enum ErrorReason {
     CheckpointUnknown,
     /// There are no such generations.
     GenerationsUnknown,
+    /// The trace to go on from is not kept, or not any more.
+    TraceUnknown,
     /// The job does not train now.
     JobNotTraining,
     /// The job has succeeded or was cancelled.
@@ -50,6 +52,8 @@ pub enum ErrorReason {
     ConnectionOld,
     /// The caller took nothing of a stream for too long.
     ReaderTooSlow,
+    /// The answer took longer than a request may.
+    AnswerTooLate,
     /// A fault of the server, such as a disk that refuses.
     Fault,
     /// Neither a token nor a certificate is shown.
@@ -66,7 +70,7 @@ pub enum ErrorReason {
 
 impl ErrorReason {
     /// All reasons.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::SettingRefused,
         Self::ArgumentRefused,
         Self::GroupRefused,
@@ -77,6 +81,7 @@ impl ErrorReason {
         Self::WeightsNotHeld,
         Self::CheckpointUnknown,
         Self::GenerationsUnknown,
+        Self::TraceUnknown,
         Self::JobNotTraining,
         Self::JobOver,
         Self::JobNotOver,
@@ -90,6 +95,7 @@ impl ErrorReason {
         Self::ShuttingDown,
         Self::ConnectionOld,
         Self::ReaderTooSlow,
+        Self::AnswerTooLate,
         Self::Fault,
         Self::CredentialsMissing,
         Self::CredentialsUnknown,
@@ -111,6 +117,7 @@ impl ErrorReason {
             Self::WeightsNotHeld => "WEIGHTS_NOT_HELD",
             Self::CheckpointUnknown => "CHECKPOINT_UNKNOWN",
             Self::GenerationsUnknown => "GENERATIONS_UNKNOWN",
+            Self::TraceUnknown => "TRACE_UNKNOWN",
             Self::JobNotTraining => "JOB_NOT_TRAINING",
             Self::JobOver => "JOB_OVER",
             Self::JobNotOver => "JOB_NOT_OVER",
@@ -124,6 +131,7 @@ impl ErrorReason {
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::ConnectionOld => "CONNECTION_OLD",
             Self::ReaderTooSlow => "READER_TOO_SLOW",
+            Self::AnswerTooLate => "ANSWER_TOO_LATE",
             Self::Fault => "FAULT",
             Self::CredentialsMissing => "CREDENTIALS_MISSING",
             Self::CredentialsUnknown => "CREDENTIALS_UNKNOWN",

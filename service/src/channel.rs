@@ -1,5 +1,6 @@
 //! Client connections that are made on first use, kept alive, and never waited for without a bound.
 
+mod http;
 mod unsent;
 
 use std::pin::Pin;
@@ -10,12 +11,13 @@ use std::time::Duration;
 use anytime_proto::limits::{CONNECT_TIMEOUT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_FRAME_BYTES};
 use tonic::Code;
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderValue, Request, Response, header};
+use tonic::codegen::http::{HeaderValue, Request, Response, StatusCode, header};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower_service::Service;
 
 use crate::exit::ExitError;
 use crate::security::{CallFiles, CallSecurity, TlsConnector, Watched};
+pub use http::HttpAnswer;
 use unsent::Resendable;
 
 /// First pause after a failed call.
@@ -136,7 +138,9 @@ fn token_header(value: &[u8]) -> Result<HeaderValue, tonic::codegen::http::heade
 /// Whether the peer answers that it does not know the caller, which it says in the head, before any message.
 fn is_unauthenticated(response: &Response<Body>) -> bool {
     let status = response.headers().get("grpc-status");
-    status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::Unauthenticated)
+    // The second is how plain HTTP says it.
+    response.status() == StatusCode::UNAUTHORIZED
+        || status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::Unauthenticated)
 }
 
 /// A channel to `http://host:port` or `https://host:port` that connects on first use and again after every loss. Calls set

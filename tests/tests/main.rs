@@ -9,6 +9,7 @@
 
 mod actors;
 mod alerts;
+mod ask;
 mod chaos;
 mod check;
 mod compose;

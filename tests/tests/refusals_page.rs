@@ -96,6 +96,11 @@ fn bad_lines() -> [(&'static str, String); 6] {
 
 /// Texts of the sources that are not on the page, and why. Each is the beginning of the text.
 const LEFT_OUT: &[(&str, &str)] = &[
+    (
+        "standard input has more than",
+        "its case would be longer than the page; ask.rs tests it",
+    ),
+    ("standard input is no UTF-8", "the cases are texts; ask.rs tests it"),
     ("libtorch: ", "a fault of the library, whatever the input"),
     (
         "there must be at most {MOST_LABELS} of them",

@@ -1,6 +1,7 @@
 //! A checkpoint that answers: `anytime serve` with real processes over HTTP, from its start to its end.
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,20 +15,45 @@ use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 /// A server and where it is.
-struct Serving {
-    process: Process,
-    url: String,
+pub(crate) struct Serving {
+    pub(crate) process: Process,
+    pub(crate) url: String,
 }
 
 /// Weights for the demo's model, which knows nothing.
-fn draw_weights(workplace: &Workplace) {
+pub(crate) fn draw_weights(workplace: &Workplace) {
     let model = workplace.path("model");
     let config = ModelConfig::load(&model).unwrap();
     let weights = initialise_weights(&config, 7, Device::Cpu);
     write_model(&model, &config, &weights, Kind::Float).unwrap();
 }
 
-async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
+/// How the demo's model is served.
+pub(crate) fn model_arguments(workplace: &Workplace) -> Vec<OsString> {
+    let mut arguments = vec!["--model".into(), workplace.path("model").into_os_string()];
+    let further = [
+        "--budgets",
+        "4,8,16",
+        "--slots",
+        "8",
+        "--device",
+        "cpu",
+        "--max-summary-tokens",
+        "4",
+        "--cache-gib",
+        "0.2",
+    ];
+    let markers = [
+        "--markers-cut",
+        "...",
+        "--markers-summary",
+        "\n\n**Final Answer**\n\\boxed{",
+    ];
+    arguments.extend(further.iter().chain(&markers).map(OsString::from));
+    arguments
+}
+
+pub(crate) async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
     let port_file = workplace.path("port");
     let mut command = Command::new(binary("anytime"));
     command.current_dir(workplace.path(""));
@@ -70,13 +96,13 @@ async fn start(workplace: &Workplace, further: &[&str]) -> Serving {
 }
 
 /// A client of HTTP. Where the whole workspace is built, reqwest has TLS and asks for a provider even without it.
-fn new_client() -> Client {
+pub(crate) fn new_client() -> Client {
     // The other test may have installed it.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-async fn post(client: &Client, serving: &Serving, body: &Value) -> Response {
+pub(crate) async fn post(client: &Client, serving: &Serving, body: &Value) -> Response {
     let request = client.post(format!("{}/v1/chat/completions", serving.url));
     request.json(body).send().await.unwrap()
 }

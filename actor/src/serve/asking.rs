@@ -1,9 +1,9 @@
-//! From a body to a request under way, the same for every protocol.
+//! From fields to a request under way, the same for every protocol.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use rand::RngExt as _;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::answer::Update;
@@ -21,13 +21,13 @@ pub(crate) struct Asked {
     pub(crate) includes_usage: bool,
 }
 
-/// Checks a request and begins to serve it; `name` is how its answer is called.
+/// Checks a request and begins to serve it; `read` gives its fields, and `name` is how its answer is called.
 ///
 /// # Errors
 /// Whatever is wrong with it.
 pub(crate) async fn ask(
     ticket: Ticket,
-    body: Bytes,
+    read: impl FnOnce() -> Result<Map<String, Value>, ApiError> + Send + 'static,
     name: String,
 ) -> Result<(Asked, mpsc::Receiver<Update>), ApiError> {
     let served = Arc::clone(ticket.dispatcher().served());
@@ -35,7 +35,7 @@ pub(crate) async fn ask(
     let drawn = rand::rng().random();
     // A long prompt takes milliseconds to be rendered and spelled.
     let prepare = move || {
-        let ask = Ask::try_new(&body, &served)?;
+        let ask = Ask::try_new(&read()?, &served)?;
         let before: Option<TraceRecord> = match &ask.continues {
             Some(trace) => Some(dispatcher.trace(trace).ok_or_else(|| ApiError::gone(trace))?),
             None => None,

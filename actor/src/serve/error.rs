@@ -110,7 +110,7 @@ impl ApiError {
     /// Nothing is at this path.
     pub(crate) fn no_path(path: &str) -> Self {
         let message =
-            format!("{path} is not there: POST /v1/chat/completions, GET /v1/models, /health and /metrics are");
+            format!("{path} is not there: POST /v1/chat/completions, GET /, /v1/models, /health and /metrics are");
         Self::of(404, "invalid_request_error", "not_found", message)
     }
 
@@ -161,6 +161,11 @@ impl ApiError {
     /// A fault of the server.
     pub(crate) fn fault(reason: impl std::fmt::Display) -> Self {
         Self::of(500, "server_error", "internal_error", reason.to_string())
+    }
+
+    /// A request that is over and was told nothing.
+    pub(crate) fn without_answer() -> Self {
+        Self::fault("the request ended without an answer")
     }
 
     fn of(status: u16, kind: &'static str, code: &'static str, message: String) -> Self {

@@ -1,9 +1,7 @@
-//! The HTTP surface: `POST /v1/chat/completions`, `GET /v1/models`, `/health` and `/metrics`.
+//! The HTTP surface: `POST /v1/chat/completions`, `GET /v1/models`, `/health`, `/metrics`, and the page at `/`.
 
 use std::convert::Infallible;
-use std::time::Instant;
 
-use anytime_service::metric_names::{SERVE_FIRST_TOKEN_SECONDS, SERVE_REQUEST_SECONDS, SERVE_REQUESTS};
 use anytime_service::telemetry::MetricsText;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,7 +9,6 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use metrics::{counter, histogram};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -23,7 +20,10 @@ use super::asking::ask;
 use super::body;
 use super::dispatcher::Dispatcher;
 use super::error::ApiError;
+use super::outcome::{Outcome, show_outcomes};
+use super::page;
 use super::reply::{self, Reply};
+use super::request::read_object;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -41,16 +41,19 @@ pub(crate) struct Surface {
 
 /// The routes of the surface.
 pub(crate) fn routes(surface: Surface) -> Router {
-    for outcome in ["answered", "cancelled", "failed", "refused"] {
-        counter!(SERVE_REQUESTS, "outcome" => outcome).increment(0);
-    }
+    show_outcomes();
     let wrong = |method: &'static str| {
         move |request: Request| async move {
             let error = ApiError::wrong_method(request.uri().path(), method);
             refused(&error, request_id(request.headers()))
         }
     };
-    Router::new()
+    let mut router = Router::new();
+    for (path, kind, text) in page::FILES {
+        let file = move || async move { page::file(kind, text) };
+        router = router.route(path, get(file).fallback(wrong("GET")));
+    }
+    router
         .route("/v1/chat/completions", post(complete).fallback(wrong("POST")))
         .route("/v1/models", get(models).fallback(wrong("GET")))
         .route("/v1/models/{*name}", get(one_model).fallback(wrong("GET")))
@@ -66,7 +69,7 @@ async fn complete(State(surface): State<Surface>, request: Request) -> Response 
     match answer(&surface, request, &mut outcome).await {
         Ok(response) => with_id(response, id),
         Err(error) => {
-            outcome.is(if error.status < 500 { "refused" } else { "failed" });
+            outcome.has_error(&error);
             refused(&error, id)
         }
     }
@@ -78,13 +81,13 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
     let served = dispatcher.served();
     let body = body::whole(request, served.limits.body).await?;
     let name = format!("chatcmpl-{}", Uuid::new_v4().simple());
-    let (asked, mut updates) = ask(ticket, body, name.clone()).await?;
+    let (asked, mut updates) = ask(ticket, move || read_object(&body), name.clone()).await?;
     let reply = Reply::new(name, &served.name, served.reasoning, asked.includes_usage);
     // Whatever keeps the request from beginning has a status of its own.
     let first = match updates.recv().await {
         Some(Update::Failed(error)) => return Err(error),
         Some(first) => first,
-        None => return Err(ApiError::fault("the request ended without an answer")),
+        None => return Err(ApiError::without_answer()),
     };
     if asked.streams {
         return Ok(streamed(
@@ -97,12 +100,12 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
     loop {
         match updates.recv().await {
             Some(Update::Ended(ended)) => {
-                outcome.is("answered");
+                outcome.is_answered();
                 return Ok(json(StatusCode::OK, &reply.whole(&ended)));
             }
             Some(Update::Failed(error)) => return Err(error),
             Some(update) => outcome.see(&update),
-            None => return Err(ApiError::fault("the request ended without an answer")),
+            None => return Err(ApiError::without_answer()),
         }
     }
 }
@@ -132,16 +135,16 @@ fn streamed(reply: Reply, first: Update, updates: mpsc::Receiver<Update>, mut ou
 async fn models(State(surface): State<Surface>) -> Response {
     json(
         StatusCode::OK,
-        &reply::models(&surface.dispatcher.served().name, surface.created),
+        &reply::models(surface.dispatcher.served(), surface.created),
     )
 }
 
 async fn one_model(State(surface): State<Surface>, Path(name): Path<String>) -> Response {
-    let served = &surface.dispatcher.served().name;
-    if name == *served {
+    let served = surface.dispatcher.served();
+    if name == served.name {
         return json(StatusCode::OK, &reply::model(served, surface.created));
     }
-    refused(&ApiError::no_model(&name, served), None)
+    refused(&ApiError::no_model(&name, &served.name), None)
 }
 
 async fn health(State(surface): State<Surface>) -> Response {
@@ -207,56 +210,4 @@ fn with_id(mut response: Response, id: Option<HeaderValue>) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
-}
-
-/// Counts what becomes of a request. Dropped before anything was said, the client has gone.
-struct Outcome {
-    began: Instant,
-    has_token: bool,
-    outcome: Option<&'static str>,
-}
-
-impl Outcome {
-    fn begin() -> Self {
-        Self {
-            began: Instant::now(),
-            has_token: false,
-            outcome: Some("cancelled"),
-        }
-    }
-
-    /// Counts nothing.
-    fn none() -> Self {
-        Self {
-            began: Instant::now(),
-            has_token: false,
-            outcome: None,
-        }
-    }
-
-    fn is(&mut self, outcome: &'static str) {
-        self.outcome = Some(outcome);
-    }
-
-    fn see(&mut self, update: &Update) {
-        match update {
-            Update::Reasoning(_) if !self.has_token => {
-                self.has_token = true;
-                histogram!(SERVE_FIRST_TOKEN_SECONDS).record(self.began.elapsed());
-            }
-            Update::Ended(_) => self.is("answered"),
-            Update::Failed(_) => self.is("failed"),
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        let Some(outcome) = self.outcome else { return };
-        counter!(SERVE_REQUESTS, "outcome" => outcome).increment(1);
-        if outcome == "answered" {
-            histogram!(SERVE_REQUEST_SECONDS).record(self.began.elapsed());
-        }
-    }
 }

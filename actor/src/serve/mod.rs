@@ -1,10 +1,11 @@
-//! Answers over HTTP, as OpenAI's clients ask, with what this project adds: an answer at every budget, how far its
-//! summaries agree, and traces that go on.
+//! Answers over HTTP, as OpenAI's clients ask, and over gRPC, with what this project adds: an answer at every budget, how far
+//! its summaries agree, and traces that go on.
 //!
 //! Follow one request: [`http`] takes its body (`body`), `asking` checks it (`request`, `fields`, `prompt`) and makes an
 //! order for the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into
 //! updates (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for
-//! the client.
+//! the client. A call over gRPC takes the same way behind [`rpc`]: `translation` makes the fields of a body of its message.
+//! [`page`] asks from a browser.
 
 mod answer;
 mod asking;
@@ -16,14 +17,18 @@ mod fields;
 mod http;
 mod line;
 mod orders;
+mod outcome;
+mod page;
 mod polling;
 mod prompt;
 mod reply;
 mod request;
+mod rpc;
 mod session;
 mod settings;
 mod summary;
 mod text;
+mod translation;
 mod vote;
 
 use std::sync::Arc;
@@ -32,6 +37,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use anytime_policy::device;
 use anytime_policy::memory::DeviceMemory;
+use anytime_proto::v1::reason_service_server::ReasonServiceServer;
 use anytime_service::exit::ExitError;
 use anytime_service::security::ServerSecurity;
 use anytime_service::telemetry::MetricsText;
@@ -42,6 +48,7 @@ use tracing::info;
 
 use self::dispatcher::Dispatcher;
 use self::http::Surface;
+use self::rpc::Reasoner;
 use crate::config::{ServeArgs, cache_limit};
 use crate::engine::{self, Command, EngineError, EngineLimits};
 
@@ -96,7 +103,10 @@ pub async fn serve(
     };
     let draining = shutdown.child_token();
     let routes = http::routes(surface).into();
-    let (router, _health) = server::router_beside(security, draining, Some(routes))?;
+    let (router, health) = server::router_beside(security, draining, Some(routes))?;
+    let reasoner = ReasonServiceServer::new(Reasoner::new(dispatcher.clone()));
+    let router = router.add_service(reasoner.max_decoding_message_size(served.limits.body));
+    health.set_serving::<ReasonServiceServer<Reasoner>>().await;
     let address = listener.local_addr().context("address of the listener")?;
     if let Some(path) = &args.port_file {
         port_file::write(path, address)?;
@@ -110,7 +120,10 @@ pub async fn serve(
     let (engine, ending) = (engine.clone(), dispatcher);
     let drained = async move {
         tokio::select! {
-            () = shutdown.cancelled() => drain(&ending).await,
+            () = shutdown.cancelled() => {
+                health.set_not_serving::<ReasonServiceServer<Reasoner>>().await;
+                drain(&ending).await;
+            }
             // The engine has ended by itself.
             () = end.cancelled() => {}
         }

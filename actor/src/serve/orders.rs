@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anytime_proto::{JobId, WeightsVersion, v1};
+use anytime_proto::{JobId, v1};
 
 use super::dispatcher::TraceRecord;
 use super::error::ApiError;
 use super::request::Ask;
-use super::settings::{JOB, Served};
+use super::settings::{JOB, Served, VERSION};
 use crate::engine::GroupRequest;
 use crate::plan::{Plan, Serving};
 
@@ -96,7 +96,7 @@ impl Order {
         GroupRequest {
             number,
             job_id: JobId(JOB.to_owned()),
-            min_version: WeightsVersion(0),
+            min_version: VERSION,
             manifest_checksum: None,
             seed: self.record.seed,
             prompt_ids: self.record.prompt.to_vec(),

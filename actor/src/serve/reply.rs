@@ -6,6 +6,7 @@ use anytime_service::program;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Checkpoint, Ended, Update, Usage};
+use super::settings::Served;
 use crate::config::ReasoningField;
 
 /// The replies to one request.
@@ -116,13 +117,18 @@ impl Reply {
 }
 
 /// The list of models: the one that is served.
-pub(crate) fn models(name: &str, created: u64) -> Value {
-    json!({ "object": "list", "data": [model(name, created)] })
+pub(crate) fn models(served: &Served, created: u64) -> Value {
+    json!({ "object": "list", "data": [model(served, created)] })
 }
 
-/// One model.
-pub(crate) fn model(name: &str, created: u64) -> Value {
-    json!({ "id": name, "object": "model", "created": created, "owned_by": "anytime" })
+/// One model, with what a request may ask of it.
+pub(crate) fn model(served: &Served, created: u64) -> Value {
+    json!({
+        "id": served.name, "object": "model", "created": created, "owned_by": "anytime",
+        "anytime": {
+            "budgets": served.budgets, "max_thinking": served.limits.thinking, "max_summaries": served.limits.summaries,
+        },
+    })
 }
 
 /// Seconds since 1970.

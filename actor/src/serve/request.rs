@@ -75,16 +75,23 @@ pub(crate) struct Ask {
     pub(crate) is_anytime: bool,
 }
 
+/// The fields of a body.
+///
+/// # Errors
+/// Where it is no JSON object.
+pub(crate) fn read_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(body).map_err(ApiError::malformed)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(ApiError::malformed("it is something else")),
+    }
+}
+
 impl Ask {
-    /// Reads a request's body.
+    /// Reads a request's fields.
     ///
     /// # Errors
     /// The first field that is wrong, or not served.
-    pub(crate) fn try_new(body: &[u8], served: &Served) -> Result<Self, ApiError> {
-        let value: Value = serde_json::from_slice(body).map_err(ApiError::malformed)?;
-        let Value::Object(object) = &value else {
-            return Err(ApiError::malformed("it is something else"));
-        };
+    pub(crate) fn try_new(object: &Map<String, Value>, served: &Served) -> Result<Self, ApiError> {
         let mut fields = Fields::new(object, "");
         if let Some(model) = fields.text("model")?
             && model != served.name

@@ -271,7 +271,7 @@ impl Session {
             self.finish_reasoning().await?;
         }
         let Some(last) = self.checkpoints.last() else {
-            return Err(ApiError::fault("the request ended without an answer").into());
+            return Err(ApiError::without_answer().into());
         };
         let content = last.content.clone();
         let rest = match &mut self.live {

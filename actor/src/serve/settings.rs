@@ -19,6 +19,9 @@ const FILE: &str = "anytime.json";
 /// The job by which the engine knows the served weights.
 pub(crate) const JOB: &str = "served";
 
+/// Their version: a checkpoint has one.
+pub(crate) const VERSION: WeightsVersion = WeightsVersion(0);
+
 /// What `anytime.json` may hold; exports of this project write it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -115,7 +118,7 @@ pub(crate) fn open(args: &ServeArgs, device: Device) -> Result<(Served, Model), 
     let model = Model {
         id: ModelId {
             job_id: JobId(JOB.to_owned()),
-            version: WeightsVersion(0),
+            version: VERSION,
             manifest_checksum: String::new(),
         },
         tokenizer: Arc::clone(&served.tokenizer),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use anytime_actor::config::{Args, Command};
 use anytime_policy::{ModelConfig, initialise_weights, write_model};
+use anytime_proto::v1::reason_service_client::ReasonServiceClient;
 use anytime_service::security::ServerSecurity;
 use anytime_service::telemetry::{self, MetricsText};
 use clap::Parser as _;
@@ -15,6 +16,7 @@ use tch::{Device, Kind};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
 
 /// What opens a summary.
 pub(crate) const SUMMARY: &str = "\n*\n";
@@ -204,8 +206,19 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// A client of its calls.
+    pub(crate) fn reasoner(&self) -> ReasonServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(self.url("")).unwrap();
+        ReasonServiceClient::new(endpoint.connect_lazy())
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    /// Posts to another path.
+    pub(crate) async fn post_to(&self, path: &str, body: &'static str) -> Response {
+        self.client.post(self.url(path)).body(body).send().await.unwrap()
     }
 
     /// Posts a request; a text is sent as it stands.

@@ -1,6 +1,7 @@
 //! One file per command that is more than a call.
 
 mod advantages;
+mod ask;
 mod audit;
 mod certs;
 mod check;
@@ -46,6 +47,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Generate(arguments) => generate::run(&arguments).await,
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Ask(arguments) => ask::ask(*arguments, json).await,
+        Command::Chat(arguments) => ask::chat(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,
         Command::Show(arguments) => show::run(&arguments, json).await,
         Command::Check(arguments) => check::run(&arguments, json).await,

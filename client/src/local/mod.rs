@@ -3,6 +3,7 @@
 //!
 //! `run` reads top to bottom: check everything that can be checked → start → run the jobs, mend what dies → end.
 
+mod answers;
 mod check;
 mod devices;
 mod fleet;
@@ -22,6 +23,7 @@ use anytime_proto::v1;
 use anytime_service::exit::{CONFIGURATION, exit_code};
 use serde_json::json;
 
+pub(crate) use self::answers::OwnServer;
 pub(crate) use self::check::check_here;
 use self::devices::Devices;
 use self::fleet::Fleet;

@@ -7,4 +7,4 @@ mod plain;
 
 pub use page::{problem_list, problem_page};
 pub use place::job_directory;
-pub(crate) use plain::one_line;
+pub(crate) use plain::{one_line, plain, steers};

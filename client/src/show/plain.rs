@@ -1,16 +1,22 @@
 //! Makes generated texts safe to print on a terminal.
 
-/// Makes the characters visible that steer a terminal, because a model can generate escape sequences.
-pub(super) fn plain(text: &str) -> String {
+/// Makes the characters visible that steer a terminal, because a model can generate escape sequences. Those that turn the
+/// direction of what follows are replaced, because they would move our own texts too.
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|character| match character {
             '\n' | '\t' => character,
             '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)).unwrap_or(char::REPLACEMENT_CHARACTER),
             '\x7f' => '\u{2421}',
-            other if other.is_control() => char::REPLACEMENT_CHARACTER,
+            other if steers(other) => char::REPLACEMENT_CHARACTER,
             other => other,
         })
         .collect()
+}
+
+/// Whether a character steers a terminal, or turns the direction of what follows.
+pub(crate) fn steers(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text in one line, no longer than `most` characters.
@@ -38,6 +44,7 @@ mod tests {
     #[test]
     fn nothing_steers_the_terminal() {
         assert_eq!(plain("a\u{1b}[31mb\r\n\tc\u{9b}d\u{7f}"), "a␛[31mb␍\n\tc\u{fffd}d␡");
+        assert_eq!(plain("a\u{202e}b\u{2067}c"), "a\u{fffd}b\u{fffd}c");
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub const METHODS: &[(&str, Who)] = &[
     ("/anytime.v1.WeightsService/Fetch", ACT),
     ("/anytime.v1.VerifierService/Verify", ACT),
     ("/anytime.v1.VerifierService/VerifyStream", ACT),
+    ("/anytime.v1.ReasonService/Reason", SUBMIT),
     ("/grpc.health.v1.Health/Check", Who::Everybody),
     ("/grpc.health.v1.Health/Watch", Who::Everybody),
     // Lists every method and message, but nothing that is not in the sources.
@@ -83,6 +84,10 @@ pub const METHODS: &[(&str, Who)] = &[
 /// The paths that a server of answers has over HTTP, beside its methods.
 pub const PATHS: &[(&str, Who)] = &[
     ("/health", Who::Everybody),
+    // The page, which a browser fetches before it can show a token, and which says nothing of the model.
+    ("/", Who::Everybody),
+    ("/page.css", Who::Everybody),
+    ("/page.js", Who::Everybody),
     ("/metrics", Who::Roles(LOOK)),
     ("/v1/models", Who::Roles(LOOK)),
     ("/v1/chat/completions", SUBMIT),
@@ -156,7 +161,7 @@ mod tests {
             .filter(|(_, who)| *who == Who::Everybody)
             .map(|(path, _)| *path)
             .collect();
-        assert_eq!(open, ["/health"]);
+        assert_eq!(open, ["/health", "/", "/page.css", "/page.js"]);
         assert_eq!(who_may_call("/v1/models/any"), Some(Who::Roles(LOOK)));
         assert_eq!(who_may_call("/v1/chat"), None);
     }

@@ -19,7 +19,8 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::security::{learner_arguments, start};
+use crate::security::{ANSWERS, learner_arguments, start};
+use crate::serve::{draw_weights, model_arguments};
 
 /// The answer to an empty request: its code, OK also for a stream that says nothing yet.
 async fn call(channel: &Channel, path: &str, token: Option<&str>) -> Code {
@@ -89,9 +90,13 @@ async fn no_method_is_open_to_whom_the_table_does_not_name() {
         arguments.extend(secrets.serving("server", false));
         let learner = start(&workplace, "learner", "learner", &arguments).await;
         let verifier = start(&workplace, "verifier", "verifier", &secrets.serving("server", false)).await;
+        draw_weights(&workplace);
+        let mut arguments = model_arguments(&workplace);
+        arguments.extend(secrets.serving("server", false));
+        let answers = start(&workplace, ANSWERS, "answers", &arguments).await;
         let table: BTreeMap<&str, Who> = METHODS.iter().copied().collect();
         let mut seen = BTreeSet::new();
-        for server in [&learner, &verifier] {
+        for server in [&learner, &verifier, &answers] {
             let channel = secure_channel(&server.address, secrets.tls(None));
             let told = methods(&channel, &secrets.token("read")).await;
             assert!(told.len() >= 5, "{told:?}");

@@ -26,12 +26,16 @@ pub(crate) struct Listening {
     pub(crate) metrics: String,
 }
 
-/// Starts `anytime-NAME` and waits until it listens.
+/// A server of answers, which the actor's program is too.
+pub(crate) const ANSWERS: &str = "answers";
+
+/// Starts `anytime-NAME`, or a server of answers, and waits until it listens.
 pub(crate) async fn start(workplace: &Workplace, name: &str, log: &str, arguments: &[OsString]) -> Listening {
     let port_file = workplace.path(&format!("{log}.port"));
     let metrics = free_address();
-    let mut command = Command::new(binary(&format!("anytime-{name}")));
-    if name == "verifier" {
+    let program = if name == ANSWERS { "actor" } else { name };
+    let mut command = Command::new(binary(&format!("anytime-{program}")));
+    if matches!(name, "verifier" | ANSWERS) {
         command.arg("serve");
     }
     command.args([
