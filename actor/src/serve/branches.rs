@@ -87,7 +87,7 @@ async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, usa
         .unzip();
     let chosen = poll(&line.served, &ask.stops, summaries).await?;
     let branch = of.get(chosen.index);
-    let branch = branch.ok_or_else(|| ApiError::without_answer())?;
+    let branch = branch.ok_or_else(ApiError::without_answer)?;
     let reasoning = reasoning(line, &branch.thinking.ids);
     line.tell(Update::Reasoning(reasoning.clone())).await?;
     let checkpoint = Checkpoint {
