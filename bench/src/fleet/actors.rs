@@ -209,6 +209,7 @@ async fn follow(channel: PeerChannel, identity: Identity, sender: watch::Sender<
             actor_id: identity.actor_id.0.clone(),
             job_id: String::new(),
             incarnation: identity.incarnation.clone(),
+            serves: false,
         };
         if let Ok(mut stream) = with_deadline(CALL_TIMEOUT, client.watch(request)).await {
             while let Ok(Some(announcement)) = stream.message().await {

@@ -284,5 +284,6 @@ fn published(version: u64, tensors: Vec<PublishedTensor>) -> PublishedWeights {
         assets: vec![("config.json".to_owned(), Bytes::from_static(b"{}"))],
         tensors,
         traceparent: String::new(),
+        asking: String::new(),
     }
 }
