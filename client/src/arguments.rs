@@ -5,6 +5,7 @@ mod ask;
 mod certs;
 mod compose;
 mod doctor;
+mod endpoint;
 mod generate;
 mod health;
 mod list;
@@ -25,6 +26,7 @@ pub use ask::{AskArgs, AskingArgs, ChatArgs};
 pub use certs::CertsArgs;
 pub use compose::ComposeArgs;
 pub use doctor::{DoctorArgs, TopArgs};
+pub use endpoint::EndpointArgs;
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
 pub use list::ListArgs;
@@ -251,7 +253,10 @@ pub struct ExportArgs {
 #[derive(Clone, Debug, Args)]
 pub struct EvaluateArgs {
     /// A job file with `kind = "evaluate"`; instead of --model and --problems
-    #[arg(required_unless_present_any = ["model", "preset"], conflicts_with_all = ["model", "problems"])]
+    #[arg(
+        required_unless_present_any = ["model", "endpoint", "preset"],
+        conflicts_with_all = ["model", "endpoint", "problems"]
+    )]
     pub job_file: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -260,8 +265,11 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DIR", requires = "problems")]
     pub model: Option<String>,
     /// JSON, JSONL or Parquet file of problems with their answers (or a directory, or a pattern), as the learner sees it
-    #[arg(long, value_name = "FILE", requires = "model")]
+    #[arg(long, value_name = "FILE")]
     pub problems: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub endpoint: EndpointArgs,
     /// The settings that a job file would have otherwise.
     #[command(flatten)]
     pub settings: EvaluateSettings,
@@ -308,25 +316,25 @@ pub struct EvaluateSettings {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub instruction: Option<String>,
     /// Problems with longer prompts are left out
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "endpoint")]
     pub max_prompt_tokens: Option<u32>,
     /// Whether what is generated is kept for `anytime show`
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", conflicts_with = "endpoint")]
     pub keep_generations: Option<bool>,
     /// Whether the problem goes through the model's chat template
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", conflicts_with = "endpoint")]
     pub chat_template: Option<bool>,
     /// Opens the thinking
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "endpoint")]
     pub markers_open: Option<String>,
     /// Ends the thinking
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "endpoint")]
     pub markers_end: Option<String>,
     /// Inserted where the thinking is cut
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "endpoint")]
     pub markers_cut: Option<String>,
     /// Opens the summary
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "endpoint")]
     pub markers_summary: Option<String>,
 }
 

@@ -33,3 +33,4 @@ pub use listing::HubFile;
 pub use progress::Progress;
 pub use repository::{Kind, Repository};
 pub use settings::{Patience, Settings, Token};
+pub use web::http_client;

@@ -36,6 +36,21 @@ pub(crate) struct Asked<'a> {
     pub(crate) what: &'a str,
 }
 
+/// A client of HTTP and HTTPS that trusts what this machine trusts, follows no redirect, and gives up a connection after
+/// this time.
+///
+/// # Errors
+/// Why there can be none, in words.
+pub fn http_client(connect: Duration) -> Result<Client, String> {
+    Client::builder()
+        .user_agent(concat!("anytime/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(connect)
+        .tls_backend_preconfigured(tls()?)
+        .build()
+        .map_err(|error| reason(&error))
+}
+
 impl<'a> Web<'a> {
     /// Makes no connection yet.
     pub(crate) fn new(settings: &'a Settings) -> Result<Self, HubError> {
@@ -43,13 +58,7 @@ impl<'a> Web<'a> {
             host: host(&settings.endpoint),
             reason,
         };
-        let client = Client::builder()
-            .user_agent(concat!("anytime/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(settings.patience.connect)
-            .tls_backend_preconfigured(tls().map_err(strange)?)
-            .build()
-            .map_err(|error| strange(reason(&error)))?;
+        let client = http_client(settings.patience.connect).map_err(strange)?;
         Ok(Self { client, settings })
     }
 

@@ -128,6 +128,35 @@ pub enum Command {
     Leases(LeasesArgs),
     /// Print the groups of a file as JSON, decoded; `anytime show` calls it
     Groups(GroupsArgs),
+    /// Measure the accuracy at every budget of a server that OpenAI's clients can ask; reads the job (protobuf `JobSpec`)
+    /// from standard input and writes the result (protobuf `EvaluationResult`), and `anytime evaluate` calls it
+    Measure(MeasureArgs),
+}
+
+/// The arguments of `anytime-learner measure`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MeasureArgs {
+    /// URL of the server
+    #[arg(long, value_name = "URL")]
+    pub endpoint: String,
+    /// Which of its models [default: its only one]
+    #[arg(long, value_name = "NAME")]
+    pub endpoint_model: Option<String>,
+    /// Problems that are asked at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub concurrency: u32,
+    /// The field of a request that holds the budget, with dots where it lies deeper; not read for servers of this project
+    #[arg(long, value_name = "FIELD", default_value = "thinking_token_budget")]
+    pub budget_field: String,
+    /// File with the key that the server asks for
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Seconds that one answer may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Where relative paths of the job start
+    #[arg(long, env = "ANYTIME_ROOT", default_value = ".")]
+    pub root: PathBuf,
 }
 
 /// The arguments of `anytime-learner export`.

@@ -30,6 +30,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Some(Command::Replay(replay)) => return offline::replay(replay),
         Some(Command::Leases(leases)) => return offline::leases(leases),
         Some(Command::Groups(groups)) => return offline::groups(groups),
+        Some(Command::Measure(measure)) => return offline::measure(measure),
         None => {}
     }
     if let Err(error) = anytime_policy::waiting::wait_briefly(usize::from(args.threads)) {

@@ -1,10 +1,14 @@
-//! `anytime evaluate`: submits an evaluate job, watches it and prints the accuracy at every budget.
+//! `anytime evaluate`: submits an evaluate job, watches it and prints the accuracy at every budget; or measures a server of
+//! answers, without a learner, by the learner's program alone.
 
+use anyhow::Context as _;
 use anytime_proto::ShortName as _;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 use anytime_service::exit::ExitError;
+use prost::Message as _;
 
+use super::offline::{add, output_of_learner_with};
 use super::remote::new_request_id;
 use crate::arguments::{EvaluateArgs, EvaluateSettings};
 use crate::display::{Display, Style};
@@ -18,6 +22,9 @@ use crate::overrides::{OverrideArgs, apply_to_spec};
 use crate::report::{Report, table};
 
 pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<()> {
+    if let Some(endpoint) = &arguments.endpoint.endpoint {
+        return measure(endpoint, &arguments, json).await;
+    }
     let spec = specification(&arguments)?;
     let mut learner = Learner::try_new(&arguments.learner)?;
     let mut interrupt = Interrupt::try_new()?;
@@ -33,7 +40,11 @@ pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<(
     };
     drop(display);
     job_view::conclude(&ended)?;
-    let report = Report::new(&ended, Vec::new());
+    show(&ended, json)
+}
+
+fn show(ended: &v1::Job, json: bool) -> anyhow::Result<()> {
+    let report = Report::new(ended, Vec::new());
     if json {
         return print_json(&report);
     }
@@ -47,6 +58,42 @@ pub(super) async fn run(arguments: EvaluateArgs, json: bool) -> anyhow::Result<(
         print_line(&format!("read them: anytime show {}", ended.id))?;
     }
     Ok(())
+}
+
+/// Measures a server of answers. What comes of it is reported as a job that has been evaluated.
+async fn measure(endpoint: &str, arguments: &EvaluateArgs, json: bool) -> anyhow::Result<()> {
+    let mut spec = apply_to_spec(&from_arguments(arguments), &arguments.overrides.set)?;
+    spec.model.get_or_insert_default().path = Some(endpoint.to_owned());
+    let summaries = &mut spec.evaluation.get_or_insert_default().summaries;
+    // Most servers answer once.
+    *summaries = Some(summaries.unwrap_or(1));
+    JobSettings::try_new(&spec).map_err(ExitError::configuration)?;
+    let asked = &arguments.endpoint;
+    let mut command = vec!["measure".into(), "--endpoint".into(), endpoint.into()];
+    add(&mut command, "--endpoint-model", asked.endpoint_model.as_ref());
+    add(
+        &mut command,
+        "--concurrency",
+        asked.concurrency.map(|many| many.to_string()),
+    );
+    add(&mut command, "--budget-field", asked.budget_field.as_ref());
+    add(&mut command, "--key-file", asked.key_file.as_ref());
+    add(
+        &mut command,
+        "--timeout",
+        asked.answer_timeout.map(|seconds| seconds.to_string()),
+    );
+    let output = output_of_learner_with(command, &spec.encode_to_vec()).await?;
+    let result = v1::EvaluationResult::decode(output.as_slice()).context("what the learner's program measured")?;
+    let measured = v1::Job {
+        id: spec.name().to_owned(),
+        seconds: result.seconds,
+        state: v1::JobState::Succeeded.into(),
+        spec: Some(spec),
+        evaluations: vec![result],
+        ..v1::Job::default()
+    };
+    show(&measured, json)
 }
 
 fn specification(arguments: &EvaluateArgs) -> Result<v1::JobSpec, ExitError> {

@@ -49,6 +49,26 @@ pub(super) async fn run_learner_with(arguments: Vec<OsString>, input: &[u8]) -> 
     conclude(&program, status)
 }
 
+/// The same, and gives what it prints on standard output.
+///
+/// # Errors
+/// As for [`run_learner`].
+pub(super) async fn output_of_learner_with(arguments: Vec<OsString>, input: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let program = local::learner_program()?;
+    let mut child = command(&program, arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| start(&program))?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that ends before it has read all says itself why.
+        let _ = pipe.write_all(input).await;
+    }
+    let output = child.wait_with_output().await.with_context(|| start(&program))?;
+    conclude(&program, output.status)?;
+    Ok(output.stdout)
+}
+
 /// Runs the learner's program, and gives what it prints on standard output.
 ///
 /// # Errors

@@ -58,7 +58,7 @@ pub use leases::leases;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, prepare};
-pub use prompts::PromptAndCompletion;
+pub use prompts::{PromptAndCompletion, with_instruction};
 pub use replay::{Change, NotThere, Replay, ReplayPlan, ReplayedStep, StepOutcome, is_refusal, replay};
 pub use start::{run_job, validate, validate_all};
 pub use step_gauges::begin_counters;

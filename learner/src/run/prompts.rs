@@ -194,7 +194,7 @@ fn shortened(text: &str) -> String {
 
 /// The problem with the instruction behind it, unless it ends in it already, as in verl's files. Blanks around the
 /// instruction do not count.
-pub(super) fn with_instruction(problem: &str, instruction: &str) -> String {
+pub fn with_instruction(problem: &str, instruction: &str) -> String {
     if has_instruction(problem, instruction) {
         return problem.to_owned();
     }
