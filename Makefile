@@ -121,11 +121,12 @@ wheel-verifier: ## Build the grader as a Python wheel, for other trainers, into 
 	cargo build --release -p anytime-verifier
 	@clients/verifier-python/run.sh wheel "$${CARGO_TARGET_DIR:-target}/release/anytime-verifier" target/wheel
 
-test-python: setup ## Check types of the Python packages, and run their tests, those against a real learner too
+test-python: setup ## Check types of the Python packages, and run their tests and other clients against real servers
 	@clients/python/run.sh check
 	cargo build --workspace --bins
 	@clients/verifier-python/run.sh check "$${CARGO_TARGET_DIR:-target}/debug/anytime-verifier"
 	env $(TEST_ENVIRONMENT) cargo test --workspace --test system python_client:: -- --ignored --nocapture
+	env $(TEST_ENVIRONMENT) cargo test --workspace --test system foreign_clients:: -- --ignored --nocapture
 
 # Private items are there, so that links to them lead somewhere.
 docs: setup ## Build the documentation of all crates, private items included; SERVE=1 serves it on this machine
