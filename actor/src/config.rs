@@ -225,7 +225,8 @@ pub(crate) fn cache_limit(
     Ok(CacheLimit::Bytes(usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
 
-fn default_actor_id() -> String {
+/// Host and process number.
+pub(crate) fn default_actor_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "actor" } else { host.trim() };
     format!("{host}-{}", std::process::id())

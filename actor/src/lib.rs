@@ -42,7 +42,7 @@ use anytime_service::channel::PeerChannel;
 use anytime_service::channel::lazy_channel;
 use anytime_service::exit::ExitError;
 use anytime_service::{device_load, device_memory};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -55,7 +55,7 @@ use crate::in_hand::InHand;
 use crate::lease::{Backlog, LeaseLoop};
 use crate::push::Pusher;
 use crate::standing::Standing;
-use crate::weights::WeightsError;
+use crate::weights::{Follower, WeightsError};
 
 /// Runs an actor until the token is cancelled, then gives its leases back.
 ///
@@ -79,9 +79,11 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> anyhow::Re
     tokio::spawn(device_memory::report(device::name(device), ask, tasks.clone()));
     tokio::spawn(device_load::report(device::name(device), tasks.clone()));
     let loader = weights::Loader::start(device).context("weights loader thread")?;
+    let (announced, _) = watch::channel(None);
     let following = tokio::spawn(weights::follow(
         learner.clone(),
-        identity.clone(),
+        Follower::actor(identity.clone()),
+        announced,
         loader,
         engine.clone(),
         tasks.clone(),

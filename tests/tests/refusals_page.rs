@@ -103,6 +103,22 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("standard input is no UTF-8", "the cases are texts; ask.rs tests it"),
     ("libtorch: ", "a fault of the library, whatever the input"),
     (
+        "--follow {job_id}: how it is asked",
+        "what only a learner of another version says",
+    ),
+    (
+        "--follow {job}: the job is {state}",
+        "it takes a job that is over; serve_follow.rs tests it",
+    ),
+    (
+        "--endpoint {}: {reason}",
+        "it takes a server that refuses; endpoint.rs tests each",
+    ),
+    (
+        "{} answered none of {places} problems",
+        "it takes a server that fails; endpoint.rs tests it",
+    ),
+    (
         "there must be at most {MOST_LABELS} of them",
         "its case would be longer than the page; proto/src/settings/start_rules.rs tests it",
     ),

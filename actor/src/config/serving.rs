@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anytime_service::security::{IdentityArgs, ServingArgs};
+use anytime_service::security::{CallingArgs, IdentityArgs, ServingArgs};
 use anytime_service::telemetry::TelemetryArgs;
 
 /// The field that reasoning is sent in.
@@ -37,15 +37,26 @@ impl ReasoningField {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// Directory of the checkpoint that answers
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "follow",
+        conflicts_with = "follow"
+    )]
+    pub model: Option<PathBuf>,
+    /// Id of a job of --learner whose newest weights answer
+    #[arg(long, value_name = "JOB")]
+    pub follow: Option<String>,
+    /// The learner of --follow
+    #[arg(long, env = "ANYTIME_LEARNER", default_value = "http://127.0.0.1:7100")]
+    pub learner: String,
     /// Where requests are taken, over HTTP and gRPC
     #[arg(long, env = "ANYTIME_LISTEN", default_value = "127.0.0.1:7103")]
     pub listen: SocketAddr,
     /// File that the address is written to once it listens
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// What the model is called in requests and answers [default: the name of its directory]
+    /// What the model is called in requests and answers [default: the name of its directory, or the job's id]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Ascending thinking budgets in tokens of a request that names none
@@ -126,6 +137,9 @@ pub struct ServeArgs {
     /// How it shows itself
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// How it calls the learner
+    #[command(flatten)]
+    pub calling: CallingArgs,
     /// Who may ask it
     #[command(flatten)]
     pub serving: ServingArgs,

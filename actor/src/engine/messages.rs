@@ -91,6 +91,8 @@ pub struct Model {
 pub struct Installed {
     /// Which weights they are.
     pub id: ModelId,
+    /// The model's `config.json`.
+    pub config: Arc<ModelConfig>,
     /// Decodes the text that leaves the actor.
     pub tokenizer: Arc<Tokenizer>,
     /// The latest weights that generated, oldest first. The last of them are these.
@@ -124,6 +126,8 @@ pub enum Command {
     CancelGroup(u64),
     /// End the thinking of a served request where it is, without further summaries, and keep its trace.
     StopGroup(u64),
+    /// Give up this trace (from 0) of a served request, with its summaries. The others go on.
+    PruneTrace(u64, usize),
     /// Generate with these weights from the next step on. Groups of another job fail.
     SwapWeights(Box<Model>),
     /// End the thread.
@@ -165,6 +169,8 @@ pub enum ServedEvent {
         summary: Option<(usize, usize)>,
         /// The token.
         id: u32,
+        /// The weights that it was drawn with.
+        version: WeightsVersion,
     },
     /// A served request cannot go on from the trace that it names.
     NotContinued {

@@ -16,7 +16,7 @@ use super::load::ShortOf;
 use super::messages::{Command, EngineError, Event, GroupRequest, Installed, Model, ModelId};
 use super::sampler::{Draw, Drawn, sample, sample_each};
 use super::scheduler::TraceEnd;
-use super::sequence::{Sequence, Task};
+use super::sequence::{Sequence, Task, TraceKey};
 use super::served::draw_allowed;
 use super::state::{EngineState, Memory};
 
@@ -89,6 +89,7 @@ impl EngineState {
             Command::AddGroup(request) => self.add_group(request),
             Command::CancelGroup(group) => self.drop_group(group),
             Command::StopGroup(group) => self.stop_group(group),
+            Command::PruneTrace(group, trace) => self.prune_trace(TraceKey { group, trace }),
             Command::SwapWeights(model) => self.swap_weights(*model),
             Command::Shutdown => return ControlFlow::Break(()),
         }
@@ -305,6 +306,7 @@ impl EngineState {
         }
         let installed = Installed {
             id: model.id.clone(),
+            config: Arc::clone(&model.config),
             tokenizer: Arc::clone(&model.tokenizer),
             recent: self.recent_models(&model.id),
         };

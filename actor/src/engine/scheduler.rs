@@ -211,6 +211,26 @@ impl Scheduler {
         }
     }
 
+    /// Gives up a trace that still thinks. The caller drops its rows and slot. Returns the events to report; none where the
+    /// trace has ended, or the group is not there.
+    pub(crate) fn prune(&mut self, key: TraceKey) -> Option<Vec<Event>> {
+        let group = self.groups.get_mut(&key.group)?;
+        let trace = group.traces.get_mut(key.trace)?;
+        if trace.as_ref().is_some_and(|trace| trace.has_ended) {
+            return None;
+        }
+        let given_up = trace.take().map_or(0, |trace| trace.unfinished);
+        // Its thinking, and the summaries of the budgets that it has passed.
+        group.unfinished -= 1 + given_up;
+        self.traces.retain(|waiting| waiting.key != key);
+        self.summaries.retain(|waiting| waiting.key != key);
+        if group.unfinished > 0 {
+            return Some(Vec::new());
+        }
+        self.groups.remove(&key.group);
+        Some(vec![Event::GroupFinished { group: key.group }])
+    }
+
     /// Where the last hidden state of a thinking belongs that has ended and is kept.
     pub(crate) fn prompt_for_later(&self, key: TraceKey) -> Option<Rc<SharedPrompt>> {
         let trace = self.groups.get(&key.group)?.traces.get(key.trace)?.as_ref()?;

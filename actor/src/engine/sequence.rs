@@ -164,6 +164,7 @@ impl Sequence {
     pub(crate) fn telling(&self) -> Option<Event> {
         let serving = self.plan.serving.as_ref()?;
         let id = *self.ids.last().filter(|_| serving.tells_tokens)?;
+        let version = WeightsVersion(*self.versions.last()?);
         let summary = match self.task {
             Task::Thinking => None,
             Task::Summary { node, index, .. } => Some((node, index)),
@@ -174,6 +175,7 @@ impl Sequence {
             trace,
             summary,
             id,
+            version,
         }))
     }
 

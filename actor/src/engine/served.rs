@@ -82,6 +82,24 @@ impl EngineState {
         self.emit(Event::GroupFinished { group });
     }
 
+    /// Gives up one trace of a request. Its slots are free for the next step.
+    pub(crate) fn prune_trace(&mut self, key: TraceKey) {
+        let Some(events) = self.scheduler.prune(key) else {
+            return;
+        };
+        for row in (0..self.rows.len()).rev() {
+            if self.rows[row].key == key {
+                self.remove_row(row);
+            }
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.slots.release_trace(key);
+        }
+        for event in events {
+            self.emit(event);
+        }
+    }
+
     /// Frees the prefix slot of the kept trace whose last use was longest ago. False where none is kept.
     pub(crate) fn free_kept(&mut self) -> bool {
         let (Some(key), Some(memory)) = (self.kept.forget_oldest(), &mut self.memory) else {

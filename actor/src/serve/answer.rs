@@ -1,5 +1,7 @@
 //! What a request is told while it is served.
 
+use anytime_proto::WeightsVersion;
+
 use super::error::ApiError;
 
 /// One piece of news, in the order in which it happened.
@@ -72,6 +74,21 @@ pub(crate) struct Usage {
     pub(crate) summaries: usize,
 }
 
+/// The weights that an answer was drawn with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) first: WeightsVersion,
+    pub(crate) last: WeightsVersion,
+}
+
+impl Versions {
+    /// With those of one more token.
+    pub(crate) fn and(before: Option<Self>, version: WeightsVersion) -> Option<Self> {
+        let first = before.map_or(version, |before| before.first);
+        Some(Self { first, last: version })
+    }
+}
+
 /// Everything about a request that was answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ended {
@@ -83,7 +100,11 @@ pub(crate) struct Ended {
     pub(crate) thinking_tokens: usize,
     /// Of a request of several branches, how many have ended and voted.
     pub(crate) ended_branches: Option<usize>,
+    /// Where branches may be given up, how many were.
+    pub(crate) pruned_branches: Option<usize>,
     pub(crate) usage: Usage,
+    /// Of its first token and of its last.
+    pub(crate) versions: Option<Versions>,
 }
 
 impl Ended {

@@ -1,15 +1,17 @@
-//! A request of several branches (SART, arXiv 2505.13326, without its pruning): N traces think about one prompt, as soon as
-//! M of them have ended and are summarised the others are stopped, and the summaries of those that have ended vote. A
-//! branch has ended where its thinking has, by its end marker, an end of sequence or the budget.
+//! A request of several branches (SART, arXiv 2505.13326): N traces think about one prompt, as soon as M of them have ended and
+//! are summarised the others are stopped, and the summaries of those that have ended vote. A branch has ended where its
+//! thinking has, by its end marker, an end of sequence or the budget. Where the request asks for it, branches that do not
+//! promise much are given up on the way.
 
 use std::collections::BTreeMap;
 
 use anytime_proto::v1::{FinishReason, Generated};
 
-use super::answer::{Checkpoint, Ended, Update, Usage, WhyEnded};
+use super::answer::{Checkpoint, Ended, Update, Usage, Versions, WhyEnded};
 use super::error::ApiError;
 use super::line::{Line, Stop};
 use super::polling::poll;
+use super::pruning::Pruning;
 use super::request::Ask;
 use super::text::{Guard, TextStream};
 use crate::engine::{Event, ServedEvent};
@@ -22,6 +24,14 @@ struct Branch {
     summaries: Vec<Generated>,
 }
 
+/// What is told beside the answer.
+struct Told {
+    usage: Usage,
+    versions: Option<Versions>,
+    /// Where branches may be given up, how many were.
+    given_up: Option<usize>,
+}
+
 /// Serves the request to its end.
 ///
 /// # Errors
@@ -32,8 +42,10 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
         ..Usage::default()
     };
     let mut branches: BTreeMap<usize, Branch> = BTreeMap::new();
+    let mut versions = None;
     let mut begun = 0;
     let mut is_stopped = false;
+    let mut pruning = ask.prune.map(|rule| Pruning::new(rule, ask.branches, ask.finish_first));
     loop {
         match line.next().await? {
             Event::Served(ServedEvent::Started { cached, computed, .. }) => {
@@ -44,10 +56,13 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
                 }
                 begun += 1;
             }
-            Event::Served(ServedEvent::Drawn { summary, .. }) => match summary {
-                None => usage.reasoning += 1,
-                Some(_) => usage.summaries += 1,
-            },
+            Event::Served(ServedEvent::Drawn { summary, version, .. }) => {
+                versions = Versions::and(versions, version);
+                match summary {
+                    None => usage.reasoning += 1,
+                    Some(_) => usage.summaries += 1,
+                }
+            }
             Event::TraceFinished {
                 trace, thinking, nodes, ..
             } => {
@@ -61,6 +76,17 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
             Event::NodeFinished {
                 trace, node, summaries, ..
             } => {
+                let last_node = branches.get(&trace).map(|branch| branch.last_node);
+                if let Some(pruning) = &mut pruning {
+                    let chosen = poll(&line.served, &ask.stops, summaries.clone()).await?;
+                    match last_node {
+                        Some(last) if last == node => pruning.end(trace, &chosen),
+                        // Between its last budget and its end there is nothing to save.
+                        Some(_) => {}
+                        None if pruning.look(trace, &chosen) => line.ticket.prune(trace),
+                        None => {}
+                    }
+                }
                 if let Some(branch) = branches.get_mut(&trace).filter(|branch| branch.last_node == node) {
                     branch.summaries = summaries;
                 }
@@ -76,10 +102,15 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
     }
     line.ticket.close();
     branches.retain(|_, branch| !branch.summaries.is_empty());
-    conclude(line, ask, branches, usage).await
+    let told = Told {
+        usage,
+        versions,
+        given_up: pruning.map(|pruning| pruning.given_up()),
+    };
+    conclude(line, ask, branches, told).await
 }
 
-async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, usage: Usage) -> Result<(), Stop> {
+async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, told: Told) -> Result<(), Stop> {
     let ended = branches.len();
     let (of, summaries): (Vec<&Branch>, Vec<Generated>) = branches
         .values()
@@ -112,7 +143,9 @@ async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, usa
         why,
         thinking_tokens: branch.thinking.ids.len(),
         ended_branches: Some(ended),
-        usage,
+        pruned_branches: told.given_up,
+        usage: told.usage,
+        versions: told.versions,
     })))
     .await
 }

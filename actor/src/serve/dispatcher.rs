@@ -188,6 +188,13 @@ impl Ticket {
         }
     }
 
+    /// Gives up one of several traces (from 0).
+    pub(crate) fn prune(&self, trace: usize) {
+        if let Some(number) = self.number {
+            self.dispatcher.0.engine.send(Command::PruneTrace(number, trace));
+        }
+    }
+
     /// The engine has nothing of the request any more.
     pub(crate) fn close(&mut self) {
         self.is_over = true;

@@ -82,7 +82,7 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
     let body = body::whole(request, served.limits.body).await?;
     let name = format!("chatcmpl-{}", Uuid::new_v4().simple());
     let (asked, mut updates) = ask(ticket, move || read_object(&body), name.clone()).await?;
-    let reply = Reply::new(name, &served.name, served.reasoning, asked.includes_usage);
+    let reply = Reply::new(name, served, asked.includes_usage);
     // Whatever keeps the request from beginning has a status of its own.
     let first = match updates.recv().await {
         Some(Update::Failed(error)) => return Err(error),

@@ -1,19 +1,21 @@
 //! Answers over HTTP, as OpenAI's clients ask, and over gRPC, with what this project adds: an answer at every budget, how far
 //! its summaries agree, and traces that go on.
 //!
-//! Follow one request: [`http`] takes its body (`body`), `asking` checks it (`request`, `fields`, `prompt`) and makes an
+//! Follow one request: [`http`] takes its body (`body`), `asking` checks it (`request`, `anytime`, `fields`, `prompt`) and makes an
 //! order for the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into
-//! updates (`line`, `text`, `summary`, `polling`, `vote`; `branches` for several traces), and `reply` writes these down for
+//! updates (`line`, `text`, `summary`, `polling`, `vote`; `branches` and `pruning` for several traces), and `reply` writes these down for
 //! the client. A call over gRPC takes the same way behind [`rpc`]: `translation` makes the fields of a body of its message.
-//! [`page`] asks from a browser.
+//! [`page`] asks from a browser. [`following`] brings the weights of a job that trains.
 
 mod answer;
+mod anytime;
 mod asking;
 mod body;
 mod branches;
 mod dispatcher;
 mod error;
 mod fields;
+mod following;
 mod http;
 mod line;
 mod orders;
@@ -21,6 +23,7 @@ mod outcome;
 mod page;
 mod polling;
 mod prompt;
+mod pruning;
 mod reply;
 mod request;
 mod rpc;
@@ -42,15 +45,18 @@ use anytime_service::exit::ExitError;
 use anytime_service::security::ServerSecurity;
 use anytime_service::telemetry::MetricsText;
 use anytime_service::{device_load, device_memory, port_file, server};
+use tch::Device;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::dispatcher::Dispatcher;
+use self::following::Following;
 use self::http::Surface;
 use self::rpc::Reasoner;
+use self::settings::Served;
 use crate::config::{ServeArgs, cache_limit};
-use crate::engine::{self, Command, EngineError, EngineLimits};
+use crate::engine::{self, Command, EngineError, EngineHandle, EngineLimits};
 
 /// How long answers under way may take when the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -73,28 +79,28 @@ pub async fn serve(
     let cache = cache_limit(args.memory_share, args.cache_gib, device)?;
     let listener = server::bind(args.listen, security).await?;
     device::set_threads(args.threads as usize);
-    let arguments = args.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        device::compute_on_this_thread_alone();
-        settings::open(&arguments, device)
-    });
-    let (served, model) = opened.await.context("loading the model")??;
-
     let limits = EngineLimits {
         slots: args.slots as usize,
         cache,
     };
     let (sender, events) = mpsc::unbounded_channel();
     let (engine, thread) = engine::spawn(limits, sender).context("engine thread")?;
-    engine.send(Command::SwapWeights(Box::new(model)));
     let tasks = CancellationToken::new();
     let _end_tasks = tasks.clone().drop_guard();
     let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
     tokio::spawn(device_memory::report(device::name(device), ask, tasks.clone()));
     tokio::spawn(device_load::report(device::name(device), tasks.clone()));
 
+    let mut following = match &args.follow {
+        Some(job) => Some(Following::begin(args, job, device, engine.clone(), tasks.clone())?),
+        None => None,
+    };
+    let opened = tokio::select! {
+        served = first_weights(args, device, &engine, following.as_mut()) => served?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let end = CancellationToken::new();
-    let served = Arc::new(served);
+    let served = Arc::new(opened);
     let dispatcher = Dispatcher::start(engine.clone(), Arc::clone(&served), events, end.clone());
     let surface = Surface {
         dispatcher: dispatcher.clone(),
@@ -139,7 +145,32 @@ pub async fn serve(
             let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
         }
     }
-    ended(thread).await
+    let outcome = ended(thread).await;
+    match following.and_then(Following::failure) {
+        Some(failure) => Err(failure.into()),
+        None => outcome,
+    }
+}
+
+/// Gives the engine its first weights, and says with what they are asked.
+async fn first_weights(
+    args: &ServeArgs,
+    device: Device,
+    engine: &EngineHandle,
+    following: Option<&mut Following>,
+) -> anyhow::Result<Served> {
+    if let Some(following) = following {
+        return following.served(args, engine.installed()).await;
+    }
+    let arguments = args.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        device::compute_on_this_thread_alone();
+        let directory = arguments.model.clone().unwrap_or_default();
+        settings::open(&arguments, &directory, device)
+    });
+    let (served, model) = opened.await.context("loading the model")??;
+    engine.send(Command::SwapWeights(Box::new(model)));
+    Ok(served)
 }
 
 /// Waits until nothing is under way, but not for long.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anytime_proto::{JobId, v1};
+use anytime_proto::{JobId, WeightsVersion, v1};
 
 use super::dispatcher::TraceRecord;
 use super::error::ApiError;
 use super::request::Ask;
-use super::settings::{JOB, Served, VERSION};
+use super::settings::Served;
 use crate::engine::GroupRequest;
 use crate::plan::{Plan, Serving};
 
@@ -18,6 +18,7 @@ const COLDEST: f32 = 1e-3;
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     plan: Arc<Plan>,
+    job_id: JobId,
     /// Prompt, seed and sampling; of a trace that goes on, its thinking so far.
     pub(crate) record: TraceRecord,
 }
@@ -87,6 +88,7 @@ impl Order {
         });
         Ok(Self {
             plan: Arc::new(plan),
+            job_id: served.job_id.clone(),
             record,
         })
     }
@@ -95,8 +97,8 @@ impl Order {
     pub(crate) fn request(&self, number: u64) -> GroupRequest {
         GroupRequest {
             number,
-            job_id: JobId(JOB.to_owned()),
-            min_version: VERSION,
+            job_id: self.job_id.clone(),
+            min_version: WeightsVersion(0),
             manifest_checksum: None,
             seed: self.record.seed,
             prompt_ids: self.record.prompt.to_vec(),

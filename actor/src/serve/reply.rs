@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anytime_proto::JobId;
 use anytime_service::program;
 use serde_json::{Map, Value, json};
 
@@ -17,16 +18,19 @@ pub(crate) struct Reply {
     model: String,
     created: u64,
     reasoning: ReasoningField,
+    /// The job whose weights answer, where they follow one.
+    job: Option<JobId>,
     includes_usage: bool,
 }
 
 impl Reply {
-    pub(crate) fn new(id: String, model: &str, reasoning: ReasoningField, includes_usage: bool) -> Self {
+    pub(crate) fn new(id: String, served: &Served, includes_usage: bool) -> Self {
         Self {
             id,
-            model: model.to_owned(),
+            model: served.name.clone(),
             created: now(),
-            reasoning,
+            reasoning: served.reasoning,
+            job: served.follows.then(|| served.job_id.clone()),
             includes_usage,
         }
     }
@@ -109,8 +113,16 @@ impl Reply {
             "agreement": ended.checkpoints.last().map(|last| last.agreement),
             "answer": ended.checkpoints.last().and_then(|last| last.answer.as_deref()),
         });
+        if let (Some(job), Some(versions)) = (&self.job, ended.versions) {
+            end["weights"] = json!({
+                "job": job.as_str(), "first_version": versions.first.0, "version": versions.last.0,
+            });
+        }
         if let Some(branches) = ended.ended_branches {
             end["ended_branches"] = branches.into();
+        }
+        if let Some(branches) = ended.pruned_branches {
+            end["pruned_branches"] = branches.into();
         }
         end
     }

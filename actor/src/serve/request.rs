@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::anytime::{PruneRule, StopRule, budgets, read_anytime};
 use super::error::ApiError;
 use super::fields::{Fields, whole_of};
 use super::settings::Served;
@@ -27,24 +28,12 @@ const MOST_STOPS: usize = 4;
 /// Longest text of `stop`, in bytes.
 const LONGEST_STOP: usize = 256;
 
-/// The most budgets of one request.
-const MOST_BUDGETS: usize = 64;
-
 /// One message of the chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// `system`, `user` or `assistant`.
     pub(crate) role: &'static str,
     pub(crate) text: String,
-}
-
-/// When the thinking ends before its largest budget.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct StopRule {
-    /// The share of summaries that agree, above 0 and at most 1.
-    pub(crate) agreement: f64,
-    /// At so many budgets one after the other, on the same answer.
-    pub(crate) rounds: usize,
 }
 
 /// What a request asks for.
@@ -61,6 +50,7 @@ pub(crate) struct Ask {
     pub(crate) branches: u32,
     /// As soon as so many have ended, the others are stopped.
     pub(crate) finish_first: u32,
+    pub(crate) prune: Option<PruneRule>,
     /// The answer whose trace goes on.
     pub(crate) continues: Option<String>,
     /// None of each: the model's own, or that of the trace that goes on.
@@ -114,7 +104,10 @@ impl Ask {
         let stops = stops(&mut fields)?;
         let asked = budget_field(&mut fields, served)?;
         let most = completion_limit(&mut fields)?;
-        let (budgets, summary_tokens) = budgets(&of_anytime, anytime.is_some(), asked, most, served)?;
+        let (mut budgets, summary_tokens) = budgets(&of_anytime, anytime.is_some(), asked, most, served)?;
+        if let Some(prune) = &of_anytime.prune {
+            budgets = prune.checkpoints(budgets.last().copied().unwrap_or(1))?;
+        }
         let template_arguments = match fields.object("chat_template_kwargs")? {
             Some(values) => values
                 .iter()
@@ -131,6 +124,7 @@ impl Ask {
             stop: of_anytime.stop,
             branches: of_anytime.branches.unwrap_or(1),
             finish_first: of_anytime.finish_first.or(of_anytime.branches).unwrap_or(1),
+            prune: of_anytime.prune,
             continues,
             temperature: fields.number("temperature", 0.0, 100.0)?.map(|number| number as f32),
             top_p: top_p(&mut fields)?,
@@ -146,86 +140,6 @@ impl Ask {
         fields.nothing_else()?;
         Ok(ask)
     }
-}
-
-/// What the `anytime` object says.
-#[derive(Default)]
-struct Anytime {
-    budgets: Vec<u32>,
-    summaries: Option<u32>,
-    stop: Option<StopRule>,
-    branches: Option<u32>,
-    finish_first: Option<u32>,
-    continues: Option<String>,
-}
-
-fn read_anytime(object: &Map<String, Value>, served: &Served) -> Result<Anytime, ApiError> {
-    let limits = &served.limits;
-    let mut fields = Fields::new(object, "anytime.");
-    let must = format!(
-        "it must be a list of 1 to {MOST_BUDGETS} whole numbers that ascend, from 1 to {} (--max-thinking)",
-        limits.thinking
-    );
-    let budgets = match fields.get("budgets") {
-        None => Vec::new(),
-        Some(Value::Array(values)) if (1..=MOST_BUDGETS).contains(&values.len()) => {
-            let in_range = |value: &Value| {
-                let whole = whole_of(value)?;
-                u32::try_from(whole)
-                    .ok()
-                    .filter(|budget| (1..=limits.thinking).contains(budget))
-            };
-            let budgets: Option<Vec<u32>> = values.iter().map(in_range).collect();
-            let ascending = budgets.filter(|budgets| budgets.windows(2).all(|pair| pair[0] < pair[1]));
-            ascending.ok_or_else(|| fields.wrong("budgets", &must))?
-        }
-        Some(_) => return Err(fields.wrong("budgets", &must)),
-    };
-    let summaries = fields
-        .whole("summaries", 1, u64::from(limits.summaries))?
-        .map(|whole| whole as u32);
-    let stop = match fields.object("stop")? {
-        None => None,
-        Some(object) => Some(read_stop(object)?),
-    };
-    let continues = fields.text("continue")?.map(str::to_owned);
-    let branches = fields
-        .whole("branches", 1, u64::from(limits.branches))?
-        .map(|whole| whole as u32);
-    let most = u64::from(branches.unwrap_or(1));
-    let finish_first = fields.whole("finish_first", 1, most)?.map(|whole| whole as u32);
-    if branches.is_some_and(|branches| branches > 1) {
-        let reason = "several branches have one budget, and neither a stop nor an earlier trace";
-        if budgets.len() > 1 {
-            return Err(fields.wrong("budgets", reason));
-        }
-        if stop.is_some() {
-            return Err(fields.wrong("stop", reason));
-        }
-        if continues.is_some() {
-            return Err(fields.wrong("continue", reason));
-        }
-    }
-    fields.nothing_else()?;
-    Ok(Anytime {
-        budgets,
-        summaries,
-        stop,
-        branches,
-        finish_first,
-        continues,
-    })
-}
-
-fn read_stop(object: &Map<String, Value>) -> Result<StopRule, ApiError> {
-    let mut fields = Fields::new(object, "anytime.stop.");
-    let agreement = fields.number("agreement", 0.0, 1.0)?.unwrap_or(1.0);
-    if agreement <= 0.0 {
-        return Err(fields.wrong("agreement", "it must be above 0 and at most 1"));
-    }
-    let rounds = fields.whole("rounds", 1, MOST_BUDGETS as u64)?.unwrap_or(1) as usize;
-    fields.nothing_else()?;
-    Ok(StopRule { agreement, rounds })
 }
 
 fn read_messages(messages: &[Value]) -> Result<Vec<Message>, ApiError> {
@@ -383,45 +297,6 @@ fn completion_limit(fields: &mut Fields<'_>) -> Result<Option<u32>, ApiError> {
         limit = Some(limit.map_or(whole, |other: u32| other.min(whole)));
     }
     Ok(limit)
-}
-
-/// The budgets of a request, and the most tokens of a summary.
-fn budgets(
-    anytime: &Anytime,
-    is_anytime: bool,
-    asked: Option<(String, u32)>,
-    most: Option<u32>,
-    served: &Served,
-) -> Result<(Vec<u32>, u32), ApiError> {
-    let mut budgets = match (&asked, anytime.budgets.last()) {
-        (Some((name, budget)), Some(largest)) if budget != largest => {
-            let reason = format!("anytime.budgets ends with another budget, {largest}; leave one of them out");
-            return Err(ApiError::field(name, budget, reason));
-        }
-        (_, Some(_)) => anytime.budgets.clone(),
-        (None, None) if anytime.branches.is_some_and(|branches| branches > 1) => {
-            served.budgets.last().copied().into_iter().collect()
-        }
-        (Some((_, budget)), None) if is_anytime && anytime.branches.unwrap_or(1) == 1 => {
-            let below = served.budgets.iter().copied().filter(|other| other < budget);
-            below.chain([*budget]).collect()
-        }
-        (Some((_, budget)), None) => vec![*budget],
-        (None, None) if is_anytime => served.budgets.clone(),
-        (None, None) => served.budgets.last().copied().into_iter().collect(),
-    };
-    let Some(most) = most else {
-        return Ok((budgets, served.limits.summary));
-    };
-    let summary = served.limits.summary.min(most.div_ceil(2));
-    if anytime.continues.is_none() {
-        let thinking = most - summary;
-        if budgets.iter().any(|&budget| budget > thinking) {
-            budgets.retain(|&budget| budget < thinking);
-            budgets.push(thinking);
-        }
-    }
-    Ok((budgets, summary))
 }
 
 fn top_p(fields: &mut Fields<'_>) -> Result<Option<f32>, ApiError> {

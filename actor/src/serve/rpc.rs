@@ -17,7 +17,6 @@ use super::asking::ask;
 use super::dispatcher::Dispatcher;
 use super::error::ApiError;
 use super::outcome::Outcome;
-use super::settings::VERSION;
 use super::translation::{object_of, status_of};
 
 /// What a client is told, one by one. Dropped with its connection, it drops the request.
@@ -109,9 +108,11 @@ fn end_of(ended: &Ended, trace: &str, model: &str) -> ReasonEnd {
         trace: trace.to_owned(),
         // At most as many as were asked for.
         ended_branches: ended.ended_branches.map(|branches| branches as u32),
+        pruned_branches: ended.pruned_branches.map(|branches| branches as u32),
         usage: Some(usage_of(&ended.usage)),
         model: model.to_owned(),
-        weights_version: VERSION.0,
+        first_weights_version: ended.versions.map_or(0, |versions| versions.first.0),
+        weights_version: ended.versions.map_or(0, |versions| versions.last.0),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anytime_proto::v1::FinishReason;
 use tokio::sync::mpsc;
 
-use super::answer::{Checkpoint, Ended, Update, Usage, WhyEnded};
+use super::answer::{Checkpoint, Ended, Update, Usage, Versions, WhyEnded};
 use super::branches;
 use super::dispatcher::{Ticket, TraceRecord};
 use super::error::ApiError;
@@ -67,6 +67,7 @@ struct Session {
     /// The one summary of the last cut, told while it comes: of requests that are told of no budgets.
     live: Option<SummaryText>,
     usage: Usage,
+    versions: Option<Versions>,
 }
 
 impl Session {
@@ -97,6 +98,7 @@ impl Session {
             agreeing: 0,
             has_agreed: false,
             live,
+            versions: None,
         }
     }
 
@@ -138,7 +140,13 @@ impl Session {
                 (self.usage.cached, self.usage.computed) = (cached, computed);
                 self.line.tell(Update::Started).await
             }
-            ServedEvent::Drawn { summary: None, id, .. } => {
+            ServedEvent::Drawn {
+                summary: None,
+                id,
+                version,
+                ..
+            } => {
+                self.versions = Versions::and(self.versions, version);
                 self.thinking.push(id);
                 self.usage.reasoning += 1;
                 if self.line.ends_sequence(id) {
@@ -151,8 +159,10 @@ impl Session {
             ServedEvent::Drawn {
                 summary: Some((node, _)),
                 id,
+                version,
                 ..
             } => {
+                self.versions = Versions::and(self.versions, version);
                 self.usage.summaries += 1;
                 let is_last = self.nodes.as_ref().is_some_and(|nodes| node + 1 == nodes.len());
                 let is_end = self.line.ends_sequence(id);
@@ -298,7 +308,9 @@ impl Session {
             why,
             thinking_tokens: self.thinking.len(),
             ended_branches: None,
+            pruned_branches: None,
             usage: self.usage,
+            versions: self.versions,
         };
         self.line.tell(Update::Ended(Box::new(ended))).await
     }

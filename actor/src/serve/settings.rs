@@ -16,16 +16,13 @@ use crate::engine::{Model, ModelId};
 /// The file of a model directory that says how it is asked.
 const FILE: &str = "anytime.json";
 
-/// The job by which the engine knows the served weights.
-pub(crate) const JOB: &str = "served";
-
-/// Their version: a checkpoint has one.
-pub(crate) const VERSION: WeightsVersion = WeightsVersion(0);
+/// The job by which the engine knows the weights of a checkpoint, which have one version.
+const JOB: &str = "served";
 
 /// What `anytime.json` may hold; exports of this project write it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Hints {
+pub(super) struct Hints {
     markers: MarkerHints,
     budgets: Vec<u32>,
     max_summary_tokens: Option<u32>,
@@ -74,6 +71,10 @@ pub(crate) struct Limits {
 pub(crate) struct Served {
     /// What the model is called.
     pub(crate) name: String,
+    /// By which job the engine knows the weights.
+    pub(crate) job_id: JobId,
+    /// Whether that job is one of a learner, whose versions are followed.
+    pub(crate) follows: bool,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) markers: v1::MarkerIds,
     /// The text that ends a thinking.
@@ -97,8 +98,7 @@ pub(crate) struct Served {
 ///
 /// # Errors
 /// [`ExitError`] with the configuration code that names the argument or the file.
-pub(crate) fn open(args: &ServeArgs, device: Device) -> Result<(Served, Model), ExitError> {
-    let directory = &args.model;
+pub(crate) fn open(args: &ServeArgs, directory: &Path, device: Device) -> Result<(Served, Model), ExitError> {
     let refuse =
         |error: &dyn std::fmt::Display| ExitError::configuration(format!("--model {}: {error}", directory.display()));
     let shown = directory.display().to_string();
@@ -114,11 +114,17 @@ pub(crate) fn open(args: &ServeArgs, device: Device) -> Result<(Served, Model), 
         .map_err(|error| refuse(&error))?
         .for_generation();
     let is_reproducible = device == Device::Cpu && check_row_independence(&mut decoder).is_ok();
-    let served = Served::try_new(args, &hints, &config, Arc::new(tokenizer), is_reproducible)?;
+    let model_of = Origin {
+        name: directory_name(directory),
+        job_id: JobId(JOB.to_owned()),
+        follows: false,
+        is_reproducible,
+    };
+    let served = Served::try_new(args, model_of, &hints, &config, Arc::new(tokenizer))?;
     let model = Model {
         id: ModelId {
-            job_id: JobId(JOB.to_owned()),
-            version: VERSION,
+            job_id: served.job_id.clone(),
+            version: WeightsVersion(0),
             manifest_checksum: String::new(),
         },
         tokenizer: Arc::clone(&served.tokenizer),
@@ -136,13 +142,26 @@ fn read_hints(directory: &Path) -> Result<Hints, String> {
     }
 }
 
+/// Where the weights come from.
+pub(super) struct Origin {
+    /// What the model is called where the arguments do not say.
+    pub(super) name: String,
+    pub(super) job_id: JobId,
+    pub(super) follows: bool,
+    pub(super) is_reproducible: bool,
+}
+
 impl Served {
-    fn try_new(
+    /// Checks what the arguments and the model say together.
+    ///
+    /// # Errors
+    /// [`ExitError`] with the configuration code that names the argument.
+    pub(super) fn try_new(
         args: &ServeArgs,
+        origin: Origin,
         hints: &Hints,
         config: &ModelConfig,
         tokenizer: Arc<Tokenizer>,
-        is_reproducible: bool,
     ) -> Result<Self, ExitError> {
         let text = |given: &Option<String>, hint: &Option<String>, usual: &str| {
             given
@@ -224,7 +243,9 @@ impl Served {
         let thinking = thinking.min(u32::try_from(context + largest as usize - least).unwrap_or(u32::MAX));
         let prompt = (args.max_prompt_tokens as usize).min(context + 1 - least);
         Ok(Self {
-            name: args.name.clone().unwrap_or_else(|| directory_name(&args.model)),
+            name: args.name.clone().unwrap_or(origin.name),
+            job_id: origin.job_id,
+            follows: origin.follows,
             tokenizer,
             markers: v1::MarkerIds {
                 end,
@@ -239,7 +260,7 @@ impl Served {
             instruction: text(&args.instruction, &hints.instruction, ""),
             uses_template,
             vocabulary,
-            is_reproducible,
+            is_reproducible: origin.is_reproducible,
             reasoning: args.reasoning_field,
             limits: Limits {
                 prompt,

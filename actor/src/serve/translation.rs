@@ -37,6 +37,13 @@ pub(crate) fn object_of(request: &ReasonRequest) -> Result<Map<String, Value>, A
     put(&mut anytime, "continue", text(&request.continues));
     put(&mut anytime, "branches", request.branches.map(Value::from));
     put(&mut anytime, "finish_first", request.finish_first.map(Value::from));
+    if let Some(rule) = &request.prune {
+        let mut prune = Map::new();
+        prune.insert("every".to_owned(), rule.every.into());
+        put(&mut prune, "threshold", rule.threshold.map(number));
+        put(&mut prune, "most", rule.most.map(Value::from));
+        anytime.insert("prune".to_owned(), prune.into());
+    }
 
     let mut object = Map::new();
     object.insert("anytime".to_owned(), anytime.into());

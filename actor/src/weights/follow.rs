@@ -44,14 +44,37 @@ type Client = WeightsServiceClient<PeerChannel>;
 #[error("there is no memory for the next weights ({0}); a smaller --cache-gib or --memory-share leaves more")]
 pub struct WeightsError(String);
 
-/// Follows the weights of whatever job runs until the token is cancelled.
+/// Who follows the weights, and whose.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    /// The process.
+    pub identity: Identity,
+    /// The job; none for whatever job runs.
+    pub job_id: Option<JobId>,
+    /// Whether it answers with them instead of generating groups.
+    pub serves: bool,
+}
+
+impl Follower {
+    /// An actor, which generates for whatever job runs.
+    pub fn actor(identity: Identity) -> Self {
+        Self {
+            identity,
+            job_id: None,
+            serves: false,
+        }
+    }
+}
+
+/// Follows the weights until the token is cancelled. `latest` has what was announced last.
 ///
 /// # Errors
 /// If the device has no memory for a version. Fetching it again would find no more memory, and the job would wait for
 /// this actor for ever.
 pub async fn follow(
     channel: PeerChannel,
-    identity: Identity,
+    follower: Follower,
+    latest: watch::Sender<Option<WeightsAnnouncement>>,
     loader: Loader,
     engine: EngineHandle,
     shutdown: CancellationToken,
@@ -59,8 +82,8 @@ pub async fn follow(
     let client = WeightsServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let (sender, receiver) = watch::channel(None);
-    let listening = listen(client.clone(), identity, sender);
+    let receiver = latest.subscribe();
+    let listening = listen(client.clone(), follower, latest);
     let fetching = install_latest(client, loader, engine, receiver, shutdown.clone());
     let both = async {
         tokio::select! {
@@ -72,10 +95,10 @@ pub async fn follow(
 }
 
 /// Passes every announcement on, and connects again whenever the stream is lost or silent for long.
-pub async fn listen(mut client: Client, identity: Identity, latest: watch::Sender<Option<WeightsAnnouncement>>) {
+pub async fn listen(mut client: Client, follower: Follower, latest: watch::Sender<Option<WeightsAnnouncement>>) {
     let mut peer = PeerLog::new("weights.watch");
     loop {
-        match listen_once(&mut client, &identity, &latest, &mut peer).await {
+        match listen_once(&mut client, &follower, &latest, &mut peer).await {
             // Silence is no failure: the version may stay for long. The new stream tells the current one again.
             Ok(()) => tokio::time::sleep(Backoff::default().pause()).await,
             Err(status) => tokio::time::sleep(peer.failed(&status)).await,
@@ -85,14 +108,15 @@ pub async fn listen(mut client: Client, identity: Identity, latest: watch::Sende
 
 async fn listen_once(
     client: &mut Client,
-    identity: &Identity,
+    follower: &Follower,
     latest: &watch::Sender<Option<WeightsAnnouncement>>,
     peer: &mut PeerLog,
 ) -> Result<(), Status> {
     let request = WatchWeightsRequest {
-        actor_id: identity.actor_id.0.clone(),
-        job_id: String::new(),
-        incarnation: identity.incarnation.clone(),
+        actor_id: follower.identity.actor_id.0.clone(),
+        job_id: follower.job_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        incarnation: follower.identity.incarnation.clone(),
+        serves: follower.serves,
     };
     let mut stream = with_deadline(CALL_TIMEOUT, client.watch(request)).await?;
     peer.is_up();

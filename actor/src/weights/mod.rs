@@ -14,7 +14,7 @@ mod model;
 mod patch;
 
 pub use assembly::{Assembly, Entries, TornWeights};
-pub use follow::{WeightsError, follow, listen};
+pub use follow::{Follower, WeightsError, follow, listen};
 pub use loader::Loader;
 pub use model::{Assets, load_assets, load_model};
 pub use patch::{BadDelta, Patch};

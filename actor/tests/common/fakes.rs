@@ -81,6 +81,7 @@ impl Version {
             version: self.manifest.version,
             manifest_checksum: anytime_proto::manifest_checksum(&self.manifest),
             traceparent: String::new(),
+            asking: String::new(),
         }
     }
 

@@ -265,7 +265,12 @@ fn calls_count_and_wait_as_requests_do_and_leave_nothing_behind() {
                 ..ReasonRequest::default()
             })
         };
-        let cancelled = server.metric("anytime_serve_requests_total", "cancelled").await;
+        // A short answer may have come whole before its call is given up.
+        let ended = async || {
+            let of = async |outcome: &str| server.metric("anytime_serve_requests_total", outcome).await;
+            of("cancelled").await + of("answered").await
+        };
+        let before = ended().await;
         let first = server.reasoner().reason(long()).await.unwrap();
         let second = server.reasoner().reason(long()).await.unwrap();
         let full = server.reasoner().reason(long()).await;
@@ -276,7 +281,7 @@ fn calls_count_and_wait_as_requests_do_and_leave_nothing_behind() {
         }
         drop((first, second));
         server.idle().await;
-        let after = server.metric("anytime_serve_requests_total", "cancelled").await;
-        assert!(after > cancelled, "{cancelled} {after}");
+        let after = ended().await;
+        assert!(after >= before + 2.0, "{before} {after}");
     });
 }

@@ -48,6 +48,10 @@ fn draw_request(random: &mut ChaCha8Rng) -> Value {
         request["anytime"] = json!({
             "branches": branches, "finish_first": random.random_range(1..=branches), "budgets": [budgets[0]],
         });
+        if random.random_bool(0.5) {
+            let threshold = f64::from(random.random_range(0..=10)) / 10.0;
+            request["anytime"]["prune"] = json!({"every": random.random_range(1..20), "threshold": threshold});
+        }
         request.as_object_mut().unwrap().remove("thinking_token_budget");
     }
     request

@@ -198,3 +198,66 @@ fn beyond_the_most_requests_others_come_again() {
         server.answer(json!({})).await;
     });
 }
+
+#[test]
+fn branches_that_agree_with_nobody_are_given_up() {
+    run(async {
+        let server = Server::start("##", false, &[]).await;
+        let branches = |prune: Value| {
+            json!({
+                "seed": 5,
+                "anytime": {"branches": 8, "finish_first": 2, "budgets": [60], "summaries": 2, "prune": prune},
+            })
+        };
+        let thought = |whole: &Value| {
+            whole["usage"]["completion_tokens_details"]["reasoning_tokens"]
+                .as_u64()
+                .unwrap()
+        };
+        // Nothing is below a threshold of 0, and nobody may be given up before the first has ended.
+        let most = server
+            .answer(branches(json!({"every": 1, "threshold": 1, "most": 0})))
+            .await;
+        let none = server.answer(branches(json!({"every": 200}))).await;
+        assert_eq!(none["anytime"]["pruned_branches"], 0, "{none}");
+        // At random nearly every look is below 1.
+        let many = server
+            .answer(branches(json!({"every": 1, "threshold": 1, "most": 7})))
+            .await;
+        let given_up = many["anytime"]["pruned_branches"].as_u64().unwrap();
+        assert!((1..=6).contains(&given_up), "as many as have to end stay: {many}");
+        let ended = many["anytime"]["ended_branches"].as_u64().unwrap();
+        assert!(ended >= 2 && ended + given_up <= 8, "{many}");
+        assert!(thought(&many) <= 8 * 60, "{many}");
+        assert!(most["anytime"]["ended_branches"].as_u64().unwrap() >= 2, "{most}");
+        let chunks = server.chunks(branches(json!({"every": 8}))).await;
+        assert!(!joined(&chunks, "content").is_empty());
+        server.idle().await;
+        for (wrong, param) in [
+            (json!({"branches": 1, "prune": {"every": 4}}), "anytime.prune"),
+            (json!({"branches": 2, "prune": {}}), "anytime.prune.every"),
+            (json!({"branches": 2, "prune": {"every": 0}}), "anytime.prune.every"),
+            (
+                json!({"branches": 2, "budgets": [200], "prune": {"every": 3}}),
+                "anytime.prune.every",
+            ),
+            (
+                json!({"branches": 2, "prune": {"every": 4, "threshold": 1.5}}),
+                "anytime.prune.threshold",
+            ),
+            (
+                json!({"branches": 2, "prune": {"every": 4, "most": 2}}),
+                "anytime.prune.most",
+            ),
+            (
+                json!({"branches": 2, "prune": {"every": 4, "alpha": 2}}),
+                "anytime.prune.alpha",
+            ),
+        ] {
+            let response = server.post(&with_message(json!({"anytime": wrong}))).await;
+            assert_eq!(response.status(), 400, "{wrong}");
+            let error: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+            assert_eq!(error["error"]["param"], param, "{error}");
+        }
+    });
+}

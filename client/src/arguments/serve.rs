@@ -5,18 +5,27 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::LearnerArgs;
+
 /// The arguments of `anytime serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
     /// Directory of the checkpoint that answers
-    pub model: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "follow", conflicts_with = "follow")]
+    pub model: Option<PathBuf>,
+    /// Id of a job of --learner whose newest weights answer, while it trains
+    #[arg(long, value_name = "JOB")]
+    pub follow: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub learner: LearnerArgs,
     /// Where requests are taken, over HTTP
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7103")]
     pub listen: String,
     /// File that the address is written to once it listens
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// What the model is called in requests and answers [default: the name of its directory]
+    /// What the model is called in requests and answers [default: the name of its directory, or the job's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Ascending thinking budgets in tokens of a request that names none [default: those that it was trained with]

@@ -46,7 +46,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(arguments) => dead_letters::run(&arguments, json).await,
         Command::Evaluate(arguments) => evaluate::run(*arguments, json).await,
         Command::Generate(arguments) => generate::run(&arguments).await,
-        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments).await,
         Command::Ask(arguments) => ask::ask(*arguments, json).await,
         Command::Chat(arguments) => ask::chat(*arguments, json).await,
         Command::Report(arguments) => report::run(&arguments, json).await,

@@ -36,23 +36,28 @@ pub struct Described {
     pub asking: String,
 }
 
+/// Markers, budgets and the rest that a request to the model depends on, as `anytime serve` reads them.
+pub fn asking(settings: &JobSettings) -> String {
+    let (markers, rollout) = (&settings.markers, &settings.rollout);
+    let asking = json!({
+        "markers": {
+            "open": markers.open, "end": markers.end, "cut": markers.cut, "summary": markers.summary,
+        },
+        "budgets": rollout.budgets,
+        "max_summary_tokens": rollout.max_summary_tokens,
+        "temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k,
+        "instruction": settings.data.instruction,
+        "chat_template": settings.data.chat_template,
+    });
+    format!("{asking:#}\n")
+}
+
 impl Card<'_> {
-    /// Markers, budgets and the rest that a request to the model depends on, as `anytime serve` reads them. None where the
-    /// job's settings cannot be read.
+    /// How the model is asked; none where the job's settings cannot be read.
     pub fn asking(&self) -> Option<String> {
-        let settings = JobSettings::try_new(self.job.spec.as_ref()?).ok()?;
-        let (markers, rollout) = (&settings.markers, &settings.rollout);
-        let asking = json!({
-            "markers": {
-                "open": markers.open, "end": markers.end, "cut": markers.cut, "summary": markers.summary,
-            },
-            "budgets": rollout.budgets,
-            "max_summary_tokens": rollout.max_summary_tokens,
-            "temperature": rollout.temperature, "top_p": rollout.top_p, "top_k": rollout.top_k,
-            "instruction": settings.data.instruction,
-            "chat_template": settings.data.chat_template,
-        });
-        Some(format!("{asking:#}\n"))
+        JobSettings::try_new(self.job.spec.as_ref()?)
+            .ok()
+            .map(|settings| asking(&settings))
     }
 
     /// The text. None where the job's settings cannot be read, because an earlier version wrote them.

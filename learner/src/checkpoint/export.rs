@@ -76,6 +76,7 @@ pub fn publishable(version: WeightsVersion, weights: &Weights, kind: Kind, asset
         assets: assets.files().to_vec(),
         tensors,
         traceparent: String::new(),
+        asking: String::new(),
     }
 }
 

@@ -14,7 +14,7 @@ mod recovery;
 mod start;
 
 pub use assets::Assets;
-pub use card::{Card, Described};
+pub use card::{Card, Described, asking};
 pub use export::{Export, export, publishable, version_checksum};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{

@@ -63,18 +63,24 @@ impl WeightsService for WeightsRpc {
         let holder = holder(request.actor_id, request.incarnation)?;
         let job_id = (!request.job_id.is_empty()).then_some(JobId(request.job_id));
         let (store, broker, shutdown) = (self.store.clone(), self.broker.clone(), self.shutdown.clone());
+        let serves = request.serves;
         let announcements = reply_stream(1, |sender| async move {
-            info!(actor_id = %holder.actor, "an actor follows the weights");
-            broker.actor_arrived(&holder, clock::now());
+            let who = if serves { "a server" } else { "an actor" };
+            info!(actor_id = %holder.actor, "{who} follows the weights");
+            if !serves {
+                broker.actor_arrived(&holder, clock::now());
+            }
             let outcome = tokio::select! {
-                () = announce(&store, job_id.as_ref(), &sender) => Ok(()),
+                () = announce(&store, job_id.as_ref(), serves, &sender) => Ok(()),
                 () = sender.closed() => Ok(()),
                 () = shutdown.cancelled() => Err(status::shutting_down()),
                 // No fault: the actor opens the stream again, over another connection.
                 () = is_old => Ok(()),
             };
-            broker.actors.left(&holder, clock::now());
-            info!(actor_id = %holder.actor, "an actor follows the weights no more");
+            if !serves {
+                broker.actors.left(&holder, clock::now());
+            }
+            info!(actor_id = %holder.actor, "{who} follows the weights no more");
             outcome
         });
         Ok(Response::new(announcements))
@@ -104,12 +110,17 @@ impl WeightsService for WeightsRpc {
 
 /// Announces the current version and each that follows, until the stream or the store is gone. Where versions follow
 /// each other faster than the stream takes them, only the newest is announced.
-async fn announce(store: &WeightsStore, job_id: Option<&JobId>, sender: &mpsc::Sender<v1::WeightsAnnouncement>) {
+async fn announce(
+    store: &WeightsStore,
+    job_id: Option<&JobId>,
+    serves: bool,
+    sender: &mpsc::Sender<v1::WeightsAnnouncement>,
+) {
     let mut changed = store.subscribe();
     let mut announced: Option<v1::WeightsAnnouncement> = None;
     loop {
         changed.mark_unchanged();
-        let current = store.current(job_id).map(|held| held.announcement());
+        let current = store.current(job_id).map(|held| held.announcement(serves));
         if let Some(announcement) = current
             && announced.as_ref() != Some(&announcement)
         {

@@ -126,6 +126,7 @@ impl<'a> RunningJob<'a> {
         let kind = self.trainer.compute_kind();
         let mut weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
         weights.traceparent = publish.place().traceparent();
+        weights.asking = checkpoint::asking(self.context.settings());
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
     }

@@ -16,6 +16,8 @@ pub struct PublishedWeights {
     pub tensors: Vec<PublishedTensor>,
     /// The span that publishes them, for actors; empty where nothing is traced.
     pub traceparent: String,
+    /// How the model is asked, as JSON, for processes that answer with it.
+    pub asking: String,
 }
 
 /// One tensor, little-endian and contiguous.
@@ -41,6 +43,7 @@ pub struct HeldVersion {
     /// BLAKE3 of the encoded manifest, assets included, in lower-case hexadecimal.
     pub manifest_checksum: String,
     traceparent: String,
+    asking: String,
     assets: Vec<Bytes>,
     tensors: Vec<Bytes>,
 }
@@ -85,6 +88,7 @@ impl HeldVersion {
             manifest,
             manifest_checksum,
             traceparent: weights.traceparent,
+            asking: weights.asking,
             assets: asset_bytes,
             tensors: tensor_bytes,
         }
@@ -114,13 +118,14 @@ impl HeldVersion {
         assets.iter().chain(&self.tensors)
     }
 
-    /// What actors are told of it.
-    pub fn announcement(&self) -> v1::WeightsAnnouncement {
+    /// What actors are told of it, and processes that serve.
+    pub fn announcement(&self, serves: bool) -> v1::WeightsAnnouncement {
         v1::WeightsAnnouncement {
             job_id: self.job_id.to_string(),
             version: self.version.0,
             manifest_checksum: self.manifest_checksum.clone(),
             traceparent: self.traceparent.clone(),
+            asking: if serves { self.asking.clone() } else { String::new() },
         }
     }
 }

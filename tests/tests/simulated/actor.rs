@@ -8,9 +8,9 @@ use std::time::Duration;
 use anytime_actor::engine::{self, Command, EngineSide, Event, GroupRequest, Installed, ModelId};
 use anytime_actor::identity::Identity;
 use anytime_actor::nodes::nodes;
-use anytime_actor::weights::{Assembly, listen};
+use anytime_actor::weights::{Assembly, Follower, listen};
 use anytime_actor::{Parts, work as work_with};
-use anytime_policy::Tokenizer;
+use anytime_policy::{ModelConfig, Tokenizer};
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::weights_service_client::WeightsServiceClient;
 use anytime_proto::v1::{AbandonReason, FetchWeightsRequest, FinishReason, Generated, WeightsAnnouncement};
@@ -41,7 +41,7 @@ pub(crate) async fn work(name: &'static str, _: Arc<World>) -> turmoil::Result {
     let (event_sender, events) = mpsc::unbounded_channel();
     let (announced, latest) = watch::channel(None);
     let client = WeightsServiceClient::new(learner.clone());
-    tokio::spawn(listen(client.clone(), identity.clone(), announced));
+    tokio::spawn(listen(client.clone(), Follower::actor(identity.clone()), announced));
     tokio::spawn(install(client, side.installed.clone(), latest));
     tokio::spawn(generate(side, event_sender));
     let parts = Parts {
@@ -64,6 +64,11 @@ async fn install(
 ) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy/tests/fixtures/tokenizer-chatml");
     let tokenizer = Arc::new(Tokenizer::load(&fixture).unwrap());
+    // Of any model: nothing is computed here.
+    let config = r#"{"model_type": "qwen2", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+        "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": 8, "max_position_embeddings": 8,
+        "rms_norm_eps": 1e-6, "rope_theta": 1e4, "tie_word_embeddings": true, "eos_token_id": 0}"#;
+    let config = Arc::new(ModelConfig::from_json(config).unwrap());
     let mut held = None;
     loop {
         let announced = latest.borrow_and_update().clone();
@@ -88,6 +93,7 @@ async fn install(
             let recent = recent.chain([id.clone()]).collect();
             *installed = Some(Installed {
                 id,
+                config: config.clone(),
                 tokenizer: tokenizer.clone(),
                 recent,
             });
@@ -137,7 +143,7 @@ async fn generate(side: EngineSide, events: mpsc::UnboundedSender<Event>) {
                     }
                 }
                 // No training group is stopped before its end.
-                Command::SwapWeights(_) | Command::StopGroup(_) => {}
+                Command::SwapWeights(_) | Command::StopGroup(_) | Command::PruneTrace(..) => {}
                 Command::Shutdown => return,
             }
         }

@@ -122,6 +122,7 @@ fn publish(broker: &RolloutBroker, store: &WeightsStore, version: u64) {
         version: WeightsVersion(version),
         assets: vec![("config.json".to_owned(), Bytes::from_static(b"{}"))],
         traceparent: String::new(),
+        asking: String::new(),
         tensors: vec![PublishedTensor {
             name: "a".to_owned(),
             dtype: "F32".to_owned(),

@@ -60,7 +60,8 @@ impl Generation {
         let stop = CancellationToken::new();
         tokio::spawn(weights::follow(
             channel,
-            Identity::new(ActorId("actor".to_owned())),
+            weights::Follower::actor(Identity::new(ActorId("actor".to_owned()))),
+            tokio::sync::watch::channel(None).0,
             weights::Loader::start(Device::Cpu).unwrap(),
             engine.clone(),
             stop.clone(),

@@ -153,5 +153,6 @@ pub(crate) fn weights_of(version: u64, contents: impl Fn(usize) -> Vec<u8>) -> P
         // Larger than one chunk.
         tensors: vec![tensor("a", 8), tensor("empty", 0), tensor("large", 5 * 1024 * 1024)],
         traceparent: String::new(),
+        asking: String::new(),
     }
 }
