@@ -16,12 +16,20 @@ const PASSED_OVER: usize = 64 << 20;
 /// How long that is done.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The body of a request.
+/// How long a body may take, however it trickles: whoever sends one holds a place that others wait for.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The body of a request, which may take as long as an answer, but not longer than a minute.
 ///
 /// # Errors
-///
-/// A body of more than `most` bytes, once the client can read the refusal; one that breaks off.
-pub(crate) async fn whole(request: Request, most: usize) -> Result<Bytes, ApiError> {
+/// A body of more than `most` bytes, once the client can read the refusal; one that breaks off, or takes too long.
+pub(crate) async fn whole(request: Request, most: usize, patience: Duration) -> Result<Bytes, ApiError> {
+    let patience = patience.min(LONGEST);
+    let read = tokio::time::timeout(patience, read_to_end(request, most)).await;
+    read.unwrap_or_else(|_| Err(ApiError::too_slow(patience.as_secs())))
+}
+
+async fn read_to_end(request: Request, most: usize) -> Result<Bytes, ApiError> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)

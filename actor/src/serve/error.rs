@@ -72,6 +72,12 @@ impl ApiError {
         Self::of(400, "invalid_request_error", "body_incomplete", message)
     }
 
+    /// A body that trickles.
+    pub(crate) fn too_slow(seconds: u64) -> Self {
+        let message = format!("the body has not come whole within {seconds} s");
+        Self::of(408, "invalid_request_error", "body_too_slow", message)
+    }
+
     /// A body of more bytes than are read.
     pub(crate) fn too_large(most: usize) -> Self {
         let message = format!("the body is larger than {most} bytes, which --max-body-bytes allows");

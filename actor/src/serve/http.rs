@@ -1,6 +1,7 @@
 //! The HTTP surface: `POST /v1/chat/completions`, `GET /v1/models`, `/health`, `/metrics`, and the page at `/`.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use anytime_service::telemetry::MetricsText;
 use axum::Router;
@@ -79,7 +80,7 @@ async fn answer(surface: &Surface, request: Request, outcome: &mut Outcome) -> R
     let dispatcher = &surface.dispatcher;
     let ticket = dispatcher.enter()?;
     let served = dispatcher.served();
-    let body = body::whole(request, served.limits.body).await?;
+    let body = body::whole(request, served.limits.body, Duration::from_secs(served.limits.seconds)).await?;
     let name = format!("chatcmpl-{}", Uuid::new_v4().simple());
     let (asked, mut updates) = ask(ticket, move || read_object(&body), name.clone()).await?;
     let reply = Reply::new(name, served, asked.includes_usage);

@@ -63,6 +63,32 @@ fn a_client_that_waits_for_leave_to_send_is_refused_before_it_sends() {
 }
 
 #[test]
+fn a_body_that_trickles_holds_its_place_for_a_while_only() {
+    run(async {
+        let server = Server::start("##", false, &["--request-timeout", "2", "--max-requests", "1"]).await;
+        let mut connection = TcpStream::connect(server.address()).await.unwrap();
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let began = Instant::now();
+        let (mut reading, mut writing) = connection.split();
+        let trickles = async {
+            while writing.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut answer = [0; 12];
+        tokio::select! {
+            read = reading.read_exact(&mut answer) => { read.unwrap(); }
+            () = trickles => {}
+        }
+        assert_eq!(&answer, b"HTTP/1.1 408");
+        assert!(began.elapsed() < Duration::from_secs(8));
+        server.idle().await;
+    });
+}
+
+#[test]
 fn a_body_that_breaks_off_holds_nothing() {
     run(async {
         let server = Server::start("##", false, &[]).await;
