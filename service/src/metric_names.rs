@@ -24,14 +24,6 @@ pub const TOKENS_BUCKETS: [f64; 18] = [
 /// Buckets of differences of log-probabilities, beside the one without a bound.
 pub const LOG_PROB_GAP_BUCKETS: [f64; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
 
-/// What only a server of answers has, which no training job needs.
-pub const OF_SERVING: [&str; 4] = [
-    SERVE_REQUESTS,
-    SERVE_IN_FLIGHT,
-    SERVE_REQUEST_SECONDS,
-    SERVE_FIRST_TOKEN_SECONDS,
-];
-
 /// What only a process that computes on an NVIDIA GPU serves.
 pub const OF_GPUS: [&str; 3] = [DEVICE_UTILISATION, DEVICE_POWER, DEVICE_TEMPERATURE];
 

@@ -178,8 +178,8 @@ const TLS: [&str; 4] = ["scheme:", "tls_config:", "server_name:", "authorization
 /// What it has for finding containers by their name, of which a test has none.
 const DISCOVERY: [&str; 4] = ["dns_sd_configs:", "- { names:", "file_sd_configs:", "- files:"];
 
-/// What a test may do without: its jobs have no targets then.
-const HELPERS: [&str; 2] = ["redis", "alertmanager"];
+/// What a test may do without: its jobs have no targets then. Most ask nobody for answers.
+const HELPERS: [&str; 3] = ["redis", "alertmanager", "serve"];
 
 /// The repository's configuration with other targets, scraping every second. Every job but the helpers' must be given
 /// targets.

@@ -13,7 +13,9 @@ use anytime_tests::programs::repository;
 use anytime_tests::prometheus::{Prometheus, RedisExporter};
 use anytime_tests::wait::{eventually, within};
 use anytime_tests::workplace::Workplace;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::serve::{self, Serving};
 
 const STEPS: u64 = 40;
 const BATCH: u32 = 8;
@@ -28,7 +30,7 @@ const BUDGETS: [u64; 4] = [6, 12, 18, 24];
 fn every_panel_says_what_a_bad_value_means() {
     let dashboards = dashboard::dashboards();
     let names: Vec<&str> = dashboards.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["infrastructure", "pipeline", "training", "verifier"]);
+    assert_eq!(names, ["infrastructure", "pipeline", "serving", "training", "verifier"]);
     for (name, dashboard) in &dashboards {
         assert_eq!(dashboard["uid"], format!("anytime-{name}"));
         for panel in dashboard::panels(dashboard) {
@@ -70,7 +72,7 @@ async fn the_main_job_trains_and_every_panel_of_the_dashboards_has_data() {
     within(200, async {
         let workplace = Workplace::new();
         let collector = Collector::start();
-        let (mut local, exporter, prometheus) = start(&workplace, 150, STEPS, Some(&collector)).await;
+        let (mut local, exporter, prometheus, answering) = start(&workplace, 150, STEPS, Some(&collector)).await;
         watch_dashboards(&prometheus, &mut local).await;
         assert_eq!(local.exit_code(60).await, 0);
         assert_all_metrics_scraped(&prometheus).await;
@@ -81,6 +83,7 @@ async fn the_main_job_trains_and_every_panel_of_the_dashboards_has_data() {
         );
         drop(prometheus);
         drop(exporter);
+        drop(answering);
         workplace.assert_nothing_runs();
 
         assert_report(&workplace.path("out"));
@@ -101,7 +104,7 @@ async fn the_dashboards_are_drawn() {
     within(400, async {
         let workplace = Workplace::new();
         let begun = unix_seconds();
-        let (mut local, _exporter, prometheus) = start(&workplace, DRAWN_WARM_UP, DRAWN_STEPS, None).await;
+        let (mut local, _exporter, prometheus, _answering) = start(&workplace, DRAWN_WARM_UP, DRAWN_STEPS, None).await;
         let mut ended = begun;
         while local.exit_status().is_none() {
             ended = unix_seconds();
@@ -152,7 +155,7 @@ async fn start(
     warm_up: u64,
     steps: u64,
     collector: Option<&Collector>,
-) -> (Process, RedisExporter, Prometheus) {
+) -> (Process, RedisExporter, Prometheus, Answering) {
     let sft_file = workplace.write_job(&workplace.sft(warm_up));
     let mut train = workplace.demo_train();
     let training = train.training.get_or_insert_default();
@@ -178,8 +181,54 @@ async fn start(
     let exporter = RedisExporter::start(workplace, state["redis"].as_str().unwrap()).await;
     let mut scraped = targets(&state);
     scraped.push(("redis", vec![exporter.address.clone()]));
+    let answering = Answering::start().await;
+    scraped.push(("serve", vec![answering.address.clone()]));
     let prometheus = Prometheus::start(workplace, &scraped).await;
-    (local, exporter, prometheus)
+    (local, exporter, prometheus, answering)
+}
+
+/// A server of answers that is asked again and again, with refusals now and then. Dropped, it ends.
+struct Answering {
+    address: String,
+    asking: tokio::task::JoinHandle<()>,
+    _serving: Serving,
+    _workplace: Workplace,
+}
+
+impl Answering {
+    async fn start() -> Self {
+        let workplace = Workplace::new();
+        serve::draw_weights(&workplace);
+        let serving = serve::start(&workplace, &[]).await;
+        let address = serving.url.trim_start_matches("http://").to_owned();
+        let url = format!("{}/v1/chat/completions", serving.url);
+        let client = serve::new_client();
+        let asking = tokio::spawn(async move {
+            for number in 0_u64.. {
+                let asked = json!({
+                    "messages": [{"role": "user", "content": "3+4="}], "stream": true,
+                    "anytime": {"budgets": [4, 8, 16], "summaries": if number % 8 == 7 { 99 } else { 2 }},
+                });
+                if let Ok(answer) = client.post(&url).json(&asked).send().await {
+                    // Read to its end; a refusal is one, too.
+                    let _ = answer.bytes().await;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            }
+        });
+        Self {
+            address,
+            asking,
+            _serving: serving,
+            _workplace: workplace,
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.asking.abort();
+    }
 }
 
 /// What a cluster without TLS does not have.
@@ -235,7 +284,6 @@ async fn assert_all_metrics_scraped(prometheus: &Prometheus) {
         .iter()
         .filter(|name| !scraped.contains(**name))
         .filter(|name| !metric_names::OF_GPUS.contains(name) && !OF_TLS.contains(name))
-        .filter(|name| !metric_names::OF_SERVING.contains(name))
         .collect();
     assert!(missing.is_empty(), "never scraped: {missing:?}");
     // And the reverse: no metric is served that is not in the list.
