@@ -2,6 +2,9 @@
 
 use serde::Deserialize;
 
+/// No answer has more tokens; what a server says of them is held in memory one by one.
+const MOST_TOKENS: usize = 1 << 24;
+
 /// The answers of one sample: one for each budget, in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sample {
@@ -102,16 +105,18 @@ impl Completion {
             .completion_tokens_details
             .and_then(|details| details.reasoning_tokens);
         let of_answers = self.usage.completion_tokens.saturating_sub(reasoning.unwrap_or(0));
-        let answer = |at: AtBudget| Answer {
-            content: at.content,
-            thinking_tokens: at.thinking_tokens,
-            // The server counts them together.
-            answer_tokens: of_answers / budgets,
-            has_ended,
+        let answer = |at: AtBudget| {
+            let answer = Answer {
+                content: at.content,
+                thinking_tokens: at.thinking_tokens,
+                // The server counts them together.
+                answer_tokens: of_answers / budgets,
+                has_ended,
+            };
+            answer.checked()
         };
-        Ok(Sample {
-            answers: anytime.budgets.into_iter().map(answer).collect(),
-        })
+        let answers: Result<Vec<Answer>, String> = anytime.budgets.into_iter().map(answer).collect();
+        Ok(Sample { answers: answers? })
     }
 
     /// The answer at one budget, of any server.
@@ -132,13 +137,24 @@ impl Completion {
         let all = self.usage.completion_tokens;
         // A server that counts no reasoning by itself counts everything.
         let thinking_tokens = told.unwrap_or(if thinks { all } else { 0 });
-        Ok(Answer {
+        let answer = Answer {
             // Where the longest answer ends inside the thinking there is no content.
             content: message.content.unwrap_or_default(),
             thinking_tokens,
             answer_tokens: all.saturating_sub(thinking_tokens),
             has_ended: choice.finish_reason.as_deref() == Some("stop") && thinking_tokens < budget as usize,
-        })
+        };
+        answer.checked()
+    }
+}
+
+impl Answer {
+    fn checked(self) -> Result<Self, String> {
+        let tokens = self.thinking_tokens.max(self.answer_tokens);
+        if tokens > MOST_TOKENS {
+            return Err(format!("an answer of {tokens} tokens, more than {MOST_TOKENS}"));
+        }
+        Ok(self)
     }
 }
 
@@ -208,5 +224,25 @@ mod tests {
             (empty.content.as_str(), empty.answer_tokens, empty.has_ended),
             ("", 8, false)
         );
+    }
+
+    #[test]
+    fn a_server_that_counts_without_end_is_not_believed() {
+        let of = |tokens: Value| {
+            json!({
+                "choices": [{ "message": { "content": "4" }, "finish_reason": "stop" }],
+                "usage": { "completion_tokens": tokens, "completion_tokens_details": { "reasoning_tokens": tokens } },
+                "anytime": { "budgets": [{ "budget": 4, "thinking_tokens": tokens, "content": "4" }] },
+            })
+        };
+        for tokens in [1_u64 << 40, u64::MAX] {
+            assert!(completion(of(tokens.into())).into_answer(8).is_err());
+            assert!(completion(of(tokens.into())).into_sample(1).is_err());
+        }
+        for wrong in [json!(-1), json!(1.5), json!("7")] {
+            assert!(serde_json::from_value::<Completion>(of(wrong)).is_err());
+        }
+        let empty = json!({ "choices": [] });
+        assert!(completion(empty.clone()).into_answer(8).is_err() && completion(empty).into_sample(1).is_err());
     }
 }
