@@ -26,7 +26,7 @@ COMMIT = $(shell git rev-parse --short HEAD 2> /dev/null || echo unknown)
 # The plugin of docker, or the older program of its own.
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: help setup demo check test test-compose lint lint-proto wheel wheel-verifier test-python docs build profile bench-verifier bench-fleet bench bench-gpu chaos deterministic \
+.PHONY: help setup demo check test test-compose lint lint-proto wheel wheel-verifier test-python docs build profile bench-verifier bench-fleet bench-serving bench bench-gpu chaos deterministic \
     fuzz study-stability dashboards images clean-runs
 
 help: ## List the targets
@@ -149,6 +149,9 @@ bench-verifier: ## Compare the answer grader with its peers: verdicts and speed 
 
 bench-fleet: ## A fleet without a model on learner and Redis, beside redis-benchmark (under five minutes once built)
 	@bench/fleet/run.sh
+
+bench-serving: ## Accuracy against tokens and latency of branches, pruning and early stops: MODEL=DIR PROBLEMS=FILE BUDGET=N
+	@bench/serving/run.sh
 
 bench: setup ## Compare decoding, rollouts and training with their peers on SmolLM2-135M (about an hour)
 	@bench/speed/run.sh
