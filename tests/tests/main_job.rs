@@ -13,9 +13,9 @@ use anytime_tests::programs::repository;
 use anytime_tests::prometheus::{Prometheus, RedisExporter};
 use anytime_tests::wait::{eventually, within};
 use anytime_tests::workplace::Workplace;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::serve::{self, Serving};
+use crate::serve::Answering;
 
 const STEPS: u64 = 40;
 const BATCH: u32 = 8;
@@ -185,50 +185,6 @@ async fn start(
     scraped.push(("serve", vec![answering.address.clone()]));
     let prometheus = Prometheus::start(workplace, &scraped).await;
     (local, exporter, prometheus, answering)
-}
-
-/// A server of answers that is asked again and again, with refusals now and then. Dropped, it ends.
-struct Answering {
-    address: String,
-    asking: tokio::task::JoinHandle<()>,
-    _serving: Serving,
-    _workplace: Workplace,
-}
-
-impl Answering {
-    async fn start() -> Self {
-        let workplace = Workplace::new();
-        serve::draw_weights(&workplace);
-        let serving = serve::start(&workplace, &[]).await;
-        let address = serving.url.trim_start_matches("http://").to_owned();
-        let url = format!("{}/v1/chat/completions", serving.url);
-        let client = serve::new_client();
-        let asking = tokio::spawn(async move {
-            for number in 0_u64.. {
-                let asked = json!({
-                    "messages": [{"role": "user", "content": "3+4="}], "stream": true,
-                    "anytime": {"budgets": [4, 8, 16], "summaries": if number % 8 == 7 { 99 } else { 2 }},
-                });
-                if let Ok(answer) = client.post(&url).json(&asked).send().await {
-                    // Read to its end; a refusal is one, too.
-                    let _ = answer.bytes().await;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            }
-        });
-        Self {
-            address,
-            asking,
-            _serving: serving,
-            _workplace: workplace,
-        }
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.asking.abort();
-    }
 }
 
 /// What a cluster without TLS does not have.

@@ -113,6 +113,50 @@ async fn get_json(client: &Client, serving: &Serving, path: &str) -> Value {
     response.json().await.unwrap()
 }
 
+/// A server of answers that is asked again and again, with refusals now and then. Dropped, it ends.
+pub(crate) struct Answering {
+    pub(crate) address: String,
+    asking: tokio::task::JoinHandle<()>,
+    _serving: Serving,
+    _workplace: Workplace,
+}
+
+impl Answering {
+    pub(crate) async fn start() -> Self {
+        let workplace = Workplace::new();
+        draw_weights(&workplace);
+        let serving = start(&workplace, &[]).await;
+        let address = serving.url.trim_start_matches("http://").to_owned();
+        let url = format!("{}/v1/chat/completions", serving.url);
+        let client = new_client();
+        let asking = tokio::spawn(async move {
+            for number in 0_u64.. {
+                let asked = json!({
+                    "messages": [{"role": "user", "content": "3+4="}], "stream": true,
+                    "anytime": {"budgets": [4, 8, 16], "summaries": if number % 8 == 7 { 99 } else { 2 }},
+                });
+                if let Ok(answer) = client.post(&url).json(&asked).send().await {
+                    // Read to its end; a refusal is one, too.
+                    let _ = answer.bytes().await;
+                }
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+        Self {
+            address,
+            asking,
+            _serving: serving,
+            _workplace: workplace,
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.asking.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_answers_at_every_budget_and_ends_in_order() {
     within(60, async {
