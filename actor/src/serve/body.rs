@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::Request;
 use axum::http::header;
 use tokio_stream::StreamExt as _;
@@ -45,7 +45,7 @@ async fn read_to_end(request: Request, most: usize) -> Result<Bytes, ApiError> {
         let piece = piece.map_err(ApiError::broken_off)?;
         if is_too_large || piece.len() > most - read.len() {
             // Whether the end was reached or patience: the answer is the same.
-            let _ = tokio::time::timeout(PATIENCE, pass_over(Body::from_stream(pieces))).await;
+            let _ = tokio::time::timeout(PATIENCE, pass_over(pieces)).await;
             return Err(ApiError::too_large(most));
         }
         read.extend_from_slice(&piece);
@@ -54,8 +54,7 @@ async fn read_to_end(request: Request, most: usize) -> Result<Bytes, ApiError> {
 }
 
 /// Reads a body to its end or to the bound.
-async fn pass_over(body: Body) {
-    let mut pieces = body.into_data_stream();
+async fn pass_over(mut pieces: BodyDataStream) {
     let mut passed = 0;
     while let Some(Ok(piece)) = pieces.next().await {
         passed += piece.len();
