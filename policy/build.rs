@@ -6,7 +6,7 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 11] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/device.cpp",
@@ -16,6 +16,7 @@ fn main() {
         "src/operators/memory.cpp",
         "src/operators/training.cpp",
         "src/operators/profile.cpp",
+        "src/operators/sequences.cpp",
         "src/operators/wide.cpp",
     ];
     const HEADERS: [&str; 3] = [

@@ -160,6 +160,7 @@ pub(crate) fn attend_cache(
                     .map(|branches| attend_branches(&next(branches.tokens), cache, branches)),
             );
         }
+        Together::Sequences(plan) => return plan.attend(queries, cache),
     }
     attended.extend(plan.alone.iter().map(|group| {
         let queries = next(group.tokens);

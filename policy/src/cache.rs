@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
+use crate::operators::sequences::can_attend_sequences;
 
 /// CUDA's kernels use an attention mask in place where its length is a multiple of this, and copy it otherwise.
 pub(crate) const LENGTH_STEP: usize = 16;
@@ -17,21 +18,30 @@ pub struct Slots {
     pub capacity: usize,
 }
 
+/// How a layer's keys lie in memory, and its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// [rows, head_dim]: slots of [kv_heads, allocated] rows. The positions of a head lie next to each other.
+    ByHead,
+    /// [rows, kv_heads, head_dim]: slots of [allocated] rows, as attention over sequences reads them.
+    ByToken,
+}
+
 /// Memory for keys and values, allocated once: one tensor of keys and one of values per layer.
 /// [`crate::Decoder::extend`] writes to it and reads from it.
 ///
 /// A prefix slot holds a sequence from its first token on. A branch slot holds what follows some tokens of a prefix, so
 /// that many branches share the keys and values of one prefix without a copy. A slot has no length of its own: the
 /// caller says at each [`crate::Decoder::extend`] where it continues, so going back to an earlier position costs
-/// nothing. The positions of a head lie next to each other, because decoding reads them in that order.
+/// nothing.
 pub struct KvCache {
     pub(crate) layers: Vec<LayerCache>,
+    layout: Layout,
     prefixes: Region,
     branches: Region,
 }
 
-/// One layer's keys and values, each [rows, head_dim]: the prefix slots, then the branch slots, each
-/// [slots, kv_heads, allocated].
+/// One layer's keys and values: the rows of the prefix slots, then those of the branch slots.
 pub(crate) struct LayerCache {
     pub(crate) keys: Tensor,
     pub(crate) values: Tensor,
@@ -44,39 +54,55 @@ pub(crate) struct Region {
     /// How many positions exist in memory. Those beyond the capacity are always masked.
     pub(crate) allocated: usize,
     kv_heads: usize,
+    layout: Layout,
     first_row: usize,
 }
 
 impl Region {
-    fn new(slots: Slots, kv_heads: usize, first_row: usize) -> Self {
+    fn new(slots: Slots, kv_heads: usize, layout: Layout, first_row: usize) -> Self {
         Region {
             slots,
             allocated: allocated_length(slots.capacity),
             kv_heads,
+            layout,
             first_row,
         }
     }
 
     fn rows(&self) -> usize {
-        self.slots.count * self.kv_heads * self.allocated
+        self.slots.count * self.rows_of_slot()
     }
 
-    /// The row of a slot's first position under key head 0; each further head is `allocated` rows on.
+    fn rows_of_slot(&self) -> usize {
+        match self.layout {
+            Layout::ByHead => self.kv_heads * self.allocated,
+            Layout::ByToken => self.allocated,
+        }
+    }
+
+    /// The row of a slot's first position, by heads that under key head 0; each further head is `allocated` rows on.
     pub(crate) fn row(&self, slot: usize) -> i64 {
-        (self.first_row + slot * self.kv_heads * self.allocated) as i64
+        (self.first_row + slot * self.rows_of_slot()) as i64
+    }
+
+    /// The rows of a slot's position: one for each key head, or one for all.
+    pub(crate) fn rows_at(&self, slot: usize, position: usize) -> impl Iterator<Item = i64> {
+        let (first, step) = (self.row(slot) + position as i64, self.allocated as i64);
+        let rows = match self.layout {
+            Layout::ByHead => self.kv_heads,
+            Layout::ByToken => 1,
+        };
+        (0..rows as i64).map(move |head| first + head * step)
     }
 
     /// The region of a layer's tensor as [slots, kv_heads, allocated, head_dim], in place.
     pub(crate) fn of(&self, tensor: &Tensor) -> Tensor {
-        let shape = [
-            self.slots.count as i64,
-            self.kv_heads as i64,
-            self.allocated as i64,
-            tensor.size()[1],
-        ];
-        tensor
-            .narrow(0, self.first_row as i64, self.rows() as i64)
-            .view(shape.as_slice())
+        let [slots, kv_heads, allocated] = [self.slots.count, self.kv_heads, self.allocated].map(|size| size as i64);
+        let rows = tensor.narrow(0, self.first_row as i64, self.rows() as i64);
+        match self.layout {
+            Layout::ByHead => rows.view([slots, kv_heads, allocated, -1]),
+            Layout::ByToken => rows.view([slots, allocated, kv_heads, -1]).transpose(1, 2),
+        }
     }
 }
 
@@ -112,20 +138,53 @@ impl KvCache {
         kind: Kind,
         device: Device,
     ) -> Result<Self, PolicyError> {
+        let layout = if can_attend_sequences(kind, device, config.head_dim) {
+            Layout::ByToken
+        } else {
+            Layout::ByHead
+        };
+        Self::in_layout(config, [prefixes, branches], layout, kind, device)
+    }
+
+    /// As [`KvCache::with_branches`], with the layout and the attention that CUDA has for bf16, on any device and in any
+    /// kind: slow, and for tests.
+    ///
+    /// # Panics
+    /// As [`KvCache::new`].
+    #[doc(hidden)]
+    pub fn by_token(config: &ModelConfig, prefixes: Slots, branches: Slots, kind: Kind, device: Device) -> Self {
+        match Self::in_layout(config, [prefixes, branches], Layout::ByToken, kind, device) {
+            Ok(cache) => cache,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn in_layout(
+        config: &ModelConfig,
+        [prefixes, branches]: [Slots; 2],
+        layout: Layout,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, PolicyError> {
         let kv_heads = config.num_key_value_heads as usize;
-        let prefixes = Region::new(prefixes, kv_heads, 0);
-        let branches = Region::new(branches, kv_heads, prefixes.rows());
-        let shape = [(prefixes.rows() + branches.rows()) as i64, config.head_dim];
+        let prefixes = Region::new(prefixes, kv_heads, layout, 0);
+        let branches = Region::new(branches, kv_heads, layout, prefixes.rows());
+        let rows = (prefixes.rows() + branches.rows()) as i64;
+        let shape = match layout {
+            Layout::ByHead => vec![rows, config.head_dim],
+            Layout::ByToken => vec![rows, config.num_key_value_heads, config.head_dim],
+        };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for _ in 0..config.num_hidden_layers {
             // Memory that is not cleared may hold NaN, and a masked NaN is still one after the multiplication by zero.
             layers.push(LayerCache {
-                keys: Tensor::f_zeros(shape, (kind, device))?,
-                values: Tensor::f_zeros(shape, (kind, device))?,
+                keys: Tensor::f_zeros(shape.as_slice(), (kind, device))?,
+                values: Tensor::f_zeros(shape.as_slice(), (kind, device))?,
             });
         }
         Ok(KvCache {
             layers,
+            layout,
             prefixes,
             branches,
         })
@@ -190,6 +249,10 @@ impl KvCache {
         }
     }
 
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
     pub(crate) fn prefix_region(&self) -> Region {
         self.prefixes
     }
@@ -200,11 +263,14 @@ impl KvCache {
 }
 
 impl LayerCache {
-    /// Writes keys and values [tokens, kv_heads, head_dim] to `rows` [tokens * kv_heads] of the cache.
+    /// Writes keys and values [tokens, kv_heads, head_dim] to `rows` of the cache: [tokens * kv_heads] by head,
+    /// `[tokens]` by token.
     pub(crate) fn write(&mut self, rows: &Tensor, keys: &Tensor, values: &Tensor) {
         for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            let width = new.size()[2];
-            let _ = cache.index_copy_(0, rows, &new.reshape([-1, width]));
+            let _ = match cache.dim() {
+                2 => cache.index_copy_(0, rows, &new.reshape([-1, new.size()[2]])),
+                _ => cache.index_copy_(0, rows, new),
+            };
         }
     }
 }

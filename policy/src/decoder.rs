@@ -16,10 +16,12 @@ use crate::extension::{Extension, ExtensionPlan};
 use crate::head::Head;
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
+use crate::operators::sequences::{TreeSequences, can_attend_sequences};
 use crate::operators::{filled_up, first_rows, in_pieces, training};
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
+use crate::tree_sequences::tree_sequences;
 use crate::weights::{Weights, expected_tensors};
 
 /// The transformer, over parameters that it shares with whoever made it. It runs over a [`KvCache`] to generate
@@ -38,6 +40,8 @@ pub struct Decoder {
     is_fused: bool,
     /// Whether a row's numbers must not depend on the rows beside it.
     is_row_independent: bool,
+    /// Whether trees attend as sequences where that is no kernel.
+    is_maskless: bool,
 }
 
 struct Layer {
@@ -51,14 +55,22 @@ struct Layer {
     down: Projection,
 }
 
-/// The rotations and masks that all layers of one pass over a [`TreeBatch`] share.
+/// The rotations and the attention that all layers of one pass over a [`TreeBatch`] share.
 ///
 /// With it a caller can run [`Decoder::tree`] layer by layer, for example to recompute activations in the backward
 /// pass instead of keeping them.
 pub struct TreePass<'a> {
     batch: &'a TreeBatch,
     rotation: Rotation,
-    masks: Vec<Vec<Tensor>>,
+    attention: TreeAttention,
+}
+
+/// How the tokens of a batch attend.
+enum TreeAttention {
+    /// Under the masks of each block.
+    Masks(Vec<Vec<Tensor>>),
+    /// Without masks.
+    Sequences(TreeSequences),
 }
 
 impl Layer {
@@ -138,7 +150,18 @@ impl Decoder {
             rope,
             is_fused: false,
             is_row_independent: false,
+            is_maskless: false,
         })
+    }
+
+    /// The same decoder, which attends over trees without masks on any device and in any kind: slow where that is no
+    /// kernel, and for tests.
+    #[doc(hidden)]
+    pub fn without_masks(self) -> Self {
+        Decoder {
+            is_maskless: true,
+            ..self
+        }
     }
 
     /// The same decoder over the first `vocabulary` ids alone. An embedding may have more rows than the tokenizer has
@@ -281,14 +304,20 @@ impl Decoder {
 
     /// First step of [`Decoder::tree`]: the embedded tokens [tokens, hidden], and what the layers share.
     pub fn start_tree<'a>(&self, batch: &'a TreeBatch) -> (Tensor, TreePass<'a>) {
-        let shared = self.config.query_group();
-        let masks = batch
-            .blocks
-            .iter()
-            .map(|block| block.masks(self.kind(), shared))
-            .collect();
-        let rotation = self.rope.rotation(&batch.positions);
-        (self.embed(&batch.ids), TreePass { batch, rotation, masks })
+        let (kind, device) = (self.kind(), self.device());
+        let attention = if self.is_maskless || can_attend_sequences(kind, device, self.config.head_dim) {
+            TreeAttention::Sequences(tree_sequences(&batch.shapes, device))
+        } else {
+            let shared = self.config.query_group();
+            let masks = batch.blocks.iter().map(|block| block.masks(kind, shared));
+            TreeAttention::Masks(masks.collect())
+        };
+        let pass = TreePass {
+            batch,
+            rotation: self.rope.rotation(&batch.positions),
+            attention,
+        };
+        (self.embed(&batch.ids), pass)
     }
 
     /// One layer of [`Decoder::tree`]: [tokens, hidden] to [tokens, hidden]. Layers count from 0.
@@ -298,7 +327,10 @@ impl Decoder {
         }
         let layer = &self.layers[layer];
         let (queries, keys, values) = self.project_heads(layer, hidden, &pass.rotation);
-        let attended = attend_tree(&queries, &keys, &values, &pass.batch.blocks, &pass.masks);
+        let attended = match &pass.attention {
+            TreeAttention::Masks(masks) => attend_tree(&queries, &keys, &values, &pass.batch.blocks, masks),
+            TreeAttention::Sequences(sequences) => sequences.attend(&queries, &keys, &values).flatten(1, 2),
+        };
         self.finish_layer(layer, hidden, &attended)
     }
 

@@ -2,15 +2,17 @@
 //!
 //! Tokens are packed without padding, so that projections and feed-forward layers do no idle work: first the rows with
 //! few new tokens, then the branches, then the rows with many. Only attention tells them apart. On the CPU the first
-//! two go through an operator that takes tokens one by one; elsewhere they form groups (see `grouping`). A row with
-//! many new tokens attends alone, where no mask has to be widened for the others.
+//! two go through an operator that takes tokens one by one; on CUDA in bf16 all rows are sequences of one or two calls
+//! (see `sequences`); otherwise they form groups (see `grouping`), and a row with many new tokens attends alone, where
+//! no mask has to be widened for the others.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::cache::{KvCache, Region, Slots};
+use crate::cache::{KvCache, Layout, Region, Slots};
 use crate::config::ModelConfig;
 use crate::grouping::{Group, Member, groups};
 use crate::operators::attention::{Read, Strides, can_attend_reads};
+use crate::sequences::{SequencePlan, SequenceRow, Sequencing};
 
 /// The new tokens of one sequence in a call of [`crate::Decoder::extend`].
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,15 @@ impl Extension<'_> {
     fn is_alone(&self) -> bool {
         self.prefix.is_none() && self.ids.len() > LONGEST_TOGETHER
     }
+
+    fn as_sequence(&self) -> SequenceRow {
+        SequenceRow {
+            slot: self.slot,
+            tokens: self.ids.len(),
+            own: self.start + self.ids.len(),
+            prefix: self.prefix.map(|prefix| (prefix.slot, prefix.length)),
+        }
+    }
 }
 
 /// Everything about a call that is the same in all layers.
@@ -49,7 +60,7 @@ pub(crate) struct ExtensionPlan {
     pub(crate) ids: Tensor,
     /// `[tokens]` int64.
     pub(crate) positions: Tensor,
-    /// Rows of the cache to write to, [tokens * kv_heads] int64.
+    /// Rows of the cache to write to, int64: [tokens * kv_heads], or `[tokens]` where it lies by token.
     pub(crate) writes: Tensor,
     /// For each of the caller's rows the packed index of its last token, `[rows]` int64; `None` where it is 0, 1, 2, …
     pub(crate) last: Option<Tensor>,
@@ -59,7 +70,7 @@ pub(crate) struct ExtensionPlan {
     pub(crate) alone: Vec<Group>,
 }
 
-/// How the rows with few new tokens and the branches attend.
+/// How the rows with few new tokens and the branches attend; as sequences, all rows.
 pub(crate) enum Together {
     /// Token by token.
     Reads { reads: Vec<Read>, strides: Strides },
@@ -68,6 +79,8 @@ pub(crate) enum Together {
         rows: Vec<Group>,
         branches: Option<BranchGroups>,
     },
+    /// In one or two calls for all of them.
+    Sequences(SequencePlan),
 }
 
 /// Branches attend twice, and the two results are merged.
@@ -94,10 +107,13 @@ impl ExtensionPlan {
         device: Device,
     ) -> Self {
         check(cache, rows);
-        let kv_heads = config.num_key_value_heads;
         let (prefixes, branches) = (cache.prefix_region(), cache.branch_region());
-        let in_groups = !can_attend_reads(kind, device);
-        let order = packed_order(rows, in_groups);
+        let manner = match cache.layout() {
+            Layout::ByToken => Manner::Sequences,
+            Layout::ByHead if can_attend_reads(kind, device) => Manner::Reads,
+            Layout::ByHead => Manner::Groups,
+        };
+        let order = packed_order(rows, manner);
 
         let mut ids = Vec::new();
         let mut positions = Vec::new();
@@ -108,7 +124,6 @@ impl ExtensionPlan {
             let extension = &rows[row];
             let region = if extension.prefix.is_some() { branches } else { prefixes };
             let before = extension.prefix.map_or(0, |prefix| prefix.length);
-            let first_row = region.row(extension.slot);
             packed.push(PackedRow {
                 first: ids.len(),
                 count: extension.ids.len(),
@@ -117,31 +132,49 @@ impl ExtensionPlan {
                 let place = extension.start + offset;
                 ids.push(i64::from(id));
                 positions.push((before + place) as i64);
-                writes.extend((0..kv_heads).map(|head| first_row + head * region.allocated as i64 + place as i64));
+                writes.extend(region.rows_at(extension.slot, place));
             }
             last[row] = ids.len() as i64 - 1;
         }
+        let ordered: Vec<(&Extension<'_>, PackedRow)> = order.iter().map(|&row| &rows[row]).zip(packed).collect();
+        let shared = config.query_group();
+        let sequences = (manner == Manner::Sequences).then(|| {
+            let rows = ordered.iter().map(|(extension, _)| extension.as_sequence());
+            Sequencing::new(rows, prefixes, branches, shared)
+        });
         // All index vectors go over in one transfer, because on CUDA each costs more than the kernels that it feeds.
-        let tokens = ids.len() as i64;
+        let (tokens, written) = (ids.len() as i64, writes.len() as i64);
         let last_is_identity = last.iter().enumerate().all(|(row, &index)| row as i64 == index);
-        let all: Vec<i64> = ids.into_iter().chain(positions).chain(last).chain(writes).collect();
+        let in_pairs = sequences.iter().flat_map(Sequencing::in_pairs);
+        let all: Vec<i64> = ids
+            .into_iter()
+            .chain(positions)
+            .chain(last)
+            .chain(writes)
+            .chain(in_pairs)
+            .collect();
         let all = Tensor::from_slice(&all).to_device(device);
         let count = rows.len() as i64;
+        let writes_from = 2 * tokens + count;
 
-        let ordered: Vec<(&Extension<'_>, PackedRow)> = order.iter().map(|&row| &rows[row]).zip(packed).collect();
-        let together = ordered.partition_point(|(extension, _)| !extension.is_alone());
+        let together = match manner {
+            Manner::Sequences => ordered.len(),
+            _ => ordered.partition_point(|(extension, _)| !extension.is_alone()),
+        };
         let (together, alone) = ordered.split_at(together);
-        let shared = config.query_group();
         let group = |region: Region, members: &[Member]| Group::new(region, members, shared, kind, device);
         ExtensionPlan {
             ids: all.narrow(0, 0, tokens),
             positions: all.narrow(0, tokens, tokens),
             last: (!last_is_identity).then(|| all.narrow(0, 2 * tokens, count)),
-            writes: all.narrow(0, 2 * tokens + count, tokens * kv_heads),
-            together: if in_groups {
-                together_in_groups(together, prefixes, branches, shared, &group)
-            } else {
-                reads(together, prefixes, branches)
+            writes: all.narrow(0, writes_from, written),
+            together: match (manner, sequences) {
+                (Manner::Sequences, Some(sequences)) => {
+                    let start = writes_from + written;
+                    Together::Sequences(sequences.on_device(&all.narrow(0, start, all.size()[0] - start)))
+                }
+                (Manner::Reads, _) => reads(together, prefixes, branches),
+                _ => together_in_groups(together, prefixes, branches, shared, &group),
             },
             alone: alone
                 .iter()
@@ -179,18 +212,42 @@ fn check(cache: &KvCache, rows: &[Extension<'_>]) {
     }
 }
 
+/// Which attention the rows go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Reads,
+    Groups,
+    Sequences,
+}
+
 /// The packed order of the tokens of the rows: rows, branches by their prefix, rows that attend
-/// alone; each by slot. For groups, rows of one class of lengths are kept together first.
-fn packed_order(rows: &[Extension<'_>], in_groups: bool) -> Vec<usize> {
+/// alone; each by slot. For groups, rows of one class of lengths are kept together first; for sequences, rows with one
+/// new token come before all others, and branches of one cut are kept together.
+fn packed_order(rows: &[Extension<'_>], manner: Manner) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&row| {
-        let Extension { slot, prefix, .. } = &rows[row];
-        let class = if in_groups && prefix.is_none() {
-            length_class(rows[row].start + rows[row].ids.len())
-        } else {
-            0
+        let Extension {
+            slot,
+            start,
+            ids,
+            prefix,
+        } = &rows[row];
+        let last = match manner {
+            // Branches lie between rows of both sorts, one behind the other.
+            Manner::Sequences => match (ids.len() > 1, prefix.is_some()) {
+                (false, false) => 0,
+                (false, true) => 1,
+                (true, true) => 2,
+                (true, false) => 3,
+            },
+            _ => u8::from(rows[row].is_alone()),
         };
-        (rows[row].is_alone(), prefix.map(|prefix| prefix.slot), class, *slot)
+        let class = match (manner, prefix) {
+            (Manner::Sequences, Some(prefix)) => prefix.length,
+            (Manner::Groups, None) => length_class(start + ids.len()) as usize,
+            _ => 0,
+        };
+        (last, prefix.map(|prefix| prefix.slot), class, *slot)
     });
     order
 }
@@ -326,8 +383,8 @@ mod tests {
                 prefix: None,
             })
             .collect();
-        let group_count = |in_groups: bool| {
-            let members: Vec<Member> = packed_order(&rows, in_groups)
+        let group_count = |manner| {
+            let members: Vec<Member> = packed_order(&rows, manner)
                 .iter()
                 .enumerate()
                 .map(|(token, &row)| Member {
@@ -337,9 +394,9 @@ mod tests {
                 .collect();
             groups(&members, 8192, 1).count()
         };
-        assert_eq!(group_count(true), 2);
+        assert_eq!(group_count(Manner::Groups), 2);
         // By slots alone padding would split them again and again, or be read for nothing.
-        let order = packed_order(&rows, false);
+        let order = packed_order(&rows, Manner::Reads);
         assert!(order.is_sorted());
     }
 
@@ -353,6 +410,6 @@ mod tests {
             ids: &ids,
             prefix: None,
         });
-        assert_eq!(packed_order(&rows, true), [0, 1, 2]);
+        assert_eq!(packed_order(&rows, Manner::Groups), [0, 1, 2]);
     }
 }

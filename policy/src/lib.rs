@@ -31,8 +31,10 @@ mod projection;
 mod rope;
 mod row_independence;
 mod score;
+mod sequences;
 mod tokenizer;
 mod tree;
+mod tree_sequences;
 pub mod waiting;
 mod weights;
 

@@ -4,14 +4,16 @@
 //! itself; its positions go on from the cut, as if nothing had been thought after it. So the log-probabilities equal
 //! those of each summary in a sequence of its own, while the prefix is computed once per trace.
 //!
-//! Rows are packed one behind the other without padding. Only attention knows where a row ends: a long row attends
-//! alone, its prefix causally and the branches of each cut under a mask. Short neighbours attend together, padded to
-//! the longest of them, because their operations cost more than the padding.
+//! Rows are packed one behind the other without padding. Only attention knows where a row ends. On CUDA in bf16 all rows
+//! attend in two launches (see `tree_sequences`). Otherwise a long row attends alone, its prefix causally and the
+//! branches of each cut under a mask, and short neighbours attend together, padded to the longest of them, because their
+//! operations cost more than the padding.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::cache::LENGTH_STEP;
 use crate::error::PolicyError;
+use crate::tree_sequences::RowShape;
 
 /// One trace with its summaries, as the trainer gives it to [`TreeBatch::pack`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +77,14 @@ impl TreeRow {
         }
     }
 
+    fn shape(&self) -> RowShape {
+        let of_branch = |branch: &Branch| (self.prompt + branch.cut, branch.ids.len());
+        RowShape {
+            prefix: self.prefix.len(),
+            branches: self.branches.iter().map(of_branch).collect(),
+        }
+    }
+
     fn branch_tokens(&self) -> usize {
         self.branches.iter().map(|branch| branch.ids.len()).sum()
     }
@@ -104,6 +114,8 @@ pub struct TreeBatch {
     targets: Tensor,
     /// Consecutive in the packed order.
     pub(crate) blocks: Vec<Block>,
+    /// Of each row.
+    pub(crate) shapes: Vec<RowShape>,
 }
 
 /// Rows that attend in one go.
@@ -148,23 +160,29 @@ pub(crate) struct ShortRows {
 }
 
 /// For each query the number of prefix keys that it sees, and the first and last key of its own branch: [3, queries]
-/// int64. A query without a branch has first above last.
+/// int64. A query without a branch has first above last. The numbers go to the device when a mask is made of them, which
+/// attention over sequences never needs.
 #[derive(Debug)]
-struct Visible(Tensor);
+struct Visible {
+    limits: Tensor,
+    device: Device,
+}
 
 impl Visible {
     fn on(limits: &[Vec<i64>; 3], device: Device) -> Self {
-        Visible(Tensor::from_slice(&limits.concat()).view([3, -1]).to_device(device))
+        let limits = Tensor::from_slice(&limits.concat()).view([3, -1]);
+        Visible { limits, device }
     }
 
     /// The mask [queries, width] of 0 and -∞, to be added to the scores.
     fn mask(&self, width: i64, kind: Kind) -> Tensor {
-        let keys = Tensor::arange(width, (Kind::Int64, self.0.device())).unsqueeze(0);
-        let limit = |row: i64| self.0.get(row).unsqueeze(1);
+        let limits = self.limits.to_device(self.device);
+        let keys = Tensor::arange(width, (Kind::Int64, self.device)).unsqueeze(0);
+        let limit = |row: i64| limits.get(row).unsqueeze(1);
         let in_prefix = keys.lt_tensor(&limit(0));
         let in_branch = keys.ge_tensor(&limit(1)).logical_and(&keys.le_tensor(&limit(2)));
         let hidden = in_prefix.logical_or(&in_branch).logical_not();
-        let mask = Tensor::zeros([self.0.size()[1], width], (kind, self.0.device()));
+        let mask = Tensor::zeros([limits.size()[1], width], (kind, self.device));
         mask.masked_fill(&hidden, f64::NEG_INFINITY)
     }
 }
@@ -200,6 +218,7 @@ impl TreeBatch {
             predictors: Tensor::from_slice(&packed.predictors).to_device(device),
             targets: Tensor::from_slice(&packed.targets).to_device(device),
             blocks,
+            shapes: rows.iter().map(TreeRow::shape).collect(),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache,
-//! what lies between products, drawing, the optimiser's update, what devices have and may do, what their allocators
+//! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache and
+//! over sequences without masks, what lies between products, drawing, the optimiser's update, what devices have and may do, what their allocators
 //! hold, and a count of what a piece of work dispatches and allocates.
 //!
 //! The computation is in C++: `operators.cpp` looks operators of libtorch up in its dispatcher, the other files are our
@@ -18,6 +18,7 @@ mod linear;
 pub(crate) mod memory;
 pub mod profile;
 mod rows;
+pub(crate) mod sequences;
 pub mod training;
 mod wide;
 

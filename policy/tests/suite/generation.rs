@@ -10,8 +10,35 @@ fn cache(config: &ModelConfig, slots: usize, capacity: usize) -> KvCache {
     KvCache::new(config, slots, capacity, Kind::Float, Device::Cpu)
 }
 
-/// On the CPU f32 attends token by token; f64 goes through libtorch's own operators, as a GPU does.
-const KINDS: [Kind; 2] = [Kind::Float, Kind::Double];
+/// How generation attends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// Token by token, in f32 on the CPU.
+    Reads,
+    /// Under masks, in f64 on the CPU as in f32 on CUDA.
+    Groups,
+    /// Without masks, as in bf16 on CUDA: in f64 by plain operators.
+    Sequences,
+}
+
+const WAYS: [Way; 3] = [Way::Reads, Way::Groups, Way::Sequences];
+
+impl Way {
+    fn kind(self) -> Kind {
+        match self {
+            Way::Reads => Kind::Float,
+            Way::Groups | Way::Sequences => Kind::Double,
+        }
+    }
+
+    fn cache(self, config: &ModelConfig, prefixes: Slots, branches: Slots) -> KvCache {
+        let make = match self {
+            Way::Reads | Way::Groups => KvCache::with_branches,
+            Way::Sequences => KvCache::by_token,
+        };
+        make(config, prefixes, branches, self.kind(), Device::Cpu)
+    }
+}
 
 fn last(states: &Tensor) -> Tensor {
     states.narrow(0, states.size()[0] - 1, 1)
@@ -19,16 +46,16 @@ fn last(states: &Tensor) -> Tensor {
 
 #[test]
 fn rows_of_all_lengths_in_one_call() {
-    for kind in KINDS {
-        rows_of_all_lengths(kind);
+    for way in WAYS {
+        rows_of_all_lengths(way);
     }
 }
 
-fn rows_of_all_lengths(kind: Kind) {
+fn rows_of_all_lengths(way: Way) {
     let (config, weights) = small_model(1);
     let weights = weights
         .into_iter()
-        .map(|(name, tensor)| (name, tensor.to_kind(kind)))
+        .map(|(name, tensor)| (name, tensor.to_kind(way.kind())))
         .collect();
     let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     // Lengths on both sides of what attends together, slots out of order and with gaps, cached prefixes of several
@@ -46,7 +73,11 @@ fn rows_of_all_lengths(kind: Kind) {
         .iter()
         .map(|&(slot, start, new)| ids(slot as u32, start + new, 50))
         .collect();
-    let mut cache = KvCache::new(&config, 15, 60, kind, Device::Cpu);
+    let slots = Slots {
+        count: 15,
+        capacity: 60,
+    };
+    let mut cache = way.cache(&config, slots, Slots::default());
     for (&(slot, start, _), sequence) in cases.iter().zip(&sequences) {
         if start > 0 {
             let _ = decoder.extend(
@@ -80,10 +111,14 @@ fn rows_of_all_lengths(kind: Kind) {
 }
 
 /// Decodes sequences in the given slots side by side; each sequence starts and ends at its own time.
-fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str, kind: Kind) {
-    let (config, weights) = fixture_model(name, kind);
+fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str, way: Way) {
+    let (config, weights) = fixture_model(name, way.kind());
     let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
-    let mut cache = KvCache::new(&config, slot_count, 40, kind, Device::Cpu);
+    let prefixes = Slots {
+        count: slot_count,
+        capacity: 40,
+    };
+    let mut cache = way.cache(&config, prefixes, Slots::default());
     let sequences: Vec<Vec<u32>> = slots
         .iter()
         .map(|&slot| ids(slot as u32 + 7, 12 + slot % 20, 90))
@@ -128,17 +163,17 @@ fn decode_in_slots(slots: &[usize], slot_count: usize, name: &str, kind: Kind) {
 
 #[test]
 fn decoding_in_dense_slots() {
-    for kind in KINDS {
-        decode_in_slots(&[0, 1, 2, 3, 4, 5], 6, "qwen2", kind);
-        decode_in_slots(&[3, 1, 5, 0, 2], 8, "llama", kind);
+    for way in WAYS {
+        decode_in_slots(&[0, 1, 2, 3, 4, 5], 6, "qwen2", way);
+        decode_in_slots(&[3, 1, 5, 0, 2], 8, "llama", way);
     }
 }
 
 #[test]
 fn decoding_in_sparse_slots() {
-    for kind in KINDS {
-        decode_in_slots(&[0, 63], 64, "qwen3", kind);
-        decode_in_slots(&[40, 3, 22], 64, "qwen2-tied", kind);
+    for way in WAYS {
+        decode_in_slots(&[0, 63], 64, "qwen3", way);
+        decode_in_slots(&[40, 3, 22], 64, "qwen2-tied", way);
     }
 }
 
@@ -302,11 +337,12 @@ fn bf16_stays_close_to_f32() {
 }
 
 /// Branches of several prefixes, of several lengths, some of several tokens, next to prefixes that go on, in one kind.
-fn branches_continue_their_prefixes(name: &str, kind: Kind) {
+fn branches_continue_their_prefixes(name: &str, way: Way) {
+    let kind = way.kind();
     let (config, weights) = fixture_model(name, kind);
     let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let (prefixes, branches) = (Slots { count: 9, capacity: 60 }, Slots { count: 12, capacity: 9 });
-    let mut cache = KvCache::with_branches(&config, prefixes, branches, kind, Device::Cpu);
+    let mut cache = way.cache(&config, prefixes, branches);
     let thoughts: Vec<(usize, Vec<u32>)> = [(0, 31), (1, 50), (2, 9), (7, 40)]
         .map(|(slot, length)| (slot, ids(slot as u32, length, 90)))
         .to_vec();
@@ -381,10 +417,7 @@ fn branches_continue_their_prefixes(name: &str, kind: Kind) {
                 &expected[index].narrow(0, position as i64, 1),
             );
             let tolerance = if kind == Kind::Double { 1e-12 } else { TOLERANCE };
-            assert!(
-                difference <= tolerance,
-                "{name}, {kind:?}, branch {index}: {difference}"
-            );
+            assert!(difference <= tolerance, "{name}, {way:?}, branch {index}: {difference}");
         }
     }
 }
@@ -392,18 +425,28 @@ fn branches_continue_their_prefixes(name: &str, kind: Kind) {
 #[test]
 fn branches_see_their_prefix_and_themselves() {
     for name in ["qwen2", "qwen3", "llama"] {
-        for kind in KINDS {
-            branches_continue_their_prefixes(name, kind);
+        for way in WAYS {
+            branches_continue_their_prefixes(name, way);
         }
     }
 }
 
 #[test]
 fn a_copied_branch_goes_on_by_itself() {
+    for way in WAYS {
+        a_copied_branch_goes_on(way);
+    }
+}
+
+fn a_copied_branch_goes_on(way: Way) {
     let (config, weights) = small_model(5);
+    let weights = weights
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_kind(way.kind())))
+        .collect();
     let decoder = Decoder::new(&config, &weights).unwrap().for_generation();
     let slots = |count, capacity| Slots { count, capacity };
-    let mut cache = KvCache::with_branches(&config, slots(2, 20), slots(5, 8), Kind::Float, Device::Cpu);
+    let mut cache = way.cache(&config, slots(2, 20), slots(5, 8));
     let (thought, inserted) = (ids(1, 15, 50), ids(2, 4, 50));
     let prefix = Prefix { slot: 1, length: 11 };
     let row = |slot, start, ids| Extension {

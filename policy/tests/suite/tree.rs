@@ -1,7 +1,7 @@
 //! A packed tree equals each of its branches in a sequence of its own: log-probabilities and gradients.
 
 use crate::common::{difference, ids, trainable};
-use anytime_policy::{Branch, Decoder, TreeBatch, TreeRow, Weights};
+use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, Weights};
 use tch::{Device, Kind, Tensor};
 
 const VOCAB: u32 = 97;
@@ -79,9 +79,28 @@ fn take_gradients(weights: &Weights) -> Vec<(String, Tensor)> {
     gradients
 }
 
-fn packed_equals_alone(name: &str, kind: Kind, tolerance: f64) {
+/// How the tokens of a tree attend.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Masks,
+    /// As in bf16 on CUDA: here by plain operators.
+    Sequences,
+}
+
+impl Way {
+    fn decoder(self, config: &ModelConfig, weights: &Weights) -> Decoder {
+        let decoder = Decoder::new(config, weights).unwrap();
+        match self {
+            Way::Masks => decoder,
+            Way::Sequences => decoder.without_masks(),
+        }
+    }
+}
+
+fn packed_equals_alone(name: &str, kind: Kind, way: Way, tolerance: f64) {
     let (config, weights) = trainable(name, kind);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = way.decoder(&config, &weights);
+    let under_masks = Way::Masks.decoder(&config, &weights);
     let rows = rows();
     let batch = TreeBatch::pack(&rows, Device::Cpu);
     let count = batch.trained_tokens() as i64;
@@ -96,7 +115,7 @@ fn packed_equals_alone(name: &str, kind: Kind, tolerance: f64) {
     let mut done = 0;
     for row in rows.iter().flat_map(rows_alone) {
         let length = (row.prefix.len() - row.prompt) as i64;
-        alone.push(run(&decoder, &[row], &token_weights.narrow(0, done, length)));
+        alone.push(run(&under_masks, &[row], &token_weights.narrow(0, done, length)));
         done += length;
     }
     assert_eq!(done, count);
@@ -122,47 +141,58 @@ fn packed_equals_alone(name: &str, kind: Kind, tolerance: f64) {
         let gradient = difference(by_row, alone);
         assert!(
             gradient <= tolerance,
-            "{name}, {kind:?}: gradients of single rows differ by {gradient}"
+            "{name}, {kind:?}, {way:?}: gradients of single rows differ by {gradient}"
         );
     }
     let single = difference(&by_row, &alone);
-    assert!(single <= tolerance, "{name}, {kind:?}: single rows differ by {single}");
+    assert!(
+        single <= tolerance,
+        "{name}, {kind:?}, {way:?}: single rows differ by {single}"
+    );
     let largest = difference(&packed, &alone);
     let mut largest_gradient: f64 = 0.0;
     for ((name, packed), (_, alone)) in packed_gradients.iter().zip(&alone_gradients) {
         assert!(packed.abs().max().double_value(&[]) > 0.0, "{name} has no gradient");
         largest_gradient = largest_gradient.max(difference(packed, alone));
     }
-    println!("{name}, {kind:?}: log-probabilities {largest:.1e}, gradients {largest_gradient:.1e}");
+    println!("{name}, {kind:?}, {way:?}: log-probabilities {largest:.1e}, gradients {largest_gradient:.1e}");
     assert!(
         largest <= tolerance,
-        "{name}, {kind:?}: log-probabilities differ by {largest}"
+        "{name}, {kind:?}, {way:?}: log-probabilities differ by {largest}"
     );
     assert!(
         largest_gradient <= tolerance,
-        "{name}, {kind:?}: gradients differ by {largest_gradient}"
+        "{name}, {kind:?}, {way:?}: gradients differ by {largest_gradient}"
     );
 }
 
 #[test]
 fn packed_equals_alone_in_f64() {
     for name in ["qwen2", "qwen2-tied", "llama", "llama-scaled", "qwen3"] {
-        packed_equals_alone(name, Kind::Double, 1e-9);
+        packed_equals_alone(name, Kind::Double, Way::Masks, 1e-9);
+        packed_equals_alone(name, Kind::Double, Way::Sequences, 1e-12);
     }
 }
 
 #[test]
 fn packed_equals_alone_in_f32() {
     for name in ["qwen2", "qwen2-tied", "llama", "qwen3"] {
-        packed_equals_alone(name, Kind::Float, 1e-4);
+        packed_equals_alone(name, Kind::Float, Way::Masks, 1e-4);
+        packed_equals_alone(name, Kind::Float, Way::Sequences, 1e-4);
     }
 }
 
 #[test]
 fn gradient_equals_finite_differences() {
+    for way in [Way::Masks, Way::Sequences] {
+        gradient_equals_slopes(way);
+    }
+}
+
+fn gradient_equals_slopes(way: Way) {
     // The comparisons above have the same attention on both sides; this one does not depend on its backward pass.
     let (config, weights) = trainable("qwen3", Kind::Double);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = way.decoder(&config, &weights);
     let batch = TreeBatch::pack(&rows()[..2], Device::Cpu);
     let value = || {
         decoder
@@ -188,7 +218,7 @@ fn gradient_equals_finite_differences() {
             let slope = (shifted(step) - shifted(-step)) / (2.0 * step);
             assert!(
                 (gradient - slope).abs() <= 1e-5 * (1.0 + slope.abs()),
-                "{name} {index:?}: {gradient} {slope}"
+                "{way:?}, {name} {index:?}: {gradient} {slope}"
             );
         }
     }
@@ -196,8 +226,14 @@ fn gradient_equals_finite_differences() {
 
 #[test]
 fn batches_without_trained_tokens() {
+    for way in [Way::Masks, Way::Sequences] {
+        without_trained_tokens(way);
+    }
+}
+
+fn without_trained_tokens(way: Way) {
     let (config, weights) = trainable("qwen2", Kind::Float);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = way.decoder(&config, &weights);
     let bare = TreeRow {
         prompt: 2,
         prefix: vec![1, 2],
@@ -248,7 +284,7 @@ fn log_probs_are_those_of_the_logits_over_the_temperature() {
 #[test]
 fn layer_by_layer() {
     let (config, weights) = trainable("qwen2", Kind::Double);
-    let decoder = Decoder::new(&config, &weights).unwrap();
+    let decoder = Way::Sequences.decoder(&config, &weights);
     let batch = TreeBatch::pack(&rows(), Device::Cpu);
     let (mut hidden, pass) = decoder.start_tree(&batch);
     for layer in 0..config.num_hidden_layers {
