@@ -6,11 +6,12 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 11] = [
+    const SOURCES: [&str; 12] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/device.cpp",
         "src/operators/elementwise.cpp",
+        "src/operators/graph.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
         "src/operators/memory.cpp",

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Runs one case with transformers and prints one JSON object, as `anytime-bench` does for the other side.
 
-usage: peers.py decode|rollout|training --name NAME --checkpoint DIR [--dtype f32|bf16] [--threads 2] [--repetitions 1]
+usage: peers.py decode|rollout|training --name NAME --checkpoint DIR [--dtype f32|bf16] [--device cpu|cuda]
+                [--threads 2] [--repetitions 1]
 
-All lengths are forced: nothing is an end of sequence. One run before the measured ones warms everything up.
+All lengths are forced: nothing is an end of sequence. One run before the measured ones warms everything up. A directory
+with a config.json and no weights gives a model with random ones.
 """
 import argparse
 import json
 import time
+from pathlib import Path
 
 import torch
 import transformers
@@ -15,7 +18,13 @@ from prompts import END_MARKER, SUMMARY_MARKER, prompt_ids
 
 
 def load(arguments, dtype):
-    model = transformers.AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=dtype)
+    with torch.device(arguments.device):
+        if any(Path(arguments.checkpoint).glob("*.safetensors")):
+            model = transformers.AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=dtype)
+        else:
+            config = transformers.AutoConfig.from_pretrained(arguments.checkpoint)
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model = model.to(arguments.device)
     model.generation_config = transformers.GenerationConfig(pad_token_id=0, bos_token_id=1)
     return model.eval()
 
@@ -39,7 +48,8 @@ def generate(model, prompts, sequences, new_tokens):
 
 
 def prompts_of(model, count, length):
-    return torch.tensor([prompt_ids(number, length, model.config.vocab_size) for number in range(count)])
+    prompts = [prompt_ids(number, length, model.config.vocab_size) for number in range(count)]
+    return torch.tensor(prompts, device=model.device)
 
 
 def decode(arguments):
@@ -57,7 +67,7 @@ def rollout(arguments):
     model = load(arguments, DTYPES[arguments.dtype])
     prompts = prompts_of(model, arguments.groups, arguments.prompt_tokens)
     budgets = [int(budget) for budget in arguments.budgets.split(",")]
-    template = torch.tensor(END_MARKER + SUMMARY_MARKER)
+    template = torch.tensor(END_MARKER + SUMMARY_MARKER, device=model.device)
 
     def run():
         thinking = generate(model, prompts, arguments.traces, budgets[-1])
@@ -102,12 +112,14 @@ def training(arguments):
         for place in range(untrained, len(row)):
             predictors.append(number * longest + place - 1)
             targets.append(row[place])
-    predictors, targets = torch.tensor(predictors), torch.tensor(targets)
-    advantages = torch.linspace(-0.5, 0.5, len(targets))
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    predictors = torch.tensor(predictors, device=model.device)
+    targets = torch.tensor(targets, device=model.device)
+    advantages = torch.linspace(-0.5, 0.5, len(targets), device=model.device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 
     def update():
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.dtype == "bf16"):
+        with torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=arguments.dtype == "bf16"):
             hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
             logits = model.lm_head(hidden.flatten(0, 1)[predictors])
         log_probs = logits.float().log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
@@ -127,6 +139,8 @@ def timed(arguments, run):
     for _ in range(arguments.repetitions):
         started = time.perf_counter()
         run()
+        if arguments.device == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -141,6 +155,7 @@ def main():
     parser.add_argument("--name", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=4)
@@ -161,6 +176,7 @@ def main():
         "side": "transformers",
         "dtype": arguments.dtype,
         "threads": arguments.threads,
+        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
     print(json.dumps(common | figures))

@@ -404,9 +404,10 @@ pub struct ProcessArgs {
     /// Use this Redis instead of starting one
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
-    /// Where learner and actors compute, all on the same device: auto, cpu, cuda, cuda:1, …
-    #[arg(long, default_value = "auto")]
-    pub device: String,
+    /// Where learner and actors compute, all on the same device: auto, cpu, cuda, cuda:1, … [default: auto; of the demo,
+    /// whose model is too small for anything else to be faster: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
     /// A device for each process, the learner's first and then one for every actor: numbers of CUDA devices, or cpu
     #[arg(
         long,

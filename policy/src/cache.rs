@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::operators::sequences::can_attend_sequences;
+use crate::steps::Steps;
 
 /// CUDA's kernels use an attention mask in place where its length is a multiple of this, and copy it otherwise.
 pub(crate) const LENGTH_STEP: usize = 16;
@@ -36,12 +37,15 @@ pub(crate) enum Layout {
 /// nothing.
 pub struct KvCache {
     pub(crate) layers: Vec<LayerCache>,
+    /// The steps over it that a device has recorded.
+    pub(crate) steps: Steps,
     layout: Layout,
     prefixes: Region,
     branches: Region,
 }
 
-/// One layer's keys and values: the rows of the prefix slots, then those of the branch slots.
+/// One layer's keys and values: the rows of the prefix slots, then those of the branch slots and, by token, one row that
+/// is nobody's.
 pub(crate) struct LayerCache {
     pub(crate) keys: Tensor,
     pub(crate) values: Tensor,
@@ -172,7 +176,7 @@ impl KvCache {
         let rows = (prefixes.rows() + branches.rows()) as i64;
         let shape = match layout {
             Layout::ByHead => vec![rows, config.head_dim],
-            Layout::ByToken => vec![rows, config.num_key_value_heads, config.head_dim],
+            Layout::ByToken => vec![rows + 1, config.num_key_value_heads, config.head_dim],
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for _ in 0..config.num_hidden_layers {
@@ -184,6 +188,7 @@ impl KvCache {
         }
         Ok(KvCache {
             layers,
+            steps: Steps::default(),
             layout,
             prefixes,
             branches,
@@ -247,6 +252,20 @@ impl KvCache {
                 }
             }
         }
+    }
+
+    /// How many sorts of decoding steps a CUDA device has recorded, each of which it is then given in one launch; or why
+    /// it records no more of them.
+    ///
+    /// # Errors
+    /// The reason. Steps are then launched operator by operator, with the same results.
+    pub fn recorded_steps(&self) -> Result<usize, &str> {
+        self.steps.recorded()
+    }
+
+    /// The row of a layer's tensor that belongs to no slot, where it lies by token.
+    pub(crate) fn nobody(&self) -> i64 {
+        (self.prefixes.rows() + self.branches.rows()) as i64
     }
 
     pub(crate) fn layout(&self) -> Layout {

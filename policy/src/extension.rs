@@ -13,6 +13,7 @@ use crate::config::ModelConfig;
 use crate::grouping::{Group, Member, groups};
 use crate::operators::attention::{Read, Strides, can_attend_reads};
 use crate::sequences::{SequencePlan, SequenceRow, Sequencing};
+use crate::steps::{Step, StepRow};
 
 /// The new tokens of one sequence in a call of [`crate::Decoder::extend`].
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,29 @@ impl Extension<'_> {
             prefix: self.prefix.map(|prefix| (prefix.slot, prefix.length)),
         }
     }
+}
+
+/// The step that the rows are, where each has one new token and the cache lies by token.
+pub(crate) fn as_step(config: &ModelConfig, cache: &KvCache, rows: &[Extension<'_>]) -> Option<Step> {
+    if cache.layout() != Layout::ByToken || rows.iter().any(|row| row.ids.len() != 1) {
+        return None;
+    }
+    check(cache, rows);
+    let (prefixes, branches, nobody) = (cache.prefix_region(), cache.branch_region(), cache.nobody());
+    let as_row = |row: &Extension<'_>| {
+        let region = if row.prefix.is_some() { branches } else { prefixes };
+        StepRow {
+            id: row.ids[0],
+            position: row.prefix.map_or(0, |prefix| prefix.length) + row.start,
+            write: region.row(row.slot) + row.start as i64,
+            sequence: row.as_sequence(),
+        }
+    };
+    let steps: Vec<StepRow> = rows.iter().map(as_row).collect();
+    let order = packed_order(rows, Manner::Sequences);
+    Some(Step::new(&steps, &order, nobody, |rows, shape| {
+        Sequencing::of_step(rows, shape, prefixes, branches, nobody, config.query_group())
+    }))
 }
 
 /// Everything about a call that is the same in all layers.

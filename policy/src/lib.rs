@@ -32,6 +32,7 @@ mod rope;
 mod row_independence;
 mod score;
 mod sequences;
+mod steps;
 mod tokenizer;
 mod tree;
 mod tree_sequences;

@@ -38,6 +38,18 @@ impl Projection {
         }
     }
 
+    /// As [`Projection::add_to`], where nobody needs the residual any more and no gradient is asked for: a plain product
+    /// is added in place, without a tensor and an operation of its own.
+    pub(crate) fn add_onto(&self, mut residual: Tensor, input: &Tensor) -> Tensor {
+        match self {
+            Projection::Plain { weight, bias: None } if residual.is_contiguous() => {
+                let _ = residual.addmm_(input, &weight.transpose(0, 1));
+                residual
+            }
+            _ => self.add_to(&residual, input),
+        }
+    }
+
     /// Whether its weights are packed.
     pub(crate) fn is_packed(&self) -> bool {
         matches!(self, Projection::Packed(_))

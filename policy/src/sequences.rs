@@ -24,6 +24,46 @@ pub(crate) struct SequenceRow {
     pub(crate) prefix: Option<(usize, usize)>,
 }
 
+/// The shape of a step in which every row has one new token: how many rows it has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StepShape {
+    /// Rows that are no branches.
+    pub(crate) thinkings: usize,
+    pub(crate) branches: usize,
+    /// Keys of the longest sequence.
+    most_keys: usize,
+}
+
+impl StepShape {
+    /// The smallest shape with room for these rows.
+    pub(crate) fn of(rows: &[SequenceRow]) -> Self {
+        let branches = rows.iter().filter(|row| row.prefix.is_some()).count();
+        let longest = |row: &SequenceRow| row.own.max(row.prefix.map_or(0, |(_, length)| length));
+        let most_keys = rows.iter().map(longest).max().unwrap_or(1);
+        Self {
+            thinkings: room_for(rows.len() - branches),
+            branches: room_for(branches),
+            // It says into how many parts the keys of a row may be split.
+            most_keys: most_keys.next_power_of_two().max(512),
+        }
+    }
+
+    /// All rows.
+    pub(crate) fn rows(self) -> usize {
+        self.thinkings + self.branches
+    }
+}
+
+/// Few numbers of rows, none of them much above what is needed.
+fn room_for(rows: usize) -> usize {
+    match rows {
+        0..=2 => rows,
+        3..=32 => rows.next_power_of_two(),
+        33..=256 => rows.next_multiple_of(32),
+        _ => rows.next_multiple_of(64),
+    }
+}
+
 /// The plan in host memory.
 pub(crate) struct Sequencing {
     own: Vec<Call>,
@@ -156,6 +196,56 @@ impl Sequencing {
         }
         let own = [one, several].into_iter().filter(|call| call.tokens > 0).collect();
         Self { own, over, shared }
+    }
+
+    /// As [`Sequencing::new`], for rows with one token each, filled up to a shape. What is filled in reads `nobody`, a row
+    /// of the cache. The numbers of two steps of one shape differ in nothing but their values.
+    pub(crate) fn of_step(
+        rows: &[SequenceRow],
+        shape: StepShape,
+        prefixes: Region,
+        branches: Region,
+        nobody: i64,
+        shared: i64,
+    ) -> Self {
+        let of_branches = rows.partition_point(|row| row.prefix.is_none());
+        let (thinkings, of_branches) = rows.split_at(of_branches);
+        let mut plan = Self::new([], prefixes, branches, shared);
+        let heads = plan.shared;
+        let mut one = Call::default();
+        for (rows, region, room) in [
+            (thinkings, prefixes, shape.thinkings),
+            (of_branches, branches, shape.branches),
+        ] {
+            for row in rows {
+                one.push(1, 1, region.row(row.slot), row.own);
+            }
+            for _ in rows.len()..room {
+                one.push(1, 1, nobody, 1);
+            }
+        }
+        one.most_keys = shape.most_keys;
+        plan.own = vec![one];
+        if shape.branches > 0 {
+            // There is room for a cut for every branch.
+            let mut over = Call::default();
+            for of_cut in of_branches.chunk_by(|one, next| one.prefix == next.prefix) {
+                if let Some((slot, length)) = of_cut[0].prefix {
+                    over.push(of_cut.len(), heads, prefixes.row(slot), length);
+                }
+            }
+            let filling = shape.branches - of_branches.len();
+            if filling > 0 {
+                over.push(filling, heads, nobody, 1);
+            }
+            while over.keys_used.len() < shape.branches {
+                over.push(0, heads, nobody, 1);
+            }
+            over.most_queries = shape.branches * heads;
+            over.most_keys = shape.most_keys;
+            plan.over = Some((shape.thinkings, over));
+        }
+        plan
     }
 
     /// All its numbers, two in one.

@@ -209,6 +209,7 @@ impl EngineState {
             slots,
             row_limit,
             allowed_bytes: allowance.bytes,
+            is_slowness_told: false,
         });
         true
     }

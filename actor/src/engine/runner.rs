@@ -196,6 +196,7 @@ impl EngineState {
                 })
                 .collect();
             hidden.push(model.decoder.extend(&mut memory.cache, &extensions));
+            memory.tell_of_slowness();
         }
         if earlier < self.rows.len() {
             hidden.push(first_hidden(&self.rows[earlier..]));

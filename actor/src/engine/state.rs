@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use anytime_policy::KvCache;
 use anytime_proto::v1::AbandonReason;
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 use super::cache::{SlotLengths, SlotMap};
 use super::kept::KeptTraces;
@@ -26,9 +27,25 @@ pub(crate) struct Memory {
     pub(crate) row_limit: usize,
     /// How many bytes the cache could have had when it was allocated.
     pub(crate) allowed_bytes: usize,
+    /// Whether the log says that the device takes no steps as a whole.
+    pub(crate) is_slowness_told: bool,
 }
 
 impl Memory {
+    /// Says in the log, once, if decoding steps are launched one operator at a time where they could be launched whole.
+    pub(crate) fn tell_of_slowness(&mut self) {
+        if self.is_slowness_told {
+            return;
+        }
+        if let Err(reason) = self.cache.recorded_steps() {
+            warn!(
+                reason,
+                "decoding steps cannot be recorded, each takes several times as long"
+            );
+            self.is_slowness_told = true;
+        }
+    }
+
     /// How long the slots are.
     pub(crate) fn lengths(&self) -> SlotLengths {
         SlotLengths {

@@ -44,8 +44,14 @@ fn compare(expected: &LoadedModel, in_f32: &LoadedModel, other: &LoadedModel, ki
         "tolerance_f32_largest": LOG_PROBS_F32, "tolerance_mean": LOG_PROBS_BF16_MEAN,
         "tolerance_gradient": GRADIENT, "tolerance_update": UPDATE, "tolerance_draws": DRAWS,
     });
-    let reference = log_probs(expected)?;
-    let (in_f32_values, other_values) = (log_probs(in_f32)?, log_probs(other)?);
+    let reference = log_probs(expected)?.0;
+    let (in_f32_values, _) = log_probs(in_f32)?;
+    let (other_values, recorded) = log_probs(other)?;
+    // Where steps are launched one operator at a time after all, a report should say so.
+    document["recorded_steps"] = match recorded {
+        Ok(steps) => json!(steps),
+        Err(problem) => json!(problem),
+    };
     for ((expected, found), narrow) in reference.iter().zip(&in_f32_values).zip(&other_values) {
         let path = expected.path;
         let largest = (&found.values - &expected.values).abs().max().double_value(&[]);
@@ -102,14 +108,16 @@ impl Values {
     }
 }
 
-fn log_probs(model: &LoadedModel) -> anyhow::Result<Vec<Values>> {
+/// The log-probabilities along every path, and how many sorts of steps the device has recorded meanwhile, or why none.
+fn log_probs(model: &LoadedModel) -> anyhow::Result<(Vec<Values>, Result<usize, String>)> {
     let decoder = model.decoder()?;
     let row = tree_row(model)?;
     let batch = TreeBatch::pack(&[row], decoder.device());
     let tree = no_grad(|| decoder.log_probs(&decoder.tree(&batch), batch.targets(), 1.0));
     let mut all = vec![Values::new("tree", &tree)];
-    all.extend(cached(&decoder, model)?);
-    Ok(all)
+    let (values, recorded) = cached(&decoder, model);
+    all.extend(values);
+    Ok((all, recorded))
 }
 
 /// A trace with two branches.
@@ -174,7 +182,7 @@ fn feed(decoder: &Decoder, cache: &mut KvCache, rows: &mut [&mut Running], count
 /// Generation through the cache: prompts of four lengths in slots that lie scattered, so that some are read in place and
 /// some are copied out; prefixes copied to other slots; branches that read the thinking of another slot, some of them
 /// copied, beside thinkings that go on.
-fn cached(decoder: &Decoder, model: &LoadedModel) -> anyhow::Result<Vec<Values>> {
+fn cached(decoder: &Decoder, model: &LoadedModel) -> (Vec<Values>, Result<usize, String>) {
     let vocabulary = model.config.vocab_size;
     let (prefixes, branches) = (
         Slots {
@@ -250,13 +258,14 @@ fn cached(decoder: &Decoder, model: &LoadedModel) -> anyhow::Result<Vec<Values>>
     for _ in 0..STEPS {
         beside.push(feed(decoder, &mut cache, &mut together, Some(1)));
     }
-    Ok(vec![
+    let values = vec![
         Values::new("prompts", &prompts),
         Values::new("mixed_lengths", &Tensor::cat(&mixed, 0)),
         Values::new("copies", &Tensor::cat(&after_copies, 0)),
         Values::new("branches", &first_of_branches),
         Values::new("branches_beside_thinkings", &Tensor::cat(&beside, 0)),
-    ])
+    ];
+    (values, cache.recorded_steps().map_err(str::to_owned))
 }
 
 /// The gradient of every parameter for a loss over a trace and its branches, in f64 on the CPU.
@@ -415,7 +424,7 @@ mod tests {
                 .shallow_clone()
                 .g_mul_scalar_(1.5)
         });
-        let (expected, found) = (log_probs(&right).unwrap(), log_probs(&wrong).unwrap());
+        let (expected, found) = (log_probs(&right).unwrap().0, log_probs(&wrong).unwrap().0);
         for (expected, found) in expected.iter().zip(&found) {
             let largest = (&found.values - &expected.values).abs().max().double_value(&[]);
             assert!(largest > LOG_PROBS_F32, "{}: {largest}", expected.path);

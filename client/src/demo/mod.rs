@@ -36,11 +36,17 @@ pub(crate) async fn run(arguments: DemoArgs, json: bool) -> anyhow::Result<()> {
     }
     let out = arguments.out.unwrap_or_else(|| PathBuf::from(task.directory()));
     let specs = prepare(task, &out, arguments.seed, &arguments.overrides)?;
+    let mut processes = arguments.processes;
+    if processes.devices.is_empty() {
+        // A step of a model of this size is over before a GPU has been told of it: on an H100 the demo takes several
+        // times as long as on two cores.
+        processes.device.get_or_insert_with(|| "cpu".to_owned());
+    }
     let run = LocalRun {
         specs,
         out,
         resume: false,
-        processes: arguments.processes,
+        processes,
     };
     local::run_jobs(run, json).await?;
     if !json {

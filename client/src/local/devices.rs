@@ -30,9 +30,10 @@ impl Devices {
     pub(super) fn try_new(options: &ProcessArgs) -> Result<Self, ExitError> {
         let Some((learner, actors)) = options.devices.split_first() else {
             let count = options.actors.unwrap_or(ACTORS);
+            let device = options.device.as_deref().unwrap_or("auto");
             return Ok(Self {
-                learner: options.device.clone(),
-                actors: vec![options.device.clone(); count as usize],
+                learner: device.to_owned(),
+                actors: vec![device.to_owned(); count as usize],
             });
         };
         let given = options.devices.join(",");
@@ -106,7 +107,7 @@ mod tests {
             actors,
             threads: 1,
             redis: None,
-            device: "auto".to_owned(),
+            device: None,
             devices: devices.iter().map(|device| (*device).to_owned()).collect(),
         }
     }

@@ -6,16 +6,18 @@
 //! Families: biases on the projections (qwen2; `attention_bias`), normalised queries and keys (qwen3), a head that is
 //! the embedding (`tie_word_embeddings`). Each is an optional tensor here.
 
+mod generation;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::{attend_cache, attend_tree};
-use crate::cache::{KvCache, LayerCache};
+use crate::attention::attend_tree;
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
-use crate::extension::{Extension, ExtensionPlan};
 use crate::head::Head;
 use crate::operators::attention::can_attend_reads;
-use crate::operators::elementwise::{HeadNorms, Store, rms_norm, rotate_and_store};
+use crate::operators::elementwise::rms_norm;
 use crate::operators::sequences::{TreeSequences, can_attend_sequences};
 use crate::operators::{filled_up, first_rows, in_pieces, training};
 use crate::projection::{GatedProjection, HeadProjection, Projection};
@@ -24,7 +26,7 @@ use crate::tree::TreeBatch;
 use crate::tree_sequences::tree_sequences;
 use crate::weights::{Weights, expected_tensors};
 
-/// The transformer, over parameters that it shares with whoever made it. It runs over a [`KvCache`] to generate
+/// The transformer, over parameters that it shares with whoever made it. It runs over a [`crate::KvCache`] to generate
 /// ([`Decoder::extend`]) or over a [`TreeBatch`] to train ([`Decoder::tree`]).
 ///
 /// Parameters are not copied: a change in place shows in the next call, and gradients reach them. Tensor operations
@@ -38,10 +40,14 @@ pub struct Decoder {
     rope: Rope,
     /// Whether the steps between products go through this crate's operators, which have no gradients.
     is_fused: bool,
+    /// Whether generation adds a layer's outputs to its input in place.
+    adds_in_place: bool,
     /// Whether a row's numbers must not depend on the rows beside it.
     is_row_independent: bool,
     /// Whether trees attend as sequences where that is no kernel.
     is_maskless: bool,
+    /// Tells decoders of one process apart.
+    number: u64,
 }
 
 struct Layer {
@@ -72,6 +78,9 @@ enum TreeAttention {
     /// Without masks.
     Sequences(TreeSequences),
 }
+
+/// How many decoders there have been, from 1 on.
+static DECODERS: AtomicU64 = AtomicU64::new(1);
 
 impl Layer {
     fn is_packed(&self) -> bool {
@@ -149,8 +158,10 @@ impl Decoder {
             head: Head::new(head),
             rope,
             is_fused: false,
+            adds_in_place: false,
             is_row_independent: false,
             is_maskless: false,
+            number: DECODERS.fetch_add(1, Ordering::Relaxed),
         })
     }
 
@@ -208,6 +219,8 @@ impl Decoder {
             layers: self.layers.into_iter().map(arrange).collect(),
             head: self.head.packed(),
             is_fused: can_attend_reads(self.embedding.kind(), self.embedding.device()),
+            // The CPU's packed products add by themselves.
+            adds_in_place: !can_attend_reads(self.embedding.kind(), self.embedding.device()),
             ..self
         }
     }
@@ -253,43 +266,6 @@ impl Decoder {
     /// The device of the parameters.
     pub fn device(&self) -> Device {
         self.embedding.device()
-    }
-
-    /// Feeds new tokens. The tokens of a row are written to its slot from position `start` on. They see what is
-    /// before them in the slot and, in a branch, the tokens of the prefix that it continues. Returns the hidden state
-    /// of the last new token of each row after the final normalisation: [rows, hidden].
-    ///
-    /// Rows of few and of many tokens may be mixed; nothing is padded outside attention. No gradient graph is built.
-    ///
-    /// # Panics
-    /// If there are no rows, a row has no tokens, a slot is named twice or does not exist, or its capacity does not
-    /// suffice; if the cache is of another kind or device than the decoder.
-    pub fn extend(&self, cache: &mut KvCache, rows: &[Extension<'_>]) -> Tensor {
-        let _guard = tch::no_grad_guard();
-        let plan = ExtensionPlan::new(&self.config, cache, rows, self.kind(), self.device());
-        let rotation = self.rope.rotation(&plan.positions);
-        let tokens = plan.ids.size()[0];
-        let mut hidden = self.filled_up(self.embed(&plan.ids));
-        for (layer, layer_cache) in self.layers.iter().zip(&mut cache.layers) {
-            let queries = match &layer.heads {
-                HeadProjection::Joined(heads) if self.is_fused => {
-                    self.store_heads(layer, heads, &hidden, &rotation, layer_cache, &plan)
-                }
-                _ => {
-                    let (queries, keys, values) = self.project_heads(layer, &hidden, &rotation);
-                    layer_cache.write(&plan.writes, &keys, &values);
-                    queries
-                }
-            };
-            let kv_heads = self.config.num_key_value_heads;
-            let attended = attend_cache(&queries, layer_cache, &plan, kv_heads, self.is_row_independent);
-            hidden = self.finish_layer(layer, &hidden, &self.filled_up(attended));
-        }
-        let last = match &plan.last {
-            Some(last) => hidden.index_select(0, last),
-            None => first_rows(hidden, tokens),
-        };
-        self.normalise(&last, &self.final_norm)
     }
 
     /// Runs a batch and returns the hidden states, after the final normalisation, at the positions that predict its
@@ -444,34 +420,6 @@ impl Decoder {
         };
         let rotated = rotation.apply(&turned);
         (rotated.narrow(1, 0, heads), rotated.narrow(1, heads, kv_heads), values)
-    }
-
-    /// Rotated queries [tokens, heads, head_dim]; keys and values go straight into the cache.
-    fn store_heads(
-        &self,
-        layer: &Layer,
-        heads: &Projection,
-        hidden: &Tensor,
-        rotation: &Rotation,
-        cache: &LayerCache,
-        plan: &ExtensionPlan,
-    ) -> Tensor {
-        let tokens = plan.ids.size()[0];
-        let input = self.normalise(hidden, &layer.input_norm);
-        let projected = self.in_pieces([&input], |[input]| heads.apply(input));
-        let projected = first_rows(projected, tokens).view([tokens, -1, self.config.head_dim]);
-        let norms = layer.query_key_norm.as_ref().map(|(query, key)| HeadNorms {
-            query,
-            key,
-            epsilon: self.config.rms_norm_eps,
-        });
-        let (cosine, sine) = rotation.parts();
-        let store = Store {
-            keys: &cache.keys,
-            values: &cache.values,
-            rows: &plan.writes,
-        };
-        rotate_and_store(&projected, norms, cosine, sine, store, self.config.num_key_value_heads)
     }
 
     fn finish_layer(&self, layer: &Layer, residual: &Tensor, attended: &Tensor) -> Tensor {
