@@ -12,7 +12,7 @@ use crate::cache::{KvCache, Layout, Region, Slots};
 use crate::config::ModelConfig;
 use crate::grouping::{Group, Member, groups};
 use crate::operators::attention::{Read, Strides, can_attend_reads};
-use crate::sequences::{SequencePlan, SequenceRow, Sequencing};
+use crate::sequences::{SequencePlan, SequenceRow, Sequencing, StepShape};
 use crate::steps::{Step, StepRow};
 
 /// The new tokens of one sequence in a call of [`crate::Decoder::extend`].
@@ -55,23 +55,28 @@ impl Extension<'_> {
     }
 }
 
-/// The step that the rows are, where each has one new token and the cache lies by token.
+/// The step that the rows are, where each has one new token, or is a branch and has a few, and the cache lies by token.
 pub(crate) fn as_step(config: &ModelConfig, cache: &KvCache, rows: &[Extension<'_>]) -> Option<Step> {
-    if cache.layout() != Layout::ByToken || rows.iter().any(|row| row.ids.len() != 1) {
+    let several = || rows.iter().filter(|row| row.ids.len() != 1);
+    let of_several: usize = several().map(|row| row.ids.len()).sum();
+    if cache.layout() != Layout::ByToken
+        || several().any(|row| row.prefix.is_none())
+        || of_several > StepShape::MOST_OF_LONGER
+    {
         return None;
     }
     check(cache, rows);
     let (prefixes, branches, nobody) = (cache.prefix_region(), cache.branch_region(), cache.nobody());
-    let as_row = |row: &Extension<'_>| {
+    fn as_row<'a>(row: &Extension<'a>, prefixes: Region, branches: Region) -> StepRow<'a> {
         let region = if row.prefix.is_some() { branches } else { prefixes };
         StepRow {
-            id: row.ids[0],
+            ids: row.ids,
             position: row.prefix.map_or(0, |prefix| prefix.length) + row.start,
             write: region.row(row.slot) + row.start as i64,
             sequence: row.as_sequence(),
         }
-    };
-    let steps: Vec<StepRow> = rows.iter().map(as_row).collect();
+    }
+    let steps: Vec<StepRow<'_>> = rows.iter().map(|row| as_row(row, prefixes, branches)).collect();
     let order = packed_order(rows, Manner::Sequences);
     Some(Step::new(&steps, &order, nobody, |rows, shape| {
         Sequencing::of_step(rows, shape, prefixes, branches, nobody, config.query_group())

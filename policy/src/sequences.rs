@@ -24,25 +24,46 @@ pub(crate) struct SequenceRow {
     pub(crate) prefix: Option<(usize, usize)>,
 }
 
-/// The shape of a step in which every row has one new token: how many rows it has room for.
+impl SequenceRow {
+    /// Its part of a step: 0 for rows with one token, 1 for branches with one, 2 for branches with several.
+    pub(crate) fn part(&self) -> usize {
+        match (self.tokens, self.prefix) {
+            (1, None) => 0,
+            (1, Some(_)) => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// The shape of a step: how many rows and tokens of each part it has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StepShape {
-    /// Rows that are no branches.
-    pub(crate) thinkings: usize,
-    pub(crate) branches: usize,
+    /// Rows with one token that are no branches.
+    thinkings: usize,
+    /// Branches with one token.
+    branches: usize,
+    /// Branches with several tokens.
+    longer: usize,
+    /// Tokens of those.
+    of_longer: usize,
     /// Keys of the longest sequence.
     most_keys: usize,
 }
 
 impl StepShape {
+    /// The most tokens of all branches with several.
+    pub(crate) const MOST_OF_LONGER: usize = 256;
+
     /// The smallest shape with room for these rows.
     pub(crate) fn of(rows: &[SequenceRow]) -> Self {
-        let branches = rows.iter().filter(|row| row.prefix.is_some()).count();
+        let of_part = |part: usize| rows.iter().filter(move |row| row.part() == part);
         let longest = |row: &SequenceRow| row.own.max(row.prefix.map_or(0, |(_, length)| length));
         let most_keys = rows.iter().map(longest).max().unwrap_or(1);
         Self {
-            thinkings: room_for(rows.len() - branches),
-            branches: room_for(branches),
+            thinkings: room_for(of_part(0).count()),
+            branches: room_for(of_part(1).count()),
+            longer: room_for(of_part(2).count()),
+            of_longer: room_for(of_part(2).map(|row| row.tokens).sum()),
             // It says into how many parts the keys of a row may be split.
             most_keys: most_keys.next_power_of_two().max(512),
         }
@@ -50,7 +71,17 @@ impl StepShape {
 
     /// All rows.
     pub(crate) fn rows(self) -> usize {
-        self.thinkings + self.branches
+        self.thinkings + self.branches + self.longer
+    }
+
+    /// All tokens.
+    pub(crate) fn tokens(self) -> usize {
+        self.thinkings + self.branches + self.of_longer
+    }
+
+    /// Where the tokens of each part begin.
+    pub(crate) fn starts(self) -> [usize; 3] {
+        [0, self.thinkings, self.thinkings + self.branches]
     }
 }
 
@@ -123,6 +154,21 @@ impl Call {
         self.queries_from[count - 1] = number(self.tokens * queries);
         let of_last = self.queries_from[count - 1] - self.queries_from[count - 2];
         self.most_queries = self.most_queries.max(of_last as usize);
+    }
+
+    /// Fills the call up to `tokens` tokens with sequences of one each, over the row `nobody`.
+    fn fill_one_by_one(&mut self, tokens: usize, nobody: i64) {
+        while self.tokens < tokens {
+            self.push(1, 1, nobody, 1);
+        }
+    }
+
+    /// Fills the call up to `tokens` tokens, of `queries` queries each, with one sequence over the row `nobody`, and then
+    /// up to `sequences` with empty ones.
+    fn fill_at_once(&mut self, tokens: usize, sequences: usize, queries: usize, nobody: i64) {
+        while self.keys_used.len() < sequences {
+            self.push(tokens - self.tokens, queries, nobody, 1);
+        }
     }
 
     fn numbers(&self) -> impl Iterator<Item = i32> {
@@ -198,8 +244,8 @@ impl Sequencing {
         Self { own, over, shared }
     }
 
-    /// As [`Sequencing::new`], for rows with one token each, filled up to a shape. What is filled in reads `nobody`, a row
-    /// of the cache. The numbers of two steps of one shape differ in nothing but their values.
+    /// As [`Sequencing::new`], for rows filled up to a shape. What is filled in reads `nobody`, a row of the cache. The
+    /// numbers of two steps of one shape differ in nothing but their values.
     pub(crate) fn of_step(
         rows: &[SequenceRow],
         shape: StepShape,
@@ -208,43 +254,49 @@ impl Sequencing {
         nobody: i64,
         shared: i64,
     ) -> Self {
-        let of_branches = rows.partition_point(|row| row.prefix.is_none());
-        let (thinkings, of_branches) = rows.split_at(of_branches);
         let mut plan = Self::new([], prefixes, branches, shared);
         let heads = plan.shared;
-        let mut one = Call::default();
-        for (rows, region, room) in [
-            (thinkings, prefixes, shape.thinkings),
-            (of_branches, branches, shape.branches),
-        ] {
-            for row in rows {
-                one.push(1, 1, region.row(row.slot), row.own);
-            }
-            for _ in rows.len()..room {
-                one.push(1, 1, nobody, 1);
-            }
+        let part = |part: usize| {
+            let start = rows.partition_point(|row| row.part() < part);
+            let end = rows.partition_point(|row| row.part() <= part);
+            &rows[start..end]
+        };
+        let (mut one, mut several, mut over) = (Call::default(), Call::default(), Call::default());
+        for row in part(0) {
+            one.push(1, 1, prefixes.row(row.slot), row.own);
         }
-        one.most_keys = shape.most_keys;
-        plan.own = vec![one];
-        if shape.branches > 0 {
-            // There is room for a cut for every branch.
-            let mut over = Call::default();
-            for of_cut in of_branches.chunk_by(|one, next| one.prefix == next.prefix) {
+        one.fill_one_by_one(shape.thinkings, nobody);
+        for row in part(1) {
+            one.push(1, 1, branches.row(row.slot), row.own);
+        }
+        one.fill_one_by_one(shape.thinkings + shape.branches, nobody);
+        for row in part(2) {
+            several.push(row.tokens, 1, branches.row(row.slot), row.own);
+        }
+        several.fill_at_once(shape.of_longer, shape.longer + 1, 1, nobody);
+        let (mut tokens, mut sequences) = (0, 0);
+        for (rows, tokens_room, rows_room) in [
+            (part(1), shape.branches, shape.branches),
+            (part(2), shape.of_longer, shape.longer),
+        ] {
+            for of_cut in rows.chunk_by(|one, next| one.prefix == next.prefix) {
                 if let Some((slot, length)) = of_cut[0].prefix {
-                    over.push(of_cut.len(), heads, prefixes.row(slot), length);
+                    let tokens = of_cut.iter().map(|row| row.tokens).sum();
+                    over.push(tokens, heads, prefixes.row(slot), length);
                 }
             }
-            let filling = shape.branches - of_branches.len();
-            if filling > 0 {
-                over.push(filling, heads, nobody, 1);
-            }
-            while over.keys_used.len() < shape.branches {
-                over.push(0, heads, nobody, 1);
-            }
-            over.most_queries = shape.branches * heads;
-            over.most_keys = shape.most_keys;
-            plan.over = Some((shape.thinkings, over));
+            // There is room for a cut for every branch, and for what is filled in.
+            tokens += tokens_room;
+            sequences += rows_room + 1;
+            over.fill_at_once(tokens, sequences, heads, nobody);
         }
+        one.most_keys = shape.most_keys;
+        several.most_keys = shape.most_keys;
+        several.most_queries = shape.of_longer;
+        over.most_keys = shape.most_keys;
+        over.most_queries = over.tokens * heads;
+        plan.own = [one, several].into_iter().filter(|call| call.tokens > 0).collect();
+        plan.over = (over.tokens > 0).then_some((shape.thinkings, over));
         plan
     }
 
@@ -340,8 +392,10 @@ mod tests {
     use crate::cache::{KvCache, Slots};
     use crate::config::ModelConfig;
 
-    #[test]
-    fn rows_of_one_token_come_apart_and_branches_of_a_cut_together() {
+    fn cache_and_row() -> (
+        KvCache,
+        impl Fn(usize, usize, usize, Option<(usize, usize)>) -> SequenceRow,
+    ) {
         let config = ModelConfig::from_json(
             r#"{"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1,
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 8, "max_position_embeddings": 64}"#,
@@ -356,6 +410,12 @@ mod tests {
             own,
             prefix,
         };
+        (cache, row)
+    }
+
+    #[test]
+    fn rows_of_one_token_come_apart_and_branches_of_a_cut_together() {
+        let (cache, row) = cache_and_row();
         let rows = [
             row(2, 1, 20, None),
             row(1, 1, 3, Some((0, 7))),
@@ -396,5 +456,49 @@ mod tests {
         let of = |tensor: &Tensor| Vec::<i32>::try_from(tensor).expect("a vector");
         assert_eq!(of(&plan.own[1].1.keys_from), [160, 32, 0]);
         assert_eq!(of(&plan.over.expect("there are branches").sequences.keys_used), [7, 8]);
+    }
+    #[test]
+    fn steps_of_one_shape_have_as_many_numbers() {
+        let (cache, row) = cache_and_row();
+        let nobody = cache.nobody();
+        let of = |rows: &[SequenceRow]| {
+            let shape = StepShape::of(rows);
+            let plan = Sequencing::of_step(rows, shape, cache.prefix_region(), cache.branch_region(), nobody, 2);
+            (shape, plan)
+        };
+        let (shape, few) = of(&[
+            row(2, 1, 20, None),
+            row(3, 1, 9, None),
+            row(0, 1, 9, None),
+            row(1, 1, 3, Some((0, 7))),
+            row(2, 5, 5, Some((0, 8))),
+            row(0, 3, 3, Some((0, 8))),
+            row(3, 2, 2, Some((1, 8))),
+        ]);
+        let (other_shape, more) = of(&[
+            row(2, 1, 2, None),
+            row(3, 1, 9, None),
+            row(1, 1, 9, None),
+            row(0, 1, 9, None),
+            row(1, 1, 3, Some((0, 7))),
+            row(2, 6, 6, Some((0, 8))),
+            row(0, 6, 6, Some((2, 8))),
+            row(3, 2, 2, Some((1, 8))),
+        ]);
+        assert_eq!(shape, other_shape);
+        assert_eq!((shape.rows(), shape.tokens()), (4 + 1 + 4, 4 + 1 + 16));
+        assert_eq!(few.in_pairs().len(), more.in_pairs().len());
+        // The fourth thinking is filled in, and six tokens of branches are a sequence of their own.
+        assert_eq!(few.own[0].queries_from, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(few.own[0].keys_from[3], nobody as i32);
+        assert_eq!(few.own[1].queries_from, [0, 5, 8, 10, 16, 16]);
+        assert_eq!(few.own[1].keys_used, [5, 3, 2, 1, 1]);
+        let (first, over) = few.over.expect("there are branches");
+        assert_eq!(first, 4);
+        assert_eq!(over.queries_from, [0, 2, 2, 18, 22, 34, 34, 34]);
+        assert_eq!(over.keys_used, [7, 1, 8, 8, 1, 1, 1]);
+        for call in [&few.own[0], &few.own[1], &over] {
+            assert_eq!(call.most_keys, 512);
+        }
     }
 }

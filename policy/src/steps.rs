@@ -1,7 +1,8 @@
-//! Steps with one new token for each row, in shapes that recur, so that a CUDA device can be given each as a whole.
+//! Steps with one new token for each row, and of branches with a few more, in shapes that recur, so that a CUDA device
+//! can be given each as a whole.
 //!
-//! Rows are filled up to one of a few numbers, and so are branches; the filling reads and writes a row of the cache that
-//! is nobody's. All numbers of a step go over in one transfer to one place, in an order that depends on the shape alone.
+//! Rows are filled up to one of a few numbers, and so are branches and their tokens; the filling reads and writes a row
+//! of the cache that is nobody's. All numbers of a step go over in one transfer to one place, in an order that depends on the shape alone.
 //! The second step of a shape is recorded, and every later one is one launch (see `operators::graph`). A recording is
 //! over one decoder's weights: another decoder begins anew.
 
@@ -15,7 +16,7 @@ use crate::sequences::{SequencePlan, SequenceRow, Sequencing, StepShape};
 /// One step of a shape: what differs from step to step, in host memory.
 pub(crate) struct Step {
     pub(crate) shape: StepShape,
-    /// Ids, positions, rows of the cache to write to and for each place of the result its token, `rows()` of each; then
+    /// Ids, positions and rows of the cache to write to, `tokens()` of each; for each row its last token, `rows()`; then
     /// the numbers of `sequencing`.
     numbers: Vec<i64>,
     sequencing: Sequencing,
@@ -25,57 +26,63 @@ pub(crate) struct Step {
 
 /// A step's numbers on the device.
 pub(crate) struct StepPlan {
-    /// `[rows]` int64.
+    /// `[tokens]` int64.
     pub(crate) ids: Tensor,
-    /// `[rows]` int64.
+    /// `[tokens]` int64.
     pub(crate) positions: Tensor,
-    /// `[rows]` int64.
+    /// `[tokens]` int64.
     pub(crate) writes: Tensor,
-    /// For each of the caller's rows its place, then the places of the filling, `[rows]` int64.
-    pub(crate) order: Tensor,
+    /// For each of the caller's rows the place of its last token, then 0 for the filling, `[rows]` int64.
+    pub(crate) last: Tensor,
     pub(crate) sequences: SequencePlan,
 }
 
 /// A caller's row.
 #[derive(Clone, Copy)]
-pub(crate) struct StepRow {
-    pub(crate) id: u32,
+pub(crate) struct StepRow<'a> {
+    pub(crate) ids: &'a [u32],
+    /// The first one's position.
     pub(crate) position: usize,
-    /// The row of the cache that its keys and values go to.
+    /// The row of the cache that the first one's keys and values go to.
     pub(crate) write: i64,
     pub(crate) sequence: SequenceRow,
 }
 
 impl Step {
     /// `order` has the places of `rows` in the packed order, as attention over sequences needs it: branches last, those
-    /// of one cut next to each other. `nobody` is a row of the cache that belongs to no slot, and
-    /// `sequencing` makes the sequences of the packed rows for a shape.
+    /// of one cut next to each other, those with several tokens after the others. `nobody` is a row of the cache that
+    /// belongs to no slot, and `sequencing` makes the sequences of the packed rows for a shape.
     pub(crate) fn new(
-        rows: &[StepRow],
+        rows: &[StepRow<'_>],
         order: &[usize],
         nobody: i64,
         sequencing: impl FnOnce(&[SequenceRow], StepShape) -> Sequencing,
     ) -> Self {
         let sequences: Vec<SequenceRow> = order.iter().map(|&row| rows[row].sequence).collect();
         let shape = StepShape::of(&sequences);
-        let filled = shape.rows();
-        let mut numbers = vec![0; 4 * filled];
+        let filled = shape.tokens();
+        let mut numbers = vec![0; 3 * filled + shape.rows()];
         let (ids, rest) = numbers.split_at_mut(filled);
         let (positions, rest) = rest.split_at_mut(filled);
-        let (writes, places) = rest.split_at_mut(filled);
+        let (writes, last) = rest.split_at_mut(filled);
         writes.fill(nobody);
-        // The filling of the rows without branches lies between them and the branches.
-        let before = sequences.iter().filter(|row| row.prefix.is_none()).count();
-        for (packed, &row) in order.iter().enumerate() {
-            let place = if packed < before {
-                packed
-            } else {
-                shape.thinkings + packed - before
-            };
-            ids[place] = i64::from(rows[row].id);
-            positions[place] = rows[row].position as i64;
-            writes[place] = rows[row].write;
-            places[row] = place as i64;
+        // The filling of each part lies behind it.
+        let mut next = shape.starts();
+        for &row in order {
+            let StepRow {
+                ids: new,
+                position,
+                write,
+                sequence,
+            } = rows[row];
+            let next = &mut next[sequence.part()];
+            for (offset, &id) in new.iter().enumerate() {
+                ids[*next + offset] = i64::from(id);
+                positions[*next + offset] = (position + offset) as i64;
+                writes[*next + offset] = write + offset as i64;
+            }
+            *next += new.len();
+            last[row] = *next as i64 - 1;
         }
         let sequencing = sequencing(&sequences, shape);
         numbers.extend(sequencing.in_pairs());
@@ -89,14 +96,15 @@ impl Step {
 
     /// The plan whose numbers lie in `numbers` on the device.
     pub(crate) fn on_device(&self, numbers: &Tensor) -> StepPlan {
-        let filled = self.shape.rows() as i64;
+        let (filled, rows) = (self.shape.tokens() as i64, self.shape.rows() as i64);
         let part = |place: i64| numbers.narrow(0, place * filled, filled);
-        let rest = numbers.narrow(0, 4 * filled, numbers.size()[0] - 4 * filled);
+        let start = 3 * filled + rows;
+        let rest = numbers.narrow(0, start, numbers.size()[0] - start);
         StepPlan {
             ids: part(0),
             positions: part(1),
             writes: part(2),
-            order: part(3),
+            last: numbers.narrow(0, 3 * filled, rows),
             sequences: self.sequencing.on_device(&rest),
         }
     }

@@ -64,7 +64,7 @@ impl Decoder {
             let hidden = self.over_cache(&inputs, layers, |queries, layer_cache| {
                 plan.sequences.attend(queries, layer_cache)
             });
-            self.normalise(&hidden.index_select(0, &plan.order), &self.final_norm)
+            self.normalise(&hidden.index_select(0, &plan.last), &self.final_norm)
         })
     }
 
