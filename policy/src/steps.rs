@@ -2,20 +2,18 @@
 //! can be given each as a whole.
 //!
 //! Rows are filled up to one of a few numbers, and so are branches and their tokens; the filling reads and writes a row
-//! of the cache that is nobody's. All numbers of a step go over in one transfer to one place, in an order that depends on the shape alone.
-//! The second step of a shape is recorded, and every later one is one launch (see `operators::graph`). A recording is
-//! over one decoder's weights: another decoder begins anew.
+//! of the cache that is nobody's. All numbers of a step go over in one transfer to one place, in an order that depends on
+//! the shape alone, so that a device can record the step (see `recordings`).
 
-use std::collections::HashMap;
+use tch::Tensor;
 
-use tch::{Device, Tensor};
-
-use crate::operators::graph::{Graph, Pool};
-use crate::sequences::{SequencePlan, SequenceRow, Sequencing, StepShape};
+use crate::recordings::Recordable;
+use crate::sequences::{SequencePlan, Sequencing};
+use crate::shapes::{SequenceRow, StepShape};
 
 /// One step of a shape: what differs from step to step, in host memory.
 pub(crate) struct Step {
-    pub(crate) shape: StepShape,
+    shape: StepShape,
     /// Ids, positions and rows of the cache to write to, `tokens()` of each; for each row its last token, `rows()`; then
     /// the numbers of `sequencing`.
     numbers: Vec<i64>,
@@ -94,6 +92,15 @@ impl Step {
         }
     }
 
+    /// The step for a device to record.
+    pub(crate) fn recordable(&self) -> Recordable<'_> {
+        Recordable {
+            key: self.shape.key(),
+            numbers: &self.numbers,
+            rows: self.rows as i64,
+        }
+    }
+
     /// The plan whose numbers lie in `numbers` on the device.
     pub(crate) fn on_device(&self, numbers: &Tensor) -> StepPlan {
         let (filled, rows) = (self.shape.tokens() as i64, self.shape.rows() as i64);
@@ -106,105 +113,6 @@ impl Step {
             writes: part(2),
             last: numbers.narrow(0, 3 * filled, rows),
             sequences: self.sequencing.on_device(&rest),
-        }
-    }
-}
-
-/// The most recordings of a cache. Each holds a few megabytes of the device's memory.
-const MOST_RECORDED: usize = 64;
-
-/// The steps of one cache that are recorded.
-#[derive(Default)]
-pub(crate) struct Steps {
-    /// The decoder that they are of.
-    decoder: u64,
-    pool: Option<Pool>,
-    /// Why no more steps are recorded.
-    problem: Option<String>,
-    /// Shapes that came once.
-    seen: HashMap<StepShape, ()>,
-    recorded: HashMap<StepShape, Recorded>,
-    /// Counts launches, so that the recording used last is known.
-    clock: u64,
-}
-
-struct Recorded {
-    graph: Graph,
-    input: Tensor,
-    output: Tensor,
-    used: u64,
-}
-
-impl Steps {
-    /// What `work` makes of the step's numbers, `[n, hidden]` for the caller's rows; `decoder` tells decoders apart.
-    pub(crate) fn run(
-        &mut self,
-        decoder: u64,
-        step: &Step,
-        device: Device,
-        mut work: impl FnMut(&Tensor) -> Tensor,
-    ) -> Tensor {
-        if self.decoder != decoder {
-            *self = Self {
-                decoder,
-                pool: self.pool.or_else(|| Pool::try_new(device)),
-                problem: self.problem.take(),
-                ..Self::default()
-            };
-        }
-        let numbers = Tensor::from_slice(&step.numbers);
-        let rows = step.rows as i64;
-        self.clock += 1;
-        if let Some(recorded) = self.recorded.get_mut(&step.shape) {
-            recorded.used = self.clock;
-            let _ = recorded.input.copy_(&numbers);
-            recorded.graph.launch();
-            // The next launch writes over the result.
-            return recorded.output.narrow(0, 0, rows).copy();
-        }
-        let input = numbers.to_device(device);
-        let is_first = self.seen.insert(step.shape, ()).is_none();
-        let pool = self.pool.filter(|_| !is_first && self.problem.is_none());
-        let Some(pool) = pool else {
-            return work(&input).narrow(0, 0, rows);
-        };
-        self.make_room();
-        match Graph::record(device, pool, || work(&input)) {
-            Ok((graph, output)) => {
-                graph.launch();
-                let result = output.narrow(0, 0, rows).copy();
-                let used = self.clock;
-                let recorded = Recorded {
-                    graph,
-                    input,
-                    output,
-                    used,
-                };
-                self.recorded.insert(step.shape, recorded);
-                result
-            }
-            Err(problem) => {
-                self.problem = Some(problem);
-                work(&input).narrow(0, 0, rows)
-            }
-        }
-    }
-
-    fn make_room(&mut self) {
-        while self.recorded.len() >= MOST_RECORDED {
-            let oldest = self.recorded.iter().min_by_key(|(_, recorded)| recorded.used);
-            let Some(shape) = oldest.map(|(shape, _)| *shape) else {
-                return;
-            };
-            self.recorded.remove(&shape);
-        }
-    }
-
-    /// How many steps are recorded, or why none are any more.
-    pub(crate) fn recorded(&self) -> Result<usize, &str> {
-        match &self.problem {
-            Some(problem) => Err(problem),
-            None => Ok(self.recorded.len()),
         }
     }
 }

@@ -53,8 +53,8 @@ impl Decoder {
 
     /// [`Decoder::extend`] by a step.
     fn step(&self, cache: &mut KvCache, step: &Step) -> Tensor {
-        let KvCache { layers, steps, .. } = cache;
-        steps.run(self.number, step, self.device(), |numbers| {
+        let KvCache { layers, recordings, .. } = cache;
+        recordings.run(self.number, &step.recordable(), self.device(), |numbers| {
             let plan = step.on_device(numbers);
             let inputs = CacheInputs {
                 ids: &plan.ids,

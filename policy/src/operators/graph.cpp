@@ -88,7 +88,11 @@ class Graph {
 class Recorder {
  public:
   explicit Recorder(int64_t device)
-      : guard_(c10::DeviceType::CUDA), device_(static_cast<c10::DeviceIndex>(device)), previous_(enter()) {}
+      : guard_(c10::DeviceType::CUDA),
+        device_(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device)),
+        // A recording is of this thread's device.
+        previous_device_(guard_.exchangeDevice(device_)),
+        previous_(enter()) {}
 
   ~Recorder() {
     try {
@@ -100,13 +104,14 @@ class Recorder {
     }
     guard_.exchangeStream(previous_);
     try {
-      guard_.synchronizeDevice(device_);
+      guard_.synchronizeDevice(device_.index());
     } catch (...) {
     }
+    guard_.uncheckedSetDevice(previous_device_);
   }
 
   void begin(Pool pool) {
-    guard_.synchronizeDevice(device_);
+    guard_.synchronizeDevice(device_.index());
     auto graph = std::make_unique<Graph>();
     functions().begin(graph->object(), pool, THREAD_LOCAL);
     graph_ = std::move(graph);
@@ -120,12 +125,13 @@ class Recorder {
 
  private:
   c10::Stream enter() {
-    guard_.synchronizeDevice(device_);
-    return guard_.exchangeStream(guard_.getStreamFromGlobalPool(c10::Device(c10::DeviceType::CUDA, device_)));
+    guard_.synchronizeDevice(device_.index());
+    return guard_.exchangeStream(guard_.getStreamFromGlobalPool(device_));
   }
 
   c10::impl::VirtualGuardImpl guard_;
-  c10::DeviceIndex device_;
+  c10::Device device_;
+  c10::Device previous_device_;
   c10::Stream previous_;
   std::unique_ptr<Graph> graph_;
 };
