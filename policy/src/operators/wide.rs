@@ -101,7 +101,10 @@ mod tests {
                     .matmul(&weight.to_kind(Kind::Double).transpose(0, 1));
                 assert_eq!((found.kind(), found.size()), (Kind::Float, vec![rows, outputs]));
                 let largest = (found - expected).abs().max().double_value(&[]);
-                assert!(largest < 1e-4, "[{rows}, {inputs}] to {outputs}: {largest}");
+                // Sums in f32 err by some units in the last place for the root of their length; rounded to bf16 they
+                // would by hundredths.
+                let allowed = 1e-5 * (inputs as f64).sqrt().max(10.0);
+                assert!(largest < allowed, "[{rows}, {inputs}] to {outputs}: {largest}");
             }
         }
     }
