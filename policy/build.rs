@@ -41,6 +41,8 @@ fn main() {
         // build, so that tests are fast too. Sums may be reordered, as vector units need, but infinities stay
         // infinities.
         .opt_level(3)
+        // Nobody steps through it, and to write it down takes as long as half of the compilation.
+        .debug(false)
         .flag("-fassociative-math")
         .flag("-fno-signed-zeros")
         .flag("-fno-trapping-math")

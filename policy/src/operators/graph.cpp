@@ -4,7 +4,6 @@
 // libtorch's own class for this is in its CUDA half, which is loaded at run time (see `device.rs`), so that its functions
 // are looked up by name. They are those of libtorch 2.11; where one is missing nothing is recorded.
 
-#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
