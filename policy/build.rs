@@ -6,12 +6,13 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 12] = [
+    const SOURCES: [&str; 13] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
         "src/operators/device.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/graph.cpp",
+        "src/operators/kernels.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
         "src/operators/memory.cpp",
@@ -20,9 +21,10 @@ fn main() {
         "src/operators/sequences.cpp",
         "src/operators/wide.cpp",
     ];
-    const HEADERS: [&str; 3] = [
+    const HEADERS: [&str; 4] = [
         "src/operators/common.h",
         "src/operators/exponential.h",
+        "src/operators/kernels.cu",
         "src/operators/record.h",
     ];
     for source in SOURCES.iter().chain(&HEADERS) {

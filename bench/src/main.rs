@@ -15,6 +15,7 @@ use anytime_bench::profile;
 use anytime_bench::report::{self, Measurements};
 use anytime_bench::rollout::{self, RolloutCase};
 use anytime_bench::training::{self, TrainingCase};
+use anytime_policy::operators::kernels;
 use anytime_policy::{device, waiting};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -131,6 +132,9 @@ struct GpuArguments {
     dtype: Dtype,
     #[command(flatten)]
     cases: GpuCases,
+    /// Leave the project's own kernels out, to see what they are worth
+    #[arg(long)]
+    without_kernels: bool,
     #[command(flatten)]
     about: About,
     /// Where the document goes
@@ -444,6 +448,9 @@ fn run_profile(what: &Profiled) -> anyhow::Result<()> {
 
 fn run_gpu(arguments: &GpuArguments) -> anyhow::Result<()> {
     let device = device::choose(&arguments.device)?;
+    if arguments.without_kernels {
+        kernels::use_none();
+    }
     let mut document = arguments.about.document(Map::new())?;
     let report = gpu::report(arguments.shape, arguments.dtype.kind(), device, &arguments.cases)?;
     print!("{}", gpu::table(&report));

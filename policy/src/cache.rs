@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
+use crate::operators::kernels;
 use crate::operators::sequences::can_attend_sequences;
 use crate::recordings::Recordings;
 
@@ -44,11 +45,22 @@ pub struct KvCache {
     branches: Region,
 }
 
+/// Something that generation on a device could have and has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Without {
+    /// What follows from it.
+    pub what: &'static str,
+    /// Why it is not there.
+    pub reason: String,
+}
+
 /// One layer's keys and values: the rows of the prefix slots, then those of the branch slots and, by token, one row that
 /// is nobody's.
 pub(crate) struct LayerCache {
     pub(crate) keys: Tensor,
     pub(crate) values: Tensor,
+    /// Whether the device's own kernels write and read it; by token, in bf16.
+    pub(crate) has_kernels: bool,
 }
 
 /// Where the slots of one sort lie among the rows.
@@ -163,6 +175,20 @@ impl KvCache {
         }
     }
 
+    /// The same cache, by token and in bf16, which the kernels of a CUDA device write and read on any device: for tests.
+    ///
+    /// # Panics
+    /// If it is of another layout or kind.
+    #[doc(hidden)]
+    pub fn with_kernels(mut self) -> Self {
+        assert_eq!(self.layout, Layout::ByToken);
+        for layer in &mut self.layers {
+            assert_eq!(layer.keys.kind(), Kind::BFloat16);
+            layer.has_kernels = true;
+        }
+        self
+    }
+
     fn in_layout(
         config: &ModelConfig,
         [prefixes, branches]: [Slots; 2],
@@ -178,12 +204,14 @@ impl KvCache {
             Layout::ByHead => vec![rows, config.head_dim],
             Layout::ByToken => vec![rows + 1, config.num_key_value_heads, config.head_dim],
         };
+        let has_kernels = layout == Layout::ByToken && kind == Kind::BFloat16 && kernels::prepare(device).is_ok();
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for _ in 0..config.num_hidden_layers {
             // Memory that is not cleared may hold NaN, and a masked NaN is still one after the multiplication by zero.
             layers.push(LayerCache {
                 keys: Tensor::f_zeros(shape.as_slice(), (kind, device))?,
                 values: Tensor::f_zeros(shape.as_slice(), (kind, device))?,
+                has_kernels,
             });
         }
         Ok(KvCache {
@@ -252,6 +280,34 @@ impl KvCache {
                 }
             }
         }
+    }
+
+    /// What generation on a CUDA device is without although a newer device or a whole libtorch has it; nothing elsewhere.
+    /// Results are the same. What is missing only later is added at the end.
+    pub fn without(&self) -> Vec<Without> {
+        let Some(layer) = self.layers.first().filter(|layer| layer.keys.device().is_cuda()) else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        if matches!(layer.keys.kind(), Kind::BFloat16 | Kind::Half) && self.layout == Layout::ByHead {
+            all.push(Without {
+                what: "attention is under masks",
+                reason: "libtorch has no FlashAttention for this device and this model's heads".to_owned(),
+            });
+        }
+        if let Err(reason) = kernels::prepare(layer.keys.device()) {
+            all.push(Without {
+                what: "the project's kernels are not in use",
+                reason,
+            });
+        }
+        if let Err(reason) = self.recorded_steps() {
+            all.push(Without {
+                what: "decoding steps are not recorded, so that each is launched operator by operator",
+                reason: reason.to_owned(),
+            });
+        }
+        all
     }
 
     /// How many sorts of decoding steps a CUDA device has recorded, each of which it is then given in one launch; or why

@@ -41,7 +41,7 @@ mod tree_sequences;
 pub mod waiting;
 mod weights;
 
-pub use cache::{KvCache, Slots};
+pub use cache::{KvCache, Slots, Without};
 pub use chat::{Chat, ChatMessage, TemplateArguments};
 pub use checkpoint::{
     asset_files, asset_names, check_values, check_weights, read_weights, write_checkpoint, write_model,

@@ -7,7 +7,7 @@
 
 use tch::Tensor;
 
-use crate::operators::{PackedLinear, Then, in_kind, training};
+use crate::operators::{PackedLinear, Then, in_kind, kernels, training};
 
 /// One linear layer.
 pub(crate) enum Projection {
@@ -66,6 +66,14 @@ impl Projection {
         }
     }
 
+    /// Whether the device has a kernel for gate and up, which these outputs are.
+    fn has_kernel_for_gate(&self) -> bool {
+        match self {
+            Projection::Plain { weight, .. } => kernels::can_gate(weight.kind(), weight.device(), weight.size()[0] / 2),
+            Projection::Packed(_) => false,
+        }
+    }
+
     /// Joins layers that have one input into a single layer, whose outputs are side by side.
     fn joined(parts: &[&Projection]) -> Option<Self> {
         let mut weights = Vec::with_capacity(parts.len());
@@ -120,7 +128,11 @@ pub(crate) enum GatedProjection {
         up: Projection,
     },
     /// Side by side in one product, gate first.
-    Joined(Projection),
+    Joined {
+        both: Projection,
+        /// Whether the device has a kernel for what follows the product.
+        has_kernel: bool,
+    },
 }
 
 impl GatedProjection {
@@ -140,7 +152,8 @@ impl GatedProjection {
                 up.apply_as_computed(input, Then::Times(&gated))
             }
             GatedProjection::Apart { gate, up } => gate.apply(input).silu() * up.apply(input),
-            GatedProjection::Joined(both) => {
+            GatedProjection::Joined { both, has_kernel: true } => kernels::gate(&both.apply(input)),
+            GatedProjection::Joined { both, .. } => {
                 let both = both.apply(input).chunk(2, -1);
                 both[0].silu() * &both[1]
             }
@@ -155,7 +168,10 @@ impl GatedProjection {
         };
         match (gate.packed(), up.packed()) {
             (gate @ Projection::Plain { .. }, up) => match Projection::joined(&[&gate, &up]) {
-                Some(joined) => GatedProjection::Joined(joined),
+                Some(both) => GatedProjection::Joined {
+                    has_kernel: both.has_kernel_for_gate(),
+                    both,
+                },
                 None => GatedProjection::Apart { gate, up },
             },
             (gate, up) => GatedProjection::Apart { gate, up },

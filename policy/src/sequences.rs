@@ -8,6 +8,7 @@
 use tch::{Kind, Tensor};
 
 use crate::cache::{LayerCache, Region};
+use crate::operators::kernels::{self, Part};
 use crate::operators::sequences::Sequences;
 use crate::shapes::{SequenceRow, StepShape};
 
@@ -263,6 +264,9 @@ impl SequencePlan {
             sequences.attend(&queries.narrow(0, start - tokens, *tokens), &cache.keys, &cache.values)
         });
         let (mut outputs, mut sums): (Vec<Tensor>, Vec<Tensor>) = parts.unzip();
+        if let (Some(over), true) = (&self.over, cache.has_kernels) {
+            return over.merged(queries, cache, &outputs, &sums).flatten(1, 2);
+        }
         let joined = |parts: &mut Vec<Tensor>, axis| match parts.len() {
             1 => parts.swap_remove(0),
             _ => Tensor::cat(parts, axis),
@@ -276,18 +280,41 @@ impl SequencePlan {
 }
 
 impl OverPrefixes {
+    /// What branches see of their prefixes: for each of their tokens the heads that share a key head as rows, one behind
+    /// the other, [tokens * shared, kv_heads, head_dim] and [kv_heads, tokens * shared].
+    fn seen(&self, queries: &Tensor, cache: &LayerCache) -> (Tensor, Tensor) {
+        // [tokens, kv_heads, shared, …] and [tokens * shared, kv_heads, …] by turns.
+        let folded = queries
+            .narrow(0, self.first, self.tokens)
+            .unflatten(1, [-1, self.shared])
+            .transpose(1, 2)
+            .flatten(0, 1);
+        self.sequences.attend(&folded, &cache.keys, &cache.values)
+    }
+
+    /// As [`OverPrefixes::merge`] by one kernel, over the parts of what tokens have seen of their own slots. Returns
+    /// [tokens, heads, head_dim].
+    fn merged(&self, queries: &Tensor, cache: &LayerCache, outputs: &[Tensor], sums: &[Tensor]) -> Tensor {
+        let (seen, seen_sums) = self.seen(queries, cache);
+        let sums: Vec<Tensor> = sums.iter().map(Tensor::contiguous).collect();
+        let seen_sums = seen_sums.contiguous();
+        let part = |place: usize| match (outputs.get(place), sums.get(place)) {
+            (Some(output), Some(sums)) => Some(Part { output, sums }),
+            _ => None,
+        };
+        let seen = Part {
+            output: &seen,
+            sums: &seen_sums,
+        };
+        kernels::merge([part(0), part(1)], seen, self.first)
+    }
+
     /// Merges what the branches see of their prefixes into `output` [tokens, heads, head_dim], in which they have seen
     /// themselves; `sums` [heads, tokens] are of that.
     fn merge(&self, queries: &Tensor, cache: &LayerCache, output: &Tensor, sums: &Tensor) {
         let head_dim = queries.size()[2];
         let (first, tokens, shared) = (self.first, self.tokens, self.shared);
-        // [tokens, kv_heads, shared, …] and [tokens * shared, kv_heads, …] by turns.
-        let folded = queries
-            .narrow(0, first, tokens)
-            .unflatten(1, [-1, shared])
-            .transpose(1, 2)
-            .flatten(0, 1);
-        let (seen, seen_sums) = self.sequences.attend(&folded, &cache.keys, &cache.values);
+        let (seen, seen_sums) = self.seen(queries, cache);
         let seen = seen.view([tokens, shared, -1, head_dim]).transpose(1, 2);
         let seen_sums = seen_sums.view([-1, tokens, shared]).transpose(0, 1);
         let own_sums = sums

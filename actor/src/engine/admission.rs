@@ -209,7 +209,7 @@ impl EngineState {
             slots,
             row_limit,
             allowed_bytes: allowance.bytes,
-            is_slowness_told: false,
+            told: 0,
         });
         true
     }

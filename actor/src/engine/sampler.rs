@@ -48,7 +48,7 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
     let device = logits.device();
     let truncates = draws.iter().any(|draw| draw.sampling.truncates());
-    if !truncates && drawing::can_draw(logits.kind(), device) {
+    if !truncates && drawing::can_draw(logits) {
         return draw_in_place(logits, draws);
     }
     let logits = restrict_vocabulary(logits, width, draws);
@@ -84,7 +84,7 @@ pub fn sample(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
 /// As [`sample`], but how a row is drawn does not depend on the others. libtorch's operators over many rows may round
 /// differently by the place of a row in the tensor, and one row with top-k or top-p would send all rows through them.
 pub fn sample_each(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
-    if !draws.iter().any(|draw| draw.sampling.truncates()) && drawing::can_draw(logits.kind(), logits.device()) {
+    if !draws.iter().any(|draw| draw.sampling.truncates()) && drawing::can_draw(logits) {
         return sample(logits, draws);
     }
     let rows = draws.chunks(1).enumerate();
@@ -154,7 +154,7 @@ fn passed(ends: &Tensor, targets: &Tensor) -> Tensor {
     passed.minimum(&last).clamp_max(ends.size()[1] - 1)
 }
 
-/// Draws without truncation on the CPU, row by row, in two passes over a row's logits.
+/// Draws without truncation, row by row, in two passes over a row's logits.
 fn draw_in_place(logits: &Tensor, draws: &[Draw]) -> Vec<Option<Drawn>> {
     let rows: Vec<RowDraw> = draws
         .iter()

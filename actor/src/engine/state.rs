@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anytime_policy::KvCache;
+use anytime_policy::{KvCache, Without};
 use anytime_proto::v1::AbandonReason;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -27,23 +27,18 @@ pub(crate) struct Memory {
     pub(crate) row_limit: usize,
     /// How many bytes the cache could have had when it was allocated.
     pub(crate) allowed_bytes: usize,
-    /// Whether the log says that the device takes no steps as a whole.
-    pub(crate) is_slowness_told: bool,
+    /// How much of what makes the device slower than it could be is in the log.
+    pub(crate) told: usize,
 }
 
 impl Memory {
-    /// Says in the log, once, if decoding steps are launched one operator at a time where they could be launched whole.
+    /// Says in the log, once, what a CUDA device is without and could have.
     pub(crate) fn tell_of_slowness(&mut self) {
-        if self.is_slowness_told {
-            return;
+        let without = self.cache.without();
+        for Without { what, reason } in &without[self.told.min(without.len())..] {
+            warn!(reason, "generation is slower than it could be: {what}");
         }
-        if let Err(reason) = self.cache.recorded_steps() {
-            warn!(
-                reason,
-                "decoding steps cannot be recorded, each takes several times as long"
-            );
-            self.is_slowness_told = true;
-        }
+        self.told = self.told.max(without.len());
     }
 
     /// How long the slots are.

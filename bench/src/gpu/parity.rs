@@ -8,6 +8,7 @@
 use anyhow::{Context as _, ensure};
 use anytime_actor::engine::sampler::{Draw, sample};
 use anytime_actor::plan::Sampling;
+use anytime_policy::operators::kernels;
 use anytime_policy::{Branch, Decoder, Extension, KvCache, Prefix, Slots, TreeBatch, TreeRow};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -47,6 +48,10 @@ fn compare(expected: &LoadedModel, in_f32: &LoadedModel, other: &LoadedModel, ki
     let reference = log_probs(expected)?.0;
     let (in_f32_values, _) = log_probs(in_f32)?;
     let (other_values, recorded) = log_probs(other)?;
+    document["kernels"] = match kernels::prepare(other.weights.values().next().map_or(Device::Cpu, Tensor::device)) {
+        Ok(()) => json!("in use"),
+        Err(problem) => json!(problem),
+    };
     // Where steps are launched one operator at a time after all, a report should say so.
     document["recorded_steps"] = match recorded {
         Ok(steps) => json!(steps),

@@ -7,7 +7,7 @@ use crate::attention::attend_cache;
 use crate::cache::{KvCache, LayerCache};
 use crate::extension::{Extension, ExtensionPlan, as_step};
 use crate::operators::elementwise::{HeadNorms, Store, rotate_and_store};
-use crate::operators::first_rows;
+use crate::operators::{first_rows, kernels};
 use crate::projection::{HeadProjection, Projection};
 use crate::rope::Rotation;
 use crate::steps::Step;
@@ -81,7 +81,7 @@ impl Decoder {
         let mut hidden = self.filled_up(self.embed(inputs.ids));
         for (layer, cache) in self.layers.iter().zip(caches) {
             let queries = match &layer.heads {
-                HeadProjection::Joined(heads) if self.is_fused => {
+                HeadProjection::Joined(heads) if self.is_fused || cache.has_kernels => {
                     self.store_heads(layer, heads, &hidden, &rotation, cache, inputs)
                 }
                 _ => {
@@ -127,6 +127,10 @@ impl Decoder {
             values: &cache.values,
             rows: inputs.writes,
         };
-        rotate_and_store(&projected, norms, cosine, sine, store, self.config.num_key_value_heads)
+        let kv_heads = self.config.num_key_value_heads;
+        if cache.has_kernels {
+            return kernels::rotate_and_store(&projected, norms, cosine, sine, store, kv_heads);
+        }
+        rotate_and_store(&projected, norms, cosine, sine, store, kv_heads)
     }
 }

@@ -1,4 +1,4 @@
-//! Drawing tokens on the CPU; `drawing.cpp` does the arithmetic.
+//! Drawing tokens; on the CPU `drawing.cpp` does the arithmetic, on a CUDA device a kernel.
 
 // FFI: pointers to a live tensor and to slices of its number of rows.
 #![allow(unsafe_code)]
@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::call::checked;
+use super::kernels;
 
 unsafe extern "C" {
     fn anytime_draw(
@@ -32,9 +33,16 @@ pub struct RowDraw {
     pub uniform: f64,
 }
 
-/// Whether [`draw`] takes logits of this kind on this device.
-pub fn can_draw(kind: Kind, device: Device) -> bool {
-    device == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16)
+/// Whether [`draw`] takes these logits.
+pub fn can_draw(logits: &Tensor) -> bool {
+    let (kind, device) = (logits.kind(), logits.device());
+    match device {
+        Device::Cpu => matches!(kind, Kind::Float | Kind::BFloat16),
+        _ => {
+            let is_narrow = logits.size().last().is_some_and(|&width| width <= kernels::WIDEST);
+            kind == Kind::Float && is_narrow && kernels::prepare(device).is_ok()
+        }
+    }
 }
 
 /// Draws a token from softmax(logits / temperature) of each row of `logits` [n, vocabulary]: its id, and its natural
@@ -48,6 +56,11 @@ pub fn draw(logits: &Tensor, draws: &[RowDraw]) -> Vec<(u32, f64)> {
     let temperatures: Vec<f32> = draws.iter().map(|draw| draw.temperature).collect();
     let widths: Vec<i64> = draws.iter().map(|draw| width.min(draw.vocabulary as i64)).collect();
     assert!(widths.iter().all(|&width| width > 0), "an empty vocabulary");
+    if logits.device() != Device::Cpu {
+        let temperatures = temperatures.into_iter().map(f64::from);
+        let drawn = kernels::draw(logits, &widths, temperatures, draws.iter().map(|draw| draw.uniform));
+        return drawn.into_iter().map(|(id, log_prob)| (id as u32, log_prob)).collect();
+    }
     let uniforms: Vec<f64> = draws.iter().map(|draw| draw.uniform).collect();
     let mut ids = vec![0_i64; draws.len()];
     let mut log_probs = vec![0_f64; draws.len()];

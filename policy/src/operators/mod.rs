@@ -1,6 +1,7 @@
 //! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache and
-//! over sequences without masks, what lies between products, drawing, the optimiser's update, what devices have and may do, work that they
-//! are given as a whole, what their allocators hold, and a count of what a piece of work dispatches and allocates.
+//! over sequences without masks, what lies between products, drawing, the optimiser's update, what devices have and may
+//! do, kernels of our own for them, work that they are given as a whole, what their allocators hold, and a count of what a
+//! piece of work dispatches and allocates.
 //!
 //! The computation is in C++: `operators.cpp` looks operators of libtorch up in its dispatcher, the other files are our
 //! own. On this side there are only calls, each in the file of its subject.
@@ -15,6 +16,7 @@ pub(crate) mod device;
 pub mod drawing;
 pub(crate) mod elementwise;
 pub(crate) mod graph;
+pub mod kernels;
 mod linear;
 pub(crate) mod memory;
 pub mod profile;

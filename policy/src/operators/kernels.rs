@@ -1,0 +1,482 @@
+//! Kernels of our own for a CUDA device; `kernels.cu` has them, `kernels.cpp` compiles and launches them.
+//!
+//! They take bf16, what generation computes in on a device, and logits in f32. Each does in one launch what libtorch's
+//! operators do in several, and rounds where those round. On the CPU they run too, for tests.
+
+// FFI: pointers to live tensors; kinds, sizes and contiguity are checked here.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tch::{Device, Kind, Tensor};
+
+use super::call::checked;
+use super::elementwise::{HeadNorms, Store};
+
+unsafe extern "C" {
+    fn anytime_compile_kernels(source: *const c_char, device: i32) -> *mut c_char;
+    fn anytime_launch_kernel(
+        kernel: usize,
+        device: i32,
+        blocks: i64,
+        threads: i64,
+        parameters: *mut u64,
+        count: usize,
+    ) -> *mut c_char;
+    fn anytime_run_kernel(kernel: usize, blocks: i64, parameters: *const u64, count: usize) -> *mut c_char;
+}
+
+const SOURCE: &str = include_str!("kernels.cu");
+
+/// In the order of `NAMES` in `kernels.cpp`.
+#[derive(Clone, Copy, Debug)]
+enum Kernel {
+    RotateAndStore,
+    Gate,
+    Merge,
+    Draw,
+}
+
+impl Kernel {
+    /// Threads of a block.
+    fn threads(self) -> i64 {
+        match self {
+            Kernel::RotateAndStore | Kernel::Gate | Kernel::Merge => 256,
+            Kernel::Draw => 1024,
+        }
+    }
+}
+
+static UNWANTED: AtomicBool = AtomicBool::new(false);
+
+/// Leaves everything to libtorch's operators from now on, for comparison. Decoders made before keep to what they have.
+pub fn use_none() {
+    UNWANTED.store(true, Ordering::Relaxed);
+}
+
+/// Makes the kernels ready for a device, once.
+///
+/// # Errors
+/// Why there are none for it: it is the CPU, or what compiles them is missing or says no.
+pub fn prepare(device: Device) -> Result<(), String> {
+    static PREPARED: Mutex<BTreeMap<usize, Result<(), String>>> = Mutex::new(BTreeMap::new());
+    let Device::Cuda(index) = device else {
+        return Err(format!("there are no kernels for {device:?}"));
+    };
+    if UNWANTED.load(Ordering::Relaxed) {
+        return Err("they are not wanted".to_owned());
+    }
+    let mut prepared = PREPARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    prepared
+        .entry(index)
+        .or_insert_with(|| {
+            let source = CString::new(SOURCE).map_err(|_| "the kernels' text has a zero in it".to_owned())?;
+            // SAFETY: the text ends with a zero and lives through the call.
+            unsafe { checked(anytime_compile_kernels(source.as_ptr(), index as i32)) }
+        })
+        .clone()
+}
+
+/// Whether [`gate`] takes numbers of this kind on this device, `width` of gate and of up.
+pub(crate) fn can_gate(kind: Kind, device: Device, width: i64) -> bool {
+    kind == Kind::BFloat16 && width % 2 == 0 && prepare(device).is_ok()
+}
+
+/// As `elementwise::rotate_and_store`, with a cache by token: keys and values [rows, kv_heads, head_dim], and a row for
+/// each token.
+///
+/// # Panics
+/// If shapes or kinds do not fit.
+pub(crate) fn rotate_and_store(
+    projected: &Tensor,
+    norms: Option<HeadNorms<'_>>,
+    cosine: &Tensor,
+    sine: &Tensor,
+    store: Store<'_>,
+    kv_heads: i64,
+) -> Tensor {
+    let (tokens, all_heads, head_dim) = projected.size3().expect("projected heads have three axes");
+    let heads = all_heads - 2 * kv_heads;
+    assert!(
+        heads > 0 && head_dim % 2 == 0,
+        "{all_heads} heads of {head_dim} with {kv_heads} key heads"
+    );
+    for tensor in [cosine, sine] {
+        check(tensor, Kind::Float, &[tokens, 1, head_dim]);
+    }
+    check(store.rows, Kind::Int64, &[tokens]);
+    for tensor in [store.keys, store.values] {
+        check(tensor, Kind::BFloat16, &[tensor.size()[0], kv_heads, head_dim]);
+    }
+    let projected = projected.contiguous();
+    check(&projected, Kind::BFloat16, &[tokens, all_heads, head_dim]);
+    for norm in norms.iter().flat_map(|norms| [norms.query, norms.key]) {
+        check(norm, Kind::BFloat16, &[head_dim]);
+    }
+    let queries = Tensor::empty([tokens, heads, head_dim], (projected.kind(), projected.device()));
+    let mut parameters = [
+        pointer(&projected),
+        norms.map_or(0, |norms| pointer(norms.query)),
+        norms.map_or(0, |norms| pointer(norms.key)),
+        norms.map_or(0, |norms| norms.epsilon.to_bits()),
+        pointer(cosine),
+        pointer(sine),
+        pointer(store.rows),
+        pointer(store.keys),
+        pointer(store.values),
+        pointer(&queries),
+        heads as u64,
+        kv_heads as u64,
+        head_dim as u64,
+    ];
+    launch(Kernel::RotateAndStore, projected.device(), tokens, &mut parameters);
+    queries
+}
+
+/// silu(gate) · up of `both` [tokens, 2 width], gate first: [tokens, width].
+///
+/// # Panics
+/// If shapes or kinds do not fit, or the width is odd.
+pub(crate) fn gate(both: &Tensor) -> Tensor {
+    let (tokens, width) = both.size2().expect("gate and up have two axes");
+    let width = width / 2;
+    let both = both.contiguous();
+    check(&both, Kind::BFloat16, &[tokens, 2 * width]);
+    assert!(width % 2 == 0, "a width of {width}");
+    let output = Tensor::empty([tokens, width], (both.kind(), both.device()));
+    let mut parameters = [pointer(&both), pointer(&output), tokens as u64, width as u64];
+    let threads = match both.device() {
+        Device::Cpu => 1,
+        _ => Kernel::Gate.threads(),
+    };
+    let blocks = (tokens * width / 2 + threads - 1) / threads;
+    launch(Kernel::Gate, both.device(), blocks, &mut parameters);
+    output
+}
+
+/// What sequences have attended to: [tokens, heads, head_dim], and [heads, tokens] f32.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) output: &'a Tensor,
+    pub(crate) sums: &'a Tensor,
+}
+
+/// What the tokens of `own`, one part behind the other, have attended to altogether: [tokens, heads, head_dim]. The tokens
+/// from `first` on are those of branches, which see their prefixes too: `seen` has for each of them the heads that share a
+/// key head as rows of their own, [branches * shared, kv_heads, head_dim].
+///
+/// # Panics
+/// If shapes or kinds do not fit.
+pub(crate) fn merge(own: [Option<Part<'_>>; 2], seen: Part<'_>, first: i64) -> Tensor {
+    let (rows, kv_heads, head_dim) = seen.output.size3().expect("attention has three axes");
+    let counts = own.map(|part| part.map_or(0, |part| part.output.size()[0]));
+    let tokens = counts[0] + counts[1];
+    let present = own.iter().flatten().next().expect("branches attend to themselves");
+    let heads = present.output.size()[1];
+    let shared = heads / kv_heads;
+    assert_eq!(
+        rows,
+        (tokens - first) * shared,
+        "rows of {tokens} tokens from {first} on"
+    );
+    check(seen.output, Kind::BFloat16, &[rows, kv_heads, head_dim]);
+    check(seen.sums, Kind::Float, &[kv_heads, rows]);
+    let mut of_parts = [[0; 2]; 2];
+    for ((part, count), pointers) in own.iter().zip(counts).zip(&mut of_parts) {
+        if let Some(part) = part {
+            check(part.output, Kind::BFloat16, &[count, heads, head_dim]);
+            check(part.sums, Kind::Float, &[heads, count]);
+            *pointers = [pointer(part.output), pointer(part.sums)];
+        }
+    }
+    let output = Tensor::empty([tokens, heads, head_dim], (Kind::BFloat16, seen.output.device()));
+    let mut parameters = [
+        of_parts[0][0],
+        of_parts[0][1],
+        counts[0] as u64,
+        of_parts[1][0],
+        of_parts[1][1],
+        counts[1] as u64,
+        pointer(seen.output),
+        pointer(seen.sums),
+        first as u64,
+        pointer(&output),
+        heads as u64,
+        kv_heads as u64,
+        head_dim as u64,
+    ];
+    launch(Kernel::Merge, output.device(), tokens, &mut parameters);
+    output
+}
+
+/// The widest vocabulary that [`draw`] takes.
+pub(super) const WIDEST: i64 = 256 * 2048;
+
+/// As `drawing::draw`, of f32 logits: for each row a place and its log-probability. `places`, `temperatures` and `uniforms`
+/// have a number for each row.
+///
+/// # Panics
+/// If shapes or kinds do not fit.
+pub(super) fn draw(
+    logits: &Tensor,
+    places: &[i64],
+    temperatures: impl Iterator<Item = f64>,
+    uniforms: impl Iterator<Item = f64>,
+) -> Vec<(i64, f64)> {
+    let (rows, width) = logits.size2().expect("logits have two axes");
+    assert!((1..=WIDEST).contains(&width), "logits of {width} places");
+    let logits = logits.contiguous();
+    check(&logits, Kind::Float, &[rows, width]);
+    // One transfer there and one back.
+    let bits = |number: f64| number.to_bits() as i64;
+    let mut orders = places.to_vec();
+    orders.extend(temperatures.map(bits));
+    orders.extend(uniforms.map(bits));
+    assert_eq!(orders.len() as i64, 3 * rows, "three numbers for each row");
+    let orders = Tensor::from_slice(&orders).to_device(logits.device());
+    let results = Tensor::empty([2 * rows], (Kind::Int64, logits.device()));
+    let part = |tensor: &Tensor, place: i64| pointer(tensor) + (place * rows * 8) as u64;
+    let mut parameters = [
+        pointer(&logits),
+        width as u64,
+        part(&orders, 0),
+        part(&orders, 1),
+        part(&orders, 2),
+        part(&results, 0),
+        part(&results, 1),
+    ];
+    launch(Kernel::Draw, logits.device(), rows, &mut parameters);
+    let mut numbers = vec![0_i64; 2 * rows as usize];
+    let count = numbers.len();
+    results.to_device(Device::Cpu).copy_data(&mut numbers, count);
+    let (drawn, log_probs) = numbers.split_at(rows as usize);
+    let pairs = drawn.iter().zip(log_probs);
+    pairs.map(|(&id, &bits)| (id, f64::from_bits(bits as u64))).collect()
+}
+
+fn pointer(tensor: &Tensor) -> u64 {
+    tensor.data_ptr() as u64
+}
+
+fn check(tensor: &Tensor, kind: Kind, size: &[i64]) {
+    assert_eq!((tensor.kind(), tensor.size().as_slice()), (kind, size));
+    assert!(tensor.is_contiguous(), "a kernel takes contiguous tensors");
+}
+
+/// Starts a kernel on a device, or runs it on the CPU.
+///
+/// # Panics
+/// If there is no such device, or its driver says no.
+fn launch(kernel: Kernel, device: Device, blocks: i64, parameters: &mut [u64]) {
+    if blocks == 0 {
+        return;
+    }
+    // SAFETY: the callers have checked that the pointers among the parameters are to memory as large as the kernel takes it
+    // for. It lives through the call, and on a device libtorch's allocator gives it to later work of the same stream alone.
+    let outcome = unsafe {
+        checked(match device {
+            Device::Cuda(index) => anytime_launch_kernel(
+                kernel as usize,
+                index as i32,
+                blocks,
+                kernel.threads(),
+                parameters.as_mut_ptr(),
+                parameters.len(),
+            ),
+            _ => anytime_run_kernel(kernel as usize, blocks, parameters.as_ptr(), parameters.len()),
+        })
+    };
+    if let Err(problem) = outcome {
+        panic!("a kernel of a device: {problem}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::drawing::RowDraw;
+
+    fn random(size: &[i64]) -> Tensor {
+        Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16)
+    }
+
+    fn largest_difference(one: &Tensor, other: &Tensor) -> f64 {
+        let difference = one.to_kind(Kind::Double) - other.to_kind(Kind::Double);
+        difference.abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn heads_turn_and_are_stored_as_by_libtorch() {
+        let (tokens, heads, kv_heads, head_dim) = (5, 6, 2, 16);
+        let angles = Tensor::rand([tokens, head_dim / 2], (Kind::Float, Device::Cpu)) * 6.0;
+        let both = |half: &Tensor, other: &Tensor| Tensor::cat(&[half, other], -1).unsqueeze(1);
+        let (cosine, sine) = (both(&angles.cos(), &angles.cos()), both(&-angles.sin(), &angles.sin()));
+        let (query_norm, key_norm) = (random(&[head_dim]), random(&[head_dim]));
+        for has_norms in [false, true] {
+            let projected = random(&[tokens, heads + 2 * kv_heads, head_dim]);
+            let (keys, values) = (random(&[9, kv_heads, head_dim]), random(&[9, kv_heads, head_dim]));
+            let (old_keys, old_values) = (keys.copy(), values.copy());
+            let rows = Tensor::from_slice(&[7_i64, 0, 8, 2, 3]);
+            let store = Store {
+                keys: &keys,
+                values: &values,
+                rows: &rows,
+            };
+            let norms = has_norms.then_some(HeadNorms {
+                query: &query_norm,
+                key: &key_norm,
+                epsilon: 1e-5,
+            });
+            let queries = rotate_and_store(&projected, norms, &cosine, &sine, store, kv_heads);
+
+            let turned = |part: Tensor, norm: &Tensor| {
+                let part = match has_norms {
+                    true => part.rms_norm([head_dim], Some(norm), 1e-5),
+                    false => part,
+                };
+                let swapped = part.roll([head_dim / 2], [-1]);
+                (&part * &cosine).addcmul(&swapped, &sine).to_kind(Kind::BFloat16)
+            };
+            let expected = turned(projected.narrow(1, 0, heads), &query_norm);
+            // One place of a bf16 number near 4 is 0.03.
+            let bound = if has_norms { 0.04 } else { 0.0 };
+            assert!(largest_difference(&queries, &expected) <= bound);
+            let new_keys = old_keys.index_copy(0, &rows, &turned(projected.narrow(1, heads, kv_heads), &key_norm));
+            assert!(largest_difference(&keys, &new_keys) <= bound);
+            let new_values = projected.narrow(1, heads + kv_heads, kv_heads);
+            assert_eq!(
+                largest_difference(&values, &old_values.index_copy(0, &rows, &new_values)),
+                0.0
+            );
+        }
+    }
+
+    #[test]
+    fn gates_are_those_of_libtorch() {
+        for (tokens, width) in [(1, 2), (3, 34), (70, 128)] {
+            let both = random(&[tokens, 2 * width]) * 4.0;
+            let halves = both.chunk(2, -1);
+            let expected = halves[0].silu() * &halves[1];
+            // A unit in the last place where the exponentials differ.
+            let difference = (gate(&both) - &expected).abs() / (expected.abs() + 1e-3);
+            assert!(difference.max().double_value(&[]) <= 0.01);
+        }
+    }
+
+    #[test]
+    fn branches_are_merged_by_their_sums() {
+        let (heads, kv_heads, head_dim, first) = (6, 2, 8, 2);
+        let shared = heads / kv_heads;
+        for counts in [[4, 3], [4, 0], [2, 5]] {
+            let tokens: i64 = counts.iter().sum();
+            let output = random(&[tokens, heads, head_dim]);
+            let sums = Tensor::randn([heads, tokens], (Kind::Float, Device::Cpu));
+            let rows = (tokens - first) * shared;
+            let seen = random(&[rows, kv_heads, head_dim]);
+            let seen_sums = Tensor::randn([kv_heads, rows], (Kind::Float, Device::Cpu)) * 3.0;
+            let parts: Vec<(Tensor, Tensor)> = [(0, counts[0]), (counts[0], counts[1])]
+                .into_iter()
+                .map(|(start, count)| {
+                    (
+                        output.narrow(0, start, count),
+                        sums.narrow(1, start, count).contiguous(),
+                    )
+                })
+                .collect();
+            let part = |place: usize| {
+                let (output, sums) = &parts[place];
+                (counts[place] > 0).then_some(Part { output, sums })
+            };
+            let seen_part = Part {
+                output: &seen,
+                sums: &seen_sums,
+            };
+            let merged = merge([part(0), part(1)], seen_part, first);
+
+            assert_eq!(
+                largest_difference(&merged.narrow(0, 0, first), &output.narrow(0, 0, first)),
+                0.0
+            );
+            for token in first..tokens {
+                for head in 0..heads {
+                    let row = (token - first) * shared + head % shared;
+                    let of_seen = seen_sums.double_value(&[head / shared, row]).exp();
+                    let of_own = sums.double_value(&[head, token]).exp();
+                    let own = output.get(token).get(head).to_kind(Kind::Double) * of_own;
+                    let more = seen.get(row).get(head / shared).to_kind(Kind::Double) * of_seen;
+                    let expected = (own + more) / (of_own + of_seen);
+                    let found = merged.get(token).get(head);
+                    assert!(
+                        largest_difference(&found, &expected) < 0.02,
+                        "token {token}, head {head}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_those_that_the_cpu_draws() {
+        for (rows, width) in [(40, 1), (300, 255), (300, 256), (200, 257), (60, 3000)] {
+            let logits = Tensor::randn([rows, width], (Kind::Float, Device::Cpu)) * 3.0;
+            let draws: Vec<RowDraw> = (0..rows)
+                .map(|row| RowDraw {
+                    temperature: [1.0, 0.6, 1.7][row as usize % 3],
+                    vocabulary: [width, (width / 2).max(1), width + 5][row as usize % 3] as usize,
+                    uniform: (row as f64 + 0.5) / rows as f64,
+                })
+                .collect();
+            let expected = super::super::drawing::draw(&logits, &draws);
+            let places: Vec<i64> = draws.iter().map(|draw| draw.vocabulary as i64).collect();
+            let found = draw(
+                &logits,
+                &places,
+                draws.iter().map(|draw| f64::from(draw.temperature)),
+                draws.iter().map(|draw| draw.uniform),
+            );
+            // Sums in another order may move the border of two tokens over a uniform number.
+            let apart = |pair: &(&(u32, f64), &(i64, f64))| i64::from(pair.0.0) != pair.1.0;
+            let differing = expected.iter().zip(&found).filter(apart).count();
+            assert!(differing <= 1, "{differing} of {rows} rows of {width}");
+            for ((id, log_prob), (place, found)) in expected.iter().zip(&found) {
+                if i64::from(*id) == *place {
+                    assert!((log_prob - found).abs() < 1e-5, "{log_prob} and {found}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_no_distribution_have_no_logarithm() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let logits = Tensor::from_slice(&[0.5, bad, 1.0]).unsqueeze(0);
+            let drawn = draw(&logits, &[3], [1.0].into_iter(), [0.4].into_iter());
+            assert!(drawn[0].1.is_nan() && (0..3).contains(&drawn[0].0), "{drawn:?}");
+        }
+        let nothing = Tensor::full([1, 300], f64::NEG_INFINITY, (Kind::Float, Device::Cpu));
+        let drawn = draw(&nothing, &[300], [1.0].into_iter(), [0.4].into_iter());
+        assert!(drawn[0].1.is_nan(), "{drawn:?}");
+        // What has no mass is never drawn, not even at the ends.
+        let one = Tensor::from_slice(&[f32::NEG_INFINITY, 2.0, f32::NEG_INFINITY]).unsqueeze(0);
+        for uniform in [1e-300, 0.5, 1.0 - 1e-16] {
+            let drawn = draw(&one, &[3], [1.0].into_iter(), [uniform].into_iter());
+            assert_eq!(drawn, [(1, 0.0)]);
+        }
+    }
+
+    #[test]
+    fn the_cpu_has_no_use_for_them() {
+        assert_eq!(prepare(Device::Cpu).unwrap_err(), "there are no kernels for Cpu");
+        assert!(!can_gate(Kind::BFloat16, Device::Cpu, 8));
+    }
+
+    #[test]
+    #[should_panic(expected = "a kernel takes contiguous tensors")]
+    fn strides_are_refused() {
+        let values = random(&[2, 4, 3]).transpose(1, 2);
+        check(&values, Kind::BFloat16, &[2, 3, 4]);
+    }
+}
