@@ -286,6 +286,7 @@ fn gpu_report_runs_on_the_cpu() {
         "copies",
         "branches",
         "branches_beside_thinkings",
+        "a_branch_alone",
     ] {
         // The same device twice.
         assert_eq!(report["parity"][format!("{path}_f32_largest")], 0.0, "{path}");

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
-use crate::operators::kernels;
+use crate::operators::kernels::{self, RowCopy};
 use crate::operators::sequences::can_attend_sequences;
 use crate::recordings::Recordings;
 
@@ -270,6 +270,24 @@ impl KvCache {
         let _guard = tch::no_grad_guard();
         let mut targets: Vec<usize> = to.iter().copied().filter(|&slot| slot != from).collect();
         targets.sort_unstable();
+        if self
+            .layers
+            .iter()
+            .all(|layer| layer.has_kernels && kernels::can_copy(&layer.keys))
+        {
+            let tensors: Vec<&Tensor> = self
+                .layers
+                .iter()
+                .flat_map(|layer| [&layer.keys, &layer.values])
+                .collect();
+            let copy = |&to: &usize| RowCopy {
+                from: region.row(from),
+                to: region.row(to),
+                count: length as i64,
+            };
+            let copies: Vec<RowCopy> = targets.iter().map(copy).collect();
+            return kernels::copy_rows(&tensors, &copies);
+        }
         for layer in &self.layers {
             for tensor in [&layer.keys, &layer.values] {
                 let slots = region.of(tensor).narrow(2, 0, length as i64);

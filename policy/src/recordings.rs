@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::operators::graph::{Graph, Pool};
 
@@ -29,7 +29,7 @@ const MOST_RECORDED: usize = 64;
 pub(crate) struct Recordings {
     /// The decoder that they are of.
     decoder: u64,
-    pool: Option<Pool>,
+    pool: Option<Anchored>,
     /// Why no more steps are recorded.
     problem: Option<String>,
     /// Shapes that came once.
@@ -37,6 +37,22 @@ pub(crate) struct Recordings {
     recorded: HashMap<Key, Recorded>,
     /// Counts launches, so that the recording used last is known.
     clock: u64,
+}
+
+/// Memory that recordings share. libtorch forgets it with the last recording in it; the first one, of next to nothing,
+/// stays, so that there is always one.
+struct Anchored {
+    pool: Pool,
+    _anchor: Graph,
+}
+
+impl Anchored {
+    /// `None` where work cannot be recorded at all, and why not where it could be.
+    fn try_new(device: Device) -> Option<Result<Self, String>> {
+        let pool = Pool::try_new(device)?;
+        let nothing = || Tensor::zeros([1], (Kind::Float, device));
+        Some(Graph::record(device, pool, nothing).map(|(_anchor, _)| Self { pool, _anchor }))
+    }
 }
 
 struct Recorded {
@@ -58,7 +74,7 @@ impl Recordings {
         if self.decoder != decoder {
             *self = Self {
                 decoder,
-                pool: self.pool.or_else(|| Pool::try_new(device)),
+                pool: self.pool.take(),
                 problem: self.problem.take(),
                 ..Self::default()
             };
@@ -75,8 +91,17 @@ impl Recordings {
         }
         let input = numbers.to_device(device);
         let is_first = self.seen.insert(step.key);
-        let pool = self.pool.filter(|_| !is_first && self.problem.is_none());
-        let Some(pool) = pool else {
+        if is_first || self.problem.is_some() {
+            return work(&input).narrow(0, 0, rows);
+        }
+        if self.pool.is_none() {
+            match Anchored::try_new(device) {
+                Some(Ok(anchored)) => self.pool = Some(anchored),
+                Some(Err(problem)) => self.problem = Some(problem),
+                None => {}
+            }
+        }
+        let Some(pool) = self.pool.as_ref().map(|anchored| anchored.pool) else {
             return work(&input).narrow(0, 0, rows);
         };
         self.make_room();

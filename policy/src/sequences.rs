@@ -296,8 +296,10 @@ impl OverPrefixes {
     /// [tokens, heads, head_dim].
     fn merged(&self, queries: &Tensor, cache: &LayerCache, outputs: &[Tensor], sums: &[Tensor]) -> Tensor {
         let (seen, seen_sums) = self.seen(queries, cache);
-        let sums: Vec<Tensor> = sums.iter().map(Tensor::contiguous).collect();
-        let seen_sums = seen_sums.contiguous();
+        // Attention lays its output out as the queries are: those of a single token may be seen in another order.
+        let [seen, seen_sums] = [seen, seen_sums].map(|tensor| tensor.contiguous());
+        let contiguous = |tensors: &[Tensor]| tensors.iter().map(Tensor::contiguous).collect::<Vec<_>>();
+        let (outputs, sums) = (contiguous(outputs), contiguous(sums));
         let part = |place: usize| match (outputs.get(place), sums.get(place)) {
             (Some(output), Some(sums)) => Some(Part { output, sums }),
             _ => None,

@@ -33,7 +33,7 @@ impl ReasoningField {
 }
 
 /// The arguments of `anytime-actor serve`. What is not given is as the model's `anytime.json` has it, which exports of this
-/// project hold, and else as a job has it by default.
+/// project hold, and else as a job has it by default; but for the instruction, of which there is none then.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// Directory of the checkpoint that answers
@@ -86,7 +86,7 @@ pub struct ServeArgs {
     /// The top-k of a request that names none; 0 is off [default: 0]
     #[arg(long, value_name = "N")]
     pub top_k: Option<u32>,
-    /// Appended to every user's last message that does not end in it already
+    /// Appended to every user's last message that does not end in it already [default: none]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub instruction: Option<String>,
     /// Whether messages go through the model's chat template [default: where it has one]

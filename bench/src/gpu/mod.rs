@@ -225,7 +225,10 @@ impl OnDevice<'_> {
         let run = |case: &DecodeCase, repetitions| decode::measure(model, case, cases.cache_bytes(), repetitions);
         let (figures, peak) = self.with_peak(|| run(&case, cases.repetitions + 1))?;
         // Prompts cancel in the difference of two lengths.
-        let steps = |new_tokens: usize| operators(|| run(&cases.decode_case(batch, new_tokens), 1).map(|_| ()));
+        let steps = |new_tokens: usize| {
+            let case = cases.decode_case(batch, new_tokens);
+            operators_once_warm(|repetitions| run(&case, repetitions).map(|_| ()))
+        };
         let (few, many) = (4, 12);
         let measured = Measured {
             seconds: figures.seconds,
@@ -258,7 +261,7 @@ impl OnDevice<'_> {
         let few_tokens = (2 * few.thinking_tokens() + few.summary_tokens_in_all()) as f64;
         let measured = Measured {
             seconds: figures.rollouts.clone(),
-            operators: operators(|| run(&few, 1).map(|_| ()))? / few_tokens,
+            operators: operators_once_warm(|repetitions| run(&few, repetitions).map(|_| ()))? / few_tokens,
             per: "token",
             peak,
         };
@@ -294,7 +297,7 @@ impl OnDevice<'_> {
         let tokens_of = |case: &SteadyCase| (case.thinking_tokens() + case.summary_tokens_in_all()) as f64;
         let measured = Measured {
             seconds,
-            operators: operators(|| run(&short, 1).map(|_| ()))? / tokens_of(&short),
+            operators: operators_once_warm(|repetitions| run(&short, repetitions).map(|_| ()))? / tokens_of(&short),
             per: "token",
             peak,
         };
@@ -353,6 +356,13 @@ fn operators(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let (outcome, operators) = profiled(work);
     outcome?;
     Ok(operators.iter().map(|of| of.calls).sum::<u64>() as f64)
+}
+
+/// How many operators a repetition of the work dispatches once what recurs has been prepared; `work` takes how many
+/// repetitions it has.
+fn operators_once_warm(work: impl Fn(usize) -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let (few, many) = (2, 3);
+    Ok((operators(|| work(many))? - operators(|| work(few))?) / (many - few) as f64)
 }
 
 /// The cases as a table in Markdown.

@@ -48,7 +48,7 @@ fn compare(expected: &LoadedModel, in_f32: &LoadedModel, other: &LoadedModel, ki
     let reference = log_probs(expected)?.0;
     let (in_f32_values, _) = log_probs(in_f32)?;
     let (other_values, recorded) = log_probs(other)?;
-    document["kernels"] = match kernels::prepare(other.weights.values().next().map_or(Device::Cpu, Tensor::device)) {
+    document["kernels"] = match kernels::prepare(other.device()) {
         Ok(()) => json!("in use"),
         Err(problem) => json!(problem),
     };
@@ -120,7 +120,8 @@ fn log_probs(model: &LoadedModel) -> anyhow::Result<(Vec<Values>, Result<usize, 
     let batch = TreeBatch::pack(&[row], decoder.device());
     let tree = no_grad(|| decoder.log_probs(&decoder.tree(&batch), batch.targets(), 1.0));
     let mut all = vec![Values::new("tree", &tree)];
-    let (values, recorded) = cached(&decoder, model);
+    let again = model.converted(decoder.kind(), decoder.device()).decoder()?;
+    let (values, recorded) = cached([&decoder, &again], model);
     all.extend(values);
     Ok((all, recorded))
 }
@@ -187,7 +188,7 @@ fn feed(decoder: &Decoder, cache: &mut KvCache, rows: &mut [&mut Running], count
 /// Generation through the cache: prompts of four lengths in slots that lie scattered, so that some are read in place and
 /// some are copied out; prefixes copied to other slots; branches that read the thinking of another slot, some of them
 /// copied, beside thinkings that go on.
-fn cached(decoder: &Decoder, model: &LoadedModel) -> (Vec<Values>, Result<usize, String>) {
+fn cached([decoder, again]: [&Decoder; 2], model: &LoadedModel) -> (Vec<Values>, Result<usize, String>) {
     let vocabulary = model.config.vocab_size;
     let (prefixes, branches) = (
         Slots {
@@ -263,12 +264,20 @@ fn cached(decoder: &Decoder, model: &LoadedModel) -> (Vec<Values>, Result<usize,
     for _ in 0..STEPS {
         beside.push(feed(decoder, &mut cache, &mut together, Some(1)));
     }
+    // Steps of one branch alone, under weights that are equal and lie elsewhere, as after an update: what was recorded of
+    // the others is of no use for them.
+    let mut alone = branch(7, &thinkings[3], 100);
+    let mut alone_values = vec![feed(again, &mut cache, &mut [&mut alone], Some(inserted))];
+    for _ in 0..STEPS {
+        alone_values.push(feed(again, &mut cache, &mut [&mut alone], Some(1)));
+    }
     let values = vec![
         Values::new("prompts", &prompts),
         Values::new("mixed_lengths", &Tensor::cat(&mixed, 0)),
         Values::new("copies", &Tensor::cat(&after_copies, 0)),
         Values::new("branches", &first_of_branches),
         Values::new("branches_beside_thinkings", &Tensor::cat(&beside, 0)),
+        Values::new("a_branch_alone", &Tensor::cat(&alone_values, 0)),
     ];
     (values, cache.recorded_steps().map_err(str::to_owned))
 }
@@ -411,6 +420,7 @@ mod tests {
             "copies",
             "branches",
             "branches_beside_thinkings",
+            "a_branch_alone",
         ] {
             let mean = found[format!("{path}_f64_mean")].as_f64().unwrap();
             assert!(mean < 1e-5, "{path}: {mean}");

@@ -221,6 +221,8 @@ impl Decoder {
             is_fused: can_attend_reads(self.embedding.kind(), self.embedding.device()),
             // The CPU's packed products add by themselves.
             adds_in_place: !can_attend_reads(self.embedding.kind(), self.embedding.device()),
+            // What was recorded of the decoder as it was reads its own weights.
+            number: DECODERS.fetch_add(1, Ordering::Relaxed),
             ..self
         }
     }

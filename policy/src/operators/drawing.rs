@@ -53,8 +53,9 @@ pub fn can_draw(logits: &Tensor) -> bool {
 pub fn draw(logits: &Tensor, draws: &[RowDraw]) -> Vec<(u32, f64)> {
     let (rows, width) = logits.size2().expect("logits have two axes");
     assert_eq!(rows as usize, draws.len(), "one draw for each row of logits");
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let temperatures: Vec<f32> = draws.iter().map(|draw| draw.temperature).collect();
-    let widths: Vec<i64> = draws.iter().map(|draw| width.min(draw.vocabulary as i64)).collect();
+    let widths: Vec<i64> = draws.iter().map(|draw| width.min(count(draw.vocabulary))).collect();
     assert!(widths.iter().all(|&width| width > 0), "an empty vocabulary");
     if logits.device() != Device::Cpu {
         let temperatures = temperatures.into_iter().map(f64::from);

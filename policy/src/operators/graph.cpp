@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -125,7 +126,13 @@ class Recorder {
  private:
   c10::Stream enter() {
     guard_.synchronizeDevice(device_.index());
-    return guard_.exchangeStream(guard_.getStreamFromGlobalPool(device_));
+    // One for all recordings of a thread: products have working memory for each stream.
+    static thread_local std::map<int, c10::Stream> streams;
+    auto found = streams.find(device_.index());
+    if (found == streams.end()) {
+      found = streams.emplace(device_.index(), guard_.getStreamFromGlobalPool(device_)).first;
+    }
+    return guard_.exchangeStream(found->second);
   }
 
   c10::impl::VirtualGuardImpl guard_;

@@ -32,7 +32,8 @@ namespace on_host {
 }  // namespace on_host
 
 // In the order of `Kernel` in `kernels.rs`.
-constexpr const char* NAMES[] = {"rotate_and_store", "gate", "merge", "draw"};
+constexpr const char* NAMES[] = {
+    "rotate_and_store", "gate", "few_rows", "few_rows_gated", "copy_rows", "merge", "draw"};
 constexpr size_t KERNELS = sizeof(NAMES) / sizeof(*NAMES);
 
 // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
@@ -49,6 +50,8 @@ struct Functions {
   int (*code_size)(void*, size_t*) = nullptr;
   int (*code)(void*, char*) = nullptr;
   int (*attribute)(int*, int, int) = nullptr;
+  int (*retain)(void**, int) = nullptr;
+  int (*set_current)(void*) = nullptr;
   int (*load)(void**, const void*) = nullptr;
   int (*function)(void**, void*, const char*) = nullptr;
   int (*launch)(
@@ -73,6 +76,8 @@ struct Functions {
     find(library, code_size, "nvrtcGetCUBINSize");
     find(library, code, "nvrtcGetCUBIN");
     find(library, attribute, "cuDeviceGetAttribute");
+    find(library, retain, "cuDevicePrimaryCtxRetain");
+    find(library, set_current, "cuCtxSetCurrent");
     find(library, load, "cuModuleLoadData");
     find(library, function, "cuModuleGetFunction");
     find(library, launch, "cuLaunchKernel");
@@ -160,10 +165,14 @@ class OnDevice {
  public:
   explicit OnDevice(int device) : guard_(c10::DeviceType::CUDA), device_(c10::DeviceType::CUDA, device) {
     previous_ = guard_.exchangeDevice(device_);
-    // A thread that has called nothing of the device's yet has no context.
+    // A thread that has called nothing of the device's yet has no context. The one that libtorch uses is retained for the
+    // rest of the process.
     static thread_local int bound = -1;
     if (bound != device) {
-      guard_.synchronizeDevice(device_.index());
+      const Functions& all = functions();
+      void* context = nullptr;
+      all.check(all.retain(&context, device), "the device has no context");
+      all.check(all.set_current(context), "the device's context cannot be used");
       bound = device;
     }
   }
@@ -249,8 +258,14 @@ char* anytime_run_kernel(size_t kernel, int64_t blocks, const uint64_t* paramete
       case 1:
         return run(on_host::gate, parameters, count, blocks);
       case 2:
-        return run(on_host::merge, parameters, count, blocks);
+        return run(on_host::few_rows, parameters, count, blocks);
       case 3:
+        return run(on_host::few_rows_gated, parameters, count, blocks);
+      case 4:
+        return run(on_host::copy_rows, parameters, count, blocks);
+      case 5:
+        return run(on_host::merge, parameters, count, blocks);
+      case 6:
         return run(on_host::draw, parameters, count, blocks);
       default:
         throw std::invalid_argument("there is no such kernel");

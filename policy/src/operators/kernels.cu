@@ -19,6 +19,7 @@
 #define LOG log
 #define ROOT rsqrtf
 #define NO_NUMBER __int_as_float(0xff800000)
+#define UNROLL _Pragma("unroll 4")
 
 #else
 
@@ -35,6 +36,7 @@
 #define LOG std::log
 #define ROOT(square) (1.0f / std::sqrt(square))
 #define NO_NUMBER (-std::numeric_limits<float>::infinity())
+#define UNROLL
 
 // Which block the thread runs.
 static thread_local long long block_of_host = 0;
@@ -44,6 +46,11 @@ static thread_local long long block_of_host = 0;
 using Number = long long;
 using Half = unsigned short;
 using Word = unsigned int;
+
+// What a thread reads at a time: sixteen bytes, which are eight numbers.
+struct alignas(16) Eight {
+  Word words[4];
+};
 
 // A bf16 number is the upper half of an f32.
 HELPER float wide(Half half) {
@@ -139,6 +146,10 @@ KERNEL rotate_and_store(
   }
 }
 
+HELPER float silu(float number) {
+  return number / (1.0f + EXP(-number));
+}
+
 // silu(gate) * up of gate and up side by side: [tokens, 2 width] to [tokens, width]. Two numbers a thread, so that the
 // width is even.
 KERNEL gate(const Word* both, Word* output, Number tokens, Number width) {
@@ -156,20 +167,113 @@ KERNEL gate(const Word* both, Word* output, Number tokens, Number width) {
     const float turned_on = wide(static_cast<Half>(gates >> (16 * side)));
     const float up = wide(static_cast<Half>(ups >> (16 * side)));
     // Rounded between, as in training.
-    const float open = wide(narrow(turned_on / (1.0f + EXP(-turned_on))));
+    const float open = wide(narrow(silu(turned_on)));
     result |= static_cast<Word>(narrow(open * up)) << (16 * side);
   }
   output[index] = result;
 }
 
-// What all tokens have attended to, from two parts: sequences of one token, then longer ones; of branches, which come
-// last, also from what they see of their prefixes, merged by the logarithms of the sums of exponentials.
+HELPER float product_of_eight(const Eight& one, const Eight& other, float sum) {
+  for (int word = 0; word < 4; word++) {
+    sum += wide(static_cast<Half>(one.words[word])) * wide(static_cast<Half>(other.words[word]));
+    sum += wide(static_cast<Half>(one.words[word] >> 16)) * wide(static_cast<Half>(other.words[word] >> 16));
+  }
+  return sum;
+}
+
+// The most rows that the two products below take: they read each weight once, and a row for every one of them.
+#define FEW 4
+
+// input · weightᵀ + bias of few rows, an output for each warp: input [rows, 8 eights], weight [outputs, 8 eights], bias
+// [outputs] or null, output [rows, outputs]. Where `adds`, the output's old numbers are a summand.
+KERNEL few_rows(
+    const Eight* input, const Eight* weight, const Half* bias, Half* output, Number rows, Number eights, Number outputs,
+    Number adds) {
+  const Number place = BLOCK * (THREADS / LANES) + THREAD / LANES;
+  if (place >= outputs) {
+    return;
+  }
+  float sums[FEW] = {};
+  const Eight* of_place = weight + place * eights;
+  UNROLL
+  for (Number index = LANE; index < eights; index += LANES) {
+    const Eight part = of_place[index];
+    for (int row = 0; row < FEW; row++) {
+      if (row < rows) {
+        sums[row] = product_of_eight(part, input[row * eights + index], sums[row]);
+      }
+    }
+  }
+  for (int row = 0; row < FEW; row++) {
+    if (row < rows) {
+      float sum = sum_of_lanes(sums[row]) + (bias == nullptr ? 0.0f : wide(bias[place]));
+      Half* target = output + row * outputs + place;
+      if (LANE == 0) {
+        *target = narrow(adds != 0 ? sum + wide(*target) : sum);
+      }
+    }
+  }
+}
+
+// silu(gate) * up of few rows, where gate and up are products with one weight, [2 outputs, 8 eights], gate first.
+KERNEL few_rows_gated(
+    const Eight* input, const Eight* weight, Half* output, Number rows, Number eights, Number outputs) {
+  const Number place = BLOCK * (THREADS / LANES) + THREAD / LANES;
+  if (place >= outputs) {
+    return;
+  }
+  float gates[FEW] = {};
+  float ups[FEW] = {};
+  const Eight* of_gate = weight + place * eights;
+  const Eight* of_up = of_gate + outputs * eights;
+  UNROLL
+  for (Number index = LANE; index < eights; index += LANES) {
+    const Eight gate_part = of_gate[index];
+    const Eight up_part = of_up[index];
+    for (int row = 0; row < FEW; row++) {
+      if (row < rows) {
+        const Eight part = input[row * eights + index];
+        gates[row] = product_of_eight(gate_part, part, gates[row]);
+        ups[row] = product_of_eight(up_part, part, ups[row]);
+      }
+    }
+  }
+  for (int row = 0; row < FEW; row++) {
+    if (row < rows) {
+      // Rounded where separate products round.
+      const float gate = wide(narrow(sum_of_lanes(gates[row])));
+      const float up = wide(narrow(sum_of_lanes(ups[row])));
+      if (LANE == 0) {
+        output[row * outputs + place] = narrow(wide(narrow(silu(gate))) * up);
+      }
+    }
+  }
+}
+
+// Copies rows of tensors that are laid out alike, a copy within one tensor for each block: `addresses` of the tensors;
+// for each copy three numbers in `copies`, the row that it begins at, the one that it goes to, and how many there are.
+// A row has `eights` times sixteen bytes.
+KERNEL copy_rows(const Number* addresses, const Number* copies, Number tensors, Number eights) {
+  Eight* tensor = reinterpret_cast<Eight*>(addresses[BLOCK % tensors]);
+  const Number* copy = copies + 3 * (BLOCK / tensors);
+  const Eight* source = tensor + copy[0] * eights;
+  Eight* target = tensor + copy[1] * eights;
+  const Number count = copy[2] * eights;
+  UNROLL
+  for (Number index = THREAD; index < count; index += THREADS) {
+    target[index] = source[index];
+  }
+}
+
+// What all tokens have attended to, from two parts: sequences of one token, then longer ones; of the tokens of branches,
+// which lie one behind the other, also from what they see of their prefixes, merged by the logarithms of the sums of
+// exponentials.
 //   one [ones, heads, head_dim] and one_sums [heads, ones] f32; longer and longer_sums alike, or null; seen
-//   [branches * shared, kv_heads, head_dim] and seen_sums [kv_heads, branches * shared] f32, where the first branch is
-//   the token `first`; output [tokens, heads, head_dim]. A token for each block.
+//   [branches * shared, kv_heads, head_dim] and seen_sums [kv_heads, branches * shared] f32, where the first token of a
+//   branch is the token `first`; output [tokens, heads, head_dim]. A token for each block.
 KERNEL merge(
     const Half* one, const float* one_sums, Number ones, const Half* longer, const float* longer_sums, Number longers,
-    const Half* seen, const float* seen_sums, Number first, Half* output, Number heads, Number kv_heads,
+    const Half* seen, const float* seen_sums, Number first, Number branches, Half* output, Number heads, Number kv_heads,
     Number head_dim) {
   const Number token = BLOCK;
   const Number shared = heads / kv_heads;
@@ -181,9 +285,10 @@ KERNEL merge(
   const float* own_sums = (is_one ? one_sums : longer_sums) + place_of_token;
   Half* target = output + token * width;
   const Number branch = token - first;
-  const Number rows = (ones + longers - first) * shared;
+  const bool is_branch = branch >= 0 && branch < branches;
+  const Number rows = branches * shared;
   for (Number place = THREAD; place < width; place += THREADS) {
-    if (branch < 0) {
+    if (!is_branch) {
       target[place] = own[place];
       continue;
     }

@@ -36,6 +36,9 @@ const SOURCE: &str = include_str!("kernels.cu");
 enum Kernel {
     RotateAndStore,
     Gate,
+    FewRows,
+    FewRowsGated,
+    CopyRows,
     Merge,
     Draw,
 }
@@ -44,8 +47,8 @@ impl Kernel {
     /// Threads of a block.
     fn threads(self) -> i64 {
         match self {
-            Kernel::RotateAndStore | Kernel::Gate | Kernel::Merge => 256,
-            Kernel::Draw => 1024,
+            Kernel::RotateAndStore | Kernel::Gate | Kernel::FewRows | Kernel::FewRowsGated | Kernel::Merge => 256,
+            Kernel::CopyRows | Kernel::Draw => 1024,
         }
     }
 }
@@ -99,22 +102,22 @@ pub(crate) fn rotate_and_store(
     kv_heads: i64,
 ) -> Tensor {
     let (tokens, all_heads, head_dim) = projected.size3().expect("projected heads have three axes");
-    let heads = all_heads - 2 * kv_heads;
+    let (heads, device) = (all_heads - 2 * kv_heads, projected.device());
     assert!(
         heads > 0 && head_dim % 2 == 0,
         "{all_heads} heads of {head_dim} with {kv_heads} key heads"
     );
     for tensor in [cosine, sine] {
-        check(tensor, Kind::Float, &[tokens, 1, head_dim]);
+        check(tensor, Kind::Float, device, &[tokens, 1, head_dim]);
     }
-    check(store.rows, Kind::Int64, &[tokens]);
+    check(store.rows, Kind::Int64, device, &[tokens]);
     for tensor in [store.keys, store.values] {
-        check(tensor, Kind::BFloat16, &[tensor.size()[0], kv_heads, head_dim]);
+        check(tensor, Kind::BFloat16, device, &[tensor.size()[0], kv_heads, head_dim]);
     }
     let projected = projected.contiguous();
-    check(&projected, Kind::BFloat16, &[tokens, all_heads, head_dim]);
+    check(&projected, Kind::BFloat16, device, &[tokens, all_heads, head_dim]);
     for norm in norms.iter().flat_map(|norms| [norms.query, norms.key]) {
-        check(norm, Kind::BFloat16, &[head_dim]);
+        check(norm, Kind::BFloat16, device, &[head_dim]);
     }
     let queries = Tensor::empty([tokens, heads, head_dim], (projected.kind(), projected.device()));
     let mut parameters = [
@@ -142,12 +145,13 @@ pub(crate) fn rotate_and_store(
 /// If shapes or kinds do not fit, or the width is odd.
 pub(crate) fn gate(both: &Tensor) -> Tensor {
     let (tokens, width) = both.size2().expect("gate and up have two axes");
-    let width = width / 2;
+    let (width, device) = (width / 2, both.device());
     let both = both.contiguous();
-    check(&both, Kind::BFloat16, &[tokens, 2 * width]);
+    check(&both, Kind::BFloat16, device, &[tokens, 2 * width]);
     assert!(width % 2 == 0, "a width of {width}");
     let output = Tensor::empty([tokens, width], (both.kind(), both.device()));
     let mut parameters = [pointer(&both), pointer(&output), tokens as u64, width as u64];
+    // On the CPU a block is one thread.
     let threads = match both.device() {
         Device::Cpu => 1,
         _ => Kernel::Gate.threads(),
@@ -155,6 +159,155 @@ pub(crate) fn gate(both: &Tensor) -> Tensor {
     let blocks = (tokens * width / 2 + threads - 1) / threads;
     launch(Kernel::Gate, both.device(), blocks, &mut parameters);
     output
+}
+
+/// The most rows that [`few_rows`] and [`few_rows_gated`] take.
+pub(crate) const FEW: i64 = 4;
+
+/// Whether they take this weight, [outputs, inputs].
+pub(crate) fn can_multiply(weight: &Tensor) -> bool {
+    weight.kind() == Kind::BFloat16
+        && weight.is_contiguous()
+        && weight.size()[1] % EIGHT == 0
+        && pointer(weight) % 16 == 0
+        && prepare(weight.device()).is_ok()
+}
+
+/// Numbers that a thread reads at a time.
+const EIGHT: i64 = 8;
+
+/// Blocks of a kernel with an output for each warp of a block.
+fn blocks_of_warps(kernel: Kernel, device: Device, outputs: i64) -> i64 {
+    // On the CPU a block is one thread, which is a warp.
+    let warps = match device {
+        Device::Cpu => 1,
+        _ => kernel.threads() / 32,
+    };
+    (outputs + warps - 1) / warps
+}
+
+/// `input` [rows, inputs] · `weight`ᵀ [outputs, inputs] + `bias` `[outputs]`: [rows, outputs]; where `onto` is given, it is
+/// added to that in place. At most [`FEW`] rows.
+///
+/// # Panics
+/// If shapes or kinds do not fit.
+pub(crate) fn few_rows(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, onto: Option<&Tensor>) -> Tensor {
+    let input = input.contiguous();
+    let [rows, inputs, outputs] = check_product(&input, weight);
+    let device = input.device();
+    if let Some(bias) = bias {
+        check(bias, Kind::BFloat16, device, &[outputs]);
+    }
+    let output = match onto {
+        Some(onto) => {
+            check(onto, Kind::BFloat16, device, &[rows, outputs]);
+            onto.shallow_clone()
+        }
+        None => Tensor::empty([rows, outputs], (Kind::BFloat16, input.device())),
+    };
+    let mut parameters = [
+        pointer(&input),
+        pointer(weight),
+        bias.map_or(0, pointer),
+        pointer(&output),
+        rows as u64,
+        (inputs / EIGHT) as u64,
+        outputs as u64,
+        u64::from(onto.is_some()),
+    ];
+    let blocks = blocks_of_warps(Kernel::FewRows, input.device(), outputs);
+    launch(Kernel::FewRows, input.device(), blocks, &mut parameters);
+    output
+}
+
+/// silu(gate) · up of `input` [rows, inputs], where gate and up have one `weight` [2 width, inputs], gate first:
+/// [rows, width]. At most [`FEW`] rows.
+///
+/// # Panics
+/// If shapes or kinds do not fit.
+pub(crate) fn few_rows_gated(input: &Tensor, weight: &Tensor) -> Tensor {
+    let input = input.contiguous();
+    let [rows, inputs, both] = check_product(&input, weight);
+    let width = both / 2;
+    let output = Tensor::empty([rows, width], (Kind::BFloat16, input.device()));
+    let mut parameters = [
+        pointer(&input),
+        pointer(weight),
+        pointer(&output),
+        rows as u64,
+        (inputs / EIGHT) as u64,
+        width as u64,
+    ];
+    let blocks = blocks_of_warps(Kernel::FewRowsGated, input.device(), width);
+    launch(Kernel::FewRowsGated, input.device(), blocks, &mut parameters);
+    output
+}
+
+/// Rows, inputs and outputs of a product of few rows.
+fn check_product(input: &Tensor, weight: &Tensor) -> [i64; 3] {
+    let (rows, inputs) = input.size2().expect("rows have two axes");
+    let (outputs, device) = (weight.size()[0], input.device());
+    assert!(rows <= FEW && inputs % EIGHT == 0, "{rows} rows of {inputs}");
+    check(input, Kind::BFloat16, device, &[rows, inputs]);
+    check(weight, Kind::BFloat16, device, &[outputs, inputs]);
+    for tensor in [input, weight] {
+        assert!(pointer(tensor) % 16 == 0, "a kernel reads sixteen bytes at a time");
+    }
+    [rows, inputs, outputs]
+}
+
+/// Rows of a tensor that go to other rows of it, which are not among them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowCopy {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) count: i64,
+}
+
+/// Whether [`copy_rows`] takes tensors like this one.
+pub(crate) fn can_copy(tensor: &Tensor) -> bool {
+    let row: i64 = tensor.size().iter().skip(1).product();
+    row * tensor.kind().elt_size_in_bytes() as i64 % 16 == 0 && tensor.is_contiguous()
+}
+
+/// Copies rows within each of the tensors, which are laid out alike, all in one launch.
+///
+/// # Panics
+/// If the tensors are not alike, or a row lies outside of them.
+pub(crate) fn copy_rows(tensors: &[&Tensor], copies: &[RowCopy]) {
+    let Some(first) = tensors.first().filter(|_| !copies.is_empty()) else {
+        return;
+    };
+    let (size, kind, device) = (first.size(), first.kind(), first.device());
+    assert!(can_copy(first), "rows of {size:?} in {kind:?}");
+    let inside = |start: i64, count: i64| start >= 0 && count >= 0 && start + count <= size[0];
+    for RowCopy { from, to, count } in copies {
+        assert!(
+            inside(*from, *count) && inside(*to, *count),
+            "{count} rows from {from} to {to}"
+        );
+        assert!((from - to).abs() >= *count, "{count} rows from {from} to {to} overlap");
+    }
+    let mut orders = Vec::with_capacity(tensors.len() + 3 * copies.len());
+    for tensor in tensors {
+        check(tensor, kind, device, &size);
+        assert!(pointer(tensor) % 16 == 0, "a kernel reads sixteen bytes at a time");
+        orders.push(pointer(tensor) as i64);
+    }
+    for copy in copies {
+        orders.extend([copy.from, copy.to, copy.count]);
+    }
+    let orders = Tensor::from_slice(&orders).to_device(device);
+    let row: i64 = size.iter().skip(1).product();
+    let eights = row * kind.elt_size_in_bytes() as i64 / 16;
+    let mut parameters = [
+        pointer(&orders),
+        pointer(&orders) + 8 * tensors.len() as u64,
+        tensors.len() as u64,
+        eights as u64,
+    ];
+    let blocks = (tensors.len() * copies.len()) as i64;
+    launch(Kernel::CopyRows, device, blocks, &mut parameters);
 }
 
 /// What sequences have attended to: [tokens, heads, head_dim], and [heads, tokens] f32.
@@ -165,8 +318,8 @@ pub(crate) struct Part<'a> {
 }
 
 /// What the tokens of `own`, one part behind the other, have attended to altogether: [tokens, heads, head_dim]. The tokens
-/// from `first` on are those of branches, which see their prefixes too: `seen` has for each of them the heads that share a
-/// key head as rows of their own, [branches * shared, kv_heads, head_dim].
+/// from `first` on are those of branches, as many as `seen` has, and see their prefixes too: `seen` has for each of them the
+/// heads that share a key head as rows of their own, [branches * shared, kv_heads, head_dim].
 ///
 /// # Panics
 /// If shapes or kinds do not fit.
@@ -176,19 +329,19 @@ pub(crate) fn merge(own: [Option<Part<'_>>; 2], seen: Part<'_>, first: i64) -> T
     let tokens = counts[0] + counts[1];
     let present = own.iter().flatten().next().expect("branches attend to themselves");
     let heads = present.output.size()[1];
-    let shared = heads / kv_heads;
-    assert_eq!(
-        rows,
-        (tokens - first) * shared,
-        "rows of {tokens} tokens from {first} on"
+    let (shared, device) = (heads / kv_heads, present.output.device());
+    let branches = rows / shared;
+    assert!(
+        first >= 0 && rows % shared == 0 && first + branches <= tokens,
+        "{rows} rows of {tokens} tokens from {first} on"
     );
-    check(seen.output, Kind::BFloat16, &[rows, kv_heads, head_dim]);
-    check(seen.sums, Kind::Float, &[kv_heads, rows]);
+    check(seen.output, Kind::BFloat16, device, &[rows, kv_heads, head_dim]);
+    check(seen.sums, Kind::Float, device, &[kv_heads, rows]);
     let mut of_parts = [[0; 2]; 2];
     for ((part, count), pointers) in own.iter().zip(counts).zip(&mut of_parts) {
         if let Some(part) = part {
-            check(part.output, Kind::BFloat16, &[count, heads, head_dim]);
-            check(part.sums, Kind::Float, &[heads, count]);
+            check(part.output, Kind::BFloat16, device, &[count, heads, head_dim]);
+            check(part.sums, Kind::Float, device, &[heads, count]);
             *pointers = [pointer(part.output), pointer(part.sums)];
         }
     }
@@ -203,6 +356,7 @@ pub(crate) fn merge(own: [Option<Part<'_>>; 2], seen: Part<'_>, first: i64) -> T
         pointer(seen.output),
         pointer(seen.sums),
         first as u64,
+        branches as u64,
         pointer(&output),
         heads as u64,
         kv_heads as u64,
@@ -228,8 +382,8 @@ pub(super) fn draw(
 ) -> Vec<(i64, f64)> {
     let (rows, width) = logits.size2().expect("logits have two axes");
     assert!((1..=WIDEST).contains(&width), "logits of {width} places");
-    let logits = logits.contiguous();
-    check(&logits, Kind::Float, &[rows, width]);
+    let (logits, device) = (logits.contiguous(), logits.device());
+    check(&logits, Kind::Float, device, &[rows, width]);
     // One transfer there and one back.
     let bits = |number: f64| number.to_bits() as i64;
     let mut orders = places.to_vec();
@@ -261,8 +415,11 @@ fn pointer(tensor: &Tensor) -> u64 {
     tensor.data_ptr() as u64
 }
 
-fn check(tensor: &Tensor, kind: Kind, size: &[i64]) {
-    assert_eq!((tensor.kind(), tensor.size().as_slice()), (kind, size));
+fn check(tensor: &Tensor, kind: Kind, device: Device, size: &[i64]) {
+    assert_eq!(
+        (tensor.kind(), tensor.device(), tensor.size().as_slice()),
+        (kind, device, size)
+    );
     assert!(tensor.is_contiguous(), "a kernel takes contiguous tensors");
 }
 
@@ -364,6 +521,64 @@ mod tests {
             let difference = (gate(&both) - &expected).abs() / (expected.abs() + 1e-3);
             assert!(difference.max().double_value(&[]) <= 0.01);
         }
+    }
+
+    #[test]
+    fn products_of_few_rows_are_those_of_libtorch() {
+        for (rows, inputs, outputs) in [(1, 8, 1), (1, 40, 19), (2, 64, 7), (4, 512, 33)] {
+            let (input, weight, bias) = (random(&[rows, inputs]), random(&[outputs, inputs]), random(&[outputs]));
+            let wide = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+            let product = wide(&input).matmul(&wide(&weight).transpose(0, 1));
+            // Half a unit in the last place of the largest.
+            let bound = |expected: &Tensor| expected.abs().max().double_value(&[]) / 250.0;
+            let expected = &product + wide(&bias);
+            let found = few_rows(&input, &weight, Some(&bias), None);
+            assert!(largest_difference(&found, &expected) <= bound(&expected));
+            let onto = random(&[rows, outputs]);
+            let expected = &product + wide(&onto);
+            let found = few_rows(&input, &weight, None, Some(&onto));
+            assert_eq!(found.data_ptr(), onto.data_ptr());
+            assert!(largest_difference(&onto, &expected) <= bound(&expected));
+
+            let weight = random(&[2 * outputs, inputs]) * 0.2;
+            let both = wide(&input).matmul(&wide(&weight).transpose(0, 1)).chunk(2, -1);
+            let expected = both[0].silu() * &both[1];
+            let found = few_rows_gated(&input, &weight);
+            assert_eq!(found.size(), [rows, outputs]);
+            assert!(largest_difference(&found, &expected) <= 4.0 * bound(&expected));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "5 rows of 8")]
+    fn more_rows_are_refused() {
+        let _ = few_rows(&random(&[5, 8]), &random(&[3, 8]), None, None);
+    }
+
+    #[test]
+    fn rows_are_copied_in_all_tensors_at_once() {
+        let tensors = [random(&[12, 2, 4]), random(&[12, 2, 4])];
+        let before = tensors.each_ref().map(|tensor| tensor.copy());
+        let copies = [(0, 5, 3), (0, 9, 3), (8, 3, 1), (4, 4, 0)].map(|(from, to, count)| RowCopy { from, to, count });
+        copy_rows(&tensors.each_ref(), &copies);
+        for (tensor, before) in tensors.iter().zip(&before) {
+            let expected = before.copy();
+            for RowCopy { from, to, count } in copies {
+                expected.narrow(0, to, count).copy_(&before.narrow(0, from, count));
+            }
+            assert_eq!(largest_difference(tensor, &expected), 0.0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "3 rows from 0 to 2 overlap")]
+    fn copies_do_not_overlap() {
+        let copy = RowCopy {
+            from: 0,
+            to: 2,
+            count: 3,
+        };
+        copy_rows(&[&random(&[12, 8])], &[copy]);
     }
 
     #[test]
@@ -477,6 +692,6 @@ mod tests {
     #[should_panic(expected = "a kernel takes contiguous tensors")]
     fn strides_are_refused() {
         let values = random(&[2, 4, 3]).transpose(1, 2);
-        check(&values, Kind::BFloat16, &[2, 3, 4]);
+        check(&values, Kind::BFloat16, Device::Cpu, &[2, 3, 4]);
     }
 }

@@ -124,7 +124,8 @@ Attended attend(
         sequences.keys_used);
     return {output, sums};
   }
-  at::Tensor output = at::empty_like(queries, at::MemoryFormat::Contiguous);
+  // Laid out as the queries are, as the kernel's is.
+  at::Tensor output = at::empty_like(queries);
   at::Tensor sums = at::empty({queries.size(1), queries.size(0)}, queries.options().dtype(wide_kind(queries)));
   for (int64_t index = 0; index + 1 < sequences.queries_from.size(0); ++index) {
     const Plain plain(queries, keys, values, sequences, index);

@@ -396,7 +396,9 @@ fn branches_continue_their_prefixes(name: &str, way: Way) {
             token_by_token(&decoder, &config, &whole)
         })
         .collect();
-    // First all but the last token of each branch at once, then the last one.
+    // First all but the last token of each branch at once, beside a prompt that begins; then the last one.
+    let prompt = ids(77, 12, 90);
+    let of_prompt = token_by_token(&decoder, &config, &prompt);
     for is_last in [false, true] {
         let mut rows: Vec<Extension<'_>> = Vec::new();
         let mut of_row = Vec::new();
@@ -426,7 +428,23 @@ fn branches_continue_their_prefixes(name: &str, way: Way) {
                 prefix: None,
             }));
         }
+        let begins = rows.len();
+        if !is_last {
+            rows.push(Extension {
+                slot: 5,
+                start: 0,
+                ids: &prompt,
+                prefix: None,
+            });
+        }
         let hidden = decoder.extend(&mut cache, &rows);
+        if !is_last {
+            let difference = difference(&hidden.narrow(0, begins as i64, 1), &last(&of_prompt));
+            assert!(
+                difference <= way.tolerance(),
+                "{name}, {way:?}, the prompt: {difference}"
+            );
+        }
         for (row, &(index, position)) in of_row.iter().enumerate() {
             let difference = difference(
                 &hidden.narrow(0, row as i64, 1),
@@ -490,4 +508,9 @@ fn a_copied_branch_goes_on(way: Way) {
         let expected = last(&token_by_token(&decoder, &config, &whole));
         assert!(difference(&hidden.narrow(0, index as i64, 1), &expected) <= way.tolerance());
     }
+    // One branch of one token, all by itself.
+    let hidden = decoder.extend(&mut cache, &[row(4, 7, &ends[0][..1])]);
+    let whole = [&thought[..11], &inserted, &ends[1], &ends[0][..1]].concat();
+    let expected = last(&token_by_token(&decoder, &config, &whole));
+    assert!(difference(&hidden, &expected) <= way.tolerance(), "{way:?}");
 }
