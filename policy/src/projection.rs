@@ -3,7 +3,7 @@
 //! Training needs each parameter by itself: gradients reach it, and changes in place show. Generation runs millions of
 //! steps over weights that do not change, so it may rearrange them once: layers with one input joined into one
 //! product, and on the CPU weights copied into the order in which oneDNN reads them, which at 64 rows in f32 halves the
-//! time of a product. On a CUDA device a kernel takes over where there are few rows.
+//! time of a product.
 
 use tch::Tensor;
 
@@ -17,11 +17,6 @@ pub(crate) enum Projection {
         bias: Option<Tensor>,
     },
     Packed(PackedLinear),
-    /// In bf16 on a device that has a kernel for few rows; no gradient.
-    OnDevice {
-        weight: Tensor,
-        bias: Option<Tensor>,
-    },
 }
 
 impl Projection {
@@ -30,17 +25,13 @@ impl Projection {
         match self {
             Projection::Plain { weight, bias } => training::linear(input, weight, bias.as_ref()),
             Projection::Packed(packed) => packed.apply(input, Then::Nothing),
-            Projection::OnDevice { weight, bias } if input.size()[0] <= kernels::FEW => {
-                kernels::few_rows(input, weight, bias.as_ref(), None)
-            }
-            Projection::OnDevice { weight, bias } => training::linear(input, weight, bias.as_ref()),
         }
     }
 
     /// `residual` + the layer's output.
     pub(crate) fn add_to(&self, residual: &Tensor, input: &Tensor) -> Tensor {
         match self {
-            Projection::Plain { .. } | Projection::OnDevice { .. } => residual + self.apply(input),
+            Projection::Plain { .. } => residual + self.apply(input),
             Projection::Packed(packed) => {
                 in_kind(&packed.apply_as_computed(input, Then::Plus(residual)), residual.kind())
             }
@@ -51,12 +42,7 @@ impl Projection {
     /// is added in place, without a tensor and an operation of its own.
     pub(crate) fn add_onto(&self, mut residual: Tensor, input: &Tensor) -> Tensor {
         match self {
-            Projection::OnDevice { weight, bias } if residual.is_contiguous() && input.size()[0] <= kernels::FEW => {
-                kernels::few_rows(input, weight, bias.as_ref(), Some(&residual))
-            }
-            Projection::Plain { weight, bias: None } | Projection::OnDevice { weight, bias: None }
-                if residual.is_contiguous() =>
-            {
+            Projection::Plain { weight, bias: None } if residual.is_contiguous() => {
                 let _ = residual.addmm_(input, &weight.transpose(0, 1));
                 residual
             }
@@ -74,29 +60,16 @@ impl Projection {
         match self {
             Projection::Plain { weight, bias } => match PackedLinear::try_new(&weight, bias.as_ref()) {
                 Some(packed) => Projection::Packed(packed),
-                None => Projection::Plain { weight, bias }.on_device(),
+                None => Projection::Plain { weight, bias },
             },
             packed => packed,
-        }
-    }
-
-    /// The plain layer for a device that has kernels for it, otherwise as it was.
-    fn on_device(self) -> Self {
-        match self {
-            Projection::Plain { weight, bias } if kernels::can_multiply(&weight) => {
-                let (weight, bias) = (weight.detach(), bias.map(|bias| bias.detach()));
-                Projection::OnDevice { weight, bias }
-            }
-            other => other,
         }
     }
 
     /// Whether the device has a kernel for gate and up, which these outputs are.
     fn has_kernel_for_gate(&self) -> bool {
         match self {
-            Projection::Plain { weight, .. } | Projection::OnDevice { weight, .. } => {
-                kernels::can_gate(weight.kind(), weight.device(), weight.size()[0] / 2)
-            }
+            Projection::Plain { weight, .. } => kernels::can_gate(weight.kind(), weight.device(), weight.size()[0] / 2),
             Projection::Packed(_) => false,
         }
     }
@@ -106,7 +79,7 @@ impl Projection {
         let mut weights = Vec::with_capacity(parts.len());
         let mut biases = Vec::with_capacity(parts.len());
         for part in parts {
-            let (Projection::Plain { weight, bias } | Projection::OnDevice { weight, bias }) = part else {
+            let Projection::Plain { weight, bias } = part else {
                 return None;
             };
             weights.push(weight.detach());
@@ -179,10 +152,6 @@ impl GatedProjection {
                 up.apply_as_computed(input, Then::Times(&gated))
             }
             GatedProjection::Apart { gate, up } => gate.apply(input).silu() * up.apply(input),
-            GatedProjection::Joined {
-                both: Projection::OnDevice { weight, bias: None },
-                ..
-            } if input.size()[0] <= kernels::FEW => kernels::few_rows_gated(input, weight),
             GatedProjection::Joined { both, has_kernel: true } => kernels::gate(&both.apply(input)),
             GatedProjection::Joined { both, .. } => {
                 let both = both.apply(input).chunk(2, -1);
@@ -198,15 +167,13 @@ impl GatedProjection {
             return self;
         };
         match (gate.packed(), up.packed()) {
-            (gate @ (Projection::Plain { .. } | Projection::OnDevice { .. }), up) => {
-                match Projection::joined(&[&gate, &up]) {
-                    Some(both) => GatedProjection::Joined {
-                        has_kernel: both.has_kernel_for_gate(),
-                        both: both.on_device(),
-                    },
-                    None => GatedProjection::Apart { gate, up },
-                }
-            }
+            (gate @ Projection::Plain { .. }, up) => match Projection::joined(&[&gate, &up]) {
+                Some(both) => GatedProjection::Joined {
+                    has_kernel: both.has_kernel_for_gate(),
+                    both,
+                },
+                None => GatedProjection::Apart { gate, up },
+            },
             (gate, up) => GatedProjection::Apart { gate, up },
         }
     }

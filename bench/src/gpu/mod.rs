@@ -361,7 +361,8 @@ fn operators(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
 /// How many operators a repetition of the work dispatches once what recurs has been prepared; `work` takes how many
 /// repetitions it has.
 fn operators_once_warm(work: impl Fn(usize) -> anyhow::Result<()>) -> anyhow::Result<f64> {
-    let (few, many) = (2, 3);
+    // Rows may be admitted over several steps, whose shapes recur only after a few repetitions.
+    let (few, many) = (4, 5);
     Ok((operators(|| work(many))? - operators(|| work(few))?) / (many - few) as f64)
 }
 

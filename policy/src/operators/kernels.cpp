@@ -33,7 +33,7 @@ namespace on_host {
 
 // In the order of `Kernel` in `kernels.rs`.
 constexpr const char* NAMES[] = {
-    "rotate_and_store", "gate", "few_rows", "few_rows_gated", "copy_rows", "merge", "draw"};
+    "rotate_and_store", "gate", "copy_rows", "merge", "draw"};
 constexpr size_t KERNELS = sizeof(NAMES) / sizeof(*NAMES);
 
 // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
@@ -258,14 +258,10 @@ char* anytime_run_kernel(size_t kernel, int64_t blocks, const uint64_t* paramete
       case 1:
         return run(on_host::gate, parameters, count, blocks);
       case 2:
-        return run(on_host::few_rows, parameters, count, blocks);
-      case 3:
-        return run(on_host::few_rows_gated, parameters, count, blocks);
-      case 4:
         return run(on_host::copy_rows, parameters, count, blocks);
-      case 5:
+      case 3:
         return run(on_host::merge, parameters, count, blocks);
-      case 6:
+      case 4:
         return run(on_host::draw, parameters, count, blocks);
       default:
         throw std::invalid_argument("there is no such kernel");

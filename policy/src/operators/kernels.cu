@@ -47,7 +47,7 @@ using Number = long long;
 using Half = unsigned short;
 using Word = unsigned int;
 
-// What a thread reads at a time: sixteen bytes, which are eight numbers.
+// What a thread copies at a time: sixteen bytes, which are eight numbers.
 struct alignas(16) Eight {
   Word words[4];
 };
@@ -171,83 +171,6 @@ KERNEL gate(const Word* both, Word* output, Number tokens, Number width) {
     result |= static_cast<Word>(narrow(open * up)) << (16 * side);
   }
   output[index] = result;
-}
-
-HELPER float product_of_eight(const Eight& one, const Eight& other, float sum) {
-  for (int word = 0; word < 4; word++) {
-    sum += wide(static_cast<Half>(one.words[word])) * wide(static_cast<Half>(other.words[word]));
-    sum += wide(static_cast<Half>(one.words[word] >> 16)) * wide(static_cast<Half>(other.words[word] >> 16));
-  }
-  return sum;
-}
-
-// The most rows that the two products below take: they read each weight once, and a row for every one of them.
-#define FEW 4
-
-// input · weightᵀ + bias of few rows, an output for each warp: input [rows, 8 eights], weight [outputs, 8 eights], bias
-// [outputs] or null, output [rows, outputs]. Where `adds`, the output's old numbers are a summand.
-KERNEL few_rows(
-    const Eight* input, const Eight* weight, const Half* bias, Half* output, Number rows, Number eights, Number outputs,
-    Number adds) {
-  const Number place = BLOCK * (THREADS / LANES) + THREAD / LANES;
-  if (place >= outputs) {
-    return;
-  }
-  float sums[FEW] = {};
-  const Eight* of_place = weight + place * eights;
-  UNROLL
-  for (Number index = LANE; index < eights; index += LANES) {
-    const Eight part = of_place[index];
-    for (int row = 0; row < FEW; row++) {
-      if (row < rows) {
-        sums[row] = product_of_eight(part, input[row * eights + index], sums[row]);
-      }
-    }
-  }
-  for (int row = 0; row < FEW; row++) {
-    if (row < rows) {
-      float sum = sum_of_lanes(sums[row]) + (bias == nullptr ? 0.0f : wide(bias[place]));
-      Half* target = output + row * outputs + place;
-      if (LANE == 0) {
-        *target = narrow(adds != 0 ? sum + wide(*target) : sum);
-      }
-    }
-  }
-}
-
-// silu(gate) * up of few rows, where gate and up are products with one weight, [2 outputs, 8 eights], gate first.
-KERNEL few_rows_gated(
-    const Eight* input, const Eight* weight, Half* output, Number rows, Number eights, Number outputs) {
-  const Number place = BLOCK * (THREADS / LANES) + THREAD / LANES;
-  if (place >= outputs) {
-    return;
-  }
-  float gates[FEW] = {};
-  float ups[FEW] = {};
-  const Eight* of_gate = weight + place * eights;
-  const Eight* of_up = of_gate + outputs * eights;
-  UNROLL
-  for (Number index = LANE; index < eights; index += LANES) {
-    const Eight gate_part = of_gate[index];
-    const Eight up_part = of_up[index];
-    for (int row = 0; row < FEW; row++) {
-      if (row < rows) {
-        const Eight part = input[row * eights + index];
-        gates[row] = product_of_eight(gate_part, part, gates[row]);
-        ups[row] = product_of_eight(up_part, part, ups[row]);
-      }
-    }
-  }
-  for (int row = 0; row < FEW; row++) {
-    if (row < rows) {
-      // Rounded where separate products round.
-      const float gate = wide(narrow(sum_of_lanes(gates[row])));
-      const float up = wide(narrow(sum_of_lanes(ups[row])));
-      if (LANE == 0) {
-        output[row * outputs + place] = narrow(wide(narrow(silu(gate))) * up);
-      }
-    }
-  }
 }
 
 // Copies rows of tensors that are laid out alike, a copy within one tensor for each block: `addresses` of the tensors;

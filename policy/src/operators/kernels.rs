@@ -36,8 +36,6 @@ const SOURCE: &str = include_str!("kernels.cu");
 enum Kernel {
     RotateAndStore,
     Gate,
-    FewRows,
-    FewRowsGated,
     CopyRows,
     Merge,
     Draw,
@@ -47,7 +45,7 @@ impl Kernel {
     /// Threads of a block.
     fn threads(self) -> i64 {
         match self {
-            Kernel::RotateAndStore | Kernel::Gate | Kernel::FewRows | Kernel::FewRowsGated | Kernel::Merge => 256,
+            Kernel::RotateAndStore | Kernel::Gate | Kernel::Merge => 256,
             Kernel::CopyRows | Kernel::Draw => 1024,
         }
     }
@@ -159,101 +157,6 @@ pub(crate) fn gate(both: &Tensor) -> Tensor {
     let blocks = (tokens * width / 2 + threads - 1) / threads;
     launch(Kernel::Gate, both.device(), blocks, &mut parameters);
     output
-}
-
-/// The most rows that [`few_rows`] and [`few_rows_gated`] take.
-pub(crate) const FEW: i64 = 4;
-
-/// Whether they take this weight, [outputs, inputs].
-pub(crate) fn can_multiply(weight: &Tensor) -> bool {
-    weight.kind() == Kind::BFloat16
-        && weight.is_contiguous()
-        && weight.size()[1] % EIGHT == 0
-        && pointer(weight) % 16 == 0
-        && prepare(weight.device()).is_ok()
-}
-
-/// Numbers that a thread reads at a time.
-const EIGHT: i64 = 8;
-
-/// Blocks of a kernel with an output for each warp of a block.
-fn blocks_of_warps(kernel: Kernel, device: Device, outputs: i64) -> i64 {
-    // On the CPU a block is one thread, which is a warp.
-    let warps = match device {
-        Device::Cpu => 1,
-        _ => kernel.threads() / 32,
-    };
-    (outputs + warps - 1) / warps
-}
-
-/// `input` [rows, inputs] · `weight`ᵀ [outputs, inputs] + `bias` `[outputs]`: [rows, outputs]; where `onto` is given, it is
-/// added to that in place. At most [`FEW`] rows.
-///
-/// # Panics
-/// If shapes or kinds do not fit.
-pub(crate) fn few_rows(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, onto: Option<&Tensor>) -> Tensor {
-    let input = input.contiguous();
-    let [rows, inputs, outputs] = check_product(&input, weight);
-    let device = input.device();
-    if let Some(bias) = bias {
-        check(bias, Kind::BFloat16, device, &[outputs]);
-    }
-    let output = match onto {
-        Some(onto) => {
-            check(onto, Kind::BFloat16, device, &[rows, outputs]);
-            onto.shallow_clone()
-        }
-        None => Tensor::empty([rows, outputs], (Kind::BFloat16, input.device())),
-    };
-    let mut parameters = [
-        pointer(&input),
-        pointer(weight),
-        bias.map_or(0, pointer),
-        pointer(&output),
-        rows as u64,
-        (inputs / EIGHT) as u64,
-        outputs as u64,
-        u64::from(onto.is_some()),
-    ];
-    let blocks = blocks_of_warps(Kernel::FewRows, input.device(), outputs);
-    launch(Kernel::FewRows, input.device(), blocks, &mut parameters);
-    output
-}
-
-/// silu(gate) · up of `input` [rows, inputs], where gate and up have one `weight` [2 width, inputs], gate first:
-/// [rows, width]. At most [`FEW`] rows.
-///
-/// # Panics
-/// If shapes or kinds do not fit.
-pub(crate) fn few_rows_gated(input: &Tensor, weight: &Tensor) -> Tensor {
-    let input = input.contiguous();
-    let [rows, inputs, both] = check_product(&input, weight);
-    let width = both / 2;
-    let output = Tensor::empty([rows, width], (Kind::BFloat16, input.device()));
-    let mut parameters = [
-        pointer(&input),
-        pointer(weight),
-        pointer(&output),
-        rows as u64,
-        (inputs / EIGHT) as u64,
-        width as u64,
-    ];
-    let blocks = blocks_of_warps(Kernel::FewRowsGated, input.device(), width);
-    launch(Kernel::FewRowsGated, input.device(), blocks, &mut parameters);
-    output
-}
-
-/// Rows, inputs and outputs of a product of few rows.
-fn check_product(input: &Tensor, weight: &Tensor) -> [i64; 3] {
-    let (rows, inputs) = input.size2().expect("rows have two axes");
-    let (outputs, device) = (weight.size()[0], input.device());
-    assert!(rows <= FEW && inputs % EIGHT == 0, "{rows} rows of {inputs}");
-    check(input, Kind::BFloat16, device, &[rows, inputs]);
-    check(weight, Kind::BFloat16, device, &[outputs, inputs]);
-    for tensor in [input, weight] {
-        assert!(pointer(tensor) % 16 == 0, "a kernel reads sixteen bytes at a time");
-    }
-    [rows, inputs, outputs]
 }
 
 /// Rows of a tensor that go to other rows of it, which are not among them.
@@ -521,38 +424,6 @@ mod tests {
             let difference = (gate(&both) - &expected).abs() / (expected.abs() + 1e-3);
             assert!(difference.max().double_value(&[]) <= 0.01);
         }
-    }
-
-    #[test]
-    fn products_of_few_rows_are_those_of_libtorch() {
-        for (rows, inputs, outputs) in [(1, 8, 1), (1, 40, 19), (2, 64, 7), (4, 512, 33)] {
-            let (input, weight, bias) = (random(&[rows, inputs]), random(&[outputs, inputs]), random(&[outputs]));
-            let wide = |tensor: &Tensor| tensor.to_kind(Kind::Double);
-            let product = wide(&input).matmul(&wide(&weight).transpose(0, 1));
-            // Half a unit in the last place of the largest.
-            let bound = |expected: &Tensor| expected.abs().max().double_value(&[]) / 250.0;
-            let expected = &product + wide(&bias);
-            let found = few_rows(&input, &weight, Some(&bias), None);
-            assert!(largest_difference(&found, &expected) <= bound(&expected));
-            let onto = random(&[rows, outputs]);
-            let expected = &product + wide(&onto);
-            let found = few_rows(&input, &weight, None, Some(&onto));
-            assert_eq!(found.data_ptr(), onto.data_ptr());
-            assert!(largest_difference(&onto, &expected) <= bound(&expected));
-
-            let weight = random(&[2 * outputs, inputs]) * 0.2;
-            let both = wide(&input).matmul(&wide(&weight).transpose(0, 1)).chunk(2, -1);
-            let expected = both[0].silu() * &both[1];
-            let found = few_rows_gated(&input, &weight);
-            assert_eq!(found.size(), [rows, outputs]);
-            assert!(largest_difference(&found, &expected) <= 4.0 * bound(&expected));
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "5 rows of 8")]
-    fn more_rows_are_refused() {
-        let _ = few_rows(&random(&[5, 8]), &random(&[3, 8]), None, None);
     }
 
     #[test]
