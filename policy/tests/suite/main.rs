@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking too
 
+mod branches;
 mod checkpoint;
 mod common;
 mod config;
@@ -15,3 +16,4 @@ mod templates;
 mod tokenizer;
 mod transformers;
 mod tree;
+mod ways;
