@@ -63,6 +63,8 @@ pub struct Standing<'a> {
     pub waiting: Vec<u64>,
     /// The one that the trainer takes next.
     pub next_to_take: u64,
+    /// No sequence from here on has been leased for the first time.
+    pub next_new: u64,
 }
 
 /// *one state*: a sequence is in one state at a time.
@@ -112,6 +114,33 @@ pub fn next_in_order(standing: &Standing<'_>) -> Held {
     })
 }
 
+/// *none forgotten*: a sequence below the first new one is in some state, or nobody would ever lease it and the trainer
+/// would wait for it for ever.
+///
+/// # Errors
+/// The sequence that is in none.
+pub fn none_forgotten(standing: &Standing<'_>) -> Held {
+    let mut unknown: BTreeSet<u64> = (standing.ended_below..standing.next_new).collect();
+    let known = [&standing.ended_above, standing.taken, standing.queued];
+    for sequence in known
+        .into_iter()
+        .flatten()
+        .chain(&standing.leased)
+        .chain(&standing.waiting)
+    {
+        unknown.remove(sequence);
+    }
+    match unknown.first() {
+        None => Ok(()),
+        Some(sequence) => hold(false, "none forgotten", || {
+            format!(
+                "sequence {sequence} is in no state, and the first new one is {}",
+                standing.next_new
+            )
+        }),
+    }
+}
+
 /// All that a lease table can see of itself.
 ///
 /// # Errors
@@ -119,6 +148,7 @@ pub fn next_in_order(standing: &Standing<'_>) -> Held {
 pub fn sound(watermark_before: u64, standing: &Standing<'_>) -> Held {
     one_state(standing)?;
     watermark(watermark_before, standing)?;
+    none_forgotten(standing)?;
     next_in_order(standing)
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Leased {
 pub struct LeaseTable {
     rules: LeaseRules,
     version: Option<WeightsVersion>,
-    /// No sequence from here on has been leased from this table.
+    /// Every sequence below it is in some state. Some from here on may be, too: an actor may hold one from before.
     next_new: u64,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) leased: BTreeMap<u64, Leased>,
@@ -146,7 +146,8 @@ impl LeaseTable {
         while self.is_known(self.next_new) {
             self.next_new += 1;
         }
-        let sequence = again.unwrap_or(self.next_new);
+        // What waits may lie above a new one: an actor had it from before the learner's restart, and lost it.
+        let sequence = again.map_or(self.next_new, |again| again.min(self.next_new));
         if self.progress.place(sequence) >= self.rules.total_groups {
             return Err(WaitReason::AllLeased);
         }
@@ -157,7 +158,9 @@ impl LeaseTable {
             return Err(WaitReason::QueueFull);
         }
         let failures = self.waiting.remove(&sequence).map_or(0, |waiting| waiting.failures);
-        self.next_new = self.next_new.max(sequence + 1);
+        if sequence == self.next_new {
+            self.next_new += 1;
+        }
         self.insert_lease(sequence, holder, failures, now);
         Ok(sequence)
     }
@@ -458,6 +461,7 @@ impl LeaseTable {
             leased: self.leased.keys().copied().collect(),
             waiting: self.waiting.keys().copied().collect(),
             next_to_take: self.progress.next_to_take(),
+            next_new: self.next_new,
         }
     }
 

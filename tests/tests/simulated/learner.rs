@@ -96,6 +96,7 @@ async fn serve_with(world: Arc<World>, redis: Arc<RedisConnection>) -> turmoil::
         },
     };
     let broker = Arc::new(RolloutBroker::new(redis, identity, shutdown.clone()));
+    *world.broker.lock().unwrap() = Arc::downgrade(&broker);
     let store = Arc::new(WeightsStore::default());
     let tokens = LeaseTokens::of_directory(&world.directory)?;
     tokio::spawn(monitor::watch_leases(broker.clone()));

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use anytime_learner::invariants::{
     Bounds, Held, History, Trained, accounted, acknowledged, admission, fresh, in_order, once,
 };
-use anytime_proto::EndedGroups;
+use anytime_learner::rollouts::broker::RolloutBroker;
+use anytime_proto::{EndedGroups, JobId};
 
+use crate::simulated::learner::JOB;
 use crate::simulated::redis::Store;
 
 /// The job: four steps of two groups, a checkpoint after every other one.
@@ -49,6 +51,8 @@ pub(crate) struct World {
     pub(crate) plant: Option<Plant>,
     pub(crate) redis: Mutex<Store>,
     learned: Mutex<Learned>,
+    /// That of the learner which runs, to tell what it waits for.
+    pub(crate) broker: Mutex<Weak<RolloutBroker>>,
 }
 
 impl World {
@@ -58,6 +62,7 @@ impl World {
             plant,
             redis: Mutex::default(),
             learned: Mutex::default(),
+            broker: Mutex::default(),
         }
     }
 
@@ -74,10 +79,11 @@ impl World {
     }
 
     pub(crate) fn progress(&self) -> String {
-        let learned = self.learned();
+        let broker = self.broker.lock().unwrap().upgrade();
+        let account = broker.and_then(|broker| broker.account(&JobId(JOB.to_owned())));
         format!(
-            "{} steps, {:?}",
-            learned.history.steps.len(),
+            "{} steps, {account:?}, {:?}",
+            self.learned().history.steps.len(),
             self.redis.lock().unwrap()
         )
     }
