@@ -242,18 +242,27 @@ async fn submissions_that_name_a_fifo_hold_nobody_up() {
     );
     let mut spec = stack.workplace.train("fifo", 2);
     spec.data.get_or_insert_default().path = vec!["fifo".to_owned()];
-    let mut client = stack.jobs();
-    for number in 0..600 {
-        let request = v1::SubmitJobRequest {
-            request_id: format!("fifo-{number}"),
-            spec: Some(spec.clone()),
-        };
-        let answer = tokio::time::timeout(Duration::from_secs(20), client.submit(request))
-            .await
-            .unwrap();
-        let refused = answer.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-        assert!(refused.message().contains("a FIFO"), "{}", refused.message());
+    // More than the runtime has threads for work that blocks, some of them at the same time.
+    let client = stack.jobs();
+    let streams = (0..8).map(|stream| {
+        let (mut client, spec) = (client.clone(), spec.clone());
+        tokio::spawn(async move {
+            for number in 0..66 {
+                let request = v1::SubmitJobRequest {
+                    request_id: format!("fifo-{stream}-{number}"),
+                    spec: Some(spec.clone()),
+                };
+                let answer = tokio::time::timeout(Duration::from_secs(20), client.submit(request))
+                    .await
+                    .unwrap();
+                let refused = answer.unwrap_err();
+                assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+                assert!(refused.message().contains("a FIFO"), "{}", refused.message());
+            }
+        })
+    });
+    for stream in streams.collect::<Vec<_>>() {
+        stream.await.unwrap();
     }
     let job = stack.submit("good", stack.workplace.train("good", 2)).await;
     stack.wait_for_success(&job.id, 60).await;

@@ -254,6 +254,17 @@ async fn a_job_file_with_an_unknown_setting_is_refused_by_name() {
     .await;
 }
 
+/// A learner with this Redis, which is not there.
+async fn learner_alone(workplace: &Workplace, redis: &str) -> Ended {
+    let mut command = std::process::Command::new(binary("anytime-learner"));
+    workplace.mark().put_on(&mut command);
+    command
+        .args(["--listen", "127.0.0.1:0", "--redis", redis])
+        .args(["--runs-dir", "learner-runs"])
+        .current_dir(workplace.path(""));
+    workplace.run(command, 30).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreachable_redis_is_named() {
     within(60, async {
@@ -262,33 +273,20 @@ async fn an_unreachable_redis_is_named() {
         let nobody = free_address();
         let redis = format!("redis://{nobody}");
         let arguments = ["local", job_file.to_str().unwrap(), "--redis", &redis];
-        let ended = workplace.anytime(&arguments, 30).await.expect(69);
+        // It is tried for ten seconds, and a learner by itself tries at the same time.
+        let apart = Workplace::new();
+        let (ended, of_learner) = tokio::join!(workplace.anytime(&arguments, 30), learner_alone(&apart, &redis));
+        let ended = ended.expect(69);
         assert_one_line("redis", &ended);
         let error = error_of("redis", &ended);
         assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");
         workplace.assert_nothing_runs();
 
         // The learner by itself says the same.
-        let mut command = std::process::Command::new(binary("anytime-learner"));
-        workplace.mark().put_on(&mut command);
-        command
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--redis",
-                &redis,
-                "--runs-dir",
-                "learner-runs",
-            ])
-            .current_dir(workplace.path(""));
-        let ended = workplace.run(command, 30).await;
-        let error = error_of("the learner's redis", &ended);
+        let error = error_of("the learner's redis", &of_learner);
         assert!(error.contains(&nobody) && error.contains("--redis"), "{error}");
-        assert_eq!(ended.code, 69, "{error}");
-        assert!(
-            !workplace.path("learner-runs").exists(),
-            "refused before anything was made"
-        );
+        assert_eq!(of_learner.code, 69, "{error}");
+        assert!(!apart.path("learner-runs").exists(), "refused before anything was made");
 
         let arguments = ["local", job_file.to_str().unwrap(), "--redis", "localhost"];
         assert_refused("redis", workplace.anytime(&arguments, 30).await, &["--redis localhost"]);

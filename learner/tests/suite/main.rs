@@ -16,6 +16,7 @@ mod hub_server;
 mod jobs;
 mod lease_table;
 mod lease_table_model;
+mod lease_table_restarts;
 mod line;
 mod outages;
 mod pushed_groups;
