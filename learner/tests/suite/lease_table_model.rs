@@ -32,6 +32,8 @@ enum Act {
     Acknowledge,
     Publish,
     LoseQueue,
+    /// The learner starts again, from a checkpoint that holds all that was trained. Actors keep what they have.
+    Restart,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -50,6 +52,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Acknowledge),
         3 => Just(Act::Publish),
         1 => Just(Act::LoseQueue),
+        1 => Just(Act::Restart),
     ]
 }
 
@@ -68,6 +71,7 @@ struct World {
     dropped: BTreeSet<u64>,
     /// How often something was replayed: each time what lies behind it moves back by a place.
     replays: u64,
+    has_restarted: bool,
     /// Every sequence that was ever replayed.
     replayed: BTreeSet<u64>,
     /// What the trainer took, in its order.
@@ -93,6 +97,7 @@ impl World {
             trained: BTreeSet::new(),
             dropped: BTreeSet::new(),
             replays: 0,
+            has_restarted: false,
             replayed: BTreeSet::new(),
             order: Vec::new(),
             watermark: 0,
@@ -147,7 +152,11 @@ impl World {
         match self.table.check_push(sequence, &actor("late"), self.now) {
             // How a sequence ended is forgotten once a checkpoint holds that all up to it have.
             PushCheck::Duplicate => assert!(was_there || self.dropped.contains(&sequence)),
-            PushCheck::Unwanted => assert!(self.dropped.contains(&sequence)),
+            // What is replayed takes its place back, so that a later group which a table does not know, because it was made
+            // anew since, is not admitted any more. It is leased again when it is.
+            PushCheck::Unwanted => {
+                assert!(self.dropped.contains(&sequence) || (self.has_restarted && self.replays > 0));
+            }
             PushCheck::Admit => {
                 assert!(!was_there && !self.dropped.contains(&sequence));
                 let (_, min_version) = self.asked[&sequence];
@@ -219,6 +228,28 @@ impl World {
         self.table.forget_below((0..).take_while(has_ended).count() as u64);
     }
 
+    fn restart(&mut self) {
+        // Replays are a matter of the checkpoint's, which this world does not have.
+        if self.replays > 0 {
+            return;
+        }
+        self.has_restarted = true;
+        self.acknowledge();
+        let has_ended = |sequence: &u64| self.trained.contains(sequence) || self.dropped.contains(sequence);
+        let ended_below = (0..).take_while(has_ended).count() as u64;
+        let inventory = Inventory {
+            ended_below,
+            left_out_below: self.dropped.range(..ended_below).count() as u64,
+            trained: self.trained.range(ended_below..).copied().collect(),
+            skipped: self.dropped.range(ended_below..).copied().collect(),
+            dead: self.dropped.clone(),
+            queued: self.queue.keys().copied().collect(),
+            ..Inventory::default()
+        };
+        self.table = LeaseTable::new(rules(), inventory);
+        self.table.set_version(WeightsVersion(self.version));
+    }
+
     fn act(&mut self, act: &Act) {
         match act {
             Act::Lease(who) => self.lease(*who),
@@ -277,6 +308,7 @@ impl World {
                 let reconciled = self.table.reconcile(&before, &BTreeSet::new(), self.now);
                 assert_eq!((reconciled.lost, reconciled.ended), (lost, Vec::new()));
             }
+            Act::Restart => self.restart(),
         }
     }
 
