@@ -51,6 +51,9 @@ derive verifier.access 600 <<< "$of_verifiers"
 derive actor.access 600 <<< "$of_actors"
 # Prometheus runs as its own user. The directory keeps the users of this machine out; it is mounted without the directory.
 derive prometheus.token 644 < "$directory/read.token"
+# Whoever fetches what only an account of the Hugging Face hub may read puts its token here.
+touch "$directory/hub.token"
+chmod 600 "$directory/hub.token"
 if [ "$(id -u)" = 0 ]; then
     chown -R "$owner" "$directory"
 fi

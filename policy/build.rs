@@ -6,9 +6,10 @@ mod run_path;
 use std::path::Path;
 
 fn main() {
-    const SOURCES: [&str; 13] = [
+    const SOURCES: [&str; 14] = [
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
+        "src/operators/collectives.cpp",
         "src/operators/device.cpp",
         "src/operators/elementwise.cpp",
         "src/operators/graph.cpp",
@@ -21,10 +22,11 @@ fn main() {
         "src/operators/sequences.cpp",
         "src/operators/wide.cpp",
     ];
-    const HEADERS: [&str; 4] = [
+    const HEADERS: [&str; 5] = [
         "src/operators/common.h",
         "src/operators/exponential.h",
         "src/operators/kernels.cu",
+        "src/operators/gloo",
         "src/operators/record.h",
     ];
     for source in SOURCES.iter().chain(&HEADERS) {
@@ -37,6 +39,9 @@ fn main() {
         .std("c++17")
         .files(SOURCES)
         .include(libtorch.join("include"))
+        // For the headers of Gloo that libtorch's own name.
+        .include("src/operators")
+        .include(libtorch.join("include/torch/csrc/api/include"))
         // All warnings would be about libtorch's headers.
         .warnings(false)
         // Attention over the cache and the steps between products are arithmetic of our own. It is optimised in every

@@ -312,43 +312,56 @@ fn sections(job: &MessageDescriptor) -> Result<String, std::fmt::Error> {
         if section.is_map() || choice_of(&message).is_some() {
             continue;
         }
-        let spec = message.name();
-        let name = spec.replace("Spec", "Settings");
-        let (mut fields, mut values) = (String::new(), String::new());
-        for field in message.fields() {
-            let comment = comment_of(&field);
-            for line in comment.lines() {
-                writeln!(fields, "    #[doc = {line:?}]")?;
-            }
-            let field_name = field.name();
-            // An empty map says already that nothing is written.
-            let is_open = comment.contains(OPEN) && !field.is_map();
-            let kind = type_of(&field);
-            let value = match field.kind() {
-                _ if field.is_list() || field.is_map() => format!("spec.{field_name}.clone()"),
-                Kind::String if is_open => format!("spec.{field_name}.clone()"),
-                _ if is_open => format!("spec.{field_name}"),
-                Kind::String => format!("spec.{field_name}().to_owned()"),
-                _ => format!("spec.{field_name}()"),
-            };
-            let kind = if is_open { format!("Option<{kind}>") } else { kind };
-            let missing = if comment.is_empty() {
-                "    #[allow(missing_docs)]\n"
-            } else {
-                ""
-            };
-            writeln!(fields, "{missing}    pub {field_name}: {kind},")?;
-            writeln!(values, "            {field_name}: {value},")?;
-        }
-        write!(
-            text,
-            "/// The section `{section}` of a job, checked; see `{spec}` in spec.proto.\n\
-             #[derive(Clone, Debug, PartialEq)]\npub struct {name} {{\n{fields}}}\n\n\
-             impl {name} {{\n    pub(super) fn new(spec: &v1::{spec}) -> Self {{\n        Self {{\n{values}        }}\n    }}\n}}\n\n",
-            section = section.name(),
-        )?;
+        structure(&mut text, section.name(), &message)?;
     }
     Ok(text)
+}
+
+/// The structure of one section, and before it those of the tables in it, which a job may have or not.
+fn structure(text: &mut String, section: &str, message: &MessageDescriptor) -> std::fmt::Result {
+    let spec = message.name();
+    let name = settings_of(message);
+    let (mut fields, mut values) = (String::new(), String::new());
+    for field in message.fields() {
+        let comment = comment_of(&field);
+        for line in comment.lines() {
+            writeln!(fields, "    #[doc = {line:?}]")?;
+        }
+        let field_name = field.name();
+        // An empty map says already that nothing is written.
+        let is_open = comment.contains(OPEN) && !field.is_map();
+        let kind = type_of(&field);
+        let value = match field.kind() {
+            _ if field.is_list() || field.is_map() => format!("spec.{field_name}.clone()"),
+            Kind::Message(table) => {
+                structure(text, &format!("{section}.{field_name}"), &table)?;
+                format!("spec.{field_name}.as_ref().map({}::new)", settings_of(&table))
+            }
+            Kind::String if is_open => format!("spec.{field_name}.clone()"),
+            _ if is_open => format!("spec.{field_name}"),
+            Kind::String => format!("spec.{field_name}().to_owned()"),
+            _ => format!("spec.{field_name}()"),
+        };
+        let is_optional = is_open || (matches!(field.kind(), Kind::Message(_)) && !field.is_map());
+        let kind = if is_optional { format!("Option<{kind}>") } else { kind };
+        let missing = if comment.is_empty() {
+            "    #[allow(missing_docs)]\n"
+        } else {
+            ""
+        };
+        writeln!(fields, "{missing}    pub {field_name}: {kind},")?;
+        writeln!(values, "            {field_name}: {value},")?;
+    }
+    write!(
+        text,
+        "/// The section `{section}` of a job, checked; see `{spec}` in spec.proto.\n\
+         #[derive(Clone, Debug, PartialEq)]\npub struct {name} {{\n{fields}}}\n\n\
+         impl {name} {{\n    pub(super) fn new(spec: &v1::{spec}) -> Self {{\n        Self {{\n{values}        }}\n    }}\n}}\n\n",
+    )
+}
+
+fn settings_of(message: &MessageDescriptor) -> String {
+    message.name().replace("Spec", "Settings")
 }
 
 fn type_of(field: &FieldDescriptor) -> String {
@@ -359,7 +372,8 @@ fn type_of(field: &FieldDescriptor) -> String {
         Kind::Bool => "bool".to_owned(),
         Kind::String => "String".to_owned(),
         Kind::Enum(enumeration) => format!("v1::{}", enumeration.name()),
-        Kind::Message(_) if field.is_map() => return "std::collections::BTreeMap<String, String>".to_owned(),
+        Kind::Message(table) if !field.is_map() => return settings_of(&table),
+        Kind::Message(_) => return "std::collections::BTreeMap<String, String>".to_owned(),
         other => panic!("{}: no setting is a {other:?}", field.full_name()),
     };
     if field.is_list() { format!("Vec<{kind}>") } else { kind }

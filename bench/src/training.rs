@@ -208,6 +208,9 @@ impl Updates {
             longest_row: cases.iter().map(longest).max().unwrap_or(0),
             micro_batch_tokens: None,
             activation_checkpointing: checkpointing.then_some(true),
+            lora: None,
+            has_dropout: false,
+            optimiser_ranks: 1,
         }
         .plan(DeviceMemory::ask(device).ok())?;
         let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device, plan);

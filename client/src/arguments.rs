@@ -9,6 +9,8 @@ mod endpoint;
 mod generate;
 mod health;
 mod list;
+mod merge;
+mod processes;
 mod replay;
 mod serve;
 mod show;
@@ -30,6 +32,8 @@ pub use endpoint::EndpointArgs;
 pub use generate::GenerateArgs;
 pub use health::HealthArgs;
 pub use list::ListArgs;
+pub use merge::MergeArgs;
+pub use processes::ProcessArgs;
 pub use replay::ReplayArgs;
 pub use serve::ServeArgs;
 pub use show::ShowArgs;
@@ -70,6 +74,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Write a recovery checkpoint of a job as a Hugging Face model directory
     Export(ExportArgs),
+    /// Add adapters to the weights of their base, and write the model
+    Merge(MergeArgs),
     /// Train steps of a job again on the groups that it has kept, and say whether they come to the same; exit code 1 if not
     Replay(ReplayArgs),
     /// Say what is wrong: who waits for whom, which actor is dead, what was lost, and how to go on
@@ -390,33 +396,6 @@ pub struct LocalArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub processes: ProcessArgs,
-}
-
-/// Which processes are started, and how.
-#[derive(Clone, Debug, Args)]
-pub struct ProcessArgs {
-    /// Actor processes [default: 2, or as many as --devices names after the learner's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub actors: Option<u32>,
-    /// Computing threads of each process
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: u32,
-    /// Use this Redis instead of starting one
-    #[arg(long, value_name = "URL")]
-    pub redis: Option<String>,
-    /// Where learner and actors compute, all on the same device: auto, cpu, cuda, cuda:1, … [default: auto; of the demo,
-    /// whose model is too small for anything else to be faster: cpu]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// A device for each process, the learner's first and then one for every actor: numbers of CUDA devices, or cpu
-    #[arg(
-        long,
-        value_name = "LEARNER,ACTOR,…",
-        value_delimiter = ',',
-        conflicts_with = "device",
-        allow_hyphen_values = true
-    )]
-    pub devices: Vec<String>,
 }
 
 /// The arguments of `anytime demo`.

@@ -56,7 +56,7 @@ pub fn total_steps(job: &v1::Job) -> u64 {
     if job.total_steps > 0 {
         return job.total_steps;
     }
-    let training = job.spec.as_ref().and_then(|spec| spec.training);
+    let training = job.spec.as_ref().and_then(|spec| spec.training.clone());
     training.and_then(|training| training.steps).unwrap_or_default()
 }
 

@@ -33,4 +33,4 @@ pub use listing::HubFile;
 pub use progress::Progress;
 pub use repository::{Kind, Repository};
 pub use settings::{Patience, Settings, Token};
-pub use web::http_client;
+pub use web::{bearer_of_file, http_client, is_this_machine};

@@ -1,9 +1,10 @@
 //! Requests to the hub. Every wait has an end. What may pass (no connection, 429, 5xx) is tried again. Redirects are
 //! followed here, and not by the client: the token goes to the hub's own scheme, host and port, and nowhere else.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, LINK, LOCATION, RANGE, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LINK, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
@@ -300,7 +301,20 @@ fn host(url: &Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// The header with the key of a file, which no log shows.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn bearer_of_file(path: &Path) -> Result<HeaderValue, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
+        .map_err(|_| "it must hold a key of visible characters".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Whether an address is one of this machine's own, which nobody else hears.
+pub fn is_this_machine(url: &Url) -> bool {
     let name = url.host_str().unwrap_or_default();
     let address = name
         .trim_start_matches('[')

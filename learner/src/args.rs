@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::hub::HubSource;
 use crate::outputs::Places;
 use crate::queue::target::RedisTarget;
+use crate::ranks::MeetingArgs;
 use crate::server::LearnerConfig;
 
 /// Runs training jobs: leases problems to actors, queues what they push, trains, and hands out the weights
@@ -67,6 +68,9 @@ pub struct Args {
     /// it found (protobuf `JobCheck`) to standard output
     #[arg(long)]
     pub check: bool,
+    /// Whether other processes compute the updates with this one
+    #[command(flatten)]
+    pub meeting: MeetingArgs,
     /// Logs and metrics
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
@@ -120,6 +124,8 @@ impl RedisArgs {
 pub enum Command {
     /// Write a recovery checkpoint of a job as a Hugging Face model directory; no learner needs to run
     Export(ExportArgs),
+    /// Add adapters to the weights of their base, and write the model; no learner needs to run
+    Merge(MergeArgs),
     /// Train steps of a job again on the groups that it has kept, and say whether they come to the same; no learner needs
     /// to run
     Replay(ReplayArgs),
@@ -176,6 +182,32 @@ pub struct ExportArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// The arguments of `anytime-learner merge`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MergeArgs {
+    /// Directory of the adapters; its adapter_config.json names the base
+    pub adapters: PathBuf,
+    /// Directory to write the model to, which must not exist or be empty
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// The type of the weights that are written; auto is what the base says its own are in
+    #[arg(long, value_enum, default_value_t = MergedType::Auto)]
+    pub dtype: MergedType,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// In what type merged weights are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs)]
+pub enum MergedType {
+    Auto,
+    F32,
+    Bf16,
+    F16,
 }
 
 /// The arguments of `anytime-learner replay`.

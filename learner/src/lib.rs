@@ -19,6 +19,7 @@ mod lock;
 pub mod offline;
 pub mod outputs;
 pub mod queue;
+pub mod ranks;
 pub mod rollouts;
 pub mod rpc;
 pub mod run;

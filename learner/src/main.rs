@@ -3,10 +3,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use anytime_learner::args::{Args, Command};
 use anytime_learner::hub::{self, Ears, HubSource};
+use anytime_learner::ranks::{self, Meeting};
 use anytime_learner::{offline, run as job, server};
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::limits::PROGRESS;
@@ -16,7 +18,12 @@ use anytime_service::exit::{self, ExitError};
 use anytime_service::security::ServerSecurity;
 use anytime_service::{device_load, device_memory, program, shutdown, telemetry};
 use prost::Message as _;
+use tch::Device;
+use tokio::runtime::Runtime;
 use tracing::warn;
+
+/// How long a rank may take to end: rank 0 may need it for its last checkpoint.
+const LEAVING: Duration = Duration::from_secs(9);
 
 fn main() {
     program::begin(Some(anytime_policy::operators::libtorch_version()));
@@ -27,6 +34,7 @@ fn main() {
 fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Some(Command::Export(export)) => return offline::export(export),
+        Some(Command::Merge(merge)) => return offline::merge(merge),
         Some(Command::Replay(replay)) => return offline::replay(replay),
         Some(Command::Leases(leases)) => return offline::leases(leases),
         Some(Command::Groups(groups)) => return offline::groups(groups),
@@ -43,10 +51,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if args.check {
         return check(args);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    if args.meeting.rank > 0 {
+        return follow(args, device);
+    }
+    let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let security = ServerSecurity::load(&args.identity, &args.serving)?;
         let mut warnings = Vec::new();
@@ -63,19 +71,24 @@ fn run(args: &Args) -> anyhow::Result<()> {
             tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
             tokio::spawn(device_load::report(device_name, token.clone()));
             let listener = anytime_service::server::bind(args.listen, &security).await?;
+            let meeting = Meeting::open(&args.meeting)?;
             let config = args.config(redis, security);
-            let share = args.memory_share;
+            let place = job::UpdatePlace {
+                device,
+                share: args.memory_share,
+                ranks: meeting.as_ref().map_or(1, Meeting::world),
+            };
             let (at_submission, at_export) = (args.places(), args.places());
             server::run(
                 config,
                 listener,
                 token,
                 Arc::new(move |spec, inputs, root| {
-                    let checked = job::validate(spec, inputs, root, device, share)?;
+                    let checked = job::validate(spec, inputs, root, place)?;
                     at_submission.check_job(&checked.settings, None)?;
                     Ok(checked)
                 }),
-                Arc::new(job::run_job),
+                Arc::new(move |context| job::run_job_with(context, meeting.as_ref())),
                 server::Writing {
                     export: Arc::new(move |request| job::export_recovery(request, &at_export)),
                     take_start: Arc::new(job::take_start),
@@ -88,6 +101,35 @@ fn run(args: &Args) -> anyhow::Result<()> {
         outcome
     });
     // What still runs has had its time.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("start the runtime")
+}
+
+/// Computes updates with another learner, which has the jobs.
+fn follow(args: &Args, device: Device) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let security = ServerSecurity::load(&args.identity, &args.serving)?;
+        let sending = telemetry::start("learner", &args.telemetry, &security)?;
+        let token = shutdown::on_signal().context("install the signal handlers")?;
+        let (meeting, ending) = (args.meeting.clone(), token.clone());
+        let mut following = tokio::task::spawn_blocking(move || ranks::follow(&meeting, device, &ending));
+        let outcome = tokio::select! {
+            outcome = &mut following => Some(outcome),
+            () = token.cancelled() => tokio::time::timeout(LEAVING, following).await.ok(),
+        };
+        sending.finish().await;
+        match outcome {
+            Some(outcome) => outcome.context("the thread that computes")?,
+            None => Ok(()),
+        }
+    });
+    // A thread in the middle of a collective is left there; the others see that the process is gone.
     runtime.shutdown_background();
     outcome
 }

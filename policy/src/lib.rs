@@ -12,6 +12,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod actor_memory;
+mod adapter_config;
 mod attention;
 mod cache;
 mod chat;
@@ -24,6 +25,7 @@ mod error;
 mod extension;
 mod grouping;
 mod head;
+mod lora;
 pub mod memory;
 mod model_files;
 pub mod operators;
@@ -41,15 +43,18 @@ mod tree_sequences;
 pub mod waiting;
 mod weights;
 
+pub use adapter_config::{ADAPTER_CONFIG, Lora, TARGETS, adapter_config, lora_of_json};
 pub use cache::{KvCache, Slots, Without};
 pub use chat::{Chat, ChatMessage, TemplateArguments};
 pub use checkpoint::{
-    asset_files, asset_names, check_values, check_weights, read_weights, write_checkpoint, write_model,
+    ADAPTER_WEIGHTS, AdapterDirectory, TensorFile, TensorShape, asset_files, asset_names, check_values, check_weights,
+    read_weights, weight_files, write_adapters, write_checkpoint, write_model, write_tensors,
 };
 pub use config::{ModelConfig, ModelType, RopeScaling};
 pub use decoder::{Decoder, TreePass};
 pub use error::{Origin, PolicyError};
 pub use extension::{Extension, Prefix};
+pub use lora::{Adapters, is_of_adapter};
 pub use row_independence::check_row_independence;
 pub use score::{HeadPass, Scores};
 pub use tokenizer::{Tokenizer, without_eos};

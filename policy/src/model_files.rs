@@ -15,6 +15,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The bytes of a file without its byte order mark.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    refuse_irregular(path)?;
     let mut bytes = std::fs::read(path).map_err(|source| PolicyError::read(path, source))?;
     if bytes.starts_with(POINTER) {
         return Err(is_pointer(path));
@@ -23,6 +24,15 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
         bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
+}
+
+/// Refuses what is neither a file nor a directory, such as a FIFO, whose reading could wait for ever. What is wrong with
+/// others, reading them says.
+pub(crate) fn refuse_irregular(path: &Path) -> Result<(), PolicyError> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(PolicyError::checkpoint(path, "it is no regular file")),
+        _ => Ok(()),
+    }
 }
 
 /// The error for a file that is a pointer of git-lfs.

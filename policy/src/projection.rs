@@ -7,6 +7,7 @@
 
 use tch::Tensor;
 
+use crate::operators::training::LayerAdapter;
 use crate::operators::{PackedLinear, Then, in_kind, kernels, training};
 
 /// One linear layer.
@@ -17,6 +18,12 @@ pub(crate) enum Projection {
         bias: Option<Tensor>,
     },
     Packed(PackedLinear),
+    /// With an adapter that is trained, and that the weight holds already.
+    Adapted {
+        weight: Tensor,
+        bias: Option<Tensor>,
+        adapter: LayerAdapter,
+    },
 }
 
 impl Projection {
@@ -25,13 +32,16 @@ impl Projection {
         match self {
             Projection::Plain { weight, bias } => training::linear(input, weight, bias.as_ref()),
             Projection::Packed(packed) => packed.apply(input, Then::Nothing),
+            Projection::Adapted { weight, bias, adapter } => {
+                training::adapted_linear(input, weight, bias.as_ref(), adapter)
+            }
         }
     }
 
     /// `residual` + the layer's output.
     pub(crate) fn add_to(&self, residual: &Tensor, input: &Tensor) -> Tensor {
         match self {
-            Projection::Plain { .. } => residual + self.apply(input),
+            Projection::Plain { .. } | Projection::Adapted { .. } => residual + self.apply(input),
             Projection::Packed(packed) => {
                 in_kind(&packed.apply_as_computed(input, Then::Plus(residual)), residual.kind())
             }
@@ -58,6 +68,7 @@ impl Projection {
     /// The layer with packed weights where this machine has products for them, otherwise as it was.
     pub(crate) fn packed(self) -> Self {
         match self {
+            Projection::Adapted { weight, bias, .. } => Projection::Plain { weight, bias }.packed(),
             Projection::Plain { weight, bias } => match PackedLinear::try_new(&weight, bias.as_ref()) {
                 Some(packed) => Projection::Packed(packed),
                 None => Projection::Plain { weight, bias },
@@ -70,7 +81,7 @@ impl Projection {
     fn has_kernel_for_gate(&self) -> bool {
         match self {
             Projection::Plain { weight, .. } => kernels::can_gate(weight.kind(), weight.device(), weight.size()[0] / 2),
-            Projection::Packed(_) => false,
+            Projection::Packed(_) | Projection::Adapted { .. } => false,
         }
     }
 

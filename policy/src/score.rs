@@ -15,7 +15,8 @@ use crate::operators::training::{backward, product};
 pub struct HeadPass<'a> {
     decoder: &'a Decoder,
     temperature: f64,
-    gradient: Tensor,
+    /// None where the weight is not trained.
+    gradient: Option<Tensor>,
     /// Whether `gradient` is the weight's own.
     is_in_place: bool,
 }
@@ -44,6 +45,14 @@ impl<'a> HeadPass<'a> {
     pub fn new(decoder: &'a Decoder, temperature: f64) -> Self {
         let _guard = tch::no_grad_guard();
         let weight = decoder.head_weight();
+        if !weight.requires_grad() {
+            return Self {
+                decoder,
+                temperature,
+                gradient: None,
+                is_in_place: false,
+            };
+        }
         let wide = match weight.kind() {
             Kind::Double => Kind::Double,
             _ => Kind::Float,
@@ -58,7 +67,7 @@ impl<'a> HeadPass<'a> {
         Self {
             decoder,
             temperature,
-            gradient,
+            gradient: Some(gradient),
             is_in_place,
         }
     }
@@ -94,10 +103,14 @@ impl<'a> HeadPass<'a> {
         let _ = logits_gradient.scatter_add_(-1, &scores.targets, &coefficients);
         let logits_gradient = logits_gradient.to_kind(weight.kind());
         let transposed = logits_gradient.transpose(0, 1);
-        if self.gradient.kind() == weight.kind() {
-            let _ = self.gradient.addmm_(&transposed, &scores.hidden);
-        } else {
-            let _ = self.gradient.g_add_(&transposed.matmul(&scores.hidden));
+        match &mut self.gradient {
+            Some(gradient) if gradient.kind() == weight.kind() => {
+                let _ = gradient.addmm_(&transposed, &scores.hidden);
+            }
+            Some(gradient) => {
+                let _ = gradient.g_add_(&transposed.matmul(&scores.hidden));
+            }
+            None => {}
         }
         match weight.device() {
             Device::Cpu => product(&logits_gradient, &weight.transpose(0, 1)),
@@ -107,9 +120,9 @@ impl<'a> HeadPass<'a> {
 
     /// Adds the gradient of the head to the parameter's own.
     pub fn finish(self) {
-        if !self.is_in_place {
+        if let (Some(gradient), false) = (self.gradient, self.is_in_place) {
             let weight = self.decoder.head_weight();
-            backward(weight, &self.gradient.to_kind(weight.kind()));
+            backward(weight, &gradient.to_kind(weight.kind()));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
+use crate::adapter_config::{model_directory, tokenizer_directory};
 use crate::chat::{Chat, ChatMessage, ChatTemplate, TemplateArguments};
 use crate::error::{Origin, PolicyError};
 use crate::model_files;
@@ -30,6 +31,8 @@ impl Tokenizer {
     /// A file cannot be read or parsed, an added token has another id than the one that is listed, the chat template
     /// does not compile, no end-of-sequence token is named, or one that is named is not among the tokenizer's ids.
     pub fn load(dir: &Path) -> Result<Self, PolicyError> {
+        let model = model_directory(dir)?;
+        let dir = &tokenizer_directory(dir)?;
         let mut inner = open(dir)?;
         let names = SpecialTokens {
             settings: model_files::optional_json(&dir.join("tokenizer_config.json"))?,
@@ -42,7 +45,7 @@ impl Tokenizer {
             .values()
             .max()
             .map_or(0, |id| id.saturating_add(1));
-        let ends = SequenceEnds::read(dir, &names, &inner, vocabulary_size, &mut notes)?;
+        let ends = SequenceEnds::read([dir, &model], &names, &inner, vocabulary_size, &mut notes)?;
         let chat_template = ChatTemplate::load(dir, &names.settings, |name| names.get(name))?;
         let is_written = chat_template
             .as_ref()
@@ -356,7 +359,7 @@ impl SequenceEnds {
     /// The union of what the files name: for each file there is a published checkpoint in which only that file is
     /// right.
     fn read(
-        dir: &Path,
+        [dir, model]: [&Path; 2],
         names: &SpecialTokens,
         inner: &tokenizers::Tokenizer,
         vocabulary_size: u32,
@@ -364,12 +367,16 @@ impl SequenceEnds {
     ) -> Result<Self, PolicyError> {
         let mut named: Vec<(&str, Vec<u32>)> = Vec::new();
         for file in ["generation_config.json", "config.json"] {
-            let ids = eos_ids_of(&dir.join(file))?;
+            // Those of the configuration are the model's; the others come with the tokenizer, where it has some.
+            let own = dir.join(file);
+            let is_own = file != "config.json" && own.symlink_metadata().is_ok();
+            let path = if is_own { own } else { model.join(file) };
+            let ids = eos_ids_of(&path)?;
             if let Some(id) = ids.iter().find(|&&id| id >= vocabulary_size) {
                 return Err(refuse(format!(
                     "{}: eos_token_id is {id}, and the tokenizer has the ids 0 to {}, so that nothing would ever end; \
                      correct it",
-                    dir.join(file).display(),
+                    path.display(),
                     vocabulary_size.saturating_sub(1)
                 )));
             }

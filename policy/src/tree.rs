@@ -16,7 +16,7 @@ use crate::error::PolicyError;
 use crate::tree_sequences::RowShape;
 
 /// One trace with its summaries, as the trainer gives it to [`TreeBatch::pack`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TreeRow {
     /// Tokens of `prefix` that are the prompt; at least 1. The rest is thinking, which is trained.
     pub prompt: usize,
@@ -27,7 +27,7 @@ pub struct TreeRow {
 }
 
 /// One summary of a trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Branch {
     /// Thinking tokens that this summary sees.
     pub cut: usize,

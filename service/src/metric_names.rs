@@ -131,6 +131,8 @@ metric_names! {
     // learner
     gauge LEARNER_ACTORS "anytime_learner_actors" Count
         "Actor processes that follow the weights.";
+    gauge LEARNER_RANKS "anytime_learner_ranks" Count
+        "Processes that compute updates together, those that have come; 1 where one computes alone.";
     gauge LEARNER_JOB_INFO "anytime_learner_job_info" Count
         "1 while the job of the labels (`job_id`, `name`, `kind`) runs, 0 once it does not.";
     gauge LEARNER_STEP "anytime_learner_step" Count

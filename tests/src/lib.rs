@@ -22,6 +22,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod prometheus;
+mod ranks;
 pub mod refusal_texts;
 pub mod rooms;
 pub mod secrets;

@@ -52,8 +52,12 @@ pub struct Stack {
     pub redis: Process,
     /// Where actors look for the learner, if not at its own address.
     learner_link: Option<String>,
+    /// Ranks 1, 2, … of the learner.
+    pub ranks: Vec<Process>,
+    /// Where they meet.
+    pub(crate) store: String,
     /// Threads for the tensors of the learner and of each actor.
-    threads: usize,
+    pub(crate) threads: usize,
     /// The directory of everything.
     pub workplace: Workplace,
 }
@@ -94,6 +98,8 @@ impl Stack {
             redis_url,
             redis,
             learner_link: None,
+            ranks: Vec::new(),
+            store: free_address(),
             threads: 1,
             workplace,
         };
@@ -101,6 +107,14 @@ impl Stack {
             stack.add_actor();
         }
         stack
+    }
+
+    fn learner_arguments(&self) -> Vec<OsString> {
+        let mut arguments = learner_arguments(&self.workplace, &self.redis_url, self.threads);
+        if !self.ranks.is_empty() {
+            arguments.extend(self.meeting(self.ranks.len() + 1));
+        }
+        arguments
     }
 
     /// Starts everything with a link between learner and Redis, and one between the actors and the learner.
@@ -127,7 +141,7 @@ impl Stack {
 
     /// Starts the learner again without waiting until it listens, as a supervisor does.
     pub fn spawn_learner(&mut self) {
-        let arguments = learner_arguments(&self.workplace, &self.redis_url, self.threads);
+        let arguments = self.learner_arguments();
         let (process, metrics_address) =
             spawn_server(&self.workplace, "learner", &self.learner.address, arguments, &[]);
         self.learner.process = process;
@@ -199,7 +213,7 @@ impl Stack {
     /// The same with variables in its environment.
     pub async fn restart_learner_with(&mut self, environment: &[(&str, String)]) {
         let address = self.learner.address.clone();
-        let arguments = learner_arguments(&self.workplace, &self.redis_url, self.threads);
+        let arguments = self.learner_arguments();
         self.learner = start_with(&self.workplace, "learner", &address, arguments, environment).await;
     }
 
@@ -447,7 +461,7 @@ fn spawn_server(
     (process, metrics_address)
 }
 
-fn logs(workplace: &Workplace) -> PathBuf {
+pub(crate) fn logs(workplace: &Workplace) -> PathBuf {
     workplace.path("logs")
 }
 
@@ -455,7 +469,7 @@ fn runs(workplace: &Workplace) -> PathBuf {
     workplace.path("runs")
 }
 
-fn texts(values: &[&str]) -> Vec<OsString> {
+pub(crate) fn texts(values: &[&str]) -> Vec<OsString> {
     values.iter().map(OsString::from).collect()
 }
 

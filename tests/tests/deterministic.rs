@@ -10,6 +10,7 @@ use anytime_proto::v1::{self, JobSpec, JobState};
 use anytime_tests::outcome::Outcome;
 use anytime_tests::stack::Stack;
 use anytime_tests::wait::{eventually, within};
+use nix::sys::signal::Signal;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -55,6 +56,10 @@ enum Victim {
     Verifier,
     Redis,
     All,
+    /// A further rank of the learner.
+    Rank(usize),
+    /// The same, which hangs for so long instead.
+    Hanging(usize),
 }
 
 /// When it dies, counted from the submission.
@@ -89,6 +94,21 @@ fn draw(random: &mut ChaCha8Rng, took: Duration, actors: usize) -> Kill {
 
 /// SIGKILL, and again after a while as a supervisor starts it.
 async fn strike(stack: &mut Stack, kill: Kill) {
+    match kill.victim {
+        Victim::Rank(rank) => {
+            stack.ranks[rank - 1].kill();
+            tokio::time::sleep(kill.away).await;
+            stack.spawn_rank(rank);
+            return;
+        }
+        Victim::Hanging(rank) => {
+            stack.ranks[rank - 1].signal(Signal::SIGSTOP);
+            tokio::time::sleep(kill.away).await;
+            stack.ranks[rank - 1].signal(Signal::SIGCONT);
+            return;
+        }
+        _ => {}
+    }
     let is_all = matches!(kill.victim, Victim::All);
     let learner = is_all || matches!(kill.victim, Victim::Learner);
     let verifier = is_all || matches!(kill.victim, Victim::Verifier);
@@ -96,7 +116,7 @@ async fn strike(stack: &mut Stack, kill: Kill) {
     let actors: Vec<usize> = match kill.victim {
         Victim::Actor(index) => vec![index],
         Victim::Actors | Victim::All => (0..stack.actors.len()).collect(),
-        Victim::Learner | Victim::Verifier | Victim::Redis => Vec::new(),
+        Victim::Learner | Victim::Verifier | Victim::Redis | Victim::Rank(_) | Victim::Hanging(_) => Vec::new(),
     };
     if learner {
         stack.learner.process.kill();
@@ -129,6 +149,10 @@ async fn strike(stack: &mut Stack, kill: Kill) {
 /// it before its end.
 async fn run(stack: &mut Stack, name: &str, steps: u64, kills: &[Kill]) -> (Outcome, Duration, usize) {
     let spec = job(stack, name, steps);
+    run_job(stack, name, spec, kills).await
+}
+
+async fn run_job(stack: &mut Stack, name: &str, spec: v1::JobSpec, kills: &[Kill]) -> (Outcome, Duration, usize) {
     let job = stack.submit(name, spec).await;
     let began = Instant::now();
     let mut struck = 0;
@@ -221,6 +245,71 @@ async fn compare(runs: usize, steps: u64, seed: u64, threads: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_run_equals_the_one_that_was_not() {
     within(200, compare(1, 12, 1, 1)).await;
+}
+
+/// Two ranks, of which one is killed, hangs for longer than the other waits for it, and loses rank 0: each time the job goes
+/// on from its recovery checkpoint with whoever comes back, and comes to the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranks_that_are_lost_change_nothing() {
+    within(300, async {
+        let mut stack = stack(&[8], 1).await;
+        stack.add_ranks(1).await;
+        let divided = |stack: &Stack, name: &str| {
+            let mut spec = job(stack, name, 10);
+            spec.training.get_or_insert_default().sharding = Some(v1::Sharding::Optimizer.into());
+            spec
+        };
+        let spec = divided(&stack, "two-ranks");
+        let (expected, took, _) = run_job(&mut stack, "two-ranks", spec, &[]).await;
+        let log = stack.ranks[0].log();
+        assert!(log.contains("a run begins"), "{log}");
+        let at = |share: f64, victim, milliseconds| Kill {
+            after: took.mul_f64(share),
+            victim,
+            away: Duration::from_millis(milliseconds),
+        };
+        let kills = [
+            at(0.2, Victim::Rank(1), 200),
+            at(0.5, Victim::Hanging(1), 9000),
+            at(0.7, Victim::Learner, 100),
+        ];
+        let spec = divided(&stack, "lost-ranks");
+        let (lost, _, struck) = run_job(&mut stack, "lost-ranks", spec, &kills).await;
+        assert_eq!(expected.difference(&lost), None);
+        assert!(struck > 0);
+    })
+    .await;
+}
+
+/// A part of the last checkpoint is with the rank that is told to end at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranks_that_are_told_to_end_together_lose_no_step() {
+    within(200, async {
+        let mut stack = stack(&[8], 1).await;
+        stack.add_ranks(1).await;
+        let mut spec = job(&stack, "stopped", 30);
+        spec.training.get_or_insert_default().sharding = Some(v1::Sharding::Optimizer.into());
+        spec.checkpoint.get_or_insert_default().recovery_every = Some(0);
+        spec.evaluation = None;
+        let job = stack.submit("stopped", spec).await;
+        eventually("some steps", LONGEST, async || {
+            stack.job(&job.id).await.filter(|job| job.step >= 3)
+        })
+        .await;
+        stack.learner.process.signal(Signal::SIGTERM);
+        stack.ranks[0].signal(Signal::SIGTERM);
+        assert_eq!(stack.learner.process.exit_code(20).await, 0);
+        assert_eq!(stack.ranks[0].exit_code(20).await, 0);
+        stack.spawn_rank(1);
+        stack.spawn_learner();
+        stack.wait_for_success(&job.id, 120).await;
+        let history = stack.history(&job.id).await;
+        assert_eq!(history.went_on(), Vec::<u64>::new(), "no step is made twice");
+        let ended = stack.job(&job.id).await.expect("it is there");
+        assert!(ended.recovery_step.is_some(), "{ended:?}");
+        stack.assert_trained_once_each(&job.id).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -111,6 +111,27 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "it takes a job that is over; serve_follow.rs tests it",
     ),
     (
+        "it must be that of the adapters in {}",
+        "it takes adapters that were trained; lora.rs tests it",
+    ),
+    (
+        "it must be false for adapters",
+        "it takes adapters that were trained; lora.rs tests it",
+    ),
+    (
+        "with training.lora the base is kept",
+        "it takes a job that has trained adapters; lora.rs tests it",
+    ),
+    ("--output {}: it is not empty", "an argument of merge; lora.rs tests it"),
+    (
+        "--reward-key-file",
+        "an argument of a server; actor/tests/serve/arguments.rs tests it",
+    ),
+    (
+        "--world {own}: rank 0 has --world {world}",
+        "it takes a learner of several processes; meetings.rs tests it",
+    ),
+    (
         "--endpoint {}: {reason}",
         "it takes a server that refuses; endpoint.rs tests each",
     ),

@@ -116,6 +116,15 @@ pub struct ServeArgs {
     /// The largest body of a request, in bytes
     #[arg(long, value_name = "N", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
     pub max_body_bytes: u32,
+    /// Scores branches that may be given up, where a request asks for that: a URL that is asked over HTTP
+    #[arg(long, env = "ANYTIME_REWARD", value_name = "URL")]
+    pub reward: Option<String>,
+    /// File with the key that --reward is shown, as a bearer token
+    #[arg(long, value_name = "FILE")]
+    pub reward_key_file: Option<PathBuf>,
+    /// Seconds that --reward has for a score; a branch without one is not given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub reward_timeout: u64,
     /// Where to generate: auto, cpu, cuda, cuda:N
     #[arg(long, env = "ANYTIME_DEVICE", default_value = "auto")]
     pub device: String,

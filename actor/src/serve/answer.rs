@@ -102,6 +102,8 @@ pub(crate) struct Ended {
     pub(crate) ended_branches: Option<usize>,
     /// Where branches may be given up, how many were.
     pub(crate) pruned_branches: Option<usize>,
+    /// Where a service scores them, how many times it had no score.
+    pub(crate) unscored_looks: Option<usize>,
     pub(crate) usage: Usage,
     /// Of its first token and of its last.
     pub(crate) versions: Option<Versions>,

@@ -21,6 +21,16 @@ pub(crate) struct StopRule {
     pub(crate) rounds: usize,
 }
 
+/// What scores a branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ScoredBy {
+    /// How far its summaries agree, with each other and with the other branches.
+    #[default]
+    Agreement,
+    /// The service of `--reward`.
+    Reward,
+}
+
 /// When a branch is given up (SART, arXiv 2505.13326).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PruneRule {
@@ -30,6 +40,7 @@ pub(crate) struct PruneRule {
     pub(crate) threshold: f64,
     /// But at most so many of them.
     pub(crate) most: usize,
+    pub(crate) by: ScoredBy,
 }
 
 impl PruneRule {
@@ -100,7 +111,7 @@ pub(crate) fn read_anytime(object: &Map<String, Value>, served: &Served) -> Resu
     let prune = match fields.object("prune")? {
         None => None,
         Some(_) if most == 1 => return Err(fields.wrong("prune", "it needs several anytime.branches")),
-        Some(object) => Some(read_prune(object, most, limits.thinking)?),
+        Some(object) => Some(read_prune(object, most, served)?),
     };
     if branches.is_some_and(|branches| branches > 1) {
         let reason = "several branches have one budget, and neither a stop nor an earlier trace";
@@ -127,17 +138,28 @@ pub(crate) fn read_anytime(object: &Map<String, Value>, served: &Served) -> Resu
 }
 
 /// The paper gives no constants: these defaults are this project's.
-fn read_prune(object: &Map<String, Value>, branches: u64, thinking: u32) -> Result<PruneRule, ApiError> {
+fn read_prune(object: &Map<String, Value>, branches: u64, served: &Served) -> Result<PruneRule, ApiError> {
     let mut fields = Fields::new(object, "anytime.prune.");
-    let every = fields.whole("every", 1, u64::from(thinking))?.map(|whole| whole as u32);
+    let every = fields.whole("every", 1, u64::from(served.limits.thinking))?;
     let Some(every) = every else {
         let reason = "it must be the number of tokens between two looks at a branch";
         return Err(ApiError::missing("anytime.prune.every", reason));
     };
     let threshold = fields.number("threshold", 0.0, 1.0)?.unwrap_or(PRUNE_THRESHOLD);
     let most = fields.whole("most", 0, branches - 1)?.unwrap_or(branches / 2) as usize;
+    let by = match fields.text("by")? {
+        None | Some("agreement") => ScoredBy::Agreement,
+        Some("reward") if served.reward.is_some() => ScoredBy::Reward,
+        Some("reward") => return Err(fields.wrong("by", "this server has no reward service (--reward)")),
+        Some(_) => return Err(fields.wrong("by", "it must be agreement or reward")),
+    };
     fields.nothing_else()?;
-    Ok(PruneRule { every, threshold, most })
+    Ok(PruneRule {
+        every: every as u32,
+        threshold,
+        most,
+        by,
+    })
 }
 
 fn read_stop(object: &Map<String, Value>) -> Result<StopRule, ApiError> {

@@ -7,12 +7,17 @@ use std::collections::BTreeMap;
 
 use anytime_proto::v1::{FinishReason, Generated};
 
+use serde_json::json;
+use tokio::task::JoinSet;
+
 use super::answer::{Checkpoint, Ended, Update, Usage, Versions, WhyEnded};
+use super::anytime::ScoredBy;
 use super::error::ApiError;
 use super::line::{Line, Stop};
-use super::polling::poll;
+use super::polling::{Chosen, poll};
 use super::pruning::Pruning;
 use super::request::Ask;
+use super::reward::Question;
 use super::text::{Guard, TextStream};
 use crate::engine::{Event, ServedEvent};
 
@@ -30,7 +35,20 @@ struct Told {
     versions: Option<Versions>,
     /// Where branches may be given up, how many were.
     given_up: Option<usize>,
+    unscored: Option<usize>,
 }
+
+/// Where a branch has got to when it is looked at.
+struct Look<'a> {
+    trace: usize,
+    /// Its thinking up to there.
+    thinking: &'a [u32],
+    chosen: &'a Chosen,
+    has_ended: bool,
+}
+
+/// The looks that wait for a score of the service: the branch, whether it had ended, and the score.
+type Scores = JoinSet<(usize, bool, Option<f64>)>;
 
 /// Serves the request to its end.
 ///
@@ -46,8 +64,25 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
     let mut begun = 0;
     let mut is_stopped = false;
     let mut pruning = ask.prune.map(|rule| Pruning::new(rule, ask.branches, ask.finish_first));
+    let is_rewarded = ask.prune.is_some_and(|rule| rule.by == ScoredBy::Reward);
+    let mut thoughts: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    // Dropped with this call, so that nothing is asked any more for a request that is over.
+    let mut scores = Scores::new();
     loop {
-        match line.next().await? {
+        let event = tokio::select! {
+            Some(scored) = scores.join_next() => {
+                if let (Some(pruning), Ok((trace, has_ended, score))) = (&mut pruning, scored) {
+                    if has_ended {
+                        pruning.end(score);
+                    } else if !branches.contains_key(&trace) && pruning.look(trace, score) {
+                        line.ticket.prune(trace);
+                    }
+                }
+                continue;
+            }
+            event = line.next() => event?,
+        };
+        match event {
             Event::Served(ServedEvent::Started { cached, computed, .. }) => {
                 // The branches share the prompt, which the first of them computes.
                 if begun == 0 {
@@ -56,10 +91,21 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
                 }
                 begun += 1;
             }
-            Event::Served(ServedEvent::Drawn { summary, version, .. }) => {
+            Event::Served(ServedEvent::Drawn {
+                trace,
+                summary,
+                id,
+                version,
+                ..
+            }) => {
                 versions = Versions::and(versions, version);
                 match summary {
-                    None => usage.reasoning += 1,
+                    None => {
+                        usage.reasoning += 1;
+                        if is_rewarded {
+                            thoughts.entry(trace).or_default().push(id);
+                        }
+                    }
                     Some(_) => usage.summaries += 1,
                 }
             }
@@ -77,14 +123,28 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
                 trace, node, summaries, ..
             } => {
                 let last_node = branches.get(&trace).map(|branch| branch.last_node);
-                if let Some(pruning) = &mut pruning {
+                // Between its last look and its end there is nothing to save.
+                let is_looked_at = last_node.is_none_or(|last| last == node);
+                if let Some(pruning) = pruning.as_mut().filter(|_| is_looked_at) {
                     let chosen = poll(&line.served, &ask.stops, summaries.clone()).await?;
-                    match last_node {
-                        Some(last) if last == node => pruning.end(trace, &chosen),
-                        // Between its last budget and its end there is nothing to save.
-                        Some(_) => {}
-                        None if pruning.look(trace, &chosen) => line.ticket.prune(trace),
-                        None => {}
+                    let has_ended = last_node.is_some();
+                    if is_rewarded {
+                        let all = thoughts.get(&trace).map(Vec::as_slice).unwrap_or_default();
+                        let cut = ask.budgets.get(node).map_or(all.len(), |&budget| budget as usize);
+                        let look = Look {
+                            trace,
+                            thinking: &all[..cut.min(all.len())],
+                            chosen: &chosen,
+                            has_ended,
+                        };
+                        ask_for_score(line, ask, &look, &mut scores);
+                    } else {
+                        let score = Some(pruning.hear(trace, &chosen));
+                        if has_ended {
+                            pruning.end(score);
+                        } else if pruning.look(trace, score) {
+                            line.ticket.prune(trace);
+                        }
                     }
                 }
                 if let Some(branch) = branches.get_mut(&trace).filter(|branch| branch.last_node == node) {
@@ -105,9 +165,34 @@ pub(crate) async fn run(line: &mut Line, ask: &Ask, prompt: usize) -> Result<(),
     let told = Told {
         usage,
         versions,
-        given_up: pruning.map(|pruning| pruning.given_up()),
+        given_up: pruning.as_ref().map(Pruning::given_up),
+        unscored: pruning.as_ref().and_then(Pruning::unscored),
     };
     conclude(line, ask, branches, told).await
+}
+
+/// Asks the service for the score of a branch. Its answer may take seconds, in which the request goes on.
+fn ask_for_score(line: &Line, ask: &Ask, look: &Look, scores: &mut Scores) {
+    let question = Question {
+        messages: (ask.messages.iter())
+            .map(|message| json!({ "role": message.role, "content": message.text }))
+            .collect(),
+        reasoning: reasoning(line, look.thinking),
+        thinking_tokens: look.thinking.len(),
+        content: look.chosen.content.clone(),
+        answer: look.chosen.answer.clone(),
+        agreement: look.chosen.agreement,
+        ended: look.has_ended,
+    };
+    let (trace, has_ended) = (look.trace, look.has_ended);
+    let service = line.served.reward.clone();
+    scores.spawn(async move {
+        let score = match service {
+            Some(service) => service.score(&question).await,
+            None => None,
+        };
+        (trace, has_ended, score)
+    });
 }
 
 async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, told: Told) -> Result<(), Stop> {
@@ -144,6 +229,7 @@ async fn conclude(line: &Line, ask: &Ask, branches: BTreeMap<usize, Branch>, tol
         thinking_tokens: branch.thinking.ids.len(),
         ended_branches: Some(ended),
         pruned_branches: told.given_up,
+        unscored_looks: told.unscored,
         usage: told.usage,
         versions: told.versions,
     })))

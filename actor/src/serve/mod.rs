@@ -4,7 +4,7 @@
 //! Follow one request: [`http`] takes its body (`body`), `asking` checks it (`request`, `anytime`, `fields`, `prompt`) and makes an
 //! order for the engine (`orders`), `dispatcher` lets it in and brings it the engine's events, `session` turns those into
 //! updates (`line`, `text`, `summary`, `polling`, `vote`; `branches` and `pruning` for several traces), and `reply` writes these down for
-//! the client. A call over gRPC takes the same way behind [`rpc`]: `translation` makes the fields of a body of its message.
+//! the client. `reward` asks the service that scores branches. A call over gRPC takes the same way behind [`rpc`]: `translation` makes the fields of a body of its message.
 //! [`page`] asks from a browser. [`following`] brings the weights of a job that trains.
 
 mod answer;
@@ -26,6 +26,7 @@ mod prompt;
 mod pruning;
 mod reply;
 mod request;
+mod reward;
 mod rpc;
 mod session;
 mod settings;

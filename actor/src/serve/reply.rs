@@ -124,6 +124,9 @@ impl Reply {
         if let Some(branches) = ended.pruned_branches {
             end["pruned_branches"] = branches.into();
         }
+        if let Some(looks) = ended.unscored_looks {
+            end["unscored_looks"] = looks.into();
+        }
         end
     }
 }

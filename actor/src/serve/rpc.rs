@@ -109,6 +109,9 @@ fn end_of(ended: &Ended, trace: &str, model: &str) -> ReasonEnd {
         // At most as many as were asked for.
         ended_branches: ended.ended_branches.map(|branches| branches as u32),
         pruned_branches: ended.pruned_branches.map(|branches| branches as u32),
+        unscored_looks: ended
+            .unscored_looks
+            .map(|looks| u32::try_from(looks).unwrap_or(u32::MAX)),
         usage: Some(usage_of(&ended.usage)),
         model: model.to_owned(),
         first_weights_version: ended.versions.map_or(0, |versions| versions.first.0),

@@ -309,6 +309,7 @@ impl Session {
             thinking_tokens: self.thinking.len(),
             ended_branches: None,
             pruned_branches: None,
+            unscored_looks: None,
             usage: self.usage,
             versions: self.versions,
         };

@@ -10,6 +10,7 @@ use anytime_service::exit::ExitError;
 use serde::Deserialize;
 use tch::Device;
 
+use super::reward::RewardService;
 use crate::config::{ReasoningField, ServeArgs};
 use crate::engine::{Model, ModelId};
 
@@ -91,6 +92,8 @@ pub(crate) struct Served {
     /// Whether a request with a seed has the same tokens in any company.
     pub(crate) is_reproducible: bool,
     pub(crate) reasoning: ReasoningField,
+    /// Scores branches, where the server was given one.
+    pub(crate) reward: Option<Arc<RewardService>>,
     pub(crate) limits: Limits,
 }
 
@@ -262,6 +265,7 @@ impl Served {
             vocabulary,
             is_reproducible: origin.is_reproducible,
             reasoning: args.reasoning_field,
+            reward: RewardService::of(args)?,
             limits: Limits {
                 prompt,
                 thinking,

@@ -42,6 +42,7 @@ pub(crate) fn object_of(request: &ReasonRequest) -> Result<Map<String, Value>, A
         prune.insert("every".to_owned(), rule.every.into());
         put(&mut prune, "threshold", rule.threshold.map(number));
         put(&mut prune, "most", rule.most.map(Value::from));
+        put(&mut prune, "by", text(&rule.by));
         anytime.insert("prune".to_owned(), prune.into());
     }
 

@@ -14,7 +14,7 @@ fn arguments_that_do_not_go_with_the_model_are_refused_in_a_sentence() {
         let directory = tempfile::tempdir().unwrap();
         let model = directory.path().join("tiny");
         write_model_directory(&model, None);
-        let cases: [(&[&str], &str); 12] = [
+        let cases: [(&[&str], &str); 18] = [
             (
                 &["--budgets", "4,4"],
                 "--budgets [4, 4]: they must ascend from 1 or more",
@@ -34,6 +34,24 @@ fn arguments_that_do_not_go_with_the_model_are_refused_in_a_sentence() {
                 "--markers-cut \"%%\": the model cannot spell it",
             ),
             (&["--device", "tpu"], "--device tpu"),
+            (
+                &["--reward", "reward:80"],
+                "--reward reward:80: it must begin with http:// or https://",
+            ),
+            (&["--reward", "//reward"], "--reward //reward: it is no URL"),
+            (
+                &["--reward", "http://me:secret@reward/score"],
+                "--reward: it must hold no password; --reward-key-file names a file with the key",
+            ),
+            (&["--reward-key-file", "key"], "--reward-key-file needs --reward"),
+            (
+                &["--reward", "http://reward", "--reward-key-file", "/nowhere"],
+                "--reward http://reward: it shows the key to the network",
+            ),
+            (
+                &["--reward", "https://reward", "--reward-key-file", "/nowhere"],
+                "--reward-key-file /nowhere: ",
+            ),
             (&["--memory-share", "2"], "--memory-share 2"),
             (
                 &["--listen", "192.0.2.1:0"],

@@ -8,5 +8,6 @@ mod calls;
 mod fields;
 mod page;
 mod random;
+mod reward;
 mod server;
 mod streams;

@@ -37,8 +37,13 @@ fn runtime() -> &'static Runtime {
 
 /// Runs a test on the runtime that the servers share.
 pub(crate) fn run(test: impl Future<Output = ()> + Send + 'static) {
+    run_within(100, test);
+}
+
+/// As [`run`], for a test that may take so many seconds.
+pub(crate) fn run_within(seconds: u64, test: impl Future<Output = ()> + Send + 'static) {
     runtime().block_on(async {
-        let limit = std::time::Duration::from_secs(100);
+        let limit = std::time::Duration::from_secs(seconds);
         tokio::time::timeout(limit, tokio::spawn(test))
             .await
             .expect("in time")

@@ -264,6 +264,7 @@ fn weights(version: u64, values: &[Vec<f32>]) -> PublishedWeights {
         dtype: "F32".to_owned(),
         shape: vec![TENSOR_ELEMENTS as u64],
         data: bytes(values),
+        checksum: None,
     };
     published(version, values.iter().enumerate().map(tensor).collect())
 }
@@ -274,6 +275,7 @@ fn small_weights(version: u64) -> PublishedWeights {
         dtype: "F32".to_owned(),
         shape: vec![2],
         data: Bytes::copy_from_slice(&version.to_le_bytes()),
+        checksum: None,
     };
     published(version, vec![tensor])
 }

@@ -60,7 +60,7 @@ pub fn check(evidence: &Evidence) -> Findings {
     let open = |queue: &v1::QueueAccount| queue.queued.len() + queue.leased.len() + queue.waiting.len();
     let audit = Audit {
         evidence,
-        training: evidence.spec.training.unwrap_or_default(),
+        training: evidence.spec.training.clone().unwrap_or_default(),
         ledger: &ledger,
         trained: &trained,
         left_out: left_out.keys().copied().collect(),

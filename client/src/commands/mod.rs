@@ -12,6 +12,7 @@ mod evaluate;
 mod export;
 mod generate;
 mod health;
+mod merge;
 mod offline;
 mod presets;
 mod remote;
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(arguments) => remote::delete(&arguments, json).await,
         Command::Resume(arguments) => remote::resume(&arguments, json).await,
         Command::Export(arguments) => export::run(&arguments, json).await,
+        Command::Merge(arguments) => merge::run(&arguments, json).await,
         Command::Replay(arguments) => replay::run(&arguments, json).await,
         Command::Doctor(arguments) => doctor::run(&arguments, json).await,
         Command::Top(arguments) => top::run(&arguments, json).await,

@@ -14,10 +14,12 @@ const TOGETHER: f64 = 0.9;
 /// activations.
 const LEARNER_PARTS: f64 = 2.0;
 
-/// The device of the learner and of each actor, as their `--device` takes it.
+/// The device of the learner, of its further ranks and of each actor, as their `--device` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Devices {
     pub(super) learner: String,
+    /// Of ranks 1, 2, …
+    pub(super) ranks: Vec<String>,
     pub(super) actors: Vec<String>,
 }
 
@@ -28,18 +30,29 @@ impl Devices {
     /// [`ExitError`] with the configuration code if `--devices` names something else than devices, or another number of
     /// them than there are processes.
     pub(super) fn try_new(options: &ProcessArgs) -> Result<Self, ExitError> {
-        let Some((learner, actors)) = options.devices.split_first() else {
+        let further = options.learner_ranks.saturating_sub(1) as usize;
+        let Some((learner, others)) = options.devices.split_first() else {
             let count = options.actors.unwrap_or(ACTORS);
             let device = options.device.as_deref().unwrap_or("auto");
             return Ok(Self {
                 learner: device.to_owned(),
+                ranks: vec![device.to_owned(); further],
                 actors: vec![device.to_owned(); count as usize],
             });
         };
         let given = options.devices.join(",");
         let refuse = |problem: String| ExitError::configuration(format!("--devices {given}: {problem}"));
-        let named = 1 + actors.len();
+        let named = 1 + others.len();
+        let (ranks, actors) = others.split_at(further.min(others.len()));
         let noun = if named == 1 { "device is" } else { "devices are" };
+        if actors.is_empty() && further > 0 {
+            let ranks = 1 + further;
+            return Err(refuse(format!(
+                "{named} {noun} named; the learner takes the first {ranks} (--learner-ranks) and each actor one more, so that \
+                 {} are needed at least (the same one may be named twice)",
+                ranks + 1
+            )));
+        }
         if actors.is_empty() {
             return Err(refuse(format!(
                 "{named} {noun} named; the learner takes the first and each actor one more, so that 2 are needed at \
@@ -52,7 +65,7 @@ impl Devices {
             let noun_actors = if count == 1 { "actor" } else { "actors" };
             return Err(refuse(format!(
                 "{named} {noun} named; the learner and {count} {noun_actors} (--actors) need {}",
-                count + 1
+                count as usize + 1 + further
             )));
         }
         let device = |name: &String| {
@@ -64,6 +77,7 @@ impl Devices {
         };
         Ok(Self {
             learner: device(learner)?,
+            ranks: ranks.iter().map(device).collect::<Result<_, _>>()?,
             actors: actors.iter().map(device).collect::<Result<_, _>>()?,
         })
     }
@@ -77,15 +91,21 @@ impl Devices {
 
     /// The share of its device's memory that the learner may take, where actors compute there too.
     pub(super) fn learner_share(&self) -> Option<f64> {
-        let parts = self.parts(&self.learner);
+        // Rank 0 plans for all of them.
+        let devices = self.ranks.iter().chain([&self.learner]);
+        let parts = devices.map(|device| self.parts(device)).fold(0.0, f64::max);
         (parts > LEARNER_PARTS).then_some(TOGETHER * LEARNER_PARTS / parts)
     }
 
     /// The parts into which a device's memory is shared out.
     fn parts(&self, device: &str) -> f64 {
         let actors = self.actors.iter().filter(|other| *other == device).count();
-        let has_learner = self.learner == device;
-        actors as f64 + if has_learner { LEARNER_PARTS } else { 0.0 }
+        let ranks = self
+            .ranks
+            .iter()
+            .chain([&self.learner])
+            .filter(|other| *other == device);
+        actors as f64 + LEARNER_PARTS * ranks.count() as f64
     }
 }
 
@@ -105,6 +125,7 @@ mod tests {
     fn options(devices: &[&str], actors: Option<u32>) -> ProcessArgs {
         ProcessArgs {
             actors,
+            learner_ranks: 1,
             threads: 1,
             redis: None,
             device: None,
@@ -129,6 +150,30 @@ mod tests {
             (devices.learner.as_str(), devices.actors),
             ("cpu", vec!["cuda:0".to_owned()])
         );
+    }
+
+    #[test]
+    fn the_first_are_the_ranks() {
+        let two = |devices: &[&str], actors| {
+            let options = ProcessArgs {
+                learner_ranks: 2,
+                ..options(devices, actors)
+            };
+            Devices::try_new(&options).map_err(|error| error.message)
+        };
+        let devices = two(&["0", "1", "2", "2"], None).unwrap();
+        assert_eq!(
+            (devices.learner.as_str(), devices.ranks.as_slice()),
+            ("cuda:0", &["cuda:1".to_owned()][..])
+        );
+        assert_eq!(devices.actors, ["cuda:2", "cuda:2"]);
+        assert_eq!(two(&[], Some(3)).unwrap().ranks, ["auto"]);
+        let refused = two(&["0", "1"], None).unwrap_err();
+        assert!(
+            refused.contains("the first 2 (--learner-ranks)") && refused.contains("3 are needed"),
+            "{refused}"
+        );
+        assert!(two(&["0", "1", "2"], Some(2)).unwrap_err().ends_with("need 4"));
     }
 
     #[test]

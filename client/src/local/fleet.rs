@@ -101,7 +101,19 @@ impl Fleet {
             None => self.start_redis().await?,
         };
         let verifier = self.start_process(self.verifier_plan()?)?;
-        let learner = self.start_process(self.learner_plan()?)?;
+        // Each starts again by itself, so that they meet at a place that stays.
+        let store = match self.devices.ranks.as_slice() {
+            [] => None,
+            _ => Some(free_address()?),
+        };
+        let learner = self.start_process(self.learner_plan(store)?)?;
+        for rank in store
+            .iter()
+            .flat_map(|store| self.rank_plans(*store))
+            .collect::<Vec<_>>()
+        {
+            self.start_process(rank?)?;
+        }
         let verifier_address = format!("http://{}", self.wait_for_address(verifier).await?);
         let learner_address = format!("http://{}", self.wait_for_address(learner).await?);
         for index in 0..self.actors() {
@@ -297,7 +309,7 @@ impl Fleet {
         self.listening(plan)
     }
 
-    fn learner_plan(&self) -> anyhow::Result<Plan> {
+    fn learner_plan(&self, store: Option<SocketAddr>) -> anyhow::Result<Plan> {
         let mut arguments = texts(&["--redis", &self.redis_url, "--root"]);
         arguments.push(self.root.clone().into_os_string());
         arguments.push("--runs-dir".into());
@@ -315,6 +327,9 @@ impl Fleet {
         if let Some(share) = self.devices.learner_share() {
             arguments.extend(texts(&["--memory-share", &format!("{share:.3}")]));
         }
+        if let Some(store) = store {
+            arguments.extend(self.meeting(store));
+        }
         let plan = self.plan("learner", &self.programs.learner, arguments);
         // The user's shell may describe another Redis; none of that applies to the one that is started here.
         let is_ours = self.options.redis.is_none();
@@ -322,6 +337,30 @@ impl Fleet {
             without: if is_ours { &REDIS_VARIABLES } else { &[] },
             ..plan
         })
+    }
+
+    /// How many ranks the learner has, and where they meet.
+    fn meeting(&self, store: SocketAddr) -> Vec<OsString> {
+        let world = 1 + self.devices.ranks.len();
+        texts(&["--world", &world.to_string(), "--store", &store.to_string()])
+    }
+
+    /// The processes that compute with the learner.
+    fn rank_plans(&self, store: SocketAddr) -> Vec<anyhow::Result<Plan>> {
+        let plan = |(device, rank): (&String, usize)| {
+            let mut arguments = self.meeting(store);
+            let threads = self.options.threads.to_string();
+            arguments.extend(texts(&[
+                "--rank",
+                &rank.to_string(),
+                "--device",
+                device,
+                "--threads",
+                &threads,
+            ]));
+            with_metrics(self.plan(&format!("learner-rank-{rank}"), &self.programs.learner, arguments))
+        };
+        self.devices.ranks.iter().zip(1..).map(plan).collect()
     }
 
     fn actor_plan(&self, index: usize, learner: &str, verifier: &str) -> anyhow::Result<Plan> {

@@ -346,7 +346,7 @@ async fn a_job_that_failed_or_paused_is_gone_on_with() {
         );
         let jobs = stage.learner.jobs();
         assert_eq!((jobs.len(), jobs[0].state()), (1, v1::JobState::Succeeded));
-        let training = jobs[0].spec.as_ref().unwrap().training.unwrap();
+        let training = jobs[0].spec.as_ref().unwrap().training.clone().unwrap();
         assert_eq!(training.micro_batch_tokens, Some(512));
     }
 }

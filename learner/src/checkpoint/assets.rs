@@ -20,7 +20,7 @@ const CONFIG_FILE: &str = "config.json";
 const CARD_FILE: &str = "README.md";
 
 /// How the model is asked, for `anytime serve`: actor/src/serve/settings.rs reads it.
-const ASKING_FILE: &str = "anytime.json";
+pub const ASKING_FILE: &str = "anytime.json";
 
 /// The name of the base model's card in an export, which has one of its own.
 const BASE_CARD_FILE: &str = "BASE_MODEL_README.md";
@@ -66,6 +66,16 @@ impl Assets {
             job_directory.join(DIRECTORY).display()
         );
         Ok(assets)
+    }
+
+    /// The text of the model's `config.json`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn config(&self) -> anyhow::Result<&str> {
+        let found = self.files.iter().find(|(name, _)| name == CONFIG_FILE);
+        let (_, bytes) = found.with_context(|| format!("the model has no {CONFIG_FILE}"))?;
+        std::str::from_utf8(bytes).with_context(|| format!("{CONFIG_FILE} is no text"))
     }
 
     /// Whether a job has kept some.

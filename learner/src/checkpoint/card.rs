@@ -107,6 +107,14 @@ impl Card<'_> {
         row("steps", format!("{step} of {}", settings.training.steps))?;
         row("groups per step", settings.training.batch.to_string())?;
         row("learning rate", settings.training.learning_rate.to_string())?;
+        if let Some(lora) = &settings.training.lora {
+            let (rank, alpha, targets) = (lora.rank, lora.alpha, lora.targets.join(", "));
+            let merged = if lora.merge { "; they are in these weights" } else { "" };
+            row(
+                "adapters",
+                format!("LoRA of rank {rank}, alpha {alpha}, on {targets}{merged}"),
+            )?;
+        }
         if settings.kind == v1::JobKind::Train {
             row("objective", code(&settings.objective.name))?;
             row("budgets (thinking tokens)", list(&settings.rollout.budgets))?;
@@ -193,7 +201,9 @@ fn front_matter(settings: &JobSettings, base: &FrontMatter) -> String {
     {
         let _ = writeln!(text, "base_model: {}", quoted(&model));
     }
-    text.push_str("library_name: transformers\npipeline_tag: text-generation\n");
+    let is_of_peft = settings.training.lora.as_ref().is_some_and(|lora| !lora.merge);
+    let library = if is_of_peft { "peft" } else { "transformers" };
+    let _ = writeln!(text, "library_name: {library}\npipeline_tag: text-generation");
     // Weights that were drawn anew are under no licence of the model whose sizes they have.
     if !settings.model.initialise {
         match base.licenses.as_slice() {

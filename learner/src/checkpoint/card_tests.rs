@@ -218,3 +218,17 @@ fn a_fine_tuned_model_promises_no_budgets() {
         "{text}"
     );
 }
+
+#[test]
+fn a_card_says_what_adapters_it_is_of() {
+    let of = |more: &str| card(&job(&format!("[training.lora]\nrank = 8\n{more}")), 40, None);
+    let adapters = of("");
+    assert!(adapters.contains("\nlibrary_name: peft\n"), "{adapters}");
+    assert!(
+        adapters.contains("| adapters | LoRA of rank 8, alpha 32, on q_proj, k_proj"),
+        "{adapters}"
+    );
+    let merged = of("merge = true\n");
+    assert!(merged.contains("\nlibrary_name: transformers\n"), "{merged}");
+    assert!(merged.contains("; they are in these weights |"), "{merged}");
+}

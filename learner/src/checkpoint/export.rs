@@ -4,15 +4,18 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use anytime_files::replace_directory;
-use anytime_policy::{ModelConfig, Weights};
+use anytime_policy::{ADAPTER_CONFIG, Adapters, ModelConfig, Weights};
 use anytime_proto::{JobId, WeightsVersion};
 use bytes::Bytes;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::Kind;
 
 use super::assets::Assets;
+use super::base::FrozenBase;
 use super::card::Described;
+use super::tensors::published_tensors;
 use crate::outputs::{Marker, Owner};
-use crate::weights::published::{HeldVersion, PublishedTensor, PublishedWeights};
+use crate::train::Parameters;
+use crate::weights::published::{HeldVersion, PublishedWeights};
 
 /// A model that is to be written.
 #[derive(Clone, Copy)]
@@ -20,9 +23,7 @@ pub struct Export<'a> {
     /// Its configuration.
     pub config: &'a ModelConfig,
     /// Its weights.
-    pub weights: &'a Weights,
-    /// The element type in which they are written.
-    pub kind: Kind,
+    pub weights: Exported<'a>,
     /// The files beside them.
     pub assets: &'a Assets,
     /// Its card, and how it is asked.
@@ -35,6 +36,27 @@ pub struct Export<'a> {
     pub score: Option<f64>,
 }
 
+/// The weights of an export.
+#[derive(Clone, Copy)]
+pub enum Exported<'a> {
+    /// All of a model, in this element type.
+    Whole(&'a Weights, Kind),
+    /// Adapters for PEFT, with the share of inputs that was dropped and the directory of their base.
+    Adapters(&'a Adapters, f64, &'a Path),
+}
+
+impl<'a> Exported<'a> {
+    /// What a trainer's parameters are exported as: adapters alone, unless they are to be merged.
+    pub fn of(parameters: &'a Parameters, base: Option<&'a FrozenBase>, is_merged: bool, kind: Kind) -> Self {
+        match (parameters.adapters(), base) {
+            (Some((adapters, dropout)), Some(base)) if !is_merged => {
+                Self::Adapters(adapters, dropout, base.directory())
+            }
+            _ => Self::Whole(parameters.all(), kind),
+        }
+    }
+}
+
 /// Writes a Hugging Face checkpoint. An earlier one at `target` is replaced in one step. `check` is asked right before
 /// that whether it may.
 ///
@@ -44,7 +66,6 @@ pub fn export(target: &Path, model: &Export<'_>, check: &dyn Fn() -> anyhow::Res
     let Export {
         config,
         weights,
-        kind,
         assets,
         card,
         owner,
@@ -53,27 +74,55 @@ pub fn export(target: &Path, model: &Export<'_>, check: &dyn Fn() -> anyhow::Res
     } = *model;
     let fill = |part: &Path| -> anyhow::Result<()> {
         assets.write_beside_config(part, card)?;
-        anytime_policy::write_model(part, config, weights, kind)?;
+        match weights {
+            Exported::Whole(weights, kind) => anytime_policy::write_model(part, config, weights, kind)?,
+            Exported::Adapters(adapters, dropout, base) => {
+                let base = base.to_string_lossy();
+                anytime_policy::write_adapters(part, config, adapters, &base, dropout)?;
+            }
+        }
         Marker::write(part, owner, step, score)?;
         check()
     };
     replace_directory(target, fill).with_context(|| format!("checkpoint {}", target.display()))
 }
 
-/// A snapshot of the weights in `kind`, with the files that an actor needs beside them.
-pub fn publishable(version: WeightsVersion, weights: &Weights, kind: Kind, assets: &Assets) -> PublishedWeights {
-    let mut tensors = Vec::with_capacity(weights.len());
-    for (name, tensor) in weights {
-        tensors.push(PublishedTensor {
-            name: name.clone(),
-            dtype: if kind == Kind::BFloat16 { "BF16" } else { "F32" }.to_owned(),
-            shape: tensor.size().iter().map(|size| *size as u64).collect(),
-            data: tensor_bytes(tensor, kind),
-        });
+/// Weights as actors get them.
+#[derive(Clone, Copy)]
+pub enum Published<'a> {
+    /// All of a model, in this element type.
+    Whole(&'a Weights, Kind),
+    /// Adapters beside the base that they are added to, whose weights are given.
+    Adapters(&'a Adapters, &'a FrozenBase, &'a Weights),
+}
+
+impl<'a> Published<'a> {
+    /// What actors get of a trainer's parameters.
+    pub fn of(parameters: &'a Parameters, base: Option<&'a FrozenBase>, kind: Kind) -> Self {
+        match (parameters.adapters(), base, parameters.base()) {
+            (Some((adapters, _)), Some(base), Some(weights)) => Self::Adapters(adapters, base, weights),
+            _ => Self::Whole(parameters.all(), kind),
+        }
     }
+}
+
+/// A snapshot of the weights, with the files that an actor needs beside them.
+pub fn publishable(version: WeightsVersion, weights: Published<'_>, assets: &Assets) -> PublishedWeights {
+    let mut files = assets.files().to_vec();
+    let tensors = match weights {
+        Published::Whole(weights, kind) => published_tensors(weights, kind),
+        Published::Adapters(adapters, base, weights) => {
+            // The base travels along, so that its directory says nothing, and differs between hosts.
+            let config = anytime_policy::adapter_config(&adapters.lora, "", 0.0);
+            files.push((ADAPTER_CONFIG.to_owned(), Bytes::from(config.to_string())));
+            let mut tensors = base.tensors(weights).to_vec();
+            tensors.extend(published_tensors(&adapters.tensors, Kind::Float));
+            tensors
+        }
+    };
     PublishedWeights {
         version,
-        assets: assets.files().to_vec(),
+        assets: files,
         tensors,
         traceparent: String::new(),
         asking: String::new(),
@@ -81,21 +130,6 @@ pub fn publishable(version: WeightsVersion, weights: &Weights, kind: Kind, asset
 }
 
 /// The checksum by which events name these weights: that of the manifest that actors would fetch them by.
-pub fn version_checksum(
-    job_id: &JobId,
-    version: WeightsVersion,
-    weights: &Weights,
-    kind: Kind,
-    assets: &Assets,
-) -> String {
-    HeldVersion::new(job_id.clone(), publishable(version, weights, kind, assets)).manifest_checksum
-}
-
-/// The elements in `kind`, little-endian as every machine that libtorch runs on.
-fn tensor_bytes(tensor: &Tensor, kind: Kind) -> Bytes {
-    let on_host = no_grad(|| tensor.detach().to_kind(kind).to_device(Device::Cpu).contiguous());
-    let elements = on_host.numel();
-    let mut data = vec![0_u8; elements * kind.elt_size_in_bytes()];
-    on_host.copy_data_u8(&mut data, elements);
-    Bytes::from(data)
+pub fn version_checksum(job_id: &JobId, version: WeightsVersion, weights: Published<'_>, assets: &Assets) -> String {
+    HeldVersion::new(job_id.clone(), publishable(version, weights, assets)).manifest_checksum
 }

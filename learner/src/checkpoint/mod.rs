@@ -5,6 +5,7 @@
 //! those that are not wanted any more. `start` makes a model of a checkpoint for another job to start from. [`Assets`] are the files beside the weights, read once for each job.
 
 mod assets;
+mod base;
 mod card;
 mod checksums;
 mod export;
@@ -12,10 +13,12 @@ mod front_matter;
 mod keep;
 mod recovery;
 mod start;
+mod tensors;
 
-pub use assets::Assets;
+pub use assets::{ASKING_FILE, Assets};
+pub use base::{FrozenBase, KeptAdapters, base_directory, read_base};
 pub use card::{Card, Described, asking};
-pub use export::{Export, export, publishable, version_checksum};
+pub use export::{Export, Exported, Published, export, publishable, version_checksum};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{
     Compute, Fingerprint, Recovered, RecoveryState, Saved, load_newest, load_step, save, steps as recovery_steps,

@@ -1,7 +1,7 @@
 //! The recovery checkpoint: everything that a restarted learner needs to go on where it was.
 //!
-//! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters),
-//! `optimiser.safetensors` and the checksums of these three, `checksums.json`. It is written aside, synced and renamed. The
+//! `recovery/step-NNNNNNNN/` under the job's directory holds `state.json`, `weights.safetensors` (f32 masters, or the
+//! adapters alone), `optimiser.safetensors` and the checksums of these three, `checksums.json`. It is written aside, synced and renamed. The
 //! newest two are kept: where the newest cannot be read, or is another than was written, the job goes on from the one
 //! before. A crash costs the work since the newest one: groups trained since then are still in the replay queue,
 //! unacknowledged.
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use anytime_files::{PART_SUFFIX, replace_directory, sync_directory};
-use anytime_policy::Weights;
+use anytime_policy::{TensorFile, TensorShape, Weights};
 use anytime_proto::EndedGroups;
 use anytime_service::metric_names::LEARNER_DAMAGED_FILES;
 use metrics::counter;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use tracing::{error, info, warn};
 
+use super::base::KeptAdapters;
 use super::checksums;
 use crate::train::Trainer;
 
@@ -101,6 +102,9 @@ pub struct RecoveryState {
     /// Updates in a row that were left out because their gradient was not finite.
     #[serde(default)]
     pub skipped_in_a_row: u32,
+    /// The adapters that the checkpoint holds instead of a model's weights, and their base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<KeptAdapters>,
     /// What the watch over the reward remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<serde_json::Value>,
@@ -110,10 +114,10 @@ pub struct RecoveryState {
 pub struct Recovered {
     /// The job's counters.
     pub state: RecoveryState,
-    /// f32 masters.
+    /// f32 masters, or the adapters alone.
     pub weights: Weights,
-    /// The tensors of the optimiser, as [`AdamW::state`](crate::train::AdamW::state) names them.
-    pub optimiser: BTreeMap<String, Tensor>,
+    /// The tensors of the optimiser, as [`AdamW::layout`](crate::train::AdamW::layout) names them, on the disk.
+    pub optimiser: TensorFile,
     /// Newer checkpoints that could not be read, each with the reason.
     pub damaged: Vec<String>,
 }
@@ -139,11 +143,10 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
     }
     let write = |part: &Path| -> anyhow::Result<()> {
         write_tensors(&part.join(WEIGHTS_FILE), trainer.masters().iter())?;
-        let optimiser = trainer.optimiser().state();
-        write_tensors(
-            &part.join(OPTIMISER_FILE),
-            optimiser.iter().map(|(name, tensor)| (name, tensor)),
-        )?;
+        // Tensor by tensor: the ranks may hold a part of each.
+        let give = &mut |shape: &TensorShape| trainer.tensor_of_state(shape);
+        let path = part.join(OPTIMISER_FILE);
+        anytime_policy::write_tensors(&path, &trainer.optimiser().layout(), give)?;
         write_state(part, state)?;
         checksums::write(part, &FILES)
     };
@@ -334,6 +337,14 @@ pub(super) fn directory_of(job_directory: &Path, step: u64) -> PathBuf {
     step_directory(&job_directory.join(DIRECTORY), step)
 }
 
+/// The state of a checkpoint.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn state_of(checkpoint: &Path) -> anyhow::Result<RecoveryState> {
+    Ok(read_state_file(checkpoint)?.state)
+}
+
 /// Whether checksums were written with a checkpoint.
 ///
 /// # Errors
@@ -396,11 +407,11 @@ fn read(directory: &Path, device: Device) -> anyhow::Result<Recovered> {
         warn!(directory = %directory.display(), "a recovery checkpoint of an earlier version has no checksums");
     }
     let weights = read_tensors(&directory.join(WEIGHTS_FILE), device)?;
-    let optimiser = read_tensors(&directory.join(OPTIMISER_FILE), device)?;
+    let optimiser = TensorFile::open(&directory.join(OPTIMISER_FILE))?;
     Ok(Recovered {
         state,
         weights: weights.into_iter().collect(),
-        optimiser: optimiser.into_iter().collect(),
+        optimiser,
         damaged: Vec::new(),
     })
 }

@@ -11,9 +11,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use anytime_files::replace_directory;
+use anytime_policy::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use anytime_proto::v1;
 use tracing::{info, warn};
 
+use super::base::{check_noted_base, note_base};
 use super::recovery::{self, STATE_FILE, WEIGHTS_FILE};
 use super::{Assets, checksums};
 
@@ -157,7 +159,20 @@ fn take(
     let checkpoint = recovery::directory_of(job_directory, step);
     let mut checksum = String::new();
     let written = replace_directory(target, |part| -> anyhow::Result<()> {
-        checksum = take_weights(&checkpoint, &part.join(MODEL_FILE), lasting)?;
+        let adapters = recovery::state_of(&checkpoint)?.adapters;
+        let file = if adapters.is_some() {
+            ADAPTER_WEIGHTS
+        } else {
+            MODEL_FILE
+        };
+        checksum = take_weights(&checkpoint, &part.join(file), lasting)?;
+        if let Some(adapters) = adapters {
+            let base = adapters.base.to_string_lossy();
+            let config = anytime_policy::adapter_config(&adapters.lora(), &base, adapters.dropout);
+            let path = part.join(ADAPTER_CONFIG);
+            fs::write(&path, config.to_string()).with_context(|| format!("writing {}", path.display()))?;
+            note_base(part, &adapters.base_checksum)?;
+        }
         let assets = Assets::of_job(job_directory)?;
         let described = assets.card(source, step);
         assets.write_all(part, described.as_ref().map(|described| described.card.as_str()))
@@ -218,16 +233,21 @@ fn link_to(file: &Path, target: &Path) -> io::Result<()> {
 /// Holds the weights of such a directory against the checksum that they had when it was made.
 ///
 /// # Errors
-/// If they are others, or cannot be read.
+/// If they are others, or cannot be read, or are adapters whose base has become another.
 pub fn check_start(directory: &Path, checksum: &str) -> anyhow::Result<()> {
-    let path = directory.join(MODEL_FILE);
+    let whole = directory.join(MODEL_FILE);
+    let path = if whole.exists() {
+        whole
+    } else {
+        directory.join(ADAPTER_WEIGHTS)
+    };
     let found = checksums::of_file(&path)?.into_digits();
     anyhow::ensure!(
         found == checksum,
         "{} is damaged: it is not what was written (by checksum {found} instead of {checksum})",
         path.display()
     );
-    Ok(())
+    check_noted_base(directory)
 }
 
 #[cfg(test)]

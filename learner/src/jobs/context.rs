@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::checked::FileStamp;
 use super::entry::JobEntry;
-use super::fault::{Fault, advice, fault_of};
+use super::fault::{Fault, advice, fault_of, is_of_ranks};
 use super::interrupt::Interrupted;
 use super::pauses::retry_pause;
 use super::store::checked_files;
@@ -157,7 +157,8 @@ impl JobContext {
     }
 
     /// Writes something that a job must not lose. Where the disk refuses for a reason that may pass, the job pauses with
-    /// its state in memory and tries again, until the disk takes it or the job is to stop.
+    /// its state in memory and tries again, until the disk takes it or the job is to stop. Where the ranks that have a part
+    /// of it cannot go on together, the run is over, and the next one begins at the last checkpoint.
     ///
     /// # Errors
     /// If the job is to stop, or the failure is none that may pass.
@@ -166,7 +167,7 @@ impl JobContext {
         loop {
             let outcome = write();
             let reason = match &outcome {
-                Err(failure) if fault_of(failure) == Fault::Passing => format!("{failure:#}"),
+                Err(failure) if fault_of(failure) == Fault::Passing && !is_of_ranks(failure) => format!("{failure:#}"),
                 _ => {
                     if tries > 0 {
                         self.entry.go_on();

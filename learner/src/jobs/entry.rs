@@ -2,7 +2,7 @@
 //! job.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use anytime_proto::JobId;
@@ -13,12 +13,11 @@ use tracing::error;
 
 use super::activity::CurrentActivity;
 use super::crashes::count_crash;
-use super::events::{EventLog, timestamp, without_account};
-use super::series::Series;
+use super::events::{timestamp, without_account};
+use super::live::{Change, Live, LiveJob};
 use super::states::{Beginning, Cancellation, MOST_NOTICES, Standing, has_ended};
 use super::store::{StoredJob, save_cancellation, save_job};
 use crate::invariants::{debug_assert_held, job_move};
-use crate::lock::lock;
 use crate::outputs::Owner;
 
 /// The job's file is written no more often than this for finished steps, which may follow each other quickly.
@@ -46,26 +45,6 @@ pub struct Progress {
     pub ended: bool,
 }
 
-pub(super) struct Live {
-    pub(super) job: v1::Job,
-    pub(super) log: EventLog,
-    /// What other tools read of the log.
-    series: Series,
-    /// When the job started to run in this process, and how many seconds it had run before; none while it does not run.
-    pub(super) running: Option<(Instant, f64)>,
-    saved: Instant,
-    /// Whether the job's file is behind the memory, because the disk refused it.
-    is_unsaved: bool,
-    /// The thread of jobs works on it.
-    pub(super) is_held: bool,
-    /// It was removed. Its directory may be that of another job of its name by now, so nothing is written any more.
-    pub(super) is_removed: bool,
-    /// How many requests work on it that a removal must not overtake.
-    pub(super) users: u32,
-    /// The step at which it was put aside last, and how often in a row there.
-    pub(super) put_aside: (u64, u32),
-}
-
 /// One job in memory. The thread that runs it reports to it, requests read and cancel it, and watchers wait for its
 /// events; all of them share it.
 pub struct JobEntry {
@@ -75,7 +54,9 @@ pub struct JobEntry {
     cancelled: CancellationToken,
     /// Told when a pause is to end at once.
     pub(super) nudged: Notify,
-    pub(super) live: Mutex<Live>,
+    pub(super) live: LiveJob,
+    /// How many requests work on it that a removal must not overtake. Raised only by who has the right to change it.
+    pub(super) users: AtomicU32,
     progress: watch::Sender<Progress>,
     /// What the thread of jobs does with it.
     pub(super) activity: CurrentActivity,
@@ -84,40 +65,22 @@ pub struct JobEntry {
 impl JobEntry {
     /// A job that is on disk.
     pub fn new(stored: StoredJob) -> Self {
-        let StoredJob {
-            job,
-            request_id,
-            directory,
-            log,
-            was_cancelled,
-        } = stored;
         let cancelled = CancellationToken::new();
-        if was_cancelled {
+        if stored.was_cancelled {
             cancelled.cancel();
         }
         let progress = Progress {
-            last_event: log.last_number(),
-            ended: has_ended(job.state()),
+            last_event: stored.log.last_number(),
+            ended: has_ended(stored.job.state()),
         };
-        let series = Series::new(&directory);
         Self {
-            id: JobId(job.id.clone()),
-            request_id,
-            directory,
+            id: JobId(stored.job.id.clone()),
+            request_id: stored.request_id.clone(),
+            directory: stored.directory.clone(),
             cancelled,
             nudged: Notify::new(),
-            live: Mutex::new(Live {
-                job,
-                log,
-                series,
-                running: None,
-                saved: Instant::now(),
-                is_unsaved: false,
-                is_held: false,
-                is_removed: false,
-                users: 0,
-                put_aside: (0, 0),
-            }),
+            live: LiveJob::new(Live::new(stored)),
+            users: AtomicU32::new(0),
             progress: watch::Sender::new(progress),
             activity: CurrentActivity::default(),
         }
@@ -145,27 +108,27 @@ impl JobEntry {
 
     /// The job as it is now.
     pub fn job(&self) -> v1::Job {
-        let live = lock(&self.live);
-        let mut job = live.job.clone();
-        job.seconds = seconds_of(&live);
+        let seen = self.live.seen();
+        let mut job = seen.job.clone();
+        job.seconds = seen.seconds();
         job
     }
 
     /// Its state: queued, running, or how it ended.
     pub fn state(&self) -> JobState {
-        lock(&self.live).job.state()
+        self.live.seen().job.state()
     }
 
     /// The setting `checkpoint.output`; none where the job writes its model into its own directory.
     pub(super) fn output(&self) -> Option<String> {
-        let live = lock(&self.live);
-        live.job.spec.as_ref()?.checkpoint.as_ref()?.output.clone()
+        let seen = self.live.seen();
+        seen.job.spec.as_ref()?.checkpoint.as_ref()?.output.clone()
     }
 
     /// Whether the job goes on when the process starts: it ran, it was to be tried again, or it still has to be told that
     /// it was cancelled.
     pub(super) fn goes_on_at_start(&self) -> bool {
-        self.standing(&lock(&self.live)).goes_on_at_start()
+        self.standing(&self.live.change()).goes_on_at_start()
     }
 
     /// What its next state depends on.
@@ -180,27 +143,24 @@ impl JobEntry {
 
     /// When it was submitted, in a form that sorts, and that tells it from another job of the same id.
     pub fn created(&self) -> (i64, i32) {
-        lock(&self.live)
-            .job
-            .created
-            .as_ref()
-            .map_or((0, 0), |time| (time.seconds, time.nanos))
+        let created = self.live.seen().job.created;
+        created.map_or((0, 0), |time| (time.seconds, time.nanos))
     }
 
     /// The job, told from every other one of the same name.
     pub fn owner(&self) -> Owner {
-        owner_of(&lock(&self.live).job)
+        owner_of(&self.live.seen().job)
     }
 
     /// The number of the newest event.
     pub fn last_event(&self) -> u64 {
-        lock(&self.live).log.newest()
+        self.live.seen().last_event
     }
 
     /// How many steps were undone, and how many bytes of the event log belong to no whole event.
     pub fn undone_and_damaged(&self) -> (u64, u64) {
-        let live = lock(&self.live);
-        (live.log.undone_steps(), live.log.damaged())
+        let seen = self.live.seen();
+        (seen.undone_steps, seen.damaged)
     }
 
     /// A receiver that is told of every event.
@@ -214,7 +174,7 @@ impl JobEntry {
     /// If the disk refuses.
     pub fn events_after(&self, after: u64, limit: usize) -> anyhow::Result<Vec<v1::JobEvent>> {
         let on_disk = {
-            let live = lock(&self.live);
+            let live = self.live.change();
             if let Some(events) = live.log.recent_after(after, limit) {
                 return Ok(events);
             }
@@ -225,7 +185,7 @@ impl JobEntry {
 
     /// Writes the first event of a new job, at the time at which it was created.
     pub fn announce(&self) {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         let (state, created) = (live.job.state(), live.job.created.unwrap_or_else(timestamp));
         if let Err(failure) = live.log.append_at(state_event(state, ""), created) {
             error!(job_id = %self.id, error = format!("{failure:#}"), "cannot record the job; it is kept in memory until it can");
@@ -235,7 +195,7 @@ impl JobEntry {
 
     /// Marks the job as running: at its first start, after a restart of the process, or after a pause.
     pub fn start(&self) -> Started {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         let state = live.job.state();
         match self.standing(&live).beginning() {
             Beginning::HasEnded => return Started::HadEnded,
@@ -274,15 +234,15 @@ impl JobEntry {
 
     /// Notes that the thread has let go of a suspended job.
     pub(super) fn let_go(&self) {
-        let mut live = lock(&self.live);
-        live.job.seconds = seconds_of(&live);
+        let mut live = self.live.change();
+        live.job.seconds = live.seconds();
         live.running = None;
         live.is_held = false;
     }
 
     /// Records something that a user should know, in the job's events and with the job.
     pub fn notice(&self, topic: &str, text: &str) {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         let notice = v1::Notice {
             topic: topic.to_owned(),
             text: text.to_owned(),
@@ -300,7 +260,7 @@ impl JobEntry {
     /// # Errors
     /// If it still refuses.
     pub(super) fn record(&self) -> anyhow::Result<()> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         if !live.is_unsaved && !live.log.has_unwritten() {
             return Ok(());
         }
@@ -312,7 +272,7 @@ impl JobEntry {
     /// # Errors
     /// If the disk refuses.
     pub(super) fn sync_events(&self) -> anyhow::Result<()> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         live.log.write()?;
         live.log.sync()
     }
@@ -329,11 +289,11 @@ impl JobEntry {
 
     /// Marks the job as ended, with the reason where it failed.
     pub fn finish(&self, state: JobState, reason: &str) {
-        self.finish_locked(lock(&self.live), state, reason);
+        self.finish_locked(self.live.change(), state, reason);
     }
 
-    fn finish_locked(&self, mut live: MutexGuard<'_, Live>, state: JobState, reason: &str) {
-        live.job.seconds = seconds_of(&live);
+    fn finish_locked(&self, mut live: Change<'_>, state: JobState, reason: &str) {
+        live.job.seconds = live.seconds();
         live.running = None;
         live.is_held = false;
         self.change_locked(live, Some(state_event(state, reason)), true, |job| {
@@ -345,23 +305,25 @@ impl JobEntry {
     }
 
     /// Asks the job to end. A job that waits for its turn, is paused or has failed ends at once; one that the thread
-    /// works on ends when its thread notices. May be repeated.
+    /// works on ends when its thread notices. May be repeated. Returns whether this ended a job that kept its queue.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn cancel(&self) -> anyhow::Result<()> {
-        let live = lock(&self.live);
+    pub fn cancel(&self) -> anyhow::Result<bool> {
+        let live = self.live.change();
         let cancellation = self.standing(&live).cancellation();
         if live.is_removed || cancellation == Cancellation::Nothing {
-            return Ok(());
+            return Ok(false);
         }
+        let keeps_queue = matches!(live.job.state(), JobState::Failed | JobState::Paused);
         // Under the lock: the directory of a job that is removed meanwhile may be another job's.
         save_cancellation(&self.directory)?;
         self.cancelled.cancel();
         if cancellation == Cancellation::AtOnce {
             self.finish_locked(live, JobState::Cancelled, "");
+            return Ok(keeps_queue);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Records a finished step.
@@ -375,7 +337,7 @@ impl JobEntry {
 
     /// Records that the job goes on from the checkpoint of this step. Steps that were reported behind it are undone.
     pub fn report_going_on(&self, step: u64) {
-        let live = lock(&self.live);
+        let live = self.live.change();
         if live.job.step <= step {
             return;
         }
@@ -413,12 +375,12 @@ impl JobEntry {
 
     /// The finished evaluations, by step.
     pub fn evaluations(&self) -> Vec<v1::EvaluationResult> {
-        lock(&self.live).job.evaluations.clone()
+        self.live.seen().job.evaluations.clone()
     }
 
     /// Makes up for figures of a job that is over which an earlier process could not write for other tools.
     pub(super) fn make_up_for_figures(&self) {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         let Live { series, log, job, .. } = &mut *live;
         if has_ended(job.state()) {
             series.make_up(log, job);
@@ -428,12 +390,12 @@ impl JobEntry {
     /// Changes the job, logs the event and wakes watchers. `durably` says that a crash must not undo the change. An
     /// error of the disk is logged and no more, since the job itself can go on.
     pub(super) fn change(&self, event: Option<Event>, durably: bool, change: impl FnOnce(&mut v1::Job)) {
-        self.change_locked(lock(&self.live), event, durably, change);
+        self.change_locked(self.live.change(), event, durably, change);
     }
 
     pub(super) fn change_locked(
         &self,
-        mut live: MutexGuard<'_, Live>,
+        mut live: Change<'_>,
         event: Option<Event>,
         durably: bool,
         change: impl FnOnce(&mut v1::Job),
@@ -444,7 +406,7 @@ impl JobEntry {
         let before = live.job.state();
         change(&mut live.job);
         debug_assert_held(|| job_move(before, live.job.state()));
-        live.job.seconds = seconds_of(&live);
+        live.job.seconds = live.seconds();
         let mut outcome = event.map_or(Ok(()), |event| live.log.append(event));
         let Live { series, log, job, .. } = &mut *live;
         if has_ended(job.state()) {
@@ -481,11 +443,5 @@ pub(super) fn state_event(state: JobState, error: &str) -> Event {
         state: state.into(),
         error: error.to_owned(),
         retry_at: None,
-    })
-}
-
-pub(super) fn seconds_of(live: &Live) -> f64 {
-    live.running.map_or(live.job.seconds, |(since, before)| {
-        before + since.elapsed().as_secs_f64()
     })
 }

@@ -2,13 +2,15 @@
 //!
 //! | whose fault | what happens |
 //! |---|---|
-//! | the disk is full, a path is away, too many files are open, another learner has the job | the job pauses, and is tried again by itself |
+//! | the disk is full, a path is away, too many files are open, another learner has the job, another rank is gone | the job pauses, and is tried again by itself |
 //! | the device, the memory or the disk under this process | the process ends, and the job goes on in the next one |
 //! | the job's own, and panics | the job fails; it keeps its queue and its checkpoints, and can be resumed |
 
 use std::io::{self, ErrorKind};
 
 use anytime_proto::settings::InvalidSetting;
+
+use crate::train::RanksError;
 
 /// Whose fault it is that a job cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,10 @@ pub fn fault_of(failure: &anyhow::Error) -> Fault {
     if let Some(fault) = of_io {
         return fault;
     }
+    // The ranks that come back, or others, go on from the recovery checkpoint.
+    if is_of_ranks(failure) {
+        return Fault::Passing;
+    }
     let of_text = fault_of_text(&format!("{failure:#}"));
     if of_text != Fault::Own {
         return of_text;
@@ -92,6 +98,11 @@ pub fn fault_of(failure: &anyhow::Error) -> Fault {
         .filter_map(|cause| cause.downcast_ref::<InvalidSetting>())
         .any(is_path);
     if names_a_path { Fault::Passing } else { Fault::Own }
+}
+
+/// Whether the ranks cannot go on together. They may when the run begins anew, and never within it.
+pub fn is_of_ranks(failure: &anyhow::Error) -> bool {
+    failure.chain().any(|cause| cause.is::<RanksError>())
 }
 
 /// Whose fault a panic with this text is: the job's own, unless the text is about a device, memory or a disk.
@@ -153,6 +164,8 @@ pub(super) fn advice(reason: &str) -> &'static str {
         "let the learner write there"
     } else if says("another learner, at ") {
         "once it has let go of the job"
+    } else if says("ranks cannot go on together") {
+        "look at the log of that rank and start it again"
     } else {
         "put it right there"
     }

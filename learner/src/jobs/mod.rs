@@ -29,6 +29,7 @@ pub mod forking;
 pub mod interrupt;
 mod job_info;
 pub mod line;
+mod live;
 mod old_events;
 pub mod pauses;
 mod rebuild;

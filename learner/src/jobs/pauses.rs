@@ -1,17 +1,16 @@
 //! A job that is held up: it pauses, and goes on by itself or when somebody resumes it.
 
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use anytime_proto::settings::InvalidSetting;
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use anytime_proto::{JOB_FORMAT, JobId, ShortName as _};
 
-use super::entry::{JobEntry, Live, seconds_of, state_event};
+use super::entry::{JobEntry, state_event};
 use super::events::time_after;
+use super::live::Change;
 use super::states::Resumption;
 use super::store::save_specification;
-use crate::lock::lock;
 
 /// The first pause before a paused job is tried again; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -75,11 +74,11 @@ impl JobEntry {
     /// Pauses the job, which keeps everything. With `retry` it is tried again after this time; without, a person must
     /// resume it.
     pub fn pause(&self, reason: &str, retry: Option<Duration>) {
-        self.pause_locked(lock(&self.live), reason, retry);
+        self.pause_locked(self.live.change(), reason, retry);
     }
 
-    pub(super) fn pause_locked(&self, mut live: MutexGuard<'_, Live>, reason: &str, retry: Option<Duration>) {
-        live.job.seconds = seconds_of(&live);
+    pub(super) fn pause_locked(&self, mut live: Change<'_>, reason: &str, retry: Option<Duration>) {
+        live.job.seconds = live.seconds();
         live.running = None;
         let retry_at = retry.map(time_after);
         let event = Event::State(v1::StateChanged {
@@ -96,7 +95,7 @@ impl JobEntry {
 
     /// Pauses a job whose thread has let go of it, until a person resumes it.
     pub(super) fn wait_for_person(&self, reason: &str) {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         live.is_held = false;
         self.pause_locked(live, reason, None);
     }
@@ -104,7 +103,7 @@ impl JobEntry {
     /// Pauses a job whose thread has let go of it, and returns after which time it is to be tried again. The time grows
     /// while the job stays at the same step.
     pub(super) fn put_aside(&self, reason: &str) -> Duration {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         live.is_held = false;
         let step = live.job.step;
         let (at, tries) = live.put_aside;
@@ -117,7 +116,7 @@ impl JobEntry {
 
     /// Goes on after a pause in which the thread kept the job.
     pub(super) fn go_on(&self) {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         live.running = Some((Instant::now(), live.job.seconds));
         self.change_locked(live, Some(state_event(JobState::Running, "")), true, |job| {
             job.set_state(JobState::Running);
@@ -138,7 +137,7 @@ impl JobEntry {
     /// # Errors
     /// If it has ended for good, its settings cannot change now, or the disk refuses.
     pub(super) fn resume(&self, spec: Option<v1::JobSpec>) -> Result<bool, ResumeError> {
-        let live = lock(&self.live);
+        let live = self.live.change();
         let state = live.job.state();
         let id = self.id.clone();
         if live.is_removed {

@@ -29,7 +29,7 @@ pub(super) fn rebuild(directory: &Path, log: &EventLog, reason: &str) -> anyhow:
     let spec = parse_kept_job_file(&text).with_context(|| format!("read {}", path.display()))?;
     let events = log.on_disk_after(0).read(usize::MAX)?;
     let first = events.first().context("there are no events either")?;
-    let training = spec.training.unwrap_or_default();
+    let training = spec.training.clone().unwrap_or_default();
     let mut job = v1::Job {
         id: id_of(directory).to_owned(),
         total_steps: match spec.kind() {

@@ -51,6 +51,9 @@ struct Jobs {
 pub struct JobRegistry {
     store: JobStore,
     places: Places,
+    /// Held by whoever creates, removes or resumes a job, also while the disk works: one at a time.
+    turn: Mutex<()>,
+    /// Held for moments only, by whoever looks a job up as well.
     jobs: Mutex<Jobs>,
     /// A job may have begun to wait.
     submitted: Notify,
@@ -99,6 +102,7 @@ impl JobRegistry {
         let registry = Self {
             store,
             places,
+            turn: Mutex::new(()),
             jobs: Mutex::new(jobs),
             submitted: Notify::new(),
         };
@@ -124,16 +128,12 @@ impl JobRegistry {
         checked: &CheckedJob,
     ) -> Result<Arc<JobEntry>, CreateError> {
         let settings = &checked.settings;
-        // Held over the writing, so that two submissions at once get two ids and one request gets one job.
-        let mut jobs = lock(&self.jobs);
-        let known = jobs
-            .by_request
-            .get(request_id)
-            .and_then(|job_id| jobs.by_id.get(job_id));
-        if let Some(known) = known {
-            return Ok(known.clone());
+        // So that two submissions at once get two ids and one request gets one job.
+        let turn = lock(&self.turn);
+        if let Some(known) = self.of_request(request_id) {
+            return Ok(known);
         }
-        jobs.check_output(&self.places, settings.checkpoint.output.as_deref(), None)?;
+        self.check_output(settings)?;
         let total_steps = if settings.kind == v1::JobKind::Evaluate {
             0
         } else {
@@ -155,7 +155,7 @@ impl JobRegistry {
                 &mut job,
                 request_id,
                 (&checked.files, checked.fork.as_ref().and_then(|fork| fork.staged())),
-                &|id| jobs.leaving.contains(id),
+                &|id| lock(&self.jobs).leaving.contains(id),
             )
             .context("create the job")?;
         let log = EventLog::open(&events_path(&directory))?;
@@ -167,9 +167,11 @@ impl JobRegistry {
             was_cancelled: false,
         }));
         entry.announce();
+        let mut jobs = lock(&self.jobs);
         jobs.turns.wait(entry.id().clone(), settings.priority);
         jobs.insert(entry.clone());
         drop(jobs);
+        drop(turn);
         info!(job_id = %entry.id(), kind = settings.kind.short_name(), "queued a job");
         self.count();
         self.submitted.notify_one();
@@ -225,8 +227,8 @@ impl JobRegistry {
     /// # Errors
     /// If it is not over or in use, holds models that are to stay, or the disk refuses.
     pub fn remove(&self, entry: &Arc<JobEntry>, with_models: bool) -> Result<RemovedJob, RemoveError> {
-        // Held over the removal, so that nobody resumes it meanwhile.
-        let mut jobs = lock(&self.jobs);
+        // So that nobody resumes it meanwhile.
+        let turn = lock(&self.turn);
         let (models, aside) = entry.remove(|| {
             let models = models_of(entry.directory())?;
             if !models.is_empty() && !with_models {
@@ -237,10 +239,12 @@ impl JobRegistry {
             }
             Ok((models, set_aside(entry.directory())?))
         })?;
+        let mut jobs = lock(&self.jobs);
         jobs.by_id.remove(entry.id());
         jobs.leaving.insert(entry.id().clone());
         jobs.by_request.retain(|_, job_id| job_id != entry.id());
         drop(jobs);
+        drop(turn);
         info!(job_id = %entry.id(), ?models, "removed a job");
         self.count();
         Ok(RemovedJob::new(models, aside))
@@ -292,8 +296,8 @@ impl JobRegistry {
     /// # Errors
     /// If it has ended for good, its settings cannot change now, or another job writes its model to the same place.
     pub fn resume(&self, entry: &Arc<JobEntry>, spec: Option<v1::JobSpec>) -> Result<(), ResumeError> {
-        // Held over the change, so that two calls queue the job once.
-        let mut jobs = lock(&self.jobs);
+        // So that two calls queue the job once.
+        let turn = lock(&self.turn);
         let output = match &spec {
             Some(spec) => spec
                 .checkpoint
@@ -301,12 +305,17 @@ impl JobRegistry {
                 .and_then(|checkpoint| checkpoint.output.clone()),
             None => entry.output(),
         };
-        jobs.check_output(&self.places, output.as_deref(), Some(entry.id()))?;
+        lock(&self.jobs).check_output(&self.places, output.as_deref(), Some(entry.id()))?;
         if entry.resume(spec)? {
-            jobs.turns.wait(entry.id().clone(), entry.priority());
+            // A retry that was due meanwhile may have begun with it, and then it has had its turn.
+            let mut jobs = lock(&self.jobs);
+            if entry.state() == JobState::Queued {
+                jobs.turns.wait(entry.id().clone(), entry.priority());
+            }
+            drop(jobs);
             info!(job_id = %entry.id(), "a job is resumed");
         }
-        drop(jobs);
+        drop(turn);
         self.count();
         self.submitted.notify_one();
         Ok(())

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use anytime_files::sync_directory;
@@ -13,7 +14,6 @@ use tracing::warn;
 use super::entry::JobEntry;
 use super::files::REMOVED_PREFIX;
 use super::states::has_ended;
-use crate::lock::lock;
 use crate::outputs::{EXPORTS_DIRECTORY, MARKER_FILE};
 
 /// Why a job is not removed.
@@ -52,16 +52,21 @@ pub enum RemoveError {
 impl JobEntry {
     /// Whether it was removed.
     pub fn is_removed(&self) -> bool {
-        lock(&self.live).is_removed
+        self.live.seen().is_removed
     }
 
-    /// Keeps the job from being removed until the guard is dropped; none where it was removed.
+    /// As [`is_removed`](Self::is_removed), also where it is being removed right now. May wait for the disk.
+    pub fn was_removed(&self) -> bool {
+        self.live.change().is_removed
+    }
+
+    /// Keeps the job from being removed until the guard is dropped; none where it was removed. May wait for the disk.
     pub fn in_use(self: &Arc<Self>) -> Option<InUse> {
-        let mut live = lock(&self.live);
+        let live = self.live.change();
         if live.is_removed {
             return None;
         }
-        live.users += 1;
+        self.users.fetch_add(1, Ordering::SeqCst);
         Some(InUse(self.clone()))
     }
 
@@ -70,7 +75,7 @@ impl JobEntry {
     /// # Errors
     /// If it was removed before, is not over, or is used by a request; or those of `remove`.
     pub(super) fn remove<T>(&self, remove: impl FnOnce() -> Result<T, RemoveError>) -> Result<T, RemoveError> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.change();
         let id = || self.id.clone();
         if live.is_removed {
             return Err(RemoveError::IsGone(id()));
@@ -79,7 +84,7 @@ impl JobEntry {
             let state = live.job.state().short_name();
             return Err(RemoveError::IsNotOver { id: id(), state });
         }
-        if live.users > 0 {
+        if self.users.load(Ordering::SeqCst) > 0 {
             return Err(RemoveError::IsInUse(id()));
         }
         let removed = remove()?;
@@ -93,8 +98,8 @@ pub struct InUse(Arc<JobEntry>);
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        let mut live = lock(&self.0.live);
-        live.users = live.users.saturating_sub(1);
+        // Waits for nobody, wherever it is dropped.
+        self.0.users.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

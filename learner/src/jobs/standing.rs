@@ -7,8 +7,7 @@ use anytime_proto::ShortName as _;
 use anytime_proto::v1::{self, Activity, JobState};
 use anytime_service::last_lines::cut;
 
-use super::entry::{JobEntry, seconds_of};
-use crate::lock::lock;
+use super::entry::JobEntry;
 
 /// The most bytes of the reason why a job failed or is paused.
 const LONGEST_ERROR: usize = 2048;
@@ -26,40 +25,36 @@ const STEP_PREFIX: &str = "step-";
 impl JobEntry {
     /// The setting `priority`.
     pub(super) fn priority(&self) -> i32 {
-        let live = lock(&self.live);
-        live.job.spec.as_ref().map(v1::JobSpec::priority).unwrap_or_default()
+        let seen = self.live.seen();
+        seen.job.spec.as_ref().map(v1::JobSpec::priority).unwrap_or_default()
     }
 
     /// Whether the thread of jobs works on it.
     pub(super) fn is_held(&self) -> bool {
-        lock(&self.live).is_held
+        self.live.seen().is_held
     }
 
     /// When it ended, in a form that sorts; none while it has not.
     pub fn ended(&self) -> Option<(i64, i32)> {
-        let live = lock(&self.live);
-        live.job.ended.as_ref().map(|time| (time.seconds, time.nanos))
+        let seen = self.live.seen();
+        seen.job.ended.as_ref().map(|time| (time.seconds, time.nanos))
     }
 
     /// How it stands by what is in memory.
     pub fn told_standing(&self) -> v1::JobStanding {
         let (activity, activity_seconds) = self.activity.now();
-        let live = lock(&self.live);
-        let job = &live.job;
+        let seen = self.live.seen();
+        let job = &seen.job;
         let (activity, activity_seconds) = match job.state() {
             JobState::Running => (activity, activity_seconds),
             // It waits within its thread.
-            JobState::Paused if live.is_held => (Activity::AwaitsDisk, activity_seconds),
+            JobState::Paused if seen.is_held => (Activity::AwaitsDisk, activity_seconds),
             _ => (Activity::Rests, 0.0),
         };
         let spec = job.spec.as_ref();
         let training = spec.and_then(|spec| spec.training.as_ref());
         let mut error = job.error.clone();
         cut(&mut error, LONGEST_ERROR);
-        let stepped = live
-            .log
-            .last_step_time()
-            .and_then(|time| SystemTime::try_from(*time).ok());
         let evaluation = job.evaluations.last().cloned();
         v1::JobStanding {
             job_id: self.id.to_string(),
@@ -69,14 +64,14 @@ impl JobEntry {
             retry_at: job.retry_at,
             step: job.step,
             total_steps: job.total_steps,
-            run_seconds: seconds_of(&live),
-            stepped_seconds_ago: stepped.map(|time| age(time).as_secs_f64()),
+            run_seconds: seen.seconds(),
+            stepped_seconds_ago: seen.stepped.map(|time| age(time).as_secs_f64()),
             last_step: job.last_step.clone(),
             activity: activity.into(),
             activity_seconds,
             evaluation,
             exported: job.checkpoint.clone(),
-            undone_steps: live.log.undone_steps(),
+            undone_steps: seen.undone_steps,
             notices: newest_notices(&job.notices),
             max_staleness: training.map(|training| training.max_staleness()).unwrap_or_default(),
             ..v1::JobStanding::default()

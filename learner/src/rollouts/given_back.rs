@@ -84,6 +84,7 @@ impl LeaseTable {
         let before = self.progress.finished_below();
         self.skipped_in_a_row += 1;
         self.refusals.remove(&sequence);
+        self.given.remove(&sequence);
         self.progress.skip(sequence);
         self.assert_sound(before);
     }

@@ -66,6 +66,8 @@ pub struct LeaseTable {
     next_new: u64,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) leased: BTreeMap<u64, Leased>,
+    /// Those of the sequences that have not ended that this table has leased itself.
+    pub(super) given: BTreeSet<u64>,
     pub(super) queued: BTreeSet<u64>,
     pub(super) progress: Progress,
     /// How many delivered groups of a sequence could not be trained.
@@ -86,6 +88,7 @@ impl LeaseTable {
             next_new: inventory.ended_below,
             waiting: replayed.map(|sequence| (sequence, Waiting::default())).collect(),
             leased: BTreeMap::new(),
+            given: BTreeSet::new(),
             queued,
             progress,
             refusals: BTreeMap::new(),
@@ -161,8 +164,16 @@ impl LeaseTable {
         if sequence == self.next_new {
             self.next_new += 1;
         }
+        self.given.insert(sequence);
         self.insert_lease(sequence, holder, failures, now);
         Ok(sequence)
+    }
+
+    /// Whether the group of a sequence was asked for by an earlier process of the learner. That may have asked for older
+    /// weights than this one would: where it dropped a sequence, and was killed before that was recorded, those behind it had
+    /// moved forward, and move back again.
+    pub fn is_of_before(&self, sequence: u64) -> bool {
+        !self.given.contains(&sequence)
     }
 
     /// An actor lists the groups that it has in hand, and their leases start anew. It gets a lease back that was taken
@@ -316,6 +327,7 @@ impl LeaseTable {
     /// The trainer holds the group.
     pub fn taken(&mut self, sequence: u64) {
         self.accepted(sequence);
+        self.given.remove(&sequence);
         self.refusals.remove(&sequence);
         if self.queued.remove(&sequence) {
             let before = self.progress.finished_below();
@@ -328,6 +340,7 @@ impl LeaseTable {
     pub fn dropped_as_stale(&mut self, sequence: u64) {
         self.accepted(sequence);
         if self.queued.remove(&sequence) {
+            self.given.remove(&sequence);
             let before = self.progress.finished_below();
             self.progress.drop_as_stale(sequence);
             self.assert_sound(before);
@@ -357,7 +370,7 @@ impl LeaseTable {
 
     /// How many sequences the table remembers one by one, in all its lists.
     pub fn remembered(&self) -> usize {
-        let live = self.waiting.len() + self.leased.len() + self.queued.len();
+        let live = self.waiting.len() + self.leased.len() + self.queued.len() + self.given.len();
         live + self.refusals.len() + self.progress.remembered()
     }
 
@@ -380,6 +393,11 @@ impl LeaseTable {
             }
         }
         reconciled
+    }
+
+    /// Of sequences that Redis has for skipped, those that have not ended: it came back from before they were replayed.
+    pub fn replayed_among(&self, skipped: &BTreeSet<u64>) -> Vec<u64> {
+        self.progress.open_among(skipped)
     }
 
     /// The sequences that have not ended, by state.

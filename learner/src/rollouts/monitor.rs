@@ -144,14 +144,22 @@ impl RolloutBroker {
             training.map(|training| training.leases.queued().clone())
         };
         let survey = queue.open().await?;
-        let reconciled = {
+        let (reconciled, replayed) = {
             let mut jobs = lock(&self.jobs);
             let training = jobs.get_mut(job_id).and_then(|job| job.training.as_mut());
             let (Some(training), Some(before)) = (training, queued_before) else {
                 return Ok(());
             };
-            training.leases.reconcile(&before, &survey.queued, clock::now())
+            let replayed = training.leases.replayed_among(&survey.skipped);
+            (
+                training.leases.reconcile(&before, &survey.queued, clock::now()),
+                replayed,
+            )
         };
+        for sequence in replayed {
+            queue.dig_up(sequence).await?;
+            warn!(%job_id, sequence, "redis came back with the dead letter of a group that was replayed, removed it again");
+        }
         if reconciled.lost > 0 {
             warn!(%job_id, groups = reconciled.lost, "redis lost groups of the queue, they are leased again");
         }

@@ -113,6 +113,12 @@ impl Progress {
         is_trained.then_some(Ending::Trained)
     }
 
+    /// Those that have not ended.
+    pub(super) fn open_among(&self, sequences: &BTreeSet<u64>) -> Vec<u64> {
+        let is_open = |sequence: &&u64| self.ending(**sequence).is_none();
+        sequences.iter().filter(is_open).copied().collect()
+    }
+
     pub(super) fn is_taken(&self, sequence: u64) -> bool {
         self.taken.contains(&sequence)
     }

@@ -236,7 +236,8 @@ impl TrainingSession {
 
     /// Whether a group that is refused for its versions was right when it was leased. Its actor may not have heard yet that the
     /// learner went back to its recovery checkpoint, and generate with weights of the former line, which the job did
-    /// publish; or a replay has moved the group to a later step, which asks for newer weights than its lease did.
+    /// publish; or the group has moved to a later step, which asks for newer weights than its lease did: by a replay, or because a
+    /// group before it was dropped and the learner was killed before that was recorded.
     pub(super) fn was_right_when_leased(&self, sequence: u64, group: &v1::ScoredGroup, published: u64) -> bool {
         let rules = self.leases.rules();
         let batch = rules.batch.max(1);
@@ -245,7 +246,7 @@ impl TrainingSession {
         let steps_back = self.replays.div_ceil(batch);
         let is_outrun = newest <= published
             && oldest_version(group).saturating_add(steps_back) >= self.leases.min_version(sequence).0;
-        is_of_former_line || is_outrun
+        is_of_former_line || is_outrun || (newest <= published && self.leases.is_of_before(sequence))
     }
 
     /// A sequence failed too often: it was dropped, and becomes a dead letter.

@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use super::awaited::AwaitedGroup;
 use super::broker::RolloutBroker;
 use super::group::{OTHER_LINE, QueuedGroup, TrainingOpening};
-use super::inspection::{longest_thinking, names_weights, oldest_version};
+use super::inspection::{longest_thinking, names_weights, newest_version, oldest_version};
 use super::inventory::Corrections;
 use super::journeys::Journeys;
 use super::lease_table::NextToTrain;
@@ -168,9 +168,13 @@ impl RolloutBroker {
         let oldest = oldest_version(&group);
         let max_staleness = self.with_training(job_id, |training| training.leases.rules().max_staleness);
         let is_too_old = version.saturating_sub(oldest) > max_staleness.unwrap_or_default();
-        if is_too_old && self.with_training(job_id, |training| training.replays > 0) == Some(true) {
-            // A replayed group took its place, so that it is trained one step later and is too old for that. It is
-            // leased again.
+        let is_replayed = self.with_training(job_id, |training| training.replays > 0) == Some(true);
+        // It was pushed for a later step, with tokens of a version that a restart has undone, and a sequence before it was
+        // dropped since: its step comes earlier than that version.
+        let is_too_new = newest_version(&group) > version;
+        if is_too_new || (is_too_old && is_replayed) {
+            // A replayed group took its place, so that it is trained one step later and is too old for that. In both cases it
+            // is leased again.
             queue.settle(&[sequence], Settlement::Forgotten).await?;
             self.with_training(job_id, |training| training.leases.lost(sequence, clock::now()));
             self.changed.notify_waiters();

@@ -268,16 +268,16 @@ impl JobService for JobsRpc {
         let entry = self.entry(request.into_inner().job_id)?;
         let registry = self.registry.clone();
         let cancelled = entry.clone();
-        // Its queue is deleted by its name, which is another job's once this one is removed.
-        let _in_use = entry.in_use().ok_or_else(|| status::unknown_job(entry.id()))?;
         let cancel = move || {
-            let had_a_queue = matches!(cancelled.state(), v1::JobState::Failed | v1::JobState::Paused);
-            cancelled.cancel().map_err(|error| status::internal(&error))?;
+            // Its queue is deleted by its name, which is another job's once this one is removed.
+            let in_use = (cancelled.in_use()).ok_or_else(|| status::unknown_job(cancelled.id()))?;
+            let keeps_queue = cancelled.cancel().map_err(|error| status::internal(&error))?;
             registry.count();
-            Ok::<_, Status>(had_a_queue && cancelled.state() == v1::JobState::Cancelled)
+            Ok::<_, Status>((keeps_queue, in_use))
         };
         // One that its thread works on is cleared by the thread.
-        if blocking(cancel).await?? {
+        let (keeps_queue, _in_use) = blocking(cancel).await??;
+        if keeps_queue {
             self.broker.delete_queue(entry.id()).await;
         }
         Ok(Response::new(self.told(&entry)))
@@ -327,17 +327,18 @@ impl JobService for JobsRpc {
         let export = self.export.clone();
         // An export holds a whole model in memory.
         let permit = self.check_permit().await?;
-        let in_use = entry.in_use().ok_or_else(|| status::unknown_job(entry.id()))?;
         let work = move || {
-            let _permit_and_use = (permit, in_use);
-            export(&ExportRequest {
+            let _permit = permit;
+            let _in_use = entry.in_use().ok_or_else(|| status::unknown_job(entry.id()))?;
+            let exported = export(&ExportRequest {
                 job: entry.job(),
                 directory: entry.directory().to_owned(),
                 step: request.step,
                 output: request.output,
-            })
+            });
+            exported.map_err(|error| status::export(&error))
         };
-        let (step, directory) = blocking(work).await?.map_err(|error| status::export(&error))?;
+        let (step, directory) = blocking(work).await??;
         Ok(Response::new(v1::ExportJobResponse {
             step,
             directory: directory.display().to_string(),
@@ -477,9 +478,18 @@ async fn send_events(entry: &Arc<JobEntry>, mut after: u64, sender: &mpsc::Sende
         let seen = *progress.borrow_and_update();
         while after < seen.last_event {
             let reader = entry.clone();
-            let events = blocking(move || reader.events_after(after, EVENTS_PER_READ)).await?;
+            let read = move || {
+                let events = reader.events_after(after, EVENTS_PER_READ);
+                let was_removed = if events.is_err() {
+                    reader.was_removed()
+                } else {
+                    reader.is_removed()
+                };
+                (events, was_removed)
+            };
+            let (events, was_removed) = blocking(read).await?;
             // What was read may be another job's of the same name, if anything.
-            if entry.is_removed() {
+            if was_removed {
                 return Err(status::unknown_job(entry.id()));
             }
             let events = events.map_err(|error| status::internal(&error))?;

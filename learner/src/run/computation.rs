@@ -6,8 +6,8 @@ use tch::Device;
 
 use crate::train::UpdatePlan;
 
-/// How this process computes updates with this plan.
-pub(super) fn computation(device: Device, plan: UpdatePlan) -> v1::Computation {
+/// How this process computes updates with this plan, together with so many in all.
+pub(super) fn computation(device: Device, plan: UpdatePlan, ranks: usize) -> v1::Computation {
     v1::Computation {
         device: device::name(device),
         threads: u32::try_from(tch::get_num_threads()).unwrap_or(0),
@@ -15,6 +15,7 @@ pub(super) fn computation(device: Device, plan: UpdatePlan) -> v1::Computation {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         micro_batch_tokens: plan.micro_batch_tokens as u64,
         activation_checkpointing: plan.activation_checkpointing,
+        ranks: u32::try_from(ranks).unwrap_or(u32::MAX),
     }
 }
 
@@ -33,6 +34,7 @@ pub(super) fn differences(run: &v1::Computation, here: &v1::Computation) -> Vec<
     let flag = |flag: bool| flag.to_string();
     let all = [
         ("device", run.device.clone(), here.device.clone()),
+        ("ranks", run.ranks.max(1).to_string(), here.ranks.max(1).to_string()),
         ("threads", run.threads.to_string(), here.threads.to_string()),
         ("processor", run.processor.clone(), here.processor.clone()),
         ("program", run.program.clone(), here.program.clone()),
@@ -65,6 +67,7 @@ mod tests {
                 micro_batch_tokens: 512,
                 activation_checkpointing: false,
             },
+            1,
         );
         assert_eq!(run.device, "cpu");
         assert!(run.threads > 0);
@@ -81,6 +84,16 @@ mod tests {
                 "micro_batch_tokens 512 in the run, 256 here"
             ]
         );
+        let of_before = v1::Computation {
+            ranks: 0,
+            ..run.clone()
+        };
+        assert_eq!(differences(&of_before, &run), Vec::<String>::new());
+        let two = v1::Computation {
+            ranks: 2,
+            ..run.clone()
+        };
+        assert_eq!(differences(&two, &run), ["ranks 2 in the run, 1 here"]);
         assert_eq!(plan_of(&run).micro_batch_tokens, 512);
     }
 }

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use anytime_policy::ModelConfig;
+use anytime_policy::{Adapters, ModelConfig};
 use anytime_proto::settings::InvalidSetting;
 use tch::Device;
 use tracing::info;
 
-use crate::checkpoint::{self, Assets, Export};
+use crate::checkpoint::{self, Assets, Export, Exported};
 use crate::jobs::entry::owner_of;
 use crate::jobs::export_request::{ExportError, ExportRequest};
 use crate::outputs::{EXPORTS_DIRECTORY, Places};
@@ -55,10 +55,29 @@ pub fn export_recovery(request: &ExportRequest, places: &Places) -> Result<(u64,
             .join(format!("step-{step:08}")),
     };
     let card = assets.card(job, step);
+    let kind = recovered.state.compute.into();
+    let kept = recovered.state.adapters.as_ref();
+    let adapters = match kept {
+        Some(kept) if !kept.is_merged => Some(Adapters {
+            lora: kept.lora(),
+            tensors: recovered
+                .weights
+                .iter()
+                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+                .collect(),
+        }),
+        _ => None,
+    };
+    let whole = match kept {
+        Some(kept) if kept.is_merged => kept.merge(recovered.weights, &config, kind)?,
+        _ => recovered.weights,
+    };
     let model = Export {
         config: &config,
-        weights: &recovered.weights,
-        kind: recovered.state.compute.into(),
+        weights: match (&adapters, kept) {
+            (Some(adapters), Some(kept)) => Exported::Adapters(adapters, kept.dropout, &kept.base),
+            _ => Exported::Whole(&whole, kind),
+        },
         assets: &assets,
         card: card.as_ref(),
         owner: &owner,

@@ -11,6 +11,7 @@ use tch::Device;
 
 use super::fork::{take_start, validate_here};
 use super::leases;
+use super::memory::UpdatePlace;
 use super::start::validate;
 use crate::checkpoint::Assets;
 use crate::data::refusals_page::{assert_section, entry};
@@ -107,7 +108,7 @@ impl World {
             ForkError::Refused(setting) => setting.to_string(),
             ForkError::Failed(failure) => panic!("{model}: {failure:#}"),
         })?;
-        let check = |placed: &v1::JobSpec| validate(placed, &[], self.root.path(), Device::Cpu, 1.0);
+        let check = |placed: &v1::JobSpec| validate(placed, &[], self.root.path(), UpdatePlace::all_of(Device::Cpu));
         forking::check(fork, &spec, check)
             .map(drop)
             .map_err(|error| self.shown(&error.to_string()))

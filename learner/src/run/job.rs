@@ -3,24 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use anytime_policy::Weights;
 use anytime_proto::{WeightsVersion, v1};
 use anytime_service::metric_names as names;
 use anytime_service::traces::{Span, SpanRef};
 use metrics::{gauge, histogram};
-use tch::{Device, Kind};
+use tch::Device;
 use tracing::info;
 
+use super::beginning::{Beginning, beginning, kept_adapters};
 use super::computation::computation;
 use super::fingerprint::{check_fingerprint, fingerprint};
 use super::gone::check_recovery;
 use super::keeping::Keeping;
-use super::memory::update_plan;
+use super::memory::{UpdatePlace, update_plan};
 use super::plan::evaluation_plan;
 use super::prepare::Prepared;
 use super::reward_watch::{RewardWatch, said_of_accuracy};
-use crate::checkpoint::{self, Assets, Export, RecoveryState};
+use crate::checkpoint::{self, Assets, Export, Exported, FrozenBase, Published, RecoveryState};
 use crate::evaluation::generations::{Asked, Reading};
 use crate::evaluation::repeats;
 use crate::evaluation::result::{evaluation_leases, evaluation_result};
@@ -28,8 +29,9 @@ use crate::evaluation::tally::Tally;
 use crate::jobs::context::JobContext;
 use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
 use crate::outputs::{FINAL_DIRECTORY, Owner};
+use crate::ranks::{Meeting, Place, tell_beginning};
 use crate::rollouts::group::EvaluatedGroup;
-use crate::train::{StepFigures, Trainer, check_model};
+use crate::train::{RankGroup, StateSource, StepFigures, Trainer, check_model};
 
 /// A job whose model is loaded, with what all kinds of jobs do with it.
 pub(super) struct RunningJob<'a> {
@@ -42,12 +44,19 @@ pub(super) struct RunningJob<'a> {
     pub(super) computation: v1::Computation,
     /// The files beside the weights, as they were when the job started.
     assets: Assets,
+    /// What adapters are trained on; none where all weights are trained.
+    base: Option<FrozenBase>,
     owner: Owner,
 }
 
 impl<'a> RunningJob<'a> {
     /// Loads the model, and the recovery checkpoint where there is one.
-    pub(super) fn open(context: &'a JobContext, prepared: Prepared, device: Device) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        context: &'a JobContext,
+        prepared: Prepared,
+        device: Device,
+        meeting: Option<&Meeting>,
+    ) -> anyhow::Result<Self> {
         let settings = context.settings();
         let owner = context.owner();
         let assets = Assets::read(&prepared.model_directory)?;
@@ -56,12 +65,20 @@ impl<'a> RunningJob<'a> {
         if settings.kind != v1::JobKind::Evaluate {
             assets.keep(context.directory())?;
         }
+        let place = UpdatePlace {
+            device,
+            share: context.memory_share(),
+            ranks: meeting.map_or(1, Meeting::world),
+        };
         // Before gigabytes are read, and long before the first rollout.
-        let plan = update_plan(settings, &prepared, device, context.memory_share())?;
+        let plan = update_plan(settings, &prepared, place)?;
         let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
         let recovered = checkpoint::load_newest(context.directory(), device, &is_damage)?;
         let current = fingerprint(&prepared, &assets);
         check_recovery(context, recovered.as_ref())?;
+        let kept = recovered
+            .as_ref()
+            .and_then(|recovered| recovered.state.adapters.clone());
         let (weights, recovered) = match recovered {
             Some(recovered) => {
                 for reason in &recovered.damaged {
@@ -72,34 +89,56 @@ impl<'a> RunningJob<'a> {
                     );
                 }
                 check_fingerprint(recovered.state.fingerprint.as_ref(), &current, settings)?;
-                (recovered.weights, Some((recovered.state, recovered.optimiser)))
+                (Some(recovered.weights), Some((recovered.state, recovered.optimiser)))
             }
-            None => (first_weights(context, &prepared, device)?, None),
+            None => (None, None),
         };
-        check_model(&prepared.config, &weights)?;
-        let parameters: i64 = weights.values().map(|tensor| tensor.numel() as i64).sum();
+        let Beginning { parameters, base } = beginning(context, &prepared, device, weights)?;
+        if let (Some(base), Some(kept)) = (&base, kept) {
+            base.check(&kept.base_checksum)?;
+        }
+        check_model(&prepared.config, parameters.all())?;
+        let count = |weights: &Weights| -> i64 { weights.values().map(|tensor| tensor.numel() as i64).sum() };
+        let (all, trained) = (count(parameters.all()), count(parameters.trained()));
         let mut trainer = Trainer::new(
             settings,
             prepared.config.clone(),
             prepared.vocabulary(),
-            weights,
+            parameters,
             device,
             plan,
         );
+        if let (Some(meeting), true) = (meeting, settings.kind != v1::JobKind::Evaluate) {
+            trainer.join(meeting.gather(device, &|| Ok(context.check()?))?);
+        }
         let mut state = RecoveryState::default();
+        let mut kept_state = None;
         if let Some((saved, optimiser)) = recovered {
-            trainer.optimiser_mut().restore(saved.updates, optimiser)?;
+            trainer.optimiser_mut().restore(saved.updates, &optimiser)?;
+            kept_state = Some(optimiser);
             trainer.add_references(saved.references.clone());
             if let Some(objective) = saved.objective.clone() {
                 trainer.restore_objective(objective)?;
             }
             state = saved;
         }
+        if let Some(ranks) = trainer.ranks() {
+            let place = Place {
+                spec: &context.job().spec.unwrap_or_default(),
+                config: assets.config()?,
+                vocabulary: prepared.vocabulary(),
+                plan,
+            };
+            let kept_state = kept_state.as_ref().map(|state| state as &dyn StateSource);
+            tell_beginning(ranks, &trainer, kept_state, &place)?;
+        }
+        let ranks = trainer.ranks().map_or(1, RankGroup::world);
         state.fingerprint = Some(current);
         state.compute = trainer.compute_kind().into();
+        state.adapters = base.as_ref().and_then(|base| kept_adapters(settings, &trainer, base));
         let watch = RewardWatch::restore(state.reward.as_ref());
         info!(
-            job_id = %context.job_id(), parameters, device = ?device, compute = ?trainer.compute_kind(),
+            job_id = %context.job_id(), parameters = all, trained, device = ?device, compute = ?trainer.compute_kind(),
             step = state.step, micro_batch_tokens = plan.micro_batch_tokens,
             activation_checkpointing = plan.activation_checkpointing, "model loaded"
         );
@@ -110,7 +149,8 @@ impl<'a> RunningJob<'a> {
             trainer,
             state,
             watch,
-            computation: computation(device, plan),
+            computation: computation(device, plan, ranks),
+            base,
             assets,
             owner,
         })
@@ -124,7 +164,8 @@ impl<'a> RunningJob<'a> {
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let mut weights = checkpoint::publishable(version, self.trainer.masters(), kind, &self.assets);
+        let published = Published::of(self.trainer.parameters(), self.base.as_ref(), kind);
+        let mut weights = checkpoint::publishable(version, published, &self.assets);
         weights.traceparent = publish.place().traceparent();
         weights.asking = checkpoint::asking(self.context.settings());
         self.context.publish(weights);
@@ -288,10 +329,15 @@ impl<'a> RunningJob<'a> {
         let mut job = self.context.job();
         job.evaluations.extend(newest.cloned());
         let card = self.assets.card(&job, self.state.step);
+        let is_merged = self.state.adapters.as_ref().is_none_or(|adapters| adapters.is_merged);
         let model = Export {
             config: &self.prepared.config,
-            weights: self.trainer.masters(),
-            kind: self.state.compute.into(),
+            weights: Exported::of(
+                self.trainer.parameters(),
+                self.base.as_ref(),
+                is_merged,
+                self.state.compute.into(),
+            ),
             assets: &self.assets,
             card: card.as_ref(),
             owner: &self.owner,
@@ -397,17 +443,4 @@ fn score(result: &v1::EvaluationResult, by: v1::BestBy) -> f64 {
         v1::BestBy::Final => result.r#final,
         v1::BestBy::Anytime | v1::BestBy::Unspecified => result.anytime,
     }
-}
-
-fn first_weights(context: &JobContext, prepared: &Prepared, device: Device) -> anyhow::Result<Weights> {
-    let model = &context.settings().model;
-    if model.initialise {
-        return Ok(anytime_policy::initialise_weights(&prepared.config, model.seed, device));
-    }
-    if let Some(fork) = context.job().forked_from {
-        // They may have lain for weeks since the submission.
-        checkpoint::check_start(&prepared.model_directory, &fork.checksum)?;
-    }
-    anytime_policy::read_weights(&prepared.model_directory, &prepared.config, Kind::Float, device)
-        .with_context(|| format!("model {}", prepared.model_directory.display()))
 }

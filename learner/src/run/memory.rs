@@ -8,6 +8,7 @@
 //!   sequences fit.
 
 use anyhow::Context as _;
+use anytime_policy::Lora;
 use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place, most_cache};
 use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
@@ -16,10 +17,32 @@ use anytime_proto::v1;
 use tch::{Device, Kind};
 
 use super::prepare::Prepared;
-use crate::train::{UpdatePlan, UpdateShape, compute_kind};
+use crate::train::{UpdatePlan, UpdateShape, compute_kind, lora_of};
 
 /// The default of `--slots`: the sequences that an actor generates at the same time.
 const SLOTS: u64 = 64;
+
+/// Where a job's updates are computed.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdatePlace {
+    /// The device of each rank.
+    pub device: Device,
+    /// The share of its memory that the learner may take, above 0, up to 1.
+    pub share: f64,
+    /// How many ranks there are.
+    pub ranks: u16,
+}
+
+impl UpdatePlace {
+    /// One process that may take all of a device.
+    pub fn all_of(device: Device) -> Self {
+        Self {
+            device,
+            share: 1.0,
+            ranks: 1,
+        }
+    }
+}
 
 /// What the learner and one actor will take. Supervised training has no actor, an evaluation does not train.
 pub(super) fn memory(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<v1::MemoryCheck> {
@@ -59,21 +82,24 @@ fn learner(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<
             ("published versions", element * parameters),
         ];
     }
+    let lora = adapters(settings);
     let published = if settings.kind == v1::JobKind::Train {
-        2 * element * parameters
+        // Versions of adapters share their base.
+        let versions = if lora.is_some() { 1 } else { 2 };
+        versions * element * parameters
     } else {
         0
     };
-    let shape = update_shape(settings, prepared, Device::Cpu);
+    let shape = update_shape(settings, prepared, (Device::Cpu, 1), lora.as_ref());
     let need = match shape.plan(DeviceMemory::ask(Device::Cpu).ok()) {
         Ok(plan) => shape.memory(plan),
         // A check shows what the job needs; the job is refused only on the machine where it is to run.
         Err(too_large) => too_large.need,
     };
     vec![
-        ("weights", need.parameters / 4 + need.copy),
-        ("gradients", need.parameters / 4),
-        ("moments of AdamW", need.parameters / 2),
+        ("weights", need.parameters / 2 + need.copy),
+        ("gradients", need.parameters / 2),
+        ("moments of AdamW", need.moments),
         ("published versions", published),
         ("head and logits", need.head + need.logits),
         ("activations of a micro-batch", need.activations),
@@ -84,10 +110,11 @@ fn learner(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<
 pub(super) fn update_plan(
     settings: &JobSettings,
     prepared: &Prepared,
-    device: Device,
-    share: f64,
+    place: UpdatePlace,
 ) -> anyhow::Result<UpdatePlan> {
-    let shape = update_shape(settings, prepared, device);
+    let UpdatePlace { device, share, ranks } = place;
+    let lora = adapters(settings);
+    let shape = update_shape(settings, prepared, (device, ranks), lora.as_ref());
     if settings.kind == v1::JobKind::Evaluate {
         return Ok(shape.unused_plan());
     }
@@ -108,7 +135,7 @@ pub(super) fn update_plan(
 pub(super) fn refuse_too_large(
     settings: &JobSettings,
     prepared: &Prepared,
-    device: Device,
+    (device, ranks): (Device, u16),
     memory: Option<DeviceMemory>,
 ) -> Result<(), InvalidSetting> {
     if settings.kind == v1::JobKind::Evaluate {
@@ -119,7 +146,8 @@ pub(super) fn refuse_too_large(
         held: 0,
         ..memory
     });
-    match update_shape(settings, prepared, device).plan(all) {
+    let lora = adapters(settings);
+    match update_shape(settings, prepared, (device, ranks), lora.as_ref()).plan(all) {
         Ok(_) => Ok(()),
         Err(too_large) => {
             let (setting, value) = settings.model.start();
@@ -132,7 +160,16 @@ pub(super) fn refuse_too_large(
     }
 }
 
-fn update_shape<'a>(settings: &JobSettings, prepared: &'a Prepared, device: Device) -> UpdateShape<'a> {
+fn adapters(settings: &JobSettings) -> Option<Lora> {
+    settings.training.lora.as_ref().map(lora_of)
+}
+
+fn update_shape<'a>(
+    settings: &JobSettings,
+    prepared: &'a Prepared,
+    (device, ranks): (Device, u16),
+    lora: Option<&'a Lora>,
+) -> UpdateShape<'a> {
     UpdateShape {
         config: &prepared.config,
         compute_kind: compute_kind(settings.model.dtype, device),
@@ -140,6 +177,12 @@ fn update_shape<'a>(settings: &JobSettings, prepared: &'a Prepared, device: Devi
         longest_row: longest_row(settings, prepared),
         micro_batch_tokens: settings.training.micro_batch_tokens.map(|tokens| tokens as usize),
         activation_checkpointing: settings.training.activation_checkpointing,
+        lora,
+        has_dropout: settings.training.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0),
+        optimiser_ranks: match settings.training.sharding {
+            v1::Sharding::Optimizer => u64::from(ranks),
+            v1::Sharding::None | v1::Sharding::Unspecified => 1,
+        },
     }
 }
 
@@ -212,7 +255,7 @@ mod tests {
             used: 0,
             peak: 0,
         };
-        refuse_too_large(&settings, &prepared, Device::Cuda(0), Some(memory))
+        refuse_too_large(&settings, &prepared, (Device::Cuda(0), 1), Some(memory))
     }
 
     #[test]

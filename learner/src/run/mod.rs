@@ -6,8 +6,8 @@
 //! files have changed since submission. `check` is the result of a check before a run, with the `memory` that the
 //! processes will take.
 //!
-//! `plan` says how groups are generated. `job` is a job whose model is loaded, with the work that all kinds of jobs
-//! have in common; `keeping` keeps what its evaluations generated and the groups that its
+//! `plan` says how groups are generated. `job` is a job whose model is loaded
+//! (`beginning`, `adapted`), with the work that all kinds of jobs have in common; `keeping` keeps what its evaluations generated and the groups that its
 //! steps trained, and `replay` trains on these again, with `computation` to say what differs. `leases` are the
 //! groups that a job would ask for. `train` and `sft` are the two kinds of training.
 //! `order` is the order of their rows, `reference` measures the starting weights, `figures` sums up a step's groups,
@@ -17,6 +17,8 @@
 //! one.
 
 mod account;
+mod adapted;
+mod beginning;
 mod check;
 mod computation;
 mod export;
@@ -55,10 +57,11 @@ mod written_since;
 pub use export::export_recovery;
 pub use fork::{take_start, validate_here};
 pub use leases::leases;
+pub use memory::UpdatePlace;
 pub use order::TrainingOrder;
 pub use plan::{evaluation_plan, training_plan};
 pub use prepare::{Prepared, prepare};
 pub use prompts::{PromptAndCompletion, with_instruction};
 pub use replay::{Change, NotThere, Replay, ReplayPlan, ReplayedStep, StepOutcome, is_refusal, replay};
-pub use start::{run_job, validate, validate_all};
+pub use start::{run_job, run_job_with, validate, validate_all};
 pub use step_gauges::begin_counters;

@@ -1,16 +1,21 @@
 //! The model that a job names: its directory, opened and checked, and the markers in its tokens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anytime_policy::{ModelConfig, Tokenizer};
+use anytime_policy::{ADAPTER_CONFIG, AdapterDirectory, ModelConfig, Tokenizer};
 use anytime_proto::settings::{InvalidSetting, JobSettings, reason_that_no_model_is_there};
 use anytime_proto::v1;
+
+use super::adapted::shown;
+use crate::train::lora_of;
 
 /// A model to be drawn anew with more parameters than this is a typing error, and drawing it would end the process.
 const MOST_DRAWN_PARAMETERS: f64 = 1e11;
 
 /// What is read of a model before its weights.
 pub(super) struct OpenModel {
+    /// Where it was found.
+    pub(super) directory: PathBuf,
     pub(super) config: ModelConfig,
     pub(super) tokenizer: Tokenizer,
 }
@@ -33,12 +38,19 @@ pub(super) fn open_model(settings: &JobSettings, root: &Path) -> Result<OpenMode
     if let Some(name) = irregular_file(directory) {
         return Err(refuse(&format!("{name} in it is no regular file")));
     }
+    let adapters = AdapterDirectory::open(directory).map_err(|error| refuse(&error))?;
+    if let Some(name) = adapters.as_ref().and_then(|adapters| irregular_file(&adapters.base)) {
+        return Err(refuse(&format!("{name} of the adapters' base is no regular file")));
+    }
     let config = ModelConfig::load(directory).map_err(|error| refuse(&error))?;
     let tokenizer = Tokenizer::load(directory).map_err(|error| refuse(&error))?;
     if settings.model.initialise {
         refuse_giants(&config).map_err(|reason| refuse(&reason))?;
     } else {
         anytime_policy::check_weights(directory, &config).map_err(|error| refuse(&error))?;
+    }
+    if let Some(adapters) = adapters {
+        refuse_other_adapters(settings, &config, directory, &adapters)?;
     }
     let is_beyond = |id: &&u32| i64::from(**id) >= config.vocab_size;
     if let Some(id) = tokenizer.eos_ids().iter().find(is_beyond) {
@@ -47,7 +59,38 @@ pub(super) fn open_model(settings: &JobSettings, root: &Path) -> Result<OpenMode
             config.vocab_size
         )));
     }
-    Ok(OpenModel { config, tokenizer })
+    Ok(OpenModel {
+        directory: directory.clone(),
+        config,
+        tokenizer,
+    })
+}
+
+/// A job that trains adapters and starts from some goes on with them, and so they must be of the size that it names.
+fn refuse_other_adapters(
+    settings: &JobSettings,
+    config: &ModelConfig,
+    directory: &Path,
+    adapters: &AdapterDirectory,
+) -> Result<(), InvalidSetting> {
+    if settings.model.initialise {
+        let reason = "it must be false for adapters, which nothing is drawn of";
+        return Err(InvalidSetting::new("model.initialise", true, reason));
+    }
+    let Some(lora) = settings.training.lora.as_ref() else {
+        return Ok(());
+    };
+    let wanted = lora_of(lora);
+    if settings.kind == v1::JobKind::Evaluate || adapters.lora.is_like(&wanted, config) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it must be that of the adapters in {}, which the job goes on with: {}; to train new ones on their sum, merge \
+         them first (anytime merge)",
+        directory.display(),
+        shown(&adapters.lora)
+    );
+    Err(InvalidSetting::new("training.lora", shown(&wanted), reason))
 }
 
 /// Why a directory is no model.
@@ -174,7 +217,7 @@ pub(super) fn template_in_use(settings: &JobSettings, tokenizer: &Tokenizer) -> 
 
 /// What a user should know about how the model's files were read: where they disagree, and a template that may be lost.
 pub(super) fn model_notes(settings: &JobSettings, model: &OpenModel) -> Vec<String> {
-    let OpenModel { config, tokenizer } = model;
+    let OpenModel { config, tokenizer, .. } = model;
     let mut notes = Vec::new();
     if let Some(token) = tokenizer.chat_token()
         && !tokenizer.has_chat_template()
@@ -187,6 +230,22 @@ pub(super) fn model_notes(settings: &JobSettings, model: &OpenModel) -> Vec<Stri
         ));
     }
     notes.extend(tokenizer.notes().iter().cloned());
+    if settings.kind == v1::JobKind::Train
+        && let Some(lora) = settings.training.lora.as_ref().filter(|lora| lora.dropout > 0.0)
+    {
+        notes.push(format!(
+            "training.lora.dropout is {}: the policy that is trained is not the one that actors run, and the gap between \
+             their log-probabilities says so; 0 makes them one",
+            lora.dropout
+        ));
+    }
+    let directory = &model.directory;
+    if directory.join(ADAPTER_CONFIG).exists() && matches!(AdapterDirectory::open(directory), Ok(None)) {
+        notes.push(format!(
+            "the model's directory has weights of its own and adapters ({ADAPTER_CONFIG}): the adapters are not used; put them \
+             into a directory of their own to start from them"
+        ));
+    }
     if i64::from(tokenizer.vocabulary_size()) > config.vocab_size {
         notes.push(format!(
             "the tokenizer has {} ids and the embedding {} rows (vocab_size in config.json): the ids beyond them are never \

@@ -114,7 +114,7 @@ pub fn prepare(settings: &JobSettings, root: &Path, until: Option<Instant>) -> R
         template_in_use(settings, &model.tokenizer),
         model_notes(settings, &model),
     );
-    let OpenModel { config, tokenizer } = model;
+    let OpenModel { config, tokenizer, .. } = model;
     let prepared = Prepared {
         model_directory,
         config,

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::check::job_check;
 use super::job::RunningJob;
-use super::memory::refuse_too_large;
+use super::memory::{UpdatePlace, refuse_too_large};
 use super::model::unusable;
 use super::notices::notices;
 use super::prepare::{Prepared, prepare};
@@ -24,6 +24,7 @@ use crate::hub::{self, Ears};
 use crate::jobs::checked::CheckedJob;
 use crate::jobs::context::JobContext;
 use crate::jobs::fork::{in_terms_of_job, settings_in_place};
+use crate::ranks::Meeting;
 use crate::train::compute_kind;
 
 /// How long a check reads data, because a client waits for the answer. The start of the job reads all of it.
@@ -39,13 +40,13 @@ pub fn validate(
     spec: &v1::JobSpec,
     inputs: &[v1::HubInput],
     root: &Path,
-    device: Device,
-    share: f64,
+    place: UpdatePlace,
 ) -> Result<CheckedJob, InvalidSetting> {
+    let UpdatePlace { device, share, ranks } = place;
     let (checked, prepared) = check(spec, inputs, root, Some(Instant::now() + CHECK_TIME))?;
     refuse_undetermined(&checked.settings, device)?;
     let memory = DeviceMemory::ask(device).ok().map(|memory| memory.share(share));
-    refuse_too_large(&checked.settings, &prepared, device, memory)?;
+    refuse_too_large(&checked.settings, &prepared, (device, ranks), memory)?;
     Ok(checked)
 }
 
@@ -115,6 +116,14 @@ fn check(
 /// [`Interrupted`](crate::jobs::interrupt::Interrupted) somewhere in the chain where the job was told to stop;
 /// otherwise the reason why the job failed.
 pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
+    run_job_with(context, None)
+}
+
+/// As [`run_job`], with updates that the ranks of a meeting compute together, where there is one.
+///
+/// # Errors
+/// As [`run_job`]'s.
+pub fn run_job_with(context: &JobContext, meeting: Option<&Meeting>) -> anyhow::Result<()> {
     let device = anytime_policy::device::choose(context.device())?;
     let inputs = fetch_again(context)?;
     let here = settings_in_place(&hub::in_place(context.settings(), &inputs), context.directory());
@@ -136,7 +145,7 @@ pub fn run_job(context: &JobContext) -> anyhow::Result<()> {
         }
     }
     log_first_prompt(context, &prepared);
-    let mut job = RunningJob::open(context, prepared, device)?;
+    let mut job = RunningJob::open(context, prepared, device, meeting)?;
     match context.settings().kind {
         v1::JobKind::Train => {
             let _shown = StepGauges::of(context.settings());

@@ -42,6 +42,7 @@ pub(super) const RATIO_STATISTICS: [&str; 2] = ["mean", "largest"];
 
 /// Makes the counters of steps appear with what they have, 0 in a new process, because alerts look at their increase.
 pub fn begin_counters() {
+    gauge!(names::LEARNER_RANKS).set(1.0);
     counter!(names::LEARNER_WITHOUT_GRADIENT).increment(0);
     counter!(names::LEARNER_SKIPPED_UPDATES).increment(0);
     count_gaps(&[0; names::LOG_PROB_GAP_BUCKETS.len()], 0);

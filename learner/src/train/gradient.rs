@@ -8,6 +8,8 @@ use anytime_policy::operators::training::backward;
 use anytime_policy::{Decoder, HeadPass, TreeBatch};
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::memory::logits_elements;
+
 /// One pass over a micro-batch: its model, its rows, and how their tokens are split.
 pub(super) struct GradientPass<'a> {
     pub(super) decoder: &'a Decoder,
@@ -15,6 +17,20 @@ pub(super) struct GradientPass<'a> {
     /// (start, length) of runs of trained tokens, in order and without gaps.
     pub(super) chunks: &'a [(i64, i64)],
     pub(super) temperature: f64,
+}
+
+/// (start, length) of runs of a batch's trained tokens whose logits, of this many ids, may exist together.
+pub(super) fn chunks(tree: &TreeBatch, vocabulary: i64) -> Vec<(i64, i64)> {
+    let most = (logits_elements(tree.targets().device().is_cuda()) / vocabulary).max(1);
+    let tokens = tree.trained_tokens() as i64;
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    while start < tokens {
+        let length = most.min(tokens - start);
+        chunks.push((start, length));
+        start += length;
+    }
+    chunks
 }
 
 /// What a pass found.
@@ -88,7 +104,9 @@ impl GradientPass<'_> {
                 self.decoder.tree_layer(&pass, layer, input)
             });
         }
-        backward(&embedded, &gradient);
+        if embedded.requires_grad() {
+            backward(&embedded, &gradient);
+        }
         figures.read(self.tree.trained_tokens())
     }
 

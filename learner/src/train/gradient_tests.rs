@@ -24,7 +24,7 @@ fn masters(config: &ModelConfig) -> Weights {
         .collect()
 }
 
-fn row(thinking: usize) -> TreeRow {
+pub(super) fn row(thinking: usize) -> TreeRow {
     let ids = |length: usize, factor: usize| (0..length).map(|index| (index * factor % 24) as u32).collect();
     let branch = |cut: usize| Branch {
         cut,
@@ -36,6 +36,12 @@ fn row(thinking: usize) -> TreeRow {
         prefix: ids(4 + thinking, 7),
         branches: vec![branch(thinking / 2), branch(thinking)],
     }
+}
+
+/// A loss that weighs each token differently.
+pub(super) fn loss(log_probs: &Tensor, start: i64, length: i64) -> Tensor {
+    let numbers = Tensor::arange_start(start, start + length, (Kind::Float, Device::Cpu));
+    (log_probs * (numbers * 0.9).sin()).sum(Kind::Float)
 }
 
 /// Gradients of a pass over one row and what it cost, after another pass that has made the gradients.
@@ -50,10 +56,6 @@ fn pass(kind: Kind, recomputing: bool, thinking: usize) -> (Weights, anytime_pol
             tree: &tree,
             chunks: &[(0, 10), (10, tokens - 10)],
             temperature: 0.8,
-        };
-        let loss = |log_probs: &Tensor, start: i64, length: i64| {
-            let numbers = Tensor::arange_start(start, start + length, (Kind::Float, Device::Cpu));
-            (log_probs * (numbers * 0.9).sin()).sum(Kind::Float)
         };
         match recomputing {
             true => pass.recomputing(loss),

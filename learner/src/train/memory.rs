@@ -10,7 +10,7 @@
 use std::fmt;
 
 use anytime_policy::memory::DeviceMemory;
-use anytime_policy::{ModelConfig, expected_tensors};
+use anytime_policy::{Lora, ModelConfig, expected_tensors};
 use tch::Kind;
 
 /// How many elements of the logits exist at a time on CPU: 30 MB in f32. They fit the last cache, and malloc keeps
@@ -56,14 +56,23 @@ pub struct UpdateShape<'a> {
     pub micro_batch_tokens: Option<usize>,
     /// Whether activations are computed again, where the job says so.
     pub activation_checkpointing: Option<bool>,
+    /// The adapters that are trained instead of all weights.
+    pub lora: Option<&'a Lora>,
+    /// Whether they drop some of their inputs.
+    pub has_dropout: bool,
+    /// How many ranks divide the optimiser's moments among them.
+    pub optimiser_ranks: u64,
 }
 
 /// Bytes that an update takes at its peak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpdateMemory {
-    /// Masters, gradients and both moments, in f32.
+    /// What is trained and its gradients, in f32.
     pub parameters: u64,
-    /// The copy of the weights in the type of the forward pass, if that is not f32.
+    /// Both moments in f32, or this rank's part of them.
+    pub moments: u64,
+    /// The weights in the type of the forward pass, if that is not f32. Beside adapters: the base, and once more what has
+    /// adapters with them added.
     pub copy: u64,
     /// The gradient of the head before it is added to the masters' gradient.
     pub head: u64,
@@ -76,7 +85,7 @@ pub struct UpdateMemory {
 impl UpdateMemory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.parameters + self.copy + self.head + self.logits + self.activations
+        self.parameters + self.moments + self.copy + self.head + self.logits + self.activations
     }
 }
 
@@ -102,10 +111,11 @@ impl fmt::Display for UpdateTooLarge {
         let need = &self.need;
         write!(
             formatter,
-            "one update needs {} GiB (parameters with gradients and moments {}, weights to compute with {}, head {}, \
+            "one update needs {} GiB (parameters with gradients {}, moments {}, weights to compute with {}, head {}, \
              logits {}, activations of {} tokens {}), and the device has {} for it; ",
             gib(need.total()),
             gib(need.parameters),
+            gib(need.moments),
             gib(need.copy),
             gib(need.head),
             gib(need.logits),
@@ -212,10 +222,13 @@ impl UpdateShape<'_> {
 
     /// The peak of an update by this plan.
     pub fn memory(&self, plan: UpdatePlan) -> UpdateMemory {
-        let parameters: u64 = expected_tensors(self.config)
+        let all: u64 = expected_tensors(self.config)
             .iter()
             .map(|(_, shape)| shape.iter().product::<i64>() as u64)
             .sum();
+        let of_adapters = |sizes: Vec<(String, [i64; 2])>| -> u64 {
+            sizes.iter().map(|(_, [rows, columns])| (rows * columns) as u64).sum()
+        };
         let head = (self.config.vocab_size * self.config.hidden_size) as u64;
         let is_wide = self.width() >= 4;
         let tokens = plan.micro_batch_tokens.max(self.longest_row) as u64;
@@ -229,14 +242,25 @@ impl UpdateShape<'_> {
         };
         // Around the layers: hidden states for the head, and their gradients in f32.
         let ends = 4 * self.config.hidden_size as u64 * 4 * tokens;
+        let trained = match self.lora {
+            Some(lora) => of_adapters(lora.expected(self.config)),
+            None => all,
+        };
         UpdateMemory {
-            parameters: 16 * parameters,
-            copy: if is_wide { 0 } else { self.width() * parameters },
-            // In f32, in the type that is computed in, and in f32 again; the CPU also has the weight in f32.
-            head: match (is_wide, self.is_cuda) {
-                (true, _) => 0,
-                (false, true) => (4 + self.width() + 4) * head,
-                (false, false) => (4 + self.width() + 4 + 4) * head,
+            parameters: 8 * trained,
+            moments: (8 * trained).div_ceil(self.optimiser_ranks.max(1)),
+            copy: match self.lora {
+                Some(lora) => self.width() * (all + of_adapters(lora.weights(self.config))),
+                None if is_wide => 0,
+                None => self.width() * all,
+            },
+            // In f32, in the type that is computed in, and in f32 again; the CPU also has the weight in f32. The head has no
+            // adapter.
+            head: match (is_wide, self.is_cuda, self.lora.is_some()) {
+                (true, ..) | (false, true, true) => 0,
+                (false, false, true) => 4 * head,
+                (false, true, false) => (4 + self.width() + 4) * head,
+                (false, false, false) => (4 + self.width() + 4 + 4) * head,
             },
             logits: (8 + if is_wide { 0 } else { self.width() }) * chunk,
             // The gradients within a layer are about as much as what it keeps.
@@ -265,6 +289,12 @@ impl UpdateShape<'_> {
         if config.has_qk_norm() {
             elements += queries + keys;
             normalised += queries + keys;
+        }
+        if let (Some(lora), true) = (self.lora, self.has_dropout) {
+            // Each projection keeps which of its inputs it saw.
+            let of_layer = lora.weights(config).into_iter();
+            let of_layer = of_layer.filter(|(name, _)| name.starts_with("model.layers.0."));
+            elements += of_layer.map(|(_, [_, inputs])| inputs as u64).sum::<u64>();
         }
         let of_norms = match (self.is_cuda, self.width()) {
             (true, _) => 0,

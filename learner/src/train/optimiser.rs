@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use anytime_policy::Weights;
 use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw, clear_gradient};
+use anytime_policy::{TensorFile, TensorShape, Weights};
 use anytime_proto::settings::TrainingSettings;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::clip::{ClipHistory, NormHistory};
+use super::sharding::Shard;
 
 /// Hyper-parameters that stay the same over a job.
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +42,31 @@ impl From<&TrainingSettings> for AdamWSettings {
     }
 }
 
-/// First and second moment of one parameter.
+/// First and second moment of one parameter, or of the part of it that this rank updates.
 pub(super) struct Moments {
     pub(super) first: Tensor,
     pub(super) second: Tensor,
+}
+
+/// Where the state of an optimiser is read from, by the names of [`AdamW::layout`].
+pub trait StateSource {
+    /// A whole tensor; None where there is none of this name.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn tensor(&self, name: &str) -> anyhow::Result<Option<Tensor>>;
+}
+
+impl StateSource for BTreeMap<String, Tensor> {
+    fn tensor(&self, name: &str) -> anyhow::Result<Option<Tensor>> {
+        Ok(self.get(name).map(Tensor::shallow_clone))
+    }
+}
+
+impl StateSource for TensorFile {
+    fn tensor(&self, name: &str) -> anyhow::Result<Option<Tensor>> {
+        Ok(self.read(name)?)
+    }
 }
 
 /// What came of an update.
@@ -73,6 +95,11 @@ pub struct UpdateFigures {
 pub struct AdamW {
     pub(super) settings: AdamWSettings,
     updates: u64,
+    /// Shape, kind and device of every parameter.
+    parameters: BTreeMap<String, (Vec<i64>, Kind, Device)>,
+    /// Which part of each parameter it updates.
+    shard: Shard,
+    /// Of those parameters that have had a gradient; the others' are zero.
     pub(super) moments: BTreeMap<String, Moments>,
     /// The histories that gradients are clipped against, if the job asks for that.
     pub(super) history: Option<ClipHistory>,
@@ -81,24 +108,54 @@ pub struct AdamW {
 /// Elements of a tensor that [`AdamW::update_size`] looks at, at most.
 const SAMPLED: i64 = 1 << 14;
 
+/// What stands before the name of a parameter in the state's names.
+const FIRST: &str = "first.";
+const SECOND: &str = "second.";
+const NORM: &str = "norm.";
+
 impl AdamW {
-    /// Moments at zero for every parameter.
+    /// Moments at zero for every parameter, which take memory from the first update on.
     pub fn new(settings: AdamWSettings, parameters: &Weights) -> Self {
-        let zeros = |tensor: &Tensor| Moments {
-            first: tensor.zeros_like(),
-            second: tensor.zeros_like(),
-        };
-        let moments = parameters
-            .iter()
-            .map(|(name, tensor)| (name.clone(), no_grad(|| zeros(tensor))))
-            .collect();
+        Self::of_part(settings, parameters, Shard::WHOLE)
+    }
+
+    /// An optimiser of a part of every parameter. [`update`](Self::update) changes no other part, and each rank must be
+    /// given the others' parts after it.
+    pub fn of_part(settings: AdamWSettings, parameters: &Weights, shard: Shard) -> Self {
+        let known =
+            |(name, tensor): (&String, &Tensor)| (name.clone(), (tensor.size(), tensor.kind(), tensor.device()));
         let factor = settings.gradient_clip_history;
         Self {
             settings,
             updates: 0,
-            moments,
+            parameters: parameters.iter().map(known).collect(),
+            shard,
+            moments: BTreeMap::new(),
             history: (factor > 0.0).then(|| ClipHistory::new(factor)),
         }
+    }
+
+    /// The part of every parameter that it updates.
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// The moments of a parameter, at zero where they have not been needed yet.
+    fn moments_of(&mut self, name: &str) -> anyhow::Result<&Moments> {
+        let known = self.parameters.get(name);
+        let (size, kind, device) = known.context("a parameter that the optimiser does not know")?;
+        let shard = self.shard;
+        let zeros = || {
+            let size = match shard.is_whole() {
+                true => size.clone(),
+                false => vec![shard.range(size.iter().product()).1],
+            };
+            Tensor::zeros(size.as_slice(), (*kind, *device))
+        };
+        Ok(self.moments.entry(name.to_owned()).or_insert_with(|| Moments {
+            first: zeros(),
+            second: zeros(),
+        }))
     }
 
     /// How many updates have been made.
@@ -126,14 +183,15 @@ impl AdamW {
             let (norm_after, clipped) = self.clip_by_history(&gradients, norm);
             let is_clipped = clip > 0.0 && norm_after > clip;
             let mut with_gradients = Vec::with_capacity(gradients.list.len());
+            let shard = self.shard;
             for (name, parameter, gradient) in &gradients.list {
-                let moments = self
-                    .moments
-                    .get(*name)
-                    .context("a parameter that the optimiser does not know")?;
+                let moments = self.moments_of(name)?;
+                if moments.first.numel() == 0 {
+                    continue;
+                }
                 with_gradients.push(AdamWParameter {
-                    parameter: parameter.shallow_clone(),
-                    gradient: gradient.shallow_clone(),
+                    parameter: shard.part(parameter),
+                    gradient: shard.part(&gradient.contiguous()),
                     first: moments.first.shallow_clone(),
                     second: moments.second.shallow_clone(),
                 });
@@ -147,7 +205,9 @@ impl AdamW {
                 weight_decay: self.settings.weight_decay,
                 epsilon: self.settings.epsilon,
             };
-            adamw(&with_gradients, step).map_err(|problem| anyhow!("the optimiser's step failed: {problem}"))?;
+            if !with_gradients.is_empty() {
+                adamw(&with_gradients, step).map_err(|problem| anyhow!("the optimiser's step failed: {problem}"))?;
+            }
             self.updates = step.step;
             let tensors = gradients.list.len().max(1);
             drop(with_gradients);
@@ -192,8 +252,19 @@ impl AdamW {
     /// (1 − β₁)/√(1 − β₂) after a spike. Estimated from at most 16,384 elements of each tensor; 0 before the first
     /// update.
     pub fn update_size(&self) -> f64 {
+        let [squares, elements] = self.update_squares();
+        if elements > 0.0 {
+            (squares / elements).sqrt()
+        } else {
+            0.0
+        }
+    }
+
+    /// Estimated sum of the squares of the last update over the part that it updates, as in
+    /// [`update_size`](Self::update_size), and the number of its elements.
+    pub(super) fn update_squares(&self) -> [f64; 2] {
         if self.updates == 0 {
-            return 0.0;
+            return [0.0; 2];
         }
         let updates = self.updates as f64;
         let first_scale = 1.0 / (1.0 - self.settings.beta1.powf(updates));
@@ -215,56 +286,121 @@ impl AdamW {
                 elements += count as f64;
             }
             if sums.is_empty() {
-                return 0.0;
+                return [0.0; 2];
             }
-            (Tensor::stack(&sums, 0).sum(Kind::Double).double_value(&[]) / elements).sqrt()
+            [Tensor::stack(&sums, 0).sum(Kind::Double).double_value(&[]), elements]
         })
     }
 
-    /// The state as named tensors: `first.NAME` and `second.NAME`, and where gradients are clipped against their
-    /// history `norm.NAME`, the average and the number of its norms in f64.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
-        let mut tensors = Vec::with_capacity(2 * self.moments.len());
-        for (name, moments) in &self.moments {
-            tensors.push((format!("first.{name}"), moments.first.shallow_clone()));
-            tensors.push((format!("second.{name}"), moments.second.shallow_clone()));
+    /// The state as named tensors: `first.NAME` and `second.NAME` in the shapes of the parameters, and where gradients are
+    /// clipped against their history `norm.NAME`, the average and the number of its norms in f64.
+    pub fn layout(&self) -> Vec<TensorShape> {
+        let mut shapes = Vec::with_capacity(2 * self.parameters.len());
+        for (name, (size, kind, _)) in &self.parameters {
+            for moment in [FIRST, SECOND] {
+                shapes.push(TensorShape {
+                    name: format!("{moment}{name}"),
+                    size: size.clone(),
+                    kind: *kind,
+                });
+            }
         }
-        for (name, history) in self.history.iter().flat_map(|history| history.norms()) {
-            let values = Tensor::from_slice(&[history.mean, history.count]);
-            tensors.push((format!("norm.{name}"), values));
-        }
-        tensors
+        let norms = self.history.iter().flat_map(|history| history.norms());
+        shapes.extend(norms.map(|(name, _)| TensorShape {
+            name: format!("{NORM}{name}"),
+            size: vec![2],
+            kind: Kind::Double,
+        }));
+        shapes
     }
 
-    /// Takes over a state that [`AdamW::state`] gave. A history of norms that it lacks begins anew.
+    /// This rank's part of a tensor of the state; a norm is whole on every rank.
+    ///
+    /// # Errors
+    /// A name that is not in the [`layout`](Self::layout).
+    pub fn part_of(&self, name: &str) -> anyhow::Result<Tensor> {
+        if let Some(name) = name.strip_prefix(NORM) {
+            let mut norms = self.history.iter().flat_map(|history| history.norms());
+            let norm = norms.find(|(known, _)| known.as_str() == name).map(|(_, norm)| norm);
+            let norm = norm.with_context(|| format!("no norms of {name}"))?;
+            return Ok(Tensor::from_slice(&[norm.mean, norm.count]));
+        }
+        let is_first = name.starts_with(FIRST);
+        let name = name.strip_prefix(FIRST).or_else(|| name.strip_prefix(SECOND));
+        let known = name.and_then(|name| self.parameters.get_key_value(name));
+        let (name, (size, kind, device)) = known.context("a tensor that the optimiser does not have")?;
+        Ok(match self.moments.get(name) {
+            Some(moments) if is_first => moments.first.shallow_clone(),
+            Some(moments) => moments.second.shallow_clone(),
+            None => self.shard.part(&Tensor::zeros(size.as_slice(), (*kind, *device))),
+        })
+    }
+
+    /// The state as named tensors, where nothing is divided.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let all = self.layout().into_iter().map(|shape| shape.name);
+        all.filter_map(|name| self.part_of(&name).ok().map(|tensor| (name, tensor)))
+            .collect()
+    }
+
+    /// Takes this rank's part of a whole tensor of the state over.
+    ///
+    /// # Errors
+    /// A tensor that does not belong to the state, or of another shape.
+    pub fn take(&mut self, key: &str, stored: &Tensor) -> anyhow::Result<()> {
+        if let Some(name) = key.strip_prefix(NORM) {
+            let values = Vec::<f64>::try_from(stored.to_device(Device::Cpu).to_kind(Kind::Double));
+            let &[mean, count] = values.unwrap_or_default().as_slice() else {
+                bail!("`{key}` of the recovery checkpoint does not have two numbers");
+            };
+            if let Some(history) = &mut self.history {
+                history.restore(name, NormHistory { mean, count });
+            }
+            return Ok(());
+        }
+        let name = key.strip_prefix(FIRST).or_else(|| key.strip_prefix(SECOND));
+        let name = name.with_context(|| format!("`{key}` is no tensor of an optimiser"))?;
+        let shard = self.shard;
+        let size = self.parameters.get(name).map(|(size, ..)| size.clone());
+        ensure!(
+            size.as_ref() == Some(&stored.size()),
+            "`{key}` has shape {:?} in the recovery checkpoint",
+            stored.size()
+        );
+        let moments = self.moments_of(name)?;
+        let moment = match key.starts_with(FIRST) {
+            true => &moments.first,
+            false => &moments.second,
+        };
+        no_grad(|| moment.shallow_clone().copy_(&shard.part(&stored.contiguous())));
+        Ok(())
+    }
+
+    /// Goes on after so many updates, with the state that a source has. A history of norms that it lacks begins anew.
     ///
     /// # Errors
     /// A tensor that is missing or of another shape.
-    pub fn restore(&mut self, updates: u64, mut tensors: BTreeMap<String, Tensor>) -> anyhow::Result<()> {
-        for (name, moments) in &mut self.moments {
-            for (prefix, moment) in [("first", &mut moments.first), ("second", &mut moments.second)] {
-                let key = format!("{prefix}.{name}");
-                let stored = tensors
-                    .remove(&key)
-                    .with_context(|| format!("the recovery checkpoint lacks `{key}`"))?;
-                ensure!(
-                    stored.size() == moment.size(),
-                    "`{key}` has shape {:?} in the recovery checkpoint",
-                    stored.size()
-                );
-                no_grad(|| moment.copy_(&stored));
+    pub fn restore(&mut self, updates: u64, source: &dyn StateSource) -> anyhow::Result<()> {
+        let names: Vec<String> = self.parameters.keys().cloned().collect();
+        for name in names {
+            for moment in [FIRST, SECOND] {
+                let key = format!("{moment}{name}");
+                let stored = source.tensor(&key)?;
+                let stored = stored.with_context(|| format!("the recovery checkpoint lacks `{key}`"))?;
+                self.take(&key, &stored)?;
             }
-            let stored = tensors.remove(&format!("norm.{name}"));
-            if let (Some(history), Some(stored)) = (&mut self.history, stored) {
-                let values = Vec::<f64>::try_from(stored.to_device(Device::Cpu).to_kind(Kind::Double));
-                let &[mean, count] = values.unwrap_or_default().as_slice() else {
-                    bail!("`norm.{name}` of the recovery checkpoint does not have two numbers");
-                };
-                history.restore(name, NormHistory { mean, count });
+            let key = format!("{NORM}{name}");
+            if let Some(stored) = source.tensor(&key)? {
+                self.take(&key, &stored)?;
             }
         }
         self.updates = updates;
         Ok(())
+    }
+
+    /// Goes on after so many updates.
+    pub(crate) fn set_updates(&mut self, updates: u64) {
+        self.updates = updates;
     }
 }
 
@@ -272,7 +408,7 @@ impl AdamW {
 struct Gradients<'a> {
     /// Name, parameter, gradient.
     list: Vec<(&'a str, &'a Tensor, Tensor)>,
-    /// The L2 norm of each, a scalar in f32.
+    /// The L2 norm of each, a scalar in f32; of gradients in f64 in f64.
     norms: Vec<Tensor>,
 }
 
@@ -283,7 +419,11 @@ impl<'a> Gradients<'a> {
         for (name, parameter) in parameters {
             let gradient = parameter.grad();
             if gradient.defined() {
-                norms.push(gradient.norm().to_kind(Kind::Float));
+                let norm = gradient.norm();
+                norms.push(match norm.kind() {
+                    Kind::Double => norm,
+                    _ => norm.to_kind(Kind::Float),
+                });
                 list.push((name.as_str(), parameter, gradient));
             }
         }

@@ -1,5 +1,7 @@
 //! AdamW against torch's, its clips, what it skips, and what it keeps in a checkpoint.
 
+use std::collections::BTreeMap;
+
 use anytime_policy::Weights;
 use tch::{Kind, Tensor, no_grad};
 
@@ -68,8 +70,8 @@ fn goes_on_from_a_restored_state() {
         .state()
         .into_iter()
         .map(|(name, tensor)| (name, tensor.copy()))
-        .collect();
-    restored.restore(optimiser.updates(), state).expect("complete");
+        .collect::<BTreeMap<_, _>>();
+    restored.restore(optimiser.updates(), &state).expect("complete");
     for parameters in [&straight, &weights] {
         backward(parameters);
     }
@@ -203,15 +205,15 @@ fn the_history_of_norms_goes_into_the_checkpoint() {
     let state = optimiser.state();
     assert_eq!(state.len(), 6, "two moments and a history for each tensor");
     restored
-        .restore(optimiser.updates(), state.into_iter().collect())
+        .restore(optimiser.updates(), &state.into_iter().collect::<BTreeMap<_, _>>())
         .expect("complete");
     let norms = |optimiser: &AdamW| optimiser.history.as_ref().expect("it is on").norms().clone();
     assert_eq!(norms(&restored), norms(&optimiser));
     // A checkpoint from before the setting was there begins a history.
     let (_, without) = spike(0.0);
-    let state = without.state().into_iter().collect();
+    let state: BTreeMap<_, _> = without.state().into_iter().collect();
     let mut restored = AdamW::new(optimiser.settings, &weights);
-    restored.restore(without.updates(), state).expect("complete");
+    restored.restore(without.updates(), &state).expect("complete");
     assert!(norms(&restored).is_empty());
 }
 

@@ -4,8 +4,10 @@
 use anytime_objectives::TraceTargets;
 use anytime_policy::{Branch, TreeRow};
 use anytime_proto::v1;
+use serde::{Deserialize, Serialize};
 
 /// One row of a training batch, with the figures of each of its trained tokens.
+#[derive(Serialize, Deserialize)]
 pub struct TrainingRow {
     /// Prompt, thinking and summary branches.
     pub tree: TreeRow,
@@ -14,7 +16,7 @@ pub struct TrainingRow {
 }
 
 /// Figures of the trained tokens of a row. All lists have one element for each token.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RowTokens {
     /// Log-probability when the token was generated.
     pub behaviour: Vec<f32>,

@@ -1,8 +1,8 @@
 //! Master weights, the optimiser, and the two updates: policy gradient and supervised.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use anytime_objectives::{InvalidState, Objective, StepContext, objective};
 use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
@@ -10,26 +10,30 @@ use anytime_proto::v1;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::figures::StepFigures;
-use super::gradient::{GradientPass, PassFigures};
+use super::gradient::{GradientPass, PassFigures, chunks};
 use super::loss::{PolicyLoss, TokenTerms};
-use super::memory::{UpdatePlan, logits_elements};
+use super::memory::UpdatePlan;
 use super::micro_batch::micro_batches;
+use super::model::compute_kind;
 use super::optimiser::{AdamW, Update};
+use super::parameters::Parameters;
 use super::policy_batch::{PolicyBatch, Trust, fresh_tokens, mean_by_row};
+use super::rank_group::RankGroup;
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
 use super::token_sums::TokenSums;
+use super::work::{Minibatch, RankWork, SupervisedPart, of_all_ranks};
 
 /// The model under training: master weights, optimiser and objective, and the two kinds of steps. It lives on the
 /// thread of its job.
 pub struct Trainer {
-    config: ModelConfig,
+    pub(super) config: ModelConfig,
     /// Ids from here on are never sampled.
     vocabulary: u32,
-    masters: Weights,
-    compute_kind: Kind,
+    pub(super) parameters: Parameters,
+    pub(super) compute_kind: Kind,
     device: Device,
-    optimiser: AdamW,
+    pub(super) optimiser: AdamW,
     learning_rate: LearningRate,
     objective: Box<dyn Objective>,
     /// Accuracies of the starting weights by problem id.
@@ -43,29 +47,33 @@ pub struct Trainer {
     minibatches: usize,
     normaliser: f64,
     plan: UpdatePlan,
+    /// Passes since the last update, which tell the draws of dropout apart.
+    passes: Cell<u64>,
+    /// What they divide among them.
+    pub(super) sharding: v1::Sharding,
+    /// The other processes that compute the updates, where there are any.
+    pub(super) ranks: Option<RankGroup>,
 }
 
 impl Trainer {
-    /// `masters`: f32 tensors on `device`, by the checkpoint's keys. `vocabulary`: how many ids the tokenizer has.
+    /// `parameters`: what is trained, on `device`; f32 tensors by the checkpoint's keys where that is the whole model.
+    /// `vocabulary`: how many ids the tokenizer has.
     /// `plan`: how updates go through their tokens, as [`UpdateShape::plan`](super::UpdateShape::plan) finds it.
     pub fn new(
         settings: &JobSettings,
         config: ModelConfig,
         vocabulary: u32,
-        masters: Weights,
+        parameters: impl Into<Parameters>,
         device: Device,
         plan: UpdatePlan,
     ) -> Self {
-        let masters: Weights = masters
-            .into_iter()
-            .map(|(name, tensor)| (name, tensor.detach().set_requires_grad(true)))
-            .collect();
+        let parameters = parameters.into();
         let training = &settings.training;
         let sampling = settings.rollout.sampling();
         let objective = objective(&settings.objective);
         Self {
             compute_kind: compute_kind(settings.model.dtype, device),
-            optimiser: AdamW::new(training.into(), &masters),
+            optimiser: AdamW::new(training.into(), parameters.trained()),
             learning_rate: LearningRate::new(training),
             sequence_ratio: objective.needs(settings.rollout.traces).sequence_ratio,
             objective,
@@ -80,16 +88,24 @@ impl Trainer {
             minibatches: training.minibatches as usize,
             normaliser: training.normaliser,
             plan,
+            passes: Cell::new(0),
+            sharding: training.sharding,
+            ranks: None,
             config,
             vocabulary,
-            masters,
+            parameters,
             device,
         }
     }
 
-    /// The f32 master weights.
+    /// What the optimiser updates: the f32 master weights, or the adapters alone.
     pub fn masters(&self) -> &Weights {
-        &self.masters
+        self.parameters.trained()
+    }
+
+    /// What is trained, and what it is trained beside.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// The type in which forward passes compute and weights are published.
@@ -97,7 +113,7 @@ impl Trainer {
         self.compute_kind
     }
 
-    /// The optimiser, for the recovery checkpoint.
+    /// The optimiser, of which the ranks may have a part each.
     pub fn optimiser(&self) -> &AdamW {
         &self.optimiser
     }
@@ -150,21 +166,49 @@ impl Trainer {
         version: u64,
         check: &dyn Fn() -> anyhow::Result<()>,
     ) -> anyhow::Result<StepFigures> {
-        let mut figures = StepFigures::default();
         self.objective.begin_step(&StepContext {
             groups,
             references: &self.references,
         });
-        let mut prepared = Vec::with_capacity(self.minibatches);
-        let mut trust = Trust::at_start(self.compute_kind);
+        let mut minibatches = Vec::with_capacity(self.minibatches);
+        let mut groups_without_gradient = 0;
         for minibatch in groups.chunks(groups.len().div_ceil(self.minibatches).max(1)) {
             let traces: usize = minibatch.iter().map(|group| group.traces.len()).sum();
             let mut rows = Vec::with_capacity(traces);
             for group in minibatch {
                 let of_group = training_rows(group, &self.objective.targets(group));
-                figures.groups_without_gradient += u64::from(of_group.is_empty());
+                groups_without_gradient += u64::from(of_group.is_empty());
                 rows.extend(of_group);
             }
+            minibatches.push(Minibatch { traces, rows });
+        }
+        let work = RankWork::Policy { version, minibatches };
+        let mut figures = self.compute(self.dealt(work)?, check)?;
+        figures.groups_without_gradient = groups_without_gradient;
+        Ok(figures)
+    }
+
+    pub(super) fn compute(
+        &mut self,
+        work: RankWork,
+        check: &dyn Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<StepFigures> {
+        match work {
+            RankWork::Policy { version, minibatches } => self.policy_updates(minibatches, version, check),
+            RankWork::Supervised { parts } => self.supervised_updates(parts, check),
+        }
+    }
+
+    fn policy_updates(
+        &mut self,
+        minibatches: Vec<Minibatch>,
+        version: u64,
+        check: &dyn Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<StepFigures> {
+        let mut figures = StepFigures::default();
+        let mut prepared = Vec::with_capacity(minibatches.len());
+        let mut trust = Trust::at_start(self.compute_kind);
+        for Minibatch { traces, rows } in minibatches {
             // The proximal policy is the one at the start of the step, so it is computed before the first update.
             let mut batches = Vec::new();
             for rows in micro_batches(rows, self.plan.micro_batch_tokens) {
@@ -183,10 +227,9 @@ impl Trainer {
                 let measure_gap = index == 0 && self.sampling_is_whole;
                 pass.add(self.accumulate_policy_gradient(&batch, scale, measure_gap, &mut figures));
             }
-            self.update(&pass, &mut figures)?;
+            self.update(pass, &mut figures)?;
         }
-        figures.finish(self.minibatches);
-        Ok(figures)
+        self.finish(figures, self.minibatches)
     }
 
     /// One step of supervised training: the rows are split into `minibatches` parts of one size, and each part makes
@@ -198,19 +241,26 @@ impl Trainer {
     /// The error of `check`.
     pub fn supervised_step(
         &mut self,
-        mut rows: Vec<TrainingRow>,
+        rows: Vec<TrainingRow>,
+        check: &dyn Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<StepFigures> {
+        let parts = SupervisedPart::split(rows, self.minibatches);
+        let work = self.dealt(RankWork::Supervised { parts })?;
+        self.compute(work, check)
+    }
+
+    fn supervised_updates(
+        &mut self,
+        parts: Vec<SupervisedPart>,
         check: &dyn Fn() -> anyhow::Result<()>,
     ) -> anyhow::Result<StepFigures> {
         let mut figures = StepFigures::default();
-        let per_update = rows.len().div_ceil(self.minibatches).max(1);
-        let all_tokens = completion_tokens(&rows).max(1) as f64;
-        let mut updates = 0;
-        while !rows.is_empty() {
-            let later = rows.split_off(per_update.min(rows.len()));
-            let tokens = completion_tokens(&rows).max(1) as f64;
+        let updates = parts.len();
+        for part in parts {
+            let (tokens, all_tokens) = (part.tokens.max(1) as f64, part.all_tokens.max(1) as f64);
             let scale = 1.0 / tokens;
             let mut pass = PassFigures::default();
-            for batch in micro_batches(rows, self.plan.micro_batch_tokens) {
+            for batch in micro_batches(part.rows, self.plan.micro_batch_tokens) {
                 check()?;
                 let trees: Vec<TreeRow> = batch.into_iter().map(|row| row.tree).collect();
                 let tree = TreeBatch::pack(&trees, self.device);
@@ -220,16 +270,20 @@ impl Trainer {
                 figures.loss += found.loss * (tokens / all_tokens);
                 figures.trained_tokens += tree.trained_tokens() as u64;
             }
-            self.update(&pass, &mut figures)?;
-            updates += 1;
-            rows = later;
+            self.update(pass, &mut figures)?;
         }
-        figures.finish(updates);
-        Ok(figures)
+        self.finish(figures, updates)
     }
 
     /// Updates the weights with the gradients that the passes of a minibatch have added up. `pass` has their figures.
-    fn update(&mut self, pass: &PassFigures, figures: &mut StepFigures) -> anyhow::Result<()> {
+    fn update(&mut self, mut pass: PassFigures, figures: &mut StepFigures) -> anyhow::Result<()> {
+        if let Some(ranks) = &self.ranks {
+            pass = of_all_ranks(&pass, ranks)?;
+            if pass.tokens > 0 {
+                ranks.sum_gradients(self.parameters.trained())?;
+            }
+        }
+        self.passes.set(0);
         figures.learning_rate = self.learning_rate.at(self.optimiser.updates());
         figures.update_size = 0.0;
         if pass.tokens == 0 {
@@ -237,12 +291,16 @@ impl Trainer {
             return Ok(());
         }
         figures.updates += 1;
-        match self.optimiser.update(&self.masters, figures.learning_rate)? {
+        match self
+            .optimiser
+            .update(self.parameters.trained(), figures.learning_rate)?
+        {
             Update::Made(made) => {
+                figures.update_size = self.put_together()?;
+                self.parameters.refresh();
                 figures.gradient_norm += made.gradient_norm;
                 figures.clipped_gradient_share += made.clipped_share;
                 figures.largest_token_share = figures.largest_token_share.max(pass.largest_token_share());
-                figures.update_size = self.optimiser.update_size();
                 figures.was_skipped.push(false);
             }
             Update::Skipped { reason } => {
@@ -254,8 +312,9 @@ impl Trainer {
         Ok(())
     }
 
-    fn decoder(&self) -> Decoder {
-        Decoder::with_compute_kind(&self.config, &self.masters, self.compute_kind)
+    fn decoder(&self, dropout_seed: Option<u64>) -> Decoder {
+        self.parameters
+            .decoder(&self.config, self.compute_kind, dropout_seed)
             .expect("the weights were checked when the job started and keep their names and shapes")
             .limit_vocabulary(self.vocabulary)
     }
@@ -322,10 +381,10 @@ impl Trainer {
 
     /// Log-probabilities of all trained tokens of a batch, `[n]`.
     fn log_probs(&self, tree: &TreeBatch) -> Tensor {
-        let decoder = self.decoder();
+        let decoder = self.decoder(None);
         let hidden = decoder.tree(tree);
         let mut parts = Vec::new();
-        for (start, length) in self.chunks(tree) {
+        for (start, length) in chunks(tree, self.config.vocab_size) {
             let (hidden, targets) = (hidden.narrow(0, start, length), tree.targets().narrow(0, start, length));
             parts.push(decoder.log_probs(&hidden, &targets, self.temperature));
         }
@@ -372,9 +431,9 @@ impl Trainer {
             return PassFigures::default();
         }
         let pass = GradientPass {
-            decoder: &self.decoder(),
+            decoder: &self.decoder(Some(self.dropout_seed())),
             tree,
-            chunks: &self.chunks(tree),
+            chunks: &chunks(tree, self.config.vocab_size),
             temperature,
         };
         if self.plan.activation_checkpointing {
@@ -384,40 +443,10 @@ impl Trainer {
         }
     }
 
-    /// (start, length) of runs of tokens whose logits may exist together.
-    fn chunks(&self, tree: &TreeBatch) -> Vec<(i64, i64)> {
-        let most = (logits_elements(self.device.is_cuda()) / self.config.vocab_size).max(1);
-        let tokens = tree.trained_tokens() as i64;
-        let mut chunks = Vec::new();
-        let mut start = 0;
-        while start < tokens {
-            let length = most.min(tokens - start);
-            chunks.push((start, length));
-            start += length;
-        }
-        chunks
+    /// What the draws of dropout in a pass follow from: the update, the rank and the number of the pass.
+    fn dropout_seed(&self) -> u64 {
+        let pass = self.passes.replace(self.passes.get() + 1);
+        let rank = self.ranks.as_ref().map_or(0, RankGroup::rank) as u64;
+        (self.optimiser.updates() << 32) ^ (rank << 20) ^ pass
     }
-}
-
-fn completion_tokens(rows: &[TrainingRow]) -> usize {
-    rows.iter().map(|row| row.tokens.weights.len()).sum()
-}
-
-/// The type that the job asks for, else the one that suits the device.
-pub fn compute_kind(dtype: v1::Dtype, device: Device) -> Kind {
-    match dtype {
-        v1::Dtype::F32 => Kind::Float,
-        v1::Dtype::Bf16 => Kind::BFloat16,
-        v1::Dtype::Auto | v1::Dtype::Unspecified => anytime_policy::device::default_kind(device),
-    }
-}
-
-/// Checks that the weights make a model, before a job relies on it.
-///
-/// # Errors
-/// The decoder's error.
-pub(crate) fn check_model(config: &ModelConfig, weights: &Weights) -> anyhow::Result<()> {
-    Decoder::new(config, weights)
-        .map(|_| ())
-        .context("the weights do not fit config.json")
 }

@@ -16,7 +16,7 @@ const CONFIG: &str = r#"{
     "max_position_embeddings": 256, "tie_word_embeddings": true, "hidden_act": "silu"
 }"#;
 
-fn config() -> ModelConfig {
+pub(super) fn config() -> ModelConfig {
     tch::set_num_threads(1);
     ModelConfig::from_json(CONFIG).expect("a valid configuration")
 }
@@ -144,7 +144,7 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, trainer: &Trainer) {
             prefix,
             branches,
         };
-        let mut values = log_probs(trainer.masters(), &[row]).into_iter();
+        let mut values = log_probs(trainer.parameters().all(), &[row]).into_iter();
         thinking.log_probs = values.by_ref().take(thinking.ids.len()).collect();
         for summary in trace.nodes.iter_mut().flat_map(|node| &mut node.summaries) {
             let generated = summary.generated.as_mut().expect("present");

@@ -21,6 +21,7 @@ pub struct PublishedWeights {
 }
 
 /// One tensor, little-endian and contiguous.
+#[derive(Clone)]
 pub struct PublishedTensor {
     /// Its key in the checkpoint.
     pub name: String,
@@ -30,6 +31,15 @@ pub struct PublishedTensor {
     pub shape: Vec<u64>,
     /// Its elements.
     pub data: Bytes,
+    /// BLAKE3 of them in lower-case hexadecimal, where it is known already.
+    pub checksum: Option<String>,
+}
+
+impl PublishedTensor {
+    /// Computes the checksum, unless it is known.
+    pub fn checksum(&self) -> String {
+        self.checksum.clone().unwrap_or_else(|| checksum(&self.data))
+    }
 }
 
 /// One version with its manifest, ready to be fetched. The bytes are shared with whoever sends them.
@@ -66,11 +76,11 @@ impl HeldVersion {
         let mut tensor_bytes = Vec::with_capacity(weights.tensors.len());
         for tensor in weights.tensors {
             tensors.push(v1::WeightsEntry {
+                bytes: tensor.data.len() as u64,
+                checksum: tensor.checksum(),
                 name: tensor.name,
                 dtype: tensor.dtype,
                 shape: tensor.shape,
-                bytes: tensor.data.len() as u64,
-                checksum: checksum(&tensor.data),
             });
             tensor_bytes.push(tensor.data);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anytime_learner::jobs::context::JobContext;
 use anytime_learner::jobs::fault::NeedsPerson;
+use anytime_learner::train::RanksError;
 use anytime_proto::v1::{self, JobState, job_event::Event};
 use anytime_service::exit;
 use tempfile::TempDir;
@@ -371,5 +372,32 @@ async fn a_stop_that_was_asked_for_is_not_counted_against_the_job() {
     }
     let learner = TestLearner::start(&redis.url(), runs.path(), |_| Ok(())).await;
     learner.wait_for_state("demo", JobState::Succeeded).await;
+    learner.stop().await;
+}
+
+/// Ranks that are lost while they give what a checkpoint is written of are not waited for: only a new run brings them together.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_lacks_its_ranks_ends_the_run_and_the_job_goes_on_by_itself() {
+    let (redis, directory) = (RedisServer::start(), TempDir::new().unwrap());
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let learner = TestLearner::start(&redis.url(), directory.path(), move |context: &JobContext| {
+        let run = counted.fetch_add(1, Ordering::Relaxed);
+        let mut tries = 0;
+        context.write_or_wait(|| {
+            tries += 1;
+            anyhow::ensure!(tries == 1, "it is tried again within the run");
+            match run {
+                0 => Err(anyhow::Error::new(RanksError("rank 1 is gone".to_owned())).context("recovery checkpoint")),
+                _ => Ok(()),
+            }
+        })?;
+        Ok(())
+    })
+    .await;
+    learner.submit("request", spec("demo")).await.unwrap();
+    learner.wait_for_state("demo", JobState::Succeeded).await;
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert!(states(&learner, "demo").await.contains(&JobState::Paused));
     learner.stop().await;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
-use anytime_learner::run::{run_job, validate};
+use anytime_learner::run::{UpdatePlace, run_job, validate};
 use anytime_proto::setting_of_status;
 use anytime_proto::settings::parse_job_file;
 use anytime_proto::v1::{self, JobState};
@@ -50,7 +50,7 @@ impl Place {
 
     async fn learner(&self) -> TestLearner {
         let validate = |spec: &v1::JobSpec, inputs: &[v1::HubInput], root: &Path| -> Result<CheckedJob, _> {
-            validate(spec, inputs, root, tch::Device::Cpu, 1.0)
+            validate(spec, inputs, root, UpdatePlace::all_of(tch::Device::Cpu))
         };
         let is_open = self.is_open.clone();
         let run = move |context: &JobContext| {

@@ -159,8 +159,8 @@ fn a_replayed_sequence_is_the_next_one_and_as_fresh_as_its_step_asks() {
     assert_eq!(table.lease(&holder("a"), now), Ok(10));
     let places = |table: &LeaseTable| (table.step_of(4), table.step_of(10), table.min_version(4).0);
     assert!(!table.replay(3), "it was trained");
-    assert!(table.replay(4));
-    assert!(!table.replay(4), "it is open");
+    assert!(table.replay(4) && !table.replay(4), "the second time it is open");
+    assert_eq!(table.replayed_among(&BTreeSet::from([3, 4])), [4]);
     // Both come after what was trained.
     let oldest = version.saturating_sub(rules.max_staleness);
     assert_eq!(places(&table), (9 / rules.batch, 10 / rules.batch, oldest));

@@ -26,6 +26,7 @@ mod real_jobs;
 mod removal;
 mod renewals;
 mod rollouts;
+mod slow_disk;
 mod store;
 mod submissions;
 mod support;

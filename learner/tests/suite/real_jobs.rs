@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anytime_learner::jobs::checked::CheckedJob;
-use anytime_learner::run::{run_job, validate};
+use anytime_learner::run::{UpdatePlace, run_job, validate};
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::LOWEST_LOG_PROB;
 use anytime_proto::settings::parse_job_file;
@@ -59,7 +59,7 @@ impl Place {
     /// A learner that runs real jobs, over this directory of jobs.
     async fn learner(&self, runs: &str) -> TestLearner {
         let validate = |spec: &v1::JobSpec, inputs: &[v1::HubInput], root: &Path| -> Result<CheckedJob, _> {
-            validate(spec, inputs, root, tch::Device::Cpu, 1.0)
+            validate(spec, inputs, root, UpdatePlace::all_of(tch::Device::Cpu))
         };
         let runs = self.path(runs);
         TestLearner::start_checking(

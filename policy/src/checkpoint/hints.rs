@@ -9,7 +9,7 @@ pub(super) const NO_HEAD: &str = "; tie_word_embeddings in config.json does not 
 /// The hint for an unexpected tensor: the end of a sentence, or nothing.
 pub(super) fn unexpected(config: &ModelConfig, name: &str, is_expected: impl Fn(&str) -> bool) -> String {
     if name.contains(".lora_") {
-        return "; merge the adapter into its base with merge_and_unload of PEFT, and save the result".to_owned();
+        return "; adapters are read from a directory of their own, with their adapter_config.json".to_owned();
     }
     if is_expected(&format!("model.{name}")) {
         return "; it lacks the prefix \"model.\": save the model as AutoModelForCausalLM, with its head".to_owned();

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::adapter_config::{has_tokenizer, read_config};
+
 /// All weights in one file.
 pub(super) const SINGLE_FILE: &str = "model.safetensors";
 /// Which shard holds which tensor, where there are several.
@@ -30,11 +32,27 @@ pub fn asset_names() -> &'static [&'static str] {
 
 /// The files of a model directory that are there beside its weights: configuration, tokenizer, chat template.
 ///
-/// With these and the weights a process elsewhere can run the model.
+/// With these and the weights a process elsewhere can run the model. What a directory of adapters lacks is its base's.
 pub fn asset_files(dir: &Path) -> Vec<PathBuf> {
+    // Who opens the model is told what is wrong with a base.
+    let base = read_config(dir).ok().flatten().map(|(base, _)| base);
+    let place_of = |name: &str| -> PathBuf {
+        let own = dir.join(name);
+        let Some(base) = &base else {
+            return own;
+        };
+        // As the model and its tokenizer are read.
+        let is_own = match name {
+            "config.json" => false,
+            "generation_config.json" => has_tokenizer(dir) && own.is_file(),
+            "LICENSE" | "NOTICE" => own.is_file(),
+            _ => has_tokenizer(dir),
+        };
+        if is_own { own } else { base.join(name) }
+    };
     ASSETS
         .iter()
-        .map(|name| dir.join(name))
+        .map(|name| place_of(name))
         .filter(|path| path.is_file())
         .collect()
 }

@@ -24,6 +24,14 @@ impl Listing {
     }
 }
 
+/// The files that hold the weights of a model's directory, in the order of their names.
+///
+/// # Errors
+/// An index that cannot be read, or weights in another format.
+pub fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    Ok(list_shards(dir)?.shards)
+}
+
 /// The files that the directory says to read.
 pub(super) fn list_shards(dir: &Path) -> Result<Listing, PolicyError> {
     let index = dir.join(INDEX_FILE);
@@ -82,9 +90,13 @@ fn other_weights(dir: &Path) -> Option<String> {
             .find(|name| endings.iter().any(|ending| name.ends_with(ending)))
     };
     if let Some(name) = names.iter().find(|name| name.starts_with("adapter_model.")) {
+        // Those of other formats are not read at all.
+        if !name.ends_with(".safetensors") {
+            return Some(format!("the adapters in {name} are not read; save them as safetensors"));
+        }
         return Some(format!(
-            "there is an adapter ({name}) and no model; merge it into its base with merge_and_unload of PEFT, and save \
-             the result"
+            "there are adapters ({name}) and neither a model nor adapter_config.json, which says what they are added to; fetch \
+             that file"
         ));
     }
     if let Some(name) = first(&[".safetensors"]) {

@@ -73,12 +73,7 @@ fn write_files(
     kind: Kind,
     largest_shard: usize,
 ) -> Result<(), PolicyError> {
-    let (dtype, dtype_name) = match kind {
-        Kind::Float => (Dtype::F32, "float32"),
-        Kind::BFloat16 => (Dtype::BF16, "bfloat16"),
-        Kind::Half => (Dtype::F16, "float16"),
-        other => return Err(PolicyError::checkpoint(dir, format!("cannot be written as {other:?}"))),
-    };
+    let (_, dtype_name) = dtype_of(dir, kind)?;
     let mut entries = Vec::new();
     for (name, expected) in expected_tensors(config) {
         let origin = "weights".to_owned();
@@ -95,16 +90,7 @@ fn write_files(
                 expected,
             });
         }
-        let shape = expected.iter().map(|&size| size as usize).collect();
-        entries.push((
-            name,
-            Entry {
-                tensor,
-                dtype,
-                kind,
-                shape,
-            },
-        ));
+        entries.push((name, Entry::of(dir, tensor, kind)?));
     }
     let config_path = dir.join("config.json");
     write_json(&config_path, &config_with_dtype(config, dtype_name))?;
@@ -128,6 +114,19 @@ fn write_files(
         &dir.join(INDEX_FILE),
         &json!({"metadata": {"total_size": total}, "weight_map": weight_map}),
     )
+}
+
+/// How safetensors and transformers call a kind.
+fn dtype_of(place: &Path, kind: Kind) -> Result<(Dtype, &'static str), PolicyError> {
+    match kind {
+        Kind::Float => Ok((Dtype::F32, "float32")),
+        Kind::BFloat16 => Ok((Dtype::BF16, "bfloat16")),
+        Kind::Half => Ok((Dtype::F16, "float16")),
+        other => Err(PolicyError::checkpoint(
+            place,
+            format!("cannot be written as {other:?}"),
+        )),
+    }
 }
 
 /// The original configuration with the number type. The type keeps the field name that the file already uses.
@@ -165,7 +164,7 @@ fn into_shards(entries: Vec<(String, Entry<'_>)>, largest_shard: usize) -> Vec<V
 }
 
 /// A tensor on its way into a file; its bytes exist only while they are written.
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     tensor: &'a Tensor,
     dtype: Dtype,
     kind: Kind,
@@ -198,13 +197,23 @@ impl View for &Entry<'_> {
     }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// A tensor that is to be written as `kind` (f32, bf16 or f16); `place` is what an error names.
+    pub(super) fn of(place: &Path, tensor: &'a Tensor, kind: Kind) -> Result<Self, PolicyError> {
+        Ok(Self {
+            tensor,
+            dtype: dtype_of(place, kind)?.0,
+            kind,
+            shape: tensor.size().iter().map(|&size| size as usize).collect(),
+        })
+    }
+
     fn data_len(&self) -> usize {
         self.tensor.numel() * self.kind.elt_size_in_bytes()
     }
 }
 
-fn write_shard(path: &Path, shard: &[(String, Entry<'_>)], mode: &Permissions) -> Result<(), PolicyError> {
+pub(super) fn write_shard(path: &Path, shard: &[(String, Entry<'_>)], mode: &Permissions) -> Result<(), PolicyError> {
     // transformers refuses files that do not say which framework's layout they have.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let entries = shard.iter().map(|(name, entry)| (name, entry));
@@ -213,7 +222,7 @@ fn write_shard(path: &Path, shard: &[(String, Entry<'_>)], mode: &Permissions) -
     std::fs::set_permissions(path, mode.clone()).map_err(|source| PolicyError::write(path, source))
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
     let mut text = serde_json::to_string_pretty(value).map_err(|source| PolicyError::json(path, source))?;
     text.push('\n');
     std::fs::write(path, text).map_err(|source| PolicyError::write(path, source))

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use self::fields::Fields;
 pub use self::rope::RopeScaling;
+use crate::adapter_config::model_directory;
 use crate::error::PolicyError;
 use crate::model_files;
 
@@ -81,7 +82,7 @@ impl ModelConfig {
     /// The file cannot be read, is not JSON, or [`PolicyError::ConfigField`] for a field with a value that is not
     /// supported.
     pub fn load(dir: &Path) -> Result<Self, PolicyError> {
-        let path = dir.join("config.json");
+        let path = model_directory(dir)?.join("config.json");
         let text = model_files::text(&path)?;
         read(Fields::parse(path, &text)?)
     }

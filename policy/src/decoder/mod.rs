@@ -6,25 +6,30 @@
 //! Families: biases on the projections (qwen2; `attention_bias`), normalised queries and keys (qwen3), a head that is
 //! the embedding (`tie_word_embeddings`). Each is an optional tensor here.
 
+mod check;
 mod generation;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
+use self::check::check;
+
 use crate::attention::attend_tree;
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
 use crate::head::Head;
+use crate::lora::Adapters;
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::rms_norm;
 use crate::operators::sequences::{TreeSequences, can_attend_sequences};
+use crate::operators::training::LayerAdapter;
 use crate::operators::{filled_up, first_rows, in_pieces, training};
 use crate::projection::{GatedProjection, HeadProjection, Projection};
 use crate::rope::{Rope, Rotation};
 use crate::tree::TreeBatch;
 use crate::tree_sequences::tree_sequences;
-use crate::weights::{Weights, expected_tensors};
+use crate::weights::Weights;
 
 /// The transformer, over parameters that it shares with whoever made it. It runs over a [`crate::KvCache`] to generate
 /// ([`Decoder::extend`]) or over a [`TreeBatch`] to train ([`Decoder::tree`]).
@@ -108,7 +113,33 @@ impl Decoder {
         Self::build(config, masters, Some(kind))
     }
 
+    /// Makes a decoder of weights that hold their adapters already ([`Adapters::merge`]), and whose gradients reach the
+    /// adapters alone. `dropout` is the share of its inputs that an adapter does not see, below 1, and which ones follows
+    /// from `seed`: the same in every pass through this decoder over a batch of one shape.
+    ///
+    /// # Errors
+    /// As for [`Decoder::new`], or adapters that are not the model's.
+    pub fn with_adapters(
+        config: &ModelConfig,
+        merged: &Weights,
+        adapters: &Adapters,
+        dropout: f64,
+        seed: u64,
+    ) -> Result<Self, PolicyError> {
+        adapters.check(config, "adapters")?;
+        Self::build_with(config, merged, None, Some((adapters, dropout, seed)))
+    }
+
     fn build(config: &ModelConfig, weights: &Weights, compute_kind: Option<Kind>) -> Result<Self, PolicyError> {
+        Self::build_with(config, weights, compute_kind, None)
+    }
+
+    fn build_with(
+        config: &ModelConfig,
+        weights: &Weights,
+        compute_kind: Option<Kind>,
+        trained: Option<(&Adapters, f64, u64)>,
+    ) -> Result<Self, PolicyError> {
         check(config, weights)?;
         let take = |name: &str| -> Tensor {
             let tensor = &weights[name];
@@ -120,9 +151,23 @@ impl Decoder {
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
             let take = |name: &str| take(&format!("model.layers.{index}.{name}"));
-            let project = |name: &str, has_bias: bool| Projection::Plain {
-                weight: take(&format!("{name}.weight")),
-                bias: has_bias.then(|| take(&format!("{name}.bias"))),
+            let project = |name: &str, has_bias: bool| {
+                let weight = take(&format!("{name}.weight"));
+                let bias = has_bias.then(|| take(&format!("{name}.bias")));
+                let adapter = trained.and_then(|(adapters, dropout, seed)| {
+                    let (a, b) = adapters.of(&format!("model.layers.{index}.{name}.weight"))?;
+                    Some(LayerAdapter {
+                        a: a.shallow_clone(),
+                        b: b.shallow_clone(),
+                        scale: adapters.lora.scale,
+                        dropout,
+                        seed: seed_of_projection(seed, index, name),
+                    })
+                });
+                match adapter {
+                    Some(adapter) => Projection::Adapted { weight, bias, adapter },
+                    None => Projection::Plain { weight, bias },
+                }
             };
             layers.push(Layer {
                 input_norm: take("input_layernorm.weight"),
@@ -433,47 +478,15 @@ impl Decoder {
     }
 }
 
-/// Checks that every expected tensor is there and nothing else, all of one kind on one device.
-fn check(config: &ModelConfig, weights: &Weights) -> Result<(), PolicyError> {
-    let origin = || "weights".to_owned();
-    let expected = expected_tensors(config);
-    for (name, shape) in &expected {
-        let Some(tensor) = weights.get(name) else {
-            return Err(PolicyError::MissingTensor {
-                origin: origin(),
-                name: name.clone(),
-                hint: String::new(),
-            });
-        };
-        if tensor.size() != *shape {
-            let (found, expected) = (tensor.size(), shape.clone());
-            return Err(PolicyError::TensorShape {
-                origin: origin(),
-                name: name.clone(),
-                found,
-                expected,
-            });
-        }
-        let common = &weights[&expected[0].0];
-        if (tensor.kind(), tensor.device()) != (common.kind(), common.device()) {
-            return Err(PolicyError::TensorKind {
-                origin: origin(),
-                name: name.clone(),
-                found: format!("{:?} on {:?}", tensor.kind(), tensor.device()),
-                allowed: format!("{:?} on {:?}, as {}", common.kind(), common.device(), expected[0].0),
-            });
-        }
-    }
-    match weights
-        .keys()
-        .find(|name| !expected.iter().any(|(known, _)| known == *name))
-    {
-        Some(name) => Err(PolicyError::UnexpectedTensor {
-            origin: origin(),
-            name: name.clone(),
-            model_type: config.model_type.name().to_owned(),
-            hint: String::new(),
-        }),
-        None => Ok(()),
-    }
+/// What the draws of one projection follow from; those of two projections have nothing to do with each other.
+fn seed_of_projection(seed: u64, layer: usize, name: &str) -> i64 {
+    // FNV-1a, which stays what it is.
+    let layer = layer as u64;
+    let bytes = seed
+        .to_le_bytes()
+        .into_iter()
+        .chain(layer.to_le_bytes())
+        .chain(name.bytes());
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.fold(0xcbf2_9ce4_8422_2325, mix) as i64
 }

@@ -1,5 +1,5 @@
 //! Operators that the `tch` crate has no function for: linear layers over packed weights, attention over the cache and
-//! over sequences without masks, what lies between products, drawing, the optimiser's update, what devices have and may
+//! over sequences without masks, sums between processes, what lies between products, drawing, the optimiser's update, what devices have and may
 //! do, kernels of our own for them, work that they are given as a whole, what their allocators hold, and a count of what a
 //! piece of work dispatches and allocates.
 //!
@@ -11,6 +11,7 @@
 
 pub(crate) mod attention;
 mod call;
+pub mod collectives;
 mod count;
 pub(crate) mod device;
 pub mod drawing;

@@ -6,6 +6,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/bitwise_right_shift.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/embedding_dense_backward.h>
 #include <ATen/ops/index_add.h>
@@ -125,6 +127,74 @@ struct Linear : torch::autograd::Function<Linear> {
   }
 };
 
+// What elements are multiplied by: 0 for the share `dropout` of them, 1 / (1 - dropout) for the others. The draws follow from
+// `seed` and an element's place alone (the finaliser of MurmurHash3), whatever else draws, so that a layer that is computed
+// again drops the same.
+at::Tensor dropout_factors(const at::Tensor& like, double dropout, int64_t seed) {
+  const auto at_32_bits = [](uint32_t value) { return at::Scalar(static_cast<int32_t>(value)); };
+  at::Tensor bits = at::arange(like.numel(), like.options().dtype(at::kInt)).view(like.sizes());
+  const auto fold = [&](int64_t by) { bits.bitwise_xor_(at::bitwise_right_shift(bits, by).bitwise_and_((int64_t{1} << (32 - by)) - 1)); };
+  bits.mul_(at_32_bits(0x9e3779b1)).add_(at_32_bits(static_cast<uint32_t>(seed)));
+  fold(16);
+  bits.mul_(at_32_bits(0x85ebca6b)).add_(at_32_bits(static_cast<uint32_t>(seed >> 32)));
+  fold(13);
+  bits.mul_(at_32_bits(0xc2b2ae35));
+  fold(16);
+  const at::Tensor drawn = bits.bitwise_and_(0x7fffffff);
+  return drawn.ge(static_cast<int64_t>(dropout * 2147483648.0)).to(like.scalar_type()).div_(1 - dropout);
+}
+
+// A linear layer over `weight` [outputs, inputs], which holds scale · b · a already: a [rank, inputs] and b [outputs, rank]
+// alone have gradients, and so the gradient of the weight, which is as large as it is, is never computed. With `dropout` a
+// sees the inputs without the share that is dropped, and those that are kept enlarged, as the expectation is the same.
+struct AdaptedLinear : torch::autograd::Function<AdaptedLinear> {
+  static at::Tensor forward(
+      AutogradContext* context,
+      const at::Tensor& input,
+      const at::Tensor& weight,
+      const std::optional<at::Tensor>& bias,
+      const at::Tensor& a,
+      const at::Tensor& b,
+      double scale,
+      double dropout,
+      int64_t seed) {
+    const Recorded recorded("anytime::adapted_linear");
+    at::Tensor output = product(input, weight, bias);
+    at::Tensor kept;
+    if (dropout > 0) {
+      kept = dropout_factors(input, dropout, seed);
+      const at::Tensor missing = input.mul(kept).sub_(input);
+      const at::Tensor at_rank = at::mm(missing, a.to(input.scalar_type()).t());
+      output = output.add(at::mm(at_rank, b.to(input.scalar_type()).t()), scale);
+    }
+    context->save_for_backward({input, weight, a, b, kept});
+    context->saved_data["scale"] = scale;
+    return output;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const Recorded recorded("anytime::adapted_linear_backward");
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &input = saved[0], &weight = saved[1], &kept = saved[4];
+    const double scale = context->saved_data["scale"].toDouble();
+    const at::Tensor a = saved[2].to(input.scalar_type());
+    const at::Tensor b = saved[3].to(input.scalar_type());
+    const at::Tensor gradient = gradients[0].contiguous();
+    const at::Tensor seen = kept.defined() ? input.mul(kept) : input;
+    const at::Tensor at_rank = at::mm(gradient, b);
+    variable_list results(8);
+    if (context->needs_input_grad(0)) {
+      results[0] = product(gradient, weight.t(), std::nullopt);
+      if (kept.defined()) {
+        results[0].add_(at::mm(at_rank, a).mul_(kept.sub(1)), scale);
+      }
+    }
+    results[3] = at::mm(at_rank.t(), seen).mul_(scale).to(saved[2].scalar_type());
+    results[4] = at::mm(gradient.t(), at::mm(seen, a.t())).mul_(scale).to(saved[3].scalar_type());
+    return results;
+  }
+};
+
 // weight [rows, width], ids [tokens]: [tokens, width].
 struct Embedding : torch::autograd::Function<Embedding> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& weight, const at::Tensor& ids) {
@@ -192,6 +262,13 @@ void anytime_drop_gradient(const at::Tensor* parameter) {
   parameter->mutable_grad().reset();
 }
 
+char* anytime_set_gradient(const at::Tensor* parameter, const at::Tensor* gradient) {
+  return guarded([&] {
+    require(parameter->sizes() == gradient->sizes(), "a gradient has the shape of its parameter");
+    parameter->mutable_grad() = *gradient;
+  });
+}
+
 char* anytime_backward(const at::Tensor* output, const at::Tensor* gradient) {
   return guarded([&] {
     const Recorded recorded("anytime::backward");
@@ -213,6 +290,23 @@ char* anytime_training_linear(
   return guarded([&] {
     *output = new at::Tensor(Linear::apply(
         *input, *weight, bias == nullptr ? std::nullopt : std::optional<at::Tensor>(*bias)));
+  });
+}
+
+// As `AdaptedLinear` says; `bias` may be null.
+char* anytime_adapted_linear(
+    const at::Tensor* input,
+    const at::Tensor* weight,
+    const at::Tensor* bias,
+    const at::Tensor* a,
+    const at::Tensor* b,
+    double scale,
+    double dropout,
+    int64_t seed,
+    at::Tensor** output) {
+  return guarded([&] {
+    const std::optional<at::Tensor> optional_bias = bias == nullptr ? std::nullopt : std::optional<at::Tensor>(*bias);
+    *output = new at::Tensor(AdaptedLinear::apply(*input, *weight, optional_bias, *a, *b, scale, dropout, seed));
   });
 }
 

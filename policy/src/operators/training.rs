@@ -27,12 +27,24 @@ unsafe extern "C" {
         epsilon: f64,
     ) -> *mut c_char;
     fn anytime_drop_gradient(parameter: *const C_tensor);
+    fn anytime_set_gradient(parameter: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn anytime_backward(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn anytime_product(input: *const C_tensor, weight: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
     fn anytime_training_linear(
         input: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn anytime_adapted_linear(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        a: *const C_tensor,
+        b: *const C_tensor,
+        scale: f64,
+        dropout: f64,
+        seed: i64,
         output: *mut *mut C_tensor,
     ) -> *mut c_char;
     fn anytime_training_embedding(
@@ -112,6 +124,13 @@ pub fn adamw(parameters: &[AdamWParameter], step: AdamWStep) -> Result<(), Strin
     }
 }
 
+/// Makes `gradient`, of the parameter's shape, kind and device, that of the parameter.
+pub fn set_gradient(parameter: &Tensor, gradient: &Tensor) {
+    // SAFETY: two live tensors. libtorch refuses what does not fit.
+    let set = unsafe { checked(anytime_set_gradient(parameter.as_ptr(), gradient.as_ptr())) };
+    set.expect("a gradient has the shape of its parameter");
+}
+
 /// The largest block that [`super::keep_freed_memory`] keeps, in bytes.
 const KEPT_BLOCK: usize = 32 << 20;
 
@@ -161,6 +180,37 @@ pub(crate) fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> 
     let bias = bias.map_or(null(), |bias| bias.as_ptr());
     // SAFETY: as above.
     expected(unsafe { owned(|output| anytime_training_linear(input.as_ptr(), weight.as_ptr(), bias, output)) })
+}
+
+/// The adapter of a linear layer, as its gradient needs it.
+pub(crate) struct LayerAdapter {
+    /// [rank, inputs].
+    pub(crate) a: Tensor,
+    /// [outputs, rank].
+    pub(crate) b: Tensor,
+    pub(crate) scale: f64,
+    /// Share of the inputs that A does not see, below 1.
+    pub(crate) dropout: f64,
+    /// What it follows from which inputs these are.
+    pub(crate) seed: i64,
+}
+
+/// `input` [rows, inputs] through a linear layer whose `weight` holds the adapter already. Gradients reach the input and
+/// the adapter alone.
+pub(crate) fn adapted_linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, adapter: &LayerAdapter) -> Tensor {
+    let LayerAdapter {
+        a,
+        b,
+        scale,
+        dropout,
+        seed,
+    } = adapter;
+    let bias = bias.map_or(null(), |bias| bias.as_ptr());
+    let (input, weight, a, b) = (input.as_ptr(), weight.as_ptr(), a.as_ptr(), b.as_ptr());
+    // SAFETY: as above.
+    expected(unsafe {
+        owned(|output| anytime_adapted_linear(input, weight, bias, a, b, *scale, *dropout, *seed, output))
+    })
 }
 
 /// Rows of `weight` [rows, width] by `ids` `[tokens]` int64. Gradients as in [`linear`].

@@ -243,7 +243,7 @@ fn weights_of_another_make_are_named() {
         ("model.Q4_K.gguf", "model.Q4_K.gguf is not read"),
         (
             "adapter_model.safetensors",
-            "there is an adapter (adapter_model.safetensors) and no model; merge it",
+            "there are adapters (adapter_model.safetensors) and neither a model nor adapter_config.json",
         ),
     ] {
         rename(name);
@@ -307,7 +307,7 @@ fn names_of_tensors_say_how_a_model_was_saved() {
         ),
         (
             &|name| name.replace("q_proj.weight", "q_proj.lora_A.weight"),
-            "merge the adapter into its base with merge_and_unload of PEFT",
+            "adapters are read from a directory of their own",
         ),
     ];
     for (rename, says) in cases {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail by panicking too
 
+mod adapters;
 mod branches;
 mod checkpoint;
 mod common;

@@ -18,7 +18,7 @@ const MODELS: [&str; 9] = [
 const TOLERANCE: f64 = 1e-4;
 
 /// The prompt and the logits of each of its positions, [tokens, vocab].
-fn expected(name: &str) -> (Vec<u32>, Tensor) {
+pub(crate) fn expected(name: &str) -> (Vec<u32>, Tensor) {
     #[derive(serde::Deserialize)]
     struct Expected {
         ids: Vec<u32>,
@@ -29,7 +29,7 @@ fn expected(name: &str) -> (Vec<u32>, Tensor) {
     (expected.ids, Tensor::from_slice2(&expected.logits))
 }
 
-fn report(name: &str, path: &str, found: &Tensor, expected: &Tensor) {
+pub(crate) fn report(name: &str, path: &str, found: &Tensor, expected: &Tensor) {
     let difference = difference(found, expected);
     println!("{name}, {path}: largest difference {difference:.1e}");
     assert!(difference <= TOLERANCE, "{name}, {path}: {difference}");

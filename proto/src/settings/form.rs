@@ -92,7 +92,7 @@ pub(crate) fn files_from_text_or_list<'de, D: Deserializer<'de>>(deserializer: D
                 files.push(name);
             }
             if files.is_empty() {
-                return Err(A::Error::custom("it is an empty list; it must name a file or more"));
+                return Err(A::Error::custom("it is an empty list; it must have an entry or more"));
             }
             Ok(files)
         }

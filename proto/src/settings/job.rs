@@ -1,6 +1,7 @@
 //! A job specification whose settings are reached by their dotted names: what lets one table fill in and check them
 //! all.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -102,16 +103,17 @@ impl Job {
         self.section(path).is_some()
     }
 
-    fn section<'a>(&self, path: &'a str) -> Option<(DynamicMessage, &'a str)> {
+    fn section<'a>(&self, path: &'a str) -> Option<(&DynamicMessage, &'a str)> {
         let Some((sections, name)) = path.rsplit_once('.') else {
-            return Some((self.0.clone(), path));
+            return Some((&self.0, path));
         };
-        let mut message = self.0.clone();
+        let mut message = &self.0;
         for part in sections.split('.') {
             if !message.has_field_by_name(part) {
                 return None;
             }
-            let Value::Message(inner) = message.get_field_by_name(part)?.into_owned() else {
+            // What is there is borrowed: a job is looked at hundreds of times while it is filled in and checked.
+            let Cow::Borrowed(Value::Message(inner)) = message.get_field_by_name(part)? else {
                 return None;
             };
             message = inner;

@@ -55,7 +55,7 @@ pub use removed::kept_spec_from_json;
 pub use replay::{REPLAYABLE, check_replayed};
 pub use resume::{RESUMABLE, check_resumed};
 pub use sections::{
-    CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, MarkerSettings, ModelSettings,
+    CheckpointSettings, DataSettings, EvaluationSettings, GradingSettings, LoraSettings, MarkerSettings, ModelSettings,
     RolloutSettings, TrainingSettings,
 };
 pub use start_rules::{check_labels, is_job_id};
@@ -118,7 +118,7 @@ impl JobSettings {
             markers: MarkerSettings::new(&spec.markers.clone().unwrap_or_default()),
             rollout: RolloutSettings::new(&spec.rollout.clone().unwrap_or_default()),
             objective: ObjectiveSettings::of_checked(&spec)?,
-            training: TrainingSettings::new(&spec.training.unwrap_or_default()),
+            training: TrainingSettings::new(&spec.training.clone().unwrap_or_default()),
             evaluation: EvaluationSettings::new(&spec.evaluation.clone().unwrap_or_default()),
             checkpoint,
             grading: GradingSettings::new(&spec.grading.unwrap_or_default()),

@@ -19,6 +19,8 @@ pub const RESUMABLE: &[&str] = &[
     "training.gradient_clip_history",
     "training.max_skipped_updates",
     "training.keep_groups",
+    "training.sharding",
+    "training.lora.merge",
     "rollout.lease_seconds",
     "evaluation.every",
     "evaluation.after",

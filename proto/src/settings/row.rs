@@ -48,6 +48,7 @@ pub(super) enum Literal {
     /// A text, or the short name of an enumeration's variant.
     Text(&'static str),
     List(&'static [u32]),
+    Texts(&'static [&'static str]),
     /// A table of values, as TOML; only as an example.
     Table(&'static str),
 }
@@ -95,6 +96,9 @@ impl Literal {
             }
             (Self::Text(text), _) if field.is_list() => Value::List(vec![Value::String(text.to_owned())]),
             (Self::Text(text), _) => Value::String(text.to_owned()),
+            (Self::Texts(texts), _) => {
+                Value::List(texts.iter().map(|text| Value::String((*text).to_owned())).collect())
+            }
             (Self::Table(_), _) => Value::Map(std::collections::HashMap::new()),
             (Self::List(numbers), _) => Value::List(numbers.iter().copied().map(Value::U32).collect()),
         }

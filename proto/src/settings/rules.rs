@@ -342,3 +342,27 @@ fn check_prior_weights(setting: &str, prior: v1::Prior, weights: &[f64], budgets
     }
     Ok(())
 }
+
+/// The projections of a layer that may have adapters.
+pub(super) const LORA_TARGETS: &[&str] = &[
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+];
+
+/// Each target is a projection and is named once.
+pub(super) fn lora_targets(job: &Job, path: &str) -> Checked<()> {
+    let targets = job.texts(path);
+    let is_good = |(index, target): (usize, &String)| {
+        LORA_TARGETS.contains(&target.as_str()) && !targets[..index].contains(target)
+    };
+    if !targets.is_empty() && targets.iter().enumerate().all(is_good) {
+        return Ok(());
+    }
+    let reason = format!("it must list some of {}, each once", LORA_TARGETS.join(", "));
+    Err(InvalidSetting::new(path, targets, reason))
+}

@@ -68,10 +68,14 @@ pub(super) fn from_step(job: &Job, path: &str) -> Checked<()> {
 
 /// Weights are drawn anew, or those of another job are taken.
 pub(super) fn initialise(job: &Job, path: &str) -> Checked<()> {
-    if !job.flag(path) || job.get("model.from_job").is_none() {
-        return Ok(());
-    }
-    let reason = "it must be false with model.from_job, whose weights the job starts from";
+    let reason = match (job.get("model.from_job"), job.get("training.lora.rank")) {
+        _ if !job.flag(path) => return Ok(()),
+        (Some(_), _) => "it must be false with model.from_job, whose weights the job starts from",
+        (None, Some(_)) => {
+            "it must be false with training.lora, whose adapters are nothing without a base that is kept"
+        }
+        (None, None) => return Ok(()),
+    };
     Err(InvalidSetting::new(path, true, reason))
 }
 

@@ -7,7 +7,7 @@ use super::error::InvalidSetting;
 use super::job::Job;
 use super::row::Default::{Computed, Is, Open, Required};
 use super::row::Kinds::{All, AllBut, Only};
-use super::row::Literal::{Flag, List, Number, Table, Text, Whole};
+use super::row::Literal::{Flag, List, Number, Table, Text, Texts, Whole};
 use super::row::{Check, Checked, Row, row};
 use super::{rules, start_rules};
 use crate::v1::JobKind::{self, Evaluate, Train};
@@ -256,6 +256,17 @@ pub(super) const TABLE: &[Row] = &[
     row("training.activation_checkpointing", Open(Flag(true)), ANY),
     row("training.max_skipped_updates", Is(Whole(5)), COUNT),
     row("training.keep_groups", Is(Whole(0)), ANY),
+    row("training.sharding", Is(Text("none")), ANY),
+    //
+    row("training.lora.rank", Is(Whole(16)), Check::Whole(1, 4096)),
+    row("training.lora.alpha", Is(Number(32.0)), POSITIVE),
+    row("training.lora.dropout", Is(Number(0.0)), BELOW_1),
+    row(
+        "training.lora.targets",
+        Is(Texts(rules::LORA_TARGETS)),
+        Check::Rule(rules::lora_targets),
+    ),
+    row("training.lora.merge", Is(Flag(false)), ANY),
     //
     row(
         "evaluation.path",

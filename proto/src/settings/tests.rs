@@ -185,7 +185,7 @@ fn the_reference_is_written_from_the_proto_files_and_the_table() {
             ..Default::default()
         }),
         training: Some(v1::TrainingSpec {
-            steps: read.training.unwrap_or_default().steps,
+            steps: read.training.clone().unwrap_or_default().steps,
             ..Default::default()
         }),
         ..Default::default()

@@ -301,6 +301,10 @@ async fn assert_rights(containers: &Containers) {
             .collect();
         assert_eq!(known.into_iter().collect::<Vec<_>>(), roles, "{service}");
     }
+    // What the hub's models need: authorities to trust, a place, and no token but that of the file.
+    let learner = containers.one("learner").await;
+    let hub = "grep -q 'BEGIN CERTIFICATE' /etc/ssl/certs/ca-certificates.crt && test -w \"$HF_HOME\" && test -r \"$HF_TOKEN_PATH\"";
+    containers.exec(&learner, &["sh", "-c", hub]).await.expect(0);
     let redis = containers.one("redis").await;
     let asked = "REDISCLI_AUTH=$(cat /run/secrets/redis.password) redis-cli config get ";
     for (setting, value) in [("save", ""), ("appendonly", "yes"), ("appendfsync", "always")] {

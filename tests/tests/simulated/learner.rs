@@ -129,6 +129,7 @@ fn publish(broker: &RolloutBroker, store: &WeightsStore, version: u64) {
             dtype: "F32".to_owned(),
             shape: vec![4],
             data: Bytes::from(vec![version as u8; 16]),
+            checksum: None,
         }],
     };
     let held = store.publish(&job, weights);

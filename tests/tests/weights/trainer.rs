@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use anytime_learner::checkpoint::{Assets, publishable};
+use anytime_learner::checkpoint::{Assets, Published, publishable};
 use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
@@ -173,8 +173,7 @@ fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
             Order::Publish(version) => {
                 let weights = publishable(
                     WeightsVersion(version),
-                    trainer.masters(),
-                    trainer.compute_kind(),
+                    Published::Whole(trainer.masters(), trainer.compute_kind()),
                     &assets,
                 );
                 context.publish(weights);

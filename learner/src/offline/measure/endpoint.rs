@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anytime_hub::http_client;
+use anytime_hub::{bearer_of_file, http_client};
 use anytime_proto::settings::JobSettings;
 use anytime_service::exit::{ExitError, UNAVAILABLE};
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -295,13 +295,7 @@ fn base(text: &str) -> Result<Url, String> {
 
 /// The header with the key of a file.
 fn key(path: &std::path::Path) -> Result<HeaderValue, ExitError> {
-    let refuse =
-        |reason: &dyn std::fmt::Display| ExitError::configuration(format!("--key-file {}: {reason}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-        .map_err(|_| refuse(&"it must hold a key of visible characters"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    bearer_of_file(path).map_err(|reason| ExitError::configuration(format!("--key-file {}: {reason}", path.display())))
 }
 
 /// The model that is asked for by name, or the only one.

@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use anytime_policy::{ModelConfig, Tokenizer, Weights};
+use anytime_policy::{Lora, ModelConfig, Tokenizer, Weights};
 use anytime_proto::settings::{InvalidSetting, JobSettings, check_replayed};
 use anytime_proto::{JobId, WeightsVersion, v1};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 pub use self::plan::{NotThere, ReplayPlan};
+use super::adapted::AdaptedStart;
 use super::computation::{computation, differences, plan_of};
 use super::reference::measured_references;
-use crate::checkpoint::{self, Assets, Export, RecoveryState};
+use crate::checkpoint::{self, Assets, Export, Exported, FrozenBase, Published, RecoveryState};
 use crate::jobs::fork::start_directory;
-use crate::train::{Trainer, UpdatePlan, check_model};
+use crate::train::{Parameters, StateSource, Trainer, UpdatePlan, check_model, compute_kind, lora_of};
 
 /// Changes a job's specification; where it does not, steps are trained as they were.
 pub type Change<'a> = &'a dyn Fn(&v1::JobSpec) -> anyhow::Result<v1::JobSpec>;
@@ -146,13 +147,15 @@ struct Replaying<'a> {
     trainer: Option<(Trainer, v1::JobSpec, UpdatePlan)>,
     /// What the trainer begins with; none once it has.
     beginning: Option<Beginning>,
+    /// What adapters were trained on; none where all weights were trained.
+    base: Option<FrozenBase>,
 }
 
 /// Weights and all that a trainer remembers beside them.
 struct Beginning {
-    weights: Weights,
+    parameters: Parameters,
     /// The optimiser's updates and tensors; none at the weights that a job begins with.
-    optimiser: Option<(u64, BTreeMap<String, Tensor>)>,
+    optimiser: Option<(u64, Box<dyn StateSource>)>,
     references: BTreeMap<String, f64>,
     objective: Option<serde_json::Value>,
 }
@@ -172,17 +175,18 @@ impl<'a> Replaying<'a> {
             vocabulary,
             trainer: None,
             beginning: None,
+            base: None,
         };
         let beginning = match plan.checkpoint {
             Some(step) => replaying.recovered(step)?,
             None => replaying.first_weights()?,
         };
-        check_model(&replaying.config, &beginning.weights)?;
+        check_model(&replaying.config, beginning.parameters.all())?;
         replaying.beginning = Some(beginning);
         Ok(replaying)
     }
 
-    fn recovered(&self, step: u64) -> anyhow::Result<Beginning> {
+    fn recovered(&mut self, step: u64) -> anyhow::Result<Beginning> {
         let recovered = checkpoint::load_step(&self.plan.directory, Some(step), self.how.device)?;
         let RecoveryState {
             updates,
@@ -190,9 +194,20 @@ impl<'a> Replaying<'a> {
             objective,
             references,
             compute,
+            adapters,
             ..
         } = recovered.state;
-        let found = self.checksum_of(step, &recovered.weights, compute.into());
+        let parameters = match adapters {
+            None => recovered.weights.into(),
+            Some(kept) => self.adapted(
+                &kept.base,
+                kept.lora(),
+                Some(recovered.weights),
+                kept.dropout,
+                compute.into(),
+            )?,
+        };
+        let found = self.checksum_of(step, &parameters, compute.into());
         ensure!(
             weights_checksum.is_empty() || found == weights_checksum,
             "the recovery checkpoint of step {step} does not make the weights that actors were given ({found} instead of \
@@ -200,15 +215,15 @@ impl<'a> Replaying<'a> {
             Assets::directory_of_job(&self.plan.directory).display()
         );
         Ok(Beginning {
-            weights: recovered.weights,
-            optimiser: Some((updates, recovered.optimiser)),
+            parameters,
+            optimiser: Some((updates, Box::new(recovered.optimiser))),
             references,
             objective,
         })
     }
 
     /// The weights that the job began with, where its model is still there.
-    fn first_weights(&self) -> anyhow::Result<Beginning> {
+    fn first_weights(&mut self) -> anyhow::Result<Beginning> {
         let model = self
             .plan
             .job
@@ -216,8 +231,8 @@ impl<'a> Replaying<'a> {
             .as_ref()
             .and_then(|spec| spec.model.clone())
             .unwrap_or_default();
-        let weights = if model.initialise() {
-            anytime_policy::initialise_weights(&self.config, model.seed(), self.how.device)
+        let parameters = if model.initialise() {
+            anytime_policy::initialise_weights(&self.config, model.seed(), self.how.device).into()
         } else {
             let directory = match &model.from_job {
                 Some(_) => start_directory(&self.plan.directory),
@@ -233,15 +248,52 @@ impl<'a> Replaying<'a> {
                 );
                 return Err(NotThere::new(reason).into());
             }
-            anytime_policy::read_weights(&directory, &self.config, Kind::Float, self.how.device)
-                .with_context(|| format!("model {}", directory.display()))?
+            match self.settings_of_job()? {
+                Some((lora, dropout, kind)) => self.adapted(&directory, lora, None, dropout, kind)?,
+                None => anytime_policy::read_weights(&directory, &self.config, Kind::Float, self.how.device)
+                    .with_context(|| format!("model {}", directory.display()))?
+                    .into(),
+            }
         };
         Ok(Beginning {
-            weights,
+            parameters,
             optimiser: None,
             references: measured_references(&self.plan.directory),
             objective: None,
         })
+    }
+
+    /// The adapters that the job trains, with the kind that it computes in; None where it trains all weights.
+    fn settings_of_job(&self) -> anyhow::Result<Option<(Lora, f64, Kind)>> {
+        let spec = self.plan.job.spec.as_ref().context("the job has no specification")?;
+        let settings = JobSettings::try_new(spec)?;
+        let kind = compute_kind(settings.model.dtype, self.how.device);
+        let lora = settings.training.lora.as_ref();
+        Ok(lora.map(|lora| (lora_of(lora), lora.dropout, kind)))
+    }
+
+    /// Adapters on the base of a model's directory: these, else those that the directory has, else fresh ones.
+    fn adapted(
+        &mut self,
+        model: &Path,
+        lora: Lora,
+        tensors: Option<Weights>,
+        dropout: f64,
+        kind: Kind,
+    ) -> anyhow::Result<Parameters> {
+        let spec = self.plan.job.spec.as_ref();
+        let start = AdaptedStart {
+            model,
+            config: &self.config,
+            lora,
+            dropout,
+            seed: spec.and_then(|spec| spec.model.as_ref()).map_or(0, v1::ModelSpec::seed),
+            kind,
+            device: self.how.device,
+        };
+        let (parameters, base) = start.load(tensors)?;
+        self.base = Some(base);
+        Ok(parameters)
     }
 
     /// Makes the trainer of a step, where the one before had other settings or another plan. Returns the settings that
@@ -254,6 +306,10 @@ impl<'a> Replaying<'a> {
         let run = head.computation.clone().unwrap_or_default();
         let mut plan = plan_of(&run);
         let is_changed = |name: &str| changed.contains(&name);
+        if let (true, Some(_)) = (is_changed("model.dtype"), &settings.training.lora) {
+            let reason = "with training.lora the base is kept in the type that the job computed in; leave it as it was";
+            return Err(InvalidSetting::because("model.dtype", reason).into());
+        }
         if let (true, Some(tokens)) = (
             is_changed("training.micro_batch_tokens"),
             settings.training.micro_batch_tokens,
@@ -266,7 +322,7 @@ impl<'a> Replaying<'a> {
         ) {
             plan.activation_checkpointing = again;
         }
-        let differs = differences(&run, &computation(self.how.device, plan));
+        let differs = differences(&run, &computation(self.how.device, plan, 1));
         let is_made = matches!(&self.trainer, Some((_, made, of)) if *made == spec && *of == plan);
         if !is_made {
             self.make_trainer(&settings, spec, plan)?;
@@ -280,20 +336,18 @@ impl<'a> Replaying<'a> {
             Some((trainer, ..)) => Beginning {
                 optimiser: Some((
                     trainer.optimiser().updates(),
-                    trainer.optimiser().state().into_iter().collect(),
+                    Box::new(trainer.optimiser().state().into_iter().collect::<BTreeMap<_, _>>()),
                 )),
                 references: trainer.references().clone(),
                 objective: trainer.objective_state(),
-                weights: (trainer.masters().iter())
-                    .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-                    .collect(),
+                parameters: trainer.parameters().share(),
             },
             None => self.beginning.take().context("a replay has one beginning")?,
         };
         let (config, device) = (self.config.clone(), self.how.device);
-        let mut trainer = Trainer::new(settings, config, self.vocabulary, beginning.weights, device, plan);
-        if let Some((updates, tensors)) = beginning.optimiser {
-            trainer.optimiser_mut().restore(updates, tensors)?;
+        let mut trainer = Trainer::new(settings, config, self.vocabulary, beginning.parameters, device, plan);
+        if let Some((updates, state)) = beginning.optimiser {
+            trainer.optimiser_mut().restore(updates, &*state)?;
         }
         trainer.add_references(beginning.references);
         if let Some(objective) = beginning.objective {
@@ -314,23 +368,30 @@ impl<'a> Replaying<'a> {
         let Some((trainer, ..)) = &self.trainer else {
             bail!("there are no weights before the first step is prepared");
         };
-        Ok(self.checksum_of(step, trainer.masters(), trainer.compute_kind()))
+        Ok(self.checksum_of(step, trainer.parameters(), trainer.compute_kind()))
     }
 
-    fn checksum_of(&self, step: u64, weights: &Weights, kind: Kind) -> String {
+    fn checksum_of(&self, step: u64, parameters: &Parameters, kind: Kind) -> String {
+        let weights = Published::of(parameters, self.base.as_ref(), kind);
         let job = JobId(self.plan.job.id.clone());
-        checkpoint::version_checksum(&job, WeightsVersion(step), weights, kind, &self.assets)
+        checkpoint::version_checksum(&job, WeightsVersion(step), weights, &self.assets)
     }
 
     fn export(&self, target: &Path) -> anyhow::Result<()> {
-        let Some((trainer, ..)) = &self.trainer else {
+        let Some((trainer, spec, _)) = &self.trainer else {
             return Ok(());
         };
+        let lora = spec.training.as_ref().and_then(|training| training.lora.as_ref());
+        let is_merged = lora.is_none_or(v1::LoraSpec::merge);
         let card = self.assets.card(&self.plan.job, self.plan.last);
         let model = Export {
             config: &self.config,
-            weights: trainer.masters(),
-            kind: trainer.compute_kind(),
+            weights: Exported::of(
+                trainer.parameters(),
+                self.base.as_ref(),
+                is_merged,
+                trainer.compute_kind(),
+            ),
             assets: &self.assets,
             card: card.as_ref(),
             owner: &self.plan.owner(),

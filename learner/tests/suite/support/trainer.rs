@@ -146,6 +146,7 @@ pub(crate) fn weights_of(version: u64, contents: impl Fn(usize) -> Vec<u8>) -> P
         dtype: "F32".to_owned(),
         shape: vec![length as u64 / 4],
         data: Bytes::from(contents(length)),
+        checksum: None,
     };
     PublishedWeights {
         version: WeightsVersion(version),

@@ -156,7 +156,8 @@ impl Queue {
             learner.table.give_back(sequence, &unnamed, false, self.origin);
             return world.conclude(push);
         }
-        let is_outrun = push.version + learner.replays.div_ceil(self.rules.batch) >= oldest;
+        let is_outrun =
+            push.version + learner.replays.div_ceil(self.rules.batch) >= oldest || learner.table.is_of_before(sequence);
         if push.version < oldest && is_outrun && self.plant != Plant::BlamesTheOutrun {
             // A replay has moved the group to a later step than its lease was for.
             let unnamed = Holder::unnamed(&actor);
@@ -220,6 +221,19 @@ impl Queue {
                     break;
                 }
             }
+        }
+        world.actors[actor].held.remove(&sequence);
+    }
+
+    /// A lease is given back whose weights have not come.
+    pub(super) fn wait_in_vain(&self, world: &mut World, actor: usize, sequence: u64) {
+        let Some(learner) = &mut world.learner else {
+            return;
+        };
+        let holder = Self::holder(actor, world.actors[actor].incarnation);
+        if let GivenBack::Skipped(_) = learner.table.give_back(sequence, &holder, true, self.origin) {
+            learner.left_out.insert(sequence);
+            learner.letters.insert(sequence);
         }
         world.actors[actor].held.remove(&sequence);
     }
@@ -291,11 +305,18 @@ impl Queue {
         let Some(learner) = &mut world.learner else {
             return;
         };
-        let Monitor::Opened(mut before, in_queue) = std::mem::replace(&mut learner.monitor, Monitor::Idle) else {
+        let Monitor::Opened(mut before, in_queue, skipped) = std::mem::replace(&mut learner.monitor, Monitor::Idle)
+        else {
             return;
         };
         if self.plant == Plant::MissesLostGroups {
             before.clear();
+        }
+        for sequence in learner.table.replayed_among(&skipped) {
+            if world.redis.dig_up(sequence).is_err() {
+                learner.is_up = false;
+                return;
+            }
         }
         let reconciled = learner.table.reconcile(&before, &in_queue, self.origin);
         for (sequence, ending) in reconciled.ended {
@@ -325,7 +346,9 @@ impl Queue {
             return;
         };
         let is_too_old = learner.step.saturating_sub(version) > self.rules.max_staleness;
-        if is_too_old && learner.replays > 0 && self.plant != Plant::TrainsOldTokens {
+        let is_too_new = version > learner.step;
+        let is_leased_again = is_too_new || (is_too_old && learner.replays > 0);
+        if is_leased_again && self.plant != Plant::TrainsOldTokens {
             if world.redis.settle(&[sequence], Settlement::Forgotten).is_ok() {
                 learner.table.lost(sequence, self.origin);
             }

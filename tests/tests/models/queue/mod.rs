@@ -129,6 +129,8 @@ pub(crate) enum Action {
         is_lost: bool,
     },
     GiveUp(usize, u64),
+    /// The weights that a lease asks for do not come: its learner went back to a checkpoint.
+    WaitInVain(usize, u64),
     /// All leases of an actor's process run out.
     Expire {
         actor: usize,
@@ -316,6 +318,7 @@ impl Model for Queue {
                 world.faults.given_up -= 1;
                 self.give_up(&mut world, actor, sequence);
             }
+            Action::WaitInVain(actor, sequence) => self.wait_in_vain(&mut world, actor, sequence),
             Action::Expire {
                 actor,
                 incarnation,
@@ -349,8 +352,8 @@ impl Model for Queue {
                 if let Some(learner) = &mut world.learner
                     && let Monitor::Looked(before) = &learner.monitor
                 {
-                    let Survey { queued, .. } = world.redis.open();
-                    learner.monitor = Monitor::Opened(before.clone(), queued);
+                    let Survey { queued, skipped, .. } = world.redis.open();
+                    learner.monitor = Monitor::Opened(before.clone(), queued, skipped);
                 }
             }
             Action::Reconcile => self.reconcile(&mut world),

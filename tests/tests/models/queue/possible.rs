@@ -165,7 +165,12 @@ impl Queue {
                         actions.push(Action::Push(index, *sequence));
                     }
                 }
-                None => {}
+                None => {
+                    let is_out = |learner: &Learner| learner.step >= work.min_version;
+                    if world.learner.as_ref().is_some_and(|learner| !is_out(learner)) {
+                        actions.push(Action::WaitInVain(index, *sequence));
+                    }
+                }
             }
         }
         if world.faults.actor_deaths > 0 {

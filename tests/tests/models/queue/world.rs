@@ -83,7 +83,7 @@ pub(super) enum Phase {
 pub(super) enum Monitor {
     Idle,
     Looked(BTreeSet<u64>),
-    Opened(BTreeSet<u64>, BTreeSet<u64>),
+    Opened(BTreeSet<u64>, BTreeSet<u64>, BTreeSet<u64>),
 }
 
 /// A push that the table has admitted, on its way through Redis.

@@ -1,0 +1,204 @@
+//! What the ranks are told when a run of a job begins: the job, its model, its weights and the state of its optimiser.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use anytime_policy::{Adapters, ModelConfig, TensorShape, Weights};
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1;
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::train::{Parameters, RankGroup, StateSource, Trainer, UpdatePlan, lora_of};
+
+/// What a trainer is made of, besides its tensors.
+pub struct Place<'a> {
+    /// The job.
+    pub spec: &'a v1::JobSpec,
+    /// The model's `config.json`.
+    pub config: &'a str,
+    /// How many ids the tokenizer has.
+    pub vocabulary: u32,
+    /// How updates go through their tokens.
+    pub plan: UpdatePlan,
+}
+
+/// A tensor that follows.
+#[derive(Serialize, Deserialize)]
+struct Announced {
+    name: String,
+    size: Vec<i64>,
+    kind: SentKind,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum SentKind {
+    F32,
+    F64,
+    Bf16,
+}
+
+impl From<Kind> for SentKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Double => Self::F64,
+            Kind::BFloat16 => Self::Bf16,
+            _ => Self::F32,
+        }
+    }
+}
+
+impl From<SentKind> for Kind {
+    fn from(kind: SentKind) -> Self {
+        match kind {
+            SentKind::F32 => Self::Float,
+            SentKind::F64 => Self::Double,
+            SentKind::Bf16 => Self::BFloat16,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Beginning {
+    spec: Vec<u8>,
+    config: String,
+    vocabulary: u32,
+    micro_batch_tokens: usize,
+    activation_checkpointing: bool,
+    updates: u64,
+    masters: Vec<Announced>,
+    /// Beside adapters: what they are trained on.
+    base: Vec<Announced>,
+    optimiser: Vec<Announced>,
+}
+
+/// Tells the others where this trainer stands. `state` is what its optimiser was restored from; None where it begins.
+///
+/// # Errors
+/// [`RanksError`](crate::train::RanksError), or a state that cannot be read again.
+pub fn tell_beginning(
+    ranks: &RankGroup,
+    trainer: &Trainer,
+    state: Option<&dyn StateSource>,
+    place: &Place,
+) -> anyhow::Result<()> {
+    let shapes = state.map(|_| trainer.optimiser().layout()).unwrap_or_default();
+    let beginning = Beginning {
+        spec: place.spec.encode_to_vec(),
+        config: place.config.to_owned(),
+        vocabulary: place.vocabulary,
+        micro_batch_tokens: place.plan.micro_batch_tokens,
+        activation_checkpointing: place.plan.activation_checkpointing,
+        updates: trainer.optimiser().updates(),
+        masters: all_announced(trainer.masters()),
+        base: trainer.parameters().base().map(all_announced).unwrap_or_default(),
+        optimiser: shapes.iter().map(of_shape).collect(),
+    };
+    ranks.tell(&postcard::to_stdvec(&beginning).context("write the beginning of a run down")?)?;
+    let base = trainer.parameters().base().into_iter().flat_map(Weights::values);
+    let masters = trainer.masters().values();
+    for tensor in masters.chain(base) {
+        ranks.copy(&mut as_sent(&tensor.detach()))?;
+    }
+    for shape in &shapes {
+        // One at a time: a rank that holds a part has no room for the whole.
+        let is_here = trainer.optimiser().shard().is_whole();
+        let read = match state.filter(|_| !is_here) {
+            Some(state) => state.tensor(&shape.name)?,
+            None => None,
+        };
+        let mut tensor = match read {
+            Some(tensor) => tensor,
+            None => trainer.optimiser().part_of(&shape.name)?,
+        };
+        ranks.copy(&mut tensor)?;
+    }
+    Ok(())
+}
+
+/// Waits until rank 0 tells of the beginning of a run, and makes the trainer that stands there.
+///
+/// # Errors
+/// [`RanksError`](crate::train::RanksError), the error of `check`, or what does not fit.
+pub(super) fn hear_beginning(
+    ranks: RankGroup,
+    device: Device,
+    check: &dyn Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<Trainer> {
+    let told = ranks.hear(check)?;
+    let beginning: Beginning = postcard::from_bytes(&told).context("rank 0 tells how a run begins")?;
+    let spec = v1::JobSpec::decode(beginning.spec.as_slice()).context("rank 0 tells of a job")?;
+    let settings = JobSettings::try_new(&spec).context("rank 0 tells of a job")?;
+    let config = ModelConfig::from_json(&beginning.config).context("rank 0 tells of a model")?;
+    let receive = |announced: Vec<Announced>| -> anyhow::Result<BTreeMap<String, Tensor>> {
+        let mut tensors = BTreeMap::new();
+        for Announced { name, size, kind } in announced {
+            ensure!(size.iter().all(|&length| length >= 0), "{name} has a length below 0");
+            let kind = Kind::from(kind);
+            let place = if kind == Kind::Double { Device::Cpu } else { device };
+            let tensor = Tensor::zeros(size.as_slice(), (kind, place));
+            ranks.copy(&mut as_sent(&tensor))?;
+            tensors.insert(name, tensor);
+        }
+        Ok(tensors)
+    };
+    let masters: Weights = receive(beginning.masters)?.into_iter().collect();
+    let base: Weights = receive(beginning.base)?.into_iter().collect();
+    let parameters = match &settings.training.lora {
+        Some(lora) => {
+            let adapters = Adapters {
+                lora: lora_of(lora),
+                tensors: masters,
+            };
+            adapters.check(&config, "rank 0")?;
+            crate::train::check_model(&config, &base)?;
+            Parameters::adapted(base, adapters, lora.dropout)
+        }
+        None => masters.into(),
+    };
+    crate::train::check_model(&config, parameters.all())?;
+    let plan = UpdatePlan {
+        micro_batch_tokens: beginning.micro_batch_tokens,
+        activation_checkpointing: beginning.activation_checkpointing,
+    };
+    let mut trainer = Trainer::new(&settings, config, beginning.vocabulary, parameters, device, plan);
+    trainer.join(ranks);
+    for Announced { name, size, kind } in beginning.optimiser {
+        ensure!(size.iter().all(|&length| length >= 0), "{name} has a length below 0");
+        let mut tensor = Tensor::zeros(size.as_slice(), (kind.into(), Device::Cpu));
+        let ranks = trainer.ranks().context("a rank has joined the others")?;
+        ranks.copy(&mut tensor)?;
+        trainer.optimiser_mut().take(&name, &tensor)?;
+    }
+    trainer.optimiser_mut().set_updates(beginning.updates);
+    Ok(trainer)
+}
+
+fn of_shape(shape: &TensorShape) -> Announced {
+    Announced {
+        name: shape.name.clone(),
+        size: shape.size.clone(),
+        kind: shape.kind.into(),
+    }
+}
+
+fn announced(name: &str, tensor: &Tensor) -> Announced {
+    Announced {
+        name: name.to_owned(),
+        size: tensor.size(),
+        kind: tensor.kind().into(),
+    }
+}
+
+fn all_announced(weights: &Weights) -> Vec<Announced> {
+    weights.iter().map(|(name, tensor)| announced(name, tensor)).collect()
+}
+
+/// The tensor as it is sent: the same memory, bf16 as bytes, which Gloo copies whatever they mean.
+fn as_sent(tensor: &Tensor) -> Tensor {
+    match tensor.kind() {
+        Kind::BFloat16 => tensor.view_dtype(Kind::Uint8),
+        _ => tensor.shallow_clone(),
+    }
+}

@@ -1,0 +1,359 @@
+//! Steps that several ranks make together, each a thread here with a trainer of its own: they come to what one rank comes to.
+
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anytime_policy::Weights;
+use anytime_policy::operators::collectives::{Group, Store};
+use anytime_proto::settings::JobSettings;
+use anytime_proto::v1;
+use tch::{Device, Kind, Tensor};
+
+use super::figures::StepFigures;
+use super::lora_tests;
+use super::memory::UpdatePlan;
+use super::rank_group::RankGroup;
+use super::rows::{TrainingRow, supervised_row};
+use super::trainer::Trainer;
+use super::trainer_tests::{config, go_on, group, largest_difference, refs, settings, trainer};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A model's seed that stands for a trainer in f64.
+const EXACT: u64 = 64;
+
+/// What a rank has in the end.
+struct Outcome {
+    weights: Weights,
+    moments: Vec<(String, Tensor)>,
+    figures: Vec<StepFigures>,
+}
+
+fn outcome(trainer: &Trainer, figures: Vec<StepFigures>) -> Outcome {
+    let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach().copy());
+    Outcome {
+        weights: trainer.masters().iter().map(copy).collect(),
+        moments: trainer.optimiser().state(),
+        figures,
+    }
+}
+
+/// Runs the steps of rank 0 with as many ranks as `world`; the others follow.
+fn together(
+    world: usize,
+    settings: &JobSettings,
+    steps: u64,
+    lead: fn(&mut Trainer, u64) -> StepFigures,
+) -> Vec<Outcome> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let served = Store::serve(listener, TIMEOUT).expect("a store");
+    let ranks: Vec<_> = (0..world)
+        .map(|rank| {
+            let settings = settings.clone();
+            thread::spawn(move || {
+                let store = Arc::new(Store::connect(address, TIMEOUT).expect("the store answers"));
+                let local = IpAddr::from([127, 0, 0, 1]);
+                let group = Group::join(&store, "run", local, (rank, world), (TIMEOUT, TIMEOUT)).expect("all come");
+                let mut trainer = trainer_of(&settings);
+                trainer.join(RankGroup::new(group, store, "run".to_owned()));
+                let step = |step| match rank {
+                    0 => lead(&mut trainer, step),
+                    _ => trainer.follow_step(&go_on).expect("a step"),
+                };
+                let figures = (0..steps).map(step).collect();
+                outcome(&trainer, figures)
+            })
+        })
+        .collect();
+    let all = ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect();
+    drop(served);
+    all
+}
+
+/// A trainer that computes in f64, in which nothing that the ranks do in another order shows.
+fn exact(settings: &JobSettings) -> Trainer {
+    let of_f32 = trainer(settings);
+    let weights: Weights = (of_f32.masters().iter())
+        .map(|(name, tensor)| (name.clone(), tensor.detach().to_kind(Kind::Double)))
+        .collect();
+    let plan = UpdatePlan {
+        micro_batch_tokens: settings.training.micro_batch_tokens.unwrap_or(8192) as usize,
+        activation_checkpointing: false,
+    };
+    let mut trainer = Trainer::new(settings, config(), 24, weights, Device::Cpu, plan);
+    trainer.compute_kind = Kind::Double;
+    trainer
+}
+
+fn trainer_of(settings: &JobSettings) -> Trainer {
+    match settings.training.lora {
+        _ if settings.model.seed == EXACT => exact(settings),
+        Some(_) => lora_tests::trainer(settings),
+        None => trainer(settings),
+    }
+}
+
+fn alone(settings: &JobSettings, steps: u64, lead: fn(&mut Trainer, u64) -> StepFigures) -> Outcome {
+    let mut trainer = trainer_of(settings);
+    let figures = (0..steps).map(|step| lead(&mut trainer, step)).collect();
+    outcome(&trainer, figures)
+}
+
+fn assert_equal_bits(one: &Outcome, other: &Outcome) {
+    assert_eq!(largest_difference(&one.weights, &other.weights), 0.0);
+    for ((name, moment), (_, same)) in one.moments.iter().zip(&other.moments) {
+        assert!(moment.equal(same), "{name}");
+    }
+}
+
+fn is_near(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-4 * one.abs().max(1.0)
+}
+
+fn assert_like_one_rank(expected: &Outcome, found: &Outcome, world: usize) {
+    let difference = largest_difference(&expected.weights, &found.weights);
+    assert!(difference < 1e-5, "{world} ranks: {difference}");
+    for (step, (one, other)) in expected.figures.iter().zip(&found.figures).enumerate() {
+        let place = format!("step {step}, {world} ranks: {one:?} {other:?}");
+        assert_eq!(one.trained_tokens, other.trained_tokens, "{place}");
+        assert_eq!(
+            (one.updates, one.skipped_updates),
+            (other.updates, other.skipped_updates),
+            "{place}"
+        );
+        assert_eq!(one.groups_without_gradient, other.groups_without_gradient, "{place}");
+        assert_eq!(
+            (one.fresh_tokens, one.staleness),
+            (other.fresh_tokens, other.staleness),
+            "{place}"
+        );
+        assert!(is_near(one.gradient_norm, other.gradient_norm), "{place}");
+        assert!(is_near(one.loss, other.loss), "{place}");
+        assert!(is_near(one.largest_token_share, other.largest_token_share), "{place}");
+        assert!(
+            is_near(one.ratio, other.ratio) && is_near(one.largest_ratio, other.largest_ratio),
+            "{place}"
+        );
+    }
+}
+
+/// Groups with rows that do not divide, some of them stale; every fifth step has one row, so that ranks have none, and one
+/// step has nothing to learn.
+fn policy_step(trainer: &mut Trainer, step: u64) -> StepFigures {
+    let count = if step % 5 == 4 { 1 } else { 3 };
+    let mut groups: Vec<v1::ScoredGroup> = (0..count)
+        .map(|place| group((step + place) % 4, step.saturating_sub(place), trainer))
+        .collect();
+    if step % 5 == 4 {
+        groups[0].traces[1]
+            .nodes
+            .iter_mut()
+            .flat_map(|node| &mut node.summaries)
+            .for_each(|summary| summary.score = 0.0);
+    }
+    if step == 7 {
+        for node in groups
+            .iter_mut()
+            .flat_map(|group| &mut group.traces)
+            .flat_map(|trace| &mut trace.nodes)
+        {
+            node.summaries.iter_mut().for_each(|summary| summary.score = 1.0);
+        }
+    }
+    trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
+}
+
+fn supervised_step(trainer: &mut Trainer, step: u64) -> StepFigures {
+    let rows: Vec<TrainingRow> = (1..8)
+        .map(|length| supervised_row(&[1, 2], &vec![3 + ((length + step) % 9) as u32; length as usize]))
+        .collect();
+    trainer.supervised_step(rows, &go_on).expect("a step")
+}
+
+fn clipped() -> JobSettings {
+    settings(|spec| {
+        let training = spec.training.get_or_insert_default();
+        // Rounding differs from processor to processor; AdamW makes of it up to one learning rate a step.
+        training.learning_rate = Some(3e-3);
+        training.gradient_clip = Some(0.05);
+        training.weight_decay = Some(0.01);
+        training.micro_batch_tokens = Some(40);
+    })
+}
+
+#[test]
+fn twenty_steps_of_one_two_and_three_ranks_are_the_same() {
+    let settings = clipped();
+    let expected = alone(&settings, 20, policy_step);
+    assert!(
+        expected
+            .figures
+            .iter()
+            .any(|figures| figures.clipped_gradient_share > 0.0)
+    );
+    assert!(
+        expected.figures.iter().any(|figures| figures.trained_tokens == 0),
+        "nothing to learn"
+    );
+    for world in [1, 2, 3] {
+        let ranks = together(world, &settings, 20, policy_step);
+        for rank in &ranks {
+            assert_equal_bits(&ranks[0], rank);
+            assert_like_one_rank(&expected, &ranks[0], world);
+        }
+        let again = together(world, &settings, 20, policy_step);
+        assert_equal_bits(&ranks[0], &again[0]);
+    }
+}
+
+#[test]
+fn in_f64_the_ranks_differ_by_nothing_but_the_last_digits() {
+    let mut settings = clipped();
+    settings.model.seed = EXACT;
+    // The demo's.
+    settings.training.learning_rate = 4e-4;
+    for lead in [policy_step, supervised_step] {
+        let expected = alone(&settings, 20, lead);
+        for (world, settings) in [(2, settings.clone()), (3, settings.clone()), (3, divided(&settings))] {
+            for rank in together(world, &settings, 20, lead) {
+                let difference = largest_difference(&expected.weights, &rank.weights);
+                assert!(difference < 1e-12, "{world} ranks: {difference}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_train_adapters_alike() {
+    let settings = lora_tests::with_lora(|spec| {
+        let training = spec.training.get_or_insert_default();
+        training.gradient_clip = Some(0.05);
+        training.micro_batch_tokens = Some(40);
+        training.learning_rate = Some(1e-3);
+    });
+    for lead in [policy_step, supervised_step] {
+        let expected = alone(&settings, 20, lead);
+        for world in [2, 3] {
+            let ranks = together(world, &settings, 20, lead);
+            assert_equal_bits(&ranks[0], &ranks[world - 1]);
+            assert_like_one_rank(&expected, &ranks[0], world);
+        }
+    }
+}
+
+#[test]
+fn supervised_steps_are_the_same() {
+    let settings = clipped();
+    let expected = alone(&settings, 6, supervised_step);
+    for world in [2, 3] {
+        let ranks = together(world, &settings, 6, supervised_step);
+        assert_equal_bits(&ranks[0], &ranks[world - 1]);
+        assert_like_one_rank(&expected, &ranks[0], world);
+    }
+}
+
+/// A gradient that is not finite on one rank is one for all.
+#[test]
+fn an_unfit_gradient_is_skipped_by_all() {
+    let settings = settings(|spec| spec.training.get_or_insert_default().minibatches = Some(1));
+    let step = |trainer: &mut Trainer, step: u64| {
+        let mut groups = [group(0, step, trainer), group(1, step, trainer)];
+        if step == 1 {
+            groups[0].traces[0].thinking.as_mut().expect("present").log_probs[1] = f32::NAN;
+        }
+        trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
+    };
+    let ranks = together(2, &settings, 3, step);
+    assert_equal_bits(&ranks[0], &ranks[1]);
+    for rank in &ranks {
+        let skipped: Vec<u32> = rank.figures.iter().map(|figures| figures.skipped_updates).collect();
+        assert_eq!(skipped, [0, 1, 0]);
+    }
+}
+
+/// What a job trains, with the optimiser's moments divided among the ranks.
+fn divided(settings: &JobSettings) -> JobSettings {
+    let mut settings = settings.clone();
+    settings.training.sharding = v1::Sharding::Optimizer;
+    settings
+}
+
+/// The whole of each moment, of its parts on all ranks.
+fn put_together(ranks: &[Outcome]) -> Vec<(String, Tensor)> {
+    let name_of = |index: usize| ranks[0].moments[index].0.clone();
+    let parts_of = |index: usize| -> Vec<Tensor> {
+        let flat = ranks.iter().map(|rank| rank.moments[index].1.view(-1));
+        flat.collect()
+    };
+    (0..ranks[0].moments.len())
+        .map(|index| (name_of(index), Tensor::cat(&parts_of(index), 0)))
+        .collect()
+}
+
+#[test]
+fn ranks_that_divide_the_optimiser_come_to_the_same_bits() {
+    let adapters = lora_tests::with_lora(|spec| {
+        let training = spec.training.get_or_insert_default();
+        training.gradient_clip = Some(0.05);
+        training.learning_rate = Some(1e-3);
+    });
+    let no_history = |mut settings: JobSettings| {
+        // Norms are whole on every rank.
+        settings.training.gradient_clip_history = 0.0;
+        settings
+    };
+    for settings in [no_history(clipped()), no_history(adapters)] {
+        for lead in [policy_step, supervised_step] {
+            for world in [2, 3] {
+                let whole = together(world, &settings, 20, lead);
+                let parts = together(world, &divided(&settings), 20, lead);
+                for (rank, (one, other)) in whole.iter().zip(&parts).enumerate() {
+                    let difference = largest_difference(&one.weights, &other.weights);
+                    assert_eq!(difference, 0.0, "rank {rank} of {world}");
+                    for (one, other) in one.figures.iter().zip(&other.figures) {
+                        // Estimated from other elements.
+                        assert!((one.update_size - other.update_size).abs() <= 0.05 * one.update_size);
+                        let update_size = one.update_size;
+                        let other = StepFigures {
+                            update_size,
+                            ..other.clone()
+                        };
+                        assert_eq!(*one, other, "rank {rank} of {world}");
+                    }
+                }
+                for ((name, whole), (_, parts)) in whole[0].moments.iter().zip(put_together(&parts)) {
+                    assert!(whole.view(-1).equal(&parts), "{name} of {world} ranks");
+                }
+                let held = |rank: &Outcome| -> usize { rank.moments.iter().map(|(_, moment)| moment.numel()).sum() };
+                let (all, padding) = (held(&whole[0]), 64 * whole[0].moments.len());
+                for rank in &parts {
+                    assert!(
+                        held(rank) <= all / world + padding,
+                        "{} of {all}, {world} ranks",
+                        held(rank)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unfit_gradient_is_skipped_by_all_who_divide_the_optimiser() {
+    let settings = settings(|spec| spec.training.get_or_insert_default().minibatches = Some(1));
+    let step = |trainer: &mut Trainer, step: u64| {
+        let mut groups = [group(0, step, trainer), group(1, step, trainer)];
+        if step == 1 {
+            groups[0].traces[0].thinking.as_mut().expect("present").log_probs[1] = f32::NAN;
+        }
+        trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
+    };
+    let whole = together(2, &settings, 3, step);
+    let parts = together(2, &divided(&settings), 3, step);
+    for (one, other) in whole.iter().zip(&parts) {
+        assert_eq!(largest_difference(&one.weights, &other.weights), 0.0);
+        assert_eq!(other.figures[1].skipped_updates, 1);
+    }
+}

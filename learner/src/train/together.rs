@@ -1,0 +1,112 @@
+//! What a trainer does with the other ranks, where there are any.
+
+use anyhow::{Context as _, ensure};
+use anytime_policy::TensorShape;
+use anytime_proto::v1;
+use tch::Tensor;
+
+use super::figures::StepFigures;
+use super::optimiser::AdamW;
+use super::rank_group::{RankGroup, RanksError};
+use super::trainer::Trainer;
+use super::work::{RankWork, TensorOfState, Told, sum_figures};
+
+impl Trainer {
+    /// Computes the updates together with other processes from now on, whose weights are the same. To be called before the
+    /// optimiser has a state, because the ranks may divide it among them.
+    pub fn join(&mut self, ranks: RankGroup) {
+        if self.sharding == v1::Sharding::Optimizer {
+            let parameters = self.parameters.trained();
+            self.optimiser = AdamW::of_part(self.optimiser.settings, parameters, ranks.shard());
+        }
+        self.ranks = Some(ranks);
+    }
+
+    /// The processes that compute together.
+    pub fn ranks(&self) -> Option<&RankGroup> {
+        self.ranks.as_ref()
+    }
+
+    /// A whole tensor of the optimiser's [`layout`](AdamW::layout), for the recovery checkpoint. The other ranks are told to
+    /// give their parts of it; called by rank 0 alone.
+    ///
+    /// # Errors
+    /// [`RanksError`], or a tensor that the optimiser does not have.
+    pub fn tensor_of_state(&self, shape: &TensorShape) -> anyhow::Result<Tensor> {
+        let part = self.optimiser.part_of(&shape.name)?;
+        let Some(ranks) = self.ranks.as_ref().filter(|_| self.is_divided(&part, &shape.size)) else {
+            return Ok(part);
+        };
+        let (name, size) = (shape.name.clone(), shape.size.clone());
+        ranks.tell(&postcard::to_stdvec(&Told::State(TensorOfState { name, size })).context("name a tensor")?)?;
+        Ok(ranks.whole(&part, &shape.size, part.kind())?)
+    }
+
+    /// Whether this is a part of a tensor of that shape, and not the whole.
+    fn is_divided(&self, part: &Tensor, size: &[i64]) -> bool {
+        !self.optimiser.shard().is_whole() && part.size() != size
+    }
+
+    /// Makes the updates of a step of which rank 0 tells, as one of the others, and before that whatever else it tells.
+    /// Returns when the step is made.
+    ///
+    /// # Errors
+    /// [`RanksError`], or the error of `check`, which is called while this rank waits and between micro-batches.
+    pub fn follow_step(&mut self, check: &dyn Fn() -> anyhow::Result<()>) -> anyhow::Result<StepFigures> {
+        let ranks = self.ranks.as_ref().context("this process has no other ranks")?;
+        loop {
+            match postcard::from_bytes(&ranks.hear(check)?).context("rank 0 tells what to do")? {
+                Told::State(TensorOfState { name, size }) => {
+                    let part = self.optimiser.part_of(&name)?;
+                    // Only rank 0 has a use for it.
+                    let _whole = ranks.whole(&part, &size, part.kind())?;
+                }
+                Told::Step(mut parts) => {
+                    ensure!(parts.len() == ranks.world(), "rank 0 tells of another number of ranks");
+                    let own = parts.swap_remove(ranks.rank());
+                    return self.compute(own, check);
+                }
+            }
+        }
+    }
+
+    /// Tells the other ranks of a step, and returns this one's part of it.
+    pub(super) fn dealt(&self, work: RankWork) -> anyhow::Result<RankWork> {
+        let Some(ranks) = &self.ranks else {
+            return Ok(work);
+        };
+        let told = Told::Step(work.deal(ranks.world(), self.config.hidden_size));
+        ranks.tell(&postcard::to_stdvec(&told).context("write a step down")?)?;
+        match told {
+            Told::Step(mut parts) => Ok(parts.swap_remove(0)),
+            Told::State(_) => unreachable!("it is a step"),
+        }
+    }
+
+    /// Sums up an update of which each rank has made its part: its figures, and the parameters that it has changed.
+    ///
+    /// # Errors
+    /// [`RanksError`]; the model has no meaning then.
+    pub(super) fn put_together(&self) -> Result<f64, RanksError> {
+        let mut squares = self.optimiser.update_squares();
+        if let Some(ranks) = self.ranks.as_ref().filter(|_| !self.optimiser.shard().is_whole()) {
+            ranks.exchange_parts(self.parameters.trained())?;
+            ranks.sum(&mut squares)?;
+        }
+        let [squares, elements] = squares;
+        Ok(if elements > 0.0 {
+            (squares / elements).sqrt()
+        } else {
+            0.0
+        })
+    }
+
+    /// The figures of a step of so many updates, of all ranks.
+    pub(super) fn finish(&self, mut figures: StepFigures, updates: usize) -> anyhow::Result<StepFigures> {
+        if let Some(ranks) = &self.ranks {
+            sum_figures(&mut figures, ranks)?;
+        }
+        figures.finish(updates);
+        Ok(figures)
+    }
+}

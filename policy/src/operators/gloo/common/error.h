@@ -1,0 +1,2 @@
+// Nothing of it is used; libtorch's header names the file.
+#pragma once
