@@ -58,6 +58,7 @@ lint: setup ## Check formatting and lints
 check: setup ## Check formatting, lints and unit tests of what changed (BASE=COMMIT), within two minutes once built
 	@env $(TEST_ENVIRONMENT) TEST_THREADS=$(TEST_THREADS) deploy/check.sh
 
+# Programs, tests and lints are one build, as deploy/lint-rustc.sh says.
 test: ## Check formatting and lints, then run all tests
 	@report() { \
 	    { code=$$?; set +x; } 2>/dev/null; \
@@ -67,8 +68,8 @@ test: ## Check formatting and lints, then run all tests
 	trap report EXIT; set -x; \
 	deploy/setup.sh libtorch redis prometheus; \
 	cargo fmt --all --check; \
-	cargo clippy --workspace --all-targets -- -D warnings; \
-	cargo build --workspace --bins; \
+	export RUSTC_WORKSPACE_WRAPPER="$$PWD/deploy/lint-rustc.sh"; \
+	cargo build --workspace --all-targets; \
 	env $(TEST_ENVIRONMENT) cargo test --workspace -- --test-threads=$(TEST_THREADS)
 
 # Base images that no registry gives are made from Debian packages. What `make test` runs skips this test: to build the image

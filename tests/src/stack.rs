@@ -15,7 +15,7 @@ use crate::metrics::Sample;
 use crate::ports::free_address;
 use crate::process::Process;
 use crate::programs;
-use crate::wait::eventually;
+use crate::wait::{eventually, patiently};
 use crate::workplace::{Ended, Workplace};
 
 /// How long a process may take until it listens; libtorch from a cold disk takes its time.
@@ -260,7 +260,7 @@ impl Stack {
 
     /// Waits until the job has done this many steps and still runs.
     pub async fn wait_for_step(&mut self, job_id: &str, step: u64, seconds: u64) {
-        let reached = eventually(&format!("step {step} of {job_id}"), seconds, async || {
+        let reached = eventually(&format!("step {step} of {job_id}"), patiently(seconds), async || {
             let job = self.job(job_id).await?;
             let has_ended = !matches!(job.state(), JobState::Queued | JobState::Running);
             (has_ended || job.step >= step).then_some(job)
@@ -277,7 +277,7 @@ impl Stack {
 
     /// Waits for the end of the job and checks that it succeeded.
     pub async fn wait_for_success(&mut self, job_id: &str, seconds: u64) -> v1::Job {
-        let ended = eventually(&format!("the end of {job_id}"), seconds, async || {
+        let ended = eventually(&format!("the end of {job_id}"), patiently(seconds), async || {
             let job = self.job(job_id).await?;
             (!matches!(job.state(), JobState::Queued | JobState::Running)).then_some(job)
         })

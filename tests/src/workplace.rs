@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::process::{Mark, tail};
 use crate::programs;
+use crate::wait::patiently;
 
 /// Rows of data that a small job needs.
 const SIZES: Sizes = Sizes {
@@ -166,14 +167,15 @@ impl Workplace {
         self.run(self.command(arguments), seconds).await
     }
 
-    /// Runs a command to its end, with a deadline.
+    /// Runs a command to its end, and panics [`patiently`] after `seconds`.
     pub async fn run(&self, command: std::process::Command, seconds: u64) -> Ended {
         let mut command = tokio::process::Command::from(command);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let what = format!("{:?}", command.as_std());
-        let output = tokio::time::timeout(Duration::from_secs(seconds), command.output()).await;
+        let limit = patiently(seconds);
+        let output = tokio::time::timeout(Duration::from_secs(limit), command.output()).await;
         let output = output
-            .unwrap_or_else(|_| panic!("{what} did not end within {seconds} s"))
+            .unwrap_or_else(|_| panic!("{what} did not end within {limit} s"))
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ended {

@@ -17,14 +17,22 @@ async fn a_verifier_that_judges_nothing_costs_waiting_and_no_group() {
             scene.learner.state().leases.push_back(lease);
         }
         scene.learner.publish(Version::new("job", 0, &weights(0)));
+        let tried = || scene.verifier.requests.lock().unwrap().len();
+        let taken = || GROUPS - scene.learner.state().leases.len();
+        // By then the actor knows that the verifier is away. How much it had taken before depends on the machine.
+        until("a few tries", || tried() > 10).await;
+        let before = taken();
+        assert!(before < GROUPS, "{mood:?}: the actor took all leases before it knew");
         // More failures than the tries that a fault of an answer gets.
-        let tries = anytime_actor::grade::FAULT_TRIES as usize + 20;
-        until("many tries", || scene.verifier.requests.lock().unwrap().len() > tries).await;
+        let tries = tried() + anytime_actor::grade::FAULT_TRIES as usize + 10;
+        until("many tries", || tried() > tries).await;
         assert!(scene.learner.state().abandoned.is_empty(), "{mood:?}");
         assert!(scene.learner.state().groups.is_empty(), "{mood:?}");
-        // The actor asks for no more work than it had when the verifier failed.
-        let taken = GROUPS - scene.learner.state().leases.len();
-        assert!(taken <= 24, "{mood:?}: {taken} leases");
+        assert_eq!(
+            taken(),
+            before,
+            "{mood:?}: the actor asks for more work than it had when the verifier failed"
+        );
 
         *scene.verifier.mood.lock().unwrap() = Mood::Works;
         until("all groups", || scene.learner.state().groups.len() == GROUPS).await;
