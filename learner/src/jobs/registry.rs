@@ -167,6 +167,10 @@ impl JobRegistry {
             was_cancelled: false,
         }));
         entry.announce();
+        // Before it may start: its start checks again, and notes what is not noted yet.
+        for notice in &checked.found.notices {
+            entry.notice(&notice.topic, &notice.text);
+        }
         let mut jobs = lock(&self.jobs);
         jobs.turns.wait(entry.id().clone(), settings.priority);
         jobs.insert(entry.clone());

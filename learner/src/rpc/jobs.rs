@@ -197,11 +197,7 @@ impl JobService for JobsRpc {
             let checked = forking::check(fork, &spec, |spec| validate(spec, &inputs, &root));
             let checked = checked.map_err(|error| status::refused_spec(&spec, &error))?;
             let entry = registry.create(&request.request_id, &spec, &checked);
-            let entry = entry.map_err(|error| status::create(&error))?;
-            for notice in &checked.found.notices {
-                entry.notice(&notice.topic, &notice.text);
-            }
-            Ok::<_, Status>(entry)
+            entry.map_err(|error| status::create(&error))
         };
         let entry = blocking(submit).await??;
         Ok(Response::new(self.told(&entry)))

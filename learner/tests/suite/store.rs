@@ -277,6 +277,26 @@ fn a_cancelled_job_does_not_come_back() {
     assert!(registry.of_request("r1").unwrap().cancelled().is_cancelled());
 }
 
+/// A job's start checks again and notes what is not noted yet, at once where the learner is idle: what the submission has found
+/// was noted twice.
+#[test]
+fn what_the_check_found_is_noted_before_the_job_may_start() {
+    let runs = TempDir::new().unwrap();
+    let mut checked = CheckedJob::from(JobSettings::try_new(&spec("demo")).unwrap());
+    let text = "a row stands there twice";
+    checked.found.notices.push(v1::Notice {
+        topic: "repeated_rows".to_owned(),
+        text: text.to_owned(),
+        step: 0,
+    });
+    let registry = JobRegistry::open(places(runs.path())).unwrap();
+    let entry = registry.create("r1", &spec("demo"), &checked).unwrap();
+    let noted: Vec<String> = entry.job().notices.into_iter().map(|notice| notice.text).collect();
+    assert_eq!(noted, [text]);
+    let again = registry.create("r1", &spec("demo"), &checked).unwrap();
+    assert_eq!(again.job().notices.len(), 1, "a request that is sent again");
+}
+
 #[test]
 fn a_damaged_job_file_is_made_again_and_the_job_goes_on() {
     let runs = TempDir::new().unwrap();
