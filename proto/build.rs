@@ -13,7 +13,7 @@ use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescri
 const PACKAGE: &str = "anytime.v1";
 
 /// Messages that the command line prints as JSON.
-const REPORTED_MESSAGES: [&str; 19] = [
+const REPORTED_MESSAGES: [&str; 20] = [
     "StepMetrics",
     "StepTimeline",
     "LearnerSpan",
@@ -30,6 +30,7 @@ const REPORTED_MESSAGES: [&str; 19] = [
     "CheckedTruth",
     "MemoryCheck",
     "MemoryPart",
+    "GpuNeed",
     "HubInput",
     "HubFile",
     "Waiting",

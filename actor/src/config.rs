@@ -22,7 +22,7 @@ pub use serving::{ReasoningField, ServeArgs};
 const GIB: f64 = 1_073_741_824.0;
 
 /// The share of its GPU's memory that an actor takes. The rest is for CUDA itself and for fragmentation.
-const GPU_SHARE: f64 = 0.9;
+const GPU_SHARE: f64 = anytime_proto::gpus::ACTOR_SHARE;
 /// The share of the machine's memory, or of its container's, that an actor takes by default: others may share it.
 const CPU_SHARE: f64 = 0.5;
 

@@ -3,7 +3,7 @@
 
 use anytime_actor::engine::{CacheLimit, EngineLimits};
 
-use crate::engine::{GroupShape, TimedEngine, Until};
+use crate::engine::{GroupShape, RunFigures, TimedEngine, Until};
 use crate::model::{LoadedModel, prompt_ids};
 
 /// The shape of a decoding case. The length of every sequence is forced.
@@ -57,6 +57,29 @@ pub fn measure(
     cache_bytes: usize,
     repetitions: usize,
 ) -> anyhow::Result<DecodeFigures> {
+    let mut figures = DecodeFigures::default();
+    measure_each(model, case, cache_bytes, repetitions, |run| {
+        let run = run()?;
+        if figures.seconds.is_empty() {
+            figures.ids_digest = run.ids_digest;
+        }
+        figures.seconds.push(run.elapsed.as_secs_f64());
+        Ok(())
+    })?;
+    Ok(figures)
+}
+
+/// As [`measure`], with each repetition in the hands of `repetition`, which runs it once.
+///
+/// # Errors
+/// As for [`measure`], or those of `repetition`.
+pub fn measure_each(
+    model: &LoadedModel,
+    case: &DecodeCase,
+    cache_bytes: usize,
+    repetitions: usize,
+    mut repetition: impl FnMut(&mut dyn FnMut() -> anyhow::Result<RunFigures>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let limits = EngineLimits {
         slots: case.sequences(),
         cache: CacheLimit::Bytes(cache_bytes),
@@ -79,13 +102,8 @@ pub fn measure(
         group.budgets = vec![2];
     }
     engine.run(&warm_up, Until::ThinkingEnds)?;
-    let mut figures = DecodeFigures::default();
-    for repetition in 0..repetitions {
-        let run = engine.run(&groups, Until::ThinkingEnds)?;
-        figures.seconds.push(run.elapsed.as_secs_f64());
-        if repetition == 0 {
-            figures.ids_digest = run.ids_digest;
-        }
+    for _ in 0..repetitions {
+        repetition(&mut || engine.run(&groups, Until::ThinkingEnds))?;
     }
-    Ok(figures)
+    Ok(())
 }

@@ -210,7 +210,8 @@ impl Updates {
             activation_checkpointing: checkpointing.then_some(true),
             lora: None,
             has_dropout: false,
-            optimiser_ranks: 1,
+            sharding: v1::Sharding::None,
+            ranks: 1,
         }
         .plan(DeviceMemory::ask(device).ok())?;
         let trainer = Trainer::new(&settings, model.config, vocabulary, model.weights, device, plan);

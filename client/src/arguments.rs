@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use anytime_service::security::{CallingArgs, IdentityArgs};
 use clap::{Args, Parser, Subcommand};
 
+use crate::gpus::GpuSet;
 use crate::overrides::OverrideArgs;
 use crate::tasks::TaskName;
 pub use advantages::{AdvantagesArgs, PriorArgument};
@@ -367,8 +368,11 @@ pub struct CheckArgs {
     /// Show the ground truths that can only be matched word for word, or never
     #[arg(long)]
     pub data: bool,
+    /// Say how the job fits on so many GPUs of so many gigabytes, such as 4x80, and refuse it where it does not
+    #[arg(long, value_name = "NxGB")]
+    pub gpus: Option<GpuSet>,
     /// Check the settings alone, and open nothing that they name
-    #[arg(long, conflicts_with_all = ["data", "learner"])]
+    #[arg(long, conflicts_with_all = ["data", "learner", "gpus"])]
     pub settings_only: bool,
     /// Ask this learner, which sees other files than this machine [default: look at the files here]
     #[arg(long, value_name = "URL")]

@@ -2,6 +2,8 @@
 
 use anytime_proto::v1;
 
+use crate::gpus::size;
+
 /// Ids of the first prompt that are shown from each end.
 const SHOWN_IDS: usize = 24;
 
@@ -117,13 +119,4 @@ fn middle_left_out(text: &str) -> String {
     let start: String = letters[..SHOWN_LETTERS].iter().collect();
     let end: String = letters[letters.len() - SHOWN_LETTERS..].iter().collect();
     format!("{start} … {end}")
-}
-
-/// Bytes as people read them.
-fn size(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes >= 1024.0 {
-        return format!("{:.1} GiB", mebibytes / 1024.0);
-    }
-    format!("{mebibytes:.1} MiB")
 }

@@ -20,6 +20,7 @@ pub mod demo;
 pub mod display;
 pub mod doctor;
 pub mod follow;
+pub mod gpus;
 pub mod interrupt;
 pub mod job_file;
 pub mod job_view;

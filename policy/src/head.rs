@@ -13,6 +13,8 @@ use crate::operators::{PackedLinear, Then, WideLinear, in_kind, training};
 /// The last projection of the model, [vocabulary, hidden].
 pub(crate) struct Head {
     weights: Weights,
+    /// Only so many ids have logits.
+    limit: Option<i64>,
     /// Ids from here on have no probability.
     masked_from: Option<i64>,
 }
@@ -37,6 +39,7 @@ impl Head {
                 weight,
                 wide: OnceCell::new(),
             },
+            limit: None,
             masked_from: None,
         }
     }
@@ -45,14 +48,11 @@ impl Head {
     ///
     /// # Panics
     /// If it has fewer ids, or is packed.
-    pub(crate) fn limited(self, vocabulary: u32) -> Self {
-        let weight = self.checked(vocabulary);
-        let (rows, vocabulary) = (weight.size()[0], i64::from(vocabulary));
+    pub(crate) fn limited(mut self, vocabulary: u32) -> Self {
+        let (rows, vocabulary) = (self.checked(vocabulary).size()[0], i64::from(vocabulary));
         // A narrowed leaf is no leaf: its gradient would go over the whole tensor once more.
-        if vocabulary == rows {
-            return self;
-        }
-        Self::new(weight.narrow(0, 0, vocabulary))
+        self.limit = (vocabulary < rows).then_some(vocabulary);
+        self
     }
 
     /// The head at its whole width, in which ids from `vocabulary` on have logits of -∞.
@@ -79,12 +79,13 @@ impl Head {
 
     /// The head with packed weights where this machine has products for them.
     pub(crate) fn packed(self) -> Self {
-        let Weights::Plain { weight, .. } = &self.weights else {
+        if self.is_packed() {
             return self;
-        };
-        let packed = match WideLinear::try_new(weight) {
+        }
+        let weight = self.weight();
+        let packed = match WideLinear::try_new(&weight) {
             Some(wide) => Some(Weights::Wide(wide)),
-            None => PackedLinear::try_wide(weight, None).map(Weights::Packed),
+            None => PackedLinear::try_wide(&weight, None).map(Weights::Packed),
         };
         match packed {
             Some(weights) => Self { weights, ..self },
@@ -100,8 +101,10 @@ impl Head {
     /// [n, hidden] to [n, vocabulary], in f32 (f64 where the weights are f64).
     pub(crate) fn logits(&self, hidden: &Tensor) -> Tensor {
         let logits = match &self.weights {
-            Weights::Plain { weight, wide } if weight.kind() == Kind::BFloat16 => wide_logits(hidden, weight, wide),
-            Weights::Plain { weight, .. } => training::linear(hidden, weight, None),
+            Weights::Plain { weight, wide } if weight.kind() == Kind::BFloat16 => {
+                wide_logits(hidden, &self.weight(), wide)
+            }
+            Weights::Plain { .. } => training::linear(hidden, &self.weight(), None),
             Weights::Packed(packed) => packed.apply_as_computed(hidden, Then::Nothing),
             Weights::Wide(wide) => wide.apply(hidden),
         };
@@ -112,14 +115,16 @@ impl Head {
         logits
     }
 
-    /// The weight.
+    /// The weight of the ids that have logits, as it is now: a parameter of several ranks has no elements between uses, so
+    /// that it is cut when it is used.
     ///
     /// # Panics
     /// If it is packed.
-    pub(crate) fn weight(&self) -> &Tensor {
-        match &self.weights {
-            Weights::Plain { weight, .. } => weight,
-            Weights::Packed(_) | Weights::Wide(_) => panic!("a decoder for generation is not trained"),
+    pub(crate) fn weight(&self) -> Tensor {
+        match (&self.weights, self.limit) {
+            (Weights::Plain { weight, .. }, None) => weight.shallow_clone(),
+            (Weights::Plain { weight, .. }, Some(limit)) => weight.narrow(0, 0, limit),
+            (Weights::Packed(_) | Weights::Wide(_), _) => panic!("a decoder for generation is not trained"),
         }
     }
 }

@@ -43,8 +43,8 @@ impl<'a> HeadPass<'a> {
     /// # Panics
     /// If the decoder was made for generation.
     pub fn new(decoder: &'a Decoder, temperature: f64) -> Self {
-        let _guard = tch::no_grad_guard();
         let weight = decoder.head_weight();
+        let _guard = tch::no_grad_guard();
         if !weight.requires_grad() {
             return Self {
                 decoder,
@@ -114,7 +114,7 @@ impl<'a> HeadPass<'a> {
         }
         match weight.device() {
             Device::Cpu => product(&logits_gradient, &weight.transpose(0, 1)),
-            _ => logits_gradient.matmul(weight),
+            _ => logits_gradient.matmul(&weight),
         }
     }
 
@@ -122,7 +122,7 @@ impl<'a> HeadPass<'a> {
     pub fn finish(self) {
         if let (Some(gradient), false) = (self.gradient, self.is_in_place) {
             let weight = self.decoder.head_weight();
-            backward(weight, &gradient.to_kind(weight.kind()));
+            backward(&weight, &gradient.to_kind(weight.kind()));
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod codec;
 mod ended;
 pub mod generations;
+pub mod gpus;
 mod group;
 mod ids;
 pub mod limits;

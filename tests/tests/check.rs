@@ -147,6 +147,73 @@ async fn a_check_refuses_what_cannot_work_as_a_submission_does() {
     assert!(ended.stdout.contains("a valid job file"), "{}", ended.stdout);
 }
 
+/// The demo's model in the shape of one of 7 · 10⁹ parameters, of which no weights are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_says_how_a_job_fits_on_gpus() {
+    let workplace = Workplace::new();
+    let path = workplace.path("model").join("config.json");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (name, value) in [
+        ("hidden_size", 3584),
+        ("intermediate_size", 18944),
+        ("num_hidden_layers", 28),
+        ("num_attention_heads", 28),
+        ("num_key_value_heads", 4),
+        ("vocab_size", 152_064),
+    ] {
+        config[name] = json!(value);
+    }
+    config["tie_word_embeddings"] = json!(false);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let spec = workplace.train("large", 1);
+    let ended = check(&workplace, &spec, &["--gpus", "4x80"]).await.expect(0);
+    for part in [
+        "gpus        4 GPUs of 80 GB: a learner of 3 ranks with training.sharding = \"gradients\"",
+        "one GPU for an actor",
+        "none      one process",
+        "does not fit",
+    ] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+    let ended = check(&workplace, &spec, &["--gpus", "4x80", "--json"]).await.expect(0);
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let fit = &found[0]["fit"];
+    assert_eq!(fit["learner"].as_array().unwrap().len(), 4);
+    assert!(fit["actor"]["bytes"].as_u64().unwrap() > 30 << 30, "{fit}");
+    let refused = check(&workplace, &spec, &["--gpus", "1x24"]).await.expect(64);
+    assert!(
+        refused.stderr.contains("large.toml: 1 GPU of 24 GB cannot train it"),
+        "{}",
+        refused.stderr
+    );
+    let refused = check(&workplace, &spec, &["--gpus", "80"]).await;
+    assert!(
+        refused.code != 0 && refused.stderr.contains("such as 4x80"),
+        "{}",
+        refused.stderr
+    );
+
+    // Of adapters nothing but the moments is divided, and a model that is only measured is not trained.
+    let mut adapted = spec.clone();
+    adapted.model.get_or_insert_default().initialise = Some(false);
+    adapted.training.get_or_insert_default().lora = Some(v1::LoraSpec::default());
+    let ended = check(&workplace, &adapted, &["--gpus", "4x80", "--settings-only"]).await;
+    assert!(
+        ended.code != 0 && ended.stderr.contains("cannot be used with"),
+        "{}",
+        ended.stderr
+    );
+    let mut measured = spec;
+    measured.kind = Some(v1::JobKind::Evaluate.into());
+    measured.evaluation = Some(v1::EvaluationSpec {
+        path: measured.data.get_or_insert_default().path.clone(),
+        budgets: vec![6],
+        ..Default::default()
+    });
+    let ended = check(&workplace, &measured, &["--gpus", "4x80"]).await.expect(0);
+    assert!(!ended.stdout.contains("gpus  "), "{}", ended.stdout);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_reads_all_weights() {
     let workplace = Workplace::new();

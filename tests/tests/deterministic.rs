@@ -256,7 +256,7 @@ async fn ranks_that_are_lost_change_nothing() {
         stack.add_ranks(1).await;
         let divided = |stack: &Stack, name: &str| {
             let mut spec = job(stack, name, 10);
-            spec.training.get_or_insert_default().sharding = Some(v1::Sharding::Optimizer.into());
+            spec.training.get_or_insert_default().sharding = Some(v1::Sharding::Full.into());
             spec
         };
         let spec = divided(&stack, "two-ranks");

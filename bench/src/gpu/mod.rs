@@ -227,7 +227,7 @@ impl OnDevice<'_> {
         // Prompts cancel in the difference of two lengths.
         let steps = |new_tokens: usize| {
             let case = cases.decode_case(batch, new_tokens);
-            fewest_operators_once_warm(|repetitions| run(&case, repetitions).map(|_| ()))
+            fewest_operators(model, &case, cases.cache_bytes())
         };
         let (few, many) = (4, 12);
         let measured = Measured {
@@ -361,19 +361,16 @@ fn operators(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     Ok(operators.iter().map(|of| of.calls).sum::<u64>() as f64)
 }
 
-/// The same of work whose rows come into a step together or, where the machine is busy, by ones and twos: the fewest of
-/// several counts are those of rows that came together. A difference of two lengths is smaller than what one count varies by.
-fn fewest_operators_once_warm(work: impl Fn(usize) -> anyhow::Result<()>) -> anyhow::Result<f64> {
-    const COUNTS: usize = 4;
-    let fewest = |repetitions| -> anyhow::Result<f64> {
-        let mut fewest = f64::INFINITY;
-        for _ in 0..COUNTS {
-            fewest = fewest.min(operators(|| work(repetitions))?);
-        }
-        Ok(fewest)
-    };
-    let (few, many) = WARM;
-    Ok((fewest(many)? - fewest(few)?) / (many - few) as f64)
+/// How many operators a repetition dispatches whose rows come into their first step together. Where the machine is busy they come
+/// by ones and twos, which is more; so the fewest of many repetitions count, once what recurs has been prepared.
+fn fewest_operators(model: &LoadedModel, case: &DecodeCase, cache_bytes: usize) -> anyhow::Result<f64> {
+    const COUNTS: usize = 12;
+    let mut counts = Vec::with_capacity(WARM.0 + COUNTS);
+    decode::measure_each(model, case, cache_bytes, WARM.0 + COUNTS, |run| {
+        counts.push(operators(|| run().map(|_| ()))?);
+        Ok(())
+    })?;
+    Ok(counts.split_off(WARM.0).into_iter().fold(f64::INFINITY, f64::min))
 }
 
 /// How many operators a repetition of the work dispatches once what recurs has been prepared; `work` takes how many

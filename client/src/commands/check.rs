@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::arguments::CheckArgs;
 use crate::check_view::describe;
+use crate::gpus::Fit;
 use crate::job_file::{self, Job};
 use crate::learner::Learner;
 use crate::local::check_here;
@@ -24,8 +25,18 @@ pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()>
             Some(find(arguments, job, &jobs[..index]).await?)
         };
         let spec = &job.spec;
+        let needs = found.as_ref().map(|found| found.gpus.as_slice()).unwrap_or_default();
+        let fit = arguments.gpus.and_then(|gpus| Fit::of(gpus, needs));
+        if let Some(reason) = fit.as_ref().and_then(Fit::refusal) {
+            let message = format!("{}: {reason}", job.source);
+            return Err(ExitError::configuration(message).into());
+        }
         if json {
-            documents.push(json!({ "file": job.source, "spec": with_defaults(spec), "found": found }));
+            let mut document = json!({ "file": job.source, "spec": with_defaults(spec), "found": found });
+            if let Some(fit) = &fit {
+                document["fit"] = json!(fit);
+            }
+            documents.push(document);
             continue;
         }
         let what = if found.is_some() { "works" } else { "a valid job file" };
@@ -37,6 +48,9 @@ pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()>
         ))?;
         if let Some(found) = &found {
             print_line(&describe(found, arguments.data))?;
+        }
+        for line in fit.iter().flat_map(Fit::lines) {
+            print_line(&line)?;
         }
     }
     if json {

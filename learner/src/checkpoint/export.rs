@@ -46,13 +46,20 @@ pub enum Exported<'a> {
 }
 
 impl<'a> Exported<'a> {
-    /// What a trainer's parameters are exported as: adapters alone, unless they are to be merged.
-    pub fn of(parameters: &'a Parameters, base: Option<&'a FrozenBase>, is_merged: bool, kind: Kind) -> Self {
+    /// What a trainer's parameters are exported as: adapters alone, unless they are to be merged. `whole` are all weights of the
+    /// model ([`Trainer::whole_model`](crate::train::Trainer::whole_model)).
+    pub fn of(
+        parameters: &'a Parameters,
+        whole: &'a Weights,
+        base: Option<&'a FrozenBase>,
+        is_merged: bool,
+        kind: Kind,
+    ) -> Self {
         match (parameters.adapters(), base) {
             (Some((adapters, dropout)), Some(base)) if !is_merged => {
                 Self::Adapters(adapters, dropout, base.directory())
             }
-            _ => Self::Whole(parameters.all(), kind),
+            _ => Self::Whole(whole, kind),
         }
     }
 }
@@ -97,11 +104,11 @@ pub enum Published<'a> {
 }
 
 impl<'a> Published<'a> {
-    /// What actors get of a trainer's parameters.
-    pub fn of(parameters: &'a Parameters, base: Option<&'a FrozenBase>, kind: Kind) -> Self {
+    /// What actors get of a trainer's parameters, of which `whole` are all weights of the model.
+    pub fn of(parameters: &'a Parameters, whole: &'a Weights, base: Option<&'a FrozenBase>, kind: Kind) -> Self {
         match (parameters.adapters(), base, parameters.base()) {
             (Some((adapters, _)), Some(base), Some(weights)) => Self::Adapters(adapters, base, weights),
-            _ => Self::Whole(parameters.all(), kind),
+            _ => Self::Whole(whole, kind),
         }
     }
 }

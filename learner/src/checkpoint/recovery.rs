@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use anytime_files::{PART_SUFFIX, replace_directory, sync_directory};
-use anytime_policy::{TensorFile, TensorShape, Weights};
+use anytime_policy::{TensorFile, TensorShape, Weights, write_tensors};
 use anytime_proto::EndedGroups;
 use anytime_service::metric_names::LEARNER_DAMAGED_FILES;
 use metrics::counter;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 use tracing::{error, info, warn};
 
 use super::base::KeptAdapters;
@@ -142,11 +142,11 @@ pub fn save(job_directory: &Path, state: &RecoveryState, trainer: &Trainer) -> a
         return Ok(Saved::Kept);
     }
     let write = |part: &Path| -> anyhow::Result<()> {
-        write_tensors(&part.join(WEIGHTS_FILE), trainer.masters().iter())?;
         // Tensor by tensor: the ranks may hold a part of each.
+        let masters: Vec<TensorShape> = trainer.parameters().shapes().into_values().collect();
+        write_tensors(&part.join(WEIGHTS_FILE), &masters, &mut |shape| trainer.master(shape))?;
         let give = &mut |shape: &TensorShape| trainer.tensor_of_state(shape);
-        let path = part.join(OPTIMISER_FILE);
-        anytime_policy::write_tensors(&path, &trainer.optimiser().layout(), give)?;
+        write_tensors(&part.join(OPTIMISER_FILE), &trainer.optimiser().layout(), give)?;
         write_state(part, state)?;
         checksums::write(part, &FILES)
     };
@@ -414,15 +414,6 @@ fn read(directory: &Path, device: Device) -> anyhow::Result<Recovered> {
         optimiser,
         damaged: Vec::new(),
     })
-}
-
-fn write_tensors<'a>(path: &Path, tensors: impl Iterator<Item = (&'a String, &'a Tensor)>) -> anyhow::Result<()> {
-    let on_host: Vec<(&str, Tensor)> = no_grad(|| {
-        tensors
-            .map(|(name, tensor)| (name.as_str(), tensor.detach().to_device(Device::Cpu).contiguous()))
-            .collect()
-    });
-    Tensor::write_safetensors(&on_host, path).with_context(|| format!("writing {}", path.display()))
 }
 
 fn read_tensors(path: &Path, device: Device) -> anyhow::Result<Vec<(String, Tensor)>> {

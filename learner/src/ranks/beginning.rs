@@ -1,7 +1,5 @@
 //! What the ranks are told when a run of a job begins: the job, its model, its weights and the state of its optimiser.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, ensure};
 use anytime_policy::{Adapters, ModelConfig, TensorShape, Weights};
 use anytime_proto::settings::JobSettings;
@@ -10,7 +8,7 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::train::{Parameters, RankGroup, StateSource, Trainer, UpdatePlan, lora_of};
+use crate::train::{Divided, Parameters, RankGroup, StateSource, Trainer, UpdatePlan, lora_of};
 
 /// What a trainer is made of, besides its tensors.
 pub struct Place<'a> {
@@ -73,16 +71,13 @@ struct Beginning {
     optimiser: Vec<Announced>,
 }
 
-/// Tells the others where this trainer stands. `state` is what its optimiser was restored from; None where it begins.
+/// Tells the others where this trainer stands, and keeps no more than rank 0's part of what they divide. `state` is what its
+/// optimiser was restored from; None where it begins.
 ///
 /// # Errors
 /// [`RanksError`](crate::train::RanksError), or a state that cannot be read again.
-pub fn tell_beginning(
-    ranks: &RankGroup,
-    trainer: &Trainer,
-    state: Option<&dyn StateSource>,
-    place: &Place,
-) -> anyhow::Result<()> {
+pub fn tell_beginning(trainer: &mut Trainer, state: Option<&dyn StateSource>, place: &Place) -> anyhow::Result<()> {
+    let ranks = trainer.ranks().context("this process has no other ranks")?;
     let shapes = state.map(|_| trainer.optimiser().layout()).unwrap_or_default();
     let beginning = Beginning {
         spec: place.spec.encode_to_vec(),
@@ -114,6 +109,7 @@ pub fn tell_beginning(
         };
         ranks.copy(&mut tensor)?;
     }
+    trainer.divide();
     Ok(())
 }
 
@@ -131,31 +127,42 @@ pub(super) fn hear_beginning(
     let spec = v1::JobSpec::decode(beginning.spec.as_slice()).context("rank 0 tells of a job")?;
     let settings = JobSettings::try_new(&spec).context("rank 0 tells of a job")?;
     let config = ModelConfig::from_json(&beginning.config).context("rank 0 tells of a model")?;
-    let receive = |announced: Vec<Announced>| -> anyhow::Result<BTreeMap<String, Tensor>> {
-        let mut tensors = BTreeMap::new();
-        for Announced { name, size, kind } in announced {
-            ensure!(size.iter().all(|&length| length >= 0), "{name} has a length below 0");
-            let kind = Kind::from(kind);
-            let place = if kind == Kind::Double { Device::Cpu } else { device };
-            let tensor = Tensor::zeros(size.as_slice(), (kind, place));
-            ranks.copy(&mut as_sent(&tensor))?;
-            tensors.insert(name, tensor);
-        }
-        Ok(tensors)
+    let receive_one = |Announced { name, size, kind }: Announced| -> anyhow::Result<(String, Tensor)> {
+        ensure!(size.iter().all(|&length| length >= 0), "{name} has a length below 0");
+        let kind = Kind::from(kind);
+        let place = if kind == Kind::Double { Device::Cpu } else { device };
+        let tensor = Tensor::zeros(size.as_slice(), (kind, place));
+        ranks.copy(&mut as_sent(&tensor))?;
+        Ok((name, tensor))
     };
-    let masters: Weights = receive(beginning.masters)?.into_iter().collect();
-    let base: Weights = receive(beginning.base)?.into_iter().collect();
-    let parameters = match &settings.training.lora {
-        Some(lora) => {
+    let receive = |announced: Vec<Announced>| -> anyhow::Result<Weights> {
+        let tensors = announced.into_iter().map(receive_one);
+        tensors.collect::<anyhow::Result<Vec<_>>>().map(Weights::from_iter)
+    };
+    let kind = crate::train::compute_kind(settings.model.dtype, device);
+    let parameters = match (
+        &settings.training.lora,
+        Divided::of(settings.training.sharding, &ranks, kind),
+    ) {
+        (None, Some(mut divided)) => {
+            // A rank that holds a part has no room for the whole.
+            for announced in beginning.masters {
+                let (name, master) = receive_one(announced)?;
+                divided.add(&name, &master);
+            }
+            Parameters::Divided(Box::new(divided))
+        }
+        (Some(lora), _) => {
             let adapters = Adapters {
                 lora: lora_of(lora),
-                tensors: masters,
+                tensors: receive(beginning.masters)?,
             };
+            let base = receive(beginning.base)?;
             adapters.check(&config, "rank 0")?;
             crate::train::check_model(&config, &base)?;
             Parameters::adapted(base, adapters, lora.dropout)
         }
-        None => masters.into(),
+        (None, None) => receive(beginning.masters)?.into(),
     };
     crate::train::check_model(&config, parameters.all())?;
     let plan = UpdatePlan {

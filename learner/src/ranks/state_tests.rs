@@ -42,7 +42,7 @@ fn rows(step: u64) -> Vec<TrainingRow> {
 }
 
 /// Goes on from the newest recovery checkpoint as rank 0, and writes the next.
-fn lead(ranks: Option<RankGroup>, spec: &v1::JobSpec, job: &Path, before_saving: fn(&Trainer)) {
+fn lead(ranks: Option<RankGroup>, spec: &v1::JobSpec, (job, target): (&Path, &Path), before_saving: fn(&Trainer)) {
     let settings = JobSettings::try_new(spec).expect("valid");
     let config = ModelConfig::from_json(CONFIG).expect("a model");
     let recovered = checkpoint::load_newest(job, Device::Cpu, &|_| true).expect("read");
@@ -61,7 +61,7 @@ fn lead(ranks: Option<RankGroup>, spec: &v1::JobSpec, job: &Path, before_saving:
     if let Some(kept) = &kept {
         trainer.optimiser_mut().restore(state.updates, kept).expect("complete");
     }
-    if let Some(ranks) = trainer.ranks() {
+    if trainer.ranks().is_some() {
         let place = Place {
             spec,
             config: CONFIG,
@@ -69,15 +69,16 @@ fn lead(ranks: Option<RankGroup>, spec: &v1::JobSpec, job: &Path, before_saving:
             plan: PLAN,
         };
         let kept = kept.as_ref().map(|kept| kept as &dyn StateSource);
-        tell_beginning(ranks, &trainer, kept, &place).expect("all are there");
+        tell_beginning(&mut trainer, kept, &place).expect("all are there");
     }
-    for _ in 0..STEPS {
+    // Where it writes elsewhere it only takes over what there is.
+    for _ in 0..if job == target { STEPS } else { 0 } {
         trainer.supervised_step(rows(state.step), &|| Ok(())).expect("a step");
         state.step += 1;
     }
     state.updates = trainer.optimiser().updates();
     before_saving(&trainer);
-    checkpoint::save(job, &state, &trainer).expect("written");
+    checkpoint::save(target, &state, &trainer).expect("written");
 }
 
 fn follow(ranks: RankGroup) {
@@ -92,27 +93,27 @@ fn follow(ranks: RankGroup) {
 
 /// A run of so many ranks.
 fn run(world: usize, spec: &v1::JobSpec, job: &Path) {
-    run_with(world, spec, job, |_| ());
+    run_with(world, spec, (job, job), |_| ());
 }
 
 /// A run in which rank 0 does something before it writes its checkpoint.
-fn run_with(world: usize, spec: &v1::JobSpec, job: &Path, before_saving: fn(&Trainer)) {
+fn run_with(world: usize, spec: &v1::JobSpec, (job, target): (&Path, &Path), before_saving: fn(&Trainer)) {
     if world == 1 {
-        return lead(None, spec, job, before_saving);
+        return lead(None, spec, (job, target), before_saving);
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let served = Store::serve(listener, TIMEOUT).expect("a store");
     let ranks: Vec<_> = (0..world)
         .map(|rank| {
-            let (spec, job) = (spec.clone(), job.to_owned());
+            let (spec, job, target) = (spec.clone(), job.to_owned(), target.to_owned());
             thread::spawn(move || {
                 let store = Arc::new(Store::connect(address, TIMEOUT).expect("the store answers"));
                 let local = IpAddr::from([127, 0, 0, 1]);
                 let group = Group::join(&store, "run", local, (rank, world), (TIMEOUT, TIMEOUT)).expect("all come");
                 let ranks = RankGroup::new(group, store, "run".to_owned());
                 match rank {
-                    0 => lead(Some(ranks), &spec, &job, before_saving),
+                    0 => lead(Some(ranks), &spec, (&job, &target), before_saving),
                     _ => follow(ranks),
                 }
             })
@@ -156,6 +157,30 @@ fn any_number_of_ranks_goes_on_from_what_others_have_written() {
     assert!(checkpoints(whole.path())[1].ends_with(format!("step-{:08}", 4 * STEPS)));
 }
 
+/// Masters and moments of ranks that divide everything are those that any other number of ranks takes over, bit by bit.
+#[test]
+fn what_divided_ranks_have_written_is_what_others_take_over() {
+    let written = tempfile::tempdir().expect("a directory");
+    for sharding in [v1::Sharding::Gradients, v1::Sharding::Full] {
+        run(2, &spec(sharding), written.path());
+        for (world, other) in [
+            (1, v1::Sharding::None),
+            (2, v1::Sharding::Gradients),
+            (3, v1::Sharding::Full),
+            (3, v1::Sharding::Optimizer),
+        ] {
+            let target = tempfile::tempdir().expect("a directory");
+            run_with(world, &spec(other), (written.path(), target.path()), |_| ());
+            for file in ["weights.safetensors", "optimiser.safetensors"] {
+                let (_, one) = newest(written.path(), file);
+                let (_, found) = newest(target.path(), file);
+                assert!(one == found, "{sharding:?} by 2, {other:?} by {world}: {file}");
+            }
+        }
+    }
+    assert!(checkpoints(written.path())[1].ends_with(format!("step-{:08}", 2 * STEPS)));
+}
+
 /// Where rank 0's disk refuses in the middle of the state, the others are not left waiting: it asks for all of it once more.
 #[test]
 fn a_state_that_the_disk_refuses_is_asked_for_again() {
@@ -163,7 +188,8 @@ fn a_state_that_the_disk_refuses_is_asked_for_again() {
         tempfile::tempdir().expect("a directory"),
         tempfile::tempdir().expect("a directory"),
     );
-    run_with(2, &spec(v1::Sharding::Optimizer), refused.path(), |trainer| {
+    let place = (refused.path(), refused.path());
+    run_with(2, &spec(v1::Sharding::Optimizer), place, |trainer| {
         let mut asked = 0;
         let give = &mut |shape: &TensorShape| {
             asked += 1;

@@ -5,7 +5,7 @@ use anytime_policy::{Origin, expected_tensors};
 use anytime_proto::settings::{InvalidSetting, JobSettings};
 use anytime_proto::v1;
 
-use super::memory::memory;
+use super::memory::{memory, on_gpus};
 use super::notices::notices;
 use super::prepare::Prepared;
 
@@ -44,6 +44,7 @@ pub(super) fn job_check(settings: &JobSettings, prepared: &Prepared) -> Result<v
         ends,
         data: prepared.checks.clone(),
         memory: memory(settings, prepared, parameters as u64),
+        gpus: on_gpus(settings, prepared),
         notices: notices(settings, &prepared.checks, &prepared.notes),
         parameters: parameters as u64,
         // Whoever has fetched it knows.

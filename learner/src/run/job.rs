@@ -122,7 +122,7 @@ impl<'a> RunningJob<'a> {
             }
             state = saved;
         }
-        if let Some(ranks) = trainer.ranks() {
+        if trainer.ranks().is_some() {
             let place = Place {
                 spec: &context.job().spec.unwrap_or_default(),
                 config: assets.config()?,
@@ -130,7 +130,7 @@ impl<'a> RunningJob<'a> {
                 plan,
             };
             let kept_state = kept_state.as_ref().map(|state| state as &dyn StateSource);
-            tell_beginning(ranks, &trainer, kept_state, &place)?;
+            tell_beginning(&mut trainer, kept_state, &place)?;
         }
         let ranks = trainer.ranks().map_or(1, RankGroup::world);
         state.fingerprint = Some(current);
@@ -157,19 +157,24 @@ impl<'a> RunningJob<'a> {
     }
 
     /// Publishes the current weights to the actors, traced below `span`.
-    pub(super) fn publish(&self, span: &SpanRef) {
+    ///
+    /// # Errors
+    /// The ranks that hold them do not give them.
+    pub(super) fn publish(&self, span: &SpanRef) -> anyhow::Result<()> {
         let mut publish = Span::begin("publish", span);
         let (job_id, step) = (self.context.job_id(), self.state.step);
         publish.text("job_id", job_id).number("version", step);
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let published = Published::of(self.trainer.parameters(), self.base.as_ref(), kind);
+        let whole = self.trainer.whole_model()?;
+        let published = Published::of(self.trainer.parameters(), &whole, self.base.as_ref(), kind);
         let mut weights = checkpoint::publishable(version, published, &self.assets);
         weights.traceparent = publish.place().traceparent();
         weights.asking = checkpoint::asking(self.context.settings());
         self.context.publish(weights);
         histogram!(names::LEARNER_PUBLISH_SECONDS).record(started.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Measures the accuracy of the published weights and records it. Does nothing where there are no problems, or
@@ -330,10 +335,12 @@ impl<'a> RunningJob<'a> {
         job.evaluations.extend(newest.cloned());
         let card = self.assets.card(&job, self.state.step);
         let is_merged = self.state.adapters.as_ref().is_none_or(|adapters| adapters.is_merged);
+        let whole = self.trainer.whole_model()?;
         let model = Export {
             config: &self.prepared.config,
             weights: Exported::of(
                 self.trainer.parameters(),
+                &whole,
                 self.base.as_ref(),
                 is_merged,
                 self.state.compute.into(),

@@ -13,7 +13,7 @@ use anytime_policy::actor_memory::{ActorMemory, ModelSizes, Place, most_cache};
 use anytime_policy::device::name;
 use anytime_policy::memory::DeviceMemory;
 use anytime_proto::settings::{InvalidSetting, JobSettings};
-use anytime_proto::v1;
+use anytime_proto::{ShortName as _, v1};
 use tch::{Device, Kind};
 
 use super::prepare::Prepared;
@@ -51,6 +51,50 @@ pub(super) fn memory(settings: &JobSettings, prepared: &Prepared, parameters: u6
         processes.push(process("actor", actor(settings, prepared)));
     }
     processes
+}
+
+/// What a rank of the learner takes of a GPU, by everything that the ranks may divide, and what an actor takes. Nothing for an
+/// evaluation, whose learner makes no updates.
+pub(super) fn on_gpus(settings: &JobSettings, prepared: &Prepared) -> Vec<v1::GpuNeed> {
+    if settings.kind == v1::JobKind::Evaluate {
+        return Vec::new();
+    }
+    let lora = adapters(settings);
+    let device = Device::Cuda(0);
+    let mut shardings = vec![v1::Sharding::None, v1::Sharding::Optimizer];
+    if lora.is_none() && settings.training.activation_checkpointing != Some(false) {
+        shardings.extend([v1::Sharding::Gradients, v1::Sharding::Full]);
+    }
+    let rank = |sharding| {
+        let need = |ranks| {
+            let shape = update_shape(settings, prepared, (device, ranks), lora.as_ref());
+            UpdateShape { sharding, ..shape }.least().total()
+        };
+        // What is divided by the number of ranks is what four take less than two, four times.
+        let (of_two, of_four) = (need(2), need(4));
+        let divided = 4 * (of_two - of_four);
+        v1::GpuNeed {
+            process: "learner".to_owned(),
+            sharding: sharding.short_name().to_owned(),
+            whole_bytes: of_two - divided / 2,
+            divided_bytes: divided,
+            cache_bytes: 0,
+        }
+    };
+    let mut needs: Vec<v1::GpuNeed> = shardings.into_iter().map(rank).collect();
+    if settings.kind == v1::JobKind::Train {
+        let sizes = ModelSizes::from(&prepared.config);
+        let element = compute_kind(settings.model.dtype, device).elt_size_in_bytes() as u64;
+        let need = ActorMemory::new(&sizes, element, SLOTS, Place::Cuda);
+        needs.push(v1::GpuNeed {
+            process: "actor".to_owned(),
+            sharding: String::new(),
+            whole_bytes: need.beside_cache(),
+            divided_bytes: 0,
+            cache_bytes: cache_of(settings, prepared, &sizes, element),
+        });
+    }
+    needs
 }
 
 fn process(name: &str, parts: Vec<(&str, u64)>) -> v1::MemoryCheck {
@@ -179,10 +223,8 @@ fn update_shape<'a>(
         activation_checkpointing: settings.training.activation_checkpointing,
         lora,
         has_dropout: settings.training.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0),
-        optimiser_ranks: match settings.training.sharding {
-            v1::Sharding::Optimizer => u64::from(ranks),
-            v1::Sharding::None | v1::Sharding::Unspecified => 1,
-        },
+        sharding: settings.training.sharding,
+        ranks: u64::from(ranks),
     }
 }
 
@@ -202,15 +244,6 @@ fn longest_row(settings: &JobSettings, prepared: &Prepared) -> usize {
 fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)> {
     let element = element_bytes(settings);
     let sizes = ModelSizes::from(&prepared.config);
-    let largest = |budgets: &[u32]| budgets.last().copied().unwrap_or(0);
-    let budget = largest(&settings.rollout.budgets).max(largest(&settings.evaluation.budgets));
-    let prompt = prepared
-        .checks
-        .iter()
-        .map(|check| check.longest_prompt)
-        .max()
-        .unwrap_or(0);
-    let branch = prepared.inserted_tokens() as u64 + u64::from(settings.rollout.max_summary_tokens);
     let kind = if element == 2 { Kind::BFloat16 } else { Kind::Float };
     let needs = ActorMemory::new(&sizes, element, SLOTS, Place::on(Device::Cpu, kind));
     vec![
@@ -220,9 +253,19 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
         ("a step", needs.step),
         (
             "cache of keys and values",
-            most_cache(&sizes, SLOTS, prompt + u64::from(budget), branch, element),
+            cache_of(settings, prepared, &sizes, element),
         ),
     ]
+}
+
+/// The largest cache that the sequences of an actor could use.
+fn cache_of(settings: &JobSettings, prepared: &Prepared, sizes: &ModelSizes, element: u64) -> u64 {
+    let largest = |budgets: &[u32]| budgets.last().copied().unwrap_or(0);
+    let budget = largest(&settings.rollout.budgets).max(largest(&settings.evaluation.budgets));
+    let prompts = prepared.checks.iter().map(|check| check.longest_prompt);
+    let prompt = prompts.max().unwrap_or(0);
+    let branch = prepared.inserted_tokens() as u64 + u64::from(settings.rollout.max_summary_tokens);
+    most_cache(sizes, SLOTS, prompt + u64::from(budget), branch, element)
 }
 
 #[cfg(test)]

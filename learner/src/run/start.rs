@@ -156,7 +156,7 @@ pub fn run_job_with(context: &JobContext, meeting: Option<&Meeting>) -> anyhow::
             sft::fine_tune(&mut job)
         }
         v1::JobKind::Evaluate | v1::JobKind::Unspecified => {
-            job.publish(&SpanRef::default());
+            job.publish(&SpanRef::default())?;
             job.evaluate()
         }
     }

@@ -42,7 +42,7 @@ pub(super) fn train(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
 fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
     let settings = job.context.settings().clone();
     job.context.take_right()?;
-    job.publish(&SpanRef::default());
+    job.publish(&SpanRef::default())?;
     if settings.evaluation.before && job.state.step == 0 {
         evaluate(job)?;
     }
@@ -129,7 +129,7 @@ fn train_to_the_end(job: &mut RunningJob<'_>) -> anyhow::Result<()> {
         );
         unacknowledged.extend(groups.iter().map(|queued| queued.sequence));
         parts.begin(StepPart::Publishes);
-        job.publish(&train);
+        job.publish(&train)?;
         parts.begin(StepPart::Writes);
         // Reported before the checkpoint and before any wait for Redis, so that every step in a checkpoint has its
         // event.

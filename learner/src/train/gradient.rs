@@ -9,6 +9,8 @@ use anytime_policy::{Decoder, HeadPass, TreeBatch};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::memory::logits_elements;
+use super::rank_group::RanksError;
+use super::stages::{Part, Stages};
 
 /// One pass over a micro-batch: its model, its rows, and how their tokens are split.
 pub(super) struct GradientPass<'a> {
@@ -69,6 +71,25 @@ impl PassFigures {
     }
 }
 
+/// The hidden states of a batch at its trained tokens' predictors, [n, hidden], without a graph. The head has come and is there.
+///
+/// # Errors
+/// [`RanksError`].
+pub(super) fn hidden_states(decoder: &Decoder, tree: &TreeBatch, stages: &dyn Stages) -> Result<Tensor, RanksError> {
+    no_grad(|| {
+        stages.come(Part::Embedding)?;
+        let (mut hidden, pass) = decoder.start_tree(tree);
+        stages.leave(Part::Embedding);
+        for layer in 0..decoder.layers() {
+            stages.come(Part::Layer(layer))?;
+            hidden = decoder.tree_layer(&pass, layer, &hidden);
+            stages.leave(Part::Layer(layer));
+        }
+        stages.come(Part::Head)?;
+        Ok(decoder.finish_tree(&pass, &hidden))
+    })
+}
+
 impl GradientPass<'_> {
     /// Adds the gradient of Σ `chunk_loss`(log-probabilities of a chunk `[length]`, start, length) to the parameters'.
     /// Keeps all activations.
@@ -79,18 +100,29 @@ impl GradientPass<'_> {
         figures.read(self.tree.trained_tokens())
     }
 
-    /// As [`keeping`](Self::keeping), but keeps only the inputs of the layers and computes the rest again.
-    pub(super) fn recomputing(&self, chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor) -> PassFigures {
+    /// As [`keeping`](Self::keeping), but keeps only the inputs of the layers and computes the rest again. The model's parts
+    /// come and go by `stages`.
+    ///
+    /// # Errors
+    /// [`RanksError`]; gradients have no meaning then.
+    pub(super) fn recomputing(
+        &self,
+        stages: &dyn Stages,
+        chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor,
+    ) -> Result<PassFigures, RanksError> {
         let layers = self.decoder.layers();
+        stages.come(Part::Embedding)?;
         let (embedded, pass) = self.decoder.start_tree(self.tree);
+        stages.leave(Part::Embedding);
         // One per layer, and the output of the last.
         let mut inputs = vec![embedded.detach()];
-        let hidden = no_grad(|| {
-            for layer in 0..layers {
-                inputs.push(self.decoder.tree_layer(&pass, layer, &inputs[layer]));
-            }
-            self.decoder.finish_tree(&pass, &inputs[layers])
-        });
+        for layer in 0..layers {
+            stages.come(Part::Layer(layer))?;
+            inputs.push(no_grad(|| self.decoder.tree_layer(&pass, layer, &inputs[layer])));
+            stages.leave(Part::Layer(layer));
+        }
+        stages.come(Part::Head)?;
+        let hidden = no_grad(|| self.decoder.finish_tree(&pass, &inputs[layers]));
         let (figures, gradient) = self.through_head(&hidden, chunk_loss);
         // Runs a part again from its input, and sends the gradient of its output back to that input.
         let back = |input: Option<Tensor>, gradient: Tensor, part: &dyn Fn(&Tensor) -> Tensor| {
@@ -99,15 +131,19 @@ impl GradientPass<'_> {
             input.grad()
         };
         let mut gradient = back(inputs.pop(), gradient, &|input| self.decoder.finish_tree(&pass, input));
+        stages.give(Part::Head)?;
         for layer in (0..layers).rev() {
+            stages.come(Part::Layer(layer))?;
             gradient = back(inputs.pop(), gradient, &|input| {
                 self.decoder.tree_layer(&pass, layer, input)
             });
+            stages.give(Part::Layer(layer))?;
         }
         if embedded.requires_grad() {
             backward(&embedded, &gradient);
         }
-        figures.read(self.tree.trained_tokens())
+        stages.give(Part::Embedding)?;
+        Ok(figures.read(self.tree.trained_tokens()))
     }
 
     /// The figures and the gradient at `hidden` [n, hidden]; adds the head's.

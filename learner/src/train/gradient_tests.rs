@@ -6,6 +6,7 @@ use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, Weights, 
 use tch::{Device, Kind, Tensor};
 
 use super::gradient::GradientPass;
+use super::stages::AllThere;
 
 fn config() -> ModelConfig {
     tch::set_num_threads(1);
@@ -58,7 +59,7 @@ fn pass(kind: Kind, recomputing: bool, thinking: usize) -> (Weights, anytime_pol
             temperature: 0.8,
         };
         match recomputing {
-            true => pass.recomputing(loss),
+            true => pass.recomputing(&AllThere, loss).expect("one process"),
             false => pass.keeping(loss),
         }
     };

@@ -11,6 +11,7 @@ use super::gradient::GradientPass;
 use super::gradient_tests::{loss, row};
 use super::memory::{UpdatePlan, UpdateShape};
 use super::parameters::{Parameters, lora_of};
+use super::stages::AllThere;
 use super::trainer::Trainer;
 use super::trainer_tests::{config, go_on, group, largest_difference, refs, settings};
 
@@ -69,7 +70,7 @@ fn gradients(decoder: &Decoder, leaves: &Weights, recomputing: bool) -> Weights 
         temperature: 0.8,
     };
     match recomputing {
-        true => pass.recomputing(loss),
+        true => pass.recomputing(&AllThere, loss).expect("one process"),
         false => pass.keeping(loss),
     };
     leaves
@@ -175,7 +176,7 @@ fn layers_that_are_computed_again_drop_the_same() {
             chunks: &[(0, tokens)],
             temperature: 0.8,
         };
-        pass.recomputing(loss).loss
+        pass.recomputing(&AllThere, loss).expect("one process").loss
     };
     for gradient in one.values() {
         along += gradient.square().sum(Kind::Double).double_value(&[]);
@@ -279,7 +280,8 @@ fn what_dropout_keeps_is_in_the_plan() {
         activation_checkpointing: None,
         lora: Some(&lora),
         has_dropout,
-        optimiser_ranks: 1,
+        sharding: v1::Sharding::None,
+        ranks: 1,
     };
     let layers = config.num_hidden_layers as f64;
     let predicted = layers * (shape(true).layer_bytes() - shape(false).layer_bytes()) as f64;

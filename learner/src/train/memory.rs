@@ -11,6 +11,7 @@ use std::fmt;
 
 use anytime_policy::memory::DeviceMemory;
 use anytime_policy::{Lora, ModelConfig, expected_tensors};
+use anytime_proto::{gpus, v1};
 use tch::Kind;
 
 /// How many elements of the logits exist at a time on CPU: 30 MB in f32. They fit the last cache, and malloc keeps
@@ -29,8 +30,6 @@ const FEWEST_TOKENS: usize = 1_024;
 /// faster, and the machine has other uses for its memory. It does not depend on the machine, so that the same job
 /// trains in the same pieces everywhere.
 const ACTIVATION_BYTES_CPU: u64 = 3 << 30;
-/// What CUDA's context, the libraries' workspaces and fragmentation take of a device, beside a twenty-fifth of it.
-const RESERVED_BYTES_CUDA: u64 = 1 << 30;
 
 /// How an update is split, and what it keeps for its backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,21 +59,24 @@ pub struct UpdateShape<'a> {
     pub lora: Option<&'a Lora>,
     /// Whether they drop some of their inputs.
     pub has_dropout: bool,
-    /// How many ranks divide the optimiser's moments among them.
-    pub optimiser_ranks: u64,
+    /// What the ranks divide among them.
+    pub sharding: v1::Sharding,
+    /// How many ranks there are.
+    pub ranks: u64,
 }
 
 /// Bytes that an update takes at its peak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpdateMemory {
-    /// What is trained and its gradients, in f32.
+    /// What is trained and its gradients, in f32, or this rank's part of them.
     pub parameters: u64,
     /// Both moments in f32, or this rank's part of them.
     pub moments: u64,
-    /// The weights in the type of the forward pass, if that is not f32. Beside adapters: the base, and once more what has
-    /// adapters with them added.
+    /// The weights in the type of the forward pass, if that is not f32 or the masters are divided; where weights are divided
+    /// those of one layer, or of the head. Beside adapters: the base, and once more what has adapters with them added.
     pub copy: u64,
-    /// The gradient of the head before it is added to the masters' gradient.
+    /// The gradient of the head before it is added to the masters' gradient; where gradients are divided that of a layer, if it
+    /// is larger.
     pub head: u64,
     /// Logits of a chunk, their softmax and their gradient.
     pub logits: u64,
@@ -157,6 +159,7 @@ impl UpdateShape<'_> {
     pub fn plan(&self, memory: Option<DeviceMemory>) -> Result<UpdatePlan, UpdateTooLarge> {
         let available = memory.map_or(u64::MAX, |memory| self.available(memory));
         let checkpointing = match self.activation_checkpointing {
+            _ if self.divides_gradients() => vec![true],
             Some(choice) => vec![choice],
             None => vec![false, true],
         };
@@ -185,6 +188,21 @@ impl UpdateShape<'_> {
         })
     }
 
+    /// The least that an update takes, by whatever plan the job's settings leave open.
+    pub fn least(&self) -> UpdateMemory {
+        let nothing = DeviceMemory {
+            total: 0,
+            free: 0,
+            held: 0,
+            used: 0,
+            peak: 0,
+        };
+        match self.plan(Some(nothing)) {
+            Ok(plan) => self.memory(plan),
+            Err(too_large) => too_large.need,
+        }
+    }
+
     /// The plan of a job that makes no updates.
     pub fn unused_plan(&self) -> UpdatePlan {
         UpdatePlan {
@@ -211,9 +229,7 @@ impl UpdateShape<'_> {
 
     fn available(&self, memory: DeviceMemory) -> u64 {
         if self.is_cuda {
-            memory
-                .within_reach()
-                .saturating_sub(RESERVED_BYTES_CUDA + memory.total / 25)
+            gpus::learner_bytes(memory.total, memory.within_reach())
         } else {
             // Memory that others hold now does not count: it may be a cache, or be free before the first update.
             memory.total
@@ -246,10 +262,35 @@ impl UpdateShape<'_> {
             Some(lora) => of_adapters(lora.expected(self.config)),
             None => all,
         };
+        let ranks = self.ranks.max(1);
+        let of_rank = |bytes: u64| {
+            if self.divides_gradients() {
+                bytes.div_ceil(ranks)
+            } else {
+                bytes
+            }
+        };
+        let layer: u64 = (expected_tensors(self.config).iter())
+            .filter(|(name, _)| name.starts_with("model.layers.0."))
+            .map(|(_, shape)| shape.iter().product::<i64>() as u64)
+            .sum();
+        // Of the masters in f32 that every rank computes with its part is no other memory.
+        let of_masters = if self.divides_gradients() && is_wide && self.sharding == v1::Sharding::Gradients {
+            4
+        } else {
+            8
+        };
         UpdateMemory {
-            parameters: 8 * trained,
-            moments: (8 * trained).div_ceil(self.optimiser_ranks.max(1)),
+            parameters: of_rank(of_masters * trained),
+            moments: match self.sharding {
+                v1::Sharding::None | v1::Sharding::Unspecified => 8 * trained,
+                _ => (8 * trained).div_ceil(ranks),
+            },
             copy: match self.lora {
+                None if self.divides_gradients() && self.sharding == v1::Sharding::Full => {
+                    self.width() * layer.max(head)
+                }
+                None if self.divides_gradients() => self.width() * all,
                 Some(lora) => self.width() * (all + of_adapters(lora.weights(self.config))),
                 None if is_wide => 0,
                 None => self.width() * all,
@@ -257,6 +298,7 @@ impl UpdateShape<'_> {
             // In f32, in the type that is computed in, and in f32 again; the CPU also has the weight in f32. The head has no
             // adapter.
             head: match (is_wide, self.is_cuda, self.lora.is_some()) {
+                (true, ..) if self.divides_gradients() => 4 * head.max(layer),
                 (true, ..) | (false, true, true) => 0,
                 (false, false, true) => 4 * head,
                 (false, true, false) => (4 + self.width() + 4) * head,
@@ -266,6 +308,11 @@ impl UpdateShape<'_> {
             // The gradients within a layer are about as much as what it keeps.
             activations: kept + of_layer + ends,
         }
+    }
+
+    /// Whether masters and gradients are divided among ranks.
+    fn divides_gradients(&self) -> bool {
+        self.ranks > 1 && self.lora.is_none() && matches!(self.sharding, v1::Sharding::Gradients | v1::Sharding::Full)
     }
 
     fn width(&self) -> u64 {

@@ -3,12 +3,21 @@
 use anytime_policy::memory::DeviceMemory;
 use anytime_policy::operators::counted;
 use anytime_policy::{Branch, Decoder, ModelConfig, TreeBatch, TreeRow, initialise_weights};
+use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
 
 use super::gradient::GradientPass;
-use super::memory::{UpdatePlan, UpdateShape};
+use super::memory::{UpdateMemory, UpdatePlan, UpdateShape};
+use super::stages::AllThere;
 
 const GIB: u64 = 1 << 30;
+
+/// DeepSeek-R1-Distill-Qwen-7B.
+const QWEN_7B: &str = r#"{
+    "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+    "max_position_embeddings": 131072, "tie_word_embeddings": false
+}"#;
 
 /// DeepSeek-R1-Distill-Qwen-1.5B.
 fn distilled() -> ModelConfig {
@@ -31,7 +40,8 @@ fn on_cuda(config: &ModelConfig) -> UpdateShape<'_> {
         activation_checkpointing: None,
         lora: None,
         has_dropout: false,
-        optimiser_ranks: 1,
+        sharding: v1::Sharding::None,
+        ranks: 1,
     }
 }
 
@@ -86,7 +96,8 @@ fn what_the_job_sets_is_kept_or_refused() {
         activation_checkpointing: Some(false),
         lora: None,
         has_dropout: false,
-        optimiser_ranks: 1,
+        sharding: v1::Sharding::None,
+        ranks: 1,
         ..on_cuda(&config)
     };
     // What README's job did before: 82.6 GiB of activations.
@@ -105,11 +116,62 @@ fn what_the_job_sets_is_kept_or_refused() {
         activation_checkpointing: Some(true),
         lora: None,
         has_dropout: false,
-        optimiser_ranks: 1,
+        sharding: v1::Sharding::None,
+        ranks: 1,
         ..shape
     };
     assert!(again.plan(Some(card(80))).is_ok());
     assert!(shape.plan(None).is_ok(), "an unknown device refuses nothing");
+}
+
+/// What the ranks divide, part by part, and that a pass then brings layers together one at a time.
+#[test]
+fn what_ranks_divide_leaves_room() {
+    let config = ModelConfig::from_json(QWEN_7B).expect("valid");
+    let shape = |sharding, ranks| UpdateShape {
+        sharding,
+        ranks,
+        longest_row: 11_072,
+        ..on_cuda(&config)
+    };
+    let plan = UpdatePlan {
+        micro_batch_tokens: 1_024,
+        activation_checkpointing: true,
+    };
+    let need = |sharding, ranks| shape(sharding, ranks).memory(plan);
+    let (none, alone) = (need(v1::Sharding::None, 4), need(v1::Sharding::Full, 1));
+    assert_eq!(none, alone, "one rank divides nothing");
+    let optimizer = need(v1::Sharding::Optimizer, 4);
+    assert_eq!(
+        (optimizer.moments, optimizer.parameters),
+        (none.moments / 4, none.parameters)
+    );
+    let gradients = need(v1::Sharding::Gradients, 4);
+    assert_eq!(
+        (gradients.moments, gradients.parameters),
+        (none.moments / 4, none.parameters / 4)
+    );
+    assert_eq!(gradients.copy, none.copy);
+    let full = need(v1::Sharding::Full, 4);
+    assert_eq!((full.moments, full.parameters), (none.moments / 4, none.parameters / 4));
+    assert!(full.copy < none.copy / 10, "{full:?}");
+    let of_logits_and_activations = |need: &UpdateMemory| (need.logits, need.activations);
+    assert_eq!(of_logits_and_activations(&full), of_logits_and_activations(&none));
+    // The paper's 7B run on cards of 80 GB.
+    for (sharding, ranks, fits) in [
+        (v1::Sharding::None, 8, false),
+        (v1::Sharding::Optimizer, 8, false),
+        (v1::Sharding::Gradients, 2, false),
+        (v1::Sharding::Gradients, 4, true),
+        (v1::Sharding::Full, 2, false),
+        (v1::Sharding::Full, 4, true),
+    ] {
+        let found = shape(sharding, ranks).plan(Some(card(80)));
+        assert_eq!(found.is_ok(), fits, "{sharding:?} of {ranks}: {found:?}");
+        if let Ok(plan) = found {
+            assert!(plan.activation_checkpointing, "weights come and go with the layers");
+        }
+    }
 }
 
 #[test]
@@ -184,7 +246,7 @@ fn held(config: &ModelConfig, kind: Kind, recomputing: bool, tokens: usize) -> (
         };
         let loss = |log_probs: &Tensor, _: i64, _: i64| log_probs.sum(Kind::Float);
         match recomputing {
-            true => pass.recomputing(loss),
+            true => pass.recomputing(&AllThere, loss).expect("one process"),
             false => pass.keeping(loss),
         }
     };

@@ -6,14 +6,17 @@
 //! tokens on the way, `optimiser` AdamW, `clip` the bound that its gradients' own history sets, and `schedule` its learning
 //! rate. Where several processes compute the updates, `dealing` says who computes which rows, `work` what they are told and
 //! find out, `rank_group` sums their gradients, and
-//! `sharding` says which part of the optimiser each of them holds; `together` is the trainer among them.
+//! `sharding` says which part each of them holds, `divided` are weights of which each has its part, and `stages` how those come and go
+//! in a pass; `together` is the trainer among them.
 
 mod clip;
 mod dealing;
+mod divided;
 mod figures;
 mod gradient;
 #[cfg(test)]
 mod gradient_tests;
+mod gradients;
 #[cfg(test)]
 mod lora_tests;
 mod loss;
@@ -26,6 +29,7 @@ mod optimiser;
 #[cfg(test)]
 mod optimiser_tests;
 mod parameters;
+mod passes;
 mod policy_batch;
 mod rank_group;
 #[cfg(test)]
@@ -33,6 +37,7 @@ mod ranks_tests;
 mod rows;
 mod schedule;
 mod sharding;
+mod stages;
 #[cfg(test)]
 mod step_tests;
 mod together;
@@ -42,6 +47,7 @@ mod trainer;
 mod trainer_tests;
 mod work;
 
+pub use divided::Divided;
 pub use figures::StepFigures;
 pub use loss::{LossSums, PolicyLoss, TokenTerms};
 pub use memory::{UpdateMemory, UpdatePlan, UpdateShape, UpdateTooLarge};

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw, clear_gradient};
+use anytime_policy::operators::training::{AdamWParameter, AdamWStep, adamw};
 use anytime_policy::{TensorFile, TensorShape, Weights};
 use anytime_proto::settings::TrainingSettings;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::clip::{ClipHistory, NormHistory};
+use super::divided::Divided;
+use super::gradients::Gradients;
+use super::rank_group::RanksError;
 use super::sharding::Shard;
 
 /// Hyper-parameters that stay the same over a job.
@@ -99,6 +102,8 @@ pub struct AdamW {
     parameters: BTreeMap<String, (Vec<i64>, Kind, Device)>,
     /// Which part of each parameter it updates.
     shard: Shard,
+    /// Whether it is given these parts alone, and not the whole parameters.
+    is_given_parts: bool,
     /// Of those parameters that have had a gradient; the others' are zero.
     pub(super) moments: BTreeMap<String, Moments>,
     /// The histories that gradients are clipped against, if the job asks for that.
@@ -124,12 +129,30 @@ impl AdamW {
     pub fn of_part(settings: AdamWSettings, parameters: &Weights, shard: Shard) -> Self {
         let known =
             |(name, tensor): (&String, &Tensor)| (name.clone(), (tensor.size(), tensor.kind(), tensor.device()));
+        Self::of_known(settings, parameters.iter().map(known).collect(), shard)
+    }
+
+    /// An optimiser of divided weights: of this rank's part of every parameter, and given nothing but these parts.
+    pub(super) fn of_divided(settings: AdamWSettings, divided: &Divided, device: Device) -> Self {
+        let known = |(name, shape): (&String, &TensorShape)| (name.clone(), (shape.size.clone(), shape.kind, device));
+        let mut optimiser = Self::of_known(settings, divided.shapes().iter().map(known).collect(), divided.shard());
+        optimiser.is_given_parts = true;
+        optimiser
+    }
+
+    /// Is given nothing but its parts of the parameters from now on.
+    pub(super) fn take_parts(&mut self) {
+        self.is_given_parts = true;
+    }
+
+    fn of_known(settings: AdamWSettings, parameters: BTreeMap<String, (Vec<i64>, Kind, Device)>, shard: Shard) -> Self {
         let factor = settings.gradient_clip_history;
         Self {
             settings,
             updates: 0,
-            parameters: parameters.iter().map(known).collect(),
+            parameters,
             shard,
+            is_given_parts: false,
             moments: BTreeMap::new(),
             history: (factor > 0.0).then(|| ClipHistory::new(factor)),
         }
@@ -169,8 +192,25 @@ impl AdamW {
     /// # Errors
     /// Parameters that are not those of [`AdamW::new`].
     pub fn update(&mut self, parameters: &Weights, learning_rate: f64) -> anyhow::Result<Update> {
+        self.update_with(parameters, learning_rate, &|_| Ok(()))
+    }
+
+    /// As [`update`](Self::update), for ranks that are given their parts of the parameters alone: `sum` makes each number the
+    /// sum of those of all ranks, which all have gradients of the same parameters.
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update), and of `sum`.
+    pub(super) fn update_with(
+        &mut self,
+        parameters: &Weights,
+        learning_rate: f64,
+        sum: &dyn Fn(&mut [f64]) -> Result<(), RanksError>,
+    ) -> anyhow::Result<Update> {
         no_grad(|| {
-            let gradients = Gradients::of(parameters);
+            let mut gradients = Gradients::of(parameters);
+            if self.is_given_parts {
+                gradients.sum_norms(sum)?;
+            }
             let norm = gradients.norm();
             let clip = self.settings.gradient_clip;
             let kept = if clip > 0.0 { norm.min(clip) } else { norm };
@@ -183,7 +223,7 @@ impl AdamW {
             let (norm_after, clipped) = self.clip_by_history(&gradients, norm);
             let is_clipped = clip > 0.0 && norm_after > clip;
             let mut with_gradients = Vec::with_capacity(gradients.list.len());
-            let shard = self.shard;
+            let shard = if self.is_given_parts { Shard::WHOLE } else { self.shard };
             for (name, parameter, gradient) in &gradients.list {
                 let moments = self.moments_of(name)?;
                 if moments.first.numel() == 0 {
@@ -401,73 +441,5 @@ impl AdamW {
     /// Goes on after so many updates.
     pub(crate) fn set_updates(&mut self, updates: u64) {
         self.updates = updates;
-    }
-}
-
-/// The gradients of an update.
-struct Gradients<'a> {
-    /// Name, parameter, gradient.
-    list: Vec<(&'a str, &'a Tensor, Tensor)>,
-    /// The L2 norm of each, a scalar in f32; of gradients in f64 in f64.
-    norms: Vec<Tensor>,
-}
-
-impl<'a> Gradients<'a> {
-    fn of(parameters: &'a Weights) -> Self {
-        let mut list = Vec::with_capacity(parameters.len());
-        let mut norms = Vec::with_capacity(parameters.len());
-        for (name, parameter) in parameters {
-            let gradient = parameter.grad();
-            if gradient.defined() {
-                let norm = gradient.norm();
-                norms.push(match norm.kind() {
-                    Kind::Double => norm,
-                    _ => norm.to_kind(Kind::Float),
-                });
-                list.push((name.as_str(), parameter, gradient));
-            }
-        }
-        Self { list, norms }
-    }
-
-    /// L2 norm over all gradients together.
-    fn norm(&self) -> f64 {
-        if self.norms.is_empty() {
-            return 0.0;
-        }
-        Tensor::stack(&self.norms, 0).norm().double_value(&[])
-    }
-
-    /// The L2 norms one by one.
-    fn norm_of_each(&self) -> Vec<f64> {
-        if self.norms.is_empty() {
-            return Vec::new();
-        }
-        let norms = Tensor::stack(&self.norms, 0)
-            .to_device(Device::Cpu)
-            .to_kind(Kind::Double);
-        Vec::<f64>::try_from(norms).expect("one number for each tensor")
-    }
-
-    /// Why a gradient of this norm cannot be used.
-    fn what_is_wrong(&self, norm: f64) -> String {
-        let norms = self.norm_of_each();
-        let unfit = |norm: f64| !norm.is_finite() || !((norm * norm) as f32).is_finite();
-        let tensors: Vec<&str> = (self.list.iter().zip(&norms))
-            .filter(|(_, norm)| unfit(**norm))
-            .map(|((name, ..), _)| *name)
-            .collect();
-        let which = match tensors.as_slice() {
-            [] => "of all tensors together".to_owned(),
-            [only] => format!("of {only}"),
-            [first, rest @ ..] => format!("of {first} and {} other tensors", rest.len()),
-        };
-        format!("the gradient has a norm of {norm}: that {which} is not finite, or too large to be squared")
-    }
-
-    fn clear(self) {
-        for (_, parameter, gradient) in self.list {
-            clear_gradient(parameter, gradient);
-        }
     }
 }

@@ -1,13 +1,20 @@
-//! What is trained: all weights of a model, or adapters of low rank beside weights that stay as they are.
+//! What is trained: all weights of a model, whole or divided among ranks, or adapters of low rank beside weights that stay as
+//! they are.
 
-use anytime_policy::{Adapters, Decoder, Lora, ModelConfig, PolicyError, Weights};
+use std::collections::BTreeMap;
+
+use anytime_policy::{Adapters, Decoder, Lora, ModelConfig, PolicyError, TensorShape, Weights};
 use anytime_proto::settings::LoraSettings;
 use tch::{Kind, Tensor, no_grad};
+
+use super::divided::Divided;
 
 /// The parameters of a job's model. They belong to the trainer, which changes them in place.
 pub enum Parameters {
     /// f32 masters of all weights.
     Whole(Weights),
+    /// The same of which each of several ranks has its part.
+    Divided(Box<Divided>),
     /// Adapters in f32, whose base is not trained.
     Adapted(Box<Adapted>),
 }
@@ -70,6 +77,7 @@ impl Parameters {
         };
         match self {
             Self::Whole(masters) => share(masters).into(),
+            Self::Divided(_) => unreachable!("ranks are not shared"),
             Self::Adapted(adapted) => {
                 let adapters = Adapters {
                     lora: adapted.adapters.lora.clone(),
@@ -80,18 +88,43 @@ impl Parameters {
         }
     }
 
-    /// What the optimiser updates, in f32.
+    /// What the optimiser updates, in f32: of divided weights this rank's part of each.
     pub fn trained(&self) -> &Weights {
         match self {
             Self::Whole(masters) => masters,
+            Self::Divided(divided) => divided.parts(),
             Self::Adapted(adapted) => &adapted.adapters.tensors,
+        }
+    }
+
+    /// The shapes of what all ranks together update, by name.
+    pub fn shapes(&self) -> BTreeMap<String, TensorShape> {
+        let shape_of = |(name, tensor): (&String, &Tensor)| {
+            let shape = TensorShape {
+                name: name.clone(),
+                size: tensor.size(),
+                kind: tensor.kind(),
+            };
+            (name.clone(), shape)
+        };
+        match self {
+            Self::Divided(divided) => divided.shapes().clone(),
+            _ => self.trained().iter().map(shape_of).collect(),
+        }
+    }
+
+    /// The divided weights, where they are.
+    pub fn divided(&self) -> Option<&Divided> {
+        match self {
+            Self::Divided(divided) => Some(divided),
+            _ => None,
         }
     }
 
     /// The base, in the kind that passes compute in; None where all weights are trained.
     pub fn base(&self) -> Option<&Weights> {
         match self {
-            Self::Whole(_) => None,
+            Self::Whole(_) | Self::Divided(_) => None,
             Self::Adapted(adapted) => Some(&adapted.base),
         }
     }
@@ -99,15 +132,17 @@ impl Parameters {
     /// The adapters, with the share of inputs that is dropped; None where all weights are trained.
     pub fn adapters(&self) -> Option<(&Adapters, f64)> {
         match self {
-            Self::Whole(_) => None,
+            Self::Whole(_) | Self::Divided(_) => None,
             Self::Adapted(adapted) => Some((&adapted.adapters, adapted.dropout)),
         }
     }
 
-    /// All weights of the model as it computes: the masters, or the base with the adapters added.
+    /// All weights of the model as it computes: the masters, or the base with the adapters added. Divided weights have their
+    /// shapes, and may have no elements of their own.
     pub fn all(&self) -> &Weights {
         match self {
             Self::Whole(masters) => masters,
+            Self::Divided(divided) => divided.replicas(),
             Self::Adapted(adapted) => &adapted.merged,
         }
     }
@@ -134,6 +169,7 @@ impl Parameters {
     pub(super) fn decoder(&self, config: &ModelConfig, kind: Kind, seed: Option<u64>) -> Result<Decoder, PolicyError> {
         match self {
             Self::Whole(masters) => Decoder::with_compute_kind(config, masters, kind),
+            Self::Divided(divided) => Decoder::new(config, divided.replicas()),
             Self::Adapted(adapted) => {
                 let dropout = if seed.is_some() { adapted.dropout } else { 0.0 };
                 let seed = seed.unwrap_or_default();

@@ -67,6 +67,16 @@ impl RankGroup {
         self.combine(numbers, Group::sum)
     }
 
+    /// Whether it is so on any rank.
+    ///
+    /// # Errors
+    /// [`RanksError`].
+    pub(super) fn any(&self, is_so: bool) -> Result<bool, RanksError> {
+        let mut number = [f64::from(u8::from(is_so))];
+        self.largest(&mut number)?;
+        Ok(number != [0.0])
+    }
+
     /// Makes each number the largest of those of all ranks.
     ///
     /// # Errors
@@ -142,21 +152,35 @@ impl RankGroup {
     /// [`RanksError`]; the parameters have no meaning then.
     pub fn exchange_parts(&self, parameters: &Weights) -> Result<(), RanksError> {
         let all: Vec<&Tensor> = parameters.values().collect();
-        no_grad(|| {
-            for bucket in buckets(&all) {
-                for from in 0..self.world() {
-                    self.copy_parts(bucket, from)?;
-                }
+        no_grad(|| self.exchange(&all))
+    }
+
+    /// Makes tensors what their parts are on the ranks that have them. They are contiguous, and have no graph.
+    ///
+    /// # Errors
+    /// [`RanksError`]; the tensors have no meaning then.
+    pub(super) fn exchange(&self, tensors: &[&Tensor]) -> Result<(), RanksError> {
+        for bucket in buckets(tensors) {
+            for from in 0..self.world() {
+                self.copy_parts(bucket, from)?;
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn copy_parts(&self, parameters: &[&Tensor], from: usize) -> Result<(), RanksError> {
         let shard = Shard::of(from, self.world());
-        let parts: Vec<Tensor> = parameters.iter().map(|parameter| shard.part(parameter)).collect();
+        let parts: Vec<Tensor> = parameters
+            .iter()
+            .map(|parameter| shard.part(parameter).view(-1))
+            .collect();
         let flat = Tensor::cat(&parts, 0).to_device(Device::Cpu);
-        self.group.copy(&flat, from).map_err(RanksError)?;
+        // Gloo copies bytes, and knows no bf16.
+        let sent = match flat.kind() {
+            Kind::BFloat16 => flat.view_dtype(Kind::Uint8),
+            _ => flat.shallow_clone(),
+        };
+        self.group.copy(&sent, from).map_err(RanksError)?;
         if from == self.rank() {
             return Ok(());
         }
@@ -167,6 +191,42 @@ impl RankGroup {
             start += length;
         }
         Ok(())
+    }
+
+    /// This rank's part of the sum of each parameter's gradient over all ranks, `[length]` in `kind` on the parameter's device.
+    /// A parameter without a gradient counts as one whose gradient is zero.
+    ///
+    /// # Errors
+    /// [`RanksError`].
+    pub(super) fn sum_parts(&self, parameters: &[&Tensor], kind: Kind) -> Result<Vec<Tensor>, RanksError> {
+        let mut sums = Vec::with_capacity(parameters.len());
+        for bucket in buckets(parameters) {
+            for to in 0..self.world() {
+                let shard = Shard::of(to, self.world());
+                let part_of = |parameter: &&Tensor| {
+                    let gradient = parameter.grad();
+                    if gradient.defined() {
+                        shard.part(&gradient.contiguous()).view(-1).to_kind(kind)
+                    } else {
+                        let length = shard.range(parameter.numel() as i64).1;
+                        Tensor::zeros([length], (kind, parameter.device()))
+                    }
+                };
+                let parts: Vec<Tensor> = bucket.iter().map(part_of).collect();
+                let flat = Tensor::cat(&parts, 0).to_device(Device::Cpu);
+                self.group.sum_at(&flat, to).map_err(RanksError)?;
+                if to != self.rank() {
+                    continue;
+                }
+                let mut start = 0;
+                for part in &parts {
+                    let length = part.numel() as i64;
+                    sums.push(flat.narrow(0, start, length).to_device(part.device()).copy());
+                    start += length;
+                }
+            }
+        }
+        Ok(sums)
     }
 
     /// A whole tensor of this shape, in the machine's memory, of which each rank has its part.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anytime_policy::Weights;
 use anytime_policy::operators::collectives::{Group, Store};
+use anytime_policy::{TensorShape, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
 use tch::{Device, Kind, Tensor};
@@ -26,14 +26,30 @@ const EXACT: u64 = 64;
 /// What a rank has in the end.
 struct Outcome {
     weights: Weights,
+    /// Elements of masters and of what passes compute with that this rank holds.
+    held: (usize, usize),
     moments: Vec<(String, Tensor)>,
     figures: Vec<StepFigures>,
 }
 
 fn outcome(trainer: &Trainer, figures: Vec<StepFigures>) -> Outcome {
     let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach().copy());
+    let whole = |(name, shape): (String, TensorShape)| {
+        let ranks = trainer.ranks().expect("parts are of ranks");
+        let whole = ranks.whole(&trainer.masters()[&name], &shape.size, shape.kind);
+        (name, whole.expect("all give their parts"))
+    };
+    let is_divided = trainer.parameters().divided().is_some();
+    let elements = |weights: &Weights| -> usize {
+        let of_tensor = |tensor: &Tensor| if tensor.is_contiguous() { tensor.numel() } else { 1 };
+        weights.values().map(of_tensor).sum()
+    };
     Outcome {
-        weights: trainer.masters().iter().map(copy).collect(),
+        held: (elements(trainer.masters()), elements(trainer.parameters().all())),
+        weights: match is_divided {
+            true => trainer.parameters().shapes().into_iter().map(whole).collect(),
+            false => trainer.masters().iter().map(copy).collect(),
+        },
         moments: trainer.optimiser().state(),
         figures,
     }
@@ -58,6 +74,7 @@ fn together(
                 let group = Group::join(&store, "run", local, (rank, world), (TIMEOUT, TIMEOUT)).expect("all come");
                 let mut trainer = trainer_of(&settings);
                 trainer.join(RankGroup::new(group, store, "run".to_owned()));
+                trainer.divide();
                 let step = |step| match rank {
                     0 => lead(&mut trainer, step),
                     _ => trainer.follow_step(&go_on).expect("a step"),
@@ -216,10 +233,18 @@ fn in_f64_the_ranks_differ_by_nothing_but_the_last_digits() {
     settings.training.learning_rate = 4e-4;
     for lead in [policy_step, supervised_step] {
         let expected = alone(&settings, 20, lead);
-        for (world, settings) in [(2, settings.clone()), (3, settings.clone()), (3, divided(&settings))] {
+        let cases = [
+            (2, v1::Sharding::None),
+            (3, v1::Sharding::None),
+            (3, v1::Sharding::Optimizer),
+            (2, v1::Sharding::Gradients),
+            (3, v1::Sharding::Full),
+        ];
+        for (world, sharding) in cases {
+            let settings = divided(&settings, sharding);
             for rank in together(world, &settings, 20, lead) {
                 let difference = largest_difference(&expected.weights, &rank.weights);
-                assert!(difference < 1e-12, "{world} ranks: {difference}");
+                assert!(difference < 1e-12, "{world} ranks, {sharding:?}: {difference}");
             }
         }
     }
@@ -273,10 +298,10 @@ fn an_unfit_gradient_is_skipped_by_all() {
     }
 }
 
-/// What a job trains, with the optimiser's moments divided among the ranks.
-fn divided(settings: &JobSettings) -> JobSettings {
+/// What a job trains, with this divided among the ranks.
+fn divided(settings: &JobSettings, sharding: v1::Sharding) -> JobSettings {
     let mut settings = settings.clone();
-    settings.training.sharding = v1::Sharding::Optimizer;
+    settings.training.sharding = sharding;
     settings
 }
 
@@ -308,7 +333,7 @@ fn ranks_that_divide_the_optimiser_come_to_the_same_bits() {
         for lead in [policy_step, supervised_step] {
             for world in [2, 3] {
                 let whole = together(world, &settings, 20, lead);
-                let parts = together(world, &divided(&settings), 20, lead);
+                let parts = together(world, &divided(&settings, v1::Sharding::Optimizer), 20, lead);
                 for (rank, (one, other)) in whole.iter().zip(&parts).enumerate() {
                     let difference = largest_difference(&one.weights, &other.weights);
                     assert_eq!(difference, 0.0, "rank {rank} of {world}");
@@ -340,8 +365,71 @@ fn ranks_that_divide_the_optimiser_come_to_the_same_bits() {
     }
 }
 
+/// Masters and gradients divided, and the weights too: the sums are made in another order, and nothing else is different.
 #[test]
-fn an_unfit_gradient_is_skipped_by_all_who_divide_the_optimiser() {
+fn ranks_that_divide_gradients_or_all_come_to_what_one_comes_to() {
+    let settings = clipped();
+    for lead in [policy_step, supervised_step] {
+        let expected = alone(&settings, 20, lead);
+        for (world, sharding) in [
+            (2, v1::Sharding::Gradients),
+            (3, v1::Sharding::Gradients),
+            (2, v1::Sharding::Full),
+            (3, v1::Sharding::Full),
+        ] {
+            let settings = divided(&settings, sharding);
+            let ranks = together(world, &settings, 20, lead);
+            let again = together(world, &settings, 20, lead);
+            let all: usize = ranks[0].weights.values().map(Tensor::numel).sum();
+            let padding = 64 * ranks[0].weights.len();
+            assert_like_one_rank(&expected, &ranks[0], world);
+            for (rank, again) in ranks.iter().zip(&again) {
+                assert_equal_bits(rank, again);
+                for (one, other) in rank.figures.iter().zip(&ranks[0].figures) {
+                    assert_eq!((one.gradient_norm, one.loss), (other.gradient_norm, other.loss));
+                }
+                assert_eq!(largest_difference(&ranks[0].weights, &rank.weights), 0.0);
+                let moments: usize = rank.moments.iter().map(|(_, moment)| moment.numel()).sum();
+                let (masters, replicas) = rank.held;
+                assert!(
+                    masters <= all / world + padding,
+                    "{masters} of {all} masters, {world} ranks"
+                );
+                assert!(
+                    moments <= 2 * (all / world + 2 * padding),
+                    "{moments} of {}, {world} ranks",
+                    2 * all
+                );
+                match sharding {
+                    v1::Sharding::Full => assert_eq!(replicas, rank.weights.len(), "nothing between passes"),
+                    _ => assert_eq!(replicas, all),
+                }
+            }
+        }
+    }
+}
+
+/// In bf16 masters and what passes compute with are different tensors.
+#[test]
+fn divided_weights_are_computed_with_in_bf16() {
+    let mut settings = clipped();
+    settings.model.dtype = v1::Dtype::Bf16;
+    let whole = together(2, &settings, 8, supervised_step);
+    let gradients = together(2, &divided(&settings, v1::Sharding::Gradients), 8, supervised_step);
+    let full = together(2, &divided(&settings, v1::Sharding::Full), 8, supervised_step);
+    assert_equal_bits(&gradients[0], &full[0]);
+    assert_equal_bits(&gradients[1], &full[1]);
+    assert_eq!(gradients[0].figures, full[0].figures);
+    let difference = largest_difference(&whole[0].weights, &full[0].weights);
+    // AdamW makes of a rounding up to a learning rate a step.
+    assert!(difference > 0.0 && difference < 1e-2, "{difference}");
+    for (one, other) in whole[0].figures.iter().zip(&full[0].figures) {
+        assert!((one.loss - other.loss).abs() < 2e-3 * one.loss, "{one:?} {other:?}");
+    }
+}
+
+#[test]
+fn an_unfit_gradient_is_skipped_by_all_who_divide() {
     let settings = settings(|spec| spec.training.get_or_insert_default().minibatches = Some(1));
     let step = |trainer: &mut Trainer, step: u64| {
         let mut groups = [group(0, step, trainer), group(1, step, trainer)];
@@ -351,9 +439,13 @@ fn an_unfit_gradient_is_skipped_by_all_who_divide_the_optimiser() {
         trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
     };
     let whole = together(2, &settings, 3, step);
-    let parts = together(2, &divided(&settings), 3, step);
-    for (one, other) in whole.iter().zip(&parts) {
-        assert_eq!(largest_difference(&one.weights, &other.weights), 0.0);
-        assert_eq!(other.figures[1].skipped_updates, 1);
+    for sharding in [v1::Sharding::Optimizer, v1::Sharding::Gradients, v1::Sharding::Full] {
+        let parts = together(2, &divided(&settings, sharding), 3, step);
+        for (one, other) in whole.iter().zip(&parts) {
+            let difference = largest_difference(&one.weights, &other.weights);
+            let bound = if sharding == v1::Sharding::Optimizer { 0.0 } else { 1e-5 };
+            assert!(difference <= bound, "{sharding:?}: {difference}");
+            assert_eq!(other.figures[1].skipped_updates, 1);
+        }
     }
 }

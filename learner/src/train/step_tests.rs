@@ -112,12 +112,12 @@ fn actors_are_trusted_as_far_as_both_forwards_agree() {
     for (shift, expected) in [(0.0, Trust::Full), (5.0 * LARGEST_TRUSTED_GAP as f32, Trust::Nothing)] {
         let mut trust = Trust::at_start(trainer.compute_kind());
         assert_eq!(trust, Trust::Unknown);
-        let batch = trainer.policy_batch(rows(shift), 0, &mut trust);
+        let batch = trainer.policy_batch(rows(shift), 0, &mut trust).expect("one process");
         assert_eq!(trust, expected, "{shift}");
         let is_behaviour = values(&batch.terms.proximal) == values(&batch.behaviour);
         assert_eq!(is_behaviour, expected == Trust::Full);
         // The rest of the step follows, and the importance weight is that of a stale token.
-        let next = trainer.policy_batch(rows(0.0), 0, &mut trust);
+        let next = trainer.policy_batch(rows(0.0), 0, &mut trust).expect("one process");
         assert_eq!(
             values(&next.terms.proximal) == values(&next.behaviour),
             expected == Trust::Full
@@ -126,7 +126,7 @@ fn actors_are_trusted_as_far_as_both_forwards_agree() {
     }
     // Stale tokens decide nothing, and f32 is not asked.
     let mut trust = Trust::at_start(trainer.compute_kind());
-    trainer.policy_batch(rows(1.0), 7, &mut trust);
+    trainer.policy_batch(rows(1.0), 7, &mut trust).expect("one process");
     assert_eq!(trust, Trust::Unknown);
     assert_eq!(Trust::at_start(Kind::Float), Trust::Full);
 }

@@ -1,12 +1,14 @@
 //! What a trainer does with the other ranks, where there are any.
 
 use anyhow::{Context as _, ensure};
-use anytime_policy::TensorShape;
+use anytime_policy::{TensorShape, Weights};
 use anytime_proto::v1;
 use tch::Tensor;
 
+use super::divided::Divided;
 use super::figures::StepFigures;
 use super::optimiser::AdamW;
+use super::parameters::Parameters;
 use super::rank_group::{RankGroup, RanksError};
 use super::trainer::Trainer;
 use super::work::{RankWork, TensorOfState, Told, sum_figures};
@@ -15,11 +17,25 @@ impl Trainer {
     /// Computes the updates together with other processes from now on, whose weights are the same. To be called before the
     /// optimiser has a state, because the ranks may divide it among them.
     pub fn join(&mut self, ranks: RankGroup) {
-        if self.sharding == v1::Sharding::Optimizer {
+        if self.sharding > v1::Sharding::None && self.parameters.divided().is_none() {
             let parameters = self.parameters.trained();
             self.optimiser = AdamW::of_part(self.optimiser.settings, parameters, ranks.shard());
         }
         self.ranks = Some(ranks);
+    }
+
+    /// Keeps no more than this rank's part of what the ranks divide. To be called once all of them have the whole weights.
+    pub fn divide(&mut self) {
+        let (Some(ranks), Parameters::Whole(masters)) = (&self.ranks, &self.parameters) else {
+            return;
+        };
+        if let Some(mut divided) = Divided::of(self.sharding, ranks, self.compute_kind) {
+            for (name, master) in masters {
+                divided.add(name, master);
+            }
+            self.parameters = Parameters::Divided(Box::new(divided));
+            self.optimiser.take_parts();
+        }
     }
 
     /// The processes that compute together.
@@ -42,6 +58,43 @@ impl Trainer {
         Ok(ranks.whole(&part, &shape.size, part.kind())?)
     }
 
+    /// A whole master of this shape, for what leaves the trainer. The other ranks are told to give their parts of it; called by
+    /// rank 0 alone.
+    ///
+    /// # Errors
+    /// [`RanksError`], or a master that there is not.
+    pub fn master(&self, shape: &TensorShape) -> anyhow::Result<Tensor> {
+        let part = self.part_of_master(&shape.name)?;
+        let Some(ranks) = self.ranks.as_ref().filter(|_| self.parameters.divided().is_some()) else {
+            return Ok(part);
+        };
+        let (name, size) = (shape.name.clone(), shape.size.clone());
+        ranks.tell(&postcard::to_stdvec(&Told::Master(TensorOfState { name, size })).context("name a master")?)?;
+        Ok(ranks.whole(&part, &shape.size, part.kind())?)
+    }
+
+    fn part_of_master(&self, name: &str) -> anyhow::Result<Tensor> {
+        let part = self.parameters.trained().get(name).map(Tensor::detach);
+        part.with_context(|| format!("there is no master {name}"))
+    }
+
+    /// All weights of the model as it computes, for what leaves the trainer: on its device, or of ranks that divide them in the
+    /// machine's memory and in the kind that passes compute in. Called by rank 0 alone.
+    ///
+    /// # Errors
+    /// [`RanksError`].
+    pub fn whole_model(&self) -> anyhow::Result<Weights> {
+        let Some(divided) = self.parameters.divided().filter(|divided| divided.is_full()) else {
+            let all = self.parameters.all().iter();
+            return Ok(all.map(|(name, tensor)| (name.clone(), tensor.detach())).collect());
+        };
+        let mut all = Weights::new();
+        for (name, shape) in divided.shapes() {
+            all.insert(name.clone(), self.master(shape)?.to_kind(self.compute_kind));
+        }
+        Ok(all)
+    }
+
     /// Whether this is a part of a tensor of that shape, and not the whole.
     fn is_divided(&self, part: &Tensor, size: &[i64]) -> bool {
         !self.optimiser.shard().is_whole() && part.size() != size
@@ -59,6 +112,10 @@ impl Trainer {
                 Told::State(TensorOfState { name, size }) => {
                     let part = self.optimiser.part_of(&name)?;
                     // Only rank 0 has a use for it.
+                    let _whole = ranks.whole(&part, &size, part.kind())?;
+                }
+                Told::Master(TensorOfState { name, size }) => {
+                    let part = self.part_of_master(&name)?;
                     let _whole = ranks.whole(&part, &size, part.kind())?;
                 }
                 Told::Step(mut parts) => {
@@ -79,7 +136,7 @@ impl Trainer {
         ranks.tell(&postcard::to_stdvec(&told).context("write a step down")?)?;
         match told {
             Told::Step(mut parts) => Ok(parts.swap_remove(0)),
-            Told::State(_) => unreachable!("it is a step"),
+            Told::State(_) | Told::Master(_) => unreachable!("it is a step"),
         }
     }
 
@@ -90,7 +147,10 @@ impl Trainer {
     pub(super) fn put_together(&self) -> Result<f64, RanksError> {
         let mut squares = self.optimiser.update_squares();
         if let Some(ranks) = self.ranks.as_ref().filter(|_| !self.optimiser.shard().is_whole()) {
-            ranks.exchange_parts(self.parameters.trained())?;
+            match self.parameters.divided() {
+                Some(divided) => divided.renew(ranks)?,
+                None => ranks.exchange_parts(self.parameters.trained())?,
+            }
             ranks.sum(&mut squares)?;
         }
         let [squares, elements] = squares;

@@ -7,10 +7,10 @@ use anytime_objectives::{InvalidState, Objective, StepContext, objective};
 use anytime_policy::{Decoder, ModelConfig, TreeBatch, TreeRow, Weights};
 use anytime_proto::settings::JobSettings;
 use anytime_proto::v1;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 use super::figures::StepFigures;
-use super::gradient::{GradientPass, PassFigures, chunks};
+use super::gradient::PassFigures;
 use super::loss::{PolicyLoss, TokenTerms};
 use super::memory::UpdatePlan;
 use super::micro_batch::micro_batches;
@@ -18,7 +18,7 @@ use super::model::compute_kind;
 use super::optimiser::{AdamW, Update};
 use super::parameters::Parameters;
 use super::policy_batch::{PolicyBatch, Trust, fresh_tokens, mean_by_row};
-use super::rank_group::RankGroup;
+use super::rank_group::{RankGroup, RanksError};
 use super::rows::{RowTokens, TrainingRow, training_rows};
 use super::schedule::LearningRate;
 use super::token_sums::TokenSums;
@@ -29,10 +29,10 @@ use super::work::{Minibatch, RankWork, SupervisedPart, of_all_ranks};
 pub struct Trainer {
     pub(super) config: ModelConfig,
     /// Ids from here on are never sampled.
-    vocabulary: u32,
+    pub(super) vocabulary: u32,
     pub(super) parameters: Parameters,
     pub(super) compute_kind: Kind,
-    device: Device,
+    pub(super) device: Device,
     pub(super) optimiser: AdamW,
     learning_rate: LearningRate,
     objective: Box<dyn Objective>,
@@ -41,14 +41,14 @@ pub struct Trainer {
     /// Whether the ratio is that of a whole response (its geometric mean).
     sequence_ratio: bool,
     policy_loss: PolicyLoss,
-    temperature: f64,
+    pub(super) temperature: f64,
     /// Whether actors sample from the full distribution: then their log-probabilities are those of the policy itself.
     sampling_is_whole: bool,
     minibatches: usize,
     normaliser: f64,
-    plan: UpdatePlan,
+    pub(super) plan: UpdatePlan,
     /// Passes since the last update, which tell the draws of dropout apart.
-    passes: Cell<u64>,
+    pub(super) passes: Cell<u64>,
     /// What they divide among them.
     pub(super) sharding: v1::Sharding,
     /// The other processes that compute the updates, where there are any.
@@ -73,7 +73,10 @@ impl Trainer {
         let objective = objective(&settings.objective);
         Self {
             compute_kind: compute_kind(settings.model.dtype, device),
-            optimiser: AdamW::new(training.into(), parameters.trained()),
+            optimiser: match parameters.divided() {
+                Some(divided) => AdamW::of_divided(training.into(), divided, device),
+                None => AdamW::new(training.into(), parameters.trained()),
+            },
             learning_rate: LearningRate::new(training),
             sequence_ratio: objective.needs(settings.rollout.traces).sequence_ratio,
             objective,
@@ -211,9 +214,15 @@ impl Trainer {
         for Minibatch { traces, rows } in minibatches {
             // The proximal policy is the one at the start of the step, so it is computed before the first update.
             let mut batches = Vec::new();
-            for rows in micro_batches(rows, self.plan.micro_batch_tokens) {
+            for rows in self.in_step(micro_batches(rows, self.plan.micro_batch_tokens))? {
                 check()?;
-                batches.push(self.policy_batch(rows, version, &mut trust));
+                batches.push(match rows {
+                    Some(rows) => Some(self.policy_batch(rows, version, &mut trust)?),
+                    None => {
+                        self.log_probs_in_step(None)?;
+                        None
+                    }
+                });
             }
             prepared.push((traces, batches));
         }
@@ -225,7 +234,10 @@ impl Trainer {
                 check()?;
                 // Measured only before the first update, and where actor and trainer mean the same distribution.
                 let measure_gap = index == 0 && self.sampling_is_whole;
-                pass.add(self.accumulate_policy_gradient(&batch, scale, measure_gap, &mut figures));
+                pass.add(match batch {
+                    Some(batch) => self.accumulate_policy_gradient(&batch, scale, measure_gap, &mut figures)?,
+                    None => self.pass_without_rows()?,
+                });
             }
             self.update(pass, &mut figures)?;
         }
@@ -260,11 +272,16 @@ impl Trainer {
             let (tokens, all_tokens) = (part.tokens.max(1) as f64, part.all_tokens.max(1) as f64);
             let scale = 1.0 / tokens;
             let mut pass = PassFigures::default();
-            for batch in micro_batches(part.rows, self.plan.micro_batch_tokens) {
+            for batch in self.in_step(micro_batches(part.rows, self.plan.micro_batch_tokens))? {
                 check()?;
+                let Some(batch) = batch else {
+                    pass.add(self.pass_without_rows()?);
+                    continue;
+                };
                 let trees: Vec<TreeRow> = batch.into_iter().map(|row| row.tree).collect();
                 let tree = TreeBatch::pack(&trees, self.device);
-                let found = self.backward_in_chunks(&tree, 1.0, |log_probs, _, _| -log_probs.sum(Kind::Float) * scale);
+                let found =
+                    self.backward_in_chunks(&tree, 1.0, |log_probs, _, _| -log_probs.sum(Kind::Float) * scale)?;
                 pass.add(found);
                 // The figure is a mean over the tokens of the step, whichever update trained them.
                 figures.loss += found.loss * (tokens / all_tokens);
@@ -279,7 +296,8 @@ impl Trainer {
     fn update(&mut self, mut pass: PassFigures, figures: &mut StepFigures) -> anyhow::Result<()> {
         if let Some(ranks) = &self.ranks {
             pass = of_all_ranks(&pass, ranks)?;
-            if pass.tokens > 0 {
+            // Those of divided weights have been summed where they came to be.
+            if pass.tokens > 0 && self.parameters.divided().is_none() {
                 ranks.sum_gradients(self.parameters.trained())?;
             }
         }
@@ -287,14 +305,17 @@ impl Trainer {
         figures.learning_rate = self.learning_rate.at(self.optimiser.updates());
         figures.update_size = 0.0;
         if pass.tokens == 0 {
+            if let Some(divided) = self.parameters.divided() {
+                divided.clear();
+            }
             self.optimiser.pass();
             return Ok(());
         }
         figures.updates += 1;
-        match self
-            .optimiser
-            .update(self.parameters.trained(), figures.learning_rate)?
-        {
+        let ranks = self.ranks.as_ref();
+        let sum = |numbers: &mut [f64]| ranks.map_or(Ok(()), |ranks| ranks.sum(numbers));
+        let parameters = self.parameters.trained();
+        match self.optimiser.update_with(parameters, figures.learning_rate, &sum)? {
             Update::Made(made) => {
                 figures.update_size = self.put_together()?;
                 self.parameters.refresh();
@@ -312,7 +333,7 @@ impl Trainer {
         Ok(())
     }
 
-    fn decoder(&self, dropout_seed: Option<u64>) -> Decoder {
+    pub(super) fn decoder(&self, dropout_seed: Option<u64>) -> Decoder {
         self.parameters
             .decoder(&self.config, self.compute_kind, dropout_seed)
             .expect("the weights were checked when the job started and keep their names and shapes")
@@ -321,7 +342,12 @@ impl Trainer {
 
     /// Packs rows, and computes the proximal log-probabilities of a batch where those of the actors do not do: where it
     /// holds tokens of older versions, or actors are not trusted.
-    pub(super) fn policy_batch(&self, rows: Vec<TrainingRow>, version: u64, trust: &mut Trust) -> PolicyBatch {
+    pub(super) fn policy_batch(
+        &self,
+        rows: Vec<TrainingRow>,
+        version: u64,
+        trust: &mut Trust,
+    ) -> Result<PolicyBatch, RanksError> {
         let (trees, tokens): (Vec<TreeRow>, Vec<RowTokens>) =
             rows.into_iter().map(|row| (row.tree, row.tokens)).unzip();
         let tree = TreeBatch::pack(&trees, self.device);
@@ -340,13 +366,12 @@ impl Trainer {
         let fresh = Tensor::from_slice(&fresh).to_device(self.device);
         let free: Vec<bool> = tokens.iter().flat_map(RowTokens::are_free).collect();
         let comparable = fresh.logical_and(&Tensor::from_slice(&free).to_device(self.device));
-        let proximal = if sequence_ratio {
-            let recomputed = no_grad(|| self.log_probs(&tree));
-            &recomputed - mean_by_row(&(&recomputed - &behaviour), &tokens)
-        } else if all_fresh && self.sampling_is_whole && *trust == Trust::Full {
-            behaviour.shallow_clone()
-        } else {
-            let recomputed = no_grad(|| self.log_probs(&tree));
+        let do_behaviours = all_fresh && self.sampling_is_whole && *trust == Trust::Full;
+        let is_computed = sequence_ratio || !do_behaviours;
+        let recomputed = self.log_probs_in_step(is_computed.then_some(&tree))?;
+        let proximal = if let Some(recomputed) = recomputed.as_ref().filter(|_| sequence_ratio) {
+            recomputed - mean_by_row(&(recomputed - &behaviour), &tokens)
+        } else if let Some(recomputed) = recomputed {
             trust.judge(|| {
                 let gap = (&recomputed - &behaviour).abs() * comparable.to_kind(Kind::Float);
                 let can_compare = self.sampling_is_whole && comparable.any().int64_value(&[]) == 1;
@@ -358,6 +383,8 @@ impl Trainer {
             } else {
                 recomputed
             }
+        } else {
+            behaviour.shallow_clone()
         };
         let terms = TokenTerms {
             // The ratio of a whole response already holds π_prox/π_behaviour, so that no token gets that weight again.
@@ -370,29 +397,13 @@ impl Trainer {
             .iter()
             .map(|generated| version.saturating_sub(*generated) as f64)
             .sum();
-        PolicyBatch {
+        Ok(PolicyBatch {
             tree,
             terms,
             behaviour,
             comparable,
             staleness,
-        }
-    }
-
-    /// Log-probabilities of all trained tokens of a batch, `[n]`.
-    fn log_probs(&self, tree: &TreeBatch) -> Tensor {
-        let decoder = self.decoder(None);
-        let hidden = decoder.tree(tree);
-        let mut parts = Vec::new();
-        for (start, length) in chunks(tree, self.config.vocab_size) {
-            let (hidden, targets) = (hidden.narrow(0, start, length), tree.targets().narrow(0, start, length));
-            parts.push(decoder.log_probs(&hidden, &targets, self.temperature));
-        }
-        if parts.is_empty() {
-            Tensor::zeros([0], (Kind::Float, self.device))
-        } else {
-            Tensor::cat(&parts, 0)
-        }
+        })
     }
 
     fn accumulate_policy_gradient(
@@ -401,7 +412,7 @@ impl Trainer {
         scale: f64,
         measure_gap: bool,
         figures: &mut StepFigures,
-    ) -> PassFigures {
+    ) -> Result<PassFigures, RanksError> {
         let mut sums = TokenSums::new(self.device);
         let pass = self.backward_in_chunks(&batch.tree, self.temperature, |log_probs, start, length| {
             let terms = batch.terms.narrow(start, length);
@@ -412,41 +423,11 @@ impl Trainer {
                 sums.compare(log_probs, &of_chunk(&batch.behaviour), &of_chunk(&batch.comparable));
             }
             loss * scale
-        });
+        })?;
         figures.loss += pass.loss / self.minibatches as f64;
         sums.read(figures);
         figures.trained_tokens += batch.tree.trained_tokens() as u64;
         figures.staleness += batch.staleness;
-        pass
-    }
-
-    /// Runs the model over a batch and adds the gradient of a loss that is a sum over tokens.
-    fn backward_in_chunks(
-        &self,
-        tree: &TreeBatch,
-        temperature: f64,
-        chunk_loss: impl FnMut(&Tensor, i64, i64) -> Tensor,
-    ) -> PassFigures {
-        if tree.trained_tokens() == 0 {
-            return PassFigures::default();
-        }
-        let pass = GradientPass {
-            decoder: &self.decoder(Some(self.dropout_seed())),
-            tree,
-            chunks: &chunks(tree, self.config.vocab_size),
-            temperature,
-        };
-        if self.plan.activation_checkpointing {
-            pass.recomputing(chunk_loss)
-        } else {
-            pass.keeping(chunk_loss)
-        }
-    }
-
-    /// What the draws of dropout in a pass follow from: the update, the rank and the number of the pass.
-    fn dropout_seed(&self) -> u64 {
-        let pass = self.passes.replace(self.passes.get() + 1);
-        let rank = self.ranks.as_ref().map_or(0, RankGroup::rank) as u64;
-        (self.optimiser.updates() << 32) ^ (rank << 20) ^ pass
+        Ok(pass)
     }
 }

@@ -144,7 +144,8 @@ fn fill_behaviour(group: &mut v1::ScoredGroup, trainer: &Trainer) {
             prefix,
             branches,
         };
-        let mut values = log_probs(trainer.parameters().all(), &[row]).into_iter();
+        let model = trainer.whole_model().expect("all ranks give their parts");
+        let mut values = log_probs(&model, &[row]).into_iter();
         thinking.log_probs = values.by_ref().take(thinking.ids.len()).collect();
         for summary in trace.nodes.iter_mut().flat_map(|node| &mut node.summaries) {
             let generated = summary.generated.as_mut().expect("present");
@@ -383,7 +384,7 @@ fn the_ratio_of_a_response_is_the_geometric_mean_of_its_tokens() {
         rows.truncate(1);
         let tokens = rows[0].tokens.behaviour.len();
         let policy = log_probs(trainer.masters(), std::slice::from_ref(&rows[0].tree));
-        let batch = trainer.policy_batch(rows, 0, &mut Trust::Full);
+        let batch = trainer.policy_batch(rows, 0, &mut Trust::Full).expect("one process");
         let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor).expect("one dimension");
         let drawn = values(&batch.behaviour);
         let log_ratios: Vec<f32> = policy

@@ -67,9 +67,11 @@ pub(super) enum Told {
     Step(Vec<RankWork>),
     /// Each is to give its part of this tensor of the optimiser's state.
     State(TensorOfState),
+    /// Each is to give its part of this master.
+    Master(TensorOfState),
 }
 
-/// A tensor of the optimiser's state.
+/// A tensor of which each rank has a part.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TensorOfState {
     pub(super) name: String,

@@ -396,7 +396,7 @@ impl Decoder {
     ///
     /// # Panics
     /// After [`Decoder::for_generation`].
-    pub(crate) fn head_weight(&self) -> &Tensor {
+    pub(crate) fn head_weight(&self) -> Tensor {
         self.head.weight()
     }
 

@@ -128,6 +128,16 @@ char* anytime_group_sum(void* group, const at::Tensor* tensor) {
   });
 }
 
+// The sum over all ranks, on rank `to` alone; what the others' tensors hold then means nothing.
+char* anytime_group_sum_at(void* group, const at::Tensor* tensor, int to) {
+  return guarded([&] {
+    std::vector<at::Tensor> tensors{*tensor};
+    c10d::ReduceOptions options;
+    options.rootRank = to;
+    finish((*static_cast<GroupPointer*>(group))->reduce(tensors, options));
+  });
+}
+
 // The largest of all ranks, in place.
 char* anytime_group_largest(void* group, const at::Tensor* tensor) {
   return guarded([&] {

@@ -50,6 +50,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn anytime_group_leave(group: *mut c_void);
     fn anytime_group_sum(group: *mut c_void, tensor: *const C_tensor) -> *mut c_char;
+    fn anytime_group_sum_at(group: *mut c_void, tensor: *const C_tensor, to: c_int) -> *mut c_char;
     fn anytime_group_largest(group: *mut c_void, tensor: *const C_tensor) -> *mut c_char;
     fn anytime_group_copy(group: *mut c_void, tensor: *const C_tensor, from: c_int) -> *mut c_char;
 }
@@ -270,6 +271,17 @@ impl Group {
     pub fn sum(&self, tensor: &Tensor) -> Result<(), String> {
         // SAFETY: a group that lives and a live tensor, which is changed before the call returns.
         unsafe { checked(anytime_group_sum(self.group, tensor.as_ptr())) }
+    }
+
+    /// Makes the tensor of process `to` the sum of those of all processes; those of the others mean nothing then. It is
+    /// contiguous and on the CPU.
+    ///
+    /// # Errors
+    /// libtorch's text; the tensor has no meaning then.
+    pub fn sum_at(&self, tensor: &Tensor, to: usize) -> Result<(), String> {
+        let to = c_int::try_from(to).map_err(|error| error.to_string())?;
+        // SAFETY: as above.
+        unsafe { checked(anytime_group_sum_at(self.group, tensor.as_ptr(), to)) }
     }
 
     /// Makes each element the largest of those of all processes. The tensor is contiguous and on the CPU.

@@ -131,6 +131,12 @@ pub fn set_gradient(parameter: &Tensor, gradient: &Tensor) {
     set.expect("a gradient has the shape of its parameter");
 }
 
+/// Takes its gradient from a parameter, and with it the memory of it.
+pub fn drop_gradient(parameter: &Tensor) {
+    // SAFETY: the parameter lives through the call.
+    unsafe { anytime_drop_gradient(parameter.as_ptr()) };
+}
+
 /// The largest block that [`super::keep_freed_memory`] keeps, in bytes.
 const KEPT_BLOCK: usize = 32 << 20;
 
@@ -140,8 +146,7 @@ const KEPT_BLOCK: usize = 32 << 20;
 pub fn clear_gradient(parameter: &Tensor, mut gradient: Tensor) {
     let bytes = gradient.numel() * gradient.kind().elt_size_in_bytes();
     if gradient.device() == Device::Cpu && bytes < KEPT_BLOCK {
-        // SAFETY: the parameter lives through the call, which takes its gradient from it.
-        unsafe { anytime_drop_gradient(parameter.as_ptr()) };
+        drop_gradient(parameter);
     } else {
         let _ = gradient.zero_();
     }

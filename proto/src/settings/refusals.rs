@@ -38,6 +38,16 @@ const CASES: &[(&str, &str, &str)] = &[
     ("steps = 3", "steps = 3\nmicro_batch_tokens = 0", ""),
     ("steps = 3", "steps = 3\nnormaliser = 0.0", ""),
     ("steps = 3", "steps = 3\nlora = { rank = 0 }", ""),
+    (
+        "steps = 3",
+        "steps = 3\nlora = { rank = 8 }\nsharding = \"gradients\"",
+        "",
+    ),
+    (
+        "steps = 3",
+        "steps = 3\nsharding = \"full\"\nactivation_checkpointing = false",
+        "",
+    ),
     ("steps = 3", "steps = 3\nlora = { alpha = 0.0 }", ""),
     ("steps = 3", "steps = 3\nlora = { dropout = 1.0 }", ""),
     (

@@ -354,6 +354,25 @@ pub(super) const LORA_TARGETS: &[&str] = &[
     "down_proj",
 ];
 
+/// What is divided beyond the moments goes layer by layer, which adapters and kept activations do not.
+pub(super) fn sharding(job: &Job, path: &str) -> Checked<()> {
+    let value = match job.choice(path) {
+        v1::Sharding::Gradients => "gradients",
+        v1::Sharding::Full => "full",
+        _ => return Ok(()),
+    };
+    let kept = "training.activation_checkpointing";
+    let reason = if job.get("training.lora.rank").is_some() {
+        "it must be none or optimizer with training.lora, whose adapters are small and whose base is not divided"
+    } else if job.get(kept).is_some() && !job.flag(kept) {
+        "it must be none or optimizer with training.activation_checkpointing = false, because a pass that keeps its \
+         activations keeps the weights of all layers too"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidSetting::new(path, value, reason))
+}
+
 /// Each target is a projection and is named once.
 pub(super) fn lora_targets(job: &Job, path: &str) -> Checked<()> {
     let targets = job.texts(path);

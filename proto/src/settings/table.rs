@@ -256,7 +256,7 @@ pub(super) const TABLE: &[Row] = &[
     row("training.activation_checkpointing", Open(Flag(true)), ANY),
     row("training.max_skipped_updates", Is(Whole(5)), COUNT),
     row("training.keep_groups", Is(Whole(0)), ANY),
-    row("training.sharding", Is(Text("none")), ANY),
+    row("training.sharding", Is(Text("none")), Check::Rule(rules::sharding)),
     //
     row("training.lora.rank", Is(Whole(16)), Check::Whole(1, 4096)),
     row("training.lora.alpha", Is(Number(32.0)), POSITIVE),

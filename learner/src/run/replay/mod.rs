@@ -372,7 +372,7 @@ impl<'a> Replaying<'a> {
     }
 
     fn checksum_of(&self, step: u64, parameters: &Parameters, kind: Kind) -> String {
-        let weights = Published::of(parameters, self.base.as_ref(), kind);
+        let weights = Published::of(parameters, parameters.all(), self.base.as_ref(), kind);
         let job = JobId(self.plan.job.id.clone());
         checkpoint::version_checksum(&job, WeightsVersion(step), weights, &self.assets)
     }
@@ -388,6 +388,7 @@ impl<'a> Replaying<'a> {
             config: &self.config,
             weights: Exported::of(
                 trainer.parameters(),
+                trainer.parameters().all(),
                 self.base.as_ref(),
                 is_merged,
                 trainer.compute_kind(),
