@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use anytime_proto::gpus::{ACTOR_SHARE, learner_bytes};
-use anytime_proto::v1;
+use anytime_proto::settings::with_defaults;
+use anytime_proto::{ShortName as _, v1};
 use serde::Serialize;
 
 /// The `training.sharding` of one process alone.
@@ -30,7 +31,12 @@ impl FromStr for GpuSet {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parsed = text.split_once('x').and_then(|(count, gigabytes)| {
-            let number = |text: &str, most: u32| text.parse().ok().filter(|number| (1..=most).contains(number));
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'x');
+            let number = |text: &str, most: u32| {
+                text.parse()
+                    .ok()
+                    .filter(|number| is_plain && (1..=most).contains(number))
+            };
             Some(Self {
                 count: number(count, 1024)?,
                 gigabytes: number(gigabytes, 4096)?,
@@ -68,32 +74,38 @@ pub(crate) struct Fit {
     /// The fewest ranks with which it fits, or the most there can be, for each thing that they may divide; the least divided
     /// first, which is the fastest.
     pub(crate) learner: Vec<Placing>,
-    /// What an actor may take of its GPU, and takes without a cache and for the largest that it could use; none for a job
-    /// without actors.
+    /// What the job file says that they divide.
+    pub(crate) sharding: String,
+    /// How the job's actors fit; none for a job without them.
     pub(crate) actor: Option<ActorFit>,
+    /// Whether the job file keeps activations, which rules out what takes least.
+    #[serde(skip)]
+    keeps_activations: bool,
 }
 
 /// How an actor fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ActorFit {
+    /// What it may take of its GPU.
     pub(crate) usable_bytes: u64,
+    /// What it takes without a cache.
     pub(crate) bytes: u64,
+    /// For the largest cache that it could use.
     pub(crate) cache_bytes: u64,
+    /// For the cache of one sequence.
+    pub(crate) least_cache_bytes: u64,
 }
 
 impl Fit {
-    /// How a job with these needs fits; None where it makes no updates.
-    pub(crate) fn of(gpus: GpuSet, needs: &[v1::GpuNeed]) -> Option<Self> {
+    /// How a job with these settings and needs fits; None where whoever looked at it says nothing of GPUs.
+    pub(crate) fn of(gpus: GpuSet, spec: &v1::JobSpec, needs: &[v1::GpuNeed]) -> Option<Self> {
         let total = u64::from(gpus.gigabytes) * 1_000_000_000;
         let actor = needs.iter().find(|need| need.process == "actor");
         let is_shared = gpus.count == 1 && actor.is_some();
         let of_share = |share: f64| (total as f64 * share) as u64;
-        let usable = if is_shared {
-            let share = of_share(SHARES_OF_ONE.0);
-            learner_bytes(share, share.saturating_sub(TAKEN))
-        } else {
-            learner_bytes(total, total.saturating_sub(TAKEN))
-        };
+        let free = total.saturating_sub(TAKEN);
+        let share = if is_shared { of_share(SHARES_OF_ONE.0) } else { total };
+        let usable = learner_bytes(share, share.min(free));
         // An actor has a GPU of its own.
         let most = if actor.is_some() {
             (gpus.count - 1).max(1)
@@ -103,9 +115,9 @@ impl Fit {
         let place = |need: &v1::GpuNeed| {
             let bytes = |ranks: u32| need.whole_bytes + need.divided_bytes.div_ceil(u64::from(ranks));
             // One rank divides nothing.
-            let mut choices = if need.sharding == UNDIVIDED { 1..=1 } else { 2..=most };
-            let found = choices.find(|ranks| bytes(*ranks) <= usable);
-            let ranks = found.unwrap_or(if need.sharding == UNDIVIDED { 1 } else { most });
+            let (fewest, most) = if need.sharding == UNDIVIDED { (1, 1) } else { (2, most) };
+            let found = (fewest..=most).find(|ranks| bytes(*ranks) <= usable);
+            let ranks = found.unwrap_or(most);
             Placing {
                 sharding: need.sharding.clone(),
                 ranks,
@@ -118,23 +130,29 @@ impl Fit {
             .filter(|need| most > 1 || need.sharding == UNDIVIDED)
             .map(place)
             .collect();
+        let training = with_defaults(spec).training.unwrap_or_default();
         let share = if is_shared { SHARES_OF_ONE.1 } else { ACTOR_SHARE };
         (!learner.is_empty()).then(|| Self {
             gpus: gpus.count,
             gigabytes: gpus.gigabytes,
             usable_bytes: usable,
             learner,
+            sharding: training.sharding().short_name().to_owned(),
             actor: actor.map(|need| ActorFit {
                 usable_bytes: of_share(share),
                 bytes: need.whole_bytes,
                 cache_bytes: need.cache_bytes,
+                least_cache_bytes: need.least_cache_bytes,
             }),
+            keeps_activations: training.activation_checkpointing == Some(false),
         })
     }
 
-    /// The first way that fits.
+    /// The way of the job file, if that fits, else the first that does.
     fn chosen(&self) -> Option<&Placing> {
-        self.learner.iter().find(|placing| placing.fits)
+        let fitting = || self.learner.iter().filter(|placing| placing.fits);
+        let own = fitting().find(|placing| placing.sharding == self.sharding);
+        own.or_else(|| fitting().next())
     }
 
     fn set(&self) -> GpuSet {
@@ -146,21 +164,28 @@ impl Fit {
 
     /// Why the job cannot run on these GPUs; None where it can.
     pub(crate) fn refusal(&self) -> Option<String> {
-        let usable = size(self.usable_bytes);
         if self.chosen().is_none() {
-            let least = self.learner.iter().min_by_key(|placing| placing.bytes)?;
-            let (ranks, sharding, bytes) = (least.ranks, &least.sharding, size(least.bytes));
+            let ways: Vec<String> = self.learner.iter().map(Placing::text).collect();
+            let keeping = if self.keeps_activations {
+                "training.activation_checkpointing = true, "
+            } else {
+                ""
+            };
             return Some(format!(
-                "{} cannot train it: with training.sharding = \"{sharding}\" each of {ranks} ranks needs {bytes}, and may take \
-                 {usable}; more or larger GPUs, smaller budgets, fewer summaries, adapters (training.lora) or a smaller model do",
-                self.set()
+                "{} cannot hold its learner, which may take {} of each: {}; {keeping}more or larger GPUs, smaller budgets, fewer \
+                 summaries, adapters (training.lora) or a smaller model need less",
+                self.set(),
+                size(self.usable_bytes),
+                ways.join(", ")
             ));
         }
-        let actor = self.actor.filter(|actor| actor.bytes >= actor.usable_bytes)?;
+        let too_large = |actor: &ActorFit| actor.bytes + actor.least_cache_bytes > actor.usable_bytes;
+        let actor = self.actor.filter(too_large)?;
         Some(format!(
-            "{} cannot generate with it: an actor needs {} beside its cache, and may take {}",
+            "{} cannot hold an actor, which needs {} and {} for the cache of one sequence, and may take {}",
             self.set(),
             size(actor.bytes),
+            size(actor.least_cache_bytes),
             size(actor.usable_bytes)
         ))
     }
@@ -183,33 +208,40 @@ impl Fit {
                 size(self.usable_bytes)
             ));
             if let Some(actor) = self.actor {
-                let left = self.gpus.saturating_sub(chosen.ranks);
-                let whose = match left {
-                    0 => "the same GPU, and one actor".to_owned(),
+                let whose = match self.gpus.saturating_sub(chosen.ranks) {
+                    0 => "the same GPU for an actor".to_owned(),
                     1 => "one GPU for an actor".to_owned(),
                     left => format!("{left} GPUs for actors"),
                 };
                 lines.push(format!(
-                    "            {whose}: {} and a cache of {}, of at most {} that it could use",
+                    "            {whose}: {} and {} for a cache, which could use {}",
                     size(actor.bytes),
                     size(actor.usable_bytes.saturating_sub(actor.bytes).min(actor.cache_bytes)),
                     size(actor.cache_bytes)
                 ));
             }
+            if chosen.sharding != self.sharding && chosen.ranks > 1 {
+                lines.push(format!(
+                    "note: with training.sharding = \"{}\", as the job has it, the learner does not fit; write \"{}\"",
+                    self.sharding, chosen.sharding
+                ));
+            }
         }
         lines.extend(self.learner.iter().map(|placing| {
             let fits = if placing.fits { "fits" } else { "does not fit" };
-            let ranks = match placing.ranks {
-                1 => "one process".to_owned(),
-                ranks => format!("{ranks} ranks"),
-            };
-            format!(
-                "  {:<10}{ranks}, {} each: {fits}",
-                placing.sharding,
-                size(placing.bytes)
-            )
+            format!("  {}: {fits}", placing.text())
         }));
         lines
+    }
+}
+
+impl Placing {
+    fn text(&self) -> String {
+        let ranks = match self.ranks {
+            1 => "one process".to_owned(),
+            ranks => format!("{ranks} ranks"),
+        };
+        format!("{} {ranks} of {}", self.sharding, size(self.bytes))
     }
 }
 
@@ -234,7 +266,7 @@ mod tests {
             sharding: sharding.to_owned(),
             whole_bytes: whole * GIB,
             divided_bytes: divided * GIB,
-            cache_bytes: 0,
+            ..v1::GpuNeed::default()
         }
     }
 
@@ -251,76 +283,119 @@ mod tests {
                 process: "actor".to_owned(),
                 whole_bytes: 37 * GIB,
                 cache_bytes: 40 * GIB,
+                least_cache_bytes: GIB,
                 ..v1::GpuNeed::default()
             });
         }
         needs
     }
 
+    fn spec(sharding: v1::Sharding) -> v1::JobSpec {
+        let mut spec = v1::JobSpec::default();
+        spec.training.get_or_insert_default().sharding = Some(sharding.into());
+        spec
+    }
+
     fn fit(gpus: &str, has_actor: bool) -> Fit {
-        Fit::of(gpus.parse().expect("GPUs"), &needs(has_actor)).expect("it makes updates")
+        let spec = spec(v1::Sharding::None);
+        Fit::of(gpus.parse().expect("GPUs"), &spec, &needs(has_actor)).expect("it says what it needs")
+    }
+
+    fn chosen(fit: &Fit) -> (&str, u32, u64) {
+        let chosen = fit.chosen().expect("it fits");
+        (chosen.sharding.as_str(), chosen.ranks, chosen.bytes / GIB)
     }
 
     #[test]
     fn the_least_division_with_the_fewest_ranks_is_chosen() {
         let found = fit("4x80", true);
         assert_eq!(found.refusal(), None);
-        let chosen = found.chosen().expect("it fits");
-        assert_eq!(
-            (chosen.sharding.as_str(), chosen.ranks, chosen.bytes),
-            ("gradients", 3, 68 * GIB)
-        );
+        assert_eq!(chosen(&found), ("gradients", 3, 68));
         let lines = found.lines();
-        let first = "gpus        4 GPUs of 80 GB: a learner of 3 ranks with training.sharding = \"gradients\", 68.0 GiB of 70.1 GiB each";
-        assert_eq!(lines[0], first);
-        let second =
-            "            one GPU for an actor: 37.0 GiB and a cache of 30.1 GiB, of at most 40.0 GiB that it could use";
-        assert_eq!(lines[1], second);
-        assert_eq!(lines.len(), 2 + 4, "{lines:#?}");
-        assert!(
-            lines[2].contains("none      one process, 142.0 GiB each: does not fit"),
-            "{}",
-            lines[2]
-        );
-        let large = fit("2x192", true);
+        let expected = [
+            "gpus        4 GPUs of 80 GB: a learner of 3 ranks with training.sharding = \"gradients\", 68.0 GiB of 70.1 GiB each",
+            "            one GPU for an actor: 37.0 GiB and 30.1 GiB for a cache, which could use 40.0 GiB",
+            "note: with training.sharding = \"none\", as the job has it, the learner does not fit; write \"gradients\"",
+            "  none one process of 142.0 GiB: does not fit",
+            "  optimizer 3 ranks of 104.0 GiB: does not fit",
+            "  gradients 3 ranks of 68.0 GiB: fits",
+            "  full 3 ranks of 54.0 GiB: fits",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(chosen(&fit("2x192", true)), ("none", 1, 142));
         assert_eq!(
-            large.chosen().map(|chosen| (chosen.sharding.as_str(), chosen.ranks)),
-            Some(("none", 1))
+            fit("2x192", true).lines().len(),
+            3,
+            "one rank beside an actor divides nothing, and nothing is to be written"
         );
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_what_needs_least() {
+    fn what_the_job_says_is_kept_where_it_fits() {
+        let of = |sharding| {
+            Fit::of(
+                GpuSet {
+                    count: 4,
+                    gigabytes: 80,
+                },
+                &spec(sharding),
+                &needs(true),
+            )
+            .expect("needs")
+        };
+        let full = of(v1::Sharding::Full);
+        assert_eq!(chosen(&full), ("full", 3, 54));
+        assert!(
+            !full.lines().iter().any(|line| line.starts_with("note")),
+            "{:?}",
+            full.lines()
+        );
+        assert_eq!(chosen(&of(v1::Sharding::Optimizer)), ("gradients", 3, 68));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_every_way() {
         let refused = fit("4x24", true).refusal().expect("it is far too large");
         for part in [
-            "4 GPUs of 24 GB cannot train it",
-            "\"full\" each of 3 ranks needs 54.0 GiB",
-            "may take 20.",
+            "4 GPUs of 24 GB cannot hold its learner, which may take 20.",
+            "none one process of 142.0 GiB, optimizer 3 ranks of 104.0 GiB, gradients 3 ranks of 68.0 GiB, full 3 ranks of 54.0 GiB;",
         ] {
             assert!(refused.contains(part), "{part}: {refused}");
         }
+        assert!(!refused.contains("activation_checkpointing"), "{refused}");
+        let mut keeping = spec(v1::Sharding::None);
+        keeping.training.get_or_insert_default().activation_checkpointing = Some(false);
+        let gpus = GpuSet {
+            count: 4,
+            gigabytes: 24,
+        };
+        let refused = Fit::of(gpus, &keeping, &needs(true)).and_then(|fit| fit.refusal());
+        assert!(
+            refused
+                .expect("too large")
+                .contains("training.activation_checkpointing = true")
+        );
         // Twelve ranks train it, and a card of 40 GB holds no actor.
         let refused = fit("13x40", true).refusal().expect("no room for an actor");
         assert!(
-            refused.contains("cannot generate with it: an actor needs 37.0 GiB"),
+            refused.contains("cannot hold an actor, which needs 37.0 GiB and 1.0 GiB for the cache"),
             "{refused}"
         );
         assert_eq!(fit("13x40", false).refusal(), None, "supervised training has no actors");
         let one = fit("1x80", true);
         assert_eq!(one.learner.len(), 1, "one GPU has no ranks to divide anything");
-        assert!(one.usable_bytes < 48 * GIB, "learner and actor share it");
+        // As a learner that is given 0.6 of a device plans.
+        assert_eq!(one.usable_bytes, 48_000_000_000 - (1 << 30) - 48_000_000_000 / 25);
         assert!(one.refusal().is_some());
     }
 
     #[test]
     fn gpus_are_a_number_and_gigabytes() {
-        assert_eq!(
-            "8x141".parse(),
-            Ok(GpuSet {
-                count: 8,
-                gigabytes: 141
-            })
-        );
+        let expected = GpuSet {
+            count: 8,
+            gigabytes: 141,
+        };
+        assert_eq!("8x141".parse(), Ok(expected));
         for text in [
             "",
             "8",
@@ -334,6 +409,8 @@ mod tests {
             "99999999999x80",
             "1.5x80",
             "8x80x2",
+            "+8x80",
+            " 8x80",
         ] {
             let refused = text.parse::<GpuSet>().expect_err(text);
             assert!(refused.contains("such as 4x80"), "{text}");
@@ -341,16 +418,11 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_updates_has_no_fit() {
-        assert_eq!(
-            Fit::of(
-                GpuSet {
-                    count: 1,
-                    gigabytes: 80
-                },
-                &[]
-            ),
-            None
-        );
+    fn who_says_nothing_of_gpus_has_no_fit() {
+        let gpus = GpuSet {
+            count: 1,
+            gigabytes: 80,
+        };
+        assert_eq!(Fit::of(gpus, &v1::JobSpec::default(), &[]), None);
     }
 }

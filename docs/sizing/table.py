@@ -52,8 +52,8 @@ def job(root: Path, name: str) -> Path:
 def cell(programs: Path, path: Path, gpus: str) -> str:
     command = [programs / "anytime", "--json", "check", path, "--gpus", gpus]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 64 and "cannot" in done.stderr:
-        return "no actor" if "cannot generate" in done.stderr else "no learner"
+    if done.returncode == 64 and "cannot hold" in done.stderr:
+        return "no actor" if "cannot hold an actor" in done.stderr else "no learner"
     if done.returncode != 0:
         sys.exit(f"{gpus}: {done.stderr}")
     fit = json.loads(done.stdout)[0]["fit"]

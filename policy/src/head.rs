@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad, with_grad};
 
 use crate::operators::device::wide_product;
 use crate::operators::{PackedLinear, Then, WideLinear, in_kind, training};
@@ -50,7 +50,7 @@ impl Head {
     /// If it has fewer ids, or is packed.
     pub(crate) fn limited(mut self, vocabulary: u32) -> Self {
         let (rows, vocabulary) = (self.checked(vocabulary).size()[0], i64::from(vocabulary));
-        // A narrowed leaf is no leaf: its gradient would go over the whole tensor once more.
+        // Where nothing is cut, the weight stays a leaf: the gradient of a cut goes over the whole tensor once more.
         self.limit = (vocabulary < rows).then_some(vocabulary);
         self
     }
@@ -116,14 +116,15 @@ impl Head {
     }
 
     /// The weight of the ids that have logits, as it is now: a parameter of several ranks has no elements between uses, so
-    /// that it is cut when it is used.
+    /// that it is cut when it is used. It asks for a gradient where the parameter does, also where no graph is made, because
+    /// that decides which product a layer takes.
     ///
     /// # Panics
     /// If it is packed.
     pub(crate) fn weight(&self) -> Tensor {
         match (&self.weights, self.limit) {
             (Weights::Plain { weight, .. }, None) => weight.shallow_clone(),
-            (Weights::Plain { weight, .. }, Some(limit)) => weight.narrow(0, 0, limit),
+            (Weights::Plain { weight, .. }, Some(limit)) => with_grad(|| weight.narrow(0, 0, limit)),
             (Weights::Packed(_) | Weights::Wide(_), _) => panic!("a decoder for generation is not trained"),
         }
     }

@@ -170,8 +170,8 @@ async fn a_check_says_how_a_job_fits_on_gpus() {
     for part in [
         "gpus        4 GPUs of 80 GB: a learner of 3 ranks with training.sharding = \"gradients\"",
         "one GPU for an actor",
-        "none      one process",
-        "does not fit",
+        "as the job has it, the learner does not fit; write \"gradients\"",
+        "none one process of 134.8 GiB: does not fit",
     ] {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
@@ -182,7 +182,9 @@ async fn a_check_says_how_a_job_fits_on_gpus() {
     assert!(fit["actor"]["bytes"].as_u64().unwrap() > 30 << 30, "{fit}");
     let refused = check(&workplace, &spec, &["--gpus", "1x24"]).await.expect(64);
     assert!(
-        refused.stderr.contains("large.toml: 1 GPU of 24 GB cannot train it"),
+        refused
+            .stderr
+            .contains("large.toml: 1 GPU of 24 GB cannot hold its learner"),
         "{}",
         refused.stderr
     );
@@ -193,7 +195,7 @@ async fn a_check_says_how_a_job_fits_on_gpus() {
         refused.stderr
     );
 
-    // Of adapters nothing but the moments is divided, and a model that is only measured is not trained.
+    // Of adapters nothing but the moments is divided, and a model that is only measured makes no updates.
     let mut adapted = spec.clone();
     adapted.model.get_or_insert_default().initialise = Some(false);
     adapted.training.get_or_insert_default().lora = Some(v1::LoraSpec::default());
@@ -210,8 +212,20 @@ async fn a_check_says_how_a_job_fits_on_gpus() {
         budgets: vec![6],
         ..Default::default()
     });
-    let ended = check(&workplace, &measured, &["--gpus", "4x80"]).await.expect(0);
-    assert!(!ended.stdout.contains("gpus  "), "{}", ended.stdout);
+    let ended = check(&workplace, &measured, &["--gpus", "2x80"]).await.expect(0);
+    assert!(
+        ended
+            .stdout
+            .contains("a learner of one process, 42.6 GiB of 70.1 GiB each"),
+        "{}",
+        ended.stdout
+    );
+    let refused = check(&workplace, &measured, &["--gpus", "2x48"]).await.expect(64);
+    assert!(
+        refused.stderr.contains("2 GPUs of 48 GB cannot hold"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

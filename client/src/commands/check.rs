@@ -26,7 +26,7 @@ pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()>
         };
         let spec = &job.spec;
         let needs = found.as_ref().map(|found| found.gpus.as_slice()).unwrap_or_default();
-        let fit = arguments.gpus.and_then(|gpus| Fit::of(gpus, needs));
+        let fit = arguments.gpus.and_then(|gpus| Fit::of(gpus, spec, needs));
         if let Some(reason) = fit.as_ref().and_then(Fit::refusal) {
             let message = format!("{}: {reason}", job.source);
             return Err(ExitError::configuration(message).into());
@@ -51,6 +51,9 @@ pub(super) async fn run(arguments: &CheckArgs, json: bool) -> anyhow::Result<()>
         }
         for line in fit.iter().flat_map(Fit::lines) {
             print_line(&line)?;
+        }
+        if let (Some(_), None) = (arguments.gpus, &fit) {
+            print_line("gpus        the learner that was asked is of an earlier release, and says nothing of GPUs")?;
         }
     }
     if json {

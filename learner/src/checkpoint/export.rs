@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use anytime_files::replace_directory;
-use anytime_policy::{ADAPTER_CONFIG, Adapters, ModelConfig, Weights};
+use anytime_policy::{ADAPTER_CONFIG, Adapters, ModelConfig, TensorShape, Weights};
 use anytime_proto::{JobId, WeightsVersion};
 use bytes::Bytes;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use super::assets::Assets;
 use super::base::FrozenBase;
 use super::card::Described;
-use super::tensors::published_tensors;
+use super::tensors::{published_tensor, published_tensors};
 use crate::outputs::{Marker, Owner};
 use crate::train::Parameters;
 use crate::weights::published::{HeldVersion, PublishedWeights};
@@ -94,30 +94,49 @@ pub fn export(target: &Path, model: &Export<'_>, check: &dyn Fn() -> anyhow::Res
     replace_directory(target, fill).with_context(|| format!("checkpoint {}", target.display()))
 }
 
+/// The weights of a model, one at a time: ranks may have a part of each.
+#[derive(Clone, Copy)]
+pub struct Model<'a> {
+    /// Their shapes.
+    pub shapes: &'a [TensorShape],
+    /// Gives one of them.
+    pub weight: &'a dyn Fn(&TensorShape) -> anyhow::Result<Tensor>,
+}
+
 /// Weights as actors get them.
 #[derive(Clone, Copy)]
 pub enum Published<'a> {
     /// All of a model, in this element type.
-    Whole(&'a Weights, Kind),
+    Whole(Model<'a>, Kind),
     /// Adapters beside the base that they are added to, whose weights are given.
     Adapters(&'a Adapters, &'a FrozenBase, &'a Weights),
 }
 
 impl<'a> Published<'a> {
     /// What actors get of a trainer's parameters, of which `whole` are all weights of the model.
-    pub fn of(parameters: &'a Parameters, whole: &'a Weights, base: Option<&'a FrozenBase>, kind: Kind) -> Self {
+    pub fn of(parameters: &'a Parameters, whole: &Model<'a>, base: Option<&'a FrozenBase>, kind: Kind) -> Self {
         match (parameters.adapters(), base, parameters.base()) {
             (Some((adapters, _)), Some(base), Some(weights)) => Self::Adapters(adapters, base, weights),
-            _ => Self::Whole(whole, kind),
+            _ => Self::Whole(*whole, kind),
         }
     }
 }
 
 /// A snapshot of the weights, with the files that an actor needs beside them.
-pub fn publishable(version: WeightsVersion, weights: Published<'_>, assets: &Assets) -> PublishedWeights {
+///
+/// # Errors
+/// A weight that is not given.
+pub fn publishable(
+    version: WeightsVersion,
+    weights: Published<'_>,
+    assets: &Assets,
+) -> anyhow::Result<PublishedWeights> {
     let mut files = assets.files().to_vec();
     let tensors = match weights {
-        Published::Whole(weights, kind) => published_tensors(weights, kind),
+        Published::Whole(Model { shapes, weight }, kind) => {
+            let one = |shape: &TensorShape| Ok(published_tensor(&shape.name, &weight(shape)?, kind));
+            shapes.iter().map(one).collect::<anyhow::Result<_>>()?
+        }
         Published::Adapters(adapters, base, weights) => {
             // The base travels along, so that its directory says nothing, and differs between hosts.
             let config = anytime_policy::adapter_config(&adapters.lora, "", 0.0);
@@ -127,16 +146,24 @@ pub fn publishable(version: WeightsVersion, weights: Published<'_>, assets: &Ass
             tensors
         }
     };
-    PublishedWeights {
+    Ok(PublishedWeights {
         version,
         assets: files,
         tensors,
         traceparent: String::new(),
         asking: String::new(),
-    }
+    })
 }
 
 /// The checksum by which events name these weights: that of the manifest that actors would fetch them by.
-pub fn version_checksum(job_id: &JobId, version: WeightsVersion, weights: Published<'_>, assets: &Assets) -> String {
-    HeldVersion::new(job_id.clone(), publishable(version, weights, assets)).manifest_checksum
+///
+/// # Errors
+/// As [`publishable`].
+pub fn version_checksum(
+    job_id: &JobId,
+    version: WeightsVersion,
+    weights: Published<'_>,
+    assets: &Assets,
+) -> anyhow::Result<String> {
+    Ok(HeldVersion::new(job_id.clone(), publishable(version, weights, assets)?).manifest_checksum)
 }

@@ -18,7 +18,7 @@ mod tensors;
 pub use assets::{ASKING_FILE, Assets};
 pub use base::{FrozenBase, KeptAdapters, base_directory, read_base};
 pub use card::{Card, Described, asking};
-pub use export::{Export, Exported, Published, export, publishable, version_checksum};
+pub use export::{Export, Exported, Model, Published, export, publishable, version_checksum};
 pub use keep::{best_exports, prune_best, prune_exports, prune_recovery};
 pub use recovery::{
     Compute, Fingerprint, Recovered, RecoveryState, Saved, load_newest, load_step, save, steps as recovery_steps,

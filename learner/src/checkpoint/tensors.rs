@@ -8,14 +8,19 @@ use crate::weights::published::PublishedTensor;
 
 /// Tensors in `kind`, f32 or bf16.
 pub(super) fn published_tensors(weights: &Weights, kind: Kind) -> Vec<PublishedTensor> {
-    let one = |(name, tensor): (&String, &Tensor)| PublishedTensor {
-        name: name.clone(),
+    let all = weights.iter();
+    all.map(|(name, tensor)| published_tensor(name, tensor, kind)).collect()
+}
+
+/// One of them.
+pub(super) fn published_tensor(name: &str, tensor: &Tensor, kind: Kind) -> PublishedTensor {
+    PublishedTensor {
+        name: name.to_owned(),
         dtype: if kind == Kind::BFloat16 { "BF16" } else { "F32" }.to_owned(),
         shape: tensor.size().iter().map(|size| *size as u64).collect(),
         data: tensor_bytes(tensor, kind),
         checksum: None,
-    };
-    weights.iter().map(one).collect()
+    }
 }
 
 /// The elements in `kind`, little-endian as every machine that libtorch runs on.

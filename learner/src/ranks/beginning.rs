@@ -8,7 +8,9 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::train::{Divided, Parameters, RankGroup, StateSource, Trainer, UpdatePlan, lora_of};
+use crate::train::{
+    Divided, Parameters, RankGroup, StateSource, Trainer, UpdatePlan, as_bytes, divides_weights, lora_of,
+};
 
 /// What a trainer is made of, besides its tensors.
 pub struct Place<'a> {
@@ -71,21 +73,29 @@ struct Beginning {
     optimiser: Vec<Announced>,
 }
 
-/// Tells the others where this trainer stands, and keeps no more than rank 0's part of what they divide. `state` is what its
-/// optimiser was restored from; None where it begins.
+/// Tells the others where this trainer stands, and keeps no more than rank 0's part of what they divide. `state` is the number of
+/// updates that were made and the optimiser's state, which is restored on all of them; None where it begins.
 ///
 /// # Errors
-/// [`RanksError`](crate::train::RanksError), or a state that cannot be read again.
-pub fn tell_beginning(trainer: &mut Trainer, state: Option<&dyn StateSource>, place: &Place) -> anyhow::Result<()> {
+/// [`RanksError`](crate::train::RanksError), or a state that cannot be read.
+pub fn tell_beginning(
+    trainer: &mut Trainer,
+    state: Option<(u64, &dyn StateSource)>,
+    place: &Place,
+) -> anyhow::Result<()> {
     let ranks = trainer.ranks().context("this process has no other ranks")?;
-    let shapes = state.map(|_| trainer.optimiser().layout()).unwrap_or_default();
+    let shapes = match state {
+        Some((_, source)) => trainer.optimiser().layout_in(source)?,
+        None => Vec::new(),
+    };
+    let updates = state.map_or(0, |(updates, _)| updates);
     let beginning = Beginning {
         spec: place.spec.encode_to_vec(),
         config: place.config.to_owned(),
         vocabulary: place.vocabulary,
         micro_batch_tokens: place.plan.micro_batch_tokens,
         activation_checkpointing: place.plan.activation_checkpointing,
-        updates: trainer.optimiser().updates(),
+        updates,
         masters: all_announced(trainer.masters()),
         base: trainer.parameters().base().map(all_announced).unwrap_or_default(),
         optimiser: shapes.iter().map(of_shape).collect(),
@@ -94,22 +104,17 @@ pub fn tell_beginning(trainer: &mut Trainer, state: Option<&dyn StateSource>, pl
     let base = trainer.parameters().base().into_iter().flat_map(Weights::values);
     let masters = trainer.masters().values();
     for tensor in masters.chain(base) {
-        ranks.copy(&mut as_sent(&tensor.detach()))?;
-    }
-    for shape in &shapes {
-        // One at a time: a rank that holds a part has no room for the whole.
-        let is_here = trainer.optimiser().shard().is_whole();
-        let read = match state.filter(|_| !is_here) {
-            Some(state) => state.tensor(&shape.name)?,
-            None => None,
-        };
-        let mut tensor = match read {
-            Some(tensor) => tensor,
-            None => trainer.optimiser().part_of(&shape.name)?,
-        };
-        ranks.copy(&mut tensor)?;
+        ranks.copy(&mut as_bytes(&tensor.detach()))?;
     }
     trainer.divide();
+    for TensorShape { name, .. } in &shapes {
+        // One at a time: a rank that holds a part has no room for the whole.
+        let read = state.map(|(_, source)| source.tensor(name)).transpose()?.flatten();
+        let mut tensor = read.with_context(|| format!("the recovery checkpoint lacks `{name}`"))?;
+        trainer.ranks().context("the ranks stay")?.copy(&mut tensor)?;
+        trainer.optimiser_mut().take(name, &tensor)?;
+    }
+    trainer.optimiser_mut().set_updates(updates);
     Ok(())
 }
 
@@ -130,9 +135,14 @@ pub(super) fn hear_beginning(
     let receive_one = |Announced { name, size, kind }: Announced| -> anyhow::Result<(String, Tensor)> {
         ensure!(size.iter().all(|&length| length >= 0), "{name} has a length below 0");
         let kind = Kind::from(kind);
-        let place = if kind == Kind::Double { Device::Cpu } else { device };
+        let is_divided = divides_weights(settings.training.sharding) && settings.training.lora.is_none();
+        let place = if kind == Kind::Double || is_divided {
+            Device::Cpu
+        } else {
+            device
+        };
         let tensor = Tensor::zeros(size.as_slice(), (kind, place));
-        ranks.copy(&mut as_sent(&tensor))?;
+        ranks.copy(&mut as_bytes(&tensor))?;
         Ok((name, tensor))
     };
     let receive = |announced: Vec<Announced>| -> anyhow::Result<Weights> {
@@ -148,7 +158,7 @@ pub(super) fn hear_beginning(
             // A rank that holds a part has no room for the whole.
             for announced in beginning.masters {
                 let (name, master) = receive_one(announced)?;
-                divided.add(&name, &master);
+                divided.add(&name, &master, device);
             }
             Parameters::Divided(Box::new(divided))
         }
@@ -200,12 +210,4 @@ fn announced(name: &str, tensor: &Tensor) -> Announced {
 
 fn all_announced(weights: &Weights) -> Vec<Announced> {
     weights.iter().map(|(name, tensor)| announced(name, tensor)).collect()
-}
-
-/// The tensor as it is sent: the same memory, bf16 as bytes, which Gloo copies whatever they mean.
-fn as_sent(tensor: &Tensor) -> Tensor {
-    match tensor.kind() {
-        Kind::BFloat16 => tensor.view_dtype(Kind::Uint8),
-        _ => tensor.shallow_clone(),
-    }
 }

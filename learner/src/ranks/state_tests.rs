@@ -58,7 +58,7 @@ fn lead(ranks: Option<RankGroup>, spec: &v1::JobSpec, (job, target): (&Path, &Pa
     if let Some(ranks) = ranks {
         trainer.join(ranks);
     }
-    if let Some(kept) = &kept {
+    if let (Some(kept), None) = (&kept, trainer.ranks()) {
         trainer.optimiser_mut().restore(state.updates, kept).expect("complete");
     }
     if trainer.ranks().is_some() {
@@ -68,7 +68,7 @@ fn lead(ranks: Option<RankGroup>, spec: &v1::JobSpec, (job, target): (&Path, &Pa
             vocabulary: 29,
             plan: PLAN,
         };
-        let kept = kept.as_ref().map(|kept| kept as &dyn StateSource);
+        let kept = kept.as_ref().map(|kept| (state.updates, kept as &dyn StateSource));
         tell_beginning(&mut trainer, kept, &place).expect("all are there");
     }
     // Where it writes elsewhere it only takes over what there is.

@@ -44,7 +44,7 @@ pub(super) fn job_check(settings: &JobSettings, prepared: &Prepared) -> Result<v
         ends,
         data: prepared.checks.clone(),
         memory: memory(settings, prepared, parameters as u64),
-        gpus: on_gpus(settings, prepared),
+        gpus: on_gpus(settings, prepared, parameters as u64),
         notices: notices(settings, &prepared.checks, &prepared.notes),
         parameters: parameters as u64,
         // Whoever has fetched it knows.

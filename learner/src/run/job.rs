@@ -31,7 +31,7 @@ use crate::jobs::fault::{Fault, NeedsPerson, fault_of};
 use crate::outputs::{FINAL_DIRECTORY, Owner};
 use crate::ranks::{Meeting, Place, tell_beginning};
 use crate::rollouts::group::EvaluatedGroup;
-use crate::train::{RankGroup, StateSource, StepFigures, Trainer, check_model};
+use crate::train::{RankGroup, StateSource, StepFigures, Trainer, check_model, divides_weights};
 
 /// A job whose model is loaded, with what all kinds of jobs do with it.
 pub(super) struct RunningJob<'a> {
@@ -73,7 +73,14 @@ impl<'a> RunningJob<'a> {
         // Before gigabytes are read, and long before the first rollout.
         let plan = update_plan(settings, &prepared, place)?;
         let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
-        let recovered = checkpoint::load_newest(context.directory(), device, &is_damage)?;
+        // Masters that the ranks divide are never whole on a device.
+        let trains = settings.kind != v1::JobKind::Evaluate;
+        let is_divided = meeting.is_some()
+            && trains
+            && divides_weights(settings.training.sharding)
+            && settings.training.lora.is_none();
+        let home = if is_divided { Device::Cpu } else { device };
+        let recovered = checkpoint::load_newest(context.directory(), home, &is_damage)?;
         let current = fingerprint(&prepared, &assets);
         check_recovery(context, recovered.as_ref())?;
         let kept = recovered
@@ -93,7 +100,7 @@ impl<'a> RunningJob<'a> {
             }
             None => (None, None),
         };
-        let Beginning { parameters, base } = beginning(context, &prepared, device, weights)?;
+        let Beginning { parameters, base } = beginning(context, &prepared, home, weights)?;
         if let (Some(base), Some(kept)) = (&base, kept) {
             base.check(&kept.base_checksum)?;
         }
@@ -108,14 +115,16 @@ impl<'a> RunningJob<'a> {
             device,
             plan,
         );
-        if let (Some(meeting), true) = (meeting, settings.kind != v1::JobKind::Evaluate) {
+        if let (Some(meeting), true) = (meeting, trains) {
             trainer.join(meeting.gather(device, &|| Ok(context.check()?))?);
         }
         let mut state = RecoveryState::default();
         let mut kept_state = None;
         if let Some((saved, optimiser)) = recovered {
-            trainer.optimiser_mut().restore(saved.updates, &optimiser)?;
-            kept_state = Some(optimiser);
+            if trainer.ranks().is_none() {
+                trainer.optimiser_mut().restore(saved.updates, &optimiser)?;
+            }
+            kept_state = Some((saved.updates, optimiser));
             trainer.add_references(saved.references.clone());
             if let Some(objective) = saved.objective.clone() {
                 trainer.restore_objective(objective)?;
@@ -129,7 +138,8 @@ impl<'a> RunningJob<'a> {
                 vocabulary: prepared.vocabulary(),
                 plan,
             };
-            let kept_state = kept_state.as_ref().map(|state| state as &dyn StateSource);
+            let kept_state = kept_state.as_ref();
+            let kept_state = kept_state.map(|(updates, state)| (*updates, state as &dyn StateSource));
             tell_beginning(&mut trainer, kept_state, &place)?;
         }
         let ranks = trainer.ranks().map_or(1, RankGroup::world);
@@ -167,9 +177,12 @@ impl<'a> RunningJob<'a> {
         let started = Instant::now();
         let version = WeightsVersion(self.state.step);
         let kind = self.trainer.compute_kind();
-        let whole = self.trainer.whole_model()?;
-        let published = Published::of(self.trainer.parameters(), &whole, self.base.as_ref(), kind);
-        let mut weights = checkpoint::publishable(version, published, &self.assets);
+        let model = checkpoint::Model {
+            shapes: &self.trainer.model_shapes(),
+            weight: &|shape| self.trainer.weight(shape),
+        };
+        let published = Published::of(self.trainer.parameters(), &model, self.base.as_ref(), kind);
+        let mut weights = checkpoint::publishable(version, published, &self.assets)?;
         weights.traceparent = publish.place().traceparent();
         weights.asking = checkpoint::asking(self.context.settings());
         self.context.publish(weights);

@@ -53,45 +53,52 @@ pub(super) fn memory(settings: &JobSettings, prepared: &Prepared, parameters: u6
     processes
 }
 
-/// What a rank of the learner takes of a GPU, by everything that the ranks may divide, and what an actor takes. Nothing for an
-/// evaluation, whose learner makes no updates.
-pub(super) fn on_gpus(settings: &JobSettings, prepared: &Prepared) -> Vec<v1::GpuNeed> {
-    if settings.kind == v1::JobKind::Evaluate {
-        return Vec::new();
-    }
-    let lora = adapters(settings);
+/// What a rank of the learner takes of a GPU, by everything that the ranks may divide, and what an actor takes.
+pub(super) fn on_gpus(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<v1::GpuNeed> {
     let device = Device::Cuda(0);
-    let mut shardings = vec![v1::Sharding::None, v1::Sharding::Optimizer];
-    if lora.is_none() && settings.training.activation_checkpointing != Some(false) {
-        shardings.extend([v1::Sharding::Gradients, v1::Sharding::Full]);
-    }
-    let rank = |sharding| {
-        let need = |ranks| {
-            let shape = update_shape(settings, prepared, (device, ranks), lora.as_ref());
-            UpdateShape { sharding, ..shape }.least().total()
-        };
-        // What is divided by the number of ranks is what four take less than two, four times.
-        let (of_two, of_four) = (need(2), need(4));
-        let divided = 4 * (of_two - of_four);
-        v1::GpuNeed {
-            process: "learner".to_owned(),
-            sharding: sharding.short_name().to_owned(),
-            whole_bytes: of_two - divided / 2,
-            divided_bytes: divided,
-            cache_bytes: 0,
-        }
+    let element = compute_kind(settings.model.dtype, device).elt_size_in_bytes() as u64;
+    let learner = |sharding: v1::Sharding, whole_bytes, divided_bytes| v1::GpuNeed {
+        process: "learner".to_owned(),
+        sharding: sharding.short_name().to_owned(),
+        whole_bytes,
+        divided_bytes,
+        ..v1::GpuNeed::default()
     };
-    let mut needs: Vec<v1::GpuNeed> = shardings.into_iter().map(rank).collect();
-    if settings.kind == v1::JobKind::Train {
+    let mut needs = Vec::new();
+    if settings.kind == v1::JobKind::Evaluate {
+        // It makes no updates, and has the masters and what it publishes of them.
+        let copy = if element < 4 { element * parameters } else { 0 };
+        needs.push(learner(v1::Sharding::None, 4 * parameters + copy, 0));
+    } else {
+        let lora = adapters(settings);
+        let mut shardings = vec![v1::Sharding::None, v1::Sharding::Optimizer];
+        if lora.is_none() && settings.training.activation_checkpointing != Some(false) {
+            shardings.extend([v1::Sharding::Gradients, v1::Sharding::Full]);
+        }
+        needs.extend(shardings.into_iter().map(|sharding| {
+            let need = |ranks| {
+                let shape = update_shape(settings, prepared, (device, ranks), lora.as_ref());
+                UpdateShape { sharding, ..shape }.least().total()
+            };
+            // What is divided by the number of ranks is what four take less than two, four times.
+            let (of_two, of_four) = (need(2), need(4));
+            let divided = 4 * (of_two - of_four);
+            learner(sharding, of_two - divided / 2, divided)
+        }));
+    }
+    if settings.kind != v1::JobKind::Sft {
         let sizes = ModelSizes::from(&prepared.config);
-        let element = compute_kind(settings.model.dtype, device).elt_size_in_bytes() as u64;
         let need = ActorMemory::new(&sizes, element, SLOTS, Place::Cuda);
+        let of_cache = |slots| {
+            let cache = cache_of(settings, prepared, &sizes, (slots, element));
+            need.with_cache(cache) - need.beside_cache()
+        };
         needs.push(v1::GpuNeed {
             process: "actor".to_owned(),
-            sharding: String::new(),
             whole_bytes: need.beside_cache(),
-            divided_bytes: 0,
-            cache_bytes: cache_of(settings, prepared, &sizes, element),
+            cache_bytes: of_cache(SLOTS),
+            least_cache_bytes: of_cache(1),
+            ..v1::GpuNeed::default()
         });
     }
     needs
@@ -253,19 +260,19 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
         ("a step", needs.step),
         (
             "cache of keys and values",
-            cache_of(settings, prepared, &sizes, element),
+            cache_of(settings, prepared, &sizes, (SLOTS, element)),
         ),
     ]
 }
 
-/// The largest cache that the sequences of an actor could use.
-fn cache_of(settings: &JobSettings, prepared: &Prepared, sizes: &ModelSizes, element: u64) -> u64 {
+/// The largest cache that so many sequences of an actor could use.
+fn cache_of(settings: &JobSettings, prepared: &Prepared, sizes: &ModelSizes, (slots, element): (u64, u64)) -> u64 {
     let largest = |budgets: &[u32]| budgets.last().copied().unwrap_or(0);
     let budget = largest(&settings.rollout.budgets).max(largest(&settings.evaluation.budgets));
     let prompts = prepared.checks.iter().map(|check| check.longest_prompt);
     let prompt = prompts.max().unwrap_or(0);
     let branch = prepared.inserted_tokens() as u64 + u64::from(settings.rollout.max_summary_tokens);
-    most_cache(sizes, SLOTS, prompt + u64::from(budget), branch, element)
+    most_cache(sizes, slots, prompt + u64::from(budget), branch, element)
 }
 
 #[cfg(test)]

@@ -32,8 +32,7 @@ pub struct Divided {
 impl Divided {
     /// Without weights yet; None where these ranks divide no weights.
     pub fn of(sharding: v1::Sharding, ranks: &RankGroup, compute_kind: Kind) -> Option<Self> {
-        let divides = matches!(sharding, v1::Sharding::Gradients | v1::Sharding::Full);
-        (divides && !ranks.shard().is_whole()).then(|| Self {
+        (divides_weights(sharding) && !ranks.shard().is_whole()).then(|| Self {
             shard: ranks.shard(),
             compute_kind,
             is_full: sharding == v1::Sharding::Full,
@@ -43,19 +42,20 @@ impl Divided {
         })
     }
 
-    /// Takes a whole master, of which this rank keeps its part.
-    pub fn add(&mut self, name: &str, master: &Tensor) {
+    /// Takes a whole master, which lies anywhere, and of which this rank keeps its part on a device.
+    pub fn add(&mut self, name: &str, master: &Tensor, device: Device) {
         let _guard = tch::no_grad_guard();
         let master = master.detach().contiguous();
+        let own_part = || self.shard.part(&master).to_device(device).copy();
         let (replica, part) = if self.is_full {
-            let nothing = nothing(&master.size(), self.compute_kind, master.device());
-            (nothing, self.shard.part(&master).copy())
+            (nothing(&master.size(), self.compute_kind, device), own_part())
         } else if master.kind() == self.compute_kind {
             // The part is the replica's own memory: an update of one is an update of the other.
-            let part = self.shard.part(&master);
-            (master.shallow_clone(), part)
+            let replica = master.to_device(device);
+            let part = self.shard.part(&replica);
+            (replica, part)
         } else {
-            (master.to_kind(self.compute_kind), self.shard.part(&master).copy())
+            (master.to_kind(self.compute_kind).to_device(device), own_part())
         };
         let shape = TensorShape {
             name: name.to_owned(),
@@ -136,6 +136,11 @@ impl Divided {
         };
         self.shapes.keys().filter(|name| belongs(name)).collect()
     }
+}
+
+/// Whether ranks divide masters and gradients. The whole masters are then never on their devices.
+pub fn divides_weights(sharding: v1::Sharding) -> bool {
+    matches!(sharding, v1::Sharding::Gradients | v1::Sharding::Full)
 }
 
 /// A tensor of this size that holds one element in all.

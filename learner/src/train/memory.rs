@@ -298,7 +298,8 @@ impl UpdateShape<'_> {
             // In f32, in the type that is computed in, and in f32 again; the CPU also has the weight in f32. The head has no
             // adapter.
             head: match (is_wide, self.is_cuda, self.lora.is_some()) {
-                (true, ..) if self.divides_gradients() => 4 * head.max(layer),
+                // The head's gradient, and once more while it is taken over.
+                (true, ..) if self.divides_gradients() => (8 * head).max(4 * layer),
                 (true, ..) | (false, true, true) => 0,
                 (false, false, true) => 4 * head,
                 (false, true, false) => (4 + self.width() + 4) * head,

@@ -47,7 +47,7 @@ mod trainer;
 mod trainer_tests;
 mod work;
 
-pub use divided::Divided;
+pub use divided::{Divided, divides_weights};
 pub use figures::StepFigures;
 pub use loss::{LossSums, PolicyLoss, TokenTerms};
 pub use memory::{UpdateMemory, UpdatePlan, UpdateShape, UpdateTooLarge};
@@ -56,6 +56,7 @@ pub(crate) use model::check_model;
 pub use model::compute_kind;
 pub use optimiser::{AdamW, AdamWSettings, StateSource, Update, UpdateFigures};
 pub use parameters::{Parameters, lora_of};
+pub(crate) use rank_group::as_bytes;
 pub use rank_group::{RankGroup, RanksError, RunOver};
 pub use rows::{RowTokens, TrainingRow, supervised_row, training_rows};
 pub use schedule::LearningRate;

@@ -140,11 +140,6 @@ impl AdamW {
         optimiser
     }
 
-    /// Is given nothing but its parts of the parameters from now on.
-    pub(super) fn take_parts(&mut self) {
-        self.is_given_parts = true;
-    }
-
     fn of_known(settings: AdamWSettings, parameters: BTreeMap<String, (Vec<i64>, Kind, Device)>, shard: Shard) -> Self {
         let factor = settings.gradient_clip_history;
         Self {
@@ -436,6 +431,23 @@ impl AdamW {
         }
         self.updates = updates;
         Ok(())
+    }
+
+    /// The tensors of a source that [`restore`](Self::restore) reads.
+    ///
+    /// # Errors
+    /// One that cannot be read.
+    pub(crate) fn layout_in(&self, source: &dyn StateSource) -> anyhow::Result<Vec<TensorShape>> {
+        let mut shapes = self.layout();
+        shapes.retain(|shape| !shape.name.starts_with(NORM));
+        for name in self.parameters.keys() {
+            let name = format!("{NORM}{name}");
+            if let Some(norm) = source.tensor(&name)? {
+                let (size, kind) = (norm.size(), norm.kind());
+                shapes.push(TensorShape { name, size, kind });
+            }
+        }
+        Ok(shapes)
     }
 
     /// Goes on after so many updates.

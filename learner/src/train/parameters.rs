@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use anytime_policy::{Adapters, Decoder, Lora, ModelConfig, PolicyError, TensorShape, Weights};
 use anytime_proto::settings::LoraSettings;
 use tch::{Kind, Tensor, no_grad};
@@ -145,6 +146,25 @@ impl Parameters {
             Self::Divided(divided) => divided.replicas(),
             Self::Adapted(adapted) => &adapted.merged,
         }
+    }
+
+    /// The shapes of [`all`](Self::all) weights.
+    pub fn model_shapes(&self) -> Vec<TensorShape> {
+        let shape = |(name, tensor): (&String, &Tensor)| TensorShape {
+            name: name.clone(),
+            size: tensor.size(),
+            kind: tensor.kind(),
+        };
+        self.all().iter().map(shape).collect()
+    }
+
+    /// One of [`all`](Self::all) weights.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn weight(&self, shape: &TensorShape) -> anyhow::Result<Tensor> {
+        let weight = self.all().get(&shape.name).map(Tensor::detach);
+        weight.with_context(|| format!("there is no weight {}", shape.name))
     }
 
     /// Takes over what an update has changed.

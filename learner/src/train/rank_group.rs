@@ -175,12 +175,10 @@ impl RankGroup {
             .map(|parameter| shard.part(parameter).view(-1))
             .collect();
         let flat = Tensor::cat(&parts, 0).to_device(Device::Cpu);
-        // Gloo copies bytes, and knows no bf16.
-        let sent = match flat.kind() {
-            Kind::BFloat16 => flat.view_dtype(Kind::Uint8),
-            _ => flat.shallow_clone(),
-        };
-        self.group.copy(&sent, from).map_err(RanksError)?;
+        if flat.numel() == 0 {
+            return Ok(());
+        }
+        self.group.copy(&as_bytes(&flat), from).map_err(RanksError)?;
         if from == self.rank() {
             return Ok(());
         }
@@ -214,7 +212,9 @@ impl RankGroup {
                 };
                 let parts: Vec<Tensor> = bucket.iter().map(part_of).collect();
                 let flat = Tensor::cat(&parts, 0).to_device(Device::Cpu);
-                self.group.sum_at(&flat, to).map_err(RanksError)?;
+                if flat.numel() > 0 {
+                    self.group.sum_at(&flat, to).map_err(RanksError)?;
+                }
                 if to != self.rank() {
                     continue;
                 }
@@ -229,21 +229,36 @@ impl RankGroup {
         Ok(sums)
     }
 
-    /// A whole tensor of this shape, in the machine's memory, of which each rank has its part.
+    /// A whole tensor of this shape, in the machine's memory, of which each rank has its part and [`give`](Self::give)s it; called by
+    /// rank 0 alone.
     ///
     /// # Errors
     /// [`RanksError`].
-    pub fn whole(&self, part: &Tensor, size: &[i64], kind: Kind) -> Result<Tensor, RanksError> {
+    pub fn whole(&self, part: &Tensor, size: &[i64]) -> Result<Tensor, RanksError> {
         no_grad(|| {
-            let whole = Tensor::zeros(size, (kind, Device::Cpu));
-            self.shard().part(&whole).copy_(&part.detach().view(-1));
-            for from in 0..self.world() {
-                self.group
-                    .copy(&Shard::of(from, self.world()).part(&whole), from)
-                    .map_err(RanksError)?;
+            let whole = Tensor::zeros(size, (part.kind(), Device::Cpu));
+            let part_of = |rank| Shard::of(rank, self.world()).part(&whole).view(-1);
+            part_of(0).copy_(&part.detach().view(-1));
+            for from in 1..self.world() {
+                let part = part_of(from);
+                if part.numel() > 0 {
+                    self.group.receive(&as_bytes(&part), from).map_err(RanksError)?;
+                }
             }
             Ok(whole)
         })
+    }
+
+    /// Gives rank 0 this rank's part of a tensor; called by the others.
+    ///
+    /// # Errors
+    /// [`RanksError`].
+    pub fn give(&self, part: &Tensor) -> Result<(), RanksError> {
+        if part.numel() == 0 {
+            return Ok(());
+        }
+        let part = part.detach().to_device(Device::Cpu).contiguous();
+        self.group.send(&as_bytes(&part), 0).map_err(RanksError)
     }
 
     /// Copies rank 0's tensor over those of the others.
@@ -321,6 +336,14 @@ impl Drop for RankGroup {
             // Those who do not hear of it find out by the next run, or by the end of this process.
             let _ = self.store.set(&self.over(), b"");
         }
+    }
+}
+
+/// The same memory as Gloo copies it, which knows no bf16 and does not ask what bytes mean.
+pub(crate) fn as_bytes(tensor: &Tensor) -> Tensor {
+    match tensor.kind() {
+        Kind::BFloat16 => tensor.view_dtype(Kind::Uint8),
+        _ => tensor.shallow_clone(),
     }
 }
 

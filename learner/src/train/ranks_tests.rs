@@ -23,6 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A model's seed that stands for a trainer in f64.
 const EXACT: u64 = 64;
 
+/// What rank 0 does in a step.
+type Lead = fn(&mut Trainer, u64) -> StepFigures;
+
+/// The two kinds of steps, and how many of them say enough: those of the policy differ from step to step.
+const LEADS: [(Lead, u64); 2] = [(policy_step, 20), (supervised_step, 6)];
+
 /// What a rank has in the end.
 struct Outcome {
     weights: Weights,
@@ -36,8 +42,16 @@ fn outcome(trainer: &Trainer, figures: Vec<StepFigures>) -> Outcome {
     let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach().copy());
     let whole = |(name, shape): (String, TensorShape)| {
         let ranks = trainer.ranks().expect("parts are of ranks");
-        let whole = ranks.whole(&trainer.masters()[&name], &shape.size, shape.kind);
-        (name, whole.expect("all give their parts"))
+        let part = &trainer.masters()[&name];
+        let mut whole = match ranks.rank() {
+            0 => ranks.whole(part, &shape.size).expect("all give their parts"),
+            _ => {
+                ranks.give(part).expect("rank 0 takes it");
+                Tensor::zeros(shape.size.as_slice(), (shape.kind, Device::Cpu))
+            }
+        };
+        ranks.copy(&mut whole).expect("rank 0 has it");
+        (name, whole)
     };
     let is_divided = trainer.parameters().divided().is_some();
     let elements = |weights: &Weights| -> usize {
@@ -56,12 +70,7 @@ fn outcome(trainer: &Trainer, figures: Vec<StepFigures>) -> Outcome {
 }
 
 /// Runs the steps of rank 0 with as many ranks as `world`; the others follow.
-fn together(
-    world: usize,
-    settings: &JobSettings,
-    steps: u64,
-    lead: fn(&mut Trainer, u64) -> StepFigures,
-) -> Vec<Outcome> {
+fn together(world: usize, settings: &JobSettings, steps: u64, lead: Lead) -> Vec<Outcome> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let served = Store::serve(listener, TIMEOUT).expect("a store");
@@ -112,7 +121,7 @@ fn trainer_of(settings: &JobSettings) -> Trainer {
     }
 }
 
-fn alone(settings: &JobSettings, steps: u64, lead: fn(&mut Trainer, u64) -> StepFigures) -> Outcome {
+fn alone(settings: &JobSettings, steps: u64, lead: Lead) -> Outcome {
     let mut trainer = trainer_of(settings);
     let figures = (0..steps).map(|step| lead(&mut trainer, step)).collect();
     outcome(&trainer, figures)
@@ -231,8 +240,8 @@ fn in_f64_the_ranks_differ_by_nothing_but_the_last_digits() {
     settings.model.seed = EXACT;
     // The demo's.
     settings.training.learning_rate = 4e-4;
-    for lead in [policy_step, supervised_step] {
-        let expected = alone(&settings, 20, lead);
+    for (lead, steps) in LEADS {
+        let expected = alone(&settings, steps, lead);
         let cases = [
             (2, v1::Sharding::None),
             (3, v1::Sharding::None),
@@ -242,7 +251,7 @@ fn in_f64_the_ranks_differ_by_nothing_but_the_last_digits() {
         ];
         for (world, sharding) in cases {
             let settings = divided(&settings, sharding);
-            for rank in together(world, &settings, 20, lead) {
+            for rank in together(world, &settings, steps, lead) {
                 let difference = largest_difference(&expected.weights, &rank.weights);
                 assert!(difference < 1e-12, "{world} ranks, {sharding:?}: {difference}");
             }
@@ -258,10 +267,10 @@ fn ranks_train_adapters_alike() {
         training.micro_batch_tokens = Some(40);
         training.learning_rate = Some(1e-3);
     });
-    for lead in [policy_step, supervised_step] {
-        let expected = alone(&settings, 20, lead);
+    for (lead, steps) in LEADS {
+        let expected = alone(&settings, steps, lead);
         for world in [2, 3] {
-            let ranks = together(world, &settings, 20, lead);
+            let ranks = together(world, &settings, steps, lead);
             assert_equal_bits(&ranks[0], &ranks[world - 1]);
             assert_like_one_rank(&expected, &ranks[0], world);
         }
@@ -330,10 +339,10 @@ fn ranks_that_divide_the_optimiser_come_to_the_same_bits() {
         settings
     };
     for settings in [no_history(clipped()), no_history(adapters)] {
-        for lead in [policy_step, supervised_step] {
+        for (lead, steps) in LEADS {
             for world in [2, 3] {
-                let whole = together(world, &settings, 20, lead);
-                let parts = together(world, &divided(&settings, v1::Sharding::Optimizer), 20, lead);
+                let whole = together(world, &settings, steps, lead);
+                let parts = together(world, &divided(&settings, v1::Sharding::Optimizer), steps, lead);
                 for (rank, (one, other)) in whole.iter().zip(&parts).enumerate() {
                     let difference = largest_difference(&one.weights, &other.weights);
                     assert_eq!(difference, 0.0, "rank {rank} of {world}");
@@ -368,42 +377,44 @@ fn ranks_that_divide_the_optimiser_come_to_the_same_bits() {
 /// Masters and gradients divided, and the weights too: the sums are made in another order, and nothing else is different.
 #[test]
 fn ranks_that_divide_gradients_or_all_come_to_what_one_comes_to() {
+    type Case = (Lead, u64, usize, v1::Sharding);
+    let cases: [Case; 5] = [
+        (policy_step, 20, 2, v1::Sharding::Gradients),
+        (policy_step, 20, 3, v1::Sharding::Gradients),
+        (policy_step, 20, 2, v1::Sharding::Full),
+        (policy_step, 20, 3, v1::Sharding::Full),
+        (supervised_step, 6, 2, v1::Sharding::Full),
+    ];
     let settings = clipped();
-    for lead in [policy_step, supervised_step] {
-        let expected = alone(&settings, 20, lead);
-        for (world, sharding) in [
-            (2, v1::Sharding::Gradients),
-            (3, v1::Sharding::Gradients),
-            (2, v1::Sharding::Full),
-            (3, v1::Sharding::Full),
-        ] {
-            let settings = divided(&settings, sharding);
-            let ranks = together(world, &settings, 20, lead);
-            let again = together(world, &settings, 20, lead);
-            let all: usize = ranks[0].weights.values().map(Tensor::numel).sum();
-            let padding = 64 * ranks[0].weights.len();
-            assert_like_one_rank(&expected, &ranks[0], world);
-            for (rank, again) in ranks.iter().zip(&again) {
-                assert_equal_bits(rank, again);
-                for (one, other) in rank.figures.iter().zip(&ranks[0].figures) {
-                    assert_eq!((one.gradient_norm, one.loss), (other.gradient_norm, other.loss));
-                }
-                assert_eq!(largest_difference(&ranks[0].weights, &rank.weights), 0.0);
-                let moments: usize = rank.moments.iter().map(|(_, moment)| moment.numel()).sum();
-                let (masters, replicas) = rank.held;
-                assert!(
-                    masters <= all / world + padding,
-                    "{masters} of {all} masters, {world} ranks"
-                );
-                assert!(
-                    moments <= 2 * (all / world + 2 * padding),
-                    "{moments} of {}, {world} ranks",
-                    2 * all
-                );
-                match sharding {
-                    v1::Sharding::Full => assert_eq!(replicas, rank.weights.len(), "nothing between passes"),
-                    _ => assert_eq!(replicas, all),
-                }
+    for (lead, steps, world, sharding) in cases {
+        let expected = alone(&settings, steps, lead);
+        let settings = divided(&settings, sharding);
+        let ranks = together(world, &settings, steps, lead);
+        let again = together(world, &settings, steps.min(8), lead);
+        let first = together(world, &settings, steps.min(8), lead);
+        let all: usize = ranks[0].weights.values().map(Tensor::numel).sum();
+        let padding = 64 * ranks[0].weights.len();
+        assert_like_one_rank(&expected, &ranks[0], world);
+        for ((rank, again), first) in ranks.iter().zip(&again).zip(&first) {
+            assert_equal_bits(first, again);
+            for (one, other) in rank.figures.iter().zip(&ranks[0].figures) {
+                assert_eq!((one.gradient_norm, one.loss), (other.gradient_norm, other.loss));
+            }
+            assert_eq!(largest_difference(&ranks[0].weights, &rank.weights), 0.0);
+            let moments: usize = rank.moments.iter().map(|(_, moment)| moment.numel()).sum();
+            let (masters, replicas) = rank.held;
+            assert!(
+                masters <= all / world + padding,
+                "{masters} of {all} masters, {world} ranks"
+            );
+            assert!(
+                moments <= 2 * (all / world + 2 * padding),
+                "{moments} of {}, {world} ranks",
+                2 * all
+            );
+            match sharding {
+                v1::Sharding::Full => assert_eq!(replicas, rank.weights.len(), "nothing between passes"),
+                _ => assert_eq!(replicas, all),
             }
         }
     }

@@ -24,17 +24,24 @@ impl Trainer {
         self.ranks = Some(ranks);
     }
 
-    /// Keeps no more than this rank's part of what the ranks divide. To be called once all of them have the whole weights.
+    /// Keeps no more than this rank's part of the weights, if the ranks divide them. To be called once all of them have been given
+    /// the weights, and before the optimiser has a state.
     pub fn divide(&mut self) {
-        let (Some(ranks), Parameters::Whole(masters)) = (&self.ranks, &self.parameters) else {
+        let Some(ranks) = &self.ranks else {
             return;
         };
-        if let Some(mut divided) = Divided::of(self.sharding, ranks, self.compute_kind) {
-            for (name, master) in masters {
-                divided.add(name, master);
+        let Some(mut divided) = Divided::of(self.sharding, ranks, self.compute_kind) else {
+            return;
+        };
+        match std::mem::replace(&mut self.parameters, Parameters::Whole(Weights::new())) {
+            Parameters::Whole(masters) => {
+                for (name, master) in masters {
+                    divided.add(&name, &master, self.device);
+                }
+                self.optimiser = AdamW::of_divided(self.optimiser.settings, &divided, self.device);
+                self.parameters = Parameters::Divided(Box::new(divided));
             }
-            self.parameters = Parameters::Divided(Box::new(divided));
-            self.optimiser.take_parts();
+            others => self.parameters = others,
         }
     }
 
@@ -50,12 +57,10 @@ impl Trainer {
     /// [`RanksError`], or a tensor that the optimiser does not have.
     pub fn tensor_of_state(&self, shape: &TensorShape) -> anyhow::Result<Tensor> {
         let part = self.optimiser.part_of(&shape.name)?;
-        let Some(ranks) = self.ranks.as_ref().filter(|_| self.is_divided(&part, &shape.size)) else {
+        if self.ranks.is_none() || !self.is_divided(&part, &shape.size) {
             return Ok(part);
-        };
-        let (name, size) = (shape.name.clone(), shape.size.clone());
-        ranks.tell(&postcard::to_stdvec(&Told::State(TensorOfState { name, size })).context("name a tensor")?)?;
-        Ok(ranks.whole(&part, &shape.size, part.kind())?)
+        }
+        self.gathered(&part, shape, Told::State)
     }
 
     /// A whole master of this shape, for what leaves the trainer. The other ranks are told to give their parts of it; called by
@@ -65,12 +70,31 @@ impl Trainer {
     /// [`RanksError`], or a master that there is not.
     pub fn master(&self, shape: &TensorShape) -> anyhow::Result<Tensor> {
         let part = self.part_of_master(&shape.name)?;
-        let Some(ranks) = self.ranks.as_ref().filter(|_| self.parameters.divided().is_some()) else {
+        if self.parameters.divided().is_none() {
             return Ok(part);
-        };
+        }
+        self.gathered(&part, shape, Told::Master)
+    }
+
+    /// As [`master`](Self::master), in the kind that passes compute in.
+    ///
+    /// # Errors
+    /// As [`master`](Self::master).
+    pub fn weight(&self, shape: &TensorShape) -> anyhow::Result<Tensor> {
+        match self.parameters.divided() {
+            Some(divided) if divided.is_full() => {
+                let part = self.part_of_master(&shape.name)?.to_kind(self.compute_kind);
+                self.gathered(&part, shape, Told::Weight)
+            }
+            _ => self.parameters.weight(shape),
+        }
+    }
+
+    fn gathered(&self, part: &Tensor, shape: &TensorShape, told: fn(TensorOfState) -> Told) -> anyhow::Result<Tensor> {
+        let ranks = self.ranks.as_ref().context("parts are of ranks")?;
         let (name, size) = (shape.name.clone(), shape.size.clone());
-        ranks.tell(&postcard::to_stdvec(&Told::Master(TensorOfState { name, size })).context("name a master")?)?;
-        Ok(ranks.whole(&part, &shape.size, part.kind())?)
+        ranks.tell(&postcard::to_stdvec(&told(TensorOfState { name, size })).context("name a tensor")?)?;
+        Ok(ranks.whole(part, &shape.size)?)
     }
 
     fn part_of_master(&self, name: &str) -> anyhow::Result<Tensor> {
@@ -78,21 +102,21 @@ impl Trainer {
         part.with_context(|| format!("there is no master {name}"))
     }
 
-    /// All weights of the model as it computes, for what leaves the trainer: on its device, or of ranks that divide them in the
-    /// machine's memory and in the kind that passes compute in. Called by rank 0 alone.
+    /// All weights of the model as it computes: on its device, or of ranks that divide them in the machine's memory, whole. Called by
+    /// rank 0 alone.
     ///
     /// # Errors
     /// [`RanksError`].
     pub fn whole_model(&self) -> anyhow::Result<Weights> {
-        let Some(divided) = self.parameters.divided().filter(|divided| divided.is_full()) else {
-            let all = self.parameters.all().iter();
-            return Ok(all.map(|(name, tensor)| (name.clone(), tensor.detach())).collect());
-        };
-        let mut all = Weights::new();
-        for (name, shape) in divided.shapes() {
-            all.insert(name.clone(), self.master(shape)?.to_kind(self.compute_kind));
-        }
-        Ok(all)
+        let shapes = self.model_shapes().into_iter();
+        shapes
+            .map(|shape| Ok((shape.name.clone(), self.weight(&shape)?)))
+            .collect()
+    }
+
+    /// The shapes of all weights of the model as it computes.
+    pub fn model_shapes(&self) -> Vec<TensorShape> {
+        self.parameters.model_shapes()
     }
 
     /// Whether this is a part of a tensor of that shape, and not the whole.
@@ -109,14 +133,10 @@ impl Trainer {
         let ranks = self.ranks.as_ref().context("this process has no other ranks")?;
         loop {
             match postcard::from_bytes(&ranks.hear(check)?).context("rank 0 tells what to do")? {
-                Told::State(TensorOfState { name, size }) => {
-                    let part = self.optimiser.part_of(&name)?;
-                    // Only rank 0 has a use for it.
-                    let _whole = ranks.whole(&part, &size, part.kind())?;
-                }
-                Told::Master(TensorOfState { name, size }) => {
-                    let part = self.part_of_master(&name)?;
-                    let _whole = ranks.whole(&part, &size, part.kind())?;
+                Told::State(TensorOfState { name, .. }) => ranks.give(&self.optimiser.part_of(&name)?)?,
+                Told::Master(TensorOfState { name, .. }) => ranks.give(&self.part_of_master(&name)?)?,
+                Told::Weight(TensorOfState { name, .. }) => {
+                    ranks.give(&self.part_of_master(&name)?.to_kind(self.compute_kind))?;
                 }
                 Told::Step(mut parts) => {
                     ensure!(parts.len() == ranks.world(), "rank 0 tells of another number of ranks");
@@ -136,7 +156,7 @@ impl Trainer {
         ranks.tell(&postcard::to_stdvec(&told).context("write a step down")?)?;
         match told {
             Told::Step(mut parts) => Ok(parts.swap_remove(0)),
-            Told::State(_) | Told::Master(_) => unreachable!("it is a step"),
+            Told::State(_) | Told::Master(_) | Told::Weight(_) => unreachable!("it is a step"),
         }
     }
 

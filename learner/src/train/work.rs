@@ -69,6 +69,8 @@ pub(super) enum Told {
     State(TensorOfState),
     /// Each is to give its part of this master.
     Master(TensorOfState),
+    /// The same in the kind that passes compute in.
+    Weight(TensorOfState),
 }
 
 /// A tensor of which each rank has a part.

@@ -148,6 +148,22 @@ char* anytime_group_largest(void* group, const at::Tensor* tensor) {
   });
 }
 
+// Sends a tensor to one rank, which receives it.
+char* anytime_group_send(void* group, const at::Tensor* tensor, int to) {
+  return guarded([&] {
+    std::vector<at::Tensor> tensors{*tensor};
+    finish((*static_cast<GroupPointer*>(group))->send(tensors, to, /*tag=*/0));
+  });
+}
+
+// Fills a tensor with what one rank sends.
+char* anytime_group_receive(void* group, const at::Tensor* tensor, int from) {
+  return guarded([&] {
+    std::vector<at::Tensor> tensors{*tensor};
+    finish((*static_cast<GroupPointer*>(group))->recv(tensors, from, /*tag=*/0));
+  });
+}
+
 // Copies rank `from`'s tensor over those of the others.
 char* anytime_group_copy(void* group, const at::Tensor* tensor, int from) {
   return guarded([&] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use anytime_learner::checkpoint::{Assets, Published, publishable};
+use anytime_learner::checkpoint::{Assets, Model, Published, publishable};
 use anytime_learner::hub::HubSource;
 use anytime_learner::jobs::checked::CheckedJob;
 use anytime_learner::jobs::context::JobContext;
@@ -171,12 +171,12 @@ fn work(context: &JobContext, model: &Path, orders: &Receiver<Orders>) {
             }
             Order::Spread => spread(trainer.masters()),
             Order::Publish(version) => {
-                let weights = publishable(
-                    WeightsVersion(version),
-                    Published::Whole(trainer.masters(), trainer.compute_kind()),
-                    &assets,
-                );
-                context.publish(weights);
+                let model = Model {
+                    shapes: &trainer.model_shapes(),
+                    weight: &|shape| trainer.weight(shape),
+                };
+                let published = Published::Whole(model, trainer.compute_kind());
+                context.publish(publishable(WeightsVersion(version), published, &assets).unwrap());
             }
         }
         done.send(()).unwrap();

@@ -207,7 +207,7 @@ impl<'a> Replaying<'a> {
                 compute.into(),
             )?,
         };
-        let found = self.checksum_of(step, &parameters, compute.into());
+        let found = self.checksum_of(step, &parameters, compute.into())?;
         ensure!(
             weights_checksum.is_empty() || found == weights_checksum,
             "the recovery checkpoint of step {step} does not make the weights that actors were given ({found} instead of \
@@ -368,11 +368,15 @@ impl<'a> Replaying<'a> {
         let Some((trainer, ..)) = &self.trainer else {
             bail!("there are no weights before the first step is prepared");
         };
-        Ok(self.checksum_of(step, trainer.parameters(), trainer.compute_kind()))
+        self.checksum_of(step, trainer.parameters(), trainer.compute_kind())
     }
 
-    fn checksum_of(&self, step: u64, parameters: &Parameters, kind: Kind) -> String {
-        let weights = Published::of(parameters, parameters.all(), self.base.as_ref(), kind);
+    fn checksum_of(&self, step: u64, parameters: &Parameters, kind: Kind) -> anyhow::Result<String> {
+        let model = checkpoint::Model {
+            shapes: &parameters.model_shapes(),
+            weight: &|shape| parameters.weight(shape),
+        };
+        let weights = Published::of(parameters, &model, self.base.as_ref(), kind);
         let job = JobId(self.plan.job.id.clone());
         checkpoint::version_checksum(&job, WeightsVersion(step), weights, &self.assets)
     }
