@@ -76,6 +76,11 @@ pub(crate) struct Fit {
     pub(crate) learner: Vec<Placing>,
     /// What the job file says that they divide.
     pub(crate) sharding: String,
+    /// The way of the job file, if that fits, else the first that does.
+    pub(crate) chosen: Option<Placing>,
+    /// Whether the job makes updates.
+    #[serde(skip)]
+    is_training: bool,
     /// How the job's actors fit; none for a job without them.
     pub(crate) actor: Option<ActorFit>,
     /// Whether the job file keeps activations, which rules out what takes least.
@@ -131,13 +136,19 @@ impl Fit {
             .map(place)
             .collect();
         let training = with_defaults(spec).training.unwrap_or_default();
+        let sharding = training.sharding().short_name().to_owned();
+        let fitting = || learner.iter().filter(|placing| placing.fits);
+        let own = fitting().find(|placing| placing.sharding == sharding);
+        let chosen = own.or_else(|| fitting().next()).cloned();
         let share = if is_shared { SHARES_OF_ONE.1 } else { ACTOR_SHARE };
         (!learner.is_empty()).then(|| Self {
             gpus: gpus.count,
             gigabytes: gpus.gigabytes,
             usable_bytes: usable,
             learner,
-            sharding: training.sharding().short_name().to_owned(),
+            sharding,
+            chosen,
+            is_training: spec.kind() != v1::JobKind::Evaluate,
             actor: actor.map(|need| ActorFit {
                 usable_bytes: of_share(share),
                 bytes: need.whole_bytes,
@@ -146,13 +157,6 @@ impl Fit {
             }),
             keeps_activations: training.activation_checkpointing == Some(false),
         })
-    }
-
-    /// The way of the job file, if that fits, else the first that does.
-    fn chosen(&self) -> Option<&Placing> {
-        let fitting = || self.learner.iter().filter(|placing| placing.fits);
-        let own = fitting().find(|placing| placing.sharding == self.sharding);
-        own.or_else(|| fitting().next())
     }
 
     fn set(&self) -> GpuSet {
@@ -164,16 +168,20 @@ impl Fit {
 
     /// Why the job cannot run on these GPUs; None where it can.
     pub(crate) fn refusal(&self) -> Option<String> {
-        if self.chosen().is_none() {
+        if self.chosen.is_none() {
             let ways: Vec<String> = self.learner.iter().map(Placing::text).collect();
-            let keeping = if self.keeps_activations {
-                "training.activation_checkpointing = true, "
-            } else {
-                ""
+            let remedies = match (self.is_training, self.keeps_activations) {
+                (false, _) => "larger GPUs or a smaller model do",
+                (true, false) => {
+                    "more or larger GPUs, smaller budgets, fewer summaries, adapters (training.lora) or a smaller model do"
+                }
+                (true, true) => {
+                    "training.activation_checkpointing = true, more or larger GPUs, smaller budgets, fewer summaries, adapters \
+                     (training.lora) or a smaller model do"
+                }
             };
             return Some(format!(
-                "{} cannot hold its learner, which may take {} of each: {}; {keeping}more or larger GPUs, smaller budgets, fewer \
-                 summaries, adapters (training.lora) or a smaller model need less",
+                "{} cannot hold its learner, which may take {} of each: {}; {remedies}",
                 self.set(),
                 size(self.usable_bytes),
                 ways.join(", ")
@@ -193,7 +201,7 @@ impl Fit {
     /// The fit in lines, for people.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(chosen) = self.chosen() {
+        if let Some(chosen) = &self.chosen {
             let what = match chosen.ranks {
                 1 => "a learner of one process".to_owned(),
                 ranks => format!(
@@ -302,7 +310,7 @@ mod tests {
     }
 
     fn chosen(fit: &Fit) -> (&str, u32, u64) {
-        let chosen = fit.chosen().expect("it fits");
+        let chosen = fit.chosen.as_ref().expect("it fits");
         (chosen.sharding.as_str(), chosen.ranks, chosen.bytes / GIB)
     }
 

@@ -57,7 +57,7 @@ def cell(programs: Path, path: Path, gpus: str) -> str:
     if done.returncode != 0:
         sys.exit(f"{gpus}: {done.stderr}")
     fit = json.loads(done.stdout)[0]["fit"]
-    chosen = next(placing for placing in fit["learner"] if placing["fits"])
+    chosen = fit["chosen"]
     gibibytes = chosen["bytes"] / 2**30
     return f"{chosen['sharding']}, {chosen['ranks']}: {gibibytes:.1f}"
 

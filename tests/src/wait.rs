@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How many times as long as on a quiet machine may take what no test claims a time of.
-const PATIENCE: u64 = 4;
+const PATIENCE: u64 = 3;
 
 /// The limit of something whose time no test claims, from the seconds that a quiet machine takes at most. It only ends a
 /// wait for what never comes: beside other tests on a slow machine jobs of a few seconds have taken more than a minute.

@@ -216,13 +216,13 @@ async fn a_check_says_how_a_job_fits_on_gpus() {
     assert!(
         ended
             .stdout
-            .contains("a learner of one process, 42.6 GiB of 70.1 GiB each"),
+            .contains("a learner of one process, 28.4 GiB of 70.1 GiB each"),
         "{}",
         ended.stdout
     );
-    let refused = check(&workplace, &measured, &["--gpus", "2x48"]).await.expect(64);
+    let refused = check(&workplace, &measured, &["--gpus", "2x32"]).await.expect(64);
     assert!(
-        refused.stderr.contains("2 GPUs of 48 GB cannot hold"),
+        refused.stderr.contains("2 GPUs of 32 GB cannot hold its learner"),
         "{}",
         refused.stderr
     );

@@ -107,10 +107,16 @@ pub fn tell_beginning(
         ranks.copy(&mut as_bytes(&tensor.detach()))?;
     }
     trainer.divide();
-    for TensorShape { name, .. } in &shapes {
+    for TensorShape { name, size, kind } in &shapes {
         // One at a time: a rank that holds a part has no room for the whole.
         let read = state.map(|(_, source)| source.tensor(name)).transpose()?.flatten();
         let mut tensor = read.with_context(|| format!("the recovery checkpoint lacks `{name}`"))?;
+        // Before it is sent: the others have made room for what was announced.
+        ensure!(
+            tensor.size() == *size && tensor.kind() == *kind,
+            "`{name}` has shape {:?} in the recovery checkpoint",
+            tensor.size()
+        );
         trainer.ranks().context("the ranks stay")?.copy(&mut tensor)?;
         trainer.optimiser_mut().take(name, &tensor)?;
     }

@@ -73,7 +73,7 @@ impl<'a> RunningJob<'a> {
         // Before gigabytes are read, and long before the first rollout.
         let plan = update_plan(settings, &prepared, place)?;
         let is_damage = |error: &anyhow::Error| fault_of(error) == Fault::Own;
-        // Masters that the ranks divide are never whole on a device.
+        // Masters that the ranks divide go to the device in parts.
         let trains = settings.kind != v1::JobKind::Evaluate;
         let is_divided = meeting.is_some()
             && trains

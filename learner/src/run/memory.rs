@@ -66,9 +66,8 @@ pub(super) fn on_gpus(settings: &JobSettings, prepared: &Prepared, parameters: u
     };
     let mut needs = Vec::new();
     if settings.kind == v1::JobKind::Evaluate {
-        // It makes no updates, and has the masters and what it publishes of them.
-        let copy = if element < 4 { element * parameters } else { 0 };
-        needs.push(learner(v1::Sharding::None, 4 * parameters + copy, 0));
+        // It makes no updates, and has nothing but what it publishes.
+        needs.push(learner(v1::Sharding::None, 4 * parameters, 0));
     } else {
         let lora = adapters(settings);
         let mut shardings = vec![v1::Sharding::None, v1::Sharding::Optimizer];
@@ -89,15 +88,15 @@ pub(super) fn on_gpus(settings: &JobSettings, prepared: &Prepared, parameters: u
     if settings.kind != v1::JobKind::Sft {
         let sizes = ModelSizes::from(&prepared.config);
         let need = ActorMemory::new(&sizes, element, SLOTS, Place::Cuda);
-        let of_cache = |slots| {
-            let cache = cache_of(settings, prepared, &sizes, (slots, element));
-            need.with_cache(cache) - need.beside_cache()
-        };
+        let of_cache = |cache: u64| need.with_cache(cache) - need.beside_cache();
+        let (longest, branch) = lengths(settings, prepared);
+        // One thinking, and one summary of it.
+        let least = sizes.slot_bytes(longest, element) + sizes.slot_bytes(branch, element);
         needs.push(v1::GpuNeed {
             process: "actor".to_owned(),
             whole_bytes: need.beside_cache(),
-            cache_bytes: of_cache(SLOTS),
-            least_cache_bytes: of_cache(1),
+            cache_bytes: of_cache(most_cache(&sizes, SLOTS, longest, branch, element)),
+            least_cache_bytes: of_cache(least),
             ..v1::GpuNeed::default()
         });
     }
@@ -127,9 +126,8 @@ fn element_bytes(settings: &JobSettings) -> u64 {
 fn learner(settings: &JobSettings, prepared: &Prepared, parameters: u64) -> Vec<(&'static str, u64)> {
     let element = element_bytes(settings);
     if settings.kind == v1::JobKind::Evaluate {
-        let copy = if element < 4 { parameters * element } else { 0 };
         return vec![
-            ("weights", 4 * parameters + copy),
+            ("weights", 4 * parameters),
             ("published versions", element * parameters),
         ];
     }
@@ -253,6 +251,7 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
     let sizes = ModelSizes::from(&prepared.config);
     let kind = if element == 2 { Kind::BFloat16 } else { Kind::Float };
     let needs = ActorMemory::new(&sizes, element, SLOTS, Place::on(Device::Cpu, kind));
+    let (longest, branch) = lengths(settings, prepared);
     vec![
         ("weights", needs.running),
         ("next weights, while they are loaded", needs.next),
@@ -260,19 +259,18 @@ fn actor(settings: &JobSettings, prepared: &Prepared) -> Vec<(&'static str, u64)
         ("a step", needs.step),
         (
             "cache of keys and values",
-            cache_of(settings, prepared, &sizes, (SLOTS, element)),
+            most_cache(&sizes, SLOTS, longest, branch, element),
         ),
     ]
 }
 
-/// The largest cache that so many sequences of an actor could use.
-fn cache_of(settings: &JobSettings, prepared: &Prepared, sizes: &ModelSizes, (slots, element): (u64, u64)) -> u64 {
+/// Tokens of the longest thinking with its prompt, and of the longest summary with what is inserted before it.
+fn lengths(settings: &JobSettings, prepared: &Prepared) -> (u64, u64) {
     let largest = |budgets: &[u32]| budgets.last().copied().unwrap_or(0);
     let budget = largest(&settings.rollout.budgets).max(largest(&settings.evaluation.budgets));
     let prompts = prepared.checks.iter().map(|check| check.longest_prompt);
-    let prompt = prompts.max().unwrap_or(0);
     let branch = prepared.inserted_tokens() as u64 + u64::from(settings.rollout.max_summary_tokens);
-    most_cache(sizes, slots, prompt + u64::from(budget), branch, element)
+    (prompts.max().unwrap_or(0) + u64::from(budget), branch)
 }
 
 #[cfg(test)]

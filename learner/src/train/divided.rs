@@ -138,7 +138,7 @@ impl Divided {
     }
 }
 
-/// Whether ranks divide masters and gradients. The whole masters are then never on their devices.
+/// Whether ranks divide masters and gradients. The whole masters are then read and sent in the machine's memory.
 pub fn divides_weights(sharding: v1::Sharding) -> bool {
     matches!(sharding, v1::Sharding::Gradients | v1::Sharding::Full)
 }

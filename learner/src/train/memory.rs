@@ -75,8 +75,8 @@ pub struct UpdateMemory {
     /// The weights in the type of the forward pass, if that is not f32 or the masters are divided; where weights are divided
     /// those of one layer, or of the head. Beside adapters: the base, and once more what has adapters with them added.
     pub copy: u64,
-    /// The gradient of the head before it is added to the masters' gradient; where gradients are divided that of a layer, if it
-    /// is larger.
+    /// The gradient of the head before it is added to the masters' gradient; where they are divided and in f32
+    /// that of a layer, if it is larger.
     pub head: u64,
     /// Logits of a chunk, their softmax and their gradient.
     pub logits: u64,

@@ -32,6 +32,11 @@ std::chrono::milliseconds milliseconds(int64_t count) { return std::chrono::mill
 
 void finish(const c10::intrusive_ptr<c10d::Work>& work) { require(work->wait(), "a collective was not finished"); }
 
+// A message waits by itself only as long as the group did for its members.
+void finish(const GroupPointer& group, const c10::intrusive_ptr<c10d::Work>& work) {
+  require(work->wait(group->getOptions()->timeout), "a message did not come in time");
+}
+
 }  // namespace
 
 extern "C" {
@@ -152,7 +157,8 @@ char* anytime_group_largest(void* group, const at::Tensor* tensor) {
 char* anytime_group_send(void* group, const at::Tensor* tensor, int to) {
   return guarded([&] {
     std::vector<at::Tensor> tensors{*tensor};
-    finish((*static_cast<GroupPointer*>(group))->send(tensors, to, /*tag=*/0));
+    const auto& place = *static_cast<GroupPointer*>(group);
+    finish(place, place->send(tensors, to, /*tag=*/0));
   });
 }
 
@@ -160,7 +166,8 @@ char* anytime_group_send(void* group, const at::Tensor* tensor, int to) {
 char* anytime_group_receive(void* group, const at::Tensor* tensor, int from) {
   return guarded([&] {
     std::vector<at::Tensor> tensors{*tensor};
-    finish((*static_cast<GroupPointer*>(group))->recv(tensors, from, /*tag=*/0));
+    const auto& place = *static_cast<GroupPointer*>(group);
+    finish(place, place->recv(tensors, from, /*tag=*/0));
   });
 }
 

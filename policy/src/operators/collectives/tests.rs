@@ -103,19 +103,28 @@ fn the_time_for_joining_is_not_that_of_a_call() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let store = Store::serve(listener, TIMEOUT).expect("a store");
-    let sum = |rank: usize, timeouts, pause: u64, name: &'static str| {
+    let call = |rank: usize, timeouts, pause: u64, name: String, is_message: bool| {
         thread::spawn(move || {
             let store = Store::connect(address, TIMEOUT).expect("the store answers");
-            let group = Group::join(&store, name, local(), (rank, 2), timeouts).expect("both come");
+            let group = Group::join(&store, &name, local(), (rank, 2), timeouts).expect("both come");
             thread::sleep(Duration::from_millis(pause));
-            group.sum(&Tensor::from_slice(&[1.0_f32]))
+            let tensor = Tensor::from_slice(&[1.0_f32]);
+            match (is_message, rank) {
+                (false, _) => group.sum(&tensor),
+                (true, 0) => group.receive(&tensor, 1),
+                (true, _) => group.send(&tensor, 0),
+            }
         })
     };
     let (short, long) = (Duration::from_millis(800), TIMEOUT);
-    for (timeouts, is_waited_for, name) in [((short, long), true, "patient"), ((long, short), false, "hasty")] {
-        let (first, late) = (sum(0, timeouts, 0, name), sum(1, timeouts, 2000, name));
-        assert_eq!(first.join().expect("no panic").is_ok(), is_waited_for, "{name}");
-        drop(late.join());
+    for (timeouts, is_waited_for) in [((short, long), true), ((long, short), false)] {
+        for is_message in [false, true] {
+            let name = format!("{is_waited_for}-{is_message}");
+            let first = call(0, timeouts, 0, name.clone(), is_message);
+            let late = call(1, timeouts, 2000, name.clone(), is_message);
+            assert_eq!(first.join().expect("no panic").is_ok(), is_waited_for, "{name}");
+            drop(late.join());
+        }
     }
     drop(store);
 }
