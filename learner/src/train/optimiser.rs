@@ -110,7 +110,7 @@ pub struct AdamW {
     pub(super) history: Option<ClipHistory>,
 }
 
-/// Elements of a tensor that [`AdamW::update_size`] looks at, at most.
+/// Elements of a tensor that [`AdamW::update_squares`] looks at, at most.
 const SAMPLED: i64 = 1 << 14;
 
 /// What stands before the name of a parameter in the state's names.
@@ -282,21 +282,8 @@ impl AdamW {
         (squares.sqrt(), clipped)
     }
 
-    /// Root mean square over the parameters of the last update, in units of its learning rate: of m̂/(√v̂ + ε), so
-    /// without the weight decay. About 1 where gradients keep their sign, far below it where they are noise; up to
-    /// (1 − β₁)/√(1 − β₂) after a spike. Estimated from at most 16,384 elements of each tensor; 0 before the first
-    /// update.
-    pub fn update_size(&self) -> f64 {
-        let [squares, elements] = self.update_squares();
-        if elements > 0.0 {
-            (squares / elements).sqrt()
-        } else {
-            0.0
-        }
-    }
-
-    /// Estimated sum of the squares of the last update over the part that it updates, as in
-    /// [`update_size`](Self::update_size), and the number of its elements.
+    /// What makes the size of the last update, which [`update_size`] computes: an estimate of the sum of its squares over the part
+    /// that this optimiser updates, from at most 16,384 elements of each tensor, and the number of elements. Ranks add both up.
     pub(super) fn update_squares(&self) -> [f64; 2] {
         if self.updates == 0 {
             return [0.0; 2];
@@ -453,5 +440,16 @@ impl AdamW {
     /// Goes on after so many updates.
     pub(crate) fn set_updates(&mut self, updates: u64) {
         self.updates = updates;
+    }
+}
+
+/// Root mean square over the parameters of an update, in units of its learning rate: of m̂/(√v̂ + ε), so without the weight
+/// decay. About 1 where gradients keep their sign, far below it where they are noise; up to (1 − β₁)/√(1 − β₂) after a spike;
+/// 0 before the first update.
+pub(super) fn update_size([squares, elements]: [f64; 2]) -> f64 {
+    if elements > 0.0 {
+        (squares / elements).sqrt()
+    } else {
+        0.0
     }
 }

@@ -288,18 +288,20 @@ fn supervised_steps_are_the_same() {
     }
 }
 
+/// The gradient of the second step is not finite.
+fn unfit_step(trainer: &mut Trainer, step: u64) -> StepFigures {
+    let mut groups = [group(0, step, trainer), group(1, step, trainer)];
+    if step == 1 {
+        groups[0].traces[0].thinking.as_mut().expect("present").log_probs[1] = f32::NAN;
+    }
+    trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
+}
+
 /// A gradient that is not finite on one rank is one for all.
 #[test]
 fn an_unfit_gradient_is_skipped_by_all() {
     let settings = settings(|spec| spec.training.get_or_insert_default().minibatches = Some(1));
-    let step = |trainer: &mut Trainer, step: u64| {
-        let mut groups = [group(0, step, trainer), group(1, step, trainer)];
-        if step == 1 {
-            groups[0].traces[0].thinking.as_mut().expect("present").log_probs[1] = f32::NAN;
-        }
-        trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
-    };
-    let ranks = together(2, &settings, 3, step);
+    let ranks = together(2, &settings, 3, unfit_step);
     assert_equal_bits(&ranks[0], &ranks[1]);
     for rank in &ranks {
         let skipped: Vec<u32> = rank.figures.iter().map(|figures| figures.skipped_updates).collect();
@@ -442,16 +444,9 @@ fn divided_weights_are_computed_with_in_bf16() {
 #[test]
 fn an_unfit_gradient_is_skipped_by_all_who_divide() {
     let settings = settings(|spec| spec.training.get_or_insert_default().minibatches = Some(1));
-    let step = |trainer: &mut Trainer, step: u64| {
-        let mut groups = [group(0, step, trainer), group(1, step, trainer)];
-        if step == 1 {
-            groups[0].traces[0].thinking.as_mut().expect("present").log_probs[1] = f32::NAN;
-        }
-        trainer.policy_step(&refs(&groups), step, &go_on).expect("a step")
-    };
-    let whole = together(2, &settings, 3, step);
+    let whole = together(2, &settings, 3, unfit_step);
     for sharding in [v1::Sharding::Optimizer, v1::Sharding::Gradients, v1::Sharding::Full] {
-        let parts = together(2, &divided(&settings, sharding), 3, step);
+        let parts = together(2, &divided(&settings, sharding), 3, unfit_step);
         for (one, other) in whole.iter().zip(&parts) {
             let difference = largest_difference(&one.weights, &other.weights);
             let bound = if sharding == v1::Sharding::Optimizer { 0.0 } else { 1e-5 };

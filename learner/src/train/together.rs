@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::divided::Divided;
 use super::figures::StepFigures;
-use super::optimiser::AdamW;
+use super::optimiser::{AdamW, update_size};
 use super::parameters::Parameters;
 use super::rank_group::{RankGroup, RanksError};
 use super::trainer::Trainer;
@@ -173,12 +173,7 @@ impl Trainer {
             }
             ranks.sum(&mut squares)?;
         }
-        let [squares, elements] = squares;
-        Ok(if elements > 0.0 {
-            (squares / elements).sqrt()
-        } else {
-            0.0
-        })
+        Ok(update_size(squares))
     }
 
     /// The figures of a step of so many updates, of all ranks.
