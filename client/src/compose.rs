@@ -1,8 +1,16 @@
-//! The Compose file of a host with GPUs, laid over docker-compose.yml: an actor on every GPU that is not the learner's,
-//! each a service of its own that sees its one GPU and no other.
+//! The Compose file of a host with GPUs, laid over docker-compose.yml: the learner on the first GPU, a further rank of it on
+//! each of the others that it has, and an actor on every GPU that is not the learner's, each a service of its own that sees
+//! its one GPU and no other.
 
 use anytime_service::exit::ExitError;
 use clap::ValueEnum;
+
+use pieces::{
+    ACTOR, ADDRESS_NEEDED, ELSEWHERE, IMAGES, LEARNER, LEARNER_ADDRESS, LEARNER_FIRST, LEARNER_SHARE, MEETING, NO_POOL,
+    RANK, RANK_NETWORK,
+};
+
+mod pieces;
 
 /// What there is at most in one host.
 const MOST_GPUS: u32 = 64;
@@ -103,27 +111,28 @@ impl Placement {
         (self.learner_gpus..self.gpus).collect()
     }
 
-    /// What the operator should know before the file is used.
-    pub fn warnings(&self) -> Vec<String> {
-        let several = (self.learner_gpus > 1).then(|| {
-            format!(
-                "the learner of this version computes on the first of its {} GPUs; the others are kept for it and idle",
-                self.learner_gpus
-            )
-        });
-        several.into_iter().collect()
-    }
-
     /// The file's text.
     pub fn file(&self) -> String {
         let mut parts = vec![self.head()];
-        let actors = self.actors();
+        let (ranks, actors) = (self.ranks(), self.actors());
+        if !ranks.is_empty() {
+            parts.push(RANK.replace("WORLD_HERE", &self.learner_gpus.to_string()));
+        }
         if !actors.is_empty() {
             parts.push(self.template());
         }
         parts.push(self.services());
+        parts.extend(ranks.iter().map(|rank| self.rank(*rank)));
         parts.extend(actors.into_iter().map(|gpu| self.actor(gpu)));
+        if !ranks.is_empty() {
+            parts.push(RANK_NETWORK.to_owned());
+        }
         parts.join("\n")
+    }
+
+    /// The learner's ranks after the first, which are their GPUs too.
+    fn ranks(&self) -> Vec<u32> {
+        (1..self.learner_gpus).collect()
     }
 
     /// The one GPU of the host is the learner's and an actor's.
@@ -145,10 +154,14 @@ impl Placement {
             [one] => format!("an actor has GPU {one}"),
             several => format!("an actor has each of {}", numbered(several)),
         };
+        let ranks = match self.learner_gpus {
+            0 | 1 => "",
+            _ => ", a rank on each",
+        };
         let who = match self.role {
             HostRole::All if self.is_shared() => "the learner and an actor share GPU 0".to_owned(),
-            HostRole::All => format!("the learner has {learner}, {actors}"),
-            HostRole::Learner => format!("the learner has {learner}, actors are on other hosts"),
+            HostRole::All => format!("the learner has {learner}{ranks}, {actors}"),
+            HostRole::Learner => format!("the learner has {learner}{ranks}, actors are on other hosts"),
             HostRole::Actors => actors,
         };
         let up = match self.role {
@@ -188,7 +201,6 @@ impl Placement {
         if self.role == HostRole::Actors {
             return format!("services:\n{IMAGES}{ELSEWHERE}");
         }
-        let ids: Vec<String> = self.learner().iter().map(|gpu| format!("\"{gpu}\"")).collect();
         let share = match self.is_shared() {
             true => LEARNER_SHARE.replace("MEMORY_SHARE_HERE", SHARED.0),
             false => String::new(),
@@ -198,15 +210,23 @@ impl Placement {
         } else {
             ""
         };
-        let learner = LEARNER.replace("DEVICE_IDS_HERE", &ids.join(", "));
-        format!("services:\n{IMAGES}{NO_POOL}{learner}{share}{address}")
+        let learner = LEARNER.replace("DEVICE_ID_HERE", "0");
+        let meeting = match self.learner_gpus {
+            0 | 1 => String::new(),
+            world => MEETING.replace("WORLD_HERE", &world.to_string()),
+        };
+        format!("services:\n{IMAGES}{NO_POOL}{learner}{share}{meeting}{address}")
+    }
+
+    fn rank(&self, rank: u32) -> String {
+        format!(
+            "  learner-gpu{rank}:\n    <<: *rank\n    environment: {{ <<: *rank-environment, ANYTIME_RANK: {rank} }}\n{}",
+            reserved(rank)
+        )
     }
 
     fn actor(&self, gpu: u32) -> String {
-        let mut text = format!(
-            "  actor-gpu{gpu}:\n    <<: *actor\n    deploy: {{ resources: {{ reservations: {{ devices: [{{ driver: nvidia, \
-             device_ids: [\"{gpu}\"], capabilities: [gpu] }}] }} }} }}\n"
-        );
+        let mut text = format!("  actor-gpu{gpu}:\n    <<: *actor\n{}", reserved(gpu));
         if self.role == HostRole::Actors {
             let port = FIRST_METRICS_PORT + gpu;
             text.push_str(&format!(
@@ -217,6 +237,14 @@ impl Placement {
     }
 }
 
+/// The line that gives a service its GPU.
+fn reserved(gpu: u32) -> String {
+    format!(
+        "    deploy: {{ resources: {{ reservations: {{ devices: [{{ driver: nvidia, device_ids: [\"{gpu}\"], capabilities: \
+         [gpu] }}] }} }} }}\n"
+    )
+}
+
 /// GPUs as people name them: `GPU 0`, `GPUs 1 to 7`.
 fn numbered(gpus: &[u32]) -> String {
     match gpus {
@@ -225,129 +253,6 @@ fn numbered(gpus: &[u32]) -> String {
         [] => "no GPU".to_owned(),
     }
 }
-
-const ACTOR: &str = r#"x-actor: &actor
-  image: ${ANYTIME_IMAGE:-anytime:cuda}
-  init: true
-  user: ${ANYTIME_USER:-10001:10001}
-  restart: unless-stopped
-  stop_grace_period: 15s
-  cap_drop: ["ALL"]
-  security_opt: ["no-new-privileges:true"]
-  read_only: true
-  tmpfs: ["/tmp"]
-  logging:
-    driver: json-file
-    options: { max-size: 20m, max-file: "5" }
-  pids_limit: 4096
-  mem_limit: ${ANYTIME_ACTOR_MEMORY:-0}
-  command:
-    - anytime-actor
-    - --learner=https://learner:7100
-    - --verifier=https://verifier:7102
-    - --metrics-address=0.0.0.0:9101
-  environment:
-    # The one that the container has. A process that cannot use it says so and ends.
-    ANYTIME_DEVICE: cuda
-    CUDA_DEVICE_ORDER: PCI_BUS_ID
-    # The root is read-only.
-    CUDA_CACHE_PATH: /tmp/cuda
-    ANYTIME_THREADS: ${ANYTIME_ACTOR_THREADS:-1}
-    OMP_NUM_THREADS: ${ANYTIME_ACTOR_THREADS:-1}
-    ANYTIME_SLOTS: ${ANYTIME_SLOTS:-256}
-    ANYTIME_MEMORY_SHARE: ${ANYTIME_MEMORY_SHARE:-MEMORY_SHARE_HERE}
-    ANYTIME_TLS_CA: /run/secrets/ca.pem
-    ANYTIME_TOKEN_FILE: /run/secrets/act.token
-    ANYTIME_TLS_CERT: /run/secrets/act.pem
-    ANYTIME_TLS_KEY: /run/secrets/act.key
-    ANYTIME_ACCESS: /run/secrets/access
-  secrets:
-    - ca.pem
-    - act.token
-    - act.pem
-    - act.key
-    - { source: actor.access, target: access }
-  # The name by which Prometheus finds actors.
-  networks:
-    default:
-      aliases: [actor]
-  healthcheck:
-    test: ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9101"]
-    interval: 15s
-    timeout: 3s
-    retries: 10
-  depends_on:
-    verifier:
-      condition: service_healthy
-"#;
-
-/// Of an actor beside its learner.
-const LEARNER_FIRST: &str = r#"    learner:
-      condition: service_healthy
-"#;
-
-/// Of an actor on another host. The certificate is for the name, so that the address needs none.
-const LEARNER_ADDRESS: &str = r#"  extra_hosts:
-    - "learner:${ANYTIME_LEARNER_ADDRESS:?the IP address of the host with the learner}"
-"#;
-
-const IMAGES: &str = r#"  verifier:
-    image: ${ANYTIME_IMAGE:-anytime:cuda}
-  client:
-    image: ${ANYTIME_IMAGE:-anytime:cuda}
-"#;
-
-const NO_POOL: &str = r#"  # The services below take the place of this one.
-  actor:
-    image: ${ANYTIME_IMAGE:-anytime:cuda}
-    scale: 0
-"#;
-
-/// Its environment stands last, so that more can follow.
-const LEARNER: &str = r#"  learner:
-    image: ${ANYTIME_IMAGE:-anytime:cuda}
-    build:
-      args:
-        LIBTORCH_FLAVOUR: cuda
-    deploy: { resources: { reservations: { devices: [{ driver: nvidia, device_ids: [DEVICE_IDS_HERE], capabilities: [gpu] }] } } }
-    environment:
-      ANYTIME_DEVICE: cuda
-      CUDA_DEVICE_ORDER: PCI_BUS_ID
-      # The root is read-only.
-      CUDA_CACHE_PATH: /tmp/cuda
-"#;
-
-const LEARNER_SHARE: &str = r#"      # An actor computes on the same GPU.
-      ANYTIME_MEMORY_SHARE: ${ANYTIME_LEARNER_MEMORY_SHARE:-MEMORY_SHARE_HERE}
-"#;
-
-/// Without the variable the learner would be published on loopback, where no other host reaches it.
-const ADDRESS_NEEDED: &str = r#"    labels:
-      anytime.address: "${ANYTIME_BIND:?the address at which other hosts reach this one}:${ANYTIME_LEARNER_PORT:-7100}"
-"#;
-
-/// Compose starts no service of a profile that nobody names, and fetches no image of it.
-const ELSEWHERE: &str = r#"  # These are on the learner's host; the services below take the place of `actor`.
-  actor:
-    profiles: [elsewhere]
-  learner:
-    profiles: [elsewhere]
-    # To build the image here: docker compose -f … build learner
-    image: ${ANYTIME_IMAGE:-anytime:cuda}
-    build:
-      args:
-        LIBTORCH_FLAVOUR: cuda
-  redis:
-    profiles: [elsewhere]
-  redis-exporter:
-    profiles: [elsewhere]
-  alertmanager:
-    profiles: [elsewhere]
-  prometheus:
-    profiles: [elsewhere]
-  grafana:
-    profiles: [elsewhere]
-"#;
 
 #[cfg(test)]
 mod tests {
@@ -422,12 +327,22 @@ mod tests {
     }
 
     #[test]
-    fn what_the_learner_does_not_use_is_said() {
-        let warnings = |learner_gpus| {
-            let placement = Placement::try_new(HostRole::All, 8, Some(learner_gpus)).unwrap();
-            placement.warnings()
-        };
-        assert!(warnings(1).is_empty());
-        assert!(warnings(2)[0].contains("the first of its 2 GPUs"), "{:?}", warnings(2));
+    fn every_gpu_of_the_learner_has_a_rank() {
+        let file = |role, gpus, learner_gpus| Placement::try_new(role, gpus, Some(learner_gpus)).unwrap().file();
+        let one = file(HostRole::All, 8, 1);
+        assert!(!one.contains("rank"), "{one}");
+        for (role, gpus) in [(HostRole::All, 8), (HostRole::Learner, 3)] {
+            let text = file(role, gpus, 3);
+            assert_eq!(text.matches("ANYTIME_WORLD: 3").count(), 2, "{text}");
+            for rank in [1, 2] {
+                let service = format!("  learner-gpu{rank}:\n");
+                assert_eq!(text.matches(&service).count(), 1, "{text}");
+                assert!(text.contains(&format!("ANYTIME_RANK: {rank} }}")), "{text}");
+            }
+            assert!(
+                !text.contains("learner-gpu0:") && !text.contains("learner-gpu3:"),
+                "{text}"
+            );
+        }
     }
 }

@@ -58,7 +58,7 @@ assemble() {
 }
 
 find_validator
-mapfile -t files < <(find base once -name '*.yml' ! -name kustomization.yml | sort)
+mapfile -t files < <(find base once ranks -name '*.yml' ! -name kustomization.yml | sort)
 validate "${files[@]}"
 say "${#files[@]} files are valid for Kubernetes ${versions[*]}"
 

@@ -68,5 +68,7 @@ secret $namespace anytime-learner ca.pem server.pem server.key redis.password ac
 secret $namespace anytime-verifier server.pem server.key access=<(echo "$of_verifiers")
 # Prometheus reads its metrics, and that is all.
 secret $namespace anytime-actor ca.pem act.pem act.key act.token access=<(echo "$of_actors")
+# A rank of the learner: the same, under the learner's name.
+secret $namespace anytime-rank server.pem server.key access=<(echo "$of_actors")
 secret $namespace anytime-client ca.pem submit.token
 secret "${PROMETHEUS_NAMESPACE:-$namespace}" anytime-prometheus ca.pem read.token

@@ -20,6 +20,7 @@ use anytime_service::{device_load, device_memory, program, shutdown, telemetry};
 use prost::Message as _;
 use tch::Device;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long a rank may take to end: rank 0 may need it for its last checkpoint.
@@ -66,10 +67,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
                 warn!("{warning}");
             }
             let token = shutdown::on_signal().context("install the signal handlers")?;
-            let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
-            let device_name = anytime_policy::device::name(device);
-            tokio::spawn(device_memory::report(device_name.clone(), ask, token.clone()));
-            tokio::spawn(device_load::report(device_name, token.clone()));
+            report_device(device, &token);
             let listener = anytime_service::server::bind(args.listen, &security).await?;
             let meeting = Meeting::open(&args.meeting)?;
             let config = args.config(redis, security);
@@ -110,6 +108,14 @@ fn runtime() -> anyhow::Result<Runtime> {
     builder.enable_all().build().context("start the runtime")
 }
 
+/// Starts the metrics of the device; they end with the token.
+fn report_device(device: Device, token: &CancellationToken) {
+    let ask = move || DeviceMemory::ask(device).ok().map(|memory| memory.states());
+    let name = anytime_policy::device::name(device);
+    tokio::spawn(device_memory::report(name.clone(), ask, token.clone()));
+    tokio::spawn(device_load::report(name, token.clone()));
+}
+
 /// Computes updates with another learner, which has the jobs.
 fn follow(args: &Args, device: Device) -> anyhow::Result<()> {
     let runtime = runtime()?;
@@ -117,6 +123,7 @@ fn follow(args: &Args, device: Device) -> anyhow::Result<()> {
         let security = ServerSecurity::load(&args.identity, &args.serving)?;
         let sending = telemetry::start("learner", &args.telemetry, &security)?;
         let token = shutdown::on_signal().context("install the signal handlers")?;
+        report_device(device, &token);
         let (meeting, ending) = (args.meeting.clone(), token.clone());
         let mut following = tokio::task::spawn_blocking(move || ranks::follow(&meeting, device, &ending));
         let outcome = tokio::select! {

@@ -10,7 +10,7 @@ pub struct ComposeArgs {
     /// GPUs of the host, by the numbers of nvidia-smi: 0 to N - 1
     #[arg(long, value_name = "N")]
     pub gpus: u32,
-    /// The first of them, which the learner has [default: 1; on a host of actors 0]
+    /// The first of them, on each of which the learner has a rank [default: 1; on a host of actors 0]
     #[arg(long, value_name = "N")]
     pub learner_gpus: Option<u32>,
     /// What runs on the host

@@ -8,9 +8,6 @@ use crate::output::{print_json, print_line};
 
 pub(super) fn run(arguments: &ComposeArgs, json: bool) -> anyhow::Result<()> {
     let placement = Placement::try_new(arguments.host_role, arguments.gpus, arguments.learner_gpus)?;
-    for warning in placement.warnings() {
-        eprintln!("warning: {warning}");
-    }
     let file = placement.file();
     if json {
         return print_json(&json!({

@@ -2,6 +2,7 @@
 //! own. They are removed with all of these when they are dropped, also where the test panics.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -39,6 +40,8 @@ pub(crate) struct Containers {
     learner: String,
     /// Where Prometheus is published.
     prometheus: String,
+    /// What is laid over docker-compose.yml.
+    overlay: Option<PathBuf>,
     pub(crate) workplace: Workplace,
 }
 
@@ -54,6 +57,7 @@ impl Containers {
             project: format!("anytime-test-{}", std::process::id()),
             learner: free_address(),
             prometheus: free_address(),
+            overlay: None,
             workplace: Workplace::new(),
         };
         containers.prepare().await;
@@ -123,6 +127,19 @@ impl Containers {
         let scale = format!("actor={actors}");
         // An image that is missing fails the test rather than being built for minutes.
         let arguments = [&["up", "--detach", "--no-build", "--scale", &scale], &STARTED[..]].concat();
+        self.compose(&arguments).await.expect(0);
+    }
+
+    /// From now on this file is laid over docker-compose.yml.
+    pub(crate) fn lay_over(&mut self, text: &str) {
+        let path = self.workplace.path("overlay.yml");
+        std::fs::write(&path, text).unwrap();
+        self.overlay = Some(path);
+    }
+
+    /// Starts these services and what they wait for.
+    pub(crate) async fn up_with(&self, services: &[&str]) {
+        let arguments = [&["up", "--detach", "--no-build"], services].concat();
         self.compose(&arguments).await.expect(0);
     }
 
@@ -206,11 +223,20 @@ impl Containers {
 
     /// Waits until a job that runs has done this many more steps than now, and returns the last.
     pub(crate) async fn wait_for_steps(&self, job: &str, more: u64, seconds: u64) -> u64 {
+        self.wait_in(&["queued", "running"], job, more, seconds).await
+    }
+
+    /// The same where the job may be paused meanwhile, as it is while a rank is away.
+    pub(crate) async fn wait_for_steps_of_paused(&self, job: &str, more: u64, seconds: u64) -> u64 {
+        self.wait_in(&["queued", "running", "paused"], job, more, seconds).await
+    }
+
+    async fn wait_in(&self, states: &[&str], job: &str, more: u64, seconds: u64) -> u64 {
         let mut fewest = u64::MAX;
         eventually(&format!("{more} more steps of {job}"), seconds, async || {
             let known = self.job(job).await?;
             let state = known["state"].as_str().unwrap();
-            assert!(["queued", "running"].contains(&state), "{known}");
+            assert!(states.contains(&state), "{known}");
             let step = known["step"].as_u64().unwrap();
             // A learner that goes back to its checkpoint has fewer than before.
             fewest = fewest.min(step);
@@ -237,13 +263,13 @@ impl Containers {
         self.workplace.mark().put_on(&mut command);
         command
             .args(&self.compose[1..])
-            .args([
-                "--project-name",
-                &self.project,
-                "--file",
-                "docker-compose.yml",
-                "--env-file",
-            ])
+            .args(["--project-name", &self.project, "--file", "docker-compose.yml"])
+            .args(
+                self.overlay
+                    .iter()
+                    .flat_map(|overlay| [OsStr::new("--file"), overlay.as_os_str()]),
+            )
+            .arg("--env-file")
             .arg(self.env_file())
             .args(arguments)
             .current_dir(repository());

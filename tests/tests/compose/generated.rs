@@ -140,7 +140,7 @@ fn every_gpu_of_a_host_has_one_process_and_nothing_is_published_twice() {
         let parsed = YamlLoader::load_from_str(&text).unwrap();
         assert_eq!(parsed.len(), 1, "{place}");
         // One template, and for each actor little more than its name and its GPU.
-        assert!(text.lines().count() < 110 + 5 * gpu_count, "{place}:\n{text}");
+        assert!(text.lines().count() < 180 + 5 * gpu_count, "{place}:\n{text}");
         std::fs::write(&cluster, &text).unwrap();
 
         let addresses = (role != "all").then_some(("10.0.0.2", "10.0.0.1"));
@@ -158,6 +158,7 @@ fn every_gpu_of_a_host_has_one_process_and_nothing_is_published_twice() {
             expected.insert("verifier".to_owned());
         } else {
             expected.extend(SERVICES.map(str::to_owned));
+            expected.extend((1..learner_gpus).map(|rank| format!("learner-gpu{rank}")));
         }
         let started: BTreeSet<String> = services
             .iter()
@@ -175,7 +176,8 @@ fn every_gpu_of_a_host_has_one_process_and_nothing_is_published_twice() {
         }
         if role != "actors" {
             let learner = &services["learner"];
-            assert_eq!(gpus(learner), numbers(0..learner_gpus), "{place}");
+            assert_eq!(gpus(learner), numbers(0..1), "{place}");
+            check_ranks(&services, learner_gpus, &place);
             assert_eq!(
                 learner["environment"]["ANYTIME_DEVICE"].as_str(),
                 Some("cuda"),
@@ -198,6 +200,73 @@ fn every_gpu_of_a_host_has_one_process_and_nothing_is_published_twice() {
             };
             assert_eq!(own, wanted, "{place}");
         }
+    }
+}
+
+/// Every GPU of the learner has a rank, and nobody else is where they meet.
+fn check_ranks(services: &BTreeMap<String, Yaml>, world: usize, place: &str) {
+    let meets = |service: &Yaml| !service["networks"]["ranks"].is_badvalue();
+    let who: Vec<&str> = services
+        .iter()
+        .filter(|(_, service)| meets(service))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let learner = &services["learner"];
+    if world == 1 {
+        assert!(who.is_empty(), "{place}: {who:?}");
+        assert!(learner["environment"]["ANYTIME_WORLD"].is_badvalue(), "{place}");
+        return;
+    }
+    let ranks: Vec<String> = (1..world).map(|rank| format!("learner-gpu{rank}")).collect();
+    assert_eq!(who[0], "learner", "{place}");
+    assert_eq!(who[1..], ranks, "{place}");
+    let aliases = &learner["networks"]["ranks"]["aliases"];
+    assert_eq!(aliases[0].as_str(), Some("rank-0"), "{place}");
+    // Redis is in this one.
+    assert!(!learner["networks"]["queue"].is_badvalue(), "{place}");
+    let same = [
+        "ANYTIME_WORLD",
+        "ANYTIME_STORE",
+        "ANYTIME_DEVICE",
+        "ANYTIME_THREADS",
+        "ANYTIME_TRUST_RANK_NETWORK",
+    ];
+    for (rank, name) in (1..).zip(&ranks) {
+        let service = &services[name];
+        assert_eq!(gpus(service), [rank.to_string()], "{place}");
+        let environment = &service["environment"];
+        let of = |environment: &Yaml, key: &str| written(&environment[key]);
+        assert_eq!(of(environment, "ANYTIME_RANK"), rank.to_string(), "{place}");
+        for key in same {
+            assert_eq!(of(environment, key), of(&learner["environment"], key), "{place}: {key}");
+        }
+        assert_eq!(of(environment, "ANYTIME_WORLD"), world.to_string(), "{place}");
+        assert_eq!(of(environment, "ANYTIME_STORE"), "rank-0:7110", "{place}");
+        assert!(
+            service["networks"]["queue"].is_badvalue(),
+            "{place}: Redis is no business of it"
+        );
+        assert!(published(service).is_empty(), "{place}");
+        for key in [
+            "read_only",
+            "cap_drop",
+            "security_opt",
+            "user",
+            "pids_limit",
+            "tmpfs",
+            "restart",
+            "init",
+        ] {
+            assert_eq!(text(&service[key]), text(&learner[key]), "{place}: {key}");
+        }
+    }
+}
+
+/// A value of an environment. Compose writes numbers with quotation marks or without.
+fn written(value: &Yaml) -> String {
+    match value {
+        Yaml::Integer(number) => number.to_string(),
+        other => other.as_str().unwrap_or_default().to_owned(),
     }
 }
 
@@ -269,14 +338,9 @@ fn a_host_of_several_is_refused_without_the_addresses() {
 }
 
 #[test]
-fn gpus_that_nobody_would_use_are_said() {
+fn what_is_piped_into_a_file_is_a_compose_file() {
     let output = anytime_compose(&["--gpus=8", "--learner-gpus=2"]);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        errors.starts_with("warning: the learner of this version computes on the first of its 2 GPUs"),
-        "{errors}"
-    );
-    // What is piped into a file stays a Compose file.
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(
         String::from_utf8_lossy(&output.stdout).starts_with("# Made by `anytime compose --gpus 8 --learner-gpus 2`")
     );

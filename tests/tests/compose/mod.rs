@@ -10,6 +10,7 @@
 
 mod containers;
 mod generated;
+mod ranks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 use yaml_rust2::YamlLoader;
 
 use crate::compose::containers::{Containers, SERVICES, compose_command};
+use crate::compose::ranks::two_ranks_train_together;
 
 /// What is submitted in the stack, and comes to its end before anything is killed.
 const SHORT: &str = "inside";
@@ -176,14 +178,14 @@ fn place_actor(script: &str) -> (Child, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Docker engine and images of these sources: make test-compose"]
 async fn containers_train_whatever_is_killed_and_lose_nothing() {
-    let containers = match Containers::try_new().await {
+    let mut containers = match Containers::try_new().await {
         Ok(containers) => containers,
         Err(missing) => {
             println!("skipped: {missing}");
             return;
         }
     };
-    within(240, async {
+    within(400, async {
         containers.up(1).await;
         assert_all_run(&containers, 1).await;
         assert_rights(&containers).await;
@@ -204,6 +206,7 @@ async fn containers_train_whatever_is_killed_and_lose_nothing() {
         assert_targets(&containers, 2).await;
         assert_alerts(&containers).await;
         the_volumes_outlive_the_containers(&containers).await;
+        two_ranks_train_together(&mut containers, LONG).await;
 
         containers.anytime(&["cancel", LONG]).await.expect(0);
         eventually("the end of the job", 30, async || {

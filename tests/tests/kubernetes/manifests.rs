@@ -46,7 +46,16 @@ pub(crate) fn texts(value: &Yaml) -> Vec<String> {
 
 /// The objects that the base has by itself.
 pub(crate) fn base() -> Vec<Yaml> {
-    let folder = folder().join("base");
+    of_folder("base")
+}
+
+/// What there is, laid beside the base where it is wanted included.
+pub(crate) fn everything() -> Vec<Yaml> {
+    [of_folder("base"), of_folder("ranks")].concat()
+}
+
+fn of_folder(name: &str) -> Vec<Yaml> {
+    let folder = folder().join(name);
     let kustomization = read_one(&folder.join("kustomization.yml"));
     let mut objects = Vec::new();
     for resource in texts(&kustomization["resources"]) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod manifests;
+mod ranks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -12,9 +13,10 @@ use anytime_tests::help::Help;
 use yaml_rust2::Yaml;
 
 use crate::kubernetes::manifests::{
-    Call, argument, base, calls, command_line, command_lines, component, container, container_ports, folder, help_for,
-    items, name, of_kind, overlays, pods, port, read, read_one, text, texts, texts_of, variants,
+    Call, argument, base, calls, command_line, command_lines, component, container, container_ports, everything,
+    folder, help_for, items, name, of_kind, overlays, pods, port, read, read_one, text, texts, texts_of, variants,
 };
+use crate::kubernetes::ranks::{check_policy_of_ranks, one_of};
 
 /// Variables of containers that are others' than this project's.
 const FOREIGN_VARIABLES: [&str; 2] = ["OMP_NUM_THREADS", "CUDA_CACHE_PATH"];
@@ -96,9 +98,9 @@ fn every_container_may_do_nothing_that_it_need_not() {
 #[test]
 fn a_pod_has_time_to_drain_and_an_init_that_passes_signals_on() {
     let drain = i64::try_from(DRAIN_TIMEOUT.as_secs()).unwrap();
-    let objects = base();
+    let objects = everything();
     let pods = pods(&objects);
-    for name in ["learner", "verifier", "actor"] {
+    for name in ["learner", "verifier", "actor", "rank"] {
         let grace = pods[name]["terminationGracePeriodSeconds"].as_i64().unwrap();
         assert!(grace > drain && grace <= 2 * drain, "{name}: {grace} s");
         assert_eq!(pods[name]["shareProcessNamespace"].as_bool(), Some(true), "{name}");
@@ -139,7 +141,7 @@ fn probes_ask_what_answers_without_a_token_or_show_one() {
 
 #[test]
 fn ports_are_those_that_the_processes_listen_on() {
-    let objects = base();
+    let objects = everything();
     let pods = pods(&objects);
     for (name, pod) in &pods {
         let container = container(pod);
@@ -197,12 +199,13 @@ fn policies_admit_the_calls_of_the_processes_and_nothing_else() {
                 scrapes.insert(("prometheus".to_owned(), name, port(&address)));
             }
         }
-        assert_eq!(scrapes.len(), 3, "{variant}");
+        let ranks = usize::from(pods(&objects).contains_key("rank"));
+        assert_eq!(scrapes.len(), 3 + ranks, "{variant}");
 
         let mut into: BTreeSet<Call> = BTreeSet::new();
         let mut out_of: BTreeSet<Call> = BTreeSet::new();
         let mut asks_dns: BTreeSet<String> = BTreeSet::new();
-        let mut denies_all = false;
+        let (mut denies_all, mut meets) = (false, false);
         for policy in of_kind(&objects, "NetworkPolicy") {
             let spec = &policy["spec"];
             let types = texts(&spec["policyTypes"]);
@@ -217,9 +220,13 @@ fn policies_admit_the_calls_of_the_processes_and_nothing_else() {
                 denies_all = is_for_all && types == ["Ingress", "Egress"];
                 continue;
             }
-            if name(policy) == "dns" {
-                let expressions = items(&spec["podSelector"]["matchExpressions"]);
-                asks_dns.extend(texts(&expressions[0]["values"]));
+            if ["dns", "rank-dns"].contains(&name(policy).as_str()) {
+                asks_dns.extend(one_of(&spec["podSelector"]));
+                continue;
+            }
+            if name(policy) == "ranks" {
+                check_policy_of_ranks(spec);
+                meets = true;
                 continue;
             }
             let whose = component(&spec["podSelector"]);
@@ -237,7 +244,9 @@ fn policies_admit_the_calls_of_the_processes_and_nothing_else() {
         assert_eq!(out_of, calls, "{variant}: who may call whom");
         let expected: BTreeSet<Call> = calls.union(&scrapes).cloned().collect();
         assert_eq!(into, expected, "{variant}: who may be called by whom");
-        let callers: BTreeSet<String> = calls.iter().map(|(caller, _, _)| caller.clone()).collect();
+        assert_eq!(meets, ranks > 0, "{variant}: ranks reach each other");
+        let mut callers: BTreeSet<String> = calls.iter().map(|(caller, _, _)| caller.clone()).collect();
+        callers.extend((ranks > 0).then(|| "rank".to_owned()));
         assert_eq!(asks_dns, callers, "{variant}: who looks names up");
     }
 }
@@ -268,7 +277,7 @@ fn ends(rules: &Yaml, way: &str) -> Vec<(String, i64)> {
 #[test]
 fn a_pod_has_the_secrets_that_it_reads_and_no_others() {
     let made = made_secrets();
-    let objects = base();
+    let objects = everything();
     for (name, pod) in pods(&objects) {
         let container = container(pod);
         let mut values: Vec<String> = command_lines(container).concat();
@@ -354,7 +363,7 @@ fn what_must_not_end_at_any_time_has_a_budget_and_what_may_grow_does() {
 
 #[test]
 fn kustomizations_name_what_is_there() {
-    let objects = base();
+    let objects = everything();
     let pods = pods(&objects);
     for overlay in overlays() {
         let kustomization = read_one(&overlay.join("kustomization.yml"));
@@ -423,7 +432,7 @@ fn prometheus_finds_the_processes_by_names_that_their_certificates_have() {
     }
     assert_eq!(
         jobs,
-        BTreeSet::from(["actor", "learner", "verifier"].map(str::to_owned))
+        BTreeSet::from(["actor", "learner", "rank", "verifier"].map(str::to_owned))
     );
 }
 
