@@ -68,6 +68,17 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_task_that_panics_has_its_group_in_hand_no_more() {
+        let in_hand = InHand::default();
+        let held = in_hand.hold(&GroupId("a".to_owned()), Vec::new());
+        let task = tokio::spawn(async move {
+            assert!(held.token().len() > 1, "as a bug would");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert!(in_hand.ids().is_empty());
+    }
+
     #[test]
     fn a_group_is_listed_until_its_last_lease_has_ended() {
         let in_hand = InHand::default();

@@ -65,6 +65,25 @@ async fn a_submission_that_finds_the_learner_busy_comes_again_when_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_submission_that_is_not_answered_in_time_is_not_made_again() {
+    let learner = FakeLearner::start(Script {
+        is_late: true,
+        ..Script::default()
+    })
+    .await;
+    let ended = submit(&learner, &["--request-id", "mine"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (69, ""), "{}", ended.stderr);
+    for part in [
+        "may still be reading the job's files",
+        "`anytime list`",
+        "--request-id mine",
+    ] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+    assert_eq!(learner.submissions(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_asks_the_learner_about_the_files_that_it_sees() {
     let learner = FakeLearner::start(Script::default()).await;
     let directory = tempfile::tempdir().unwrap();

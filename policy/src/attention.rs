@@ -202,27 +202,52 @@ fn attend_branches(queries: &Tensor, cache: &LayerCache, branches: &BranchGroups
     let mut parts = Vec::with_capacity(branches.over_prefixes.len());
     let mut start = 0;
     for group in &branches.over_prefixes {
-        parts.push(attend_with_sum(&queries.narrow(0, start, group.tokens), cache, group));
+        let queries = queries.narrow(0, start, group.tokens);
+        parts.push(attend_with_sum(&queries, cache, group, MOST_SCORES));
         start += group.tokens;
     }
     let (over_prefix, prefix_sums): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
-    let (over_branch, branch_sums) = attend_with_sum(queries, cache, &branches.over_branches);
+    let (over_branch, branch_sums) = attend_with_sum(queries, cache, &branches.over_branches, MOST_SCORES);
     let share = (Tensor::cat(&prefix_sums, 0) - branch_sums).sigmoid();
     let merged = over_branch.lerp_tensor(&Tensor::cat(&over_prefix, 0), &share);
     merged.to_kind(queries.kind()).flatten(1, 2)
 }
 
+/// How many scores are in memory at the same time, of branches over a prefix: 64 MiB in f32. Branches that are computed
+/// again (`rollout.cache_policy = "recompute"`) have thousands of tokens in one call, over a prefix of any length.
+const MOST_SCORES: i64 = 16 << 20;
+
 /// Returns the attention [tokens, heads, head_dim] and the logarithms of the sums of the exponentials of its scores
 /// [tokens, heads, 1], both at least in f32.
-fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tensor, Tensor) {
+fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group, most_scores: i64) -> (Tensor, Tensor) {
     let (keys, values) = (group.read(&cache.keys), group.read(&cache.values));
-    let head_dim = queries.size()[2];
     let folded = group.fold(queries, keys.size()[1]);
+    let [sequences, heads, rows, _] = folded.size()[..] else {
+        unreachable!("queries are folded to four dimensions");
+    };
+    let at_once = most_scores / (sequences * heads * keys.size()[2]);
+    if !matches!(group.visibility, Visibility::All) || rows <= at_once {
+        let (attended, sums) = attend_folded(&folded, &keys, &values, group);
+        return (group.unfold(&attended), group.unfold(&sums));
+    }
+    // Which keys a row sees is the same for all of them, so that any rows may be computed by themselves.
+    let pieces = folded.split(at_once.max(1), 2);
+    let pieces = pieces.iter().map(|piece| attend_folded(piece, &keys, &values, group));
+    let (attended, sums): (Vec<Tensor>, Vec<Tensor>) = pieces.unzip();
+    (
+        group.unfold(&Tensor::cat(&attended, 2)),
+        group.unfold(&Tensor::cat(&sums, 2)),
+    )
+}
+
+/// As [`attend_with_sum`] of queries, keys and values [sequences, kv_heads, rows or keys, head_dim].
+fn attend_folded(folded: &Tensor, keys: &Tensor, values: &Tensor, group: &Group) -> (Tensor, Tensor) {
+    let head_dim = folded.size()[3];
     let keys = keys.transpose(-2, -1);
     // In bf16 neither the division nor the scores may be rounded: an absolute error of a score is a relative one of its
     // share.
-    let scores = match queries.kind() {
-        Kind::BFloat16 => wide_product(&folded, &keys) / (head_dim as f64).sqrt(),
+    let scores = match folded.kind() {
+        Kind::BFloat16 => wide_product(folded, &keys) / (head_dim as f64).sqrt(),
         _ => (folded / (head_dim as f64).sqrt()).matmul(&keys),
     };
     let scores = match &group.visibility {
@@ -243,8 +268,7 @@ fn attend_with_sum(queries: &Tensor, cache: &LayerCache, group: &Group) -> (Tens
     let sums = scores.logsumexp([-1].as_slice(), true);
     // As in fused kernels, the shares are rounded, and their sums over values are not.
     let shares = (scores - &sums).exp().to_kind(values.kind());
-    let attended = wide_product(&shares, &values);
-    (group.unfold(&attended), group.unfold(&sums))
+    (wide_product(&shares, values), sums)
 }
 
 #[cfg(test)]
@@ -292,6 +316,10 @@ mod tests {
 
     /// Attention of three tokens over one slot, as branches over their prefix have it, with scores of this deviation.
     fn attend(kind: Kind, deviation: f64) -> (Tensor, Tensor) {
+        attend_in_pieces(kind, deviation, MOST_SCORES)
+    }
+
+    fn attend_in_pieces(kind: Kind, deviation: f64, most_scores: i64) -> (Tensor, Tensor) {
         let _guard = tch::no_grad_guard();
         tch::set_num_threads(1);
         let queries = normal(&[3, HEADS, HEAD_DIM], 1e3) * deviation;
@@ -303,7 +331,22 @@ mod tests {
             queries: (0..3).map(|token| (token, KEYS as i64)).collect(),
         }];
         let group = Group::new(cache.prefix_region(), &members, HEADS / KV_HEADS, kind, Device::Cpu);
-        attend_with_sum(&queries.to_kind(kind), &cache.layers[0], &group)
+        attend_with_sum(&queries.to_kind(kind), &cache.layers[0], &group, most_scores)
+    }
+
+    #[test]
+    fn scores_that_would_fill_the_memory_are_computed_in_pieces() {
+        let (expected, expected_sums) = attend(Kind::Double, 3.0);
+        // One row of nine at a time, four, and fewer than one.
+        let of_a_row = KV_HEADS * KEYS as i64;
+        for most_scores in [of_a_row, 4 * of_a_row, 1] {
+            let (found, sums) = attend_in_pieces(Kind::Double, 3.0, most_scores);
+            assert_eq!(found.size(), expected.size());
+            for (found, expected) in [(&found, &expected), (&sums, &expected_sums)] {
+                let largest = (found - expected).abs().max().double_value(&[]);
+                assert!(largest < 1e-12, "{most_scores}: {largest}");
+            }
+        }
     }
 
     #[test]

@@ -32,6 +32,11 @@ enum Weights {
     Wide(WideLinear),
 }
 
+/// Whether a limited head keeps the width of the embedding on a device: [`Head::masked`] rather than [`Head::limited`].
+pub(crate) fn keeps_width(device: Device) -> bool {
+    device != Device::Cpu
+}
+
 impl Head {
     pub(crate) fn new(weight: Tensor) -> Self {
         Self {
@@ -144,4 +149,16 @@ fn wide_logits(hidden: &Tensor, weight: &Tensor, wide: &OnceCell<Tensor>) -> Ten
     }
     let wide = wide.get_or_init(|| no_grad(|| weight.detach().to_kind(Kind::Float)));
     training::product(&in_kind(hidden, Kind::Float).contiguous(), wide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cut to a width such as 151,665 costs fast products on a GPU; on the CPU a mask costs what is masked.
+    #[test]
+    fn a_head_keeps_its_width_where_products_need_it() {
+        assert!(!keeps_width(Device::Cpu));
+        assert!(keeps_width(Device::Cuda(0)) && keeps_width(Device::Cuda(3)));
+    }
 }

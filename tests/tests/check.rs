@@ -85,6 +85,9 @@ async fn a_check_shows_the_first_prompt_and_counts_what_becomes_of_the_rows() {
     for part in [
         "works (train checked)",
         "| 1+2=",
+        "\nends        ",
+        "\nmemory      learner ",
+        "\nmemory      actor ",
         "7 rows, 1 repeat an earlier row, 1 left out as too long, 5 kept",
         "line 5: \"six or so, because\"",
         "line 4: \"?\"",

@@ -35,6 +35,8 @@ pub(crate) struct Script {
     pub(crate) undone_steps: u64,
     /// How many submissions are refused because too many others are there.
     pub(crate) busy: usize,
+    /// Whether submissions are not answered in time; they are made all the same.
+    pub(crate) is_late: bool,
     /// The job directory whose kept generations every job has.
     pub(crate) job_directory: PathBuf,
 }
@@ -68,6 +70,7 @@ impl Default for Script {
             last_event: 0,
             undone_steps: 0,
             busy: 0,
+            is_late: false,
             job_directory: PathBuf::new(),
         }
     }
@@ -109,6 +112,7 @@ fn evaluation(step: u64, accuracy: &[f64]) -> v1::EvaluationResult {
 struct State {
     jobs: Vec<v1::Job>,
     request_ids: Vec<String>,
+    submissions: usize,
     watched_after: Vec<u64>,
     listed: Vec<v1::ListJobsRequest>,
 }
@@ -142,6 +146,11 @@ impl FakeLearner {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How often a job was submitted.
+    pub(crate) fn submissions(&self) -> usize {
+        self.state.lock().unwrap().submissions
     }
 
     pub(crate) fn jobs(&self) -> Vec<v1::Job> {
@@ -211,6 +220,7 @@ fn dead_letter() -> v1::DeadLetter {
 impl JobService for FakeLearner {
     async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::Job>, Status> {
         let request = request.into_inner();
+        self.state.lock().unwrap().submissions += 1;
         let spec = request.spec.unwrap_or_default();
         JobSettings::try_new(&spec).map_err(|error| invalid_setting_status(&error))?;
         if spec.model.as_ref().unwrap().path() == "missing" {
@@ -238,6 +248,9 @@ impl JobService for FakeLearner {
             ..Default::default()
         };
         state.jobs.push(job.clone());
+        if self.script.lock().unwrap().is_late {
+            return Err(Status::deadline_exceeded("no answer within 300 s"));
+        }
         Ok(Response::new(job))
     }
 

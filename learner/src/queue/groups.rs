@@ -467,7 +467,7 @@ impl GroupQueue {
 
     fn has_lost(&self, what: &str) -> RedisUnavailable {
         let error = RedisUnavailable(what.to_owned());
-        self.redis.mark_down(&error);
+        self.redis.mark_down(&error, true);
         error
     }
 }

@@ -170,15 +170,21 @@ impl RedisConnection {
     pub fn mark_up(&self) {
         show_peer(PEER, true);
         if !self.is_up.send_replace(true) {
-            info!(redis = %self.address, "redis is reachable again");
+            info!(redis = %self.address, "redis serves again");
         }
     }
 
     /// Notes a failure, after which the contents of Redis have to be read again.
-    pub fn mark_down(&self, error: &dyn std::fmt::Display) {
+    /// `answers` says that Redis is there, and refuses a command or has lost what it held.
+    pub fn mark_down(&self, error: &dyn std::fmt::Display, answers: bool) {
         show_peer(PEER, false);
         if self.is_up.send_replace(false) {
-            warn!(redis = %self.address, %error, "redis is unavailable");
+            let redis = &self.address;
+            if answers {
+                warn!(%redis, %error, "redis does not hold what it should, or refuses: what it holds is read again");
+            } else {
+                warn!(%redis, %error, "redis is unavailable");
+            }
         }
     }
 
@@ -239,7 +245,7 @@ impl RedisConnection {
                 for place in [&self.connection].into_iter().chain(&self.group_connections) {
                     place.lock().await.take();
                 }
-                self.mark_down(&error);
+                self.mark_down(&error, error.code().is_some());
                 Err(RedisUnavailable(error.to_string()))
             }
         }

@@ -38,3 +38,31 @@ pub(crate) fn holder(actor_id: String, incarnation: String) -> Result<Holder, St
         incarnation,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_would_fill_logs_and_memory_are_refused_by_name() {
+        let long = "a".repeat(20 << 20);
+        for (actor_id, incarnation, says) in [
+            ("", "", "actor_id is empty"),
+            (
+                long.as_str(),
+                "",
+                "actor_id has 20971520 bytes; it must have 256 or fewer",
+            ),
+            (
+                "actor",
+                long.as_str(),
+                "incarnation has 20971520 bytes; it must have 256 or fewer",
+            ),
+        ] {
+            let status = holder(actor_id.to_owned(), incarnation.to_owned()).unwrap_err();
+            assert_eq!((status.code(), status.message()), (tonic::Code::InvalidArgument, says));
+        }
+        let longest = "a".repeat(LONGEST_ID);
+        assert_eq!(holder(longest.clone(), longest.clone()).unwrap().incarnation, longest);
+    }
+}

@@ -12,7 +12,7 @@ use super::rows::RowTokens;
 /// update: tokens beyond the clip would lose their gradient for nothing, the unlikely ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Fresh tokens keep their actors' log-probabilities.
+    /// Fresh tokens keep their actors' log-probabilities, as long as those that are computed again all the same agree.
     Full,
     /// Not known yet: the first micro-batch that has fresh tokens is computed again and compared.
     Unknown,
@@ -24,8 +24,8 @@ pub(super) enum Trust {
 pub(super) const LARGEST_TRUSTED_GAP: f64 = 0.02;
 
 impl Trust {
-    /// The trust before the first micro-batch of a step. In f32 nothing is computed twice; the figures of each step are
-    /// checked instead, with a warning.
+    /// The trust before the first micro-batch of a step. In f32 nothing is computed twice for it; the figures of each step
+    /// are checked instead, with a warning.
     pub(super) fn at_start(compute_kind: Kind) -> Self {
         match compute_kind {
             Kind::Float | Kind::Double => Self::Full,
@@ -33,13 +33,14 @@ impl Trust {
         }
     }
 
-    /// Decides by the largest gap over fresh tokens, where that is open and there are such tokens.
+    /// Decides by the largest gap over fresh tokens, where there are such tokens. What was trusted may lose it; what is not
+    /// trusted stays so for the step.
     pub(super) fn judge(&mut self, largest_gap: impl FnOnce() -> Option<f64>) {
-        if *self != Self::Unknown {
+        if *self == Self::Nothing {
             return;
         }
         *self = match largest_gap() {
-            None => Self::Unknown,
+            None => *self,
             Some(gap) if gap <= LARGEST_TRUSTED_GAP => Self::Full,
             Some(_) => Self::Nothing,
         };

@@ -124,6 +124,20 @@ fn actors_are_trusted_as_far_as_both_forwards_agree() {
         );
         assert_eq!(values(&next.terms.behaviour), values(&next.behaviour));
     }
+    // Trusted after the first micro-batch, and then found to differ in one that is computed again for a stale token.
+    let mut trust = Trust::at_start(trainer.compute_kind());
+    trainer.policy_batch(rows(0.0), 0, &mut trust).expect("one process");
+    assert_eq!(trust, Trust::Full);
+    for (shift, expected) in [(0.0, Trust::Full), (5.0 * LARGEST_TRUSTED_GAP as f32, Trust::Nothing)] {
+        let mut mixed = rows(shift);
+        mixed.last_mut().expect("rows").tokens.versions[0] = 9;
+        let batch = trainer.policy_batch(mixed, 0, &mut trust).expect("one process");
+        assert_eq!(trust, expected, "{shift}");
+        let differ = values(&batch.terms.proximal)[2] != values(&batch.behaviour)[2];
+        assert_eq!(differ, expected == Trust::Nothing, "{shift}");
+    }
+    trainer.policy_batch(rows(0.0), 0, &mut trust).expect("one process");
+    assert_eq!(trust, Trust::Nothing, "for the rest of the step");
     // Stale tokens decide nothing, and f32 is not asked.
     let mut trust = Trust::at_start(trainer.compute_kind());
     trainer.policy_batch(rows(1.0), 7, &mut trust).expect("one process");

@@ -3,6 +3,8 @@
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used)]
 
+mod best_weights;
+mod changed_data;
 mod details;
 mod evaluations;
 mod faults;

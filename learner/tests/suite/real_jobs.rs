@@ -23,7 +23,7 @@ use crate::support::learner::TestLearner;
 use crate::support::redis_server::RedisServer;
 
 /// What a test does with a group.
-enum Answer {
+pub(crate) enum Answer {
     Push(Box<v1::ScoredGroup>),
     /// An actor could not generate it.
     GiveBack,
@@ -32,13 +32,13 @@ enum Answer {
 }
 
 /// The demo's model, some problems, and a directory for jobs.
-struct Place {
+pub(crate) struct Place {
     directory: TempDir,
     redis: RedisServer,
 }
 
 impl Place {
-    fn new(problems: usize) -> Self {
+    pub(crate) fn new(problems: usize) -> Self {
         let directory = TempDir::new().unwrap();
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo/model");
         fs::create_dir(directory.path().join("model")).unwrap();
@@ -52,12 +52,12 @@ impl Place {
         Self { directory, redis }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// A learner that runs real jobs, over this directory of jobs.
-    async fn learner(&self, runs: &str) -> TestLearner {
+    pub(crate) async fn learner(&self, runs: &str) -> TestLearner {
         let validate = |spec: &v1::JobSpec, inputs: &[v1::HubInput], root: &Path| -> Result<CheckedJob, _> {
             validate(spec, inputs, root, UpdatePlace::all_of(tch::Device::Cpu))
         };
@@ -73,7 +73,7 @@ impl Place {
     }
 
     /// A small train job; `more` are further lines of its file.
-    fn job(&self, name: &str, more: &str) -> v1::JobSpec {
+    pub(crate) fn job(&self, name: &str, more: &str) -> v1::JobSpec {
         let (model, data) = (self.path("model"), self.path("data.jsonl"));
         let file = format!(
             "name = {name:?}\nkind = \"train\"\nmodel = {{ path = {model:?}, initialise = true }}\nmarkers = {{ cut = \"...\", \
@@ -119,7 +119,7 @@ async fn used_weights(learner: &TestLearner) -> Option<v1::UsedWeights> {
 }
 
 /// Works until the job is in this state.
-async fn work_until(
+pub(crate) async fn work_until(
     learner: &TestLearner,
     job_id: &str,
     state: JobState,
@@ -137,7 +137,7 @@ async fn work_until(
 }
 
 /// A group in which only the first trace is right, so that there is something to learn.
-fn good(lease: &v1::Lease) -> Box<v1::ScoredGroup> {
+pub(crate) fn good(lease: &v1::Lease) -> Box<v1::ScoredGroup> {
     let mut group = Box::new(group_for(lease, "a", lease.min_weights_version));
     for trace in &mut group.traces[1..] {
         for summary in trace.nodes.iter_mut().flat_map(|node| &mut node.summaries) {
@@ -361,7 +361,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A learner whose job has trained three steps of six, and waits for an actor.
-async fn interrupted(place: &Place, name: &str) -> TestLearner {
+pub(crate) async fn interrupted(place: &Place, name: &str) -> TestLearner {
     let learner = place.learner("runs").await;
     let settings = "training = { steps = 6, batch = 2, max_staleness = 0 }\nevaluation = { before = false }\n\
                     checkpoint = { recovery_every = 1 }\n";

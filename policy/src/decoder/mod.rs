@@ -18,7 +18,7 @@ use self::check::check;
 use crate::attention::attend_tree;
 use crate::config::ModelConfig;
 use crate::error::PolicyError;
-use crate::head::Head;
+use crate::head::{Head, keeps_width};
 use crate::lora::Adapters;
 use crate::operators::attention::can_attend_reads;
 use crate::operators::elementwise::rms_norm;
@@ -229,12 +229,12 @@ impl Decoder {
     /// # Panics
     /// If the embedding has fewer rows, or after [`Decoder::for_generation`].
     pub fn limit_vocabulary(self, vocabulary: u32) -> Self {
-        match self.device() {
-            Device::Cpu => Decoder {
-                head: self.head.limited(vocabulary),
-                ..self
-            },
-            _ => self.mask_vocabulary(vocabulary),
+        if keeps_width(self.device()) {
+            return self.mask_vocabulary(vocabulary);
+        }
+        Decoder {
+            head: self.head.limited(vocabulary),
+            ..self
         }
     }
 

@@ -2,7 +2,7 @@
 //! unlink, rmdir and mkdir in a job's directory, from its submission to its last export. Whichever it is, the job comes to
 //! the same end in the next process, and the audit is clean.
 //!
-//! Every eighth point is tried with the tests; all of them with
+//! Every fourteenth point is tried with the tests; all of them with
 //!
 //! ```sh
 //! cargo test --workspace --test system crash_points:: -- --ignored --nocapture
