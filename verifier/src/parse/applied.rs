@@ -47,7 +47,8 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
         let Some(call) = Call::at(tokens, index) else {
             continue;
         };
-        let is_function = is_always_function(&call.name)
+        let is_letter = matches!(tokens[index].kind, Kind::Symbol(_));
+        let is_function = is_letter && is_always_function(&call.name)
             // Bessel's functions.
             || call.name.starts_with("J_")
             || call.has_order
@@ -76,8 +77,11 @@ struct Call {
 
 impl Call {
     fn at(tokens: &[Token<'_>], index: usize) -> Option<Self> {
-        let Kind::Symbol(letter) = &tokens[index].kind else {
-            return None;
+        let (letter, after_letter) = match &tokens[index].kind {
+            Kind::Symbol(letter) => (letter.as_str(), index + 1),
+            // `\dot x(0)`
+            Kind::Accent(mark) => (*mark, after_argument(tokens, index + 1)?),
+            _ => return None,
         };
         // `d(x)` is a differential, and what is an argument itself ends with the letter: `e^x(x+1)`, `\sin x(2)`.
         let before = index.checked_sub(1).map(|before| &tokens[before].kind);
@@ -97,10 +101,10 @@ impl Call {
                 index.checked_sub(2).map(|before| &tokens[before].kind),
                 Some(Kind::Frac | Kind::Binom)
             );
-        if is_argument || letter == "d" || letter == "∂" || letter == "∇" {
+        if is_argument || letter == "∂" || letter == "∇" {
             return None;
         }
-        let mut next = index + 1;
+        let mut next = after_letter;
         if tokens.get(next)?.kind == Kind::Underscore {
             next = after_argument(tokens, next + 1)?;
         }
@@ -111,10 +115,25 @@ impl Call {
         }
         let after_order = order_at(tokens, next).map(|order| order.end + 2);
         next = after_order.unwrap_or(next);
+        // `Φ^{-1}(0.95)`, `f^2(0)`
+        if let Some(length) = inverse_at(&tokens[next..]).or_else(|| iterate_at(letter, &tokens[next..])) {
+            next += length;
+        }
         if !matches!(tokens.get(next)?.kind, Kind::Open(Bracket::Round | Bracket::Square)) {
             return None;
         }
         let close = closing(tokens, next)?;
+        // `d(x)` is a differential; `d(12)` is a value.
+        let is_number = matches!(
+            tokens[next + 1..close],
+            [Token {
+                kind: Kind::Number(..),
+                ..
+            }]
+        );
+        if letter == "d" && !is_number {
+            return None;
+        }
         Some(Self {
             name,
             has_order: after_order.is_some(),
@@ -195,6 +214,22 @@ pub(super) fn order_at(tokens: &[Token<'_>], start: usize) -> Option<std::ops::R
     (tokens.get(close + 1)?.kind == Kind::GroupClose).then_some(start + 3..close)
 }
 
+/// Adds the order of a derivative to its name: as primes if it is a small number, because `f^{(3)}` is the third.
+fn push_order(order: &[Token<'_>], name: &mut CompactString) {
+    let primes = match order {
+        [order] => order.source.parse().ok().filter(|order| (1..=9).contains(order)),
+        _ => None,
+    };
+    match primes {
+        Some(primes) => name.extend(std::iter::repeat_n('\'', primes)),
+        None => {
+            name.push_str("^(");
+            spell_argument(order, name);
+            name.push(')');
+        }
+    }
+}
+
 /// What follows an argument, which is a group or one token.
 fn after_argument(tokens: &[Token<'_>], start: usize) -> Option<usize> {
     match tokens.get(start)?.kind {
@@ -207,16 +242,28 @@ impl Parser<'_, '_> {
     /// A letter that may be a function: `f(x)`, `f'(x)`, `f^{(n)}(0)`, `f^{-1}(2)`; else the variable.
     pub(super) fn application(&mut self, letter: &str, applies: bool) -> Parsed {
         let has_subscript = self.peek() == Some(&Kind::Underscore);
-        let mut name = self.symbol_name(letter)?;
+        let name = self.symbol_name(letter)?;
+        self.applied(letter, name, applies, has_subscript)
+    }
+
+    /// What the letter, whose `name` was just passed, is with the brackets behind it.
+    pub(super) fn applied(
+        &mut self,
+        letter: &str,
+        mut name: CompactString,
+        applies: bool,
+        has_subscript: bool,
+    ) -> Parsed {
         if let Some(order) = order_at(self.tokens, self.position) {
-            name.push_str("^(");
-            spell_argument(&self.tokens[order.clone()], &mut name);
-            name.push(')');
+            push_order(&self.tokens[order.clone()], &mut name);
             self.position = order.end + 2;
-        } else if matches!(letter, "f" | "g")
+        } else if (applies || super::primary::is_function_letter(letter))
             && let Some(length) = inverse_at(&self.tokens[self.position..])
         {
             name.push_str("^{-1}");
+            self.position += length;
+        } else if let Some(length) = iterate_at(letter, &self.tokens[self.position..]) {
+            spell_argument(&self.tokens[self.position..self.position + length], &mut name);
             self.position += length;
         }
         let open = self.position;
@@ -262,22 +309,12 @@ impl Parser<'_, '_> {
             return None;
         }
         let mut name = name.clone();
-        match order.source {
-            // The first ones have primes as well.
-            "1" => name.push('\''),
-            "2" => name.push_str("''"),
-            "3" => name.push_str("'''"),
-            _ => {
-                name.push_str("^(");
-                spell_argument(std::slice::from_ref(order), &mut name);
-                name.push(')');
-            }
-        }
+        push_order(std::slice::from_ref(order), &mut name);
         self.position = range.end + 2;
         Some(Expression::Symbol(name))
     }
 
-    fn arguments(&mut self, bracket: Bracket) -> Result<Vec<Expression>, NoExpression> {
+    pub(super) fn arguments(&mut self, bracket: Bracket) -> Result<Vec<Expression>, NoExpression> {
         self.position += 1;
         let mut arguments = vec![self.sum()?];
         while self.take(&Kind::Comma) {
@@ -288,10 +325,36 @@ impl Parser<'_, '_> {
     }
 }
 
-/// The length of `^{-1}` with a bracket behind it.
-fn inverse_at(tokens: &[Token<'_>]) -> Option<usize> {
-    let is_one = |token: &Token<'_>| matches!(token.source, "1") && matches!(token.kind, Kind::Number(..));
+/// The length of `^2` between a letter that is a function by custom and its bracket. Whether it means a power of the value
+/// or the function twice is not decided: `f^2(0)` is neither `f^2` times zero nor anything else.
+fn iterate_at(letter: &str, tokens: &[Token<'_>]) -> Option<usize> {
+    let is_count = |token: &Token<'_>| matches!(token.kind, Kind::Number(_, None) | Kind::Symbol(_));
     let length = match tokens {
+        [caret, open, count, close, ..]
+            if caret.kind == Kind::Caret
+                && open.kind == Kind::GroupOpen
+                && is_count(count)
+                && close.kind == Kind::GroupClose =>
+        {
+            4
+        }
+        [caret, count, ..] if caret.kind == Kind::Caret && is_count(count) => 2,
+        _ => return None,
+    };
+    let is_function = super::primary::is_function_letter(letter) || matches!(letter, "P" | "Q" | "Φ" | "φ");
+    (is_function && tokens.get(length)?.kind == Kind::Open(Bracket::Round)).then_some(length)
+}
+
+/// The length of `^{-1}` with a bracket behind it.
+pub(super) fn inverse_at(tokens: &[Token<'_>]) -> Option<usize> {
+    let length = inverse_length(tokens)?;
+    (tokens.get(length)?.kind == Kind::Open(Bracket::Round)).then_some(length)
+}
+
+/// The length of `^{-1}`.
+pub(super) fn inverse_length(tokens: &[Token<'_>]) -> Option<usize> {
+    let is_one = |token: &Token<'_>| matches!(token.source, "1") && matches!(token.kind, Kind::Number(..));
+    match tokens {
         [caret, open, minus, one, close, ..]
             if caret.kind == Kind::Caret
                 && open.kind == Kind::GroupOpen
@@ -299,10 +362,9 @@ fn inverse_at(tokens: &[Token<'_>]) -> Option<usize> {
                 && is_one(one)
                 && close.kind == Kind::GroupClose =>
         {
-            5
+            Some(5)
         }
-        [caret, minus, one, ..] if caret.kind == Kind::Caret && minus.kind == Kind::Minus && is_one(one) => 3,
-        _ => return None,
-    };
-    (tokens.get(length)?.kind == Kind::Open(Bracket::Round)).then_some(length)
+        [caret, minus, one, ..] if caret.kind == Kind::Caret && minus.kind == Kind::Minus && is_one(one) => Some(3),
+        _ => None,
+    }
 }

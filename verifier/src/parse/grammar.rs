@@ -30,7 +30,7 @@ pub(super) fn expression(tokens: &[Token<'_>]) -> Result<Expression, NoExpressio
         open_bars: 0,
         binders: 0,
         operators: 0,
-        has_bold: tokens.iter().any(|token| token.is_bold),
+        has_bold: tokens.iter().any(noncommuting::keeps_place),
     };
     let parsed = parser.sum()?;
     if parser.position < tokens.len() {
@@ -50,7 +50,7 @@ pub(super) struct Parser<'t, 'a> {
     pub(super) binders: usize,
     /// How many operators with a bound variable were opened so far.
     pub(super) operators: usize,
-    /// Whether any letter is in bold, and so may be a matrix.
+    /// Whether any letter keeps its place in a product: one in bold, or with a hat.
     pub(super) has_bold: bool,
 }
 
@@ -279,6 +279,7 @@ impl<'a> Parser<'_, 'a> {
 
     /// A primary with its exponents and marks.
     pub(super) fn factor(&mut self) -> Parsed {
+        let start = self.position;
         let mut value = self.primary()?;
         loop {
             match self.peek() {
@@ -289,7 +290,7 @@ impl<'a> Parser<'_, 'a> {
                     }
                     // `x^\circ` was one token; `x^{\prime}` and `x^*` are marks.
                     self.position += 1;
-                    if self.transposed() {
+                    if self.transposed(start) {
                         return Err(NoExpression::NotMathematics);
                     }
                     let exponent = self.exponent()?;
@@ -331,9 +332,17 @@ impl<'a> Parser<'_, 'a> {
         }
     }
 
-    /// `^T` and `^\top` transpose; neither is a power.
-    fn transposed(&self) -> bool {
-        matches!(self.peek(), Some(Kind::Other("\\top" | "\\intercal" | "\\dagger")))
+    /// `^T` and `^\top` transpose what began at this token; neither is a power. `e^T`, `2^T` and `(1+r)^T` are.
+    fn transposed(&self, start: usize) -> bool {
+        let is_t = |kind: Option<&Kind<'_>>| matches!(kind, Some(Kind::Symbol(name)) if name == "T");
+        match self.peek() {
+            Some(Kind::Other("\\top" | "\\intercal" | "\\dagger")) => true,
+            Some(Kind::GroupOpen) if is_t(self.peek_at(1)) && self.peek_at(2) == Some(&Kind::GroupClose) => {
+                noncommuting::may_be_transposed(&self.tokens[start..self.position - 1])
+            }
+            next if is_t(next) => noncommuting::may_be_transposed(&self.tokens[start..self.position - 1]),
+            _ => false,
+        }
     }
 
     pub(super) fn exponent(&mut self) -> Parsed {

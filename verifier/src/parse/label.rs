@@ -2,6 +2,8 @@
 
 use compact_str::CompactString;
 
+use super::applied;
+use super::combined;
 use super::grammar;
 use super::meaning::takes_back;
 use super::spell::spell;
@@ -26,7 +28,7 @@ pub struct Label {
 impl Label {
     /// The label that these tokens are, if they only name something.
     pub(super) fn read(tokens: &[Token<'_>]) -> Option<Self> {
-        if tokens.is_empty() || !is_name(tokens) || is_taken_back(tokens) {
+        if tokens.is_empty() || !(is_name(tokens) || is_derivative(tokens)) || is_taken_back(tokens) {
             return None;
         }
         // `\angle A`, `m\angle A`: the letters tell one from another.
@@ -121,6 +123,7 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
     let mut variables = 0usize;
     let mut all_upper = true;
     let mut argument = Argument::Not;
+    let mut is_of_combined = false;
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         match &token.kind {
@@ -140,14 +143,19 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             }
             Kind::Open(bracket @ (Bracket::Round | Bracket::Square | Bracket::Angle | Bracket::Bar)) => {
                 if in_brackets == 0 {
-                    // `(x)(y)` is a product.
-                    if index > 0 && matches!(tokens[index - 1].kind, Kind::Close(_)) {
+                    argument = Argument::at(tokens, index);
+                    // `(x)(y)` is a product, `(f+g)(x)` a value.
+                    let combined = combined::functions_in_brackets(tokens, index);
+                    if index > 0 && matches!(tokens[index - 1].kind, Kind::Close(_)) && !is_of_combined {
                         return false;
                     }
-                    argument = Argument::at(tokens, index);
+                    is_of_combined = combined;
+                    if combined {
+                        argument = Argument::Surely;
+                    }
                 }
-                // `E[X]`; other square brackets are intervals.
-                if *bracket == Bracket::Square && argument != Argument::Surely {
+                // `E[X]`, and `[ABC]` for an area; other square brackets are intervals.
+                if *bracket == Bracket::Square && argument != Argument::Surely && !is_area(tokens) {
                     return false;
                 }
                 in_brackets += 1;
@@ -157,12 +165,37 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             Kind::Comma if in_brackets > 0 => {}
             Kind::Number(..) if in_brackets > 0 && (argument != Argument::Not || is_alone(tokens, index)) => {}
             Kind::Minus if in_brackets > 0 && (argument != Argument::Not || is_sign(tokens, index)) => {}
-            Kind::Plus | Kind::Cup | Kind::Other("\\cap") if in_brackets > 0 && argument == Argument::Surely => {}
+            // `P(X \ge 2)`
+            Kind::Plus | Kind::Cup | Kind::Other("\\cap") | Kind::Relation(_)
+                if in_brackets > 0 && argument == Argument::Surely => {}
+            // `f^{-1}(3)`
+            Kind::Caret if in_brackets == 0 && index > 0 && applied::inverse_at(&tokens[index..]).is_some() => {
+                index += applied::inverse_length(&tokens[index..]).map_or(0, |length| length - 1);
+            }
             _ => return false,
         }
         index += 1;
     }
     has_letter && (variables <= 1 || all_upper)
+}
+
+/// Whether this is the area of a polygon, `[ABC]`.
+fn is_area(tokens: &[Token<'_>]) -> bool {
+    let [open, points @ .., close] = tokens else {
+        return false;
+    };
+    let square = [Kind::Open(Bracket::Square), Kind::Close(Bracket::Square)];
+    open.kind == square[0] && close.kind == square[1] && points.len() >= 3 && points.iter().all(Token::is_point)
+}
+
+/// Whether this is the derivative of a letter, which may be asked for by that name: `\frac{dV}{dt}`.
+fn is_derivative(tokens: &[Token<'_>]) -> bool {
+    tokens.first().is_some_and(|first| first.kind == Kind::Frac)
+        && matches!(
+            grammar::expression(tokens),
+            Ok(Expression::Call(Function::Named(name), operands))
+                if (name.starts_with("d/") || name.starts_with("∂/")) && matches!(operands[..], [Expression::Symbol(_)])
+        )
 }
 
 /// Whether brackets hold the argument of a function, so that a calculation in them belongs to its name: `f(x - 1)`, but

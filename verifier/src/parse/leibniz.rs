@@ -7,7 +7,7 @@ use compact_str::CompactString;
 
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::spell::spell_argument;
-use super::token::{Kind, Token, closing};
+use super::token::{Bracket, Kind, Token, closing};
 use crate::expression::{Expression, Function};
 use crate::limits::MAX_NESTING;
 
@@ -17,6 +17,7 @@ fn differential(token: &Token<'_>) -> Option<&'static str> {
         Kind::Symbol(name) if name == "d" => Some("d"),
         Kind::Symbol(name) if name == "∂" => Some("∂"),
         Kind::Symbol(name) if name == "Δ" => Some("Δ"),
+        Kind::Symbol(name) if name == "δ" => Some("δ"),
         Kind::Text("d") | Kind::Word("d") => Some("d"),
         _ => None,
     }
@@ -39,18 +40,23 @@ fn order<'a>(tokens: &[Token<'a>]) -> Option<(&'a str, usize)> {
     }
 }
 
-/// A variable with its subscript and primes, and the tokens that it takes.
+/// A variable with its accent and subscript, and the tokens that it takes.
 fn variable(tokens: &[Token<'_>]) -> Option<(CompactString, usize)> {
     let is_name =
         |token: &Token<'_>| matches!(token.kind, Kind::Symbol(_) | Kind::Text(_)) && differential(token).is_none();
-    let mut length = usize::from(tokens.first().is_some_and(is_name));
-    if length == 0 {
-        return None;
-    }
-    if tokens.get(1).map(|token| &token.kind) == Some(&Kind::Underscore) {
-        length = match tokens.get(2)?.kind {
-            Kind::GroupOpen => closing(tokens, 2)? + 1,
-            _ => 3,
+    let mut length = match tokens {
+        // `\dot q`
+        [accent, group, ..] if matches!(accent.kind, Kind::Accent(_)) && group.kind == Kind::GroupOpen => {
+            closing(tokens, 1)? + 1
+        }
+        [accent, letter, ..] if matches!(accent.kind, Kind::Accent(_)) && is_name(letter) => 2,
+        [letter, ..] if is_name(letter) => 1,
+        _ => return None,
+    };
+    if tokens.get(length).map(|token| &token.kind) == Some(&Kind::Underscore) {
+        length = match tokens.get(length + 1)?.kind {
+            Kind::GroupOpen => closing(tokens, length + 1)? + 1,
+            _ => length + 2,
         };
     }
     let mut name = CompactString::default();
@@ -117,6 +123,66 @@ impl<'a> Above<'a> {
     }
 }
 
+/// The operator and the operand of `\\frac{dy}{dx}` and its higher and mixed orders.
+fn strictly<'t, 'a>(upper: &'t [Token<'a>], below: &[Token<'a>]) -> Option<(CompactString, &'t [Token<'a>])> {
+    let above = Above::read(upper)?;
+    let (operator, length) = above.over(below)?;
+    (length == below.len()).then_some((operator, &upper[above.length..]))
+}
+
+/// The same of a derivative by more than a letter: `\\frac{d\\ln y}{d\\ln x}`, `\\frac{\\partial L}{\\partial\\dot q}`.
+fn by_a_function<'t, 'a>(upper: &'t [Token<'a>], below: &[Token<'a>]) -> Option<(CompactString, &'t [Token<'a>])> {
+    let letter = differential(upper.first()?)?;
+    let [first, by @ ..] = below else {
+        return None;
+    };
+    if differential(first) != Some(letter) || !is_operand(by) || !is_operand(&upper[1..]) {
+        return None;
+    }
+    let mut operator = CompactString::from(letter);
+    operator.push('/');
+    spell_argument(by, &mut operator);
+    Some((operator, &upper[1..]))
+}
+
+/// Whether a differential may be of these tokens: one factor, and no index or exponent of the letter.
+fn is_operand(tokens: &[Token<'_>]) -> bool {
+    let is_start = |kind: &Kind<'_>| {
+        matches!(
+            kind,
+            Kind::Symbol(_)
+                | Kind::Accent(_)
+                | Kind::Function(_)
+                | Kind::Sqrt
+                | Kind::GroupOpen
+                | Kind::Open(Bracket::Round | Bracket::Square | Bracket::Bar)
+                | Kind::Bar
+                | Kind::Text(_)
+        )
+    };
+    let mut depth = 0usize;
+    for token in tokens {
+        match token.kind {
+            Kind::Open(_) | Kind::GroupOpen => depth += 1,
+            Kind::Close(_) | Kind::GroupClose => depth = depth.saturating_sub(1),
+            Kind::Plus | Kind::Minus | Kind::Comma if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    tokens.first().is_some_and(|token| is_start(&token.kind))
+}
+
+/// The same of `\\frac{D\\rho}{Dt}`, the derivative along a flow. D over D of other letters may be lengths.
+fn material<'t, 'a>(upper: &'t [Token<'a>], below: &[Token<'a>]) -> Option<(CompactString, &'t [Token<'a>])> {
+    let is = |token: &Token<'_>, letter: &str| matches!(&token.kind, Kind::Symbol(name) if name == letter);
+    match (upper, below) {
+        ([above, operand @ ..], [first, by]) if is(above, "D") && is(first, "D") && is(by, "t") => {
+            is_operand(operand).then_some((CompactString::const_new("D/Dt"), operand))
+        }
+        _ => None,
+    }
+}
+
 impl Parser<'_, '_> {
     /// `{dy}{dx}` behind a `\frac`. None if it is a fraction.
     pub(super) fn leibniz_fraction(&mut self) -> Option<Parsed> {
@@ -132,15 +198,33 @@ impl Parser<'_, '_> {
         }
         let end = closing(tokens, close + 1)?;
         let upper = &tokens[open + 1..close];
-        let above = Above::read(upper)?;
         let below = &tokens[close + 2..end];
-        let (operator, length) = above.over(below)?;
-        if length != below.len() {
-            return None;
-        }
-        let operand = &upper[above.length..];
+        let (operator, operand) = strictly(upper, below)
+            .or_else(|| by_a_function(upper, below))
+            .or_else(|| material(upper, below))?;
         self.position = end + 1;
-        Some(self.derived(operator, operand))
+        let derived = self.derived(operator, operand);
+        Some(derived.and_then(|derivative| self.at_a_point(derivative)))
+    }
+
+    /// The value of a derivative at the place in the brackets behind it: `\\frac{dy}{dx}(0)` is not zero. Brackets around
+    /// more than one letter or number are a factor.
+    fn at_a_point(&mut self, derivative: Expression) -> Parsed {
+        let Some([open, atom, close]) = self.tokens.get(self.position..self.position + 3) else {
+            return Ok(derivative);
+        };
+        let is_point = open.kind == Kind::Open(Bracket::Round)
+            && matches!(atom.kind, Kind::Number(..) | Kind::Symbol(_) | Kind::Constant(_))
+            && close.kind == Kind::Close(Bracket::Round);
+        if !is_point {
+            return Ok(derivative);
+        }
+        let arguments = self.arguments(Bracket::Round)?;
+        let operands = std::iter::once(derivative).chain(arguments).collect();
+        Ok(Expression::Call(
+            Function::Named(CompactString::const_new("at")),
+            operands,
+        ))
     }
 
     /// `dy/dx`, of which the first letter was just passed. None if it is anything else.

@@ -133,6 +133,16 @@ impl<'a> Lexer<'a> {
         self.push(kind, source);
     }
 
+    /// Whether the last token may end a value.
+    fn ends_value(&self) -> bool {
+        matches!(
+            self.last(),
+            Some(
+                Kind::Number(..) | Kind::Symbol(_) | Kind::Constant(_) | Kind::Close(_) | Kind::GroupClose | Kind::Bang
+            )
+        )
+    }
+
     fn last(&self) -> Option<&Kind<'a>> {
         self.tokens.last().map(|token| &token.kind)
     }
@@ -233,7 +243,8 @@ impl<'a> Lexer<'a> {
             ('*', Some(b'*')) => (Kind::Caret, 2),
             ('<', Some(b'=')) => (Kind::Relation(Relation::LessOrEqual), 2),
             ('>', Some(b'=')) => (Kind::Relation(Relation::GreaterOrEqual), 2),
-            ('!', Some(b'=')) => (Kind::Relation(Relation::NotEqual), 2),
+            // `n!=24` is a factorial, `x != 2` a relation.
+            ('!', Some(b'=')) if self.spaced || !self.ends_value() => (Kind::Relation(Relation::NotEqual), 2),
             ('=', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
             (':', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
             ('-', Some(b'>')) => (Kind::Other("\\to"), 2),

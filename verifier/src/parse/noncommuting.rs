@@ -1,5 +1,5 @@
-//! Products of matrices, which are capital letters in bold without a sign between them: `\mathbf{A}\mathbf{B}` is not
-//! `\mathbf{B}\mathbf{A}`. Numbers and letters of other kinds are taken out of them; brackets are multiplied out, powers
+//! Products whose factors keep their order: of letters in bold, which are matrices and vectors, and of operators with hats.
+//! `\mathbf{A}\mathbf{B}` is not `\mathbf{B}\mathbf{A}`. Numbers and letters of other kinds are taken out of them; brackets are multiplied out, powers
 //! of products and sums too, as far as that stays small.
 
 use dashu_ratio::RBig;
@@ -29,10 +29,47 @@ pub(super) fn are_matrix(tokens: &[Token<'_>], value: &Expression) -> bool {
             Kind::Minus | Kind::Plus | Kind::Open(_) | Kind::GroupOpen | Kind::Number(..)
         )
     };
-    let is_matrix = |token: &Token<'_>| {
-        token.is_bold && matches!(&token.kind, Kind::Symbol(name) if name.starts_with(char::is_uppercase))
-    };
+    let is_matrix = |token: &Token<'_>| keeps_place(token);
     tokens.iter().find(|token| !is_before(token)).is_some_and(is_matrix) && is_of_letters(value)
+}
+
+/// Whether a letter begins here that keeps its place in a product: one in bold, a matrix or a vector beside one, or one
+/// with a hat, which may be an operator.
+pub(super) fn keeps_place(token: &Token<'_>) -> bool {
+    token.is_bold && matches!(token.kind, Kind::Symbol(_)) || token.kind == Kind::Accent("hat")
+}
+
+/// Whether these tokens may be a matrix or a vector, so that `^T` behind them transposes: letters in bold, with an arrow or a
+/// hat, capitals, products of these in brackets, and the usual names of vectors.
+pub(super) fn may_be_transposed(tokens: &[Token<'_>]) -> bool {
+    let is_name = |token: &Token<'_>| match &token.kind {
+        Kind::Symbol(name) => {
+            token.is_bold
+                || name.starts_with(|first: char| first.is_ascii_uppercase())
+                || matches!(name.as_str(), "x" | "y" | "u" | "v" | "w")
+        }
+        _ => false,
+    };
+    let has_accent = matches!(tokens.first(), Some(token) if matches!(token.kind, Kind::Accent(_)));
+    let joins = |token: &Token<'_>| {
+        matches!(
+            token.kind,
+            Kind::Open(_)
+                | Kind::Close(_)
+                | Kind::GroupOpen
+                | Kind::GroupClose
+                | Kind::Plus
+                | Kind::Minus
+                | Kind::Prime
+        )
+    };
+    let mut subscript = false;
+    has_accent
+        || tokens.iter().any(is_name)
+            && tokens.iter().all(|token| {
+                let is_index = std::mem::replace(&mut subscript, token.kind == Kind::Underscore);
+                subscript || is_index || is_name(token) || joins(token)
+            })
 }
 
 /// Whether nothing in it turns matrices into a number, as a determinant or a product of vectors does.

@@ -46,6 +46,9 @@ impl Parser<'_, '_> {
                 if let Some(derivative) = self.leibniz_line() {
                     return derivative;
                 }
+                if let Some(one) = self.differential(name) {
+                    return one;
+                }
                 if token.applies || is_function_letter(name) {
                     return self.application(name, token.applies);
                 }
@@ -85,7 +88,12 @@ impl Parser<'_, '_> {
                     super::spell::spell_argument(&self.tokens[start..self.position], &mut name);
                     name.push('}');
                 }
-                self.symbol(&name)
+                let has_subscript = self.peek() == Some(&Kind::Underscore);
+                let name = self.symbol_name(&name)?;
+                if token.applies {
+                    return self.applied("", name, true, has_subscript);
+                }
+                Ok(Expression::Symbol(name))
             }
             Kind::Other("\\det") => self.determinant_of(),
             Kind::Other(sign) => self.operator(sign),
@@ -99,7 +107,10 @@ impl Parser<'_, '_> {
                 self.expect(&Kind::GroupClose)?;
                 self.after_group(inner)
             }
-            Kind::Open(bracket) => self.bracketed(*bracket),
+            Kind::Open(bracket) => match self.combined_function() {
+                Some(value) => value,
+                None => self.bracketed(*bracket),
+            },
             Kind::Begin("vmatrix") => self.determinant(self.position - 1),
             Kind::Bar if matches!(self.peek(), Some(Kind::Begin(_))) => {
                 let value = self.determinant(self.position)?;

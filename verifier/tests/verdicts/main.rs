@@ -5,6 +5,7 @@ mod collections;
 mod conventions;
 mod expressions;
 mod formulas;
+mod functions;
 mod hostile;
 mod hunting;
 mod numbers;
@@ -98,4 +99,9 @@ fn hostile() {
 #[test]
 fn hunting() {
     check(Conventions::default(), hunting::EQUAL, hunting::DIFFERENT);
+}
+
+#[test]
+fn functions() {
+    check(Conventions::default(), functions::EQUAL, functions::DIFFERENT);
 }
