@@ -262,7 +262,7 @@ impl Parser<'_, '_> {
         {
             name.push_str("^{-1}");
             self.position += length;
-        } else if let Some(length) = iterate_at(letter, &self.tokens[self.position..]) {
+        } else if applies && let Some(length) = iterate_at(letter, &self.tokens[self.position..]) {
             spell_argument(&self.tokens[self.position..self.position + length], &mut name);
             self.position += length;
         }
@@ -341,7 +341,8 @@ fn iterate_at(letter: &str, tokens: &[Token<'_>]) -> Option<usize> {
         [caret, count, ..] if caret.kind == Kind::Caret && is_count(count) => 2,
         _ => return None,
     };
-    let is_function = super::primary::is_function_letter(letter) || matches!(letter, "P" | "Q" | "Φ" | "φ");
+    // `\pi h^2(r)` is a volume.
+    let is_function = matches!(letter, "f" | "g" | "F" | "G" | "P" | "Q" | "Φ" | "φ");
     (is_function && tokens.get(length)?.kind == Kind::Open(Bracket::Round)).then_some(length)
 }
 

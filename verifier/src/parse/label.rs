@@ -169,6 +169,10 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             Kind::Plus | Kind::Cup | Kind::Other("\\cap") | Kind::Relation(_)
                 if in_brackets > 0 && argument == Argument::Surely => {}
             // `f^{-1}(3)`
+            // `f^{(3)}(0)`
+            Kind::Caret if in_brackets == 0 && index > 0 && applied::order_at(tokens, index).is_some() => {
+                index = applied::order_at(tokens, index).map_or(index, |order| order.end + 1);
+            }
             Kind::Caret if in_brackets == 0 && index > 0 && applied::inverse_at(&tokens[index..]).is_some() => {
                 index += applied::inverse_length(&tokens[index..]).map_or(0, |length| length - 1);
             }
@@ -185,7 +189,12 @@ fn is_area(tokens: &[Token<'_>]) -> bool {
         return false;
     };
     let square = [Kind::Open(Bracket::Square), Kind::Close(Bracket::Square)];
-    open.kind == square[0] && close.kind == square[1] && points.len() >= 3 && points.iter().all(Token::is_point)
+    let are_points = match points {
+        // More than three letters in a row are a word.
+        [word] => matches!(word.kind, Kind::Word(word) if word.chars().all(char::is_uppercase)),
+        points => points.len() >= 3 && points.iter().all(Token::is_point),
+    };
+    open.kind == square[0] && close.kind == square[1] && are_points
 }
 
 /// Whether this is the derivative of a letter, which may be asked for by that name: `\frac{dV}{dt}`.

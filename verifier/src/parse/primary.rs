@@ -72,7 +72,15 @@ impl Parser<'_, '_> {
             Kind::Sqrt => self.root(),
             Kind::Accent(mark) => {
                 let start = self.position;
-                let inner = self.argument()?;
+                // The function with the accent takes the brackets: `\bar F(1)`.
+                let inner = match self.peek() {
+                    Some(Kind::Symbol(name)) if is_function_letter(name) => {
+                        let name = name.clone();
+                        self.position += 1;
+                        Expression::Symbol(name)
+                    }
+                    _ => self.argument()?,
+                };
                 // Over anything but a name a bar conjugates.
                 if *mark == "bar" && !is_product_of_symbols(&inner) {
                     return Ok(Expression::Call(Function::Conjugate, vec![inner]));

@@ -81,7 +81,7 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     (r"\frac{1}{2}d_1d_2", r"\frac{d_1d_2}{2}"),
     (r"a+(n-1)d", r"(n-1)d+a"),
     (r"\pi d", r"d\pi"),
-    (r"abcd", r"dcba"),
+    (r"abd", r"dba"),
 ];
 
 /// Ground truths and answers that do not.
