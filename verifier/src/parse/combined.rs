@@ -85,6 +85,10 @@ impl Parser<'_, '_> {
             self.position = close + 1;
             return Some(self.applied("", name, true, false));
         }
+        // `(f*g)(t)` is a convolution, of which nothing is known.
+        if content.iter().any(|token| token.kind == Kind::Times && token.source == "*") {
+            return are_functions(content).then_some(Err(NoExpression::NotMathematics));
+        }
         are_functions(content).then(|| self.combined(close))
     }
 
