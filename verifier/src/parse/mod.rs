@@ -12,6 +12,7 @@ mod compound;
 mod congruence;
 mod dress;
 mod grammar;
+mod greek;
 mod label;
 mod leibniz;
 pub mod lexer;
@@ -53,6 +54,7 @@ use crate::expression::{Constant, Expression};
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
 pub use unit::{Unit, measures};
+pub use units::is_same_dimension;
 pub use words::{is_roman, is_same_word};
 pub use written::Written;
 

@@ -200,6 +200,9 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '∧' => Kind::Conjunction(Conjunction::And),
         '∠' => Kind::Shape("angle"),
         '△' => Kind::Shape("triangle"),
+        // The signs of micro and ohm, which have characters of their own.
+        '\u{b5}' => Kind::Symbol(CompactString::const_new("μ")),
+        '\u{2126}' => Kind::Symbol(CompactString::const_new("Ω")),
         _ => {
             if let Some(sign) = signs::character(next) {
                 return Some(Kind::Other(sign));

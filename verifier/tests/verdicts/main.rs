@@ -7,6 +7,7 @@ mod expressions;
 mod formulas;
 mod hostile;
 mod hunting;
+mod measures;
 mod numbers;
 mod operators;
 mod relations;
@@ -98,4 +99,9 @@ fn hostile() {
 #[test]
 fn hunting() {
     check(Conventions::default(), hunting::EQUAL, hunting::DIFFERENT);
+}
+
+#[test]
+fn measures() {
+    check(Conventions::default(), measures::EQUAL, measures::DIFFERENT);
 }
