@@ -11,6 +11,7 @@ mod command;
 mod compound;
 mod congruence;
 mod dress;
+mod figures;
 mod grammar;
 mod greek;
 mod label;
@@ -99,6 +100,7 @@ fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
     operation::settle(&mut lexed.tokens);
     congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);
+    figures::settle(&mut lexed.tokens);
     Ok(lexed)
 }
 

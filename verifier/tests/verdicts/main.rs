@@ -1,6 +1,7 @@
 //! Verdicts pair by pair: answers that count as the same, and answers that come near and do not.
 
 mod adversarial;
+mod angles;
 mod collections;
 mod conventions;
 mod expressions;
@@ -104,4 +105,9 @@ fn hunting() {
 #[test]
 fn measures() {
     check(Conventions::default(), measures::EQUAL, measures::DIFFERENT);
+}
+
+#[test]
+fn angles() {
+    check(Conventions::default(), angles::EQUAL, angles::DIFFERENT);
 }
