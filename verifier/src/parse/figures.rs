@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 
 use super::spell::{argument_end, spell};
-use super::token::{Kind, Relation, Token};
+use super::token::{Bracket, Kind, Relation, Token};
 
 /// A figure that is named by its points.
 pub(super) struct Figure<'a> {
@@ -20,6 +20,9 @@ pub(super) struct Figure<'a> {
 
 /// Most points of a figure.
 const MAX_POINTS: usize = 8;
+
+/// Most tokens of the name of a figure.
+const MAX_TOKENS: usize = 32;
 
 /// Most figures in one statement.
 const MAX_FIGURES: usize = 8;
@@ -71,7 +74,7 @@ fn sign(token: &Token<'_>) -> Option<&'static str> {
         (Kind::Relation(Relation::Approximate), "\\cong" | "≅") => Some("≅"),
         (Kind::Relation(Relation::Approximate), _) => Some("≈"),
         (Kind::Relation(Relation::Equal), _) => Some("="),
-        (Kind::Other("\\sim"), _) => Some("\\sim"),
+        (Kind::Other(sign @ ("\\sim" | "\\equiv")), _) => Some(if *sign == "\\sim" { "\\sim" } else { "\\equiv" }),
         _ => None,
     }
 }
@@ -81,7 +84,7 @@ fn sign(token: &Token<'_>) -> Option<&'static str> {
 fn stands_before(before: &Kind<'_>, relation: &str) -> bool {
     match before {
         Kind::Comma | Kind::Semicolon | Kind::Colon | Kind::Conjunction(_) => true,
-        Kind::Text(_) | Kind::Word(_) => matches!(relation, "≅" | "\\sim"),
+        Kind::Text(_) | Kind::Word(_) | Kind::Open(_) | Kind::Close(_) => matches!(relation, "≅" | "\\sim"),
         Kind::Other(sign) => matches!(*sign, "=>" | "\\implies" | "\\Rightarrow" | "\\iff"),
         _ => false,
     }
@@ -98,6 +101,7 @@ fn stands_behind(after: &Kind<'_>) -> bool {
             | Kind::Text(_)
             | Kind::Word(_)
             | Kind::Open(_)
+            | Kind::Close(_)
     )
 }
 
@@ -115,6 +119,8 @@ impl Figure<'_> {
 /// The figure that is named here.
 pub(super) fn figure<'a>(tokens: &[Token<'a>], start: usize) -> Option<Figure<'a>> {
     let mut index = start;
+    // A name is short, so that a long text is not read anew from each of its letters.
+    let tokens = &tokens[..tokens.len().min(start + MAX_TOKENS)];
     while tokens.get(index).is_some_and(introduces_angle) {
         index += 1;
     }
@@ -134,9 +140,12 @@ pub(super) fn figure<'a>(tokens: &[Token<'a>], start: usize) -> Option<Figure<'a
         let mut length = 1;
         match (&token.kind, points.last_mut()) {
             (Kind::Symbol(_), _) if token.is_point() => points.push(vec![token.clone()]),
-            (Kind::Text(word) | Kind::Word(word), _) if is_points(word) => points.extend(letters(word)),
-            (Kind::GroupOpen, _) => depth += 1,
-            (Kind::GroupClose, _) if depth > 0 => depth -= 1,
+            (Kind::Text(word) | Kind::Word(word), None) if is_points(word) => points.extend(letters(word)),
+            // `\angle 1`, `\angle\alpha`
+            (Kind::Symbol(_) | Kind::Number(..), None) if shape == Some("angle") => points.push(vec![token.clone()]),
+            (Kind::Text("at" | "of") | Kind::Word("at" | "of"), None) if shape == Some("angle") => {}
+            (Kind::GroupOpen, _) | (Kind::Open(Bracket::Round), None) => depth += 1,
+            (Kind::GroupClose | Kind::Close(Bracket::Round), _) if depth > 0 => depth -= 1,
             (Kind::Prime, Some(last)) => last.push(token.clone()),
             (Kind::Underscore, Some(last)) => {
                 length = argument_end(tokens, index + 1) - index;
@@ -177,6 +186,7 @@ fn shape(token: &Token<'_>) -> Option<&'static str> {
         Kind::Accent("hat") => Some("hat"),
         Kind::Shape("angle") => Some("angle"),
         Kind::Shape("triangle") => Some("triangle"),
+        Kind::Symbol(name) if name == "Δ" => Some("triangle"),
         Kind::Accent(mark @ ("bar" | "")) => Some(mark),
         Kind::Text(word) | Kind::Word(word) if word.eq_ignore_ascii_case("angle") => Some("angle"),
         Kind::Text(word) | Kind::Word(word) if word.eq_ignore_ascii_case("triangle") => Some("triangle"),

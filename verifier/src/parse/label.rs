@@ -50,8 +50,16 @@ impl Label {
     }
 
     /// Whether two names say different angles of the same points: ∠ABC is ∠CBA, but not ∠BAC. None if neither is said
-    /// to be an angle at three points.
+    /// to be an angle at three points. `\angle B` is the angle at B.
     pub fn same_angle(&self, other: &Self) -> Option<bool> {
+        if let (Some([_, vertex, _]), None, _, Some(Expression::Symbol(only)))
+        | (None, Some([_, vertex, _]), Some(Expression::Symbol(only)), _) =
+            (&self.points, &other.points, &self.expression, &other.expression)
+            && self.is_angle
+            && other.is_angle
+        {
+            return Some(vertex == only);
+        }
         let (Some([first, vertex, last]), Some([other_first, other_vertex, other_last])) =
             (&self.points, &other.points)
         else {

@@ -65,12 +65,15 @@ const WORDS: [&str; 58] = [
 ];
 
 /// Words that multiply a number, or might, beside the numerals: a reader could only guess by what.
-const MULTIPLIERS: [&str; 43] = [
+const MULTIPLIERS: [&str; 46] = [
     "gross",
     "mil",
     "bil",
     "tril",
     "thou",
+    "mrd",
+    "trn",
+    "tn",
     "hecto",
     "deca",
     "mega",
@@ -117,6 +120,10 @@ pub(super) fn changes_meaning(word: &str) -> bool {
         return true;
     }
     let lower = word.to_lowercase();
+    // Millions, or shouted millimetres.
+    if word == "MM" {
+        return true;
+    }
     WORDS.contains(&lower.as_str()) || multiplies(&lower) || names::function(&lower).is_some()
 }
 

@@ -4,7 +4,7 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 /// Words that multiply, with the power of ten that they stand for.
-const POWERS: [(&str, usize); 30] = [
+const POWERS: [(&str, usize); 31] = [
     ("ten", 1),
     ("hundred", 2),
     ("thousand", 3),
@@ -15,6 +15,7 @@ const POWERS: [(&str, usize); 30] = [
     ("crore", 7),
     ("billion", 9),
     ("milliard", 9),
+    ("kharab", 11),
     ("trillion", 12),
     ("quadrillion", 15),
     ("quintillion", 18),
@@ -84,7 +85,7 @@ pub(super) fn factor(word: &str) -> Option<RBig> {
     if let Some(power) = power_of_ten(singular) {
         return Some(RBig::from(UBig::from(10u8).pow(power)));
     }
-    if matches!(word.as_str(), "half" | "halves") {
+    if matches!(word.as_str(), "half" | "halves" | "halfs") {
         return Some(one_over(UBig::from(2u8)));
     }
     if let Some((.., value)) = NUMERALS.iter().find(|(_, ordinal, _)| *ordinal == singular) {
@@ -125,8 +126,9 @@ pub(super) fn is_numeral(word: &str) -> bool {
     is_known(word)
         || whole.ends_with("illiard")
         || whole.ends_with("illion") && !NO_NUMBERS.contains(&whole)
-        || matches!(whole, "umpteen" | "googolplex" | "googolplexe" | "manyfold" | "multifold")
-        || singular.strip_suffix("fold").is_some_and(is_made_of_numerals)
+        || whole.contains("googol")
+        || matches!(whole, "umpteen" | "eleventy" | "threescore" | "fourscore" | "manyfold" | "multifold")
+        || singular.strip_suffix("fold").is_some_and(is_numeral)
         // `hundredthousand`
         || singular.len() > LONGEST_PREFIX && is_made_of_numerals(singular)
 }

@@ -314,8 +314,8 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         add_generic(&mut dimensions, exponent);
                         continue;
                     }
-                    // `5 \text{K people}` are thousands.
-                    if is_magnitude(word, rest) {
+                    // `5 \text{K people}` are thousands, `5 \text{ score}` a hundred.
+                    if is_magnitude(word, rest) || tokens.len() == 1 && matches!(word, "score" | "arab") {
                         return None;
                     }
                     let is_unit = add(&mut dimensions, &mut size, word, exponent);

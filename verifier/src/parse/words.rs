@@ -83,7 +83,7 @@ pub(super) fn value(phrase: &str) -> Option<RBig> {
     (!is_place || is_half && count < 20).then(|| RBig::from(count) * factor)
 }
 
-/// `five hundred thousand`, `twenty thousand million`.
+/// `five hundred thousand`, `twenty thousand million`, `a million`.
 fn number_of_powers(phrase: &str) -> Option<RBig> {
     let words: Vec<&str> = phrase.split([' ', '-']).filter(|word| !word.is_empty()).collect();
     let first = words
@@ -91,10 +91,12 @@ fn number_of_powers(phrase: &str) -> Option<RBig> {
         .take_while(|word| scale::product(std::iter::once(**word)).is_none())
         .count();
     let (count, powers) = words.split_at(first);
-    // A count has two words at most.
-    (1..=2).contains(&first).then_some(())?;
-    let factor = scale::product(powers.iter().copied())?;
-    Some(RBig::from(number(&count.join(" "))?) * factor)
+    let count = match count {
+        ["a"] => 1,
+        [_] | [_, _] => number(&count.join(" "))?,
+        _ => return None,
+    };
+    Some(RBig::from(count) * scale::product(powers.iter().copied())?)
 }
 
 /// Whether a word is made of pairs of one letter, as genotypes are: `Aa`, `AaBb`. Their case counts. `II` is a number.

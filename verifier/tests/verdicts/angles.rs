@@ -24,6 +24,13 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("\\text{angle of elevation}=60^\\circ", "60^\\circ"),
     ("\\angle A\\text{ in }\\triangle ABC=60^\\circ", "\\angle A=60^\\circ"),
     ("\\text{Area of triangle }ABC=6", "6"),
+    ("\\angle ABC=60^\\circ", "\\angle B=60^\\circ"),
+    ("\\angle B=60^\\circ", "\\angle ABC=60^\\circ"),
+    ("\\angle ABC=60^\\circ", "\\text{angle at }B=60^\\circ"),
+    ("\\sphericalangle ABC=60^\\circ", "\\angle CBA=60^\\circ"),
+    ("∡ABC=60^\\circ", "\\angle CBA=60^\\circ"),
+    ("60^\\circ=\\angle ABC", "\\angle CBA=60^\\circ"),
+    ("\\text{Measure of angle ABC}=60^\\circ", "\\angle CBA=60^\\circ"),
     // Congruence and similarity.
     (
         "\\triangle ABC\\cong\\triangle DEF",
@@ -102,6 +109,17 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("\\angle XYZ=\\angle XZY", "\\text{angle }XZY=\\text{angle }XYZ"),
     ("\\angle XYZ=\\angle XZY", "\\angle XYZ=\\angle XZY"),
     ("\\hat A=\\hat B", "\\hat B=\\hat A"),
+    ("\\angle 1\\cong\\angle 2", "\\angle 2\\cong\\angle 1"),
+    ("\\angle\\alpha=\\angle\\beta", "\\angle\\beta=\\angle\\alpha"),
+    ("\\Delta ABC\\cong\\Delta DEF", "\\triangle BCA\\cong\\triangle EFD"),
+    (
+        "\\triangle ABC\\equiv\\triangle DEF",
+        "\\triangle BCA\\equiv\\triangle EFD",
+    ),
+    (
+        "\\{\\triangle ABC\\cong\\triangle DEF\\}",
+        "\\{\\triangle BCA\\cong\\triangle EFD\\}",
+    ),
     // What else the signs say.
     ("\\pi\\cong3.14", "3.14"),
     ("x\\cong3.14", "3.14"),
@@ -220,6 +238,14 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     (
         "\\text{triangle }ABC\\cong\\text{triangle }DEF",
         "\\text{triangle }ABC\\cong\\text{triangle }DFE",
+    ),
+    (
+        "\\triangle ABC\\cong\\triangle DEF\\text{ (SAS)}",
+        "\\triangle DEF\\text{ (SAS)}",
+    ),
+    (
+        "\\triangle ABC\\cong\\triangle DEF\\text{ SAS}",
+        "\\triangle ABC\\cong\\triangle DFE\\text{ SAS}",
     ),
     ("ABCD\\cong EFGH", "BACD\\cong EFGH"),
     ("ABCD\\cong EFGH", "BACD\\cong FEGH"),
