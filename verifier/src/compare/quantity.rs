@@ -10,7 +10,7 @@ use crate::equality::Decision;
 use crate::expression::{Constant, Expression, Function};
 use crate::normal::{self, Form};
 use crate::options::Units;
-use crate::parse::{Literal, Quantity, Unit, measures};
+use crate::parse::{Literal, Quantity, Unit, is_same_dimension, measures};
 use crate::steps::{Steps, Stop};
 use crate::{ball, field};
 
@@ -181,7 +181,7 @@ impl Comparison<'_> {
                 self.close_enough(answer, truth)
             }
             (Some(Unit::Measure(dimensions, size)), Some(Unit::Measure(wanted, wanted_size))) => {
-                dimensions == wanted
+                same_dimensions(dimensions, wanted)
                     && (size == wanted_size && self.close_enough(answer, truth)
                         || size != wanted_size && {
                             let ratio = size / wanted_size;
@@ -322,15 +322,24 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
         // `5 kg of apples`
         Unit::Measure(dimensions, size) => match measures(words).as_slice() {
             [] => counts(words),
-            [(dimension, of_words)] => {
+            [(of_words, size_of_words)] => {
                 // `light years` are no years.
                 let is_other = words.split(' ').any(|word| MAKES_ANOTHER_UNIT.contains(&word));
-                dimensions.as_slice() == [(*dimension, 1)] && size == of_words && !words.contains(" per ") && !is_other
+                same_dimensions(dimensions, of_words) && size == size_of_words && !words.contains(" per ") && !is_other
             }
             _ => false,
         },
         Unit::Percent | Unit::Degree => counts(words),
     }
+}
+
+/// Whether two units are of the same dimensions.
+fn same_dimensions(dimensions: &[(&str, i32)], wanted: &[(&str, i32)]) -> bool {
+    let is_among = |(dimension, exponent): &(&str, i32)| {
+        let mut wanted = wanted.iter();
+        wanted.any(|(other, power)| exponent == power && is_same_dimension(dimension, other))
+    };
+    dimensions == wanted || dimensions.len() == wanted.len() && dimensions.iter().all(is_among)
 }
 
 /// Whether the first is money per something, and the second the same money.

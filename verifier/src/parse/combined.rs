@@ -86,7 +86,10 @@ impl Parser<'_, '_> {
             return Some(self.applied("", name, true, false));
         }
         // `(f*g)(t)` is a convolution, of which nothing is known.
-        if content.iter().any(|token| token.kind == Kind::Times && token.source == "*") {
+        if content
+            .iter()
+            .any(|token| token.kind == Kind::Times && token.source == "*")
+        {
             return are_functions(content).then_some(Err(NoExpression::NotMathematics));
         }
         are_functions(content).then(|| self.combined(close))

@@ -8,6 +8,7 @@ use super::grammar;
 use super::meaning::takes_back;
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
+use super::{figures, grammar};
 use crate::expression::{Expression, Function};
 
 /// A name on the left of an equals sign.
@@ -31,14 +32,17 @@ impl Label {
         if tokens.is_empty() || !(is_name(tokens) || is_derivative(tokens)) || is_taken_back(tokens) {
             return None;
         }
-        // `\angle A`, `m\angle A`: the letters tell one from another.
+        // `\angle A`, `m\angle A`, `\text{angle } A`: the letters tell one from another.
+        let angle = angle(tokens);
         let named = match tokens.iter().rposition(|token| matches!(token.kind, Kind::Shape(_))) {
+            _ if let Some(letters) = &angle => letters.as_slice(),
             Some(shape) if shape + 1 < tokens.len() => &tokens[shape + 1..],
             _ => tokens,
         };
-        let is_angle = tokens
-            .iter()
-            .any(|token| matches!(token.kind, Kind::Shape("angle") | Kind::Accent("hat")));
+        let is_angle = angle.is_some()
+            || tokens
+                .iter()
+                .any(|token| matches!(token.kind, Kind::Shape("angle") | Kind::Accent("hat")));
         Some(Self {
             spelled: spell(named),
             expression: function_of_a_letter(named).or_else(|| grammar::expression(named).ok()),
@@ -49,8 +53,16 @@ impl Label {
     }
 
     /// Whether two names say different angles of the same points: ∠ABC is ∠CBA, but not ∠BAC. None if neither is said
-    /// to be an angle at three points.
+    /// to be an angle at three points. `\angle B` is the angle at B.
     pub fn same_angle(&self, other: &Self) -> Option<bool> {
+        if let (Some([_, vertex, _]), None, _, Some(Expression::Symbol(only)))
+        | (None, Some([_, vertex, _]), Some(Expression::Symbol(only)), _) =
+            (&self.points, &other.points, &self.expression, &other.expression)
+            && self.is_angle
+            && other.is_angle
+        {
+            return Some(vertex == only);
+        }
         let (Some([first, vertex, last]), Some([other_first, other_vertex, other_last])) =
             (&self.points, &other.points)
         else {
@@ -60,6 +72,25 @@ impl Label {
             && (first == other_first && last == other_last || first == other_last && last == other_first);
         (self.is_angle || other.is_angle).then_some(is_same)
     }
+}
+
+/// The letters of the angle that these tokens name, with or without words beside it: `\text{measure of angle } ABC`,
+/// `|\angle ABC|`.
+fn angle<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
+    let is_angle = |token: &Token<'_>| match token.kind {
+        Kind::Shape("angle") => true,
+        Kind::Text(word) | Kind::Word(word) => word.eq_ignore_ascii_case("angle"),
+        _ => false,
+    };
+    let (letters, end) = figures::angle(tokens, tokens.iter().position(is_angle)?)?;
+    // `\angle A + …` would be another thing.
+    let says_no_more = tokens.get(end).is_none_or(|next| {
+        matches!(
+            next.kind,
+            Kind::Text(_) | Kind::Word(_) | Kind::Bar | Kind::Close(_) | Kind::Open(_)
+        )
+    });
+    says_no_more.then_some(letters)
 }
 
 /// The names of three points, `ABC`, `A_1BC'`; none if it is anything else.

@@ -3,21 +3,7 @@
 use super::{names, scale};
 
 /// Words that take an answer back, hedge it, compare it or calculate with it.
-const WORDS: [&str; 79] = [
-    "gross",
-    "zillion",
-    "mega",
-    "giga",
-    "tera",
-    "deci",
-    "centi",
-    "milli",
-    "micro",
-    "nano",
-    "mille",
-    "permille",
-    "ppm",
-    "ppb",
+const WORDS: [&str; 58] = [
     "not",
     "no",
     "never",
@@ -68,13 +54,6 @@ const WORDS: [&str; 79] = [
     "factorial",
     "squared",
     "cubed",
-    "doubled",
-    "double",
-    "tripled",
-    "triple",
-    "twice",
-    "thrice",
-    "halved",
     "th",
     "st",
     "nd",
@@ -85,16 +64,72 @@ const WORDS: [&str; 79] = [
     "power",
 ];
 
-/// Letters that stand for units which are not among the known ones.
-const UNIT_LETTERS: [&str; 6] = ["A", "B", "C", "F", "H", "T"];
+/// Words that multiply a number, or might, beside the numerals: a reader could only guess by what.
+const MULTIPLIERS: [&str; 46] = [
+    "gross",
+    "mil",
+    "bil",
+    "tril",
+    "thou",
+    "mrd",
+    "trn",
+    "tn",
+    "hecto",
+    "deca",
+    "mega",
+    "giga",
+    "tera",
+    "deci",
+    "centi",
+    "milli",
+    "micro",
+    "nano",
+    "pico",
+    "femto",
+    "peta",
+    "exa",
+    "zetta",
+    "yotta",
+    "mille",
+    "permille",
+    "permil",
+    "permyriad",
+    "ppm",
+    "ppb",
+    "doubled",
+    "double",
+    "tripled",
+    "triple",
+    "twice",
+    "thrice",
+    "treble",
+    "quadruple",
+    "quadrupled",
+    "quintuple",
+    "quintupled",
+    "sextuple",
+    "septuple",
+    "octuple",
+    "centuple",
+    "halved",
+];
 
 /// Whether a word that is no unit makes a number mean something else.
 pub(super) fn changes_meaning(word: &str) -> bool {
     if word.len() == 1 {
-        return !UNIT_LETTERS.contains(&word);
+        return true;
     }
     let lower = word.to_lowercase();
-    WORDS.contains(&lower.as_str()) || scale::is_numeral(&lower) || names::function(&lower).is_some()
+    // Millions, or shouted millimetres.
+    if word == "MM" {
+        return true;
+    }
+    WORDS.contains(&lower.as_str()) || multiplies(&lower) || names::function(&lower).is_some()
+}
+
+/// Whether a word in lower case multiplies a number that it stands behind, or might.
+pub(super) fn multiplies(word: &str) -> bool {
+    MULTIPLIERS.contains(&word) || scale::is_numeral(word)
 }
 
 /// Whether a word takes back what stands before it, or hedges it.

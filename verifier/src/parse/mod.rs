@@ -13,7 +13,9 @@ mod compound;
 mod congruence;
 mod differentials;
 mod dress;
+mod figures;
 mod grammar;
+mod greek;
 mod label;
 mod leibniz;
 pub mod lexer;
@@ -55,6 +57,7 @@ use crate::expression::{Constant, Expression};
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
 pub use unit::{Unit, measures};
+pub use units::is_same_dimension;
 pub use words::{is_roman, is_same_word};
 pub use written::Written;
 
@@ -99,6 +102,7 @@ fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
     operation::settle(&mut lexed.tokens);
     congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);
+    figures::settle(&mut lexed.tokens);
     Ok(lexed)
 }
 

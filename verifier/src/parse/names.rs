@@ -71,8 +71,8 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "ddot" => Kind::Accent("ddot"),
         "underline" => Kind::Accent(""),
         "vec" | "overrightarrow" | "overleftrightarrow" => Kind::Accent(""),
-        "angle" | "measuredangle" => Kind::Shape("angle"),
-        "triangle" => Kind::Shape("triangle"),
+        "angle" | "measuredangle" | "sphericalangle" => Kind::Shape("angle"),
+        "triangle" | "vartriangle" | "bigtriangleup" => Kind::Shape("triangle"),
         "hbar" => Kind::Symbol(CompactString::const_new("ħ")),
         "ell" => Kind::Symbol(CompactString::const_new("ℓ")),
         "nabla" => Kind::Symbol(CompactString::const_new("∇")),
@@ -199,8 +199,11 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         '′' | '’' => Kind::Prime,
         '∨' => Kind::Conjunction(Conjunction::Or),
         '∧' => Kind::Conjunction(Conjunction::And),
-        '∠' => Kind::Shape("angle"),
+        '∠' | '∡' | '∢' => Kind::Shape("angle"),
         '△' => Kind::Shape("triangle"),
+        // The signs of micro and ohm, which have characters of their own.
+        '\u{b5}' => Kind::Symbol(CompactString::const_new("μ")),
+        '\u{2126}' => Kind::Symbol(CompactString::const_new("Ω")),
         _ => {
             if let Some(sign) = signs::character(next) {
                 return Some(Kind::Other(sign));

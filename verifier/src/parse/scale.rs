@@ -4,15 +4,18 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 /// Words that multiply, with the power of ten that they stand for.
-const POWERS: [(&str, usize); 17] = [
+const POWERS: [(&str, usize); 31] = [
     ("ten", 1),
     ("hundred", 2),
     ("thousand", 3),
     ("myriad", 4),
     ("lakh", 5),
+    ("lac", 5),
     ("million", 6),
     ("crore", 7),
     ("billion", 9),
+    ("milliard", 9),
+    ("kharab", 11),
     ("trillion", 12),
     ("quadrillion", 15),
     ("quintillion", 18),
@@ -21,6 +24,17 @@ const POWERS: [(&str, usize); 17] = [
     ("octillion", 27),
     ("nonillion", 30),
     ("decillion", 33),
+    ("undecillion", 36),
+    ("duodecillion", 39),
+    ("tredecillion", 42),
+    ("quattuordecillion", 45),
+    ("quindecillion", 48),
+    ("sexdecillion", 51),
+    ("septendecillion", 54),
+    ("octodecillion", 57),
+    ("novemdecillion", 60),
+    ("vigintillion", 63),
+    ("centillion", 303),
     ("googol", 100),
 ];
 
@@ -71,7 +85,7 @@ pub(super) fn factor(word: &str) -> Option<RBig> {
     if let Some(power) = power_of_ten(singular) {
         return Some(RBig::from(UBig::from(10u8).pow(power)));
     }
-    if matches!(word.as_str(), "half" | "halves") {
+    if matches!(word.as_str(), "half" | "halves" | "halfs") {
         return Some(one_over(UBig::from(2u8)));
     }
     if let Some((.., value)) = NUMERALS.iter().find(|(_, ordinal, _)| *ordinal == singular) {
@@ -85,12 +99,56 @@ fn power_of_ten(word: &str) -> Option<usize> {
     POWERS.iter().find(|(name, _)| *name == word).map(|(_, power)| *power)
 }
 
+/// The factor of several words in lower case that multiply one after the other: `hundred thousand`, `thousand million`.
+/// They grow. `hundred thousandths` may be hundreds of them or hundred-thousandths.
+pub(super) fn product<'w>(words: impl Iterator<Item = &'w str>) -> Option<RBig> {
+    let (mut total, mut last) = (0, 2);
+    for word in words {
+        let power = power_of_ten(word.strip_suffix('s').unwrap_or(word)).filter(|power| *power >= last)?;
+        last = power;
+        total += power;
+    }
+    (total > 0).then(|| RBig::from(UBig::from(10u8).pow(total)))
+}
+
 fn one_over(value: UBig) -> RBig {
     RBig::from_parts(IBig::ONE, value)
 }
 
-/// Whether a word in lower case is a numeral of any kind, so that it changes a number that it stands beside.
+/// Words that end as the names of large numbers do, and are none.
+const NO_NUMBERS: [&str; 5] = ["pillion", "cotillion", "postillion", "vermillion", "carillion"];
+
+/// Whether a word in lower case is a numeral of any kind, known in size or not, so that it changes a number that it
+/// stands beside: `seven`, `millionths`, `gazillion`, `tenfold`.
 pub(super) fn is_numeral(word: &str) -> bool {
+    let singular = word.strip_suffix('s').unwrap_or(word);
+    let whole = singular.strip_suffix("th").unwrap_or(singular);
+    is_known(word)
+        || whole.ends_with("illiard")
+        || whole.ends_with("illion") && !NO_NUMBERS.contains(&whole)
+        || whole.contains("googol")
+        || matches!(whole, "umpteen" | "eleventy" | "threescore" | "fourscore" | "manyfold" | "multifold")
+        || singular.strip_suffix("fold").is_some_and(is_numeral)
+        // `hundredthousand`
+        || singular.len() > LONGEST_PREFIX && is_made_of_numerals(singular)
+}
+
+/// `thousand` and two letters: a word that is not longer is made of one numeral.
+const LONGEST_PREFIX: usize = 8;
+
+/// Whether a word is one numeral, or one directly behind another.
+fn is_made_of_numerals(word: &str) -> bool {
+    let names = POWERS
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(NUMERALS.iter().map(|(name, ..)| *name));
+    is_known(word)
+        || names
+            .into_iter()
+            .any(|name| word.strip_prefix(name).is_some_and(is_known))
+}
+
+fn is_known(word: &str) -> bool {
     let singular = word.strip_suffix('s').unwrap_or(word);
     matches!(word, "zero" | "one" | "two")
         || NUMERALS.iter().any(|(name, ..)| *name == singular)
@@ -125,6 +183,40 @@ mod tests {
         ] {
             assert_eq!(factor(word), None, "{word}");
         }
-        assert!(is_numeral("one") && is_numeral("elevenths") && !is_numeral("seconds"));
+        for word in [
+            "one",
+            "elevenths",
+            "gazillions",
+            "zillionth",
+            "billiard",
+            "tenfold",
+            "twofold",
+            "hundredthousand",
+        ] {
+            assert!(is_numeral(word), "{word}");
+        }
+        for word in [
+            "seconds",
+            "pillion",
+            "manifold",
+            "scaffold",
+            "fold",
+            "tenants",
+            "oneness",
+            "attention",
+        ] {
+            assert!(!is_numeral(word), "{word}");
+        }
+        let product = |words: &str| product(words.split(' '));
+        assert_eq!(product("hundred thousand"), factor("lakh"));
+        assert_eq!(product("thousand million"), factor("billion"));
+        for words in [
+            "thousand hundred",
+            "hundred thousandths",
+            "ten thousand",
+            "hundred people",
+        ] {
+            assert_eq!(product(words), None, "{words}");
+        }
     }
 }

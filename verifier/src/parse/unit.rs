@@ -3,10 +3,10 @@
 use compact_str::CompactString;
 use dashu_ratio::RBig;
 
-use super::meaning::changes_meaning;
-use super::scale;
+use super::meaning::{changes_meaning, multiplies};
 use super::token::{Kind, Token};
-use super::units::{Found, lookup};
+use super::units::{Found, is_letter, joined, lookup};
+use super::{greek, scale};
 use crate::expression::Constant;
 
 /// The unit of a number.
@@ -22,11 +22,23 @@ pub enum Unit {
     Words(CompactString),
 }
 
+/// A unit with its dimensions (name and exponent, sorted) and its size in the base unit of those.
+type Measured = (Vec<(&'static str, i32)>, RBig);
+
 /// The known units among some words, with their sizes.
-pub fn measures(words: &str) -> Vec<(&'static str, RBig)> {
-    // `in total` is no inch.
-    let found = words.split(' ').filter(|word| *word != "in").filter_map(lookup);
-    found.map(|Found { dimension, size }| (dimension, size)).collect()
+pub fn measures(words: &str) -> Vec<Measured> {
+    // `in total` is no inch, and the C of `mg of vitamin C` no coulomb.
+    let may_be_unit = |(place, word): &(usize, &str)| *word != "in" && (*place == 0 || !is_letter(word));
+    let found = words.split(' ').enumerate().filter(may_be_unit);
+    found.filter_map(|(_, word)| named(word, 1)).collect()
+}
+
+/// The unit that one word names, raised to an exponent.
+fn named(word: &str, exponent: i32) -> Option<Measured> {
+    let (mut dimensions, mut size) = (Vec::new(), RBig::ONE);
+    add(&mut dimensions, &mut size, word, exponent);
+    dimensions.sort_unstable();
+    (!dimensions.is_empty()).then_some((dimensions, size))
 }
 
 /// Splits a unit off the end of a numeral or an expression. Returns the rest and the unit. `5 \text{ million}` stays
@@ -35,18 +47,20 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
     if let Some((value, unit)) = split_temperature(tokens).or_else(|| split_sign(tokens)) {
         return (value, Some(unit));
     }
+    if let Some(start) = greek::start(tokens)
+        && let Some(unit) = read(&tokens[start..])
+    {
+        return (without_dot(&tokens[..start]), Some(unit));
+    }
     let Some(start) = first_word(tokens).filter(|start| *start > 0) else {
         return (tokens, None);
     };
-    let start = start + usize::from(scale(&tokens[start]).is_some());
-    let (mut value, words) = tokens.split_at(start);
+    let start = start + leading_scale(&tokens[start..]);
+    let (value, words) = tokens.split_at(start);
     if words.is_empty() {
         return (tokens, None);
     }
-    // `5 \cdot \text{m}`
-    if let [rest @ .., Token { kind: Kind::Times, .. }] = value {
-        value = rest;
-    }
+    let value = without_dot(value);
     match read(words) {
         Some(Unit::Words(_)) if !value.iter().any(is_numeric) => (tokens, None),
         // `5\% \text{ of the cars}`
@@ -56,6 +70,14 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
         },
         Some(unit) => (value, Some(unit)),
         None => (tokens, None),
+    }
+}
+
+/// The value in `5 \cdot \text{m}`.
+fn without_dot<'t, 'a>(value: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    match value {
+        [rest @ .., Token { kind: Kind::Times, .. }] => rest,
+        all => all,
     }
 }
 
@@ -81,22 +103,44 @@ fn first_word(tokens: &[Token<'_>]) -> Option<usize> {
     None
 }
 
-/// Splits a word such as `million` off the end. Returns the rest and the factor.
+/// Most words that multiply a number one after the other: `hundred thousand million`.
+const MAX_SCALE_WORDS: usize = 3;
+
+/// Splits words such as `million` and `hundred thousand` off the end. Returns the rest and the factor.
 pub(super) fn split_scale<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<RBig>) {
-    match tokens {
-        [value @ .., last] if !value.is_empty() => match scale(last) {
-            Some(scale) => (value, Some(scale)),
-            None => (tokens, None),
-        },
-        _ => (tokens, None),
-    }
+    let most = MAX_SCALE_WORDS.min(tokens.len().saturating_sub(1));
+    let split = (1..=most).rev().find_map(|count| {
+        let (value, words) = tokens.split_at(tokens.len() - count);
+        Some((value, Some(scale(words)?)))
+    });
+    split.unwrap_or((tokens, None))
 }
 
-fn scale(token: &Token<'_>) -> Option<RBig> {
-    let (Kind::Text(word) | Kind::Word(word)) = token.kind else {
-        return None;
+/// How many of the words that begin here multiply the number before them.
+fn leading_scale(tokens: &[Token<'_>]) -> usize {
+    let most = MAX_SCALE_WORDS.min(tokens.len());
+    let mut counts = (1..=most).rev();
+    counts.find(|count| scale(&tokens[..*count]).is_some()).unwrap_or(0)
+}
+
+fn scale(tokens: &[Token<'_>]) -> Option<RBig> {
+    let word = |token: &Token<'_>| match token.kind {
+        Kind::Text(word) | Kind::Word(word) => Some(word.to_lowercase()),
+        _ => None,
     };
-    scale::factor(word)
+    match tokens {
+        [
+            Token {
+                kind: Kind::Text(word) | Kind::Word(word),
+                ..
+            },
+        ] => scale::factor(word),
+        [first, ..] if matches!(first.kind, Kind::Text(_) | Kind::Word(_)) => {
+            let words: Vec<String> = tokens.iter().map(word).collect::<Option<_>>()?;
+            scale::product(words.iter().map(String::as_str))
+        }
+        _ => None,
+    }
 }
 
 /// `\$5\text{M}`: behind an amount of money the letter is no unit but a power of ten. Returns the tokens with its word.
@@ -167,11 +211,14 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
         ] if !value.is_empty() => {
             // `\$5 \text{ dollars}`, `\$1.5 \text{ per person}`
             let is_word = |token: &Token<'_>| {
-                matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_)) && scale(token).is_none()
+                matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_))
+                    && scale(std::slice::from_ref(token)).is_none()
             };
             let end = value.iter().position(is_word).unwrap_or(value.len());
             let (value, words) = value.split_at(end);
-            Some((value, with_rate(measure(sign), words)))
+            // `\$7 \text{ gazillion}`
+            let multiplies = |token: &Token<'_>| matches!(token.kind, Kind::Text(word) | Kind::Word(word) if multiplies(&word.to_lowercase()));
+            (!words.iter().any(multiplies)).then(|| (value, with_rate(measure(sign), words)))
         }
         [
             value @ ..,
@@ -242,55 +289,52 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
     let mut next_exponent = 1;
     let mut rest = tokens;
     while let [token, after @ ..] = rest {
-        rest = after;
-        match &token.kind {
-            Kind::Text(word) | Kind::Word(word) => {
-                word_count += 1;
-                if word_count > MAX_WORDS {
-                    return None;
-                }
-                if !words.is_empty() {
-                    words.push(' ');
-                }
-                if let Some(half) = half_of_day(word) {
-                    words.push_str(half);
-                } else if lookup(word).is_some() {
-                    words.push_str(word);
-                } else {
-                    words.push_str(&word.to_lowercase());
-                }
-                match *word {
-                    "square" | "sq" | "Square" => next_exponent = 2,
-                    "cubic" | "cu" => next_exponent = 3,
-                    "per" => side = -1,
-                    "mph" => add(&mut dimensions, &mut size, &[("mi", 1), ("h", -1)]),
-                    "kph" | "kmh" => add(&mut dimensions, &mut size, &[("km", 1), ("h", -1)]),
-                    "squared" => return None,
-                    _ => {
-                        let (exponent, taken) = exponent(rest);
-                        rest = &rest[taken..];
-                        let exponent = exponent * next_exponent * side;
-                        next_exponent = 1;
-                        if matches!(*word, "unit" | "units") {
-                            add_generic(&mut dimensions, exponent);
-                            continue;
-                        }
-                        match lookup(word) {
-                            // `5 \text{K people}` are thousands.
-                            _ if is_magnitude(word, rest) => return None,
-                            Some(_) => add(&mut dimensions, &mut size, &[(word, exponent)]),
-                            // `4:51 \text{ p.m.}`
-                            None if is_half_of_day(word, rest) => is_known = false,
-                            None if changes_meaning(word) => return None,
-                            None => is_known = false,
-                        }
+        let is_hyphen = is_hyphen(&tokens[..tokens.len() - rest.len()], rest);
+        if let Some((word, taken)) = greek::name(rest) {
+            rest = &rest[taken..];
+            word_count += 1;
+            if word_count > MAX_WORDS {
+                return None;
+            }
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(&spelled(&word));
+            match word.as_ref() {
+                "square" | "sq" | "Square" => next_exponent = 2,
+                "cubic" | "cu" => next_exponent = 3,
+                "per" => side = -1,
+                "squared" => return None,
+                word => {
+                    let (exponent, taken) = exponent(rest);
+                    rest = &rest[taken..];
+                    let exponent = exponent * next_exponent * side;
+                    next_exponent = 1;
+                    if matches!(word, "unit" | "units") {
+                        add_generic(&mut dimensions, exponent);
+                        continue;
                     }
+                    // `5 \text{K people}` are thousands, `5 \text{ score}` a hundred.
+                    if is_magnitude(word, rest) || tokens.len() == 1 && matches!(word, "score" | "arab") {
+                        return None;
+                    }
+                    let is_unit = add(&mut dimensions, &mut size, word, exponent);
+                    // `4:51 \text{ p.m.}`
+                    if !is_unit && !is_half_of_day(word, rest) && changes_meaning(word) && !is_game(word, rest) {
+                        return None;
+                    }
+                    is_known &= is_unit;
                 }
             }
+            continue;
+        }
+        rest = after;
+        match &token.kind {
             Kind::Divide => side = -1,
             // `\frac{\text{m}}{\text{s}}`
             Kind::GroupClose if matches!(rest.first(), Some(next) if next.kind == Kind::GroupOpen) => side = -1,
             Kind::Times | Kind::Frac | Kind::GroupOpen | Kind::GroupClose => {}
+            Kind::Minus if is_hyphen => {}
             // `degrees Celsius`, `percent of …` leave their words.
             Kind::Percent | Kind::Degree => is_known = false,
             _ => return None,
@@ -302,6 +346,32 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
         return Some(Unit::Measure(dimensions, size));
     }
     Some(Unit::Words(words))
+}
+
+/// A word as it is compared: in lower case unless that would make a unit of it, or another one.
+fn spelled(word: &str) -> CompactString {
+    if let Some(half) = half_of_day(word) {
+        return CompactString::const_new(half);
+    }
+    let lower = CompactString::from(word.to_lowercase());
+    let is_unit = |word: &str| joined(word).is_some() || lookup(word).is_some();
+    let keeps_case = lower != word && (is_unit(word) || is_unit(&lower));
+    if keeps_case { word.into() } else { lower }
+}
+
+/// Whether a minus sign joins two units: `newton-meters`.
+fn is_hyphen(before: &[Token<'_>], rest: &[Token<'_>]) -> bool {
+    let is_unit =
+        |token: &Token<'_>| matches!(token.kind, Kind::Text(word) | Kind::Word(word) if named(word, 1).is_some());
+    matches!((before, rest), ([.., first], [minus, second, ..])
+        if minus.kind == Kind::Minus && !minus.spaced && !second.spaced && is_unit(first) && is_unit(second))
+}
+
+/// `5 \text{ billiard balls}` are no five thousand billions.
+fn is_game(word: &str, rest: &[Token<'_>]) -> bool {
+    matches!(word.to_lowercase().as_str(), "billiard" | "billiards")
+        && matches!(rest, [Token { kind: Kind::Text(next) | Kind::Word(next), .. }, ..]
+            if ["ball", "table", "cue", "player", "hall", "room", "parlo"].iter().any(|thing| next.starts_with(thing)))
 }
 
 /// Whether a letter before another word counts thousands or millions.
@@ -328,27 +398,35 @@ fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
     dimensions.push(("unit", exponent));
 }
 
-fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, parts: &[(&str, i32)]) {
-    for (name, exponent) in parts {
-        let Some(found) = lookup(name) else {
-            continue;
-        };
-        let exponent = (*exponent).clamp(-9, 9);
-        for _ in 0..exponent.unsigned_abs() {
-            if exponent > 0 {
-                *size *= &found.size;
-            } else {
-                *size /= &found.size;
-            }
-        }
-        match dimensions
-            .iter_mut()
-            .find(|(dimension, _)| *dimension == found.dimension)
-        {
-            Some((_, total)) => *total += exponent,
-            None => dimensions.push((found.dimension, exponent)),
+/// Multiplies a unit by the one that a word names, raised to an exponent. False if the word names none.
+fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, word: &str, exponent: i32) -> bool {
+    if let Some(parts) = joined(word) {
+        let mut multiply = |(part, power): (&str, i32)| add_one(dimensions, size, part, power * exponent);
+        return parts.into_iter().all(&mut multiply);
+    }
+    add_one(dimensions, size, word, exponent)
+}
+
+fn add_one(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, sign: &str, exponent: i32) -> bool {
+    let Some(found) = lookup(sign) else {
+        return false;
+    };
+    let exponent = exponent.clamp(-9, 9);
+    for _ in 0..exponent.unsigned_abs() {
+        if exponent > 0 {
+            *size *= &found.size;
+        } else {
+            *size /= &found.size;
         }
     }
+    match dimensions
+        .iter_mut()
+        .find(|(dimension, _)| *dimension == found.dimension)
+    {
+        Some((_, total)) => *total += exponent,
+        None => dimensions.push((found.dimension, exponent)),
+    }
+    true
 }
 
 /// The exponent of a unit, as in `cm^2` or `s^{-1}`, and the tokens that it takes.

@@ -1,6 +1,6 @@
 //! The units of measurement by their names, with their prefixes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use dashu_int::{IBig, UBig};
@@ -46,7 +46,7 @@ const fn metric(
 }
 
 /// The units; lengths in micrometres, times in seconds, masses in milligrams, volumes as cubed lengths.
-static UNITS: [Entry; 47] = [
+static UNITS: [Entry; 52] = [
     metric(&["m"], &["meter", "metre"], "length", (1_000_000, 1)),
     entry(&["in"], &["inch", "inche"], "length", (25_400, 1)),
     entry(&["ft"], &["foot", "feet"], "length", (304_800, 1)),
@@ -60,6 +60,9 @@ static UNITS: [Entry; 47] = [
     entry(&[], &["month"], "month", (1, 1)),
     entry(&[], &["year", "yr"], "month", (12, 1)),
     metric(&["g"], &["gram", "gramme"], "mass", (1_000, 1)),
+    entry(&["gm"], &[], "mass", (1_000, 1)),
+    entry(&["mcg"], &[], "mass", (1, 1_000)),
+    entry(&[], &["kilo"], "mass", (1_000_000, 1)),
     entry(&["lb"], &["pound"], "weight", (16, 1)),
     entry(&["oz"], &["ounce"], "weight", (1, 1)),
     entry(&[], &["ton"], "tons", (1, 1)),
@@ -82,34 +85,39 @@ static UNITS: [Entry; 47] = [
     metric(&["rad"], &["radian"], "radian", (1, 1)),
     metric(&["Pa"], &["pascal"], "pascal", (1, 1)),
     metric(&["mol"], &["mole"], "mole", (1, 1)),
-    metric(&[], &["ampere", "amp"], "ampere", (1, 1)),
+    metric(&["A"], &["ampere", "amp"], "ampere", (1, 1)),
     metric(&[], &["coulomb"], "coulomb", (1, 1)),
     metric(&[], &["farad"], "farad", (1, 1)),
+    metric(&["H"], &["henry", "henrie"], "henry", (1, 1)),
     metric(&["Ω"], &["ohm"], "ohm", (1, 1)),
-    metric(&[], &["tesla"], "tesla", (1, 1)),
+    entry(&[], &["kilohm"], "ohm", (1_000, 1)),
+    entry(&[], &["megohm"], "ohm", (1_000_000, 1)),
+    metric(&["T"], &["tesla"], "tesla", (1, 1)),
     metric(&["cal"], &["calorie"], "calorie", (1, 1)),
     metric(&["eV"], &["electronvolt"], "electronvolt", (1, 1)),
-    metric(&[], &["byte"], "byte", (1, 1)),
+    metric(&["B"], &["byte"], "byte", (1, 1)),
     metric(&[], &["bit"], "bit", (1, 1)),
-    metric(&[], &["watt-hour"], "watt-hour", (1, 1)),
     entry(&[], &["celsius", "centigrade"], "celsius", (1, 1)),
     entry(&[], &["fahrenheit"], "fahrenheit", (1, 1)),
 ];
 
-/// Signs of units that are no word by themselves, because the letter stands for other things too: 5 C may be degrees.
-const WITH_PREFIX_ONLY: [(&str, &str); 7] = [
-    ("A", "ampere"),
-    ("C", "coulomb"),
-    ("F", "farad"),
-    ("T", "tesla"),
-    ("Wh", "watt-hour"),
-    ("B", "byte"),
-    ("b", "bit"),
+/// Signs that are one unit with a prefix, and may be another without: 5 C may be degrees.
+const WITH_PREFIX_ONLY: [(&str, &str); 3] = [("C", "coulomb"), ("F", "farad"), ("b", "bit")];
+
+/// Letters that stand for either of two units, with the dimension that they have until another unit tells which.
+const EITHER: [(&str, &str, [&str; 2]); 2] = [
+    ("C", "coulomb or celsius", ["coulomb", "celsius"]),
+    ("F", "farad or fahrenheit", ["farad", "fahrenheit"]),
 ];
 
+/// Letters that are units behind a number, and much else among words: `5 \text{ mg of vitamin C}`.
+const LETTERS: [&str; 6] = ["A", "B", "C", "F", "H", "T"];
+
 /// The prefixes: sign, word, and the power of ten.
-const PREFIXES: [(&str, &str, i8); 14] = [
+const PREFIXES: [(&str, &str, i8); 15] = [
     ("k", "kilo", 3),
+    // No other prefix is a capital K.
+    ("K", "kilo", 3),
     ("c", "centi", -2),
     ("m", "milli", -3),
     ("M", "mega", 6),
@@ -153,56 +161,98 @@ impl Entry {
 struct Index {
     signs: HashMap<&'static str, &'static Entry>,
     words: HashMap<&'static str, &'static Entry>,
-    /// By signs in lower case, of units that take prefixes and of all units whose sign has more than one letter. Of two
-    /// units the first counts.
-    sloppy_with_prefix: HashMap<String, &'static Entry>,
-    sloppy: HashMap<String, &'static Entry>,
+    /// By signs in lower case, with the power of their prefix: what is meant whichever letters are capitals.
+    sloppy: HashMap<String, (&'static Entry, i8)>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
     let mut index = Index {
         signs: HashMap::new(),
         words: HashMap::new(),
-        sloppy_with_prefix: HashMap::new(),
         sloppy: HashMap::new(),
     };
     for entry in &UNITS {
         for sign in entry.signs {
             index.signs.entry(sign).or_insert(entry);
-            if entry.has_prefixes {
-                index.sloppy_with_prefix.entry(sign.to_lowercase()).or_insert(entry);
-            }
-            if sign.chars().count() > 1 {
-                index.sloppy.entry(sign.to_lowercase()).or_insert(entry);
-            }
         }
         for word in entry.words {
             index.words.entry(word).or_insert(entry);
         }
     }
+    index.sloppy = sloppy_signs(&index);
     index
 });
+
+/// Signs that are no units here, or two units in one, and differ from a unit only in case: `PA` may be petaamperes, `Nm`
+/// are newton-metres, `kn` knots.
+const OTHER_SIGNS: [&str; 7] = ["PA", "Nm", "Ns", "Pm", "Ps", "kn", "Pg"];
+
+/// The signs that may be written in any case: `KGS`, `FT`, `Km`, `ghz`. Those of everyday units, and those of one letter
+/// and prefix that no other sign has in another case.
+fn sloppy_signs(index: &Index) -> HashMap<String, (&'static Entry, i8)> {
+    let mut readings: HashMap<String, HashSet<(&str, i8)>> = HashMap::new();
+    let mut read = |sign: String, reading| readings.entry(sign.to_lowercase()).or_default().insert(reading);
+    for other in OTHER_SIGNS {
+        read(other.to_owned(), (other, 0));
+    }
+    for (sign, entry) in &index.signs {
+        read((*sign).to_owned(), (entry.dimension, 0));
+    }
+    let with_prefix_only = WITH_PREFIX_ONLY.iter().map(|(sign, _)| sign);
+    for sign in index.signs.keys().chain(with_prefix_only) {
+        for (prefix, _, power) in &PREFIXES {
+            if let Some(entry) = prefixed(index, sign, *power) {
+                read(format!("{prefix}{sign}"), (entry.dimension, *power));
+            }
+        }
+    }
+    let is_only = |sign: &str| readings.get(sign).is_some_and(|readings| readings.len() == 1);
+    let mut sloppy = HashMap::new();
+    for entry in &UNITS {
+        for sign in entry.signs {
+            let lower = sign.to_lowercase();
+            // A letter alone is no sign in the other case: `M` is no metre, `S` no second.
+            if sign.chars().count() > 1 && (!entry.has_prefixes || is_only(&lower)) {
+                sloppy.entry(lower.clone()).or_insert((entry, 0));
+            }
+            for (prefix, _, power) in PREFIXES.iter().filter(|_| entry.has_prefixes) {
+                let name = format!("{}{lower}", prefix.to_lowercase());
+                if takes_sloppy_prefix(sign, prefix) && is_only(&name) {
+                    sloppy.entry(name).or_insert((entry, *power));
+                }
+            }
+        }
+    }
+    sloppy
+}
+
+/// Whether a sign with this prefix is taken for it in any case. `M` and `m`, `P` and `p` are two prefixes, so that these
+/// are not guessed, and neither is what is rather an abbreviation: `NW`, `HK`, `Cs`.
+fn takes_sloppy_prefix(sign: &str, prefix: &str) -> bool {
+    let is_long = sign.len() > 1 && sign.is_ascii();
+    match prefix {
+        "k" => sign != "K" && sign != "s" && !LETTERS.contains(&sign),
+        "c" => matches!(sign, "m" | "l" | "L" | "g"),
+        "h" => matches!(sign, "m" | "l" | "L" | "g" | "Pa"),
+        "G" => is_long || matches!(sign, "W" | "J" | "V" | "N"),
+        "n" => is_long,
+        _ => false,
+    }
+}
 
 /// The unit of a name.
 ///
 /// The case of a sign counts, because prefixes differ by it: `mW` is a billionth of `MW`. Only where no two units could
-/// be meant it does not: `KG`, `Cm`. So `mhz` is no unit.
+/// be meant it does not: `KG`, `Cm`. So `mhz` is no unit, and `PA` neither.
 pub(super) fn lookup(name: &str) -> Option<Found> {
     // `4:51 \text{ pm}` is a time.
     if name.eq_ignore_ascii_case("pm") {
         return None;
     }
+    if let Some(found) = of_sign(name) {
+        return Some(found);
+    }
     let index = &*INDEX;
-    if let Some(entry) = index.signs.get(name) {
-        return Some(entry.with_prefix(0));
-    }
-    let with_prefix = PREFIXES.iter().find_map(|(prefix, _, power)| {
-        let sign = name.strip_prefix(prefix)?;
-        prefixed(sign).map(|entry| entry.with_prefix(*power))
-    });
-    if with_prefix.is_some() {
-        return with_prefix;
-    }
     let lower = name.to_lowercase();
     let by_word = |word: &str| index.words.get(word).copied();
     let singular = lower.strip_suffix('s').filter(|stem| stem.len() > 1);
@@ -218,36 +268,76 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
             return with_prefix;
         }
     }
-    // Sloppy signs: `Km`, `KGS`, `FT`. A letter alone is no sign in the other case: `M` is no metre, `S` no second.
-    if lower.chars().count() == 1 {
-        return None;
+    // `cms`, `mins`. Behind a capital an `s` is rather a second: `mAs`.
+    let plural = name
+        .strip_suffix('s')
+        .filter(|stem| stem.len() > 1 && stem.ends_with(|last: char| last.is_ascii_lowercase()));
+    if let Some(found) = plural.and_then(of_sign) {
+        return Some(found);
     }
-    for word in [Some(lower.as_str()), singular].into_iter().flatten() {
-        if let Some(entry) = index.sloppy.get(word) {
-            return Some(entry.with_prefix(0));
-        }
-        // `M` and `m`, `P` and `p` are two prefixes, so that these are not guessed.
-        let sloppy = ["k", "c", "g", "n", "h"].into_iter().find_map(|prefix| {
-            let (.., power) = PREFIXES.iter().find(|(sign, ..)| sign.eq_ignore_ascii_case(prefix))?;
-            let entry = index.sloppy_with_prefix.get(word.strip_prefix(prefix)?)?;
-            Some(entry.with_prefix(*power))
-        });
-        if sloppy.is_some() {
-            return sloppy;
-        }
-    }
-    None
+    let mut sloppy = [Some(lower.as_str()), singular].into_iter().flatten();
+    sloppy.find_map(|word| index.sloppy.get(word).map(|(entry, power)| entry.with_prefix(*power)))
 }
 
-/// The unit with this sign, if it takes prefixes.
-fn prefixed(sign: &str) -> Option<&'static Entry> {
+/// The unit of a sign as it is written, with or without a prefix.
+fn of_sign(name: &str) -> Option<Found> {
     let index = &*INDEX;
+    if let Some(entry) = index.signs.get(name) {
+        return Some(entry.with_prefix(0));
+    }
+    if let Some((_, dimension, _)) = EITHER.iter().find(|(letter, ..)| *letter == name) {
+        let size = RBig::ONE;
+        return Some(Found { dimension, size });
+    }
+    PREFIXES.iter().find_map(|(prefix, _, power)| {
+        let sign = name.strip_prefix(prefix)?;
+        prefixed(index, sign, *power).map(|entry| entry.with_prefix(*power))
+    })
+}
+/// The unit with this sign, if it takes this prefix.
+fn prefixed(index: &Index, sign: &str, power: i8) -> Option<&'static Entry> {
     let of_word = || {
         let (_, word) = WITH_PREFIX_ONLY.iter().find(|(known, _)| *known == sign)?;
         index.words.get(word)
     };
-    let found = index.signs.get(sign).filter(|entry| entry.has_prefixes);
-    found.or_else(|| of_word().filter(|entry| entry.has_prefixes)).copied()
+    let entry = *index.signs.get(sign).or_else(of_word)?;
+    // `dB` is no tenth of a byte.
+    let is_part_of_byte = matches!(entry.dimension, "byte" | "bit") && power < 3;
+    (entry.has_prefixes && !is_part_of_byte).then_some(entry)
+}
+
+/// The two units that are multiplied or divided in one sign: `Nm`, `kWh`, `mph`.
+pub(super) fn joined(name: &str) -> Option<[(&str, i32); 2]> {
+    match name {
+        "mph" => return Some([("mi", 1), ("h", -1)]),
+        "kph" | "kmh" | "kmph" => return Some([("km", 1), ("h", -1)]),
+        _ if name.eq_ignore_ascii_case("kwh") => return Some([("kW", 1), ("h", 1)]),
+        _ => {}
+    }
+    let (first, second) = name.split_at_checked(name.len().checked_sub(1)?)?;
+    // Quickly past most words.
+    if !matches!(second, "m" | "h" | "s") || !first.contains(|letter: char| letter.is_ascii_uppercase()) {
+        return None;
+    }
+    let is_product = matches!(
+        (of_sign(first)?.dimension, second),
+        ("newton", "m") | ("watt" | "ampere", "h") | ("newton" | "joule" | "pascal", "s")
+    );
+    is_product.then_some([(first, 1), (second, 1)])
+}
+
+/// Whether two dimensions are one: those of a letter and of a unit that it may stand for, 5 C and 5 °C, are.
+pub fn is_same_dimension(one: &str, other: &str) -> bool {
+    let may_be = |letter: &str, unit: &str| {
+        let found = EITHER.iter().find(|(_, dimension, _)| *dimension == letter);
+        found.is_some_and(|(.., units)| units.contains(&unit))
+    };
+    one == other || may_be(one, other) || may_be(other, one)
+}
+
+/// Whether a word is a letter that is a unit behind a number only.
+pub(super) fn is_letter(word: &str) -> bool {
+    LETTERS.contains(&word)
 }
 
 /// Whether a plain word after a number is one of the units that can hardly be a product of variables.
@@ -262,7 +352,8 @@ pub(super) fn is_unit_word(word: &str) -> bool {
         // `2 mg` is a weight as often as a mass. A word here has two letters at least.
         matches!(word, "cm" | "mm" | "km" | "nm" | "ms" | "kg" | "ml")
             || index.words.contains_key(word)
-            || index.sloppy.contains_key(word)
+            // `3 gm` may be 3·g·m.
+            || word != "gm" && index.sloppy.get(word).is_some_and(|(_, power)| *power == 0)
     };
     word.len() > 1 && lookup(word).is_some() && (is_common(&lower) || is_common(singular) || lower.len() > 5)
 }
@@ -293,12 +384,38 @@ mod tests {
             ("μA", "microamperes"),
             ("h", "Hours"),
             ("lbs", "pounds"),
+            ("KGS", "kg"),
+            ("gms", "g"),
+            ("FT", "ft"),
+            ("ghz", "GHz"),
+            ("kpa", "kPa"),
+            ("A", "amperes"),
+            ("KB", "kilobytes"),
         ] {
             assert_eq!(lookup(one), lookup(other), "{one} {other}");
             assert!(lookup(one).is_some(), "{one}");
         }
-        for none in ["M", "S", "mhz", "MG", "mw", "apples", "A", "kin", "x", "kx", "pair", ""] {
+        for none in [
+            "M", "S", "mhz", "MG", "mw", "PA", "NM", "Nm", "Ns", "MM", "kn", "dB", "ha", "NW", "a", "apples", "kin",
+            "x", "kx", "pair", "",
+        ] {
             assert_eq!(lookup(none), None, "{none}");
+        }
+        assert_ne!(lookup("mA"), lookup("A"));
+    }
+
+    #[test]
+    fn one_sign_may_be_two_units() {
+        for (name, first, second) in [
+            ("Nm", "N", "m"),
+            ("kNm", "kN", "m"),
+            ("kWh", "kW", "h"),
+            ("mAh", "mA", "h"),
+        ] {
+            assert_eq!(joined(name), Some([(first, 1), (second, 1)]), "{name}");
+        }
+        for none in ["nm", "m", "", "mm", "ms", "As", "é", "kmm"] {
+            assert_eq!(joined(none), None, "{none}");
         }
     }
 }

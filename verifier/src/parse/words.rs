@@ -67,18 +67,36 @@ pub(super) fn number(phrase: &str) -> Option<i64> {
     rest.is_none().then(|| i64::try_from(value).ok())?
 }
 
-/// A number in words, or such a number of fractions: `two thirds`, `five million`, `one half`.
+/// A number in words, or such a number of fractions: `two thirds`, `five million`, `five hundred thousand`, `one half`.
 pub(super) fn value(phrase: &str) -> Option<RBig> {
     if let Some(number) = number(phrase) {
         return Some(RBig::from(number));
     }
     let (count, last) = phrase.trim().rsplit_once([' ', '-'])?;
-    let count = number(count)?;
+    let Some(count) = number(count) else {
+        return number_of_powers(phrase);
+    };
     let factor = scale::factor(last)?;
     // `twenty third` and `five hundredth` are places in an order.
     let is_place = factor < RBig::ONE && (count > 19 || count > 1 && !last.ends_with('s') || factor < least_fraction());
     let is_half = matches!(last, "half" | "halves");
     (!is_place || is_half && count < 20).then(|| RBig::from(count) * factor)
+}
+
+/// `five hundred thousand`, `twenty thousand million`, `a million`.
+fn number_of_powers(phrase: &str) -> Option<RBig> {
+    let words: Vec<&str> = phrase.split([' ', '-']).filter(|word| !word.is_empty()).collect();
+    let first = words
+        .iter()
+        .take_while(|word| scale::product(std::iter::once(**word)).is_none())
+        .count();
+    let (count, powers) = words.split_at(first);
+    let count = match count {
+        ["a"] => 1,
+        [_] | [_, _] => number(&count.join(" "))?,
+        _ => return None,
+    };
+    Some(RBig::from(count) * scale::product(powers.iter().copied())?)
 }
 
 /// Whether a word is made of pairs of one letter, as genotypes are: `Aa`, `AaBb`. Their case counts. `II` is a number.

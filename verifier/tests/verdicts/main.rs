@@ -1,6 +1,7 @@
 //! Verdicts pair by pair: answers that count as the same, and answers that come near and do not.
 
 mod adversarial;
+mod angles;
 mod collections;
 mod conventions;
 mod expressions;
@@ -8,6 +9,7 @@ mod formulas;
 mod functions;
 mod hostile;
 mod hunting;
+mod measures;
 mod numbers;
 mod operators;
 mod relations;
@@ -104,4 +106,14 @@ fn hunting() {
 #[test]
 fn functions() {
     check(Conventions::default(), functions::EQUAL, functions::DIFFERENT);
+}
+
+#[test]
+fn measures() {
+    check(Conventions::default(), measures::EQUAL, measures::DIFFERENT);
+}
+
+#[test]
+fn angles() {
+    check(Conventions::default(), angles::EQUAL, angles::DIFFERENT);
 }
