@@ -10,6 +10,7 @@ mod hunting;
 mod numbers;
 mod operators;
 mod relations;
+mod sampled;
 mod styles;
 mod words;
 
@@ -98,4 +99,9 @@ fn hostile() {
 #[test]
 fn hunting() {
     check(Conventions::default(), hunting::EQUAL, hunting::DIFFERENT);
+}
+
+#[test]
+fn sampled() {
+    check(Conventions::default(), sampled::EQUAL, sampled::DIFFERENT);
 }
