@@ -10,7 +10,7 @@ use crate::steps::{Steps, Stop};
 /// Different is always proven. Constants are equal if that is proven (exact rationals, exact multiples of π, the root
 /// separation bound of algebraic numbers), or if they agree to at least 1024 bits while nothing in either was too small
 /// to be seen. Expressions with variables or unknown functions are equal if they agree at three random points at least,
-/// to 128 bits. Points are positive first and then of all signs. A point where a value on the way is not real does not
+/// to 128 bits. Points have every combination of signs. A point where a value on the way is not real does not
 /// count, so that `√a·√b` is `√(ab)` and `√(x²)` is `|x|` but not `x`. Where one side is real and the other one is not,
 /// they differ, except for what is left out by custom: `ln x` is `ln|x|`, but `ln(-x)` is not.
 ///
@@ -24,9 +24,18 @@ pub fn decide(left: &Expression, right: &Expression, steps: &mut Steps) -> Resul
 /// positive point is left on which both sides of a logarithm are real says nothing then: `ln(1-x)` has some near zero.
 ///
 /// # Errors
-/// As [`decide`].
+/// As [`decide`]; [`Stop::Undefined`] if neither side has a value at any point.
 pub fn decide_far(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
     decide_at(random::Survey::far(), left, right, steps)
+}
+
+/// The same at a few points and where only real values count: those of other branches are none of the functions that
+/// are compared. The variables must have been made as large as they should be.
+///
+/// # Errors
+/// As [`decide_far`].
+pub fn decide_far_and_real(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
+    decide_at(random::Survey::far_and_real(), left, right, steps)
 }
 
 fn decide_at(

@@ -12,14 +12,17 @@ mod function;
 mod place;
 pub mod point;
 mod power;
+mod proportion;
 pub mod radius;
 mod random;
 pub mod real;
 mod series;
+mod signs;
 pub mod value;
 
 pub use constant::compare;
-pub use decide::{decide, decide_far};
+pub use decide::{decide, decide_far, decide_far_and_real};
 pub use place::differ_where_real;
-pub use random::{Proportion, proportional};
+pub use proportion::{Proportion, proportional};
+
 pub use series::pi;

@@ -21,6 +21,27 @@ pub enum Signs {
     Negative,
     /// Each at random.
     Mixed,
+    /// Each as the bit says that [`slot`] gives its name.
+    Chosen {
+        /// The seed of the bits.
+        seed: u64,
+        /// The bits of those that are negative.
+        negative: u64,
+    },
+}
+
+impl Signs {
+    /// Whether no coordinate is negative.
+    pub fn are_positive(self) -> bool {
+        matches!(self, Self::Positive | Self::Chosen { negative: 0, .. })
+    }
+}
+
+/// The bit of a name, from 0 to 63. Two names may share one; with another seed they do not.
+pub(super) fn slot(seed: u64, name: &str) -> u32 {
+    let mut hasher = Fnv::seeded(seed);
+    name.hash(&mut hasher);
+    (hasher.mixed() >> 58) as u32
 }
 
 /// A point: a value for every name.
@@ -41,7 +62,11 @@ impl Point {
     pub fn symbol(&self, name: &str) -> Complex {
         let mut hasher = Fnv::seeded(self.seed);
         name.hash(&mut hasher);
-        let real = self.coordinate(hasher.mixed());
+        let random = hasher.mixed();
+        let real = match self.signs {
+            Signs::Chosen { seed, negative } => self.signed(random, negative >> slot(seed, name) & 1 == 1),
+            _ => self.coordinate(random),
+        };
         if !self.complex {
             return Complex::from_real(real);
         }
@@ -54,12 +79,16 @@ impl Point {
 
     /// A coordinate from 64 random bits: 40 of them for the size, and one for the sign.
     fn coordinate(&self, random: u64) -> Ball {
-        let fraction = (random >> (64 - COORDINATE_BITS)) + (1 << (COORDINATE_BITS - 3));
         let negative = match self.signs {
             Signs::Positive => false,
             Signs::Negative => true,
-            Signs::Mixed => random & 1 == 1,
+            Signs::Mixed | Signs::Chosen { .. } => random & 1 == 1,
         };
+        self.signed(random, negative)
+    }
+
+    fn signed(&self, random: u64, negative: bool) -> Ball {
+        let fraction = (random >> (64 - COORDINATE_BITS)) + (1 << (COORDINATE_BITS - 3));
         // Odd, so that no coordinate is a simple number.
         let mantissa = IBig::from(2 * fraction + 1);
         let exponent = self.scale - i64::from(COORDINATE_BITS) - 1;

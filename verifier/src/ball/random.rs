@@ -1,21 +1,27 @@
 //! Decides about expressions with variables at random points.
 //!
-//! Why a wrong "equal" is less likely than 1e-12: the expressions must agree at three points at least, each with 40
-//! random bits a variable that come from a hash of both expressions, to 128 bits of their largest addend. The
-//! difference of two expressions that are not equal is, where it is real and defined, a piecewise analytic function
-//! that is not zero; a polynomial of degree d vanishes at d of 2^40 values of a coordinate at most, so the probability
-//! is (d/2^40)^3, which is 1e-18 even for a degree of a million. Where it does not vanish but is smaller than can be
-//! seen, an addend of a sum is too small to be seen next to the others, which is noted and makes the point unusable.
+//! Why a wrong "equal" is less likely than 1e-12: every point has 40 random bits a variable that come from a hash of both
+//! expressions, and the values must agree to 128 bits of their largest addend. The difference of two expressions that are
+//! not equal is, where it is real and defined, analytic on each of several pieces, and not zero on one of them. There a
+//! polynomial of degree d vanishes at d of 2^40 values of a coordinate at most.
+//! - Without roots, logarithms, absolute values and the like there is one piece, and three points at least must agree: the
+//!   probability is (d/2^40)^3, which is 1e-18 even for a degree of a million.
+//! - With them the pieces are those of the signs of the variables in them ([`super::signs`]). At two points of every
+//!   combination of signs, of up to five variables, the values must agree where they are real: (d/2^40)^2, which is below
+//!   1e-12 up to that degree.
+//! - Roots, arcs and the like of sines and of unknown functions have other pieces. Forty points must agree there, so that a
+//!   piece is missed with a probability of 2^-40 if every second point lies in it.
+//!
+//! Pieces that few points meet, beyond a kink or between two, are for [`crate::compare`] to look at. Where the difference
+//! does not vanish but is smaller than can be seen, an addend of a sum is too small to be seen next to the others, which
+//! is noted and makes the point unusable.
 
 use std::hash::Hasher;
 
-use dashu_base::Sign;
-
-use super::complex::Complex;
-use super::constant;
 use super::context::{Context, Trouble};
 use super::evaluate::Evaluator;
 use super::point::{Fnv, Point, Signs, hash_expression};
+use super::signs::{Divisions, Patterns, divides_by_sign};
 use super::value::Value;
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression, Function};
@@ -23,15 +29,23 @@ use crate::steps::{Steps, Stop};
 
 /// Points that must agree.
 const ENOUGH_POINTS: usize = 3;
+/// Points in a row at which nothing is seen, after which far points are given up.
+const ENOUGH_UNSEEN: usize = 4;
 /// Bits of the largest addend to which values must agree.
-const AGREEING_BITS: i64 = 128;
+pub(super) const AGREEING_BITS: i64 = 128;
 /// Precisions at which a point is tried.
 const PRECISIONS: [usize; 3] = [192, 512, 1280];
 /// The precisions with unknown functions, whose arguments are told apart at half of the bits.
 const PRECISIONS_OF_UNKNOWN: [usize; 2] = [768, 2048];
-/// The points, small and large, of all signs. The first five are always tried, so that a function of positive numbers,
-/// such as `√(x²)` for `x`, is seen through at a negative one; the others only until enough of them are usable, or
-/// where a function has corners, as `|x - 100|` has.
+/// The scales at which every combination of signs is tried.
+const SCALES: [i64; 2] = [0, 4];
+/// Points that must be usable, if there are so many, where a root of a sine or of an unknown function makes pieces that
+/// do not follow the signs of variables.
+const ENOUGH_RESTLESS_POINTS: usize = 40;
+/// Points that are tried for that, beside the others.
+const RESTLESS_POINTS: usize = 64;
+/// The points, small and large, of all signs. The first five are always tried unless all combinations of signs are; the
+/// others only until enough of them are usable, or where a function has corners, as `|x - 100|` has.
 const POINTS: [(Signs, i64); 21] = [
     (Signs::Positive, 0),
     (Signs::Positive, 4),
@@ -65,15 +79,21 @@ pub(super) struct Survey {
     pub(super) varies: bool,
     unknown: bool,
     imaginary: bool,
-    modulus: bool,
+    pub(super) modulus: bool,
     parts: bool,
     /// Functions that are made of pieces: points on all of them count.
     corners: bool,
     logarithms: bool,
     /// Powers with exponents that are no numbers.
     variable_exponents: bool,
+    /// Whether there are functions that the signs of variables divide into pieces.
+    divided: bool,
     /// Whether the variables were made large.
     is_far: bool,
+    /// Whether only real values count.
+    is_real: bool,
+    /// Whether the points of one scale are enough, for which the variables were made as large as they should be.
+    is_brief: bool,
 }
 
 impl Survey {
@@ -82,6 +102,15 @@ impl Survey {
         Self {
             is_far: true,
             ..Self::default()
+        }
+    }
+
+    /// The same where points of one scale are enough, and values that are not real say nothing.
+    pub(super) fn far_and_real() -> Self {
+        Self {
+            is_real: true,
+            is_brief: true,
+            ..Self::far()
         }
     }
 
@@ -95,10 +124,13 @@ impl Survey {
             Expression::Power(base, exponent) => {
                 let is_positive = matches!(&**base, Expression::Number(_) | Expression::Constant(_));
                 self.variable_exponents |= !is_positive && !matches!(&**exponent, Expression::Number(_));
+                self.divided |=
+                    !is_positive && !matches!(&**exponent, Expression::Number(exponent) if exponent.is_int());
                 self.add(base);
                 self.add(exponent);
             }
             Expression::Call(function, arguments) => {
+                self.divided |= divides_by_sign(function);
                 match function {
                     Function::Named(_) => (self.varies, self.unknown) = (true, true),
                     Function::Re | Function::Im | Function::Conjugate => self.parts = true,
@@ -129,7 +161,9 @@ impl Survey {
             complex_points: true,
             complex_values: true,
         };
-        if self.parts || self.imaginary && self.modulus {
+        if self.is_real {
+            &[REAL]
+        } else if self.parts || self.imaginary && self.modulus {
             &[COMPLEX]
         } else if self.imaginary {
             &[REAL_POINTS, COMPLEX]
@@ -166,9 +200,9 @@ impl Survey {
 
 /// How points are chosen and what counts.
 #[derive(Clone, Copy, Debug)]
-struct Mode {
+pub(super) struct Mode {
     complex_points: bool,
-    complex_values: bool,
+    pub(super) complex_values: bool,
 }
 
 /// The points at which two equal functions must be real alike.
@@ -185,19 +219,21 @@ enum Domain {
 }
 
 /// The result of one point.
-enum Finding<T> {
+pub(super) enum Finding<T> {
     /// Proven to differ.
     Differ,
     /// The values agree.
     Agree(T),
     /// One side is real and the other is not.
     OneSided,
-    /// The point tells nothing.
+    /// The point tells nothing, as there is no value.
     Unusable,
+    /// The point tells nothing, as no precision shows whether the values agree.
+    Unseen,
 }
 
 /// Goes through the points until one differs or enough agree. The state holds what the points so far agreed on.
-fn try_points<T>(
+pub(super) fn try_points<T>(
     left: &Expression,
     right: &Expression,
     survey: Survey,
@@ -212,12 +248,29 @@ fn try_points<T>(
         hash_expression(side, &mut hasher);
         seed = seed.wrapping_add(hasher.mixed());
     }
+    let divisions = if survey.divided {
+        Some(Divisions::of(left, right, steps)?)
+    } else {
+        None
+    };
+    let are_restless = divisions.as_ref().is_some_and(|divisions| divisions.are_restless);
+    let enough = if are_restless && !survey.is_brief {
+        ENOUGH_RESTLESS_POINTS
+    } else {
+        ENOUGH_POINTS
+    };
+    let mut unseen = 0;
     for &mode in survey.modes() {
         let mut state = None;
-        let mut usable = 0;
+        let (mut usable, mut is_one_sided) = (0, false);
         let (mut agrees_at_positive, mut one_sided) = (false, 0);
-        for (index, (signs, scale)) in POINTS.into_iter().enumerate() {
-            if index >= ALWAYS_TRIED && usable >= ENOUGH_POINTS && !survey.corners {
+        let patterns = divisions
+            .as_ref()
+            .map(|divisions| divisions.patterns(!mode.complex_values));
+        let (always, all) = trials(patterns.as_ref(), survey, are_restless, seed);
+        for (index, (signs, scale)) in all.into_iter().enumerate() {
+            let is_hopeless = survey.is_far && usable == 0 && unseen >= ENOUGH_UNSEEN;
+            if index >= always && usable >= enough || is_hopeless {
                 break;
             }
             let mut hasher = Fnv::seeded(seed);
@@ -228,7 +281,7 @@ fn try_points<T>(
                 scale,
                 complex: mode.complex_points,
             };
-            let is_positive = matches!(signs, Signs::Positive);
+            let is_positive = signs.are_positive();
             match try_point(point, mode, state.as_ref(), steps)? {
                 Finding::Differ => return Ok(Finding::Differ),
                 Finding::Agree(found) => {
@@ -236,13 +289,17 @@ fn try_points<T>(
                     agrees_at_positive |= is_positive;
                     state.get_or_insert(found);
                 }
-                Finding::OneSided => match survey.domain() {
-                    Domain::All => return Ok(Finding::Differ),
-                    Domain::Positive if is_positive => return Ok(Finding::Differ),
-                    Domain::SomePositive if is_positive => one_sided += 1,
-                    Domain::Positive | Domain::SomePositive | Domain::Nowhere => {}
-                },
+                Finding::OneSided => {
+                    is_one_sided = true;
+                    match survey.domain() {
+                        Domain::All => return Ok(Finding::Differ),
+                        Domain::Positive if is_positive => return Ok(Finding::Differ),
+                        Domain::SomePositive if is_positive => one_sided += 1,
+                        Domain::Positive | Domain::SomePositive | Domain::Nowhere => {}
+                    }
+                }
                 Finding::Unusable => {}
+                Finding::Unseen => unseen += 1,
             }
         }
         if one_sided > 1 && !agrees_at_positive {
@@ -251,12 +308,52 @@ fn try_points<T>(
         if let Some(state) = state.filter(|_| usable >= ENOUGH_POINTS) {
             return Ok(Finding::Agree(state));
         }
+        // There are real values, too large to be seen or of one side; complex ones are those of other branches.
+        if survey.is_far && (unseen > 0 || is_one_sided) {
+            break;
+        }
     }
-    Ok(Finding::Unusable)
+    Ok(if unseen > 0 { Finding::Unseen } else { Finding::Unusable })
+}
+
+/// The signs and scales of the points, and how many of them are always tried.
+fn trials(patterns: Option<&Patterns>, survey: Survey, are_restless: bool, seed: u64) -> (usize, Vec<(Signs, i64)>) {
+    let Some(patterns) = patterns else {
+        let always = if survey.corners { POINTS.len() } else { ALWAYS_TRIED };
+        return (always, POINTS.to_vec());
+    };
+    let scales = if survey.is_brief { &SCALES[..1] } else { &SCALES[..] };
+    let mut trials: Vec<(Signs, i64)> = Vec::new();
+    for &scale in scales {
+        trials.extend(patterns.all(seed).map(|signs| (signs, scale)));
+    }
+    let mut always = trials.len();
+    let others: Vec<(Signs, i64)> = match survey.is_brief {
+        true => POINTS.into_iter().filter(|(_, scale)| *scale <= 0).collect(),
+        false => {
+            let is_new = |(signs, scale): &(Signs, i64)| matches!(signs, Signs::Mixed) || !scales.contains(scale);
+            let new = POINTS.into_iter().filter(is_new);
+            always += if survey.corners { new.clone().count() } else { 0 };
+            new.chain(
+                POINTS
+                    .into_iter()
+                    .cycle()
+                    .take(if are_restless { RESTLESS_POINTS } else { 0 }),
+            )
+            .collect()
+        }
+    };
+    for (signs, scale) in others {
+        let mut hasher = Fnv::seeded(seed);
+        hasher.write_usize(trials.len());
+        hasher.write_u8(3);
+        trials.push((patterns.like(signs, hasher.mixed()), scale));
+    }
+    (always, trials)
 }
 
 /// Runs a trial at rising precision until it tells. A point without a value is unusable.
-fn at_rising_precision<T>(
+pub(super) fn at_rising_precision<T>(
     point: Point,
     survey: Survey,
     steps: &mut Steps,
@@ -266,20 +363,21 @@ fn at_rising_precision<T>(
         match trial(steps, precision, point) {
             Ok(finding) => return Ok(finding),
             Err(Trouble::Imprecise) => {}
-            Err(Trouble::Stop(Stop::Undefined | Stop::TooLarge)) => return Ok(Finding::Unusable),
+            Err(Trouble::Stop(Stop::Undefined)) => return Ok(Finding::Unusable),
+            Err(Trouble::Stop(Stop::TooLarge)) => return Ok(Finding::Unseen),
             Err(Trouble::Stop(stop)) => return Err(stop),
         }
     }
-    Ok(Finding::Unusable)
+    Ok(Finding::Unseen)
 }
 
-/// The values of both sides; none if one of them is real, and the other one is not. `has_bars` is whether there are
-/// absolute values.
-fn both<'tree>(
+/// The values of both sides; none if one of them is real, and the other one is not. `has_modulus` is whether there are
+/// absolute values at all.
+pub(super) fn both<'tree>(
     evaluator: &mut Evaluator<'tree, '_>,
     left: &'tree Expression,
     right: &'tree Expression,
-    has_bars: bool,
+    has_modulus: bool,
 ) -> Result<Option<(Value, Value)>, Trouble> {
     let undefined = |value: &Result<Value, Trouble>| matches!(value, Err(Trouble::Stop(Stop::Undefined)));
     let left_value = evaluator.evaluate(left);
@@ -289,13 +387,14 @@ fn both<'tree>(
         return Err(*trouble);
     }
     let right_value = evaluator.evaluate(right);
-    let not_real = match (&left_value, &right_value) {
-        (Err(_), Ok(_)) => left,
-        (Ok(_), Err(_)) if evaluator.real_only && undefined(&right_value) => right,
+    let (not_real, is_real) = match (&left_value, &right_value) {
+        (Err(_), Ok(_)) => (left, right),
+        (Ok(_), Err(_)) if evaluator.real_only && undefined(&right_value) => (right, left),
         _ => return Ok(Some((left_value?, right_value?))),
     };
-    // A value may be real though a value on the way is not, as that of √-2 · √-3; or there is none at all. Beside an
+    // A value may be real though a value on the way is not, as that of √-2 · √-3; or there is none at all. Against an
     // absolute value it is that of the other branch: (√x)² is not |x|.
+    let has_bars = has_modulus && has_bars(is_real);
     evaluator.real_only = false;
     let real = left_value.or(right_value)?;
     match evaluator.evaluate(not_real) {
@@ -306,6 +405,16 @@ fn both<'tree>(
         },
         Err(trouble @ Trouble::Stop(Stop::OutOfSteps)) => Err(trouble),
         _ => Err(Stop::Undefined.into()),
+    }
+}
+
+/// Whether there is an absolute value in an expression.
+fn has_bars(expression: &Expression) -> bool {
+    match expression {
+        Expression::Call(Function::Abs, _) => true,
+        Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => false,
+        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => parts.iter().any(has_bars),
+        Expression::Power(base, exponent) => has_bars(base) || has_bars(exponent),
     }
 }
 
@@ -341,103 +450,7 @@ pub(super) fn decide(
     Ok(match finding {
         Finding::Differ => Decision::Different,
         Finding::Agree(()) => Decision::Equal,
-        Finding::OneSided | Finding::Unusable => Decision::Undecided,
-    })
-}
-
-/// Whether one expression is a constant times another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proportion {
-    /// It is a positive real multiple.
-    Positive,
-    /// It is a negative real multiple.
-    Negative,
-    /// It is proven to be no multiple.
-    None,
-    /// It cannot be told.
-    Undecided,
-}
-
-/// Whether `left = c · right` for a real constant c that is not zero, wherever both are real: two equations `left = 0`
-/// and `right = 0` are then the same, and so are inequalities up to the sign of c.
-///
-/// # Errors
-/// [`Stop`] if the budget does not suffice or a constant side has no value.
-pub fn proportional(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Proportion, Stop> {
-    let mut survey = Survey::default();
-    steps.spend((left.node_count() + right.node_count()) as u64)?;
-    survey.add(left);
-    survey.add(right);
-    if !survey.varies {
-        return proportional_constants(left, right, steps);
-    }
-    let finding = try_points(
-        left,
-        right,
-        survey,
-        steps,
-        |point, mode, known: Option<&Complex>, steps| {
-            at_rising_precision(point, survey, steps, |steps, precision, point| {
-                let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
-                evaluator.real_only = !mode.complex_values;
-                let Some((left, right)) = both(&mut evaluator, left, right, survey.modulus)? else {
-                    return Ok(Finding::OneSided);
-                };
-                if left.is_zero() || right.is_zero() {
-                    // Zero is no multiple of anything else; that both are says nothing.
-                    let other = if left.is_zero() { right } else { left };
-                    let other = other.to_complex(&mut evaluator.context)?;
-                    return Ok(if other.contains_zero() {
-                        Finding::Unusable
-                    } else {
-                        Finding::Differ
-                    });
-                }
-                let ratio = evaluator.over(left, right)?.to_complex(&mut evaluator.context)?;
-                let reference = known.unwrap_or(&ratio);
-                let distance = ratio.minus(reference, &mut evaluator.context)?;
-                if !distance.contains_zero() || !ratio.imaginary.contains_zero() {
-                    return Ok(Finding::Differ);
-                }
-                let precise = ratio.radius().top() + AGREEING_BITS <= ratio.real.top();
-                if !precise || evaluator.context.lost || ratio.real.sign().is_none() {
-                    return Err(Trouble::Imprecise);
-                }
-                Ok(Finding::Agree(ratio))
-            })
-        },
-    );
-    let finding = match finding {
-        Err(Stop::Unsupported) => Finding::Unusable,
-        other => other?,
-    };
-    Ok(match finding {
-        Finding::Differ => Proportion::None,
-        Finding::Agree(ratio) => match ratio.real.sign() {
-            Some(Sign::Positive) => Proportion::Positive,
-            Some(Sign::Negative) => Proportion::Negative,
-            None => Proportion::Undecided,
-        },
-        Finding::OneSided | Finding::Unusable => Proportion::Undecided,
-    })
-}
-
-fn proportional_constants(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Proportion, Stop> {
-    let zero = Expression::integer(0);
-    let left = constant::difference(left, &zero, steps)?;
-    let right = constant::difference(right, &zero, steps)?;
-    Ok(match (left, right) {
-        ((Decision::Equal, _), (Decision::Equal, _)) => Proportion::Positive,
-        ((Decision::Different, Some(left)), (Decision::Different, Some(right))) => {
-            if left == right {
-                Proportion::Positive
-            } else {
-                Proportion::Negative
-            }
-        }
-        ((Decision::Equal, _), (Decision::Different, _)) | ((Decision::Different, _), (Decision::Equal, _)) => {
-            Proportion::None
-        }
-        _ => Proportion::Undecided,
+        Finding::Unusable if survey.is_far => return Err(Stop::Undefined),
+        Finding::OneSided | Finding::Unusable | Finding::Unseen => Decision::Undecided,
     })
 }

@@ -8,7 +8,8 @@ use dashu_base::BitTest as _;
 use dashu_int::UBig;
 use dashu_ratio::RBig;
 
-use crate::expression::{Expression, Function};
+use super::reach::Reach;
+use crate::expression::{Constant, Expression, Function};
 use crate::steps::{Steps, Stop};
 
 /// Largest number, in bits, beyond which points are tried. Beside a larger one no precision shows anything else.
@@ -22,6 +23,8 @@ pub(super) struct Kinks {
     largest: usize,
     /// Bits of all numbers beside them in one function together: a kink of `|x/1000 - 1000|` is at their product.
     together: usize,
+    /// What stands between the variables and the numbers.
+    reach: Reach,
 }
 
 impl Kinks {
@@ -78,6 +81,7 @@ impl Kinks {
     ) -> Result<(), Stop> {
         let mut together = 0_usize;
         for argument in arguments {
+            self.reach.add(argument, steps)?;
             match self.add_argument(argument, steps)? {
                 Argument::Constant(bits) => {
                     self.largest = self.largest.max(bits);
@@ -168,31 +172,136 @@ impl Kinks {
         if self.together > self.largest + MARGIN_BITS / 2 && self.together <= MOST_BITS {
             sizes.push(self.together);
         }
-        let mut magnified = Vec::with_capacity(sizes.len());
-        for bits in sizes {
-            let factor = Expression::Number((UBig::ONE << (bits + MARGIN_BITS)).into());
-            let [left, right] = pair;
-            magnified.push([
-                self.multiplied(left, &factor, steps)?,
-                self.multiplied(right, &factor, steps)?,
-            ]);
-        }
-        Ok(magnified)
+        let factors = sizes
+            .into_iter()
+            .map(|bits| RBig::from(UBig::ONE << (bits + MARGIN_BITS)));
+        self.multiplied(factors, pair, steps)
     }
 
-    fn multiplied(&self, expression: &Expression, factor: &Expression, steps: &mut Steps) -> Result<Expression, Stop> {
-        steps.spend(STEPS_PER_COPY)?;
-        match expression {
-            Expression::Symbol(name) if self.variables.contains(name) => {
-                Ok(Expression::Product(vec![factor.clone(), expression.clone()]))
-            }
-            _ => with_parts(expression, &mut |part| self.multiplied(part, factor, steps)),
+    /// The same beyond the kinks where roots, reciprocals or exponentials of the variables are as large as the numbers.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfSteps`].
+    pub(super) fn magnified_otherwise(
+        &self,
+        pair: [&Expression; 2],
+        steps: &mut Steps,
+    ) -> Result<Vec<[Expression; 2]>, Stop> {
+        let all = self.largest.max(self.together);
+        let of_roots = UBig::ONE << (all.saturating_mul(self.reach.roots).min(MOST_BITS) + MARGIN_BITS);
+        let mut factors = Vec::new();
+        if self.reach.roots > 1 {
+            factors.push(RBig::from(of_roots.clone()));
         }
+        if self.reach.reciprocals {
+            factors.push(RBig::from_parts(dashu_int::IBig::ONE, of_roots));
+        }
+        if self.reach.exponentials {
+            factors.push(RBig::from(UBig::ONE << (all.bit_len() + MARGIN_BITS / 2)));
+        }
+        self.multiplied(factors, pair, steps)
+    }
+
+    fn multiplied(
+        &self,
+        factors: impl IntoIterator<Item = RBig>,
+        pair: [&Expression; 2],
+        steps: &mut Steps,
+    ) -> Result<Vec<[Expression; 2]>, Stop> {
+        let mut multiplied = Vec::new();
+        for factor in factors {
+            let factor = Expression::Number(factor);
+            let place = |variable: &Expression| Expression::Product(vec![factor.clone(), variable.clone()]);
+            multiplied.push(replaced_in_both(pair, &self.variables, &place, steps)?);
+        }
+        Ok(multiplied)
+    }
+
+    /// Whether numbers stand beside logarithms of variables, so that kinks are at powers of e.
+    pub(super) fn are_under_logarithms(&self) -> bool {
+        self.reach.logarithms > 0
+    }
+
+    /// The expressions with powers of e in the place of the variables under logarithms, which are then as large as the
+    /// numbers beside them, and both signs; first so that they are as large as the largest number, and then as the
+    /// product of all. None if there is no power of e so large.
+    ///
+    /// # Errors
+    /// [`Stop::OutOfSteps`].
+    pub(super) fn exponentiated(
+        &self,
+        pair: [&Expression; 2],
+        steps: &mut Steps,
+    ) -> Result<Option<[Vec<[Expression; 2]>; 2]>, Stop> {
+        let bits = self.largest.max(self.together).saturating_mul(self.reach.roots);
+        let is_single = self.reach.logarithms == 1;
+        let most = if is_single {
+            MOST_BITS_OF_LOGARITHM
+        } else {
+            MOST_BITS_OF_TWO_LOGARITHMS
+        };
+        if self.reach.logarithms > 2 || bits > most {
+            return Ok(None);
+        }
+        let variables = &self.reach.under_logarithms;
+        let power = |exponent| Expression::Power(Box::new(Expression::Constant(Constant::Euler)), Box::new(exponent));
+        let mut at_size = |bits: usize| {
+            let bits = if is_single { bits } else { 0 };
+            let factor = Expression::Number((UBig::ONE << (bits + MARGIN_BITS_OF_LOGARITHM)).into());
+            let positive = |variable: &Expression| {
+                let large = power(Expression::Product(vec![factor.clone(), variable.clone()]));
+                if is_single { large } else { power(large) }
+            };
+            let negative = |variable: &Expression| positive(variable).negated();
+            Ok(vec![
+                replaced_in_both(pair, variables, &positive, steps)?,
+                replaced_in_both(pair, variables, &negative, steps)?,
+            ])
+        };
+        let near = at_size(self.largest.saturating_mul(self.reach.roots))?;
+        let far = if is_single && bits > self.largest {
+            at_size(bits)?
+        } else {
+            Vec::new()
+        };
+        Ok(Some([near, far]))
+    }
+}
+
+/// Both expressions with something else in the place of some variables.
+fn replaced_in_both(
+    [left, right]: [&Expression; 2],
+    variables: &BTreeSet<CompactString>,
+    place: &impl Fn(&Expression) -> Expression,
+    steps: &mut Steps,
+) -> Result<[Expression; 2], Stop> {
+    Ok([
+        replaced(left, variables, place, steps)?,
+        replaced(right, variables, place, steps)?,
+    ])
+}
+
+fn replaced(
+    expression: &Expression,
+    variables: &BTreeSet<CompactString>,
+    place: &impl Fn(&Expression) -> Expression,
+    steps: &mut Steps,
+) -> Result<Expression, Stop> {
+    steps.spend(STEPS_PER_COPY)?;
+    match expression {
+        Expression::Symbol(name) if variables.contains(name) => Ok(place(expression)),
+        _ => with_parts(expression, &mut |part| replaced(part, variables, place, steps)),
     }
 }
 
 /// How far beyond the largest number the points lie, in bits.
 const MARGIN_BITS: usize = 6;
+/// How far beyond the largest number logarithms lie, in bits: no further than the points of the least scale need.
+const MARGIN_BITS_OF_LOGARITHM: usize = 3;
+/// Largest number, in bits, beyond which logarithms can be tried: balls hold no larger powers of e.
+const MOST_BITS_OF_LOGARITHM: usize = 32;
+/// The same for logarithms of logarithms.
+const MOST_BITS_OF_TWO_LOGARITHMS: usize = 3;
 /// π, e and 1/180 of it are of this size at most.
 const BITS_OF_CONSTANT: usize = 6;
 /// Steps that a node of a copied tree costs.

@@ -10,6 +10,7 @@ mod places;
 mod polynomial;
 mod powers;
 mod quantity;
+mod reach;
 mod relation;
 mod series;
 

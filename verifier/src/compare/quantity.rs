@@ -104,6 +104,29 @@ impl Comparison<'_> {
                 _ => {}
             }
         }
+        // At the powers of e at which logarithms are as large as the numbers beside them it must be seen that they agree.
+        let (near_logarithms, mut further) = if kinks.are_under_logarithms() {
+            match kinks.exponentiated([left, right], self.steps)? {
+                Some([near, far]) => (near, far),
+                None => return Ok(Decision::Undecided),
+            }
+        } else {
+            Default::default()
+        };
+        for [left, right] in near_logarithms {
+            match ball::decide_far_and_real(&left, &right, self.steps) {
+                Ok(Decision::Equal) | Err(Stop::Undefined) => {}
+                other => return other,
+            }
+        }
+        further.extend(kinks.magnified_otherwise([left, right], self.steps)?);
+        for [left, right] in further {
+            match ball::decide_far_and_real(&left, &right, self.steps) {
+                Ok(Decision::Different) => return Ok(Decision::Different),
+                Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
+                _ => {}
+            }
+        }
         Ok(near)
     }
 

@@ -13,6 +13,7 @@ mod measures;
 mod numbers;
 mod operators;
 mod relations;
+mod sampled;
 mod styles;
 mod words;
 
@@ -116,4 +117,9 @@ fn measures() {
 #[test]
 fn angles() {
     check(Conventions::default(), angles::EQUAL, angles::DIFFERENT);
+}
+
+#[test]
+fn sampled() {
+    check(Conventions::default(), sampled::EQUAL, sampled::DIFFERENT);
 }
