@@ -2,13 +2,10 @@
 
 use compact_str::CompactString;
 
-use super::applied;
-use super::combined;
-use super::grammar;
 use super::meaning::takes_back;
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
-use super::{figures, grammar};
+use super::{applied, combined, figures, grammar};
 use crate::expression::{Expression, Function};
 
 /// A name on the left of an equals sign.
