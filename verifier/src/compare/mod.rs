@@ -1,10 +1,12 @@
 //! Decides whether an answer says the same as a ground truth. Values are compared exactly; the [`Conventions`] of the
 //! request decide about all that stands beside them, such as a label, a unit or brackets.
 
+mod at_integers;
 mod collection;
 mod inequality;
 mod interval;
 mod kinks;
+mod late;
 mod operators;
 mod places;
 mod polynomial;

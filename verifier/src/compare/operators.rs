@@ -1,16 +1,11 @@
 //! Works out sums, products and integrals where that is exact: finite ones term by term, polynomials between constants,
-//! and series whose value is known. Where the end is a variable, as in `\sum_{k=0}^n \binom{n}{k}`, two expressions are
-//! the same if they are at many integers.
-
-use std::hash::Hasher as _;
-
-use compact_str::CompactString;
+//! and series whose value is known. Where the end is a variable, integers stand in for it ([`super::at_integers`]).
 
 use super::series::KNOWN;
 use super::{Comparison, Rule, polynomial};
 use crate::ball;
 use crate::expression::{Expression, Function, operator};
-use crate::normal::{self, Digest};
+use crate::normal;
 use crate::parse::lexer::Commas;
 use crate::parse::{Answer, Body, Parsed, Quantity, parse};
 use crate::steps::Stop;
@@ -18,28 +13,15 @@ use crate::steps::Stop;
 /// Most terms of a sum that is worked out.
 const MAX_TERMS: i64 = 4_096;
 
-/// The integers at which every pair is tried; some others depend on the pair.
-const INTEGERS: [i64; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 17];
-
-/// How many integers depend on the pair, and how large they may be.
-const MORE_INTEGERS: usize = 4;
-const LARGEST_INTEGER: u64 = 48;
-
-/// At how many integers both sides must have a value and agree.
-const AGREEMENTS: usize = 10;
-
-/// Most variables in the ends of operators.
-const MAX_VARIABLES: usize = 2;
-
 /// What became of the operators of an expression.
 #[derive(Debug, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// Whether any was worked out.
     changed: bool,
     /// Whether any was left.
-    left: bool,
+    pub(super) left: bool,
     /// Whether any runs over nothing.
-    empty: bool,
+    pub(super) empty: bool,
 }
 
 impl Comparison<'_> {
@@ -107,7 +89,11 @@ impl Comparison<'_> {
         Ok(worked_out)
     }
 
-    fn expression_worked_out(&mut self, expression: &Expression, progress: &mut Progress) -> Result<Expression, Stop> {
+    pub(super) fn expression_worked_out(
+        &mut self,
+        expression: &Expression,
+        progress: &mut Progress,
+    ) -> Result<Expression, Stop> {
         self.steps.spend(5).inspect_err(|_| self.exceeded = true)?;
         Ok(match expression {
             Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => expression.clone(),
@@ -282,99 +268,10 @@ impl Comparison<'_> {
         let size = Expression::Call(Function::Abs, vec![ratio.clone()]);
         ball::compare(&size, &Expression::integer(1), self.steps) == Ok(Some(std::cmp::Ordering::Less))
     }
-
-    /// Whether both are the same at many integers in the place of the variables in the ends of operators.
-    fn agree_at_integers(&mut self, left: &Expression, right: &Expression) -> Result<bool, Stop> {
-        let mut variables: Vec<CompactString> = Vec::new();
-        for side in [left, right] {
-            ends(side, &mut variables);
-        }
-        variables.sort_unstable();
-        variables.dedup();
-        if variables.is_empty() || variables.len() > MAX_VARIABLES {
-            return Ok(false);
-        }
-        let mut digest = Digest::default();
-        digest.write(format!("{left:?}{right:?}").as_bytes());
-        self.steps.spend(20 * (left.node_count() + right.node_count()) as u64)?;
-        let mut agreements = 0;
-        for point in 0..INTEGERS.len() + MORE_INTEGERS {
-            let (mut left, mut right) = (left.clone(), right.clone());
-            for (position, variable) in variables.iter().enumerate() {
-                digest.write_usize(point + 100 * position);
-                let arbitrary = (digest.finish() % LARGEST_INTEGER) as i64 + 1;
-                let value = match INTEGERS.get(point) {
-                    Some(&value) if position == 0 => value,
-                    _ => arbitrary,
-                };
-                // `a_n` is not known for any n.
-                let is_index = |name: &str| name != variable.as_str() && name.contains(variable.as_str());
-                if left.has_name(&is_index) || right.has_name(&is_index) {
-                    return Ok(false);
-                }
-                left = left.substituted(variable, &Expression::integer(value));
-                right = right.substituted(variable, &Expression::integer(value));
-            }
-            let mut progress = Progress::default();
-            let left = self.expression_worked_out(&left, &mut progress)?;
-            let right = self.expression_worked_out(&right, &mut progress)?;
-            // A formula need not hold where there is nothing to add.
-            if progress.empty || self.is_undefined(&left) || self.is_undefined(&right) {
-                continue;
-            }
-            if progress.left || !self.expressions(left, right) {
-                return Ok(false);
-            }
-            agreements += 1;
-        }
-        Ok(agreements >= AGREEMENTS)
-    }
-
-    fn is_undefined(&mut self, expression: &Expression) -> bool {
-        normal::normalise(expression, self.steps) == Err(Stop::Undefined)
-    }
 }
 
-/// The variables in the ends of operators.
-fn ends(expression: &Expression, variables: &mut Vec<CompactString>) {
-    match expression {
-        Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => {}
-        Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(|part| ends(part, variables)),
-        Expression::Power(base, exponent) => {
-            ends(base, variables);
-            ends(exponent, variables);
-        }
-        Expression::Call(function, parts) => {
-            let name = match function {
-                Function::Named(name) => name.as_str(),
-                _ => "",
-            };
-            if matches!(name, operator::SUM | operator::PRODUCT) {
-                for end in parts.iter().skip(2) {
-                    symbols(end, variables);
-                }
-            }
-            parts.iter().for_each(|part| ends(part, variables));
-        }
-    }
-}
-
-/// The variables of an expression that no operator binds.
-fn symbols(expression: &Expression, variables: &mut Vec<CompactString>) {
-    match expression {
-        Expression::Symbol(name) if !name.starts_with(operator::BOUND) => variables.push(name.clone()),
-        Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => {}
-        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
-            parts.iter().for_each(|part| symbols(part, variables));
-        }
-        Expression::Power(base, exponent) => {
-            symbols(base, variables);
-            symbols(exponent, variables);
-        }
-    }
-}
-
-fn is_operator(name: &str) -> bool {
+/// Whether a function is an operator that binds a variable.
+pub(super) fn is_operator(name: &str) -> bool {
     name.starts_with(['∑', '∏', '∫', '\\']) || name.starts_with("lim")
 }
 
