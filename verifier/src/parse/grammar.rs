@@ -106,6 +106,7 @@ impl<'a> Parser<'_, 'a> {
             let term = self.product()?;
             terms.push(if is_negative { term.negated() } else { term });
         }
+        let is_sum = terms.len() > 1;
         let sum = if terms.len() == 1 {
             terms.remove(0)
         } else {
@@ -113,7 +114,7 @@ impl<'a> Parser<'_, 'a> {
         };
         // `13 \bmod 5`; what is beside a sum, `1 + 13 \bmod 5`, does not say what is divided.
         if self.starts_modulo() {
-            if matches!(sum, Expression::Sum(_)) {
+            if is_sum {
                 return Err(NoExpression::NotMathematics);
             }
             self.position += 1;
@@ -230,7 +231,7 @@ impl<'a> Parser<'_, 'a> {
     /// Whether the operation is next, and not the congruence of `3 \pmod 5`.
     fn starts_modulo(&self) -> bool {
         let next = self.tokens.get(self.position);
-        next.is_some_and(|next| next.kind == Kind::Other("\\mod") && matches!(next.source, "\\bmod" | "mod"))
+        next.is_some_and(|next| next.kind == Kind::Other("\\mod") && matches!(next.source, "\\bmod" | "\\mod" | "mod"))
     }
 
     /// `1.39 x 10^9`, `3 x 4`: a letter between two numerals, set apart from both.

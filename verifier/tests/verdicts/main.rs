@@ -10,7 +10,9 @@ mod hunting;
 mod numbers;
 mod operators;
 mod relations;
+mod series;
 mod styles;
+mod systems;
 mod words;
 
 use anytime_proto::v1;
@@ -98,4 +100,14 @@ fn hostile() {
 #[test]
 fn hunting() {
     check(Conventions::default(), hunting::EQUAL, hunting::DIFFERENT);
+}
+
+#[test]
+fn series() {
+    check(Conventions::default(), series::EQUAL, series::DIFFERENT);
+}
+
+#[test]
+fn systems() {
+    check(Conventions::default(), systems::EQUAL, systems::DIFFERENT);
 }
