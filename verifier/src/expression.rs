@@ -201,6 +201,8 @@ pub mod operator {
     pub const SUM: &str = "∑";
     /// Σ of the second argument, without an end.
     pub const SERIES: &str = "∑∞";
+    /// Σ of the second argument over all integers.
+    pub const DOUBLE_SERIES: &str = "∑±∞";
     /// Π of the second argument, up to the third.
     pub const PRODUCT: &str = "∏";
     /// Π of the second argument, without an end.

@@ -151,7 +151,7 @@ fn ends(expression: &Expression, variables: &mut Vec<CompactString>) {
 }
 
 /// The variables of an expression that no operator binds.
-fn symbols(expression: &Expression, variables: &mut Vec<CompactString>) {
+pub(super) fn symbols(expression: &Expression, variables: &mut Vec<CompactString>) {
     match expression {
         Expression::Symbol(name) if !name.starts_with(operator::BOUND) => variables.push(name.clone()),
         Expression::Number(_) | Expression::Constant(_) | Expression::Symbol(_) => {}

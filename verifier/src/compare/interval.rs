@@ -10,7 +10,7 @@ use crate::ball;
 use crate::expression::{Constant, Expression, Function};
 use crate::normal::Form;
 use crate::parse::token::{Bracket, Relation};
-use crate::parse::{Answer, Body, Quantity};
+use crate::parse::{Answer, Body, Label, Quantity};
 
 /// An end of an interval.
 #[derive(Clone, Debug)]
@@ -114,7 +114,10 @@ impl Comparison<'_> {
                 Some(name)
             }
             Body::Union(pieces) | Body::List(pieces) | Body::Intersection(pieces) => {
-                let mut variables = pieces.iter().filter_map(|piece| self.variable(&piece.body));
+                let mut variables = pieces.iter().filter_map(|piece| match &piece.label {
+                    Some(label) => self.named(label),
+                    None => self.variable(&piece.body),
+                });
                 let first = variables.next()?;
                 // Two variables are no set of numbers.
                 Some(if variables.all(|next| next == first) {
@@ -125,6 +128,15 @@ impl Comparison<'_> {
             }
             _ => None,
         }
+    }
+
+    /// What a label names, in canonical form.
+    fn named(&mut self, label: &Label) -> Option<String> {
+        let name = Quantity::new(label.expression.clone()?);
+        let linear = super::normal_form(&name, self.steps).ok()?.linear()?;
+        let name = linear.atom.to_string();
+        self.take_steps(name.len() as u64)?;
+        Some(name)
     }
 
     /// Takes steps off the budget; none if it is spent.

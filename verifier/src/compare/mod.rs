@@ -2,6 +2,7 @@
 //! request decide about all that stands beside them, such as a label, a unit or brackets.
 
 mod at_integers;
+mod closed;
 mod collection;
 mod inequality;
 mod interval;
@@ -15,6 +16,7 @@ mod quantity;
 mod reach;
 mod relation;
 mod series;
+mod term;
 
 use crate::expression::Expression;
 use crate::options::Conventions;
@@ -85,7 +87,10 @@ impl Comparison<'_> {
         {
             return Some(Rule::Choice);
         }
-        if let Some(rule) = self.answers(&answer.answer, &truth.answer) {
+        let has_operators = answer.has_operators || truth.has_operators;
+        // Sums that look different may only be worked out to be the same: that takes the other half of the budget.
+        let reserved = if has_operators { self.steps.left() / 2 } else { 0 };
+        if let Some(rule) = self.within_all_but(reserved, |this| this.answers(&answer.answer, &truth.answer)) {
             return Some(rule);
         }
         // `14` for `(C) 14`
@@ -100,10 +105,20 @@ impl Comparison<'_> {
         if same {
             return Some(Rule::Text);
         }
-        if answer.has_operators || truth.has_operators {
+        if has_operators {
             return self.worked_out(answer, truth);
         }
         None
+    }
+
+    /// Does some work with all but some of the steps that are left, and gives these back afterwards.
+    fn within_all_but<T>(&mut self, reserved: u64, work: impl FnOnce(&mut Self) -> T) -> T {
+        let given = self.steps.left().saturating_sub(reserved);
+        let all = std::mem::replace(self.steps, Steps::new(given));
+        let result = work(self);
+        let spent = given.saturating_sub(self.steps.left());
+        *self.steps = Steps::new(all.left().saturating_sub(spent));
+        result
     }
 
     /// The same for parts of answers.

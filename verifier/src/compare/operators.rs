@@ -2,8 +2,8 @@
 //! and series whose value is known. Where the end is a variable, integers stand in for it ([`super::at_integers`]).
 
 use super::series::KNOWN;
+use super::term::Term;
 use super::{Comparison, Rule, polynomial};
-use crate::ball;
 use crate::expression::{Expression, Function, operator};
 use crate::normal;
 use crate::parse::lexer::Commas;
@@ -28,13 +28,15 @@ impl Comparison<'_> {
     /// How two answers with operators are the same once these are worked out.
     pub(super) fn worked_out(&mut self, answer: &Parsed, truth: &Parsed) -> Option<Rule> {
         let mut progress = Progress::default();
-        let answer = self.answer_worked_out(&answer.answer, &mut progress).ok()?;
-        let truth = self.answer_worked_out(&truth.answer, &mut progress).ok()?;
+        let worked_out = self.answer_worked_out(&answer.answer, &mut progress).ok()?;
+        let wanted = self.answer_worked_out(&truth.answer, &mut progress).ok()?;
         if progress.changed
-            && let Some(rule) = self.answers(&answer, &truth)
+            && let Some(rule) = self.answers(&worked_out, &wanted)
         {
             return Some(rule);
         }
+        // As they were written: what was done for the comparison above adds parts that matter to the integers.
+        let (answer, truth) = (&answer.answer, &truth.answer);
         let same_name = match (&answer.label, &truth.label) {
             (Some(named), Some(wanted)) => named == wanted,
             _ => true,
@@ -111,7 +113,13 @@ impl Comparison<'_> {
                     }
                     None => {
                         progress.left = true;
-                        Expression::Call(Function::Named(name.clone()), arguments.clone())
+                        match self.spread(name, arguments)? {
+                            Some(spread) => {
+                                progress.changed = true;
+                                spread
+                            }
+                            None => Expression::Call(Function::Named(name.clone()), arguments.clone()),
+                        }
                     }
                 }
             }
@@ -160,7 +168,21 @@ impl Comparison<'_> {
             }
             (operator::SERIES | operator::INFINITE_PRODUCT, []) => {
                 let body = self.expression_worked_out(body, &mut Progress::default())?;
-                Ok(self.known_series(variable, &body, name == operator::SERIES))
+                let is_sum = name == operator::SERIES;
+                if is_sum && let Some(value) = none_beyond_limits(self.closed(variable, &body))? {
+                    return Ok(Some(value));
+                }
+                if !is_sum {
+                    return Ok(self.known_series(variable, &body, false));
+                }
+                let term = Term::read(&body, variable, self.steps).map(|term| Some(term.spread()));
+                let Some((mut outside, body)) = none_beyond_limits(term)? else {
+                    return Ok(None);
+                };
+                Ok(self.known_series(variable, &body, true).map(|value| {
+                    outside.push(value);
+                    Expression::Product(outside)
+                }))
             }
             (operator::INTEGRAL, [from, to]) => {
                 let body = self.expression_worked_out(body, progress)?;
@@ -214,37 +236,13 @@ impl Comparison<'_> {
 
     /// The value of a series or an infinite product that is known.
     fn known_series(&mut self, variable: &str, body: &Expression, is_sum: bool) -> Option<Expression> {
+        // All terms of the table are numbers.
+        if body.has_name(&|name: &str| name != variable) {
+            return None;
+        }
         let index = Expression::Symbol(variable.into());
         let at = |expression: &Expression, value: i64| expression.substituted(variable, &Expression::integer(value));
-        let (first, second) = (at(body, 0), at(body, 1));
-        if is_sum && !self.expressions(first.clone(), Expression::integer(0)) {
-            let ratio = Expression::Product(vec![second, first.clone().inverse()]);
-            let power = |base: &Expression| Expression::Power(Box::new(base.clone()), Box::new(index.clone()));
-            let next = Expression::Sum(vec![index.clone(), Expression::integer(1)]);
-            // c·q^k
-            if self.expressions(body.clone(), Expression::Product(vec![first.clone(), power(&ratio)])) {
-                let below = Expression::integer(1).minus(ratio.clone());
-                return self
-                    .converges(&ratio)
-                    .then(|| Expression::Product(vec![first, below.inverse()]));
-            }
-            // c·(k + 1)·q^k
-            let half = Expression::Product(vec![ratio.clone(), Expression::integer(2).inverse()]);
-            let grown = Expression::Product(vec![first.clone(), next.clone(), power(&half)]);
-            if self.expressions(body.clone(), grown) {
-                let below = Expression::integer(1).minus(half.clone());
-                let square = Expression::Power(Box::new(below), Box::new(Expression::integer(-2)));
-                return self.converges(&half).then(|| Expression::Product(vec![first, square]));
-            }
-            // c·q^k/k!
-            let factorial = Expression::Call(Function::Factorial, vec![index.clone()]);
-            let exponential = Expression::Product(vec![first.clone(), power(&ratio), factorial.inverse()]);
-            if self.expressions(body.clone(), exponential) {
-                let euler = Expression::Constant(crate::expression::Constant::Euler);
-                let value = Expression::Power(Box::new(euler), Box::new(ratio));
-                return Some(Expression::Product(vec![first, value]));
-            }
-        }
+        let first = at(body, 0);
         KNOWN.iter().filter(|known| known.is_sum == is_sum).find_map(|known| {
             let term = read(known.term)?.substituted("k", &index);
             let scale = if is_sum {
@@ -260,13 +258,30 @@ impl Comparison<'_> {
         })
     }
 
-    /// Whether a geometric series with this ratio has a value; with variables it is one where these are small.
-    fn converges(&mut self, ratio: &Expression) -> bool {
-        if !ratio.is_constant() {
-            return true;
+    /// A sum whose value is not known, with its term in one spelling and in front of it what has no index.
+    fn spread(&mut self, name: &str, arguments: &[Expression]) -> Result<Option<Expression>, Stop> {
+        let [index @ Expression::Symbol(variable), body, bounds @ ..] = arguments else {
+            return Ok(None);
+        };
+        if !matches!(name, operator::SUM | operator::SERIES | operator::DOUBLE_SERIES) {
+            return Ok(None);
         }
-        let size = Expression::Call(Function::Abs, vec![ratio.clone()]);
-        ball::compare(&size, &Expression::integer(1), self.steps) == Ok(Some(std::cmp::Ordering::Less))
+        let term = Term::read(body, variable, self.steps).map(|term| Some(term.spread()));
+        let Some((mut outside, inside)) = none_beyond_limits(term)? else {
+            return Ok(None);
+        };
+        let mut parts = vec![index.clone(), inside];
+        parts.extend_from_slice(bounds);
+        outside.push(Expression::Call(Function::Named(name.into()), parts));
+        Ok(Some(Expression::Product(outside)))
+    }
+}
+
+/// What exceeds a limit is not known; only the budget ends the comparison.
+fn none_beyond_limits<T>(value: Result<Option<T>, Stop>) -> Result<Option<T>, Stop> {
+    match value {
+        Err(Stop::TooLarge | Stop::Undefined | Stop::Unsupported) => Ok(None),
+        other => other,
     }
 }
 

@@ -13,18 +13,7 @@ type Case<'t, 'a> = (&'t [Token<'a>], &'t [Token<'a>]);
 
 /// Splits tokens into cases; none if they are anything else.
 pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<Case<'t, 'a>>> {
-    let inner = match tokens {
-        [begin, inner @ .., end] if end.kind == Kind::End && is_cases(begin) => inner,
-        // `\left\{ \begin{array}{ll} … \end{array} \right.`
-        [brace, begin, inner @ .., end]
-            if end.kind == Kind::End
-                && brace.kind == Kind::Open(Bracket::Brace)
-                && matches!(begin.kind, Kind::Begin("array" | "aligned" | "matrix")) =>
-        {
-            inner
-        }
-        _ => return None,
-    };
+    let inner = rows_of(tokens)?;
     if inner
         .iter()
         .any(|token| matches!(token.kind, Kind::Begin(_) | Kind::End))
@@ -37,17 +26,37 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<Case<'t, 'a>>
     (cases.len() > 1 && others <= 1).then_some(cases)
 }
 
-/// The equations of a system, `\begin{cases} x = 1 \\ y = 2 \end{cases}`; none if anything but equations stands there.
-pub(super) fn system<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<&'t [Token<'a>]>> {
-    let [begin, inner @ .., end] = tokens else {
-        return None;
-    };
-    if end.kind != Kind::End || !is_cases(begin) {
-        return None;
+/// The rows behind a large brace, all together.
+fn rows_of<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
+    match tokens {
+        [begin, inner @ .., end] if end.kind == Kind::End && is_cases(begin) => Some(inner),
+        // `\left\{ \begin{array}{ll} … \end{array} \right.`
+        [brace, begin, inner @ .., end]
+            if end.kind == Kind::End
+                && brace.kind == Kind::Open(Bracket::Brace)
+                && matches!(
+                    begin.kind,
+                    Kind::Begin("array" | "aligned" | "matrix" | "split" | "gathered")
+                ) =>
+        {
+            Some(inner)
+        }
+        _ => None,
     }
-    let rows = inner.split(|token| token.kind == Kind::RowBreak);
-    let rows: Vec<&[Token<'a>]> = rows.filter(|row| !row.is_empty()).map(trimmed).collect();
-    let is_equation = |row: &&[Token<'a>]| {
+}
+
+/// The equations of a system, `\begin{cases} x = 1 \\ y = 2 \end{cases}`; none if anything but equations stands there.
+pub(super) fn system<'a>(tokens: &[Token<'a>]) -> Option<Vec<Vec<Token<'a>>>> {
+    let rows = rows_of(tokens)?.split(|token| token.kind == Kind::RowBreak);
+    let rows: Vec<Vec<Token<'a>>> = rows
+        .filter(|row| !row.is_empty())
+        .map(|row| {
+            let mut row = trimmed(row).to_vec();
+            drop_alignment(&mut row);
+            row
+        })
+        .collect();
+    let is_equation = |row: &Vec<Token<'a>>| {
         let relations = row.iter().filter(|token| matches!(token.kind, Kind::Relation(_)));
         let is_equal = |token: &Token<'_>| token.kind == Kind::Relation(Relation::Equal);
         let is_other =
@@ -55,6 +64,28 @@ pub(super) fn system<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<&'t [Token<'
         relations.count() == 1 && row.iter().any(is_equal) && !row.iter().any(is_other)
     };
     (rows.len() > 1 && rows.iter().all(is_equation)).then_some(rows)
+}
+
+/// Drops the `&` that align a row at its relation or at its start. Between two values they separate columns.
+pub(super) fn drop_alignment(row: &mut Vec<Token<'_>>) {
+    if !row.iter().any(|token| token.kind == Kind::Ampersand) {
+        return;
+    }
+    let is_relation = |token: Option<&Token<'_>>| token.is_none_or(|token| matches!(token.kind, Kind::Relation(_)));
+    let aligns = |index: usize| {
+        row[index].kind == Kind::Ampersand
+            && (is_relation(index.checked_sub(1).and_then(|before| row.get(before)))
+                || row.get(index + 1).is_some() && is_relation(row.get(index + 1)))
+    };
+    let kept: Vec<bool> = (0..row.len()).map(|index| !aligns(index)).collect();
+    let mut kept = kept.into_iter();
+    row.retain(|_| kept.next().unwrap_or(true));
+}
+
+/// A condition without the verb that may be left out: `n \text{ is even}` is `n \text{ even}`.
+pub(super) fn shortened<'a>(condition: &[Token<'a>]) -> Vec<Token<'a>> {
+    let is_verb = |token: &&Token<'a>| !matches!(token.kind, Kind::Text("is") | Kind::Word("is"));
+    condition.iter().filter(is_verb).cloned().collect()
 }
 
 fn is_cases(token: &Token<'_>) -> bool {
@@ -77,7 +108,15 @@ fn parts<'t, 'a>(row: &'t [Token<'a>]) -> Option<Case<'t, 'a>> {
             break;
         }
         has_word = true;
+        let is_for = word_length(condition, &["for"]) > 0;
         condition = trimmed(&condition[length..]);
+        if is_for {
+            condition = &condition[word_length(condition, &["all", "any", "every"])..];
+        }
+    }
+    // `x &= 1` is a row of a system.
+    if matches!(condition.first(), Some(first) if first.kind == Kind::Relation(Relation::Equal)) {
+        return None;
     }
     let is_rest = word_length(condition, &OTHERWISE) == condition.len();
     let value = trimmed(value);

@@ -85,13 +85,16 @@ fn aligned(text: &str) -> Option<&str> {
     let (environment, rest) = text.strip_prefix("\\begin{")?.split_once('}')?;
     let is_known = matches!(
         environment,
-        "aligned" | "align" | "align*" | "gathered" | "gather" | "gather*" | "equation" | "equation*"
+        "aligned" | "align" | "align*" | "split" | "gathered" | "gather" | "gather*" | "equation" | "equation*"
     );
     let inner = rest
         .strip_suffix('}')?
         .strip_suffix(environment)?
         .strip_suffix("\\end{")?;
-    (is_known && !inner.contains("\\\\") && !inner.contains(['&'])).then_some(inner)
+    // The last row may end in a break; what aligns the row is dropped with the tokens.
+    let inner = inner.trim();
+    let inner = inner.strip_suffix("\\\\").unwrap_or(inner);
+    (is_known && !inner.contains("\\\\")).then_some(inner)
 }
 
 /// The content of a wrapper that encloses the whole text, and its name.

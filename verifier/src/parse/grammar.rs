@@ -106,6 +106,7 @@ impl<'a> Parser<'_, 'a> {
             let term = self.product()?;
             terms.push(if is_negative { term.negated() } else { term });
         }
+        let is_sum = terms.len() > 1;
         let sum = if terms.len() == 1 {
             terms.remove(0)
         } else {
@@ -113,7 +114,7 @@ impl<'a> Parser<'_, 'a> {
         };
         // `13 \bmod 5`; what is beside a sum, `1 + 13 \bmod 5`, does not say what is divided.
         if self.starts_modulo() {
-            if matches!(sum, Expression::Sum(_)) {
+            if is_sum {
                 return Err(NoExpression::NotMathematics);
             }
             self.position += 1;

@@ -94,6 +94,7 @@ impl<'a> Lexer<'a> {
             return Err(TooManyTokens);
         }
         let mut rest = text;
+        let mut words = words;
         while let Some(next) = rest.chars().next() {
             let is_too_large = self.tokens.len() > MAX_TOKENS || self.numeral_bits > MAX_NUMERAL_BITS;
             if is_too_large || self.outer_arguments.len() > MAX_NESTING {
@@ -101,6 +102,8 @@ impl<'a> Lexer<'a> {
             }
             rest = match next {
                 ' ' | '\n' | '\t' | '\r' | '~' | '$' => {
+                    // `\text{if $x > 0$}`
+                    words ^= next == '$' && depth > 0;
                     self.spaced = true;
                     &rest[1..]
                 }

@@ -99,6 +99,9 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
 
 fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
     let mut lexed = lex(text, commas)?;
+    if !lexed.tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_))) {
+        cases::drop_alignment(&mut lexed.tokens);
+    }
     operation::settle(&mut lexed.tokens);
     congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);

@@ -36,7 +36,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         let (below, above) = self.bounds();
         match sign {
             "\\int" => self.integral(below, above),
-            "\\lim" => self.limit(below),
+            "\\lim" | "\\limsup" | "\\liminf" => self.limit(&sign[1..], below),
             _ => self.series(sign, below, above),
         }
     }
@@ -87,15 +87,19 @@ impl<'t, 'a> Parser<'t, 'a> {
             Some(to) => end_of(self.within(to)?),
             None => End::Infinite("+"),
         };
-        let first = end_of(first);
-        let End::Finite(first) = first else {
-            return Err(NoExpression::NotMathematics);
+        let bound = operator::bound(self.binders);
+        let is_sum = sign == "\\sum";
+        let first = match (end_of(first), &last) {
+            (End::Finite(first), _) => first,
+            (End::Infinite("-"), End::Infinite("+")) if is_sum => {
+                let body = self.renamed(variable, &bound, &[])?;
+                return Ok(applied(operator::DOUBLE_SERIES.into(), &bound, body, Vec::new(), true));
+            }
+            _ => return Err(NoExpression::NotMathematics),
         };
         let is_from_zero = first == Expression::integer(0);
         let shift: &[Token<'a>] = if is_from_zero { &[] } else { from };
-        let bound = operator::bound(self.binders);
         let body = self.renamed(variable, &bound, shift)?;
-        let is_sum = sign == "\\sum";
         let (name, count) = match last {
             End::Infinite("+") if is_sum => (operator::SERIES, None),
             End::Infinite("+") => (operator::INFINITE_PRODUCT, None),
@@ -109,7 +113,8 @@ impl<'t, 'a> Parser<'t, 'a> {
         Ok(applied(name.into(), &bound, body, bounds, is_sum))
     }
 
-    fn limit(&mut self, below: Part<'t, 'a>) -> Parsed {
+    /// `kind` is `lim`, `limsup` or `liminf`.
+    fn limit(&mut self, kind: &str, below: Part<'t, 'a>) -> Parsed {
         let Some([variable, arrow, point @ ..]) = below else {
             return Err(NoExpression::NotMathematics);
         };
@@ -120,8 +125,8 @@ impl<'t, 'a> Parser<'t, 'a> {
         let bound = operator::bound(self.binders);
         let body = self.renamed(variable, &bound, &[])?;
         let (name, bounds) = match point {
-            End::Finite(point) => (format_compact!("lim{side}"), vec![point]),
-            End::Infinite(sign) => (format_compact!("lim{sign}∞"), Vec::new()),
+            End::Finite(point) => (format_compact!("{kind}{side}"), vec![point]),
+            End::Infinite(sign) => (format_compact!("{kind}{sign}∞"), Vec::new()),
         };
         Ok(applied(name, &bound, body, bounds, false))
     }
@@ -301,10 +306,10 @@ fn applied(
     is_linear: bool,
 ) -> Expression {
     let depends = |part: &Expression| part.has_name(&|name: &str| name.contains(bound.as_str()));
-    let (inside, mut outside) = match body {
-        Expression::Product(factors) if is_linear => factors.into_iter().partition(depends),
-        body if is_linear && !depends(&body) => (Vec::new(), vec![body]),
-        body => (vec![body], Vec::new()),
+    let (inside, mut outside): (Vec<_>, Vec<_>) = if is_linear {
+        factors_of(body).into_iter().partition(depends)
+    } else {
+        (vec![body], Vec::new())
     };
     let body = match <[Expression; 1]>::try_from(inside) {
         Ok([single]) => single,
@@ -319,6 +324,21 @@ fn applied(
     }
     outside.push(call);
     Expression::Product(outside)
+}
+
+/// The factors of a product, and those of a denominator that is one: `x/(3k)` is `x` by 3 by `k`.
+fn factors_of(body: Expression) -> Vec<Expression> {
+    let Expression::Product(factors) = body else {
+        return match body {
+            Expression::Power(base, exponent)
+                if *exponent == Expression::integer(-1) && matches!(*base, Expression::Product(_)) =>
+            {
+                factors_of(*base).into_iter().map(Expression::inverse).collect()
+            }
+            other => vec![other],
+        };
+    };
+    factors.into_iter().flat_map(factors_of).collect()
 }
 
 fn end_of(expression: Expression) -> End {

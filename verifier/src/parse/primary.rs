@@ -365,8 +365,9 @@ impl Parser<'_, '_> {
                 self.expect(&Kind::Close(bracket))?;
                 Ok(arguments)
             }
-            // `\sin{x} y` is a product.
-            Some(Kind::Function(_) | Kind::GroupOpen) => Ok(vec![self.factor()?]),
+            // `\sin{x} y` is a product; the shifted index in `\sin nx` is a group that nobody wrote.
+            Some(Kind::Function(_)) => Ok(vec![self.factor()?]),
+            Some(Kind::GroupOpen) if self.tokens[self.position].source == "{" => Ok(vec![self.factor()?]),
             _ => {
                 let is_negative = self.take(&Kind::Minus);
                 let mut factors = vec![self.factor()?];

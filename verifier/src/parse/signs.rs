@@ -70,5 +70,5 @@ pub(super) fn character(next: char) -> Option<&'static str> {
 
 /// Whether a sign begins a sum, a product, an integral or a limit.
 pub(super) fn is_operator(sign: &str) -> bool {
-    matches!(sign, "\\sum" | "\\prod" | "\\int" | "\\lim")
+    matches!(sign, "\\sum" | "\\prod" | "\\int" | "\\lim" | "\\limsup" | "\\liminf")
 }

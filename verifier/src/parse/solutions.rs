@@ -57,6 +57,20 @@ pub(super) fn joined(items: Vec<Answer>) -> Vec<Answer> {
     tuples
 }
 
+/// Whether the items are values of different things, so that `or` between them leaves open which one it is. `x_1 = 2` and
+/// `x_2 = 3` are solutions for one unknown.
+pub(super) fn name_different_things(items: &[Answer]) -> bool {
+    let thing = |item: &Answer| {
+        let label = item.label.as_ref()?;
+        Some(match &label.expression {
+            Some(Expression::Symbol(name)) => CompactString::from(name.split('_').next().unwrap_or(name)),
+            _ => label.spelled.clone(),
+        })
+    };
+    let first = items.first().and_then(thing);
+    items.iter().any(|item| thing(item) != first)
+}
+
 fn name_of(item: &Answer) -> Option<CompactString> {
     match (item.label.as_ref()?.expression.as_ref()?, &item.body) {
         (Expression::Symbol(name), Body::Quantity(_)) => Some(name.clone()),

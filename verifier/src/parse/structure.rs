@@ -45,13 +45,24 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     // `x = 0 or x > 3`
     let has_inequality = items.iter().any(is_inequality);
     let all_named = items.iter().all(|item| is_chain(item) || item.label.is_some());
-    Ok(unlabelled(if by_or && (all_chains || has_inequality && all_named) {
-        Body::Union(items)
-    } else if by_and && all_chains {
-        Body::Intersection(items)
-    } else {
-        Body::List(items)
-    }))
+    // `x = 2 or y = -1` is no pair of values.
+    let is_either = by_or && all_named && !has_inequality && solutions::name_different_things(&items);
+    if is_either
+        && tokens
+            .iter()
+            .any(|token| matches!(token.kind, Kind::Comma | Kind::Semicolon))
+    {
+        return Ok(text(tokens));
+    }
+    Ok(unlabelled(
+        if is_either || by_or && (all_chains || has_inequality && all_named) {
+            Body::Union(items)
+        } else if by_and && all_chains {
+            Body::Intersection(items)
+        } else {
+            Body::List(items)
+        },
+    ))
 }
 
 fn is_word(item: &Answer) -> bool {
@@ -295,7 +306,7 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
             let value = list(value, depth + 1)?;
             let condition = match condition {
                 [] => None,
-                condition => Some(list(condition, depth + 1)?),
+                condition => Some(list(&cases::shortened(condition), depth + 1)?),
             };
             cases.push((value, condition));
         }
@@ -306,7 +317,7 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
     {
         let equations = rows
             .into_iter()
-            .map(|row| list(row, depth + 1))
+            .map(|row| list(&row, depth + 1))
             .collect::<Result<_, _>>()?;
         return Ok(Some(Body::List(equations)));
     }

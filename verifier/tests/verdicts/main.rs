@@ -14,7 +14,9 @@ mod numbers;
 mod operators;
 mod relations;
 mod sampled;
+mod series;
 mod styles;
+mod systems;
 mod words;
 
 use anytime_proto::v1;
@@ -122,4 +124,14 @@ fn angles() {
 #[test]
 fn sampled() {
     check(Conventions::default(), sampled::EQUAL, sampled::DIFFERENT);
+}
+
+#[test]
+fn series() {
+    check(Conventions::default(), series::EQUAL, series::DIFFERENT);
+}
+
+#[test]
+fn systems() {
+    check(Conventions::default(), systems::EQUAL, systems::DIFFERENT);
 }

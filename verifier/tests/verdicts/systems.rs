@@ -1,0 +1,153 @@
+//! Systems and alternatives of equations, aligned rows, conditions of cases, congruences.
+
+/// Ground truths and answers that say the same.
+pub(crate) const EQUAL: &[(&str, &str)] = &[
+    ("x=2,y=-1", "x=2\\text{ and }y=-1"),
+    ("x=2,y=-1", "y=-1,x=2"),
+    ("x=2,y=-1", "(x,y)=(2,-1)"),
+    ("x=2\\text{ or }y=-1", "y=-1\\text{ or }x=2"),
+    ("x=1\\text{ or }x=2", "x=1,2"),
+    ("x=1\\text{ or }x=2", "1,2"),
+    ("x=1\\text{ or }x=2", "x=1,x=2"),
+    ("x=1\\text{ or }x=2", "\\{1,2\\}"),
+    ("x=1,2", "x=1\\text{ or }x=2"),
+    ("x=1,2", "x=1\\text{ or }2"),
+    ("x_1=1,x_2=2", "x_1=1\\text{ or }x_2=2"),
+    ("x=0\\text{ or }x>3", "x>3\\text{ or }x=0"),
+    ("x=1,y=2\\text{ or }x=3,y=4", "(1,2),(3,4)"),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\begin{cases}x=1\\\\y=2\\end{cases}",
+    ),
+    ("\\begin{cases}x&=1\\\\y&=2\\end{cases}", "x=1,y=2"),
+    ("\\begin{cases}x&=1\\\\y&=2\\end{cases}", "(x,y)=(1,2)"),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\left\\{\\begin{aligned}x&=1\\\\y&=2\\end{aligned}\\right.",
+    ),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\left\\{\\begin{array}{l}x=1\\\\y=2\\end{array}\\right.",
+    ),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\left\\{\\begin{array}{rcl}x&=&1\\\\y&=&2\\end{array}\\right.",
+    ),
+    ("17", "\\begin{aligned}x&=17\\end{aligned}"),
+    ("17", "\\begin{align*}x&=17\\end{align*}"),
+    ("17", "\\begin{split}x&=17\\\\\\end{split}"),
+    ("17", "\\begin{gathered}&17\\end{gathered}"),
+    ("17", "\\begin{aligned} &17 \\end{aligned}"),
+    ("4", "100\\bmod 8"),
+    ("5", "(2^5+3)\\bmod 6"),
+    ("5", "(30-4)\\bmod 7"),
+    ("5", "((2^5+3)\\bmod 6)"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv4,1\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv\\pm1\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1\\text{ or }4\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1\\pmod5\\text{ or }n\\equiv4\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv6,-1\\pmod5"),
+    ("x\\equiv10\\pmod7", "x\\equiv3\\pmod7"),
+    ("x\\equiv10\\pmod7", "x\\equiv-4\\pmod7"),
+    (
+        "x\\equiv1\\pmod3, x\\equiv2\\pmod5",
+        "x\\equiv1\\pmod3, x\\equiv2\\pmod5",
+    ),
+    (
+        "\\begin{cases} x & x\\ge 0 \\\\ -x & x<0\\end{cases}",
+        "\\begin{cases} x & \\text{if $x\\ge 0$} \\\\ -x & \\text{if $x<0$}\\end{cases}",
+    ),
+    (
+        "\\begin{cases} x & x\\ge 0 \\\\ -x & x<0\\end{cases}",
+        "\\begin{cases} x, & \\text{if $x \\geq 0$,} \\\\ -x, & \\text{if $x < 0$.}\\end{cases}",
+    ),
+    (
+        "\\begin{cases} x & x\\ge 0 \\\\ -x & x<0\\end{cases}",
+        "\\begin{cases} x & \\text{for all } x\\ge 0 \\\\ -x & \\text{for all } x<0\\end{cases}",
+    ),
+    (
+        "\\begin{cases} 1 & n \\text{ even}\\\\ 0 & n \\text{ odd}\\end{cases}",
+        "\\begin{cases} 1, & n \\text{ is even},\\\\ 0, & n \\text{ is odd}.\\end{cases}",
+    ),
+    (
+        "\\begin{cases} 1 & n \\text{ even}\\\\ 0 & n \\text{ odd}\\end{cases}",
+        "\\begin{cases} 1, & \\text{if $n$ is even}\\\\ 0, & \\text{if $n$ is odd}.\\end{cases}",
+    ),
+];
+
+/// Ground truths and answers that do not.
+pub(crate) const DIFFERENT: &[(&str, &str)] = &[
+    ("x=2,y=-1", "x=2\\text{ or }y=-1"),
+    ("x=2,y=-1", "y=-1\\text{ or }x=2"),
+    ("x=2,y=-1", "x=2, \\text{ or }y=-1"),
+    ("x=2\\text{ or }y=-1", "x=2,y=-1"),
+    ("x=2\\text{ or }y=-1", "(2,-1)"),
+    ("x=2\\text{ or }y=-1", "x=2"),
+    ("x=2\\text{ or }y=-1", "\\{2,-1\\}"),
+    ("x=2\\text{ or }y=-1", "2,-1"),
+    ("x=2\\text{ or }y=-1", "x=2\\text{ or }y=1"),
+    ("x=2\\text{ or }y=-1", "x=2\\text{ or }z=-1"),
+    ("(2,-1)", "x=2\\text{ or }y=-1"),
+    ("\\{2,-1\\}", "x=2\\text{ or }y=-1"),
+    ("x=0\\text{ or }x>3", "y>3\\text{ or }x=0"),
+    ("x=1,y=2\\text{ or }x=3,y=4", "x=1,y=2,x=3"),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\begin{cases}x&1\\\\y&2\\end{cases}",
+    ),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\begin{cases}y&=1\\\\x&=2\\end{cases}",
+    ),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\begin{cases}x&>1\\\\y&>2\\end{cases}",
+    ),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\begin{cases}x&=1\\\\y&=3\\end{cases}",
+    ),
+    (
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+        "\\begin{cases}x\\\\y\\end{cases}",
+    ),
+    (
+        "\\begin{cases}x&1\\\\y&2\\end{cases}",
+        "\\begin{cases}x&=1\\\\y&=2\\end{cases}",
+    ),
+    ("17", "\\begin{aligned} 1&7 \\end{aligned}"),
+    ("17", "\\begin{aligned} x&=18 \\end{aligned}"),
+    ("17", "\\begin{aligned} x&=17\\\\&=18 \\end{aligned}"),
+    ("ab", "\\begin{aligned} a&b \\end{aligned}"),
+    ("ab", "a&b"),
+    ("4", "100\\mod 9"),
+    ("4", "100 \\pmod 8"),
+    ("4", "4\\pmod 8"),
+    ("5", "2^5+3\\bmod 6"),
+    ("5", "(30-4)\\bmod 8"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1,4\\pmod6"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1,3\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv14\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1,4,2\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "m\\equiv1,4\\pmod5"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1\\pmod5\\text{ or }n\\equiv4\\pmod6"),
+    ("n\\equiv1,4\\pmod5", "n\\equiv1\\text{ and }4\\pmod5"),
+    ("x\\equiv10\\pmod7", "x\\equiv4\\pmod7"),
+    (
+        "x\\equiv1\\pmod3, x\\equiv2\\pmod5",
+        "x\\equiv1\\pmod5, x\\equiv2\\pmod3",
+    ),
+    (
+        "\\begin{cases} x & x\\ge 0 \\\\ -x & x<0\\end{cases}",
+        "\\begin{cases} x & \\text{if $x> 0$} \\\\ -x & \\text{if $x\\le0$}\\end{cases}",
+    ),
+    (
+        "\\begin{cases} 1 & n \\text{ even}\\\\ 0 & n \\text{ odd}\\end{cases}",
+        "\\begin{cases} 1, & n \\text{ is odd},\\\\ 0, & n \\text{ is even}.\\end{cases}",
+    ),
+    (
+        "\\begin{cases} 1 & n \\text{ even}\\\\ 0 & n \\text{ odd}\\end{cases}",
+        "\\begin{cases} 1, & n \\text{ is not even},\\\\ 0, & n \\text{ is odd}.\\end{cases}",
+    ),
+];
