@@ -253,8 +253,9 @@ pub(super) fn try_points<T>(
     } else {
         None
     };
-    let are_restless = divisions.as_ref().is_some_and(|divisions| divisions.are_restless);
-    let enough = if are_restless && !survey.is_brief {
+    // Other pieces than those of the signs are not more or less where variables are large.
+    let are_restless = !survey.is_far && divisions.as_ref().is_some_and(|divisions| divisions.are_restless);
+    let enough = if are_restless {
         ENOUGH_RESTLESS_POINTS
     } else {
         ENOUGH_POINTS

@@ -93,7 +93,8 @@ impl Divisions {
                 } else {
                     divides
                 };
-                self.are_restless |= divides == Divides::InPieces && !divides_by_sign(function);
+                self.are_restless |=
+                    divides == Divides::InPieces && !divides_by_sign(function) && !expression.is_constant();
                 parts.iter().for_each(|part| self.add(part, side, inside));
             }
         }
