@@ -101,6 +101,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "its case would be longer than the page; ask.rs tests it",
     ),
     ("standard input is no UTF-8", "the cases are texts; ask.rs tests it"),
+    (
+        "it is a data set as save_to_disk or the cache",
+        "it takes a directory of Arrow; data/tests/forms.rs tests it",
+    ),
     ("libtorch: ", "a fault of the library, whatever the input"),
     (
         "--follow {job_id}: how it is asked",

@@ -3,7 +3,7 @@
 //! * Skywork-OR1 writes a list as a text: `["7"]`, and other sets Python's form of it, `['70']`. Every item is a ground
 //!   truth, and any of them is right. `[1, 2]` stays what it is, an interval or a vector; `[7]` is 7.
 //! * GSM8K writes the whole solution, with the answer behind its last `####`.
-//! * A field `solution` has the answer in its last `\boxed{…}`. A short line without a box is the answer itself.
+//! * A field `solution` has the answer in its last `\boxed{…}`; MATH also writes `\boxed 72` and `\fbox{7}`. A short line without a box is the answer itself.
 
 use anytime_proto::v1::Extraction;
 use anytime_verifier::extract;
@@ -12,6 +12,9 @@ use super::row::Value;
 
 /// Goes before the answer in GSM8K's solutions.
 const GSM8K: &str = "####";
+
+/// Goes before the answer in MATH's solutions.
+const BOXED: &str = "\\boxed";
 
 /// Longest text of a field `solution` that is an answer by itself, in characters.
 const LONGEST_BARE_SOLUTION: usize = 100;
@@ -78,6 +81,12 @@ fn answer_in(is_solution: bool, text: &str) -> Result<String, String> {
     if !is_solution {
         return Ok(text.to_owned());
     }
+    if let Some(bare) = bare_box(text) {
+        return Ok(bare.to_owned());
+    }
+    if let Some(boxed) = framed_box(text) {
+        return Ok(boxed);
+    }
     if let Some(boxed) = extract(text, Extraction::Boxed).filter(|boxed| !boxed.trim().is_empty()) {
         return Ok(boxed.to_owned());
     }
@@ -87,6 +96,33 @@ fn answer_in(is_solution: bool, text: &str) -> Result<String, String> {
         return Ok(bare.to_owned());
     }
     Err("has no \\boxed{…} that holds the answer, and is no short answer by itself".to_owned())
+}
+
+/// What stands behind a last `\boxed` without braces, up to the end of its formula, as MATH's own function reads it:
+/// `\boxed 72$` is 72 there, though TeX puts a box around the 7 alone. Only for ground truths; no response is read so.
+fn bare_box(text: &str) -> Option<&str> {
+    let (_, behind) = text.rsplit_once(BOXED)?;
+    if behind.trim_start().starts_with('{') || behind.starts_with(char::is_alphabetic) {
+        return None;
+    }
+    let end = ["$", "\\]", "\\)", "\n"]
+        .iter()
+        .filter_map(|end| behind.find(end))
+        .min();
+    let answer = behind[..end.unwrap_or(behind.len())].trim();
+    let is_answer = !answer.is_empty() && answer.chars().count() <= LONGEST_BARE_SOLUTION;
+    is_answer.then_some(answer)
+}
+
+/// What stands in a last `\fbox{…}` where there is no `\boxed`, as in some of MATH's solutions.
+fn framed_box(text: &str) -> Option<String> {
+    if text.contains(BOXED) {
+        return None;
+    }
+    let (_, behind) = text.rsplit_once("\\fbox")?;
+    let boxed = format!("{BOXED}{behind}");
+    let answer = extract(&boxed, Extraction::Boxed)?.trim();
+    (!answer.is_empty()).then(|| answer.to_owned())
 }
 
 /// The items of a list that is written as text, in JSON or as Python prints it. None where the text is no such list, and
@@ -244,6 +280,13 @@ mod tests {
         for (written, answer) in [
             ("We see $x = \\boxed{3}$, so $\\boxed{\\frac{1}{2}}$.", "\\frac{1}{2}"),
             ("\\boxed {7}", "7"),
+            ("so $\\boxed 7$.", "7"),
+            ("so $x = \\boxed 72$ and $y$.", "72"),
+            ("so $\\boxed\\frac12$.", "\\frac12"),
+            ("so \\[\\boxed 72\\] holds", "72"),
+            ("first \\boxed{1}, then\n$\\boxed 2$\nalone", "2"),
+            ("long\nso $\\fbox{7}$.", "7"),
+            ("so \\fbox{\\frac{1}{2}}", "\\frac{1}{2}"),
             ("34", "34"),
             ("$\\frac{2}{3}$", "$\\frac{2}{3}$"),
         ] {

@@ -11,8 +11,22 @@ use anytime_proto::settings::{InvalidSetting, is_pattern, reason_that_nothing_is
 /// Endings of the files that a directory stands for, before an ending of compression.
 const ENDINGS: [&str; 4] = ["json", "jsonl", "ndjson", "parquet"];
 
-/// Beginnings of names by which published data sets tell their splits apart.
-const SPLITS: [&str; 6] = ["train", "test", "validation", "valid", "dev", "eval"];
+/// Words in names by which published data sets tell their splits apart, and the split that each means.
+const SPLITS: [(&str, &str); 13] = [
+    ("train", "train"),
+    ("training", "train"),
+    ("test", "test"),
+    ("testing", "test"),
+    ("validation", "validation"),
+    ("validate", "validation"),
+    ("valid", "validation"),
+    ("val", "validation"),
+    ("dev", "dev"),
+    ("eval", "eval"),
+    ("evaluation", "eval"),
+    ("holdout", "holdout"),
+    ("heldout", "holdout"),
+];
 
 /// Most names that a message lists.
 const MOST_LISTED: usize = 8;
@@ -100,6 +114,16 @@ fn of_directory(field: &str, name: &str, directory: &Path) -> Result<Vec<PathBuf
     }
     files.sort();
     others.sort();
+    // Its JSON files describe the rows and hold none.
+    let is_saved = others.iter().any(|name| name.ends_with(".arrow"))
+        || files
+            .iter()
+            .any(|path| path.file_name().is_some_and(|name| name == "dataset_dict.json"));
+    if is_saved {
+        let reason = "it is a data set as save_to_disk or the cache of datasets keeps it, in Arrow; write its rows with \
+                      to_parquet or to_json";
+        return Err(InvalidSetting::new(field, name, reason));
+    }
     if files.is_empty() {
         let reason = format!(
             "it must be a directory with files named *.json, *.jsonl or *.parquet (also with .gz or .zst); it {}",
@@ -107,13 +131,28 @@ fn of_directory(field: &str, name: &str, directory: &Path) -> Result<Vec<PathBuf
         );
         return Err(InvalidSetting::new(field, name, reason));
     }
-    let mut splits: Vec<&str> = files.iter().filter_map(|path| split_of(path)).collect();
+    let of_files: Vec<(&PathBuf, &str)> = files.iter().filter_map(|path| Some((path, split_of(path)?))).collect();
+    let mut splits: Vec<&str> = of_files.iter().map(|(_, split)| *split).collect();
+    splits.sort_unstable();
     splits.dedup();
-    if splits.len() > 1 {
+    if let [_, _, ..] = splits.as_slice() {
+        let meant = if splits.contains(&"train") { "train" } else { splits[0] };
+        let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let is_of = |(path, split): &(&PathBuf, &str)| {
+            let begins = file_name(path).is_some_and(|name| name.starts_with(meant));
+            begins == (*split == meant)
+        };
+        // Where the beginning of the names does not tell the split, the first file is the example.
+        let example = if of_files.iter().all(is_of) {
+            format!("{meant}*")
+        } else {
+            let first = of_files.iter().find(|(_, split)| *split == meant);
+            first.and_then(|(path, _)| file_name(path)).unwrap_or_default()
+        };
         let reason = format!(
             "it holds files of several splits ({}); name those that are meant, such as {:?}",
             splits.join(", "),
-            format!("{}/{}*", name.trim_end_matches('/'), splits[0])
+            format!("{}/{example}", name.trim_end_matches('/'))
         );
         return Err(InvalidSetting::new(field, name, reason));
     }
@@ -136,13 +175,17 @@ fn holds_rows(path: &Path) -> bool {
     ENDINGS.iter().any(|ending| unpacked.ends_with(&format!(".{ending}")))
 }
 
-/// The split that a file's name begins with: `train-00000-of-00002.parquet`.
+/// The split that a file's name tells: the first word of one before the endings, `train` in
+/// `train-00000-of-00002.parquet` and `test` in `gsm8k_test1.jsonl`.
 fn split_of(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-    SPLITS.into_iter().find(|split| {
-        let rest = name.strip_prefix(split);
-        rest.is_some_and(|rest| rest.starts_with(['-', '.', '_']))
-    })
+    let of_word = |word: &str| {
+        SPLITS
+            .iter()
+            .find(|(written, _)| *written == word)
+            .map(|(_, split)| *split)
+    };
+    name.split(|letter: char| !letter.is_alphabetic()).find_map(of_word)
 }
 
 fn of_pattern(field: &str, name: &str, root: &Path) -> Result<Vec<PathBuf>, InvalidSetting> {

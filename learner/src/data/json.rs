@@ -58,7 +58,8 @@ fn each_line(mut reader: impl BufRead, mut line: u64, renew: &dyn Fn(), take: Ta
             );
             Fault { place, what }
         })?;
-        let text = text.trim();
+        // Files that were put one behind the other each bring their byte order mark.
+        let text = text.trim().trim_start_matches('\u{feff}').trim_start();
         if !text.is_empty() && !take(place, Item::Json(text)).map_err(|what| Fault { place, what })? {
             return Ok(());
         }

@@ -109,6 +109,11 @@ fn question(name: &str, messages: &[Value]) -> Result<(String, u64), String> {
         match text("role") {
             Some(Value::Text(role)) if role == "user" => questions.push(text("content")),
             Some(Value::Text(role)) if role == "system" => system_messages += 1,
+            None if text("from").is_some() => {
+                return Err(format!(
+                    "a message in {name:?} has \"from\" and \"value\"; it must have \"role\" and \"content\""
+                ));
+            }
             role => {
                 let role = match role {
                     Some(Value::Text(role)) => role.as_str(),
@@ -122,6 +127,9 @@ fn question(name: &str, messages: &[Value]) -> Result<(String, u64), String> {
     }
     match questions.as_slice() {
         [Some(Value::Text(text))] if !text.trim().is_empty() => Ok((text.clone(), system_messages)),
+        [Some(Value::List(_))] => Err(format!(
+            "a user message in {name:?} has a list of parts as its \"content\"; it must be a string"
+        )),
         [_] => Err(format!(
             "a user message in {name:?} has no \"content\" (a string that is not empty)"
         )),

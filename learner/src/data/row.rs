@@ -194,10 +194,20 @@ fn not_json(text: &str, error: &serde_json::Error) -> String {
     if let Some(word) = ["NaN", "Infinity"].iter().find(|word| rest.starts_with(**word)) {
         return format!("it is no JSON, which has no {word}; write null for it, or leave the row out");
     }
-    if text == "{" {
+    let is_cut = error.is_eof() && text.starts_with('{') && !error.to_string().contains("a string");
+    if is_cut {
         return "an object begins and does not end; a row is one line, or an item of one array".to_owned();
     }
-    if !text.contains(['{', '[', '<']) && text.contains([',', '\t']) {
+    if text.starts_with('{')
+        && rest.starts_with(['{', '[', ','])
+        && error.to_string().starts_with("trailing characters")
+    {
+        let column = error.column();
+        return format!(
+            "something follows the row's object in column {column}; a row is one line, or an item of one array"
+        );
+    }
+    if !text.contains(['{', '[', '<']) && text.contains([',', ';', '\t']) {
         return "it is no JSON but looks like CSV, which is not read; write the rows as JSONL or Parquet".to_owned();
     }
     // A row is one line, and the message already begins with its number.

@@ -82,7 +82,7 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 /// Formats that are told by their first bytes and not read, and what is said about them.
-const FOREIGN: [(&[u8], &str); 9] = [
+const FOREIGN: [(&[u8], &str); 10] = [
     (
         b"BZh",
         "it is compressed with bzip2; unpack it, or compress it with gzip or zstd",
@@ -97,6 +97,11 @@ const FOREIGN: [(&[u8], &str); 9] = [
     ),
     (b"PARE", "it is an encrypted Parquet file; write it without encryption"),
     (b"ARROW1", "it is an Arrow file; write it as Parquet or JSONL"),
+    // How a stream of Arrow begins each of its parts.
+    (
+        b"\xFF\xFF\xFF\xFF",
+        "it is a stream of Arrow; write it as Parquet or JSONL",
+    ),
     (
         b"SQLite format 3\0",
         "it is a SQLite database; write its rows as Parquet or JSONL",

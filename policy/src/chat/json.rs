@@ -3,6 +3,7 @@
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
+use super::bounds;
 use super::python::float;
 
 /// How a value is written; the arguments of the filter.
@@ -110,6 +111,7 @@ impl Style {
             }
             self.break_line(text, depth + 1);
             write(text, item)?;
+            bounds::text_of_length(text.len())?;
         }
         if !items.is_empty() {
             self.break_line(text, depth);

@@ -1,21 +1,28 @@
 //! Chat templates: the Jinja text of a model directory, rendered as transformers renders it.
 //!
 //! minijinja runs them. Where Jinja2 with transformers' extensions behaves differently, the submodules make up for it:
-//! `source` changes the text of a template, `python` the behaviour of values, `percent` formats texts, `json` and
-//! `strftime` provide two functions. Steps and output are bounded, since anyone may have written the template.
+//! `source` changes the text of a template, `python` the behaviour of values, `percent` formats texts, `texts`, `numbers`,
+//! `json` and `strftime` provide filters, methods and functions. Steps, values and output are bounded, since anyone may
+//! have written the template: `rewrite` puts the checks of `bounds` into what `compiled` compiles.
 
+mod bounds;
+mod compiled;
 mod json;
+mod numbers;
 mod percent;
 mod python;
+mod rewrite;
 mod source;
 mod strftime;
+mod texts;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind};
+
+use compiled::Compiled;
 
 use crate::error::{Origin, PolicyError};
 use crate::model_files;
@@ -27,7 +34,6 @@ const MOST_STEPS: u64 = 2_000_000;
 const LONGEST_TEXT: usize = 1 << 26;
 
 const FILE: &str = "chat_template.jinja";
-const TEMPLATE: &str = "chat_template";
 const SPECIAL_TOKENS: [&str; 7] = [
     "bos_token",
     "eos_token",
@@ -82,6 +88,7 @@ pub struct ChatMessage<'a> {
 /// A compiled chat template with the special tokens that it may name.
 pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
+    compiled: Compiled,
     special_tokens: Vec<(&'static str, String)>,
     source: String,
     origin: Origin,
@@ -117,19 +124,22 @@ impl ChatTemplate {
     fn compile(source: &str, special_tokens: Vec<(&'static str, String)>, origin: Origin) -> Result<Self, PolicyError> {
         let source = source::translate(source);
         let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(MOST_STEPS));
         python::adopt(&mut environment);
         percent::adopt(&mut environment);
+        texts::adopt(&mut environment);
+        numbers::adopt(&mut environment);
+        bounds::adopt(&mut environment);
         environment.add_filter("tojson", json::tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime::strftime_now);
-        if let Err(error) = environment.add_template_owned(TEMPLATE, source.clone()) {
-            return Err(refuse(&origin, &error));
-        }
+        let compiled = match Compiled::new(&source) {
+            Ok(compiled) => compiled,
+            Err(error) => return Err(refuse(&origin, &error)),
+        };
         Ok(ChatTemplate {
             environment,
+            compiled,
             special_tokens,
             source,
             origin,
@@ -177,30 +187,10 @@ impl ChatTemplate {
         }
         variables.insert("messages", Value::from(messages));
         variables.insert("add_generation_prompt", Value::from(true));
-        let mut text = BoundedText(Vec::new());
         let rendered = self
-            .environment
-            .get_template(TEMPLATE)
-            .and_then(|template| template.render_captured_to(variables, &mut text).map(drop));
-        rendered.map_err(|error| refuse(&self.origin, &error))?;
-        String::from_utf8(text.0).map_err(|_| problem(&self.origin, "it renders bytes that are no text"))
-    }
-}
-
-/// A text that cannot grow beyond [`LONGEST_TEXT`].
-struct BoundedText(Vec<u8>);
-
-impl io::Write for &mut BoundedText {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > LONGEST_TEXT {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+            .compiled
+            .render(&self.environment, Value::from_serialize(&variables));
+        rendered.map_err(|error| refuse(&self.origin, &error))
     }
 }
 
@@ -230,7 +220,6 @@ fn problem(origin: &Origin, text: impl Into<String>) -> PolicyError {
 fn refuse(origin: &Origin, error: &Error) -> PolicyError {
     let said = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => format!("it takes more than {MOST_STEPS} steps, as a loop does that never ends"),
-        (ErrorKind::WriteFailure, _) => format!("it renders more than {LONGEST_TEXT} bytes"),
         (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),

@@ -7,7 +7,7 @@ use std::ops::Range;
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, FormatStyle, format_filter};
 
-use super::python;
+use super::{bounds, python, texts};
 
 /// The filter for a tuple that is written out, whose items are its arguments.
 const OF_TUPLE: &str = "_percent_of_tuple";
@@ -176,7 +176,7 @@ fn tuple(bytes: &[u8], range: Range<usize>) -> Option<Option<usize>> {
 }
 
 /// `text % arguments`. `spares` is whether arguments may be left.
-fn formatted(text: &str, arguments: &[Value], spares: bool) -> Result<String, Error> {
+pub(super) fn formatted(text: &str, arguments: &[Value], spares: bool) -> Result<String, Error> {
     let mut written = String::new();
     let mut next = 0;
     let mut rest = text;
@@ -198,6 +198,7 @@ fn formatted(text: &str, arguments: &[Value], spares: bool) -> Result<String, Er
         if length > LONGEST_FLAGS {
             return Err(refuse("% format: more than 7 letters of flags and width"));
         }
+        texts::widths(flags)?;
         let mut letters = field.chars();
         let conversion = letters.next().unwrap_or_default();
         rest = letters.as_str();
@@ -224,6 +225,7 @@ fn formatted(text: &str, arguments: &[Value], spares: bool) -> Result<String, Er
             &format!("%{flags}{conversion}"),
             &[value],
         )?);
+        bounds::text_of_length(written.len())?;
     }
     written.push_str(rest);
     if next < arguments.len() && !spares {

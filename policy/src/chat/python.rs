@@ -5,6 +5,8 @@ use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Output, State, escape_formatter};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
+use super::{bounds, texts};
+
 /// Makes an environment behave as Python's.
 pub(super) fn adopt(environment: &mut Environment<'static>) {
     environment.set_formatter(print);
@@ -16,14 +18,18 @@ pub(super) fn adopt(environment: &mut Environment<'static>) {
     environment.add_test("callable", is_callable);
     environment.add_test("lower", |text: String| is_lower(&text));
     environment.add_test("upper", |text: String| is_upper(&text));
-    environment.add_function("joiner", minijinja_contrib::globals::joiner);
-    environment.add_function("cycler", |items: Rest<Value>| {
+    environment.add_function("joiner", |state: &State, separator: Option<Value>| {
+        let separator = separator.map(|separator| bounds::kept(state, separator));
+        Ok::<Value, Error>(minijinja_contrib::globals::joiner(separator.transpose()?))
+    });
+    environment.add_function("cycler", |state: &State, items: Rest<Value>| {
+        for item in items.iter() {
+            bounds::kept(state, item.clone())?;
+        }
         minijinja_contrib::globals::cycler(items.0)
     });
     environment.add_filter("length", length);
     environment.add_filter("count", length);
-    environment.add_filter("int", int);
-    environment.add_filter("float", to_float);
 }
 
 /// `len(value)`. What is undefined has the length 0 in Jinja2, so that templates need not ask whether it is there.
@@ -67,42 +73,15 @@ fn is_upper(text: &str) -> bool {
     text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase)
 }
 
-/// `value|int(default=0)`.
-fn int(value: &Value, default: Option<Value>) -> Value {
-    let number = match number_of(value) {
-        Some(number) if number.is_integer() => Some(number),
-        Some(number) => f64::try_from(number)
-            .ok()
-            .filter(|x| x.is_finite())
-            .map(|x| Value::from(x as i64)),
-        None => None,
-    };
-    number.or(default).unwrap_or_else(|| Value::from(0))
-}
-
-/// `value|float(default=0.0)`.
-fn to_float(value: &Value, default: Option<Value>) -> Value {
-    let number = number_of(value).and_then(|number| f64::try_from(number).ok());
-    number.map(Value::from).or(default).unwrap_or_else(|| Value::from(0.0))
-}
-
-fn number_of(value: &Value) -> Option<Value> {
-    match value.kind() {
-        ValueKind::Number => Some(value.clone()),
-        ValueKind::Bool => Some(Value::from(i64::from(value.is_true()))),
-        _ => {
-            let text = value.as_str()?.trim();
-            let whole = text.parse::<i64>().ok().map(Value::from);
-            whole.or_else(|| text.parse::<f64>().ok().map(Value::from))
-        }
-    }
-}
-
 /// `{{ value }}`: `str(value)`.
 fn print(out: &mut Output, state: &State, value: &Value) -> Result<(), Error> {
     if needs_python(value) {
-        out.write_str(&text_of(value)).map_err(Error::from)
+        let text = text_of(value);
+        bounds::write(state, text.len())?;
+        out.write_str(&text).map_err(Error::from)
     } else {
+        // What is no text has few digits.
+        bounds::write(state, value.as_str().map_or(8, str::len))?;
         escape_formatter(out, state, value)
     }
 }
@@ -220,17 +199,34 @@ fn is_printable(letter: char) -> bool {
     letter == ' ' || !(letter.is_control() || letter.is_whitespace() || is_format)
 }
 
-/// Python's methods: those of this file, then minijinja's collection.
+/// Python's methods: those of this file, then minijinja's collection. What goes wrong names the method.
 fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-    let own = match value.kind() {
-        ValueKind::String => text_method(value.as_str().unwrap_or_default(), name, arguments)?,
-        ValueKind::Seq | ValueKind::Iterable => list_method(value, name, arguments)?,
-        ValueKind::Map if name == "copy" => Some(value.clone()),
-        _ => None,
+    let result = match own_method(value, name, arguments) {
+        Ok(Some(result)) => Ok(result),
+        Ok(None) => unknown_method_callback(state, value, name, arguments),
+        Err(error) => Err(error),
     };
-    match own {
-        Some(result) => Ok(result),
-        None => unknown_method_callback(state, value, name, arguments),
+    result.map_err(|error| match error.kind() {
+        ErrorKind::UnknownMethod => bounds::refuse(format!("a value that is {} has no method {name}", value.kind())),
+        kind => {
+            let said = error.detail().map_or_else(|| kind.to_string(), str::to_owned);
+            bounds::refuse(format!("method {name}: {said}"))
+        }
+    })
+}
+
+fn own_method(value: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+    match value.kind() {
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default();
+            match texts::method(text, name, arguments)? {
+                Some(result) => Ok(Some(result)),
+                None => text_method(text, name, arguments),
+            }
+        }
+        ValueKind::Seq | ValueKind::Iterable => list_method(value, name, arguments),
+        ValueKind::Map if name == "copy" => Ok(Some(value.clone())),
+        _ => Ok(None),
     }
 }
 
@@ -284,25 +280,6 @@ fn text_method(text: &str, name: &str, arguments: &[Value]) -> Result<Option<Val
         "removesuffix" => {
             let (suffix,): (String,) = from_args(arguments)?;
             whole(text.strip_suffix(&*suffix).unwrap_or(text).to_owned())
-        }
-        "find" | "rfind" | "index" | "rindex" => {
-            let (wanted,): (String,) = from_args(arguments)?;
-            let bytes = if name.starts_with('r') {
-                text.rfind(&*wanted)
-            } else {
-                text.find(&*wanted)
-            };
-            match bytes {
-                // Python counts letters, Rust bytes.
-                Some(bytes) => Ok(Some(Value::from(text[..bytes].chars().count()))),
-                None if name.ends_with("find") => Ok(Some(Value::from(-1))),
-                None => Err(refuse("the text does not hold it")),
-            }
-        }
-        "count" => {
-            let (wanted,): (String,) = from_args(arguments)?;
-            // An empty text is found before every letter and at the end, as in Python.
-            Ok(Some(Value::from(text.matches(&*wanted).count())))
         }
         "ljust" | "rjust" | "center" | "zfill" => padded(text, name, arguments).map(Some),
         "title" => whole(title(text)),

@@ -13,6 +13,7 @@ mod delta;
 mod generation;
 mod score;
 mod smollm2;
+mod template_bounds;
 mod templates;
 mod tokenizer;
 mod transformers;

@@ -35,7 +35,7 @@ fn tokenizer(template: &str) -> Result<Tokenizer, String> {
     Tokenizer::load(dir.path()).map_err(|error| error.to_string())
 }
 
-fn render(template: &str, user: &str) -> Result<String, String> {
+pub(crate) fn render(template: &str, user: &str) -> Result<String, String> {
     let chat = Chat {
         system: None,
         user,
@@ -103,6 +103,44 @@ fn a_template_that_does_not_end_is_stopped() {
 }
 
 #[test]
+fn arguments_that_python_and_jinja_have_by_place_and_by_name() {
+    for (template, text) in [
+        (
+            "{{ 'abc'.startswith('b', 1) }}{{ 'abc'.startswith('a', 1) }}",
+            "TrueFalse",
+        ),
+        (
+            "{{ 'abc'.endswith('b', 0, 2) }}{{ 'abc'.endswith(('b', 'c')) }}",
+            "TrueTrue",
+        ),
+        (
+            "{{ 'äbcb'.find('b', 2) }}{{ 'abc'.find('a', 1) }}{{ 'abcb'.rfind('b', 0, 3) }}",
+            "3-11",
+        ),
+        (
+            "{{ 'aaa'.count('a', 1) }}{{ 'aaa'.count('a', -1) }}{{ 'a'.count('', 2) }}",
+            "210",
+        ),
+        (
+            "{{ 'aaa'.replace('a', 'b', 2) }}{{ 'aaa'|replace('a', 'b', 1) }}",
+            "bbabaa",
+        ),
+        ("{{ 'aaa'|replace('a', 'b', count=2) }}", "bba"),
+        (
+            "{{ 'x'|int(default=5) }}{{ 'x'|int(5) }}{{ 'x'|float(default=1.5) }}",
+            "551.5",
+        ),
+        (
+            "{{ 'ff'|int(base=16) }} {{ '0x1F'|int(0, 16) }} {{ '101'|int(base=2) }}",
+            "255 31 5",
+        ),
+        ("{{ [{'a': 1}, {'a': 2}]|join('-', attribute='a') }}", "1-2"),
+    ] {
+        assert_eq!(render(template, "hi").as_deref(), Ok(text), "{template}");
+    }
+}
+
+#[test]
 fn a_refusal_says_file_line_and_reason_in_one_line() {
     let cases = [
         ("a\n{% if %}", "syntax error: unexpected end of block (line 2)"),
@@ -120,6 +158,19 @@ fn a_refusal_says_file_line_and_reason_in_one_line() {
             "tried to use % operator on unsupported types string and string (line 1)",
         ),
         ("\n{{ '%s %s' % 'a' }}", "% format: more fields than values (line 2)"),
+        (
+            "\n{{ 'a'.unknown() }}",
+            "a value that is string has no method unknown (line 2)",
+        ),
+        (
+            "{{ 'a'.removeprefix() }}",
+            "method removeprefix: missing argument (line 1)",
+        ),
+        ("{{ ''.join() }}", "method join: missing argument (line 1)"),
+        (
+            "{{ 'a'|unknown }}",
+            "unknown filter: filter unknown is unknown (line 1)",
+        ),
         ("{{ unknown() }}", "unknown function: unknown is unknown (line 1)"),
         ("{% unknown %}", "syntax error: unknown statement unknown (line 1)"),
         ("\n\n{{ strftime_now('%Q') }}", "strftime_now does not know %Q (line 3)"),

@@ -132,6 +132,7 @@ fn other_formats_are_named() {
         (b"\xFD7zXZ\0\0", "xz"),
         (b"PARE....", "encrypted"),
         (b"ARROW1\0\0", "Arrow"),
+        (b"\xFF\xFF\xFF\xFF\x10\0\0\0", "a stream of Arrow"),
         (b"SQLite format 3\0", "SQLite"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n",
@@ -203,6 +204,10 @@ fn names_that_lead_to_no_rows_are_refused() {
         .write("empty.jsonl", "")
         .write("splits/train.jsonl", ROW)
         .write("splits/test.jsonl", ROW)
+        .write("saved/data-00000-of-00001.arrow", "")
+        .write("saved/dataset_info.json", "{}")
+        .write("saved/state.json", "{}")
+        .write("dict/dataset_dict.json", "{}")
         .write("other/README.md", "# A data set");
     std::fs::create_dir(files.path().join("nothing")).expect("a directory");
     std::os::unix::fs::symlink("nowhere", files.path().join("dangling")).expect("a link");
@@ -214,6 +219,8 @@ fn names_that_lead_to_no_rows_are_refused() {
         (&["nothing"], "it holds nothing"),
         (&["other"], "it holds README.md"),
         (&["splits"], "several splits (test, train)"),
+        (&["saved"], "as save_to_disk or the cache of datasets keeps it"),
+        (&["dict"], "as save_to_disk or the cache of datasets keeps it"),
         (&["two*.jsonl"], "some file matches"),
         (&["no*/x"], "some file matches"),
         (&["one[.jsonl"], "pattern that can be read"),
@@ -225,6 +232,59 @@ fn names_that_lead_to_no_rows_are_refused() {
         let fault = files.fault(names);
         assert!(fault.contains(says), "{names:?}: {fault}");
     }
+}
+
+#[test]
+fn splits_are_told_by_a_word_anywhere_in_a_name() {
+    for (one, other, example) in [
+        ("train", "val", "train*"),
+        ("train", "valid", "train*"),
+        ("train", "dev", "train*"),
+        ("train", "testing", "train*"),
+        ("train", "holdout", "train*"),
+        ("train", "heldout", "train*"),
+        ("math_train", "math_test", "math_train.jsonl"),
+        ("gsm8k-train", "gsm8k-test", "gsm8k-train.jsonl"),
+        ("train1", "test1", "train*"),
+        ("val", "test", "test*"),
+    ] {
+        let files = Files::new();
+        files
+            .write(&format!("set/{one}.jsonl"), ROW)
+            .write(&format!("set/{other}.jsonl"), ROW);
+        let fault = files.fault(&["set"]);
+        assert!(fault.contains("several splits"), "{one}, {other}: {fault}");
+        assert!(
+            fault.contains(&format!("such as \"set/{example}\"")),
+            "{one}, {other}: {fault}"
+        );
+    }
+    // Words that only hold the name of a split, and several files of one split.
+    for (one, other) in [("train", "contest"), ("trains", "latest"), ("a_train", "b_train-2")] {
+        let files = Files::new();
+        files
+            .write(&format!("set/{one}.jsonl"), ROW)
+            .write(&format!("set/{other}.jsonl"), ROW);
+        assert_eq!(
+            files.read(&["set"], Fields::default()).expect("one split").rows.len(),
+            1,
+            "{one}, {other}"
+        );
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_at_any_line() {
+    let files = Files::new();
+    files.write("both.jsonl", format!("\u{feff}{ROW}\n\u{feff}{ROW}\n"));
+    assert_eq!(
+        files
+            .read(&["both.jsonl"], Fields::default())
+            .expect("two rows")
+            .tally
+            .rows,
+        2
+    );
 }
 
 #[test]

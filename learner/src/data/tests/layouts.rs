@@ -233,6 +233,24 @@ fn rows_that_are_no_objects_are_named() {
         ("[[1]]", "a list"),
         ("[{\"problem\": \"a\", \"answer\": 1}, null]", "null"),
         ("problem,answer\n1+1,2", "looks like CSV, which is not read"),
+        ("problem;answer\n1+1;2", "looks like CSV, which is not read"),
+        (
+            "{\"problem\": \"a\", \"answer\": 1} {\"problem\": \"b\", \"answer\": 1}",
+            "something follows the row's object in column 30; a row is one line",
+        ),
+        ("{\"problem\": \"a\",\n \"answer\": 1}", "a row is one line"),
+        (
+            "{\"problem\": \"a\", \"answer\": null}",
+            "field \"answer\" is null; it must hold the answer, or data.answer_field name another field",
+        ),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}]}], \"answer\": 1}",
+            "a list of parts as its \"content\"",
+        ),
+        (
+            "{\"messages\": [{\"from\": \"human\", \"value\": \"a\"}], \"answer\": 1}",
+            "has \"from\" and \"value\"; it must have \"role\"",
+        ),
         ("{\"problem\": \"a\", \"answer\": NaN}", "no JSON, which has no NaN"),
         ("{\"problem\": \"a\", \"answer\": 1,}", "no JSON"),
         ("{\n  \"problem\": \"a\"\n}", "a row is one line"),
