@@ -103,7 +103,8 @@ impl Fields<'_> {
         let found = common.iter().find_map(|name| row.get(name).map(|value| (*name, value)));
         found.ok_or_else(|| {
             if let Some(name) = common.iter().find(|name| row.has(name)) {
-                return format!("field {name:?} is null; it must hold the {what}, or {setting} name another field");
+                let has = row.what_it_has("");
+                return format!("field {name:?} is null; {has}; {setting} says which field is meant");
             }
             let names: Vec<String> = common.iter().map(|name| format!("{name:?}")).collect();
             let names = match names.as_slice() {

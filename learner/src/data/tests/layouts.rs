@@ -236,12 +236,12 @@ fn rows_that_are_no_objects_are_named() {
         ("problem;answer\n1+1;2", "looks like CSV, which is not read"),
         (
             "{\"problem\": \"a\", \"answer\": 1} {\"problem\": \"b\", \"answer\": 1}",
-            "something follows the row's object in column 30; a row is one line",
+            "something follows the row's object in column 31; a row is one line",
         ),
         ("{\"problem\": \"a\",\n \"answer\": 1}", "a row is one line"),
         (
             "{\"problem\": \"a\", \"answer\": null}",
-            "field \"answer\" is null; it must hold the answer, or data.answer_field name another field",
+            "field \"answer\" is null; the row has answer, problem; data.answer_field says which field is meant",
         ),
         (
             "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}]}], \"answer\": 1}",
