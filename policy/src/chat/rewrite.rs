@@ -194,9 +194,11 @@ fn checked<'a>(expr: &Expr<'a>) -> Expr<'a> {
         Expr::Const(node) => constant(node.value.clone(), node.span()),
         Expr::Slice(node) => slice(node),
         Expr::UnaryOp(node) => {
-            let op = match node.op {
-                UnaryOpKind::Not => UnaryOpKind::Not,
-                UnaryOpKind::Neg => UnaryOpKind::Neg,
+            // It can be neither copied nor cloned.
+            let op = if matches!(node.op, UnaryOpKind::Not) {
+                UnaryOpKind::Not
+            } else {
+                UnaryOpKind::Neg
             };
             let expr = checked(&node.expr);
             Expr::UnaryOp(Spanned::new(UnaryOp { op, expr }, node.span()))
