@@ -228,9 +228,10 @@ impl JobService for FakeLearner {
             let other = InvalidSetting::new("training.clip", 0.25, "it must be less here");
             return Err(refused_settings_status(&error, &[other]));
         }
-        let busy = &mut self.script.lock().unwrap().busy;
-        if *busy > 0 {
-            *busy -= 1;
+        let mut script = self.script.lock().unwrap();
+        let is_late = script.is_late;
+        if script.busy > 0 {
+            script.busy -= 1;
             return Err(Refusal::of_crowd("there are 1024 checks already".to_owned())
                 .retry_after(Duration::from_millis(20))
                 .into_status());
@@ -248,7 +249,7 @@ impl JobService for FakeLearner {
             ..Default::default()
         };
         state.jobs.push(job.clone());
-        if self.script.lock().unwrap().is_late {
+        if is_late {
             return Err(Status::deadline_exceeded("no answer within 300 s"));
         }
         Ok(Response::new(job))
