@@ -86,8 +86,8 @@ async fn what_was_given_up_is_not_sent_to_the_verifier_any_more() {
     scene.learner.publish(Version::new("job", 0, &weights(0)));
     // Its first summaries wait for the verifier while it is still thinking.
     let plan = v1::RolloutPlan {
-        budgets: vec![50, 3000],
-        ..endless_plan(3000)
+        budgets: vec![20, 4000],
+        ..endless_plan(4000)
     };
     scene.learner.state().leases.push_back(lease("job", "given-up", plan));
     let is_of = |request: &VerifyRequest, truth: &str| request.items.iter().any(|item| item.ground_truths == [truth]);
@@ -95,7 +95,7 @@ async fn what_was_given_up_is_not_sent_to_the_verifier_any_more() {
         let requests = scene.verifier.requests.lock().unwrap();
         requests.iter().filter(|request| is_of(request, truth)).count()
     };
-    until("a few tries", || tried("42") > 3).await;
+    until("a try", || tried("42") > 0).await;
     scene.learner.publish(Version::new("other", 0, &weights(0)));
     until("it is given back", || !scene.learner.state().abandoned.is_empty()).await;
     assert_eq!(scene.learner.state().abandoned[0].group_id, "given-up");
