@@ -10,7 +10,8 @@
 //!   combination of signs, of up to five variables, the values must agree where they are real: (d/2^40)^2, which is below
 //!   1e-12 up to that degree.
 //! - Roots, arcs and the like of sines and of unknown functions have other pieces. Forty points must agree there, so that a
-//!   piece is missed with a probability of 2^-40 if every second point lies in it.
+//!   piece is missed with a probability of 2^-40 if every second point lies in it. Sums of powers in a root have pieces
+//!   beside a curve; twenty points must agree there, so that only a piece that few of them meet is missed.
 //!
 //! Pieces that few points meet, beyond a kink or between two, are for [`crate::compare`] to look at. Where the difference
 //! does not vanish but is smaller than can be seen, an addend of a sum is too small to be seen next to the others, which
@@ -42,7 +43,9 @@ const SCALES: [i64; 2] = [0, 4];
 /// Points that must be usable, if there are so many, where a root of a sine or of an unknown function makes pieces that
 /// do not follow the signs of variables.
 const ENOUGH_RESTLESS_POINTS: usize = 40;
-/// Points that are tried for that, beside the others.
+/// The same where a sum in a root divides by a curve.
+const ENOUGH_UNEVEN_POINTS: usize = 20;
+/// Points that are tried for the forty, beside the others.
 const RESTLESS_POINTS: usize = 64;
 /// The points, small and large, of all signs. The first five are always tried unless all combinations of signs are; the
 /// others only until enough of them are usable, or where a function has corners, as `|x - 100|` has.
@@ -249,16 +252,17 @@ pub(super) fn try_points<T>(
         seed = seed.wrapping_add(hasher.mixed());
     }
     let divisions = if survey.divided {
-        Some(Divisions::of(left, right, steps)?)
+        Divisions::of(left, right, steps)?
     } else {
         None
     };
     // Other pieces than those of the signs are not more or less where variables are large.
     let are_restless = !survey.is_far && divisions.as_ref().is_some_and(|divisions| divisions.are_restless);
-    let enough = if are_restless {
-        ENOUGH_RESTLESS_POINTS
-    } else {
-        ENOUGH_POINTS
+    let are_uneven = !survey.is_far && divisions.as_ref().is_some_and(|divisions| divisions.are_uneven);
+    let enough = match (are_restless, are_uneven) {
+        (true, _) => ENOUGH_RESTLESS_POINTS,
+        (false, true) => ENOUGH_UNEVEN_POINTS,
+        (false, false) => ENOUGH_POINTS,
     };
     let mut unseen = 0;
     for &mode in survey.modes() {

@@ -6,10 +6,10 @@
 //! and on every piece the functions are tried.
 
 use compact_str::CompactString;
-use dashu_base::BitTest as _;
+use dashu_base::{BitTest as _, Sign};
 
 use super::point::{Fnv, Signs, slot};
-use crate::expression::{Expression, Function};
+use crate::expression::{Constant, Expression, Function};
 use crate::steps::{Steps, Stop};
 
 /// Most variables of which every combination of signs is tried.
@@ -30,14 +30,16 @@ pub(super) struct Divisions {
     positive: [Vec<CompactString>; 2],
     /// Whether there are pieces beside those that signs make: `√(1 - sin² x)` is `cos x` on every second interval.
     pub(super) are_restless: bool,
+    /// Whether a sum in a root divides further: `√((x² - y)²)` is `x² - y` on one side of a curve.
+    pub(super) are_uneven: bool,
 }
 
 impl Divisions {
-    /// The variables of two functions.
+    /// The variables of two functions; none if nothing is divided.
     ///
     /// # Errors
     /// [`Stop::OutOfSteps`].
-    pub(super) fn of(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Self, Stop> {
+    pub(super) fn of(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Option<Self>, Stop> {
         steps.spend(2 * (left.node_count() + right.node_count()) as u64)?;
         let mut divisions = Self::default();
         for (side, expression) in [left, right].into_iter().enumerate() {
@@ -45,7 +47,7 @@ impl Divisions {
         }
         divisions.names.sort_unstable();
         divisions.names.truncate(MOST_VARIABLES);
-        Ok(divisions)
+        Ok(Some(divisions).filter(|divisions| !divisions.names.is_empty() || divisions.are_restless))
     }
 
     /// Notes the variables of an expression. `divides` says what its sign divides.
@@ -65,7 +67,10 @@ impl Divisions {
                     if !exponent.denominator().bit(0) {
                         self.needs_positive(base, side);
                     }
-                    self.add(base, side, Divides::InPieces);
+                    // A root of what is never zero has no pieces, √(x² + 1) for one.
+                    let inside = if is_positive(base) { divides } else { Divides::InPieces };
+                    self.are_uneven |= inside == Divides::InPieces && has_curved_sum(base);
+                    self.add(base, side, inside);
                 }
                 _ => {
                     self.add(base, side, Divides::InPieces);
@@ -161,6 +166,62 @@ pub(super) fn divides_by_sign(function: &Function) -> bool {
             | Function::Arcosh
             | Function::Artanh
     )
+}
+
+/// Whether there is a sum of other terms than multiples of variables.
+fn has_curved_sum(expression: &Expression) -> bool {
+    let varies = |part: &&Expression| !part.is_constant();
+    let is_curved = |term: &Expression| match term {
+        Expression::Power(..) => !term.is_constant(),
+        Expression::Product(parts) => {
+            parts.iter().filter(varies).count() > 1
+                || parts
+                    .iter()
+                    .any(|part| matches!(part, Expression::Power(..)) && !part.is_constant())
+        }
+        _ => false,
+    };
+    match expression {
+        Expression::Sum(parts) => parts.iter().any(|part| is_curved(part) || has_curved_sum(part)),
+        Expression::Product(parts) => parts.iter().any(has_curved_sum),
+        Expression::Power(base, _) => has_curved_sum(base),
+        _ => false,
+    }
+}
+
+/// Whether an expression is positive by its form wherever it is real.
+fn is_positive(expression: &Expression) -> bool {
+    match expression {
+        Expression::Number(value) => value.sign() == Sign::Positive && !value.is_zero(),
+        Expression::Constant(constant) => matches!(constant, Constant::Pi | Constant::Euler | Constant::Degree),
+        Expression::Sum(parts) => parts.iter().any(is_positive) && parts.iter().all(is_not_negative),
+        Expression::Product(parts) => parts.iter().all(is_positive),
+        Expression::Power(base, _) => is_positive(base),
+        Expression::Symbol(_) | Expression::Call(..) => false,
+    }
+}
+
+fn is_not_negative(expression: &Expression) -> bool {
+    match expression {
+        Expression::Power(base, exponent) => {
+            let is_even = matches!(&**exponent, Expression::Number(exponent)
+                if exponent.is_int() && !exponent.numerator().bit(0));
+            is_even && !has_imaginary_unit(base) || is_positive(base)
+        }
+        Expression::Sum(parts) | Expression::Product(parts) => parts.iter().all(is_not_negative),
+        other => is_positive(other),
+    }
+}
+
+fn has_imaginary_unit(expression: &Expression) -> bool {
+    match expression {
+        Expression::Constant(constant) => *constant == Constant::Imaginary,
+        Expression::Number(_) | Expression::Symbol(_) => false,
+        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => {
+            parts.iter().any(has_imaginary_unit)
+        }
+        Expression::Power(base, exponent) => has_imaginary_unit(base) || has_imaginary_unit(exponent),
+    }
 }
 
 /// Combinations of negative variables, each of which is one bit: all of a few, and of many those in which one, two, all

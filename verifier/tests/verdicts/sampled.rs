@@ -109,6 +109,10 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
 /// Ground truths and answers that do not.
 pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     // Signs of variables, whatever they are called.
+    ("\\sqrt{(|x|+1)^2}\\sqrt y", "(x+1)\\sqrt y"),
+    ("\\sqrt{x^2+1}\\,|x|", "x\\sqrt{x^2+1}"),
+    ("\\sqrt{x^2+y^2}|z|", "z\\sqrt{x^2+y^2}"),
+    ("\\sqrt{x^4+2x^3\\sqrt y+x^2y}", "x(x+\\sqrt y)"),
     ("\\sqrt{x^2y}", "x\\sqrt y"),
     ("\\sqrt{a^2b}", "a\\sqrt b"),
     ("\\sqrt{p^2q}", "p\\sqrt q"),
