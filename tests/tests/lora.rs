@@ -93,12 +93,14 @@ async fn adapters_are_trained_kept_and_taken_away() {
 
         // Actors mean the same policy, and get megabytes, here some hundred kilobytes, only once.
         let history = stack.history(&id).await;
-        let gap = history
-            .steps()
-            .iter()
-            .map(|step| step.largest_log_prob_gap)
-            .fold(0.0, f64::max);
-        assert!(gap < 1e-5, "{gap}");
+        // Of a single unlikely token the rounding of f32 alone may be 1e-5, by the processor.
+        let steps = history.steps();
+        let worst = |of: &dyn Fn(&v1::StepMetrics) -> f64| steps.iter().map(of).fold(0.0, f64::max);
+        let (mean, largest) = (
+            worst(&|step| step.fresh_log_prob_gap),
+            worst(&|step| step.largest_log_prob_gap),
+        );
+        assert!(mean < 1e-6 && largest < 5e-5, "{mean}, {largest}");
         let samples = scrape(&stack.actors[0].metrics_address).await.unwrap();
         let later = sum(&samples, ACTOR_WEIGHTS_BYTES, "delta");
         assert!(

@@ -128,9 +128,14 @@ async fn a_run_that_gets_worse_says_so_and_keeps_its_best_weights() {
             says(15, "the accuracy at the largest budget has collapsed"),
             "{by}: {said:?}"
         );
-        let of_rewards = said.iter().filter(|(_, text)| text.contains("the reward at the largest budget is"));
+        let of_rewards = said
+            .iter()
+            .filter(|(_, text)| text.contains("the reward at the largest budget is"));
         assert!(of_rewards.clone().count() > 0, "{by}: {said:?}");
-        assert!(of_rewards.clone().all(|(step, _)| *step > FALLS_AFTER), "{by}: {said:?}");
+        assert!(
+            of_rewards.clone().all(|(step, _)| *step > FALLS_AFTER),
+            "{by}: {said:?}"
+        );
         let path = place.path("runs").join(by).join(format!("best-{best:08}"));
         let names_it = format!(
             "the best weights by evaluation, of step {best}, are in {}",

@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::value::{Object, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
-use super::LONGEST_TEXT;
+/// The longest text that one rendering may make, in bytes.
+pub(super) const LONGEST_TEXT: usize = 1 << 26;
+
+/// A wider padding is a mistake, and would only take memory.
+pub(super) const WIDEST: usize = 100_000;
 
 /// Around what makes a value: counts it, and writes out what minijinja would compute later, again and again.
 pub(super) const MADE: &str = "_made";
@@ -338,4 +342,23 @@ fn places(length: usize, start: Option<i64>, stop: Option<i64>, step: i64) -> im
     std::iter::successors(Some(start), move |place| place.checked_add(step))
         .take_while(move |place| if step > 0 { *place < stop } else { *place > stop })
         .filter_map(|place| usize::try_from(place).ok())
+}
+
+/// Refuses widths and precisions, the numbers of what says how to format a value.
+pub(super) fn widths(format: &str) -> Result<(), Error> {
+    let digits = |letter: char| !letter.is_ascii_digit();
+    let is_wide = |number: &str| {
+        let number = number.trim_start_matches('0');
+        !number.is_empty() && number.parse().map_or(true, |width: usize| width > WIDEST)
+    };
+    let inside = format.split('{').skip(1).filter_map(|field| field.split('}').next());
+    let fields: Vec<&str> = if format.contains('{') {
+        inside.collect()
+    } else {
+        vec![format]
+    };
+    if fields.into_iter().flat_map(|field| field.split(digits)).any(is_wide) {
+        return Err(refuse(format!("a text is made wider than {WIDEST}")));
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@
 mod bounds;
 mod compiled;
 mod json;
+mod methods;
 mod numbers;
 mod percent;
 mod python;
@@ -29,9 +30,6 @@ use crate::model_files;
 
 /// Steps of one rendering: about a tenth of a second. The longest published templates take some thousand.
 const MOST_STEPS: u64 = 2_000_000;
-
-/// The longest text that one rendering may make, in bytes.
-const LONGEST_TEXT: usize = 1 << 26;
 
 const FILE: &str = "chat_template.jinja";
 const SPECIAL_TOKENS: [&str; 7] = [
@@ -128,6 +126,7 @@ impl ChatTemplate {
         python::adopt(&mut environment);
         percent::adopt(&mut environment);
         texts::adopt(&mut environment);
+        methods::adopt(&mut environment);
         numbers::adopt(&mut environment);
         bounds::adopt(&mut environment);
         environment.add_filter("tojson", json::tojson);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, FormatStyle, format_filter};
 
-use super::{bounds, python, texts};
+use super::{bounds, python};
 
 /// The filter for a tuple that is written out, whose items are its arguments.
 const OF_TUPLE: &str = "_percent_of_tuple";
@@ -198,7 +198,7 @@ pub(super) fn formatted(text: &str, arguments: &[Value], spares: bool) -> Result
         if length > LONGEST_FLAGS {
             return Err(refuse("% format: more than 7 letters of flags and width"));
         }
-        texts::widths(flags)?;
+        bounds::widths(flags)?;
         let mut letters = field.chars();
         let conversion = letters.next().unwrap_or_default();
         rest = letters.as_str();

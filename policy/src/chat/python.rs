@@ -3,14 +3,12 @@
 
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Output, State, escape_formatter};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::{bounds, texts};
+use super::bounds;
 
 /// Makes an environment behave as Python's.
 pub(super) fn adopt(environment: &mut Environment<'static>) {
     environment.set_formatter(print);
-    environment.set_unknown_method_callback(method);
     environment.add_filter("string", text_of);
     environment.add_test("iterable", is_iterable);
     environment.add_test("sequence", is_sequence);
@@ -199,38 +197,8 @@ fn is_printable(letter: char) -> bool {
     letter == ' ' || !(letter.is_control() || letter.is_whitespace() || is_format)
 }
 
-/// Python's methods: those of this file, then minijinja's collection. What goes wrong names the method.
-fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-    let result = match own_method(value, name, arguments) {
-        Ok(Some(result)) => Ok(result),
-        Ok(None) => unknown_method_callback(state, value, name, arguments),
-        Err(error) => Err(error),
-    };
-    result.map_err(|error| match error.kind() {
-        ErrorKind::UnknownMethod => bounds::refuse(format!("a value that is {} has no method {name}", value.kind())),
-        kind => {
-            let said = error.detail().map_or_else(|| kind.to_string(), str::to_owned);
-            bounds::refuse(format!("method {name}: {said}"))
-        }
-    })
-}
-
-fn own_method(value: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
-    match value.kind() {
-        ValueKind::String => {
-            let text = value.as_str().unwrap_or_default();
-            match texts::method(text, name, arguments)? {
-                Some(result) => Ok(Some(result)),
-                None => text_method(text, name, arguments),
-            }
-        }
-        ValueKind::Seq | ValueKind::Iterable => list_method(value, name, arguments),
-        ValueKind::Map if name == "copy" => Ok(Some(value.clone())),
-        _ => Ok(None),
-    }
-}
-
-fn list_method(list: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+/// The methods of a list that minijinja's collection lacks or has otherwise.
+pub(super) fn list_method(list: &Value, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
     Ok(match name {
         "copy" => Some(list.clone()),
         "count" => {
@@ -250,7 +218,7 @@ fn refuse(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-fn text_method(text: &str, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
+pub(super) fn text_method(text: &str, name: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
     let whole = |text: String| Ok(Some(Value::from(text)));
     match name {
         "split" | "rsplit" => split(text, name == "rsplit", arguments).map(Some),

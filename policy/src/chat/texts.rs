@@ -4,11 +4,8 @@
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, FormatStyle, State, format_filter};
 
-use super::bounds::{bytes_of, refuse, text_of_length};
+use super::bounds::{WIDEST, bytes_of, refuse, text_of_length, widths};
 use super::{percent, python};
-
-/// A wider padding is a mistake, and would only take memory.
-pub(super) const WIDEST: usize = 100_000;
 
 pub(super) fn adopt(environment: &mut Environment<'static>) {
     environment.add_filter("replace", |text: &Value, arguments: Rest<Value>| {
@@ -173,25 +170,6 @@ fn format(text: &Value, arguments: Rest<Value>) -> Result<Value, Error> {
         .ok_or_else(|| refuse(format!("format: {} is no text", text.kind())))?;
     let is_named = arguments.len() == 1 && arguments[0].is_kwargs();
     percent::formatted(text, &arguments, is_named).map(Value::from)
-}
-
-/// Refuses widths and precisions, the numbers of what says how to format a value.
-pub(super) fn widths(format: &str) -> Result<(), Error> {
-    let digits = |letter: char| !letter.is_ascii_digit();
-    let is_wide = |number: &str| {
-        let number = number.trim_start_matches('0');
-        !number.is_empty() && number.parse().map_or(true, |width: usize| width > WIDEST)
-    };
-    let inside = format.split('{').skip(1).filter_map(|field| field.split('}').next());
-    let fields: Vec<&str> = if format.contains('{') {
-        inside.collect()
-    } else {
-        vec![format]
-    };
-    if fields.into_iter().flat_map(|field| field.split(digits)).any(is_wide) {
-        return Err(refuse(format!("a text is made wider than {WIDEST}")));
-    }
-    Ok(())
 }
 
 /// The argument of a filter by its place or its name.
