@@ -97,11 +97,14 @@ impl Comparison<'_> {
         if places::differ(left, right, self.steps)? {
             return Ok(Decision::Different);
         }
+        // Beyond the kinks something must be seen: e^|x - 10⁸| is too large there.
+        let (mut is_unseen, mut is_seen) = (false, false);
         for [left, right] in kinks.magnified([left, right], self.steps)? {
             match ball::decide_far(&left, &right, self.steps) {
                 Ok(Decision::Different) => return Ok(Decision::Different),
                 Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
-                _ => {}
+                Ok(Decision::Undecided) => is_unseen = true,
+                _ => is_seen = true,
             }
         }
         // At the powers of e at which logarithms are as large as the numbers beside them it must be seen that they agree.
@@ -124,10 +127,14 @@ impl Comparison<'_> {
             match ball::decide_far_and_real(&left, &right, self.steps) {
                 Ok(Decision::Different) => return Ok(Decision::Different),
                 Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
-                _ => {}
+                other => is_seen |= other == Ok(Decision::Equal),
             }
         }
-        Ok(near)
+        Ok(if is_unseen && !is_seen {
+            Decision::Undecided
+        } else {
+            near
+        })
     }
 
     /// Whether the bars under a logarithm of one side, `\ln|x-1|`, stand for another branch than that of the other side,

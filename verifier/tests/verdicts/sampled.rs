@@ -108,6 +108,7 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
 
 /// Ground truths and answers that do not.
 pub(crate) const DIFFERENT: &[(&str, &str)] = &[
+    (r"e^{|x-10^8|}", r"e^{10^8-x}"),
     // Signs of variables, whatever they are called.
     ("\\sqrt{(|x|+1)^2}\\sqrt y", "(x+1)\\sqrt y"),
     ("\\sqrt{x^2+1}\\,|x|", "x\\sqrt{x^2+1}"),
