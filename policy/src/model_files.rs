@@ -58,7 +58,43 @@ pub(crate) fn optional_text(path: &Path) -> Result<Option<String>, PolicyError> 
 
 /// A file of JSON.
 pub(crate) fn json(path: &Path) -> Result<Value, PolicyError> {
-    serde_json::from_slice(&bytes(path)?).map_err(|source| PolicyError::json(path, source))
+    let bytes = bytes(path)?;
+    serde_json::from_slice(&bytes).or_else(|source| {
+        let quoted = with_quoted_numbers(&bytes);
+        serde_json::from_slice(&quoted).map_err(|_| PolicyError::json(path, source))
+    })
+}
+
+/// JSON with Python's `NaN` and `Infinity`, which JSON does not have, as texts. A field that is needed is refused with
+/// its text then; any other does no harm.
+fn with_quoted_numbers(bytes: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(bytes.len() + 8);
+    let (mut is_text, mut at) = (false, 0);
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let word = [&b"-Infinity"[..], b"Infinity", b"NaN"]
+            .into_iter()
+            .find(|word| !is_text && rest.starts_with(word));
+        let length = match (word, rest[0]) {
+            (Some(word), _) => {
+                quoted.push(b'"');
+                quoted.extend_from_slice(word);
+                quoted.push(b'"');
+                at += word.len();
+                continue;
+            }
+            (None, b'\\') if is_text => 2,
+            (None, b'"') => {
+                is_text = !is_text;
+                1
+            }
+            (None, _) => 1,
+        };
+        let end = (at + length).min(bytes.len());
+        quoted.extend_from_slice(&bytes[at..end]);
+        at = end;
+    }
+    quoted
 }
 
 /// A file of JSON that holds an object; null where it is not there.
@@ -75,4 +111,31 @@ pub(crate) fn optional_json(path: &Path) -> Result<Value, PolicyError> {
 /// Whether there is no such file. A link to nothing is not absent: reading it says what is wrong.
 fn is_absent(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_texts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::fs::write(
+            &path,
+            r#"{"a": NaN, "b": [-Infinity, Infinity, 1], "NaN": "Infinity \" NaN", "c": 1.5}"#,
+        )
+        .unwrap();
+        let read = json(&path).unwrap();
+        assert_eq!(read["a"], "NaN");
+        assert_eq!(read["b"][0], "-Infinity");
+        assert_eq!(read["b"][1], "Infinity");
+        assert_eq!(read["b"][2], 1);
+        assert_eq!(read["NaN"], "Infinity \" NaN");
+        assert_eq!(read["c"], 1.5);
+        for broken in [r#"{"a": NaNs}"#, r#"{"a": "NaN}"#, r#"{"a": Inf}"#, "\"\\", "NaN NaN"] {
+            std::fs::write(&path, broken).unwrap();
+            assert!(json(&path).is_err(), "{broken}");
+        }
+    }
 }

@@ -46,7 +46,7 @@ impl Tokenizer {
             .max()
             .map_or(0, |id| id.saturating_add(1));
         let ends = SequenceEnds::read([dir, &model], &names, &inner, vocabulary_size, &mut notes)?;
-        let chat_template = ChatTemplate::load(dir, &names.settings, |name| names.get(name))?;
+        let chat_template = ChatTemplate::load(dir, &names.settings, |name| names.get(name), names.extra())?;
         let is_written = chat_template
             .as_ref()
             .is_some_and(|template| template.names("bos_token"));
@@ -270,6 +270,34 @@ impl SpecialTokens {
             _ => map.or(settings),
         }
     }
+
+    /// The names and texts of tokens that only this model has, which transformers gives to templates beside the common
+    /// ones: `extra_special_tokens`, an object of names and texts.
+    fn extra(&self) -> Vec<(String, String)> {
+        let text = |token: &Value| token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned);
+        let extra = self.settings["extra_special_tokens"].as_object();
+        let named = extra.into_iter().flatten();
+        named
+            .filter_map(|(name, token)| Some((name.clone(), text(token)?)))
+            .collect()
+    }
+
+    /// Refuses a token that is named by something other than its text.
+    fn check(&self, name: &str) -> Result<(), PolicyError> {
+        for (file, values) in [
+            ("tokenizer_config.json", &self.settings),
+            ("special_tokens_map.json", &self.map),
+        ] {
+            let token = &values[name];
+            let is_token = token.is_null() || token.is_string() || token["content"].is_string();
+            if !is_token {
+                return Err(refuse(format!(
+                    "{file}: {name} is {token}; it must be the text of a token"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Adds the tokens that `tokenizer.json` lacks or has with other flags, as transformers does. They are listed in
@@ -382,6 +410,7 @@ impl SequenceEnds {
             }
             named.push((file, ids));
         }
+        names.check("eos_token")?;
         let token = names.get("eos_token");
         let of_tokenizer = token.as_deref().and_then(|token| inner.token_to_id(token));
         named.push(("eos_token of the tokenizer", of_tokenizer.into_iter().collect()));

@@ -143,4 +143,11 @@ impl Columns {
         let is_first = |name: &String| name == key || name.split('.').next() == Some(key);
         self.needed.iter().flatten().chain(&self.welcome).any(is_first)
     }
+
+    /// Whether a field of this name is looked into, and never looked at as a whole.
+    pub(super) fn only_leads_into(&self, key: &str) -> bool {
+        let mut names = self.needed.iter().flatten().chain(&self.welcome);
+        let leads = |name: &String| name.split_once('.').is_some_and(|(first, _)| first == key);
+        self.needs(key) && names.clone().any(leads) && !names.any(|name| name == key)
+    }
 }

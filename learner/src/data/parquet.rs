@@ -135,6 +135,9 @@ fn project(group: &Type, prefix: &str, columns: &Columns) -> Result<Option<Arc<T
             }
         } else if column.is_group() && columns.leads_from(&path) {
             kept.extend(project(column, &format!("{path}."), columns)?);
+        } else if prefix.is_empty() && columns.leads_from(&path) && binary_column(column, &path).is_none() {
+            // A text may hold the object.
+            kept.push(column.clone());
         }
     }
     if kept.is_empty() {

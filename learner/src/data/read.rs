@@ -158,10 +158,12 @@ impl At<'_> {
 }
 
 fn row_of(item: Item<'_>, columns: &Columns) -> Result<Row, String> {
-    match item {
-        Item::Json(text) => Row::of_json(text, |key| columns.needs(key)),
-        Item::Parquet(row, others) => Ok(Row::of_parquet(row, others.clone())),
-    }
+    let mut row = match item {
+        Item::Json(text) => Row::of_json(text, |key| columns.needs(key))?,
+        Item::Parquet(row, others) => Row::of_parquet(row, others.clone()),
+    };
+    row.open_texts(|key| columns.only_leads_into(key));
+    Ok(row)
 }
 
 /// Gives every row of every file to `take`, and counts them.

@@ -282,6 +282,20 @@ impl Row {
         }
     }
 
+    /// Reads the texts of these fields as the objects that they hold in JSON, as tables have them that know no objects:
+    /// `reward_model` is `{"ground_truth": "7"}` as a text there. Other texts stay what they are.
+    pub(super) fn open_texts(&mut self, leads_into: impl Fn(&str) -> bool) {
+        for (name, value) in &mut self.fields {
+            if let Value::Text(text) = value
+                && text.trim_start().starts_with('{')
+                && leads_into(name)
+                && let Ok(table @ Value::Table(_)) = Value::of_json(text, 0)
+            {
+                *value = table;
+            }
+        }
+    }
+
     /// The value under a name with dots, which lead into nested fields unless a field has the whole name. Null is as good
     /// as nothing.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {

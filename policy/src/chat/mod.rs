@@ -87,19 +87,22 @@ pub struct ChatMessage<'a> {
 pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
     compiled: Compiled,
-    special_tokens: Vec<(&'static str, String)>,
+    special_tokens: Vec<(String, String)>,
     source: String,
     origin: Origin,
 }
 
 impl ChatTemplate {
     /// The template of a model directory: `chat_template.jinja` or, failing that, `chat_template` of
-    /// `tokenizer_config.json` (given as `settings`), a text or a list of named texts with one called `default`.
-    /// `special_token` returns the text of a special token by its name (`bos_token`).
+    /// `tokenizer_config.json` (given as `settings`), a text, or named texts with one called `default`, as a list or an
+    /// object.
+    /// `special_token` returns the text of a special token by its name (`bos_token`); `extra_tokens` are further names
+    /// with their texts.
     pub(crate) fn load(
         dir: &Path,
         settings: &serde_json::Value,
         special_token: impl Fn(&str) -> Option<String>,
+        extra_tokens: Vec<(String, String)>,
     ) -> Result<Option<Self>, PolicyError> {
         let path = dir.join(FILE);
         let (source, origin) = match model_files::optional_text(&path)? {
@@ -112,14 +115,14 @@ impl ChatTemplate {
                 }
             }
         };
-        let mut special_tokens = Vec::new();
+        let mut special_tokens = extra_tokens;
         for name in SPECIAL_TOKENS {
-            special_tokens.extend(special_token(name).map(|token| (name, token)));
+            special_tokens.extend(special_token(name).map(|token| (name.to_owned(), token)));
         }
         Self::compile(&source, special_tokens, origin).map(Some)
     }
 
-    fn compile(source: &str, special_tokens: Vec<(&'static str, String)>, origin: Origin) -> Result<Self, PolicyError> {
+    fn compile(source: &str, special_tokens: Vec<(String, String)>, origin: Origin) -> Result<Self, PolicyError> {
         let source = source::translate(source);
         let mut environment = Environment::new();
         environment.set_fuel(Some(MOST_STEPS));
@@ -204,7 +207,17 @@ fn source_in_settings(field: &serde_json::Value, origin: &Origin) -> Result<Opti
                 None => Err(problem(origin, "the list has no template called default; name one so")),
             }
         }
-        _ => Err(problem(origin, "it is neither a text nor a list of named texts")),
+        serde_json::Value::Object(templates) => match templates.get("default").and_then(serde_json::Value::as_str) {
+            Some(source) => Ok(Some(source.to_owned())),
+            None => Err(problem(
+                origin,
+                "the object has no template called default; name one so",
+            )),
+        },
+        _ => Err(problem(
+            origin,
+            "it is neither a text nor a list or an object of named texts",
+        )),
     }
 }
 

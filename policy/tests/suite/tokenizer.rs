@@ -373,12 +373,24 @@ fn templates_by_name_and_none_at_all() {
         "year in 4 digits"
     );
 
-    write(
-        dir,
-        "tokenizer_config.json",
-        &json!({"chat_template": [{"name": "rag", "template": ""}]}),
-    );
-    assert!(Tokenizer::load(dir).is_err());
+    let named = json!({"tool_use": "no", "default": "{{ image_token }}{{ messages[-1]['content'] }}{{ end_token }}"});
+    let extra = json!({"image_token": "<image>", "end_token": {"content": "<end>"}});
+    let settings = json!({"chat_template": named, "extra_special_tokens": extra});
+    write(dir, "tokenizer_config.json", &settings);
+    assert_eq!(chat(&Tokenizer::load(dir).unwrap(), "x").unwrap(), "<image>x<end>");
+
+    for nameless in [json!([{"name": "rag", "template": ""}]), json!({"rag": ""}), json!(7)] {
+        write(dir, "tokenizer_config.json", &json!({"chat_template": nameless}));
+        assert!(Tokenizer::load(dir).is_err());
+    }
+    for no_token in [json!(2), json!(["</s>"]), json!(true), json!({"id": 2})] {
+        write(dir, "tokenizer_config.json", &json!({"eos_token": no_token}));
+        let error = Tokenizer::load(dir).err().unwrap().to_string();
+        assert!(
+            error.contains("tokenizer_config.json: eos_token is") && error.contains("must be the text of a token"),
+            "{error}"
+        );
+    }
     write(dir, "tokenizer_config.json", &json!({"chat_template": "{% if %}"}));
     assert!(Tokenizer::load(dir).err().unwrap().to_string().starts_with(&format!(
         "chat_template in {}: ",

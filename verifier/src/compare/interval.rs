@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
+use super::measured::InOneUnit;
 use super::{Comparison, Rule};
 use crate::ball;
 use crate::expression::{Constant, Expression, Function};
@@ -33,6 +34,17 @@ const MAX_INTERVALS: usize = 64;
 impl Comparison<'_> {
     /// Whether both are the same set of real numbers.
     pub(super) fn number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+        match self.in_one_unit(answer, truth)? {
+            InOneUnit::AsTheyAre => self.plain_number_sets(answer, truth),
+            InOneUnit::Bodies(answer, truth) => self.plain_number_sets(&answer, &truth),
+            InOneUnit::Perhaps(answer_numbers, truth_numbers) => self
+                .plain_number_sets(answer, truth)
+                .or_else(|| self.plain_number_sets(&answer_numbers, &truth_numbers)),
+            InOneUnit::Contradicts => None,
+        }
+    }
+
+    fn plain_number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         // A pair of brackets is an interval only where something says so.
         if !is_surely_numbers(answer) && !is_surely_numbers(truth) {
             return None;
@@ -140,7 +152,7 @@ impl Comparison<'_> {
     }
 
     /// Takes steps off the budget; none if it is spent.
-    fn take_steps(&mut self, steps: u64) -> Option<()> {
+    pub(super) fn take_steps(&mut self, steps: u64) -> Option<()> {
         let taken = self.steps.spend(steps);
         self.exceeded |= taken.is_err();
         taken.ok()
@@ -378,7 +390,7 @@ pub(super) fn is_mixed(variable: Option<&String>) -> bool {
 }
 
 /// Whether it is half open, as `(a, b]`, so that it can be no tuple.
-fn is_half_open(body: &Body) -> bool {
+pub(super) fn is_half_open(body: &Body) -> bool {
     matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
 }
 

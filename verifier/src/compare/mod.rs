@@ -8,6 +8,7 @@ mod inequality;
 mod interval;
 mod kinks;
 mod late;
+mod measured;
 mod operators;
 mod places;
 mod polynomial;
@@ -17,6 +18,8 @@ mod reach;
 mod relation;
 mod series;
 mod term;
+
+use measured::InOneUnit;
 
 use crate::expression::Expression;
 use crate::options::Conventions;
@@ -207,7 +210,17 @@ impl Comparison<'_> {
                 }),
                 Body::Text(text),
             ) => is_same_word(spelled, text).then_some(Rule::Text),
-            (Body::Ratio(answer), Body::Ratio(truth)) => self.ratios(answer, truth).then_some(Rule::Ratio),
+            (Body::Ratio(answer), Body::Ratio(truth)) => {
+                // Where all parts of both are measures, they are so many of one unit.
+                match (measured::ratio_of_numbers(answer), measured::ratio_of_numbers(truth)) {
+                    (None, None) => self.ratios(answer, truth),
+                    (answer_numbers, truth_numbers) => self.ratios(
+                        answer_numbers.as_deref().unwrap_or(answer),
+                        truth_numbers.as_deref().unwrap_or(truth),
+                    ),
+                }
+                .then_some(Rule::Ratio)
+            }
             (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
             (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
@@ -233,14 +246,31 @@ impl Comparison<'_> {
                     };
                 is_one_value.then_some(Rule::Value)
             }
-            (Body::Chain(left, left_relations), Body::Chain(right, right_relations)) => self
-                .chains((left, left_relations), (right, right_relations))
-                .then_some(Rule::Relation)
-                .or_else(|| self.number_sets(answer, truth)),
+            (Body::Chain(..), Body::Chain(..)) => match self.in_one_unit(answer, truth)? {
+                InOneUnit::AsTheyAre => self.conditions(answer, truth),
+                InOneUnit::Bodies(answer, truth) => self.conditions(&answer, &truth),
+                InOneUnit::Perhaps(answer_numbers, truth_numbers) => self
+                    .conditions(answer, truth)
+                    .or_else(|| self.conditions(&answer_numbers, &truth_numbers)),
+                InOneUnit::Contradicts => None,
+            },
+            _ if interval::is_half_open(answer) && self.are_in_other_units(answer, truth)? => {
+                self.number_sets(answer, truth)
+            }
             _ => self
                 .collections(answer, truth)
                 .or_else(|| self.number_sets(answer, truth)),
         }
+    }
+
+    /// The same for two relations in one unit.
+    fn conditions(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+        let (Body::Chain(left, left_relations), Body::Chain(right, right_relations)) = (answer, truth) else {
+            return None;
+        };
+        self.chains((left, left_relations), (right, right_relations))
+            .then_some(Rule::Relation)
+            .or_else(|| self.number_sets(answer, truth))
     }
 
     /// Whether two names cannot stand for the same thing. Words only describe, so that they contradict nothing.

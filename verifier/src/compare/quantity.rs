@@ -364,7 +364,7 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
 }
 
 /// Whether two units are of the same dimensions.
-fn same_dimensions(dimensions: &[(&str, i32)], wanted: &[(&str, i32)]) -> bool {
+pub(super) fn same_dimensions(dimensions: &[(&str, i32)], wanted: &[(&str, i32)]) -> bool {
     let is_among = |(dimension, exponent): &(&str, i32)| {
         let mut wanted = wanted.iter();
         wanted.any(|(other, power)| exponent == power && is_same_dimension(dimension, other))
@@ -395,11 +395,11 @@ fn is_generic(dimensions: &[(&'static str, i32)]) -> bool {
     matches!(dimensions, [("unit", _)])
 }
 
-fn hundredth() -> Expression {
+pub(super) fn hundredth() -> Expression {
     Expression::Number(RBig::ONE / RBig::from(100))
 }
 
-fn degree() -> Expression {
+pub(super) fn degree() -> Expression {
     Expression::Constant(Constant::Degree)
 }
 

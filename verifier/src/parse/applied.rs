@@ -87,20 +87,13 @@ impl Call {
         let before = index.checked_sub(1).map(|before| &tokens[before].kind);
         let is_argument = matches!(
             before,
-            Some(
-                Kind::Caret
-                    | Kind::Underscore
-                    | Kind::Frac
-                    | Kind::Sqrt
-                    | Kind::Binom
-                    | Kind::Function(_)
-                    | Kind::Accent(_)
-            )
-        ) || before != Some(&Kind::GroupOpen)
-            && matches!(
-                index.checked_sub(2).map(|before| &tokens[before].kind),
-                Some(Kind::Frac | Kind::Binom)
-            );
+            Some(Kind::Caret | Kind::Underscore | Kind::Frac | Kind::Sqrt | Kind::Binom | Kind::Accent(_))
+        ) || matches!(before, Some(Kind::Function(_))) && !super::primary::is_function_letter(letter)
+            || before != Some(&Kind::GroupOpen)
+                && matches!(
+                    index.checked_sub(2).map(|before| &tokens[before].kind),
+                    Some(Kind::Frac | Kind::Binom)
+                );
         if is_argument || letter == "∂" || letter == "∇" {
             return None;
         }

@@ -5,7 +5,7 @@ use dashu_ratio::RBig;
 
 use super::meaning::{changes_meaning, multiplies};
 use super::token::{Kind, Token};
-use super::units::{Found, is_letter, joined, lookup};
+use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup};
 use super::{greek, scale};
 use crate::expression::Constant;
 
@@ -308,7 +308,7 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                 word => {
                     let (exponent, taken) = exponent(rest);
                     rest = &rest[taken..];
-                    let exponent = exponent * next_exponent * side;
+                    let exponent = exponent.saturating_mul(next_exponent * side);
                     next_exponent = 1;
                     if matches!(word, "unit" | "units") {
                         add_generic(&mut dimensions, exponent);
@@ -355,7 +355,7 @@ fn spelled(word: &str) -> CompactString {
     }
     let lower = CompactString::from(word.to_lowercase());
     let is_unit = |word: &str| joined(word).is_some() || lookup(word).is_some();
-    let keeps_case = lower != word && (is_unit(word) || is_unit(&lower));
+    let keeps_case = lower != word && (is_unit(word) || is_unit(&lower) || is_sign_in_other_case(word));
     if keeps_case { word.into() } else { lower }
 }
 
@@ -401,7 +401,7 @@ fn add_generic(dimensions: &mut Vec<(&'static str, i32)>, exponent: i32) {
 /// Multiplies a unit by the one that a word names, raised to an exponent. False if the word names none.
 fn add(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, word: &str, exponent: i32) -> bool {
     if let Some(parts) = joined(word) {
-        let mut multiply = |(part, power): (&str, i32)| add_one(dimensions, size, part, power * exponent);
+        let mut multiply = |(part, power): (&str, i32)| add_one(dimensions, size, part, power.saturating_mul(exponent));
         return parts.into_iter().all(&mut multiply);
     }
     add_one(dimensions, size, word, exponent)
@@ -411,7 +411,10 @@ fn add_one(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, sign: &st
     let Some(found) = lookup(sign) else {
         return false;
     };
-    let exponent = exponent.clamp(-9, 9);
+    // No unit has such an exponent: a word that is none.
+    if exponent.unsigned_abs() > 9 {
+        return false;
+    }
     for _ in 0..exponent.unsigned_abs() {
         if exponent > 0 {
             *size *= &found.size;
@@ -431,11 +434,11 @@ fn add_one(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, sign: &st
 
 /// The exponent of a unit, as in `cm^2` or `s^{-1}`, and the tokens that it takes.
 fn exponent(tokens: &[Token<'_>]) -> (i32, usize) {
-    let number = |value: &RBig| -> i32 { i32::try_from(value.numerator()).unwrap_or(1) };
+    let number = |value: &RBig| -> i32 { i32::try_from(value.numerator()).unwrap_or(i32::MAX) };
     let kinds: Vec<&Kind<'_>> = tokens.iter().take(5).map(|token| &token.kind).collect();
     match kinds.as_slice() {
         [Kind::Caret, Kind::Number(value, None), ..] => (number(value), 2),
-        [Kind::Caret, Kind::Minus, Kind::Number(value, None), ..] => (-number(value), 3),
+        [Kind::Caret, Kind::Minus, Kind::Number(value, None), ..] => (number(value).saturating_neg(), 3),
         [
             Kind::Caret,
             Kind::GroupOpen,
@@ -449,7 +452,7 @@ fn exponent(tokens: &[Token<'_>]) -> (i32, usize) {
             Kind::Minus,
             Kind::Number(value, None),
             Kind::GroupClose,
-        ] => (-number(value), 5),
+        ] => (number(value).saturating_neg(), 5),
         _ => (1, 0),
     }
 }

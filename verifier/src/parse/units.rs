@@ -114,7 +114,7 @@ const EITHER: [(&str, &str, [&str; 2]); 2] = [
 const LETTERS: [&str; 6] = ["A", "B", "C", "F", "H", "T"];
 
 /// The prefixes: sign, word, and the power of ten.
-const PREFIXES: [(&str, &str, i8); 15] = [
+const PREFIXES: [(&str, &str, i8); 20] = [
     ("k", "kilo", 3),
     // No other prefix is a capital K.
     ("K", "kilo", 3),
@@ -131,7 +131,24 @@ const PREFIXES: [(&str, &str, i8); 15] = [
     ("n", "nano", -9),
     ("p", "pico", -12),
     ("f", "femto", -15),
+    ("a", "atto", -18),
+    ("P", "peta", 15),
+    ("E", "exa", 18),
+    ("Z", "zetta", 21),
+    ("Y", "yotta", 24),
 ];
+
+/// The prefixes that stand before a few signs only; before others they are rather something else: `am`, `PM`, `as`.
+const RARE_PREFIXES: [&str; 5] = ["a", "P", "E", "Z", "Y"];
+
+/// Whether this prefix stands before this sign.
+fn may_stand_before(prefix: &str, sign: &str) -> bool {
+    match prefix {
+        _ if !RARE_PREFIXES.contains(&prefix) => true,
+        "a" => sign == "J",
+        _ => matches!(sign, "B" | "b" | "J" | "W" | "Hz" | "eV"),
+    }
+}
 
 /// A unit that was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,6 +180,8 @@ struct Index {
     words: HashMap<&'static str, &'static Entry>,
     /// By signs in lower case, with the power of their prefix: what is meant whichever letters are capitals.
     sloppy: HashMap<String, (&'static Entry, i8)>,
+    /// All signs with all prefixes, in lower case.
+    lower_signs: HashSet<String>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
@@ -170,6 +189,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         signs: HashMap::new(),
         words: HashMap::new(),
         sloppy: HashMap::new(),
+        lower_signs: HashSet::new(),
     };
     for entry in &UNITS {
         for sign in entry.signs {
@@ -179,7 +199,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
             index.words.entry(word).or_insert(entry);
         }
     }
-    index.sloppy = sloppy_signs(&index);
+    (index.sloppy, index.lower_signs) = sloppy_signs(&index);
     index
 });
 
@@ -188,8 +208,8 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 const OTHER_SIGNS: [&str; 7] = ["PA", "Nm", "Ns", "Pm", "Ps", "kn", "Pg"];
 
 /// The signs that may be written in any case: `KGS`, `FT`, `Km`, `ghz`. Those of everyday units, and those of one letter
-/// and prefix that no other sign has in another case.
-fn sloppy_signs(index: &Index) -> HashMap<String, (&'static Entry, i8)> {
+/// and prefix that no other sign has in another case. With them all signs in lower case.
+fn sloppy_signs(index: &Index) -> (HashMap<String, (&'static Entry, i8)>, HashSet<String>) {
     let mut readings: HashMap<String, HashSet<(&str, i8)>> = HashMap::new();
     let mut read = |sign: String, reading| readings.entry(sign.to_lowercase()).or_default().insert(reading);
     for other in OTHER_SIGNS {
@@ -200,7 +220,7 @@ fn sloppy_signs(index: &Index) -> HashMap<String, (&'static Entry, i8)> {
     }
     let with_prefix_only = WITH_PREFIX_ONLY.iter().map(|(sign, _)| sign);
     for sign in index.signs.keys().chain(with_prefix_only) {
-        for (prefix, _, power) in &PREFIXES {
+        for (prefix, _, power) in PREFIXES.iter().filter(|(prefix, ..)| may_stand_before(prefix, sign)) {
             if let Some(entry) = prefixed(index, sign, *power) {
                 read(format!("{prefix}{sign}"), (entry.dimension, *power));
             }
@@ -223,7 +243,7 @@ fn sloppy_signs(index: &Index) -> HashMap<String, (&'static Entry, i8)> {
             }
         }
     }
-    sloppy
+    (sloppy, readings.into_keys().collect())
 }
 
 /// Whether a sign with this prefix is taken for it in any case. `M` and `m`, `P` and `p` are two prefixes, so that these
@@ -279,6 +299,11 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
     sloppy.find_map(|word| index.sloppy.get(word).map(|(entry, power)| entry.with_prefix(*power)))
 }
 
+/// Whether a word is a sign but for the case of its letters: `pB` is no `PB`.
+pub(super) fn is_sign_in_other_case(word: &str) -> bool {
+    INDEX.lower_signs.contains(&word.to_lowercase())
+}
+
 /// The unit of a sign as it is written, with or without a prefix.
 fn of_sign(name: &str) -> Option<Found> {
     let index = &*INDEX;
@@ -290,7 +315,9 @@ fn of_sign(name: &str) -> Option<Found> {
         return Some(Found { dimension, size });
     }
     PREFIXES.iter().find_map(|(prefix, _, power)| {
-        let sign = name.strip_prefix(prefix)?;
+        let sign = name
+            .strip_prefix(prefix)
+            .filter(|sign| may_stand_before(prefix, sign))?;
         prefixed(index, sign, *power).map(|entry| entry.with_prefix(*power))
     })
 }

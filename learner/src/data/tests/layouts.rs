@@ -78,6 +78,8 @@ fn common_names_are_known() {
         r#"{"problem": "a", "ground_truth": "[\"1\"]"}"#,
         r#"{"question": "a", "answer": "1 = <<1=1>>1\n#### 1"}"#,
         r#"{"question": "b", "prompt": [{"role": "user", "content": "a"}], "reward_model": {"ground_truth": "1"}}"#,
+        r#"{"question": "b", "prompt": [{"role": "user", "content": "a"}], "reward_model": "{\"ground_truth\": \"1\"}"}"#,
+        r#"{"prompt": "a", "reward_model": " {\"ground_truth\": 1, \"style\": \"rule\"}", "extra_info": "{not json"}"#,
         r#"{"problem": "a", "prompt": "b", "answer": "1", "solution": "\\boxed{2}"}"#,
     ] {
         let rows = problems_of(row).unwrap_or_else(|error| panic!("{row}: {error}"));

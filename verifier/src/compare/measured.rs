@@ -1,0 +1,188 @@
+//! Units within intervals, conditions and ratios: there the numbers are compared, so that what they measure must be the
+//! same, and is brought to one unit before.
+
+use dashu_ratio::RBig;
+
+use super::Comparison;
+use super::quantity::{degree, hundredth, same_dimensions};
+use crate::expression::Expression;
+use crate::parse::{Answer, Body, Quantity, Unit};
+
+/// What a body measures.
+enum Measured<'b> {
+    /// Numbers.
+    Nothing,
+    /// Everything of it the same, in units of these sizes, which are one unit or several.
+    One(&'b [(&'static str, i32)], Vec<&'b Unit>),
+    /// Different things.
+    Several,
+}
+
+/// Both sides of a comparison in one unit.
+pub(super) enum InOneUnit {
+    /// They were already, or only one names units.
+    AsTheyAre,
+    /// Their numbers in one unit.
+    Bodies(Body, Body),
+    /// One is in percent or degrees and the other in numbers: they may be the same as they are, or brought to numbers.
+    Perhaps(Body, Body),
+    /// They measure different things.
+    Contradicts,
+}
+
+/// What percents and degrees measure.
+const PERCENT: &[(&str, i32)] = &[("percent", 1)];
+const DEGREE: &[(&str, i32)] = &[("radian", 1)];
+
+/// The dimensions of a unit of measurement; none for words.
+fn dimensions(unit: &Unit) -> Option<&[(&'static str, i32)]> {
+    match unit {
+        Unit::Percent => Some(PERCENT),
+        Unit::Degree => Some(DEGREE),
+        Unit::Measure(dimensions, _) => Some(dimensions),
+        Unit::Words(_) => None,
+    }
+}
+
+fn factor(unit: &Unit) -> Expression {
+    match unit {
+        Unit::Percent => hundredth(),
+        Unit::Degree => degree(),
+        Unit::Measure(_, size) => Expression::Number(size.clone()),
+        Unit::Words(_) => Expression::Number(RBig::ONE),
+    }
+}
+
+/// All quantities of a body, but for those of tables, which are compared one by one with their units.
+fn quantities<'b>(body: &'b Body, found: &mut Vec<&'b Quantity>) {
+    match body {
+        Body::Quantity(quantity) => found.push(quantity),
+        Body::Chain(sides, _) | Body::Ratio(sides) => found.extend(sides),
+        Body::List(items)
+        | Body::Set(items)
+        | Body::Sequence(_, _, items)
+        | Body::Union(items)
+        | Body::Intersection(items) => {
+            for item in items {
+                quantities(&item.body, found);
+            }
+        }
+        Body::Difference(whole, removed) => {
+            quantities(&whole.body, found);
+            quantities(&removed.body, found);
+        }
+        Body::Text(_) | Body::Matrix(_) | Body::Cases(_) => {}
+    }
+}
+
+fn measured<'b>(found: &[&'b Quantity]) -> Measured<'b> {
+    let mut units: Vec<&Unit> = Vec::new();
+    let mut known: Option<&[(&'static str, i32)]> = None;
+    for unit in found.iter().filter_map(|quantity| quantity.unit.as_ref()) {
+        let Some(dimensions) = dimensions(unit) else {
+            continue;
+        };
+        match known {
+            Some(known) if !same_dimensions(known, dimensions) => return Measured::Several,
+            _ => known = Some(dimensions),
+        }
+        if !units.contains(&unit) {
+            units.push(unit);
+        }
+    }
+    known.map_or(Measured::Nothing, |known| Measured::One(known, units))
+}
+
+/// A body with its numbers in the base unit. A bound without a unit has that of the others.
+fn in_base_unit(body: &Body, common: Option<&Unit>) -> Body {
+    let quantity = |quantity: &Quantity| {
+        let unit = match &quantity.unit {
+            Some(unit) => Some(unit),
+            None => common.filter(|_| quantity.expression.is_constant()),
+        };
+        match unit.filter(|unit| dimensions(unit).is_some()) {
+            Some(unit) => Quantity::new(Expression::Product(vec![quantity.expression.clone(), factor(unit)])),
+            None => quantity.clone(),
+        }
+    };
+    let answer = |answer: &Answer| Answer {
+        label: answer.label.clone(),
+        body: in_base_unit(&answer.body, common),
+    };
+    let answers = |items: &[Answer]| items.iter().map(answer).collect();
+    match body {
+        Body::Quantity(one) => Body::Quantity(quantity(one)),
+        Body::Chain(sides, relations) => Body::Chain(sides.iter().map(quantity).collect(), relations.clone()),
+        Body::Ratio(parts) => Body::Ratio(parts.iter().map(quantity).collect()),
+        Body::List(items) => Body::List(answers(items)),
+        Body::Set(items) => Body::Set(answers(items)),
+        Body::Sequence(open, close, items) => Body::Sequence(*open, *close, answers(items)),
+        Body::Union(items) => Body::Union(answers(items)),
+        Body::Intersection(items) => Body::Intersection(answers(items)),
+        Body::Difference(whole, removed) => Body::Difference(Box::new(answer(whole)), Box::new(answer(removed))),
+        Body::Text(_) | Body::Matrix(_) | Body::Cases(_) => body.clone(),
+    }
+}
+
+impl Comparison<'_> {
+    /// Whether the numbers of the two are in units that differ, so that they cannot be compared as they are.
+    pub(super) fn are_in_other_units(&mut self, answer: &Body, truth: &Body) -> Option<bool> {
+        let units = self.in_one_unit(answer, truth)?;
+        Some(matches!(units, InOneUnit::Bodies(..) | InOneUnit::Contradicts))
+    }
+
+    /// Two sets, or two relations, in one unit. None if the budget is spent.
+    pub(super) fn in_one_unit(&mut self, answer: &Body, truth: &Body) -> Option<InOneUnit> {
+        let (mut found, mut wanted_quantities) = (Vec::new(), Vec::new());
+        quantities(answer, &mut found);
+        quantities(truth, &mut wanted_quantities);
+        self.take_steps((found.len() + wanted_quantities.len()) as u64)?;
+        let only = |units: &[&Unit]| match units {
+            [only] => Some((*only).clone()),
+            _ => None,
+        };
+        let (dimensions, units, wanted, wanted_units) = match (measured(&found), measured(&wanted_quantities)) {
+            (Measured::One(dimensions, units), Measured::One(wanted, wanted_units)) => {
+                (dimensions, units, wanted, wanted_units)
+            }
+            (Measured::One(_, units), Measured::Nothing) | (Measured::Nothing, Measured::One(_, units))
+                if matches!(units.as_slice(), [Unit::Percent | Unit::Degree]) =>
+            {
+                let common = only(&units);
+                let of = |body: &Body, found: &[&Quantity]| {
+                    let has_unit = found.iter().any(|quantity| quantity.unit.is_some());
+                    in_base_unit(body, common.as_ref().filter(|_| has_unit))
+                };
+                return Some(InOneUnit::Perhaps(of(answer, &found), of(truth, &wanted_quantities)));
+            }
+            _ => return Some(InOneUnit::AsTheyAre),
+        };
+        if !same_dimensions(dimensions, wanted) {
+            return Some(InOneUnit::Contradicts);
+        }
+        if units == wanted_units && units.len() == 1 {
+            return Some(InOneUnit::AsTheyAre);
+        }
+        Some(InOneUnit::Bodies(
+            in_base_unit(answer, only(&units).as_ref()),
+            in_base_unit(truth, only(&wanted_units).as_ref()),
+        ))
+    }
+}
+
+/// A ratio of measures as one of numbers: `2 cm : 5 km` is 1 : 250000. None if its parts are numbers, or measure
+/// different things.
+pub(super) fn ratio_of_numbers(parts: &[Quantity]) -> Option<Vec<Quantity>> {
+    let all: Vec<&Quantity> = parts.iter().collect();
+    let Measured::One(..) = measured(&all) else {
+        return None;
+    };
+    let is_measure = |part: &Quantity| part.unit.as_ref().and_then(dimensions).is_some();
+    if !parts.iter().all(is_measure) {
+        return None;
+    }
+    match in_base_unit(&Body::Ratio(parts.to_vec()), None) {
+        Body::Ratio(parts) => Some(parts),
+        _ => None,
+    }
+}
