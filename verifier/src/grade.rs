@@ -92,6 +92,7 @@ fn decide(
             conventions,
             steps,
             exceeded: false,
+            in_set: false,
         };
         if let Some(rule) = comparison.compare(&parsed, &truth) {
             return Ok(Outcome::Right(rule));

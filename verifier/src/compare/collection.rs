@@ -17,15 +17,23 @@ impl Comparison<'_> {
                 self.items(answer, truth, is_ordered).then_some(Rule::Items)
             }
             (Body::Set(answer), Body::Set(truth)) => {
+                // `\{\{1\}\}` is no `\{1\}`.
+                let was_in_set = std::mem::replace(&mut self.in_set, true);
                 let answer = self.distinct(answer);
                 let truth = self.distinct(truth);
-                self.matched(&answer, &truth).then_some(Rule::Items)
+                let is_same = self.matched(&answer, &truth);
+                self.in_set = was_in_set;
+                is_same.then_some(Rule::Items)
             }
             (Body::Set(answer), Body::List(truth)) | (Body::List(answer), Body::Set(truth)) => {
                 self.items(answer, truth, false).then_some(Rule::Items)
             }
-            (Body::Set(items), other) => self.only_item(items, |this, item| this.bodies(&item.body, other)),
-            (other, Body::Set(items)) => self.only_item(items, |this, item| this.bodies(other, &item.body)),
+            (Body::Set(items), other) if !self.in_set => {
+                self.only_item(items, |this, item| this.bodies(&item.body, other))
+            }
+            (other, Body::Set(items)) if !self.in_set => {
+                self.only_item(items, |this, item| this.bodies(other, &item.body))
+            }
             (Body::Sequence(open, close, answer), Body::Sequence(wanted_open, wanted_close, truth)) => {
                 let same_brackets =
                     bracket(*open) == bracket(*wanted_open) && bracket(*close) == bracket(*wanted_close);
@@ -147,9 +155,13 @@ impl Comparison<'_> {
             return false;
         }
         let mut is_taken = vec![false; truth.len()];
+        let by_name = have_the_same_names(answer, truth);
         answer.iter().all(|item| {
-            let partner =
-                (0..truth.len()).find(|index| !is_taken[*index] && self.answers(item, truth[*index]).is_some());
+            let partner = (0..truth.len()).find(|index| {
+                !is_taken[*index]
+                    && (!by_name || spelled_name(item) == spelled_name(truth[*index]))
+                    && self.answers(item, truth[*index]).is_some()
+            });
             if let Some(index) = partner {
                 is_taken[index] = true;
             }
@@ -292,6 +304,22 @@ fn bracket(bracket: Bracket) -> Bracket {
     } else {
         bracket
     }
+}
+
+/// The name of an item as it is spelled, in lower case.
+fn spelled_name(item: &Answer) -> Option<String> {
+    item.label.as_ref().map(|label| label.spelled.as_str().to_lowercase())
+}
+
+/// Whether all items have names, and both lists the same ones, each once: then these say which value is compared with
+/// which. `\text{Alice} = 3, \text{Bob} = 5` is not the other way round.
+fn have_the_same_names(answer: &[&Answer], truth: &[&Answer]) -> bool {
+    let names = |items: &[&Answer]| -> Option<Vec<String>> {
+        let mut names: Vec<String> = items.iter().map(|item| spelled_name(item)).collect::<Option<_>>()?;
+        names.sort_unstable();
+        names.windows(2).all(|pair| pair[0] != pair[1]).then_some(names)
+    };
+    answer.len() > 1 && names(answer).is_some_and(|found| names(truth) == Some(found))
 }
 
 fn is_tuple(open: Bracket, close: Bracket) -> bool {

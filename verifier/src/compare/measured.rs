@@ -1,6 +1,8 @@
 //! Units within intervals, conditions and ratios: there the numbers are compared, so that what they measure must be the
 //! same, and is brought to one unit before.
 
+use std::borrow::Cow;
+
 use dashu_ratio::RBig;
 
 use super::Comparison;
@@ -93,18 +95,20 @@ fn measured<'b>(found: &[&'b Quantity]) -> Measured<'b> {
     known.map_or(Measured::Nothing, |known| Measured::One(known, units))
 }
 
+fn quantity_in_base_unit(quantity: &Quantity, common: Option<&Unit>) -> Quantity {
+    let unit = match &quantity.unit {
+        Some(unit) => Some(unit),
+        None => common.filter(|_| quantity.expression.is_constant()),
+    };
+    match unit.filter(|unit| dimensions(unit).is_some()) {
+        Some(unit) => Quantity::new(Expression::Product(vec![quantity.expression.clone(), factor(unit)])),
+        None => quantity.clone(),
+    }
+}
+
 /// A body with its numbers in the base unit. A bound without a unit has that of the others.
 fn in_base_unit(body: &Body, common: Option<&Unit>) -> Body {
-    let quantity = |quantity: &Quantity| {
-        let unit = match &quantity.unit {
-            Some(unit) => Some(unit),
-            None => common.filter(|_| quantity.expression.is_constant()),
-        };
-        match unit.filter(|unit| dimensions(unit).is_some()) {
-            Some(unit) => Quantity::new(Expression::Product(vec![quantity.expression.clone(), factor(unit)])),
-            None => quantity.clone(),
-        }
-    };
+    let quantity = |quantity: &Quantity| quantity_in_base_unit(quantity, common);
     let answer = |answer: &Answer| Answer {
         label: answer.label.clone(),
         body: in_base_unit(&answer.body, common),
@@ -170,19 +174,35 @@ impl Comparison<'_> {
     }
 }
 
-/// A ratio of measures as one of numbers: `2 cm : 5 km` is 1 : 250000. None if its parts are numbers, or measure
-/// different things.
-pub(super) fn ratio_of_numbers(parts: &[Quantity]) -> Option<Vec<Quantity>> {
+/// A ratio of measures of one kind as one of numbers: `2 cm : 5 km` is 1 : 250000. Any other stays as it is.
+pub(super) fn ratio_of_numbers(parts: &[Quantity]) -> Cow<'_, [Quantity]> {
     let all: Vec<&Quantity> = parts.iter().collect();
-    let Measured::One(..) = measured(&all) else {
-        return None;
-    };
-    let is_measure = |part: &Quantity| part.unit.as_ref().and_then(dimensions).is_some();
-    if !parts.iter().all(is_measure) {
-        return None;
+    let is_of_one_kind = matches!(measured(&all), Measured::One(..)) && parts.iter().all(is_measure);
+    if is_of_one_kind {
+        Cow::Owned(in_base_units(parts))
+    } else {
+        Cow::Borrowed(parts)
     }
-    match in_base_unit(&Body::Ratio(parts.to_vec()), None) {
-        Body::Ratio(parts) => Some(parts),
-        _ => None,
+}
+
+/// Two ratios as they are compared. Where parts of several kinds stand over each other, each is brought to one unit:
+/// `3 km : 4 h` is no `3 m : 4 h`.
+pub(super) fn ratios_of_numbers<'q>(
+    answer: &'q [Quantity],
+    truth: &'q [Quantity],
+) -> (Cow<'q, [Quantity]>, Cow<'q, [Quantity]>) {
+    let are_measured = answer.iter().chain(truth).all(is_measure);
+    let kinds = |parts: &'q [Quantity]| parts.iter().map(|part| part.unit.as_ref().and_then(dimensions));
+    if are_measured && kinds(answer).eq(kinds(truth)) {
+        return (Cow::Owned(in_base_units(answer)), Cow::Owned(in_base_units(truth)));
     }
+    (ratio_of_numbers(answer), ratio_of_numbers(truth))
+}
+
+fn is_measure(part: &Quantity) -> bool {
+    part.unit.as_ref().and_then(dimensions).is_some()
+}
+
+fn in_base_units(parts: &[Quantity]) -> Vec<Quantity> {
+    parts.iter().map(|part| quantity_in_base_unit(part, None)).collect()
 }

@@ -9,6 +9,7 @@ mod interval;
 mod kinks;
 mod late;
 mod measured;
+mod names;
 mod operators;
 mod places;
 mod polynomial;
@@ -77,6 +78,8 @@ pub struct Comparison<'a> {
     pub steps: &'a mut Steps,
     /// Whether something exceeded the limits, so that it counts as different.
     pub exceeded: bool,
+    /// Whether items of a set are compared, in which braces count.
+    pub in_set: bool,
 }
 
 impl Comparison<'_> {
@@ -211,18 +214,13 @@ impl Comparison<'_> {
                 Body::Text(text),
             ) => is_same_word(spelled, text).then_some(Rule::Text),
             (Body::Ratio(answer), Body::Ratio(truth)) => {
-                // Where all parts of both are measures, they are so many of one unit.
-                match (measured::ratio_of_numbers(answer), measured::ratio_of_numbers(truth)) {
-                    (None, None) => self.ratios(answer, truth),
-                    (answer_numbers, truth_numbers) => self.ratios(
-                        answer_numbers.as_deref().unwrap_or(answer),
-                        truth_numbers.as_deref().unwrap_or(truth),
-                    ),
-                }
-                .then_some(Rule::Ratio)
+                let (answer, truth) = measured::ratios_of_numbers(answer, truth);
+                self.ratios(&answer, &truth).then_some(Rule::Ratio)
             }
-            (Body::Ratio(ratio), Body::Quantity(quantity)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
-            (Body::Quantity(quantity), Body::Ratio(ratio)) => self.is_quotient(quantity, ratio).then_some(Rule::Ratio),
+            (Body::Ratio(ratio), Body::Quantity(quantity)) | (Body::Quantity(quantity), Body::Ratio(ratio)) => {
+                let ratio = measured::ratio_of_numbers(ratio);
+                self.is_quotient(quantity, &ratio).then_some(Rule::Ratio)
+            }
             (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
             (Body::Cases(answer), Body::Cases(truth)) => self.cases(answer, truth).then_some(Rule::Cases),
             // The same value twice is one answer.
@@ -242,7 +240,12 @@ impl Comparison<'_> {
                     && if is_rounded {
                         sides.iter().any(|side| self.quantities(answer, side))
                     } else {
-                        sides.iter().all(|side| self.quantities(answer, side))
+                        // `x = 2/4 = 1/2`
+                        let named = match sides.as_slice() {
+                            [first, rest @ ..] if rest.len() > 1 && relation::names_a_value(&first.expression) => rest,
+                            all => all,
+                        };
+                        named.iter().all(|side| self.quantities(answer, side))
                     };
                 is_one_value.then_some(Rule::Value)
             }
@@ -287,7 +290,7 @@ impl Comparison<'_> {
             (Some(named), Some(wanted)) => {
                 self.written_apart(named, wanted) || !self.expressions(named.clone(), wanted.clone())
             }
-            _ => false,
+            _ => names::say_different_things(named, wanted),
         }
     }
 }

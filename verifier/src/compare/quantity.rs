@@ -228,6 +228,14 @@ impl Comparison<'_> {
             | (Some(Unit::Measure(..)), None)
             | (None, Some(Unit::Measure(..))) => self.close_enough(answer, truth),
             (Some(Unit::Degree), Some(Unit::Degree)) => self.close_enough(answer, truth),
+            (Some(Unit::Degree), Some(Unit::Measure(dimensions, size))) if dimensions == &[("radian", 1)] => {
+                let ratio = Expression::Product(vec![degree(), Expression::Number(RBig::ONE / size)]);
+                self.scaled(answer, ratio, truth)
+            }
+            (Some(Unit::Measure(dimensions, size)), Some(Unit::Degree)) if dimensions == &[("radian", 1)] => {
+                let ratio = Expression::Product(vec![degree(), Expression::Number(RBig::ONE / size)]);
+                self.scaled(truth, ratio, answer)
+            }
             // A degree may be one of temperature.
             (Some(Unit::Degree), Some(Unit::Measure(dimensions, _)))
             | (Some(Unit::Measure(dimensions, _)), Some(Unit::Degree))

@@ -28,7 +28,13 @@ impl Comparison<'_> {
         // `1/3 ≈ 0.33`: a side that only approximates an exact value adds nothing.
         let approximation = relations.iter().position(|relation| *relation == Relation::Approximate);
         let exact = match approximation {
-            Some(end) if sides[end].expression.is_constant() => &sides[..=end],
+            Some(end) if sides[end].expression.is_constant() => {
+                // `5 ≈ 7` is a second guess.
+                if !sides[end + 1..].iter().all(|side| self.is_near(side, truth)) {
+                    return false;
+                }
+                &sides[..=end]
+            }
             _ => sides,
         };
         let [first, others @ ..] = exact else {
@@ -39,7 +45,8 @@ impl Comparison<'_> {
         }
         let names_something = !others.is_empty()
             && if truth.expression.is_constant() {
-                is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
+                names_a_value(&first.expression)
+                    || is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
             } else {
                 matches!(
                     first.expression,
@@ -47,6 +54,23 @@ impl Comparison<'_> {
                 )
             };
         names_something || self.quantities(first, truth)
+    }
+
+    /// Whether a side that is said to be approximately the ground truth is a number near it.
+    fn is_near(&mut self, side: &Quantity, truth: &Quantity) -> bool {
+        if !side.expression.is_constant() || !truth.expression.is_constant() {
+            return false;
+        }
+        if self.quantities(side, truth) {
+            return true;
+        }
+        let part = |numerator: i64| Expression::Number(RBig::from(numerator) / RBig::from(100));
+        let mut ends = [95, 105].map(|numerator| Expression::Product(vec![truth.expression.clone(), part(numerator)]));
+        if self.order(&ends[0], &ends[1]) == Some(Ordering::Greater) {
+            ends.swap(0, 1);
+        }
+        let value = with_percent(side);
+        self.order(&ends[0], &value) == Some(Ordering::Less) && self.order(&value, &ends[1]) == Some(Ordering::Less)
     }
 
     /// Whether two chains say the same, side by side, reversed, or as one relation brought to zero.
@@ -382,12 +406,41 @@ fn mentions(expression: &Expression, variable: &str) -> bool {
     }
 }
 
-/// Whether it is a symbol or a sum of symbols, such as `m + n`: a side that only repeats the question.
+/// Whether it is a symbol or a sum of different symbols, such as `m + n`: a side that only repeats the question.
 fn is_sum_of_symbols(expression: &Expression) -> bool {
     match expression {
-        Expression::Sum(terms) => terms.iter().all(|term| matches!(term, Expression::Symbol(_))),
+        Expression::Sum(terms) => {
+            let is_new = |(index, term): (usize, &Expression)| {
+                matches!(term, Expression::Symbol(_)) && !terms[..index].contains(term)
+            };
+            terms.iter().enumerate().all(is_new)
+        }
         Expression::Symbol(_) => true,
         _ => false,
+    }
+}
+
+/// Whether a side only names a value: `x`, `f(2)`, `P(A)`, `|z|`.
+pub(super) fn names_a_value(expression: &Expression) -> bool {
+    match expression {
+        Expression::Symbol(_) | Expression::Call(Function::Named(_), _) => true,
+        Expression::Call(Function::Abs, inside) => match inside.as_slice() {
+            [Expression::Symbol(_)] => true,
+            [Expression::Product(letters)] => letters.iter().all(|letter| matches!(letter, Expression::Symbol(_))),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A side as a number where it is in percent.
+fn with_percent(side: &Quantity) -> Expression {
+    match side.unit {
+        Some(Unit::Percent) => Expression::Product(vec![
+            side.expression.clone(),
+            Expression::Number(RBig::ONE / RBig::from(100)),
+        ]),
+        _ => side.expression.clone(),
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn function_command(name: &str) -> Option<CompactString> {
 
 /// Letters that are functions before any brackets.
 fn is_always_function(name: &str) -> bool {
-    matches!(name, "Γ" | "Φ" | "ζ" | "𝔼" | "ℙ") || name.chars().nth(1).is_some_and(char::is_alphabetic)
+    matches!(name, "Γ" | "Φ" | "ζ" | "δ" | "𝔼" | "ℙ") || name.chars().nth(1).is_some_and(char::is_alphabetic)
 }
 
 /// Marks the letters that are functions of what stands in brackets behind them.

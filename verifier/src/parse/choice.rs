@@ -77,6 +77,10 @@ fn letter_of(token: &Token<'_>) -> Option<char> {
     let (Kind::Symbol(_) | Kind::Text(_) | Kind::Constant(_)) = token.kind else {
         return None;
     };
+    // `\mathbb{C}` is a set.
+    if matches!(&token.kind, Kind::Symbol(name) if name != token.source) {
+        return None;
+    }
     let mut letters = token.source.chars();
     let letter = letters.next().filter(char::is_ascii_alphabetic)?;
     letters.next().is_none().then_some(letter)

@@ -1,6 +1,6 @@
 //! LaTeX commands: which are fonts, which only dress, which are spaces, and where their arguments end.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, ToCompactString as _};
 
 use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
@@ -115,7 +115,16 @@ pub(super) fn number_set(content: &str) -> Kind<'_> {
         // Expectation and probability.
         "E" => Kind::Symbol(CompactString::const_new("𝔼")),
         "P" => Kind::Symbol(CompactString::const_new("ℙ")),
-        _ => Kind::Other(content),
+        "1" => Kind::Symbol(CompactString::const_new("𝟙")),
+        "H" => Kind::Symbol(CompactString::const_new("ℍ")),
+        _ => match content.as_bytes() {
+            // The letters with double strokes of Unicode, in the order of the alphabet.
+            [letter @ b'A'..=b'Z'] => {
+                let stroked = char::from_u32(0x1D538 + u32::from(letter - b'A'));
+                stroked.map_or(Kind::Other(content), |letter| Kind::Symbol(letter.to_compact_string()))
+            }
+            _ => Kind::Other(content),
+        },
     }
 }
 

@@ -205,6 +205,7 @@ fn letters<'a>(word: &'a str) -> impl Iterator<Item = Vec<Token<'a>>> {
             kind: Kind::Symbol(CompactString::from(&word[index..=index])),
             spaced: false,
             is_bold: false,
+            is_script: false,
             applies: false,
             source: &word[index..=index],
         }]
@@ -296,6 +297,7 @@ fn written<'a>(
         kind,
         spaced: false,
         is_bold: false,
+        is_script: false,
         applies: false,
         source,
     };

@@ -205,6 +205,11 @@ impl<'a> Parser<'_, 'a> {
                         return Err(NoExpression::NotMathematics);
                     }
                     factors.push(self.factor()?);
+                    // `1{2}` prints 12.
+                    if is_bare_numeral(&self.tokens[before..last]) && is_bare_numeral(&self.tokens[last..self.position])
+                    {
+                        return Err(NoExpression::NotMathematics);
+                    }
                     if self.is_matrix(last, &factors) {
                         matrices.push(factors.len() - 1);
                     }
@@ -347,6 +352,15 @@ impl<'a> Parser<'_, 'a> {
     }
 
     pub(super) fn exponent(&mut self) -> Parsed {
+        // `n^{\underline{3}}` is n(n - 1)(n - 2).
+        let first = if self.peek() == Some(&Kind::GroupOpen) { 1 } else { 0 };
+        let is_lined = self
+            .tokens
+            .get(self.position + first)
+            .is_some_and(|token| token.source == "\\underline");
+        if is_lined {
+            return Err(NoExpression::NotMathematics);
+        }
         match self.peek() {
             Some(Kind::Minus | Kind::Plus) => {
                 let is_negative = self.peek() == Some(&Kind::Minus);
@@ -378,6 +392,15 @@ impl<'a> Parser<'_, 'a> {
             }
         }
     }
+}
+
+/// Whether these tokens print digits and nothing else, whatever groups and lines are around them.
+fn is_bare_numeral(tokens: &[Token<'_>]) -> bool {
+    let prints_nothing = |kind: &Kind<'_>| matches!(kind, Kind::GroupOpen | Kind::GroupClose | Kind::Accent(_));
+    tokens
+        .iter()
+        .all(|token| prints_nothing(&token.kind) || matches!(token.kind, Kind::Number(..)))
+        && tokens.iter().any(|token| matches!(token.kind, Kind::Number(..)))
 }
 
 /// Whether a token begins a factor of an implicit product.

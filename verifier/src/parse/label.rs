@@ -6,7 +6,7 @@ use super::meaning::takes_back;
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
 use super::{applied, combined, figures, grammar};
-use crate::expression::{Expression, Function};
+use crate::expression::{Constant, Expression, Function};
 
 /// A name on the left of an equals sign.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,10 @@ pub struct Label {
     pub spelled: CompactString,
     /// The name as an expression, if it is one: `y` in `y = 2x + 3`.
     pub expression: Option<Expression>,
+    /// What is left of the name without words, brackets and accents; empty if it is made of words.
+    pub letters: CompactString,
+    /// The words of the name, in lower case.
+    pub words: Vec<CompactString>,
     /// The names of a tuple of names: `x` and `y` in `(x, y) = (1, 2)`.
     pub names: Vec<CompactString>,
     /// The three points of an angle, or of what may be one: the vertex is the second.
@@ -26,14 +30,26 @@ pub struct Label {
 impl Label {
     /// The label that these tokens are, if they only name something.
     pub(super) fn read(tokens: &[Token<'_>]) -> Option<Self> {
-        if tokens.is_empty() || !(is_name(tokens) || is_derivative(tokens)) || is_taken_back(tokens) {
+        let is_name = is_name(tokens) || is_derivative(tokens) || is_differential(tokens);
+        if tokens.is_empty() || !is_name || is_taken_back(tokens) || is_of_numbers(tokens) {
             return None;
         }
         // `\angle A`, `m\angle A`, `\text{angle } A`: the letters tell one from another.
-        let angle = angle(tokens);
+        let is_of_function = tokens.iter().any(|token| matches!(token.kind, Kind::Function(_)));
+        let angle = angle(tokens).filter(|_| !is_of_function);
+        let without_shapes: Vec<Token<'_>>;
         let named = match tokens.iter().rposition(|token| matches!(token.kind, Kind::Shape(_))) {
             _ if let Some(letters) = &angle => letters.as_slice(),
-            Some(shape) if shape + 1 < tokens.len() => &tokens[shape + 1..],
+            Some(shape) if shape + 1 < tokens.len() && tokens[..shape].iter().all(says_nothing) => &tokens[shape + 1..],
+            // `S_{\triangle ABC}`
+            Some(_) if !tokens.iter().any(|token| matches!(token.kind, Kind::Function(_))) => {
+                without_shapes = tokens
+                    .iter()
+                    .filter(|token| !matches!(token.kind, Kind::Shape(_)))
+                    .cloned()
+                    .collect();
+                without_shapes.as_slice()
+            }
             _ => tokens,
         };
         let is_angle = angle.is_some()
@@ -43,6 +59,8 @@ impl Label {
         Some(Self {
             spelled: spell(named),
             expression: function_of_a_letter(named).or_else(|| grammar::expression(named).ok()),
+            letters: letters(named),
+            words: words(named),
             names: tuple_of_names(named),
             points: points(named),
             is_angle,
@@ -69,6 +87,44 @@ impl Label {
             && (first == other_first && last == other_last || first == other_last && last == other_first);
         (self.is_angle || other.is_angle).then_some(is_same)
     }
+}
+
+/// Whether a token before a shape only introduces it: `m\angle A`, `\text{area of } \triangle ABC`.
+fn says_nothing(token: &Token<'_>) -> bool {
+    match &token.kind {
+        Kind::Text(_) | Kind::Word(_) | Kind::Bar => true,
+        Kind::Symbol(name) => name == "m",
+        _ => false,
+    }
+}
+
+/// Words that are names of functions where brackets follow: `\operatorname{SD}(X)`.
+fn applies(tokens: &[Token<'_>], index: usize) -> bool {
+    tokens
+        .get(index + 1)
+        .is_some_and(|next| next.kind == Kind::Open(Bracket::Round) && !next.spaced)
+}
+
+/// The tokens that are no words, no brackets and no accents, in one spelling.
+fn letters(tokens: &[Token<'_>]) -> CompactString {
+    let kept = tokens.iter().enumerate().filter(|(index, token)| match token.kind {
+        Kind::Text(_) | Kind::Word(_) => applies(tokens, *index),
+        Kind::Open(_) | Kind::Close(_) | Kind::Accent(_) | Kind::GroupOpen | Kind::GroupClose => false,
+        _ => true,
+    });
+    let kept: Vec<Token<'_>> = kept.map(|(_, token)| token.clone()).collect();
+    spell(&kept)
+        .chars()
+        .filter(|letter| !matches!(letter, ' ' | '{' | '}'))
+        .collect()
+}
+
+fn words(tokens: &[Token<'_>]) -> Vec<CompactString> {
+    let word = |token: &Token<'_>| match token.kind {
+        Kind::Text(word) | Kind::Word(word) => Some(CompactString::from(word.to_lowercase())),
+        _ => None,
+    };
+    tokens.iter().filter_map(word).collect()
 }
 
 /// The letters of the angle that these tokens name, with or without words beside it: `\text{measure of angle } ABC`,
@@ -155,6 +211,10 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         match &token.kind {
+            // `\dim V`
+            Kind::Symbol(name) if in_brackets == 0 && name.chars().nth(1).is_some_and(char::is_alphabetic) => {
+                has_letter = true;
+            }
             Kind::Symbol(name) => {
                 has_letter = true;
                 if in_brackets == 0 {
@@ -164,7 +224,16 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             }
             Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
             Kind::Shape(_) => (variables, all_upper) = (0, true),
+            // `e = \frac12` names the eccentricity; `\pi r` is a product.
+            Kind::Constant(_) if in_brackets == 0 && tokens.len() > 1 => return false,
+            Kind::Constant(constant) if in_brackets == 0 => {
+                has_letter |= matches!(constant, Constant::Euler | Constant::Imaginary);
+            }
             Kind::Constant(_) | Kind::Accent(_) | Kind::Prime | Kind::Bar => {}
+            // `\det A`
+            Kind::Other("\\det") => has_letter = true,
+            // `\Delta H^\circ`
+            Kind::Degree if matches!(&tokens[0].kind, Kind::Symbol(name) if name == "Δ") => {}
             Kind::GroupOpen | Kind::GroupClose | Kind::Operator("∘") => {}
             Kind::Underscore => {
                 index += subscript_length(&tokens[index + 1..]);
@@ -235,6 +304,23 @@ fn is_derivative(tokens: &[Token<'_>]) -> bool {
         )
 }
 
+/// `dy`
+fn is_differential(tokens: &[Token<'_>]) -> bool {
+    match tokens {
+        [d, letter] => matches!(&d.kind, Kind::Symbol(name) if name == "d") && matches!(&letter.kind, Kind::Symbol(_)),
+        _ => false,
+    }
+}
+
+/// Whether it is a function that is worked out of numbers, `\gcd(6, 9)`: a calculation, which may be wrong.
+fn is_of_numbers(tokens: &[Token<'_>]) -> bool {
+    let is_letter = |kind: &Kind<'_>| matches!(kind, Kind::Symbol(_) | Kind::Text(_) | Kind::Word(_) | Kind::Shape(_));
+    let has = |wanted: &dyn Fn(&Kind<'_>) -> bool| tokens.iter().any(|token| wanted(&token.kind));
+    has(&|kind| matches!(kind, Kind::Function(_)))
+        && has(&|kind| matches!(kind, Kind::Number(..) | Kind::Constant(_)))
+        && !has(&is_letter)
+}
+
 /// Whether brackets hold the argument of a function, so that a calculation in them belongs to its name: `f(x - 1)`, but
 /// not `(x - 1)` or `|x - 1|`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +364,22 @@ fn is_sign(tokens: &[Token<'_>], minus: usize) -> bool {
     stands_first && matches!(tokens.get(minus + 1).map(|next| &next.kind), Some(Kind::Number(..)))
 }
 
+/// What is done with the name behind it: `\text{the square of } x`.
+const CALCULATES: [&str; 12] = [
+    "square",
+    "cube",
+    "root",
+    "reciprocal",
+    "inverse",
+    "negative",
+    "opposite",
+    "half",
+    "double",
+    "complement",
+    "supplement",
+    "logarithm",
+];
+
 /// Whether words outside of brackets take back or hedge what follows: `\text{not } x = 5`, `\text{maybe } x = 5`. What
 /// is counted may well be `not chosen`.
 fn is_taken_back(tokens: &[Token<'_>]) -> bool {
@@ -295,14 +397,31 @@ fn is_taken_back(tokens: &[Token<'_>]) -> bool {
         *index == 0
             && matches!(
                 word.as_str(),
-                "not" | "never" | "neither" | "if" | "unless" | "except" | "twice" | "thrice"
+                "not"
+                    | "never"
+                    | "neither"
+                    | "if"
+                    | "unless"
+                    | "except"
+                    | "twice"
+                    | "thrice"
+                    | "double"
+                    | "triple"
+                    | "half"
+                    | "minus"
+                    | "negative"
             )
     };
     words.first().is_some_and(is_first_of)
         || words
             .last()
             .is_some_and(|(index, word)| *index + 1 == tokens.len() && word == "not")
-        || words.windows(2).any(|pair| pair[0].1 == "not" && pair[1].1 == "true")
+        || words.windows(2).any(|pair| {
+            matches!(pair[0].1.as_str(), "is" | "not" | "we") && matches!(pair[1].1.as_str(), "not" | "true" | "reject")
+        })
+        || words
+            .windows(2)
+            .any(|pair| CALCULATES.contains(&pair[0].1.as_str()) && pair[1].1 == "of" && pair[1].0 + 1 < tokens.len())
         || words.iter().any(|(_, word)| word != "false" && takes_back(word))
 }
 

@@ -59,6 +59,7 @@ pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
         numeral_bits: 0,
         spaced: false,
         is_bold: false,
+        is_script: false,
         bare_bracket: None,
     };
     lexer.read(text, false, 0)?;
@@ -84,6 +85,8 @@ struct Lexer<'a> {
     spaced: bool,
     /// Whether letters are set in bold here.
     is_bold: bool,
+    /// Whether they are set in script or Fraktur here.
+    is_script: bool,
     /// The depth of a bracket that leaves no token, neither where it opens nor where it closes.
     bare_bracket: Option<u32>,
 }
@@ -121,10 +124,12 @@ impl<'a> Lexer<'a> {
     fn push(&mut self, kind: Kind<'a>, source: &'a str) {
         let spaced = std::mem::take(&mut self.spaced);
         let is_bold = self.is_bold && matches!(kind, Kind::Symbol(_) | Kind::Constant(_));
+        let is_script = self.is_script && matches!(kind, Kind::Symbol(_));
         self.tokens.push(Token {
             kind,
             spaced,
             is_bold,
+            is_script,
             applies: false,
             source,
         });
@@ -310,6 +315,14 @@ impl<'a> Lexer<'a> {
                 let length = rest.find(|dot| dot != '.').unwrap_or(rest.len());
                 (Kind::Dots, length)
             }
+            // `0.\overline{ab}`
+            ('.', _)
+                if !self.spaced
+                    && matches!(self.last(), Some(Kind::Number(_, None)))
+                    && numeral::continues_in_letters(&rest[1..]) =>
+            {
+                (Kind::Other(&rest[..1]), 1)
+            }
             // The end of a sentence or of an abbreviation, as in `p.m.`.
             ('.', None | Some(b' ' | b'\n' | b'}' | b'$' | b'a'..=b'z' | b'A'..=b'Z')) => {
                 self.spaced = true;
@@ -346,10 +359,11 @@ impl<'a> Lexer<'a> {
             return self.font(after, true, depth);
         }
         if VARIABLE_FONTS.contains(&name) {
-            let was_bold = self.is_bold;
+            let (was_bold, was_script) = (self.is_bold, self.is_script);
             self.is_bold |= matches!(name, "mathbf" | "boldsymbol" | "bm");
+            self.is_script |= matches!(name, "mathcal" | "mathscr" | "mathfrak");
             let read = self.font(after, words, depth);
-            self.is_bold = was_bold;
+            (self.is_bold, self.is_script) = (was_bold, was_script);
             return read;
         }
         if let Some(name) = applied::function_command(name) {

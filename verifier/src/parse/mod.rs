@@ -27,7 +27,10 @@ mod noncommuting;
 mod numeral;
 mod operation;
 mod operator;
+mod parameters;
+mod partial;
 mod primary;
+mod primes;
 mod quantity;
 mod scale;
 mod sense;
@@ -37,6 +40,7 @@ mod solutions;
 mod spell;
 mod statement;
 mod structure;
+mod styles;
 pub mod token;
 mod unit;
 mod units;
@@ -102,6 +106,9 @@ fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
     if !lexed.tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_))) {
         cases::drop_alignment(&mut lexed.tokens);
     }
+    primes::settle(&mut lexed.tokens);
+    styles::settle(&mut lexed.tokens);
+    parameters::settle(&mut lexed.tokens);
     operation::settle(&mut lexed.tokens);
     congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);

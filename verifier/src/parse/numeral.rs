@@ -73,7 +73,7 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
                 places = None;
                 value += repeating_part(period, run);
             }
-        } else if !fraction.starts_with('.') {
+        } else if !fraction.starts_with('.') && !continues_in_letters(fraction) {
             // `300.` at the end of a sentence.
             length += 1;
         }
@@ -89,6 +89,20 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
         length,
         joined_comma,
     }
+}
+
+/// Whether letters stand for the digits behind a point: `0.\overline{ab}`, `0.abc`.
+pub(super) fn continues_in_letters(text: &str) -> bool {
+    let accents = [
+        "\\overline",
+        "\\bar",
+        "\\dot",
+        "\\underline",
+        "\\mathrm",
+        "\\mathit",
+        "\\underbrace",
+    ];
+    text.starts_with(|next: char| next.is_ascii_alphabetic()) || accents.iter().any(|accent| text.starts_with(accent))
 }
 
 fn digit_run(text: &str) -> usize {

@@ -208,6 +208,7 @@ impl<'t, 'a> Parser<'t, 'a> {
                 kind: Kind::Number(dashu_ratio::RBig::ONE, None),
                 spaced: false,
                 is_bold: false,
+                is_script: false,
                 applies: false,
                 source: "1",
             });
@@ -232,6 +233,7 @@ impl<'t, 'a> Parser<'t, 'a> {
                     kind,
                     spaced,
                     is_bold: token.is_bold,
+                    is_script: token.is_script,
                     applies: token.applies,
                     source: token.source,
                 };

@@ -52,6 +52,14 @@ impl Parser<'_, '_> {
                 if token.applies || is_function_letter(name) {
                     return self.application(name, token.applies);
                 }
+                if name == "∂" {
+                    return self.partial();
+                }
+                // `\mathbb{Q}(\sqrt2)`
+                let is_set = matches!(name.as_str(), "ℤ" | "ℕ" | "ℚ" | "ℂ");
+                if is_set && matches!(self.peek(), Some(Kind::Open(Bracket::Round | Bracket::Square))) {
+                    return Err(NoExpression::NotMathematics);
+                }
                 self.symbol(name)
             }
             Kind::Other("\\neg") => self.negation(),
@@ -66,8 +74,7 @@ impl Parser<'_, '_> {
             }
             Kind::Binom => {
                 let upper = self.argument()?;
-                let lower = self.argument()?;
-                Ok(Expression::Call(Function::Binomial, vec![upper, lower]))
+                self.below_in_binomial(upper)
             }
             Kind::Sqrt => self.root(),
             Kind::Accent(mark) => {
@@ -82,6 +89,10 @@ impl Parser<'_, '_> {
                     _ => self.argument()?,
                 };
                 // Over anything but a name a bar conjugates.
+                // Over a numeral it repeats, or does something else.
+                if *mark == "bar" && matches!(inner, Expression::Number(_)) {
+                    return Err(NoExpression::NotMathematics);
+                }
                 if *mark == "bar" && !is_product_of_symbols(&inner) {
                     return Ok(Expression::Call(Function::Conjugate, vec![inner]));
                 }

@@ -29,6 +29,8 @@ pub(super) fn joined(items: Vec<Answer>) -> Vec<Answer> {
     let label = Label {
         spelled: format_compact!("({})", distinct.join(",")),
         expression: None,
+        letters: CompactString::default(),
+        words: Vec::new(),
         names: distinct.clone(),
         points: None,
         is_angle: false,

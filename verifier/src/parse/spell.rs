@@ -317,6 +317,8 @@ impl<'o> Speller<'o> {
         };
         self.separate(runs_together);
         let piece = match &token.kind {
+            // `|00\rangle` is no `|0\rangle`.
+            Kind::Number(_, None) if has_leading_zero(token.source) => token.source,
             Kind::Number(value, _) => {
                 // Writing to a string cannot fail.
                 let _ = write!(self.out, "{value}");
@@ -441,6 +443,10 @@ pub(super) fn group<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>],
         }
     }
     None
+}
+
+fn has_leading_zero(digits: &str) -> bool {
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// Whether a numeral stands directly behind another one.

@@ -206,7 +206,12 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
             // `= 5`, `\approx 8.24`
             return body(right, depth).map(unlabelled);
         }
-        if is_naming && let Some(label) = Label::read(left) {
+        // `A \in B` says nothing of what A is.
+        let is_of_a_letter = *relation_after(0) == Kind::In && names_a_set(right);
+        if is_naming
+            && !is_of_a_letter
+            && let Some(label) = Label::read(left)
+        {
             // The right side may hold brackets but no list: the list was split before.
             return Ok(Answer {
                 label: Some(label),
@@ -240,6 +245,12 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
         }
     }
     Ok(unlabelled(Body::Chain(sides, relations)))
+}
+
+/// Whether tokens begin with a letter, which may name any set.
+fn names_a_set(tokens: &[Token<'_>]) -> bool {
+    let is_number_set = |name: &CompactString| matches!(name.as_str(), "ℤ" | "ℕ" | "ℚ" | "ℂ");
+    matches!(tokens.first().map(|token| &token.kind), Some(Kind::Symbol(name)) if !is_number_set(name))
 }
 
 fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
@@ -290,7 +301,12 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         return Ok(Some(half));
     }
     if clock::is_date(tokens) {
-        return Ok(Some(Body::Text(spell_text(tokens))));
+        // `01/05/2020` is `1/5/2020`.
+        let mut tokens = tokens.to_vec();
+        for token in &mut tokens {
+            token.source = token.source.trim_start_matches('0');
+        }
+        return Ok(Some(Body::Text(spell_text(&tokens))));
     }
     if let Some(combined) = sets::combined(tokens)
         && let Some(body) = made_of_sets(combined, depth)?
@@ -380,6 +396,14 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
             Kind::Close(_) => nesting -= 1,
             _ => {}
         }
+    }
+    // `[1; 2, 3]` is a continued fraction or a matrix, and no list.
+    if *open == Bracket::Square
+        && [Kind::Semicolon, Kind::Comma]
+            .iter()
+            .all(|kind| split_outside(inner, |other| other == kind).len() > 1)
+    {
+        return Ok(Some(text_body(tokens)));
     }
     if *open == Bracket::Brace {
         if inner.is_empty() {

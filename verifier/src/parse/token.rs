@@ -14,6 +14,8 @@ pub struct Token<'a> {
     pub spaced: bool,
     /// Whether it is set in bold, as vectors are.
     pub is_bold: bool,
+    /// Whether it is set in script or Fraktur letters.
+    pub is_script: bool,
     /// Whether it is a letter that names a function of what stands in brackets behind it.
     pub applies: bool,
     /// The characters that it was read from.

@@ -1,6 +1,6 @@
 //! Units of measurement with their dimension and size, so that equal quantities are equal.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use dashu_ratio::RBig;
 
 use super::meaning::{changes_meaning, multiplies};
@@ -30,7 +30,11 @@ pub fn measures(words: &str) -> Vec<Measured> {
     // `in total` is no inch, and the C of `mg of vitamin C` no coulomb.
     let may_be_unit = |(place, word): &(usize, &str)| *word != "in" && (*place == 0 || !is_letter(word));
     let found = words.split(' ').enumerate().filter(may_be_unit);
-    found.filter_map(|(_, word)| named(word, 1)).collect()
+    let read = |word: &str| match word.split_once('^') {
+        Some((unit, exponent)) => named(unit, exponent.parse().ok()?),
+        None => named(word, 1),
+    };
+    found.filter_map(|(_, word)| read(word)).collect()
 }
 
 /// The unit that one word names, raised to an exponent.
@@ -216,9 +220,18 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
             };
             let end = value.iter().position(is_word).unwrap_or(value.len());
             let (value, words) = value.split_at(end);
-            // `\$7 \text{ gazillion}`
-            let multiplies = |token: &Token<'_>| matches!(token.kind, Kind::Text(word) | Kind::Word(word) if multiplies(&word.to_lowercase()));
-            (!words.iter().any(multiplies)).then(|| (value, with_rate(measure(sign), words)))
+            // `\$7 \text{ gazillion}`, `\$5 \text{ squared}`, `\$5 \text{ to } \$10`
+            let changes = |token: &Token<'_>| match token.kind {
+                Kind::Text(word) | Kind::Word(word) => {
+                    let lower = word.to_lowercase();
+                    // `\$5 \text{ a month}`, `\$5 \text{ more}`
+                    let is_short = matches!(lower.as_str(), "a" | "or");
+                    multiplies(&lower) || !is_short && !is_comparative(&lower) && changes_meaning(word)
+                }
+                Kind::Number(..) | Kind::Currency(_) => true,
+                _ => false,
+            };
+            (!words.iter().any(changes)).then(|| (value, with_rate(measure(sign), words)))
         }
         [
             value @ ..,
@@ -240,6 +253,11 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
         }
         _ => None,
     }
+}
+
+/// Whether a word behind an amount compares it with another: `\$5 \text{ more}`.
+fn is_comparative(word: &str) -> bool {
+    matches!(word, "more" | "higher" | "greater" | "larger" | "bigger")
 }
 
 /// `\$5 \text{ per hour}`: a currency with what stands behind the amount, as far as that is a known rate.
@@ -287,6 +305,7 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
     // `side` is 1 above the stroke and -1 below it; `next_exponent` is what `square` gives to the next word.
     let mut side = 1;
     let mut next_exponent = 1;
+    let mut last_unit: Option<CompactString> = None;
     let mut rest = tokens;
     while let [token, after @ ..] = rest {
         let is_hyphen = is_hyphen(&tokens[..tokens.len() - rest.len()], rest);
@@ -304,7 +323,18 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                 "square" | "sq" | "Square" => next_exponent = 2,
                 "cubic" | "cu" => next_exponent = 3,
                 "per" => side = -1,
-                "squared" => return None,
+                // `5 \text{ meters squared}`
+                power @ ("squared" | "cubed") => {
+                    let times = if power == "squared" { 2 } else { 3 };
+                    let (Some(last), true) = (last_unit.take(), rest.is_empty()) else {
+                        return None;
+                    };
+                    for _ in 1..times {
+                        if !add(&mut dimensions, &mut size, &last, side) {
+                            return None;
+                        }
+                    }
+                }
                 word => {
                     let (exponent, taken) = exponent(rest);
                     rest = &rest[taken..];
@@ -319,6 +349,12 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         return None;
                     }
                     let is_unit = add(&mut dimensions, &mut size, word, exponent);
+                    last_unit = (is_unit && exponent == side).then(|| CompactString::from(word));
+                    if exponent != side && !is_unit {
+                        words.push_str(&format_compact!("^{exponent}"));
+                    } else if exponent != side {
+                        words.push_str(&format_compact!("^{}", exponent * side));
+                    }
                     // `4:51 \text{ p.m.}`
                     if !is_unit && !is_half_of_day(word, rest) && changes_meaning(word) && !is_game(word, rest) {
                         return None;
@@ -330,9 +366,16 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
         }
         rest = after;
         match &token.kind {
-            Kind::Divide => side = -1,
+            Kind::Divide if rest.is_empty() => return None,
+            Kind::Divide => {
+                side = -1;
+                if !words.is_empty() {
+                    words.push_str(" per");
+                }
+            }
             // `\frac{\text{m}}{\text{s}}`
             Kind::GroupClose if matches!(rest.first(), Some(next) if next.kind == Kind::GroupOpen) => side = -1,
+            Kind::Times if rest.is_empty() => return None,
             Kind::Times | Kind::Frac | Kind::GroupOpen | Kind::GroupClose => {}
             Kind::Minus if is_hyphen => {}
             // `degrees Celsius`, `percent of …` leave their words.

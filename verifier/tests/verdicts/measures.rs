@@ -179,6 +179,12 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("2:5", "2\\text{ cm}:5\\text{ cm}"),
     ("2\\text{ cm}:5\\text{ cm}", "4\\text{ m}:10\\text{ m}"),
     ("2\\text{ kg}:5\\text{ g}", "400:1"),
+    ("3\\text{ km}:4\\text{ h}", "3000\\text{ m}:4\\text{ h}"),
+    ("3\\text{ km}:4\\text{ h}", "3:4"),
+    ("3\\text{ apples}:4\\text{ pears}", "3:4"),
+    ("\\frac34", "3\\text{ cm}:4\\text{ cm}"),
+    ("x\\in[0,5\\text{ m}]", "0\\le x\\le5\\text{ m}"),
+    ("1\\text{ km}=1000\\text{ m}", "1\\text{ km}=1000\\text{ m}"),
 ];
 
 /// Ground truths and answers that do not.
@@ -339,5 +345,11 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("2:5", "2\\text{ cm}:5\\text{ km}"),
     ("2\\text{ cm}:5\\text{ km}", "2\\text{ cm}:5\\text{ m}"),
     ("2\\text{ kg}:5\\text{ g}", "2:5"),
+    ("3\\text{ km}:4\\text{ h}", "3\\text{ m}:4\\text{ h}"),
+    ("3\\text{ km}:4\\text{ h}", "3\\text{ h}:4\\text{ km}"),
+    ("\\frac34", "3\\text{ cm}:4\\text{ m}"),
+    ("d=3t\\text{ km}", "d=3t\\text{ m}"),
+    ("x\\in[0,5\\text{ m}]", "0\\le x\\le5\\text{ cm}"),
+    ("1\\text{ km}=1000\\text{ m}", "1=1"),
     ("2\\text{ g}:5\\text{ kg}", "2\\text{ kg}:5\\text{ g}"),
 ];

@@ -1,0 +1,76 @@
+//! Names on the left of an equals sign that are no expressions: where their letters differ, or their words name two
+//! measures of one thing, they cannot be equated with the same value.
+
+use compact_str::CompactString;
+
+use crate::parse::Label;
+
+/// Words for measures; those of one line are one.
+const MEASURES: [&[&str]; 26] = [
+    &["area"],
+    &["perimeter"],
+    &["circumference"],
+    &["volume"],
+    &["length"],
+    &["width", "breadth"],
+    &["height"],
+    &["radius"],
+    &["diameter"],
+    &["mean", "average"],
+    &["median"],
+    &["mode"],
+    &["range"],
+    &["variance"],
+    &["deviation"],
+    &["max", "maximum", "greatest", "largest", "highest"],
+    &["min", "minimum", "least", "smallest", "lowest"],
+    &["sum"],
+    &["difference"],
+    &["quotient"],
+    &["numerator"],
+    &["denominator"],
+    &["ph"],
+    &["poh"],
+    &["gcd", "gcf", "hcf"],
+    &["lcm"],
+];
+
+/// Whether two names that are no expressions say different things.
+pub(super) fn say_different_things(named: &Label, wanted: &Label) -> bool {
+    let are_letters = !named.letters.is_empty() && !wanted.letters.is_empty();
+    if are_letters && letters_differ(&named.letters, &wanted.letters) {
+        return true;
+    }
+    let measures = |label: &Label| -> Vec<usize> {
+        let of_word = |word: &CompactString| MEASURES.iter().position(|words| words.contains(&word.as_str()));
+        label.words.iter().filter_map(of_word).collect()
+    };
+    // `\text{Alice} = 3, \text{Bob} = 5`: one name of each, and other ones.
+    // `sum of the areas` is no simple measure.
+    matches!((measures(named).as_slice(), measures(wanted).as_slice()), ([one], [other]) if one != other)
+}
+
+/// Whether the letters are others, and not only more of them: `\text{Variance of } X` may be `Var(X)`. A prime makes
+/// another function.
+fn letters_differ(named: &str, wanted: &str) -> bool {
+    let primes = |letters: &str| letters.matches('\'').count();
+    if primes(named) != primes(wanted) {
+        return true;
+    }
+    let sorted = |letters: &str| {
+        let mut sorted: Vec<char> = letters.chars().collect();
+        sorted.sort_unstable();
+        sorted
+    };
+    // The points of a figure in another order.
+    let are_points = |letters: &str| {
+        letters
+            .chars()
+            .all(|letter| letter.is_uppercase() || !letter.is_alphanumeric())
+    };
+    if are_points(named) && are_points(wanted) && !named.contains(['|', '∠']) {
+        return sorted(named) != sorted(wanted) && !named.contains(wanted) && !wanted.contains(named)
+            || named.chars().count() != wanted.chars().count();
+    }
+    !named.contains(wanted) && !wanted.contains(named)
+}
