@@ -77,3 +77,16 @@ fn neighbours_of_reported_pairs() {
         .collect();
     assert!(wrong.is_empty(), "{} pairs:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// Pairs of a later hunt by kinds: names that contradict, words behind signs, digits in groups, sets in sets, vectors
+/// beside their lengths, families of solutions, words within one text, and what must stay right beside them.
+#[test]
+fn pairs_of_the_third_hunt() {
+    let pairs: Vec<Pair> = read_rows("hunted.jsonl");
+    let wrong: Vec<String> = pairs
+        .iter()
+        .filter(|pair| pair.is_accepted() != pair.expected)
+        .map(|pair| format!("{} (expected: {})", pair.shown(), pair.expected))
+        .collect();
+    assert!(wrong.is_empty(), "{} pairs:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::interval::is_mixed;
+use super::quantity::are_of_other_things;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::parse::token::Bracket;
@@ -26,7 +27,10 @@ impl Comparison<'_> {
                 is_same.then_some(Rule::Items)
             }
             (Body::Set(answer), Body::List(truth)) | (Body::List(answer), Body::Set(truth)) => {
-                self.items(answer, truth, false).then_some(Rule::Items)
+                let was_in_set = std::mem::replace(&mut self.in_set, true);
+                let is_same = self.items(answer, truth, false);
+                self.in_set = was_in_set;
+                is_same.then_some(Rule::Items)
             }
             (Body::Set(items), other) if !self.in_set => {
                 self.only_item(items, |this, item| this.bodies(&item.body, other))
@@ -236,6 +240,14 @@ impl Comparison<'_> {
         let unit = |parts: &[Quantity]| parts.last().and_then(|part| part.unit.clone());
         let is_time = unit(answer).is_some() || unit(truth).is_some();
         if unit(answer).is_some() && unit(truth).is_some() && unit(answer) != unit(truth) {
+            return false;
+        }
+        // `3 boys : 5 children` is no `3 girls : 5 children`.
+        if answer
+            .iter()
+            .zip(truth)
+            .any(|(answer, truth)| are_of_other_things(answer, truth))
+        {
             return false;
         }
         let mut pairs = answer.iter().zip(truth);

@@ -161,6 +161,20 @@ impl Comparison<'_> {
         {
             return None;
         }
+        // `y = 5` is no answer to `x = 2 + 3 = 5`.
+        if let (
+            Some(Label {
+                expression: Some(named),
+                ..
+            }),
+            Body::Chain(sides, _),
+        ) = (&answer.label, &truth.body)
+            && let [first, _, _, ..] = sides.as_slice()
+            && relation::names_a_value(&first.expression)
+            && !self.expressions(named.clone(), first.expression.clone())
+        {
+            return None;
+        }
         match (&answer.body, &truth.body) {
             (Body::List(list), Body::Sequence(open, close, entries)) => {
                 self.listed(list, truth.label.as_ref(), (*open, *close), entries)
@@ -195,6 +209,15 @@ impl Comparison<'_> {
                     spelled: Some(wanted), ..
                 }),
             ) if is_roman(number) && is_roman(wanted) => (number == wanted).then_some(Rule::Text),
+            // `HT` is no `TH` in a sample space.
+            (
+                Body::Quantity(Quantity {
+                    spelled: Some(word), ..
+                }),
+                Body::Quantity(Quantity {
+                    spelled: Some(wanted), ..
+                }),
+            ) if self.in_set && is_outcome(word) && is_outcome(wanted) => (word == wanted).then_some(Rule::Text),
             (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
             (Body::Text(answer), Body::Text(truth)) => {
                 // A letter alone names a choice.
@@ -281,8 +304,11 @@ impl Comparison<'_> {
         if let Some(is_same) = named.same_angle(wanted) {
             return !is_same;
         }
-        if named.spelled == wanted.spelled {
+        if named.spelled == wanted.spelled && named.words == wanted.words {
             return false;
+        }
+        if names::measure_different_things(named, wanted) {
+            return true;
         }
         match (&named.expression, &wanted.expression) {
             (Some(Expression::Symbol(named)), Some(Expression::Symbol(wanted))) => named != wanted,
@@ -293,4 +319,9 @@ impl Comparison<'_> {
             _ => names::say_different_things(named, wanted),
         }
     }
+}
+
+/// Whether a word may be an outcome of several trials: capitals, two at least.
+fn is_outcome(word: &str) -> bool {
+    word.len() > 1 && word.bytes().all(|letter| letter.is_ascii_uppercase())
 }

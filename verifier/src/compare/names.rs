@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use crate::parse::Label;
 
 /// Words for measures; those of one line are one.
-const MEASURES: [&[&str]; 26] = [
+const MEASURES: [&[&str]; 29] = [
     &["area"],
     &["perimeter"],
     &["circumference"],
@@ -33,28 +33,35 @@ const MEASURES: [&[&str]; 26] = [
     &["poh"],
     &["gcd", "gcf", "hcf"],
     &["lcm"],
+    &["product"],
+    &["profit"],
+    &["loss"],
 ];
 
 /// Whether two names that are no expressions say different things.
 pub(super) fn say_different_things(named: &Label, wanted: &Label) -> bool {
     let are_letters = !named.letters.is_empty() && !wanted.letters.is_empty();
-    if are_letters && letters_differ(&named.letters, &wanted.letters) {
-        return true;
-    }
+    are_letters && letters_differ(&named.letters, &wanted.letters)
+}
+
+/// Whether the words of two names are two measures: an area is no perimeter. `sum of the areas` is no simple measure.
+pub(super) fn measure_different_things(named: &Label, wanted: &Label) -> bool {
     let measures = |label: &Label| -> Vec<usize> {
         let of_word = |word: &CompactString| MEASURES.iter().position(|words| words.contains(&word.as_str()));
         label.words.iter().filter_map(of_word).collect()
     };
-    // `\text{Alice} = 3, \text{Bob} = 5`: one name of each, and other ones.
-    // `sum of the areas` is no simple measure.
     matches!((measures(named).as_slice(), measures(wanted).as_slice()), ([one], [other]) if one != other)
 }
+
+/// The functions of an angle, of which the angle itself is none.
+const FUNCTIONS: [&str; 6] = ["sin", "cos", "tan", "cot", "sec", "csc"];
 
 /// Whether the letters are others, and not only more of them: `\text{Variance of } X` may be `Var(X)`. A prime makes
 /// another function.
 fn letters_differ(named: &str, wanted: &str) -> bool {
     let primes = |letters: &str| letters.matches('\'').count();
-    if primes(named) != primes(wanted) {
+    let function = |letters: &str| FUNCTIONS.iter().position(|function| letters.starts_with(function));
+    if primes(named) != primes(wanted) || function(named) != function(wanted) {
         return true;
     }
     let sorted = |letters: &str| {

@@ -172,6 +172,12 @@ impl Comparison<'_> {
         {
             return false;
         }
+        // `5\% \text{ of the boys}` are no 5 % of the girls.
+        if let (Some(words), Some(wanted)) = (&answer.beside, &truth.beside)
+            && !may_be_same(words, &Unit::Words(wanted.clone()))
+        {
+            return false;
+        }
         match self.conventions.units {
             Units::Ignored => return self.close_enough(answer, truth),
             Units::Required if answer.unit.is_some() != truth.unit.is_some() => return false,
@@ -316,8 +322,19 @@ const JOINTS: [&str; 16] = [
 ];
 
 /// Words that make another unit of the unit behind them.
-const MAKES_ANOTHER_UNIT: [&str; 9] = [
-    "light", "nautical", "fluid", "troy", "man", "person", "board", "metric", "sidereal",
+const MAKES_ANOTHER_UNIT: [&str; 12] = [
+    "quarter",
+    "dog",
+    "passenger",
+    "light",
+    "nautical",
+    "fluid",
+    "troy",
+    "man",
+    "person",
+    "board",
+    "metric",
+    "sidereal",
 ];
 
 /// Whether both name kinds of the same thing, and different ones: red marbles are no blue marbles. Where one of them says
@@ -347,7 +364,7 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
         Unit::Words(other) => {
             // The last word says what is counted: `5 red marbles`, `5 marbles`. With `per` there are two.
             let counted = |words: &str| -> Vec<String> {
-                let last = |words: &str| words.rsplit(' ').next().map(|word| singular(word).to_lowercase());
+                let last = |words: &str| words.rsplit(' ').next().map(|word| singular(word).to_owned());
                 words.split(" per ").filter_map(last).collect()
             };
             if is_other_kind(words, other) {
@@ -368,6 +385,14 @@ fn may_be_same(words: &str, other: &Unit) -> bool {
             _ => false,
         },
         Unit::Percent | Unit::Degree => counts(words),
+    }
+}
+
+/// Whether the words behind two values name different things.
+pub(super) fn are_of_other_things(one: &Quantity, other: &Quantity) -> bool {
+    match (&one.unit, &other.unit) {
+        (Some(Unit::Words(words)), Some(unit)) | (Some(unit), Some(Unit::Words(words))) => !may_be_same(words, unit),
+        _ => false,
     }
 }
 

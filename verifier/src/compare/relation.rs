@@ -264,8 +264,10 @@ impl Comparison<'_> {
                 if variable.as_str() != wanted_letter && mentions(&value.expression, wanted_letter) {
                     return None;
                 }
-                // `P(A) = 1/3` speaks of A, not of every A.
-                if variable.starts_with(char::is_uppercase) && value.expression.is_constant() {
+                // `P(A) = p` speaks of A, not of every A, and `P(X > t)` of no variable.
+                let is_variable = mentions(&value.expression, variable)
+                    || variable.chars().count() == 1 && !variable.starts_with(char::is_uppercase);
+                if !is_variable {
                     return None;
                 }
                 let renamed = substitute(&value.expression, variable, wanted_variable);

@@ -76,6 +76,8 @@ pub struct Quantity {
     pub literal: Literal,
     /// What the words behind it say of its direction.
     pub(crate) sense: Option<Sense>,
+    /// The words behind a sign, which say of what it is: `5\% \text{ of the boys}`.
+    pub(crate) beside: Option<CompactString>,
     /// Its spelling where it might be a word: letters only.
     pub spelled: Option<CompactString>,
     /// The numerals that it was written with, if it is a side of a relation and has no variables.
@@ -107,6 +109,7 @@ impl Quantity {
             expression,
             unit: None,
             sense: None,
+            beside: None,
             literal: Literal::Other,
             spelled: None,
             written: None,
@@ -120,6 +123,8 @@ impl Quantity {
 pub(super) struct Source {
     pub(super) text: CompactString,
     pub(super) commas: Commas,
+    /// Whether its letters are words.
+    pub(super) words: bool,
     pub(super) spelled: OnceCell<CompactString>,
 }
 

@@ -26,7 +26,7 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
                 is_marked: true,
                 is_text: is_text || matches!(single.kind, Kind::Text(_)),
             })
-            .filter(|_| repeats_choice(rest))
+            .filter(|_| repeats_choice(rest, matches!(single.kind, Kind::Text(_))))
         }
         [single] => Some(Choice {
             letter: letter_of(single)?,
@@ -38,7 +38,8 @@ pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
             if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) =>
         {
             let letter = letter_of(single)?;
-            let is_choice = rest.is_empty() || letter.is_ascii_uppercase() && repeats_choice(rest);
+            let is_choice = rest.is_empty()
+                || letter.is_ascii_uppercase() && repeats_choice(rest, matches!(single.kind, Kind::Text(_)));
             is_choice.then_some(Choice {
                 letter,
                 is_alone: rest.is_empty(),
@@ -63,13 +64,32 @@ pub(super) fn beside<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<&'t [Token<'a>]>
 
 /// Whether the text after a letter may follow a choice. It may repeat the text of the choice, but not go on as
 /// mathematics, name another choice, or take this one back.
-fn repeats_choice(rest: &[Token<'_>]) -> bool {
-    let goes_on = rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
+fn repeats_choice(rest: &[Token<'_>], is_text: bool) -> bool {
+    // Behind `\textbf{(C)}` stands the choice, whatever it begins with.
+    let goes_on = !is_text && rest.first().is_some_and(|next| !starts_choice_text(&next.kind));
+    let is_choice = |token: &Token<'_>| letter_of(token).is_some_and(|letter| !is_text || matches!(letter, 'A'..='H'));
+    let denies = |(place, token): (usize, &Token<'_>)| match token.kind {
+        Kind::Text(word) | Kind::Word(word) => {
+            let lower = word.to_lowercase();
+            takes_back(word)
+                || (place > 0 || rest.len() == 1) && matches!(lower.as_str(), "not" | "never" | "cannot")
+                || matches!(
+                    lower.as_str(),
+                    "rejected" | "excluded" | "eliminated" | "fails" | "invalid" | "impossible" | "cannot"
+                )
+        }
+        _ => false,
+    };
+    let mut depth = 0usize;
     let names_another = rest.iter().any(|token| {
-        matches!(token.kind, Kind::Conjunction(_) | Kind::Comma | Kind::Semicolon)
-            || letter_of(token).is_some()
-            || matches!(token.kind, Kind::Text(word) | Kind::Word(word) if takes_back(word))
-    });
+        match token.kind {
+            Kind::Open(_) => depth += 1,
+            Kind::Close(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let separates = matches!(token.kind, Kind::Conjunction(_) | Kind::Comma | Kind::Semicolon);
+        separates && (depth == 0 || !is_text) || is_choice(token)
+    }) || rest.iter().enumerate().any(denies);
     !goes_on && !names_another
 }
 

@@ -6,7 +6,10 @@ use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
 
 /// Fonts such as `\text{…}`, in which a run of letters is words.
-pub(super) const TEXT_FONTS: [&str; 11] = [
+pub(super) const TEXT_FONTS: [&str; 14] = [
+    "emph",
+    "textup",
+    "textsc",
     "text",
     "textbf",
     "textit",
@@ -35,7 +38,15 @@ pub(super) const VARIABLE_FONTS: [&str; 10] = [
 ];
 
 /// Commands that leave no token.
-pub(super) const DRESS: [&str; 44] = [
+pub(super) const DRESS: [&str; 52] = [
+    "notag",
+    "nonumber",
+    "hfill",
+    "strut",
+    "tiny",
+    "Huge",
+    "smash",
+    "null",
     "left",
     "right",
     "big",
@@ -83,7 +94,22 @@ pub(super) const DRESS: [&str; 44] = [
 ];
 
 /// Commands that leave a space.
-pub(super) const SPACES: [&str; 10] = [",", ";", ":", " ", "quad", "qquad", "enspace", "thinspace", "\n", "\t"];
+pub(super) const SPACES: [&str; 14] = [
+    ">",
+    "space",
+    "thickspace",
+    "medspace",
+    ",",
+    ";",
+    ":",
+    " ",
+    "quad",
+    "qquad",
+    "enspace",
+    "thinspace",
+    "\n",
+    "\t",
+];
 
 /// A single letter.
 pub(super) fn letter(source: &str) -> Kind<'_> {
@@ -157,8 +183,16 @@ pub(super) fn raised_primes(rest: &str) -> Option<(usize, usize)> {
         inner = inner[1..].trim_start();
     }
     let mut count = 0;
-    while let Some(after) = inner.strip_prefix("\\prime") {
-        if after.starts_with(|next: char| next.is_ascii_alphabetic()) {
+    let prime = |text: &'_ str| -> Option<usize> {
+        let sign = if grouped { "'" } else { "\\prime" };
+        ["\\prime", sign]
+            .into_iter()
+            .find(|sign| text.starts_with(*sign))
+            .map(str::len)
+    };
+    while let Some(length) = prime(inner) {
+        let after = &inner[length..];
+        if length > 1 && after.starts_with(|next: char| next.is_ascii_alphabetic()) {
             return None;
         }
         count += 1;
@@ -216,4 +250,23 @@ pub(super) fn argument(text: &str) -> (&str, &str) {
         Some(end) => (&inner[..end], &inner[end + 1..]),
         None => ("", inner),
     }
+}
+
+/// Whether a run of letters ends in two differentials at least: `dydx`, `xydxdy`.
+fn ends_in_differentials(run: &str) -> bool {
+    let mut rest = run;
+    let mut count = 0;
+    while let [before @ .., b'd', b'x' | b'y' | b'z' | b'r' | b't' | b'u' | b'v'] = rest.as_bytes() {
+        rest = &rest[..before.len()];
+        count += 1;
+    }
+    count > 1 && rest.len() <= 3
+}
+
+/// Longest run of letters that is read as a product of variables.
+const LONGEST_PRODUCT: usize = 3;
+
+/// Whether a run of letters is a product of variables rather than a word.
+pub(super) fn may_be_product(run: &str) -> bool {
+    run.len() <= LONGEST_PRODUCT || ends_in_differentials(run)
 }

@@ -19,7 +19,15 @@ impl Parser<'_, '_> {
                 // `\Delta ABC` is a triangle.
                 let is_triangle = matches!(self.peek_at(1), Some(Kind::Symbol(next)) if next.starts_with(char::is_uppercase))
                     && of.starts_with(char::is_uppercase);
-                let is_one = if letter == "d" { is_variable } else { !is_triangle };
+                // `T\,dS` is no product with d; `p\,dq` is none where d is set apart.
+                let is_apart = self.position > 0 && self.tokens[self.position - 1].spaced;
+                let is_quantity = of.starts_with(|first: char| first.is_uppercase() || !first.is_ascii())
+                    || is_apart && matches!(of.as_str(), "p" | "q" | "f" | "g" | "h" | "w" | "m");
+                let is_one = if letter == "d" {
+                    is_variable || is_quantity
+                } else {
+                    !is_triangle
+                };
                 if !is_one || of == "d" {
                     return None;
                 }

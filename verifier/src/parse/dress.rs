@@ -58,6 +58,24 @@ pub(super) fn undress(raw: &str) -> (&str, bool) {
     (text, is_text)
 }
 
+/// Whether the content of `\text{…}` is words, so that its short ones are no products: `5 men`, `The answer is C`.
+pub(super) fn is_prose(text: &str) -> bool {
+    let numeral = text.trim_start_matches('-');
+    let behind = numeral.trim_start_matches(|next: char| next.is_ascii_digit() || matches!(next, '.' | ','));
+    let is_measure = behind.len() < numeral.len()
+        && behind.starts_with([' ', '~'])
+        && behind[1..].starts_with(|next: char| next.is_ascii_alphabetic());
+    if is_measure {
+        return true;
+    }
+    let is_mathematics = text.contains(['=', '<', '>', '+', '*', '/', '^', '_', '\\', '$', '|', '!']);
+    let has_word = text
+        .split(|letter: char| !letter.is_alphabetic())
+        .any(|word| word.len() > 3);
+    let has_several = text.trim().contains([' ', '~', '-']);
+    !is_mathematics && has_several && (has_word || text.contains(|letter: char| letter.is_ascii_digit()))
+}
+
 /// The content of braces that enclose the whole text.
 fn enclosed(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('{')?;

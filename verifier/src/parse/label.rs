@@ -42,12 +42,8 @@ impl Label {
             _ if let Some(letters) = &angle => letters.as_slice(),
             Some(shape) if shape + 1 < tokens.len() && tokens[..shape].iter().all(says_nothing) => &tokens[shape + 1..],
             // `S_{\triangle ABC}`
-            Some(_) if !tokens.iter().any(|token| matches!(token.kind, Kind::Function(_))) => {
-                without_shapes = tokens
-                    .iter()
-                    .filter(|token| !matches!(token.kind, Kind::Shape(_)))
-                    .cloned()
-                    .collect();
+            Some(shape) if !is_of_function => {
+                without_shapes = without_shape(tokens, shape);
                 without_shapes.as_slice()
             }
             _ => tokens,
@@ -60,10 +56,26 @@ impl Label {
             spelled: spell(named),
             expression: function_of_a_letter(named).or_else(|| grammar::expression(named).ok()),
             letters: letters(named),
-            words: words(named),
+            words: words(tokens),
             names: tuple_of_names(named),
             points: points(named),
             is_angle,
+        })
+    }
+
+    /// The label of a ratio of names, `x : y`; none for anything else.
+    pub(super) fn of_ratio(tokens: &[Token<'_>]) -> Option<Self> {
+        let parts: Vec<&[Token<'_>]> = tokens.split(|token| token.kind == Kind::Colon).collect();
+        let names: Option<Vec<Self>> = parts.iter().map(|part| Self::read(part)).collect();
+        let is_ratio = parts.len() > 1 && names.is_some();
+        is_ratio.then(|| Self {
+            spelled: spell(tokens),
+            expression: None,
+            letters: letters(tokens),
+            words: Vec::new(),
+            names: Vec::new(),
+            points: None,
+            is_angle: false,
         })
     }
 
@@ -87,6 +99,19 @@ impl Label {
             && (first == other_first && last == other_last || first == other_last && last == other_first);
         (self.is_angle || other.is_angle).then_some(is_same)
     }
+}
+
+/// The tokens without their shapes. The vertices behind the last one, if it is a triangle, stand in one order.
+fn without_shape<'a>(tokens: &[Token<'a>], last: usize) -> Vec<Token<'a>> {
+    let mut kept: Vec<Token<'a>> = tokens.to_vec();
+    let is_triangle = kept[last].kind == Kind::Shape("triangle");
+    if let (true, Some(vertices)) = (is_triangle, kept.get_mut(last + 1..last + 4))
+        && vertices.iter().all(Token::is_point)
+    {
+        vertices.sort_unstable_by_key(|vertex| vertex.source);
+    }
+    kept.retain(|token| !matches!(token.kind, Kind::Shape(_)));
+    kept
 }
 
 /// Whether a token before a shape only introduces it: `m\angle A`, `\text{area of } \triangle ABC`.
@@ -122,6 +147,7 @@ fn letters(tokens: &[Token<'_>]) -> CompactString {
 fn words(tokens: &[Token<'_>]) -> Vec<CompactString> {
     let word = |token: &Token<'_>| match token.kind {
         Kind::Text(word) | Kind::Word(word) => Some(CompactString::from(word.to_lowercase())),
+        Kind::Function(_) => Some(CompactString::from(token.source.trim_start_matches('\\'))),
         _ => None,
     };
     tokens.iter().filter_map(word).collect()
@@ -208,6 +234,7 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
     let mut all_upper = true;
     let mut argument = Argument::Not;
     let mut is_of_combined = false;
+    let mut is_of_function = false;
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         match &token.kind {
@@ -218,11 +245,21 @@ fn is_name(tokens: &[Token<'_>]) -> bool {
             Kind::Symbol(name) => {
                 has_letter = true;
                 if in_brackets == 0 {
+                    // `P(A)P(B)` is a product.
+                    if index > 0 && matches!(tokens[index - 1].kind, Kind::Close(_)) {
+                        return false;
+                    }
                     variables += 1;
                     all_upper &= name.starts_with(char::is_uppercase);
                 }
             }
-            Kind::Text(_) | Kind::Word(_) | Kind::Function(_) => has_letter = true,
+            // `\sin A\sin B`
+            Kind::Function(_) if in_brackets == 0 && is_of_function => return false,
+            Kind::Function(_) => {
+                has_letter = true;
+                is_of_function |= in_brackets == 0;
+            }
+            Kind::Text(_) | Kind::Word(_) => has_letter = true,
             Kind::Shape(_) => (variables, all_upper) = (0, true),
             // `e = \frac12` names the eccentricity; `\pi r` is a product.
             Kind::Constant(_) if in_brackets == 0 && tokens.len() > 1 => return false,
@@ -403,6 +440,7 @@ fn is_taken_back(tokens: &[Token<'_>]) -> bool {
                     | "if"
                     | "unless"
                     | "except"
+                    | "excluding"
                     | "twice"
                     | "thrice"
                     | "double"
@@ -418,6 +456,19 @@ fn is_taken_back(tokens: &[Token<'_>]) -> bool {
             .is_some_and(|(index, word)| *index + 1 == tokens.len() && word == "not")
         || words.windows(2).any(|pair| {
             matches!(pair[0].1.as_str(), "is" | "not" | "we") && matches!(pair[1].1.as_str(), "not" | "true" | "reject")
+        })
+        // `\text{two times } x`, `\text{one less than } x`
+        || words.iter().any(|(index, word)| {
+            let is_before_name = tokens
+                .get(index + 1)
+                .is_some_and(|next| !matches!(next.kind, Kind::Text(_) | Kind::Word(_)));
+            is_before_name && matches!(word.as_str(), "times" | "than" | "half" | "double" | "triple")
+        })
+        || words.windows(2).any(|pair| {
+            matches!(
+                (pair[0].1.as_str(), pair[1].1.as_str()),
+                ("do" | "does" | "did" | "can", "not") | ("false", "that")
+            )
         })
         || words
             .windows(2)

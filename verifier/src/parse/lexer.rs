@@ -9,8 +9,8 @@ use dashu_ratio::RBig;
 
 use super::applied;
 use super::command::{
-    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, number_set, raised_primes,
-    split_command, upright_constant, without_row_distance,
+    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, may_be_product, number_set,
+    raised_primes, split_command, upright_constant, without_row_distance,
 };
 use super::matrix;
 use super::names;
@@ -44,11 +44,11 @@ pub struct Lexed<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyTokens;
 
-/// Reads a text.
+/// Reads a text. With `words` its letters are words, as in `\text{…}`.
 ///
 /// # Errors
 /// If it exceeds the limits.
-pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
+pub fn lex(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooManyTokens> {
     let mut lexer = Lexer {
         tokens: Vec::with_capacity(text.len().min(64)),
         commas,
@@ -62,7 +62,7 @@ pub fn lex(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
         is_script: false,
         bare_bracket: None,
     };
-    lexer.read(text, false, 0)?;
+    lexer.read(text, words, 0)?;
     Ok(Lexed {
         tokens: lexer.tokens,
         ambiguous_comma: lexer.ambiguous_comma,
@@ -225,7 +225,7 @@ impl<'a> Lexer<'a> {
                 return &rest[name.len()..];
             }
         }
-        if length > LONGEST_PRODUCT {
+        if !may_be_product(run) {
             self.push_argument(Kind::Word(run), run);
             return &rest[length..];
         }
@@ -380,10 +380,10 @@ impl<'a> Lexer<'a> {
                 self.push_argument(number_set(content), content);
                 return Ok(rest);
             }
-            "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "color" | "textcolor" | "label" | "tag"
-            | "kern" => {
+            "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "mspace" | "color" | "textcolor" | "label"
+            | "tag" | "kern" => {
                 self.spaced = true;
-                return Ok(argument(after).1);
+                return Ok(argument(after.strip_prefix('*').unwrap_or(after)).1);
             }
             "not" => {
                 let after = after.trim_start();
@@ -496,6 +496,3 @@ impl<'a> Lexer<'a> {
 
 /// Most bits of all numerals together, because `1e4000` asks for many in few characters.
 const MAX_NUMERAL_BITS: usize = 4 * MAX_BITS;
-
-/// Longest run of letters that is read as a product of variables.
-const LONGEST_PRODUCT: usize = 3;

@@ -3,7 +3,7 @@
 use super::{names, scale};
 
 /// Words that take an answer back, hedge it, compare it or calculate with it.
-const WORDS: [&str; 58] = [
+const WORDS: [&str; 70] = [
     "not",
     "no",
     "never",
@@ -52,6 +52,18 @@ const WORDS: [&str; 58] = [
     "multiplied",
     "choose",
     "factorial",
+    "reciprocal",
+    "inverse",
+    "negated",
+    "repeating",
+    "recurring",
+    "itself",
+    "excluded",
+    "rejected",
+    "eliminated",
+    "fails",
+    "impossible",
+    "cannot",
     "squared",
     "cubed",
     "th",

@@ -3,6 +3,7 @@
 
 mod answer;
 mod applied;
+mod beside;
 mod call;
 mod cases;
 mod choice;
@@ -29,6 +30,7 @@ mod operation;
 mod operator;
 mod parameters;
 mod partial;
+mod parts;
 mod primary;
 mod primes;
 mod quantity;
@@ -72,7 +74,8 @@ pub use written::Written;
 pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     let narrow = width::narrow(raw);
     let (text, is_text) = undress(&narrow);
-    let lexed = tokens_of(text, commas).map_err(|TooManyTokens| ParseError::TooLarge)?;
+    let words = is_text && dress::is_prose(text);
+    let lexed = tokens_of(text, commas, words).map_err(|TooManyTokens| ParseError::TooLarge)?;
     let tokens = lexed.tokens.as_slice();
     if !tokens.iter().any(says_something) {
         return Err(ParseError::Nothing);
@@ -90,6 +93,7 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
         source: Source {
             text: text.into(),
             commas,
+            words,
             spelled: OnceCell::new(),
         },
         choice,
@@ -101,8 +105,8 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     })
 }
 
-fn tokens_of(text: &str, commas: Commas) -> Result<Lexed<'_>, TooManyTokens> {
-    let mut lexed = lex(text, commas)?;
+fn tokens_of(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooManyTokens> {
+    let mut lexed = lex(text, commas, words)?;
     if !lexed.tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_))) {
         cases::drop_alignment(&mut lexed.tokens);
     }
@@ -120,7 +124,7 @@ impl Parsed {
     /// Its one spelling, for texts that are no mathematics.
     pub fn spelled(&self) -> &str {
         self.source.spelled.get_or_init(|| {
-            let lexed = tokens_of(&self.source.text, self.source.commas);
+            let lexed = tokens_of(&self.source.text, self.source.commas, self.source.words);
             // It was not too long when it was read.
             lexed.map_or_else(
                 |TooManyTokens| CompactString::default(),

@@ -18,8 +18,23 @@ pub(super) struct Numeral {
 }
 
 /// Separators that can only be those of thousands.
-const THIN_SEPARATORS: [&str; 10] = [
-    "{,}", ",\\!", ",\\! ", "\\,", "\\;", "\\ ", "\u{2009}", "\u{202f}", "\u{a0}", " ",
+const THIN_SEPARATORS: [&str; 16] = [
+    "~",
+    "\\thinspace ",
+    "\\thinspace",
+    "\\text{,}",
+    "\\mathord{,}",
+    "{\\,}",
+    "{,}",
+    ",\\!",
+    ",\\! ",
+    "\\,",
+    "\\;",
+    "\\ ",
+    "\u{2009}",
+    "\u{202f}",
+    "\u{a0}",
+    " ",
 ];
 
 /// Reads the numeral at the start of the text, which is a digit, or a point and a digit. `joins_commas` says whether
@@ -58,6 +73,15 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
     let mut value = RBig::from(integer);
     let mut places = None;
     if let Some(fraction) = text[length..].strip_prefix('.') {
+        let grouped_fraction;
+        let (fraction, separators) = match grouped_places(fraction) {
+            Some((digits, rest)) => {
+                let separators = fraction.len() - rest.len() - digits.len();
+                grouped_fraction = digits + rest;
+                (grouped_fraction.as_str(), separators)
+            }
+            None => (fraction, 0),
+        };
         let run = digit_run(fraction);
         let mut dotted = String::new();
         let repeating = match dotted_group(&fraction[run..], &mut dotted) {
@@ -65,7 +89,7 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
             None => repeating_group(&fraction[run..]),
         };
         if run > 0 || repeating.is_some() {
-            length += 1 + run;
+            length += 1 + run + separators;
             places = Some(u32::try_from(run).unwrap_or(u32::MAX));
             value += fraction_of(&fraction[..run], run);
             if let Some((period, taken)) = repeating {
@@ -90,6 +114,36 @@ pub(super) fn read(text: &str, joins_commas: bool, plain: bool) -> Numeral {
         joined_comma,
     }
 }
+
+/// The digits behind a point in groups of three, `141\,592`, and what follows them. None if they are not grouped.
+fn grouped_places(text: &str) -> Option<(String, &str)> {
+    if digit_run(text) != 3 {
+        return None;
+    }
+    let (first, mut rest) = text.split_at(3);
+    let mut digits = first.to_owned();
+    for _ in 0..MOST_GROUPS {
+        let Some(after) = ["\\,", "\u{2009}", "\u{202f}"]
+            .iter()
+            .find_map(|thin| rest.strip_prefix(thin))
+        else {
+            break;
+        };
+        let run = digit_run(after);
+        if !(1..=3).contains(&run) {
+            break;
+        }
+        digits.push_str(&after[..run]);
+        rest = &after[run..];
+        if run < 3 {
+            break;
+        }
+    }
+    (digits.len() > 3).then_some((digits, rest))
+}
+
+/// Most groups of digits behind a point.
+const MOST_GROUPS: usize = 32;
 
 /// Whether letters stand for the digits behind a point: `0.\overline{ab}`, `0.abc`.
 pub(super) fn continues_in_letters(text: &str) -> bool {

@@ -87,7 +87,7 @@ pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
     while tokens.last().is_some_and(is_arrow) {
         tokens.pop();
     }
-    let of_vectors = tokens.iter().any(is_vector);
+    let of_vectors = tokens.iter().any(is_vector) || are_forms(tokens);
     for token in tokens {
         let is_sign = !token.source.starts_with(|first: char| first.is_ascii_alphabetic());
         token.kind = match token.kind {
@@ -97,6 +97,14 @@ pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
             _ => continue,
         };
     }
+}
+
+/// Whether these are products of differentials, `dx \wedge dy`.
+fn are_forms(tokens: &[Token<'_>]) -> bool {
+    let is_d = |token: &Token<'_>| matches!(&token.kind, Kind::Symbol(name) if name == "d");
+    tokens
+        .windows(2)
+        .any(|pair| pair[0].source == "\\wedge" && is_d(&pair[1]))
 }
 
 /// Whether a token is a vector, or says that the next one is.

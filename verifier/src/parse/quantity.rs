@@ -12,9 +12,9 @@ use super::primary::in_base;
 use super::sense;
 use super::spell::{spell_argument, spell_text};
 use super::token::{Bracket, Kind, Token};
-use super::unit;
 use super::words::is_roman;
 use super::written::Written;
+use super::{beside, unit};
 use crate::expression::{Constant, Expression};
 
 /// An expression with its unit; none if it is no mathematics.
@@ -42,7 +42,7 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
         tokens = &without_currency;
     }
     let with_magnitude: Vec<Token<'_>>;
-    if let Some(changed) = unit::with_magnitude(tokens) {
+    if let Some(changed) = beside::with_magnitude(tokens) {
         with_magnitude = changed;
         tokens = &with_magnitude;
     }
@@ -73,6 +73,7 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
             }
             if quantity.unit.is_some() {
                 quantity.sense = sense::of(tokens);
+                quantity.beside = beside::beside_sign(tokens);
             }
             Ok(Some(quantity))
         }

@@ -179,6 +179,12 @@ impl<'o> Speller<'o> {
                 let _ = write!(self.out, "{value}");
                 position + 1
             }
+            // Of vectors it is another product than the dot.
+            Kind::Times if matches!(token.source, "\\times" | "×") && tokens.iter().any(Token::is_vector) => {
+                self.separate(false);
+                self.out.push('×');
+                position + 1
+            }
             _ if self.is_article(tokens, position) => {
                 self.separate(true);
                 self.out.push('a');
@@ -318,7 +324,7 @@ impl<'o> Speller<'o> {
         self.separate(runs_together);
         let piece = match &token.kind {
             // `|00\rangle` is no `|0\rangle`.
-            Kind::Number(_, None) if has_leading_zero(token.source) => token.source,
+            Kind::Number(_, None) if token.has_leading_zero() => token.source,
             Kind::Number(value, _) => {
                 // Writing to a string cannot fail.
                 let _ = write!(self.out, "{value}");
@@ -332,8 +338,8 @@ impl<'o> Speller<'o> {
             Kind::Function(_) => token.source.trim_start_matches('\\'),
             Kind::Conjunction(Conjunction::Or) => "or",
             Kind::Conjunction(Conjunction::And) => "and",
-            Kind::Open(bracket) => brackets(*bracket).0,
-            Kind::Close(bracket) => brackets(*bracket).1,
+            Kind::Open(bracket) => bracket.signs().0,
+            Kind::Close(bracket) => bracket.signs().1,
             Kind::Relation(relation) => relation.sign(),
             Kind::Over => "\\over",
             Kind::Choose => "\\choose",
@@ -445,10 +451,6 @@ pub(super) fn group<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>],
     None
 }
 
-fn has_leading_zero(digits: &str) -> bool {
-    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
-}
-
 /// Whether a numeral stands directly behind another one.
 fn continues_numeral(tokens: &[Token<'_>], position: usize) -> bool {
     let before = position.checked_sub(1).map(|before| &tokens[before].kind);
@@ -484,17 +486,5 @@ fn constant_name(constant: Constant) -> &'static str {
         Constant::Imaginary => "i",
         Constant::Degree => "°",
         Constant::Infinity => "∞",
-    }
-}
-
-fn brackets(bracket: Bracket) -> (&'static str, &'static str) {
-    match bracket {
-        Bracket::Round => ("(", ")"),
-        Bracket::Square => ("[", "]"),
-        Bracket::Brace => ("\\{", "\\}"),
-        Bracket::Floor => ("⌊", "⌋"),
-        Bracket::Ceiling => ("⌈", "⌉"),
-        Bracket::Angle => ("⟨", "⟩"),
-        Bracket::Bar => ("|", "|"),
     }
 }

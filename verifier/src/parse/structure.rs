@@ -6,6 +6,7 @@ use super::answer::{Answer, Body, Literal, ParseError, Quantity};
 use super::compound::compound;
 use super::grammar::NoExpression;
 use super::label::Label;
+use super::parts::{groups, names_a_set, names_parts};
 use super::quantity::{quantity, side_of_relation};
 use super::sets::Combined;
 use super::spell::spell_text;
@@ -22,6 +23,10 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if depth > MAX_LIST_DEPTH {
         return Ok(text(tokens));
     }
+    // `(a) 5 (b) 6`
+    if names_parts(tokens) {
+        return Ok(text(tokens));
+    }
     // `2 hours and 30 minutes`
     if let Some(quantity) = compound(tokens) {
         return Ok(unlabelled(Body::Quantity(quantity)));
@@ -32,7 +37,14 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == 1 {
         return Ok(items.remove(0));
     }
+    let count = items.len();
     let items = solutions::joined(items);
+    // `1, 2; 3, 4` is two lists.
+    if items.len() == count
+        && let Some(groups) = groups(tokens, depth)?
+    {
+        return Ok(unlabelled(Body::List(groups)));
+    }
     let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
     let by_or = joined(Conjunction::Or) && !joined(Conjunction::And);
     let by_and = joined(Conjunction::And) && !joined(Conjunction::Or);
@@ -230,6 +242,15 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
             });
         }
     }
+    // `x : y = 3 : 2`
+    if let [(_, left), (_, right)] = parts
+        && *relation_after(0) == Kind::Relation(super::token::Relation::Equal)
+        && let Some(label) = Label::of_ratio(left)
+        && let ratio @ Body::Ratio(_) = body(right, depth)?
+    {
+        let label = Some(label);
+        return Ok(Answer { label, body: ratio });
+    }
     let mut sides = Vec::with_capacity(parts.len());
     let mut relations = Vec::with_capacity(parts.len());
     for (index, (_, side)) in parts.iter().enumerate() {
@@ -245,12 +266,6 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
         }
     }
     Ok(unlabelled(Body::Chain(sides, relations)))
-}
-
-/// Whether tokens begin with a letter, which may name any set.
-fn names_a_set(tokens: &[Token<'_>]) -> bool {
-    let is_number_set = |name: &CompactString| matches!(name.as_str(), "ℤ" | "ℕ" | "ℚ" | "ℂ");
-    matches!(tokens.first().map(|token| &token.kind), Some(Kind::Symbol(name)) if !is_number_set(name))
 }
 
 fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {

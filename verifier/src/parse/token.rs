@@ -28,6 +28,17 @@ impl Token<'_> {
         matches!(&self.kind, Kind::Symbol(name) if name.starts_with(char::is_uppercase))
     }
 
+    /// Whether it is set as a vector, or sets the next one so.
+    pub(super) fn is_vector(&self) -> bool {
+        self.is_bold || matches!(self.kind, Kind::Accent(_)) && matches!(self.source, "\\vec" | "\\hat")
+    }
+
+    /// Whether it is written with digits whose first is a zero.
+    pub(super) fn has_leading_zero(&self) -> bool {
+        let digits = self.source;
+        digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
+    }
+
     /// Whether it belongs to the letter before it.
     pub(super) fn is_mark(&self) -> bool {
         matches!(self.kind, Kind::Prime | Kind::Underscore | Kind::Caret)
@@ -252,4 +263,19 @@ pub(super) fn split_outside<'t, 'a>(
     }
     parts.push((tokens.len(), &tokens[start..]));
     parts
+}
+
+impl Bracket {
+    /// How it is spelled, where it opens and where it closes.
+    pub(super) fn signs(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Round => ("(", ")"),
+            Self::Square => ("[", "]"),
+            Self::Brace => ("\\{", "\\}"),
+            Self::Floor => ("⌊", "⌋"),
+            Self::Ceiling => ("⌈", "⌉"),
+            Self::Angle => ("⟨", "⟩"),
+            Self::Bar => ("|", "|"),
+        }
+    }
 }

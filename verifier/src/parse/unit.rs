@@ -3,6 +3,7 @@
 use compact_str::{CompactString, format_compact};
 use dashu_ratio::RBig;
 
+use super::beside::{is_comparative, split_brackets};
 use super::meaning::{changes_meaning, multiplies};
 use super::token::{Kind, Token};
 use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup};
@@ -51,6 +52,9 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
     if let Some((value, unit)) = split_temperature(tokens).or_else(|| split_sign(tokens)) {
         return (value, Some(unit));
     }
+    if let Some((value, unit)) = split_brackets(tokens) {
+        return (value, Some(unit));
+    }
     if let Some(start) = greek::start(tokens)
         && let Some(unit) = read(&tokens[start..])
     {
@@ -72,6 +76,15 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
             Some((value, sign)) => (value, Some(sign)),
             None => (value, Some(unit)),
         },
+        // `3 \times 2 \text{ matrix}` is no matrix of six.
+        _ if has(value, &Kind::Times) && words.iter().any(is_table) => (tokens, None),
+        // `D \text{ A}` is two letters.
+        Some(_)
+            if !value.iter().any(is_numeric)
+                && matches!(words, [Token { kind: Kind::Text(word) | Kind::Word(word), .. }] if is_letter(word)) =>
+        {
+            (tokens, None)
+        }
         Some(unit) => (value, Some(unit)),
         None => (tokens, None),
     }
@@ -147,40 +160,15 @@ fn scale(tokens: &[Token<'_>]) -> Option<RBig> {
     }
 }
 
-/// `\$5\text{M}`: behind an amount of money the letter is no unit but a power of ten. Returns the tokens with its word.
-pub(super) fn with_magnitude<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
-    let [
-        Token {
-            kind: Kind::Currency(_),
-            ..
-        },
-        amount,
-        rest @ ..,
-    ] = tokens
-    else {
-        return None;
-    };
-    let place = match (&amount.kind, rest) {
-        (Kind::Number(..), [_, ..]) => 2,
-        (Kind::Minus, [number, _, ..]) if matches!(number.kind, Kind::Number(..)) => 3,
-        _ => return None,
-    };
-    let (Kind::Text(letter) | Kind::Word(letter)) = tokens[place].kind else {
-        return None;
-    };
-    let word = match letter {
-        "k" | "K" => "thousand",
-        "m" | "M" | "MM" => "million",
-        "b" | "B" => "billion",
-        "t" | "T" => "trillion",
-        _ => return None,
-    };
-    let mut changed = tokens.to_vec();
-    changed[place].kind = Kind::Text(word);
-    Some(changed)
+fn is_table(token: &Token<'_>) -> bool {
+    matches!(
+        token.kind,
+        Kind::Text("matrix" | "matrices" | "grid" | "board" | "array")
+            | Kind::Word("matrix" | "matrices" | "grid" | "board" | "array")
+    )
 }
 
-fn is_numeric(token: &Token<'_>) -> bool {
+pub(super) fn is_numeric(token: &Token<'_>) -> bool {
     matches!(token.kind, Kind::Number(..) | Kind::Constant(Constant::Pi))
 }
 
@@ -228,7 +216,9 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
                     let is_short = matches!(lower.as_str(), "a" | "or");
                     multiplies(&lower) || !is_short && !is_comparative(&lower) && changes_meaning(word)
                 }
-                Kind::Number(..) | Kind::Currency(_) => true,
+                // `\$5 \text{ USD}`
+                Kind::Currency(other) => other != *sign,
+                Kind::Number(..) => true,
                 _ => false,
             };
             (!words.iter().any(changes)).then(|| (value, with_rate(measure(sign), words)))
@@ -253,11 +243,6 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
         }
         _ => None,
     }
-}
-
-/// Whether a word behind an amount compares it with another: `\$5 \text{ more}`.
-fn is_comparative(word: &str) -> bool {
-    matches!(word, "more" | "higher" | "greater" | "larger" | "bigger")
 }
 
 /// `\$5 \text{ per hour}`: a currency with what stands behind the amount, as far as that is a known rate.
@@ -296,7 +281,7 @@ pub(super) fn measure(sign: &str) -> Unit {
 const MAX_WORDS: usize = 8;
 
 /// Reads words, exponents and strokes as one unit; none if there is anything else among them.
-fn read(tokens: &[Token<'_>]) -> Option<Unit> {
+pub(super) fn read(tokens: &[Token<'_>]) -> Option<Unit> {
     let mut dimensions: Vec<(&'static str, i32)> = Vec::new();
     let mut size = RBig::ONE;
     let mut words = CompactString::default();
@@ -349,6 +334,10 @@ fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         return None;
                     }
                     let is_unit = add(&mut dimensions, &mut size, word, exponent);
+                    // `5 \text{ apples}^2`
+                    if taken > 0 && !is_unit {
+                        return None;
+                    }
                     last_unit = (is_unit && exponent == side).then(|| CompactString::from(word));
                     if exponent != side && !is_unit {
                         words.push_str(&format_compact!("^{exponent}"));

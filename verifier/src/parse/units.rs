@@ -299,9 +299,18 @@ pub(super) fn lookup(name: &str) -> Option<Found> {
     sloppy.find_map(|word| index.sloppy.get(word).map(|(entry, power)| entry.with_prefix(*power)))
 }
 
+/// Signs of units that are not known here, in lower case; their prefixes differ by case all the same.
+const OTHER_UNITS: [&str; 9] = ["bq", "sv", "gy", "wb", "ci", "bar", "pc", "da", "bps"];
+
 /// Whether a word is a sign but for the case of its letters: `pB` is no `PB`.
 pub(super) fn is_sign_in_other_case(word: &str) -> bool {
-    INDEX.lower_signs.contains(&word.to_lowercase())
+    let lower = word.to_lowercase();
+    let is_other = |sign: &&str| {
+        lower
+            .strip_suffix(*sign)
+            .is_some_and(|prefix| matches!(prefix, "m" | "p" | "k" | "g" | "n"))
+    };
+    INDEX.lower_signs.contains(&lower) || OTHER_UNITS.iter().any(|sign| is_other(&sign))
 }
 
 /// The unit of a sign as it is written, with or without a prefix.

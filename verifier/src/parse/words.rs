@@ -118,9 +118,17 @@ pub(super) fn folded(word: &str) -> CompactString {
     }
 }
 
+/// Words of three letters at most that answers are.
+const SHORT: [&str; 32] = [
+    "yes", "no", "odd", "one", "two", "six", "ten", "all", "red", "mon", "tue", "wed", "thu", "fri", "sat", "sun",
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "dog", "cat", "tie", "dne",
+];
+
 /// Whether two spellings are one word.
 pub fn is_same_word(left: &str, right: &str) -> bool {
-    folded(left) == folded(right)
+    // A letter alone names a choice. Letters that stand side by side are variables as often as a word: `mgh` is no `MGH`.
+    let is_word = left.len() > 3 || left.len() == 1 || SHORT.contains(&left.to_lowercase().as_str());
+    left == right || is_word && folded(left) == folded(right)
 }
 
 /// Whether a run of capitals is a number in Roman digits below forty, of two at least.

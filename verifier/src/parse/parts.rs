@@ -1,0 +1,33 @@
+//! Lists within an answer: parts that are named by letters, groups between semicolons.
+
+use compact_str::CompactString;
+
+use super::answer::{Answer, ParseError};
+use super::structure::list;
+use super::token::{Bracket, Kind, Token, split_outside};
+
+/// Whether the answer is in parts that are named by letters in brackets.
+pub(super) fn names_parts(tokens: &[Token<'_>]) -> bool {
+    let is_part = |at: usize, letter: &str| {
+        matches!(tokens.get(at..at + 3), Some([open, name, close])
+            if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) && name.source == letter)
+    };
+    is_part(0, "a") && (3..tokens.len()).any(|at| is_part(at, "b"))
+}
+
+/// The lists between semicolons, where commas separate the items of each; none if there are not both.
+pub(super) fn groups(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
+    let parts = split_outside(tokens, |kind| *kind == Kind::Semicolon);
+    let has_commas = |part: &[Token<'_>]| split_outside(part, |kind| *kind == Kind::Comma).len() > 1;
+    if parts.len() < 2 || !parts.iter().all(|(_, part)| has_commas(part)) {
+        return Ok(None);
+    }
+    let groups = parts.iter().map(|(_, part)| list(part, depth + 1));
+    groups.collect::<Result<Vec<_>, _>>().map(Some)
+}
+
+/// Whether tokens begin with a letter, which may name any set.
+pub(super) fn names_a_set(tokens: &[Token<'_>]) -> bool {
+    let is_number_set = |name: &CompactString| matches!(name.as_str(), "ℤ" | "ℕ" | "ℚ" | "ℂ");
+    matches!(tokens.first().map(|token| &token.kind), Some(Kind::Symbol(name)) if !is_number_set(name))
+}
