@@ -310,7 +310,7 @@ pub(super) fn is_sign_in_other_case(word: &str) -> bool {
             .strip_suffix(*sign)
             .is_some_and(|prefix| matches!(prefix, "m" | "p" | "k" | "g" | "n"))
     };
-    INDEX.lower_signs.contains(&lower) || OTHER_UNITS.iter().any(|sign| is_other(&sign))
+    INDEX.lower_signs.contains(&lower) || OTHER_UNITS.iter().any(is_other)
 }
 
 /// The unit of a sign as it is written, with or without a prefix.
