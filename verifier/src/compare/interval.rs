@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
-use super::measured::InOneUnit;
+use super::measured::{InOneUnit, is_half_open};
 use super::{Comparison, Rule};
 use crate::ball;
 use crate::expression::{Constant, Expression, Function};
@@ -387,11 +387,6 @@ impl Interval {
 /// Whether conditions are on more than one variable, so that they describe no set of numbers.
 pub(super) fn is_mixed(variable: Option<&String>) -> bool {
     variable.is_some_and(String::is_empty)
-}
-
-/// Whether it is half open, as `(a, b]`, so that it can be no tuple.
-pub(super) fn is_half_open(body: &Body) -> bool {
-    matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
 }
 
 /// Whether a body can be nothing but a set of numbers.

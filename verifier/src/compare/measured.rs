@@ -5,9 +5,10 @@ use std::borrow::Cow;
 
 use dashu_ratio::RBig;
 
-use super::Comparison;
 use super::quantity::{degree, hundredth, same_dimensions};
+use super::{Comparison, Rule};
 use crate::expression::Expression;
+use crate::parse::token::Bracket;
 use crate::parse::{Answer, Body, Quantity, Unit};
 
 /// What a body measures.
@@ -129,10 +130,37 @@ fn in_base_unit(body: &Body, common: Option<&Unit>) -> Body {
 }
 
 impl Comparison<'_> {
-    /// Whether the numbers of the two are in units that differ, so that they cannot be compared as they are.
-    pub(super) fn are_in_other_units(&mut self, answer: &Body, truth: &Body) -> Option<bool> {
+    /// Whether the answer is a half open interval whose ends are in other units than those of the ground truth, so that
+    /// they cannot be compared as they are.
+    pub(super) fn is_interval_in_other_units(&mut self, answer: &Body, truth: &Body) -> Option<bool> {
+        if !is_half_open(answer) {
+            return Some(false);
+        }
         let units = self.in_one_unit(answer, truth)?;
         Some(matches!(units, InOneUnit::Bodies(..) | InOneUnit::Contradicts))
+    }
+
+    /// Two relations in one unit.
+    pub(super) fn conditions_in_one_unit(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+        match self.in_one_unit(answer, truth)? {
+            InOneUnit::AsTheyAre => self.conditions(answer, truth),
+            InOneUnit::Bodies(answer, truth) => self.conditions(&answer, &truth),
+            InOneUnit::Perhaps(answer_numbers, truth_numbers) => self
+                .conditions(answer, truth)
+                .or_else(|| self.conditions(&answer_numbers, &truth_numbers)),
+            InOneUnit::Contradicts => None,
+        }
+    }
+
+    /// Two ratios, those of measures in one unit.
+    pub(super) fn measured_ratios(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
+        let (answer, truth) = ratios_of_numbers(answer, truth);
+        self.ratios(&answer, &truth)
+    }
+
+    /// Whether a value is the quotient of a ratio, which may be one of measures.
+    pub(super) fn is_measured_quotient(&mut self, quantity: &Quantity, ratio: &[Quantity]) -> bool {
+        self.is_quotient(quantity, &ratio_of_numbers(ratio))
     }
 
     /// Two sets, or two relations, in one unit. None if the budget is spent.
@@ -175,7 +203,7 @@ impl Comparison<'_> {
 }
 
 /// A ratio of measures of one kind as one of numbers: `2 cm : 5 km` is 1 : 250000. Any other stays as it is.
-pub(super) fn ratio_of_numbers(parts: &[Quantity]) -> Cow<'_, [Quantity]> {
+fn ratio_of_numbers(parts: &[Quantity]) -> Cow<'_, [Quantity]> {
     let all: Vec<&Quantity> = parts.iter().collect();
     let is_of_one_kind = matches!(measured(&all), Measured::One(..)) && parts.iter().all(is_measure);
     if is_of_one_kind {
@@ -187,10 +215,7 @@ pub(super) fn ratio_of_numbers(parts: &[Quantity]) -> Cow<'_, [Quantity]> {
 
 /// Two ratios as they are compared. Where parts of several kinds stand over each other, each is brought to one unit:
 /// `3 km : 4 h` is no `3 m : 4 h`.
-pub(super) fn ratios_of_numbers<'q>(
-    answer: &'q [Quantity],
-    truth: &'q [Quantity],
-) -> (Cow<'q, [Quantity]>, Cow<'q, [Quantity]>) {
+fn ratios_of_numbers<'q>(answer: &'q [Quantity], truth: &'q [Quantity]) -> (Cow<'q, [Quantity]>, Cow<'q, [Quantity]>) {
     let are_measured = answer.iter().chain(truth).all(is_measure);
     let kinds = |parts: &'q [Quantity]| parts.iter().map(|part| part.unit.as_ref().and_then(dimensions));
     if are_measured && kinds(answer).eq(kinds(truth)) {
@@ -205,4 +230,9 @@ fn is_measure(part: &Quantity) -> bool {
 
 fn in_base_units(parts: &[Quantity]) -> Vec<Quantity> {
     parts.iter().map(|part| quantity_in_base_unit(part, None)).collect()
+}
+
+/// Whether it is half open, as `(a, b]`, so that it can be no tuple.
+pub(super) fn is_half_open(body: &Body) -> bool {
+    matches!(body, Body::Sequence(open, close, _) if (*open == Bracket::Square) != (*close == Bracket::Square))
 }

@@ -20,8 +20,6 @@ mod relation;
 mod series;
 mod term;
 
-use measured::InOneUnit;
-
 use crate::expression::Expression;
 use crate::options::Conventions;
 use crate::parse::token::Relation;
@@ -170,7 +168,7 @@ impl Comparison<'_> {
             Body::Chain(sides, _),
         ) = (&answer.label, &truth.body)
             && let [first, _, _, ..] = sides.as_slice()
-            && relation::names_a_value(&first.expression)
+            && Self::names_a_value(&first.expression)
             && !self.expressions(named.clone(), first.expression.clone())
         {
             return None;
@@ -236,13 +234,9 @@ impl Comparison<'_> {
                 }),
                 Body::Text(text),
             ) => is_same_word(spelled, text).then_some(Rule::Text),
-            (Body::Ratio(answer), Body::Ratio(truth)) => {
-                let (answer, truth) = measured::ratios_of_numbers(answer, truth);
-                self.ratios(&answer, &truth).then_some(Rule::Ratio)
-            }
+            (Body::Ratio(answer), Body::Ratio(truth)) => self.measured_ratios(answer, truth).then_some(Rule::Ratio),
             (Body::Ratio(ratio), Body::Quantity(quantity)) | (Body::Quantity(quantity), Body::Ratio(ratio)) => {
-                let ratio = measured::ratio_of_numbers(ratio);
-                self.is_quotient(quantity, &ratio).then_some(Rule::Ratio)
+                self.is_measured_quotient(quantity, ratio).then_some(Rule::Ratio)
             }
             (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
             (Body::Cases(answer), Body::Cases(truth)) => self.cases(answer, truth).then_some(Rule::Cases),
@@ -265,24 +259,15 @@ impl Comparison<'_> {
                     } else {
                         // `x = 2/4 = 1/2`
                         let named = match sides.as_slice() {
-                            [first, rest @ ..] if rest.len() > 1 && relation::names_a_value(&first.expression) => rest,
+                            [first, rest @ ..] if rest.len() > 1 && Self::names_a_value(&first.expression) => rest,
                             all => all,
                         };
                         named.iter().all(|side| self.quantities(answer, side))
                     };
                 is_one_value.then_some(Rule::Value)
             }
-            (Body::Chain(..), Body::Chain(..)) => match self.in_one_unit(answer, truth)? {
-                InOneUnit::AsTheyAre => self.conditions(answer, truth),
-                InOneUnit::Bodies(answer, truth) => self.conditions(&answer, &truth),
-                InOneUnit::Perhaps(answer_numbers, truth_numbers) => self
-                    .conditions(answer, truth)
-                    .or_else(|| self.conditions(&answer_numbers, &truth_numbers)),
-                InOneUnit::Contradicts => None,
-            },
-            _ if interval::is_half_open(answer) && self.are_in_other_units(answer, truth)? => {
-                self.number_sets(answer, truth)
-            }
+            (Body::Chain(..), Body::Chain(..)) => self.conditions_in_one_unit(answer, truth),
+            _ if self.is_interval_in_other_units(answer, truth)? => self.number_sets(answer, truth),
             _ => self
                 .collections(answer, truth)
                 .or_else(|| self.number_sets(answer, truth)),

@@ -45,7 +45,7 @@ impl Comparison<'_> {
         }
         let names_something = !others.is_empty()
             && if truth.expression.is_constant() {
-                names_a_value(&first.expression)
+                Self::names_a_value(&first.expression)
                     || is_sum_of_symbols(&first.expression) && truth.expression != Expression::integer(0)
             } else {
                 matches!(
@@ -54,6 +54,19 @@ impl Comparison<'_> {
                 )
             };
         names_something || self.quantities(first, truth)
+    }
+
+    /// Whether a side only names a value: `x`, `f(2)`, `P(A)`, `|z|`.
+    pub(super) fn names_a_value(expression: &Expression) -> bool {
+        match expression {
+            Expression::Symbol(_) | Expression::Call(Function::Named(_), _) => true,
+            Expression::Call(Function::Abs, inside) => match inside.as_slice() {
+                [Expression::Symbol(_)] => true,
+                [Expression::Product(letters)] => letters.iter().all(|letter| matches!(letter, Expression::Symbol(_))),
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// Whether a side that is said to be approximately the ground truth is a number near it.
@@ -418,19 +431,6 @@ fn is_sum_of_symbols(expression: &Expression) -> bool {
             terms.iter().enumerate().all(is_new)
         }
         Expression::Symbol(_) => true,
-        _ => false,
-    }
-}
-
-/// Whether a side only names a value: `x`, `f(2)`, `P(A)`, `|z|`.
-pub(super) fn names_a_value(expression: &Expression) -> bool {
-    match expression {
-        Expression::Symbol(_) | Expression::Call(Function::Named(_), _) => true,
-        Expression::Call(Function::Abs, inside) => match inside.as_slice() {
-            [Expression::Symbol(_)] => true,
-            [Expression::Product(letters)] => letters.iter().all(|letter| matches!(letter, Expression::Symbol(_))),
-            _ => false,
-        },
         _ => false,
     }
 }

@@ -50,11 +50,6 @@ pub(super) fn beside_sign(tokens: &[Token<'_>]) -> Option<CompactString> {
     (!words.is_empty()).then(|| CompactString::from(words.join(" ")))
 }
 
-/// Whether a word behind an amount compares it with another: `\$5 \text{ more}`.
-pub(super) fn is_comparative(word: &str) -> bool {
-    matches!(word, "more" | "higher" | "greater" | "larger" | "bigger")
-}
-
 /// `\$5\text{M}`: behind an amount of money the letter is no unit but a power of ten. Returns the tokens with its word.
 pub(super) fn with_magnitude<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
     let [

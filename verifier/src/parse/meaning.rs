@@ -151,3 +151,8 @@ pub(super) fn takes_back(word: &str) -> bool {
         "wrong" | "incorrect" | "untrue" | "false" | "maybe" | "perhaps" | "possibly" | "probably" | "isn"
     )
 }
+
+/// Whether a word behind an amount compares it with another: `\$5 \text{ more}`.
+pub(super) fn is_comparative(word: &str) -> bool {
+    matches!(word, "more" | "higher" | "greater" | "larger" | "bigger")
+}

@@ -2,8 +2,6 @@
 
 use compact_str::CompactString;
 
-use super::answer::{Answer, ParseError};
-use super::structure::list;
 use super::token::{Bracket, Kind, Token, split_outside};
 
 /// Whether the answer is in parts that are named by letters in brackets.
@@ -15,15 +13,12 @@ pub(super) fn names_parts(tokens: &[Token<'_>]) -> bool {
     is_part(0, "a") && (3..tokens.len()).any(|at| is_part(at, "b"))
 }
 
-/// The lists between semicolons, where commas separate the items of each; none if there are not both.
-pub(super) fn groups(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
+/// The tokens of the lists between semicolons, where commas separate the items of each; none if there are not both.
+pub(super) fn groups<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<&'t [Token<'a>]>> {
     let parts = split_outside(tokens, |kind| *kind == Kind::Semicolon);
     let has_commas = |part: &[Token<'_>]| split_outside(part, |kind| *kind == Kind::Comma).len() > 1;
-    if parts.len() < 2 || !parts.iter().all(|(_, part)| has_commas(part)) {
-        return Ok(None);
-    }
-    let groups = parts.iter().map(|(_, part)| list(part, depth + 1));
-    groups.collect::<Result<Vec<_>, _>>().map(Some)
+    let is_grouped = parts.len() > 1 && parts.iter().all(|(_, part)| has_commas(part));
+    is_grouped.then(|| parts.into_iter().map(|(_, part)| part).collect())
 }
 
 /// Whether tokens begin with a letter, which may name any set.

@@ -46,7 +46,10 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
         with_magnitude = changed;
         tokens = &with_magnitude;
     }
-    let (value, unit) = unit::split(tokens);
+    let (value, unit) = match beside::split_brackets(tokens) {
+        Some((value, unit)) => (value, Some(unit)),
+        None => unit::split(tokens),
+    };
     let (value, scale) = unit::split_scale(value);
     match grammar::expression(value) {
         Ok(expression) => {

@@ -41,9 +41,10 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     let items = solutions::joined(items);
     // `1, 2; 3, 4` is two lists.
     if items.len() == count
-        && let Some(groups) = groups(tokens, depth)?
+        && let Some(groups) = groups(tokens)
     {
-        return Ok(unlabelled(Body::List(groups)));
+        let groups = groups.into_iter().map(|group| list(group, depth + 1));
+        return Ok(unlabelled(Body::List(groups.collect::<Result<_, _>>()?)));
     }
     let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
     let by_or = joined(Conjunction::Or) && !joined(Conjunction::And);

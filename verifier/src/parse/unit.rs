@@ -3,8 +3,7 @@
 use compact_str::{CompactString, format_compact};
 use dashu_ratio::RBig;
 
-use super::beside::{is_comparative, split_brackets};
-use super::meaning::{changes_meaning, multiplies};
+use super::meaning::{changes_meaning, is_comparative, multiplies};
 use super::token::{Kind, Token};
 use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup};
 use super::{greek, scale};
@@ -50,9 +49,6 @@ fn named(word: &str, exponent: i32) -> Option<Measured> {
 /// with its number, see [`split_scale`].
 pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<Unit>) {
     if let Some((value, unit)) = split_temperature(tokens).or_else(|| split_sign(tokens)) {
-        return (value, Some(unit));
-    }
-    if let Some((value, unit)) = split_brackets(tokens) {
         return (value, Some(unit));
     }
     if let Some(start) = greek::start(tokens)
