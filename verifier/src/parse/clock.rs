@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::answer::Quantity;
+use super::spell::spell_text;
 use super::token::{Kind, Token};
 use super::unit::Unit;
 use crate::expression::Expression;
@@ -62,4 +63,13 @@ pub(super) fn time(tokens: &[Token<'_>]) -> Option<Quantity> {
     let mut quantity = Quantity::new(Expression::Number(value.clone()));
     quantity.unit = Some(Unit::Words(CompactString::const_new(half)));
     Some(quantity)
+}
+
+/// The spelling of a date: `01/05/2020` is `1/5/2020`.
+pub(super) fn spell_date(tokens: &[Token<'_>]) -> CompactString {
+    let mut tokens = tokens.to_vec();
+    for token in &mut tokens {
+        token.source = token.source.trim_start_matches('0');
+    }
+    spell_text(&tokens)
 }

@@ -135,6 +135,8 @@ fn letters(tokens: &[Token<'_>]) -> CompactString {
     let kept = tokens.iter().enumerate().filter(|(index, token)| match token.kind {
         Kind::Text(_) | Kind::Word(_) => applies(tokens, *index),
         Kind::Open(_) | Kind::Close(_) | Kind::Accent(_) | Kind::GroupOpen | Kind::GroupClose => false,
+        // `\max f` may be `f_{\max}`.
+        Kind::Function(Function::Max | Function::Min) => false,
         _ => true,
     });
     let kept: Vec<Token<'_>> = kept.map(|(_, token)| token.clone()).collect();

@@ -317,12 +317,7 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         return Ok(Some(half));
     }
     if clock::is_date(tokens) {
-        // `01/05/2020` is `1/5/2020`.
-        let mut tokens = tokens.to_vec();
-        for token in &mut tokens {
-            token.source = token.source.trim_start_matches('0');
-        }
-        return Ok(Some(Body::Text(spell_text(&tokens))));
+        return Ok(Some(Body::Text(clock::spell_date(tokens))));
     }
     if let Some(combined) = sets::combined(tokens)
         && let Some(body) = made_of_sets(combined, depth)?
