@@ -289,7 +289,7 @@ impl Comparison<'_> {
         if let Some(is_same) = named.same_angle(wanted) {
             return !is_same;
         }
-        if named.spelled == wanted.spelled && named.words == wanted.words {
+        if named.spelled == wanted.spelled && named.said.words == wanted.said.words {
             return false;
         }
         if names::measure_different_things(named, wanted) {

@@ -40,15 +40,15 @@ const MEASURES: [&[&str]; 29] = [
 
 /// Whether two names that are no expressions say different things.
 pub(super) fn say_different_things(named: &Label, wanted: &Label) -> bool {
-    let are_letters = !named.letters.is_empty() && !wanted.letters.is_empty();
-    are_letters && letters_differ(&named.letters, &wanted.letters)
+    let are_letters = !named.said.letters.is_empty() && !wanted.said.letters.is_empty();
+    are_letters && letters_differ(&named.said.letters, &wanted.said.letters)
 }
 
 /// Whether the words of two names are two measures: an area is no perimeter. `sum of the areas` is no simple measure.
 pub(super) fn measure_different_things(named: &Label, wanted: &Label) -> bool {
     let measures = |label: &Label| -> Vec<usize> {
         let of_word = |word: &CompactString| MEASURES.iter().position(|words| words.contains(&word.as_str()));
-        label.words.iter().filter_map(of_word).collect()
+        label.said.words.iter().filter_map(of_word).collect()
     };
     matches!((measures(named).as_slice(), measures(wanted).as_slice()), ([one], [other]) if one != other)
 }

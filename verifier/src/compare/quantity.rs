@@ -174,7 +174,7 @@ impl Comparison<'_> {
         }
         // `5\% \text{ of the boys}` are no 5 % of the girls.
         if let (Some(words), Some(wanted)) = (&answer.beside, &truth.beside)
-            && !may_be_same(words, &Unit::Words(wanted.clone()))
+            && !may_be_same(words, &Unit::Words(wanted.as_ref().into()))
         {
             return false;
         }

@@ -77,7 +77,7 @@ pub struct Quantity {
     /// What the words behind it say of its direction.
     pub(crate) sense: Option<Sense>,
     /// The words behind a sign, which say of what it is: `5\% \text{ of the boys}`.
-    pub(crate) beside: Option<CompactString>,
+    pub(crate) beside: Option<Box<str>>,
     /// Its spelling where it might be a word: letters only.
     pub spelled: Option<CompactString>,
     /// The numerals that it was written with, if it is a side of a relation and has no variables.

@@ -1,7 +1,5 @@
 //! What stands beside a number and is no unit by itself: a unit in brackets, and the words behind a sign.
 
-use compact_str::CompactString;
-
 use super::token::{Bracket, Kind, Token};
 use super::unit::{Unit, is_numeric, read};
 use super::units::lookup;
@@ -37,7 +35,7 @@ fn is_money(word: &str) -> bool {
 }
 
 /// The words behind a percent sign, a degree sign or an amount of money; none if there are none but names of units.
-pub(super) fn beside_sign(tokens: &[Token<'_>]) -> Option<CompactString> {
+pub(super) fn beside_sign(tokens: &[Token<'_>]) -> Option<Box<str>> {
     let is_sign = |token: &Token<'_>| matches!(token.kind, Kind::Percent | Kind::Degree | Kind::Currency(_));
     if !tokens.iter().any(is_sign) {
         return None;
@@ -47,7 +45,7 @@ pub(super) fn beside_sign(tokens: &[Token<'_>]) -> Option<CompactString> {
         _ => None,
     };
     let words: Vec<String> = tokens.iter().filter_map(word).collect();
-    (!words.is_empty()).then(|| CompactString::from(words.join(" ")))
+    (!words.is_empty()).then(|| words.join(" ").into_boxed_str())
 }
 
 /// `\$5\text{M}`: behind an amount of money the letter is no unit but a power of ten. Returns the tokens with its word.

@@ -15,16 +15,23 @@ pub struct Label {
     pub spelled: CompactString,
     /// The name as an expression, if it is one: `y` in `y = 2x + 3`.
     pub expression: Option<Expression>,
-    /// What is left of the name without words, brackets and accents; empty if it is made of words.
-    pub letters: CompactString,
-    /// The words of the name, in lower case.
-    pub words: Vec<CompactString>,
+    /// What is said beside or instead of an expression.
+    pub said: Box<Said>,
     /// The names of a tuple of names: `x` and `y` in `(x, y) = (1, 2)`.
     pub names: Vec<CompactString>,
     /// The three points of an angle, or of what may be one: the vertex is the second.
     pub points: Option<[CompactString; 3]>,
     /// Whether it is said to be an angle.
     pub is_angle: bool,
+}
+
+/// The letters and the words of a name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// What is left of the name without words, brackets and accents; empty if it is made of words.
+    pub letters: CompactString,
+    /// The words of the name, in lower case.
+    pub words: Vec<CompactString>,
 }
 
 impl Label {
@@ -52,11 +59,18 @@ impl Label {
             || tokens
                 .iter()
                 .any(|token| matches!(token.kind, Kind::Shape("angle") | Kind::Accent("hat")));
+        let spelled = spell(named);
+        let expression = function_of_a_letter(named).or_else(|| grammar::expression(named).ok());
+        // What is an expression has no words in it.
+        let letters = match &expression {
+            Some(_) => without_brackets(&spelled),
+            None => letters(named),
+        };
+        let words = words(tokens);
         Some(Self {
-            spelled: spell(named),
-            expression: function_of_a_letter(named).or_else(|| grammar::expression(named).ok()),
-            letters: letters(named),
-            words: words(tokens),
+            said: Box::new(Said { letters, words }),
+            spelled,
+            expression,
             names: tuple_of_names(named),
             points: points(named),
             is_angle,
@@ -65,14 +79,19 @@ impl Label {
 
     /// The label of a ratio of names, `x : y`; none for anything else.
     pub(super) fn of_ratio(tokens: &[Token<'_>]) -> Option<Self> {
+        if !tokens.iter().any(|token| matches!(token.kind, Kind::Colon)) {
+            return None;
+        }
         let parts: Vec<&[Token<'_>]> = tokens.split(|token| token.kind == Kind::Colon).collect();
         let names: Option<Vec<Self>> = parts.iter().map(|part| Self::read(part)).collect();
         let is_ratio = parts.len() > 1 && names.is_some();
         is_ratio.then(|| Self {
             spelled: spell(tokens),
             expression: None,
-            letters: letters(tokens),
-            words: Vec::new(),
+            said: Box::new(Said {
+                letters: letters(tokens),
+                words: Vec::new(),
+            }),
             names: Vec::new(),
             points: None,
             is_angle: false,
@@ -140,10 +159,12 @@ fn letters(tokens: &[Token<'_>]) -> CompactString {
         _ => true,
     });
     let kept: Vec<Token<'_>> = kept.map(|(_, token)| token.clone()).collect();
-    spell(&kept)
-        .chars()
-        .filter(|letter| !matches!(letter, ' ' | '{' | '}'))
-        .collect()
+    without_brackets(&spell(&kept))
+}
+
+fn without_brackets(spelled: &str) -> CompactString {
+    let is_bracket = |letter: &char| matches!(letter, ' ' | '{' | '}' | '(' | ')' | '[' | ']');
+    spelled.chars().filter(|letter| !is_bracket(letter)).collect()
 }
 
 fn words(tokens: &[Token<'_>]) -> Vec<CompactString> {

@@ -47,7 +47,10 @@ struct Declared<'a> {
 /// Brings all ways to say what a letter may be into one, and gives the letter one name.
 pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
     // The cheap look first.
-    if !tokens.iter().any(|token| token.kind == Kind::In || is_integers(token)) {
+    if !tokens
+        .iter()
+        .any(|token| matches!(token.kind, Kind::In) || is_integers(token))
+    {
         return;
     }
     settle_sets(tokens);

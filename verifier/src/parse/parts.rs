@@ -8,7 +8,7 @@ use super::token::{Bracket, Kind, Token, split_outside};
 pub(super) fn names_parts(tokens: &[Token<'_>]) -> bool {
     let is_part = |at: usize, letter: &str| {
         matches!(tokens.get(at..at + 3), Some([open, name, close])
-            if open.kind == Kind::Open(Bracket::Round) && close.kind == Kind::Close(Bracket::Round) && name.source == letter)
+            if matches!(open.kind, Kind::Open(Bracket::Round)) && matches!(close.kind, Kind::Close(Bracket::Round)) && name.source == letter)
     };
     is_part(0, "a") && (3..tokens.len()).any(|at| is_part(at, "b"))
 }

@@ -29,8 +29,7 @@ pub(super) fn joined(items: Vec<Answer>) -> Vec<Answer> {
     let label = Label {
         spelled: format_compact!("({})", distinct.join(",")),
         expression: None,
-        letters: CompactString::default(),
-        words: Vec::new(),
+        said: Box::default(),
         names: distinct.clone(),
         points: None,
         is_angle: false,

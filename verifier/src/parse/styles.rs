@@ -32,7 +32,9 @@ impl Style {
 /// Gives letters that are set in more than one way a name for each of them.
 pub(super) fn settle(tokens: &mut [Token<'_>]) {
     // The cheap look first: most texts set nothing.
-    let is_set = |token: &Token<'_>| token.is_bold || token.is_script || ARROWS.contains(&token.source);
+    let is_set = |token: &Token<'_>| {
+        token.is_bold || token.is_script || matches!(token.kind, Kind::Accent(_)) && ARROWS.contains(&token.source)
+    };
     if !tokens.iter().any(is_set) {
         return;
     }
