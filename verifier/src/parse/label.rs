@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::meaning::takes_back;
+use super::said::{Said, letters, without_brackets, words};
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
 use super::{applied, combined, figures, grammar};
@@ -23,15 +24,6 @@ pub struct Label {
     pub points: Option<[CompactString; 3]>,
     /// Whether it is said to be an angle.
     pub is_angle: bool,
-}
-
-/// The letters and the words of a name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Said {
-    /// What is left of the name without words, brackets and accents; empty if it is made of words.
-    pub letters: CompactString,
-    /// The words of the name, in lower case.
-    pub words: Vec<CompactString>,
 }
 
 impl Label {
@@ -140,40 +132,6 @@ fn says_nothing(token: &Token<'_>) -> bool {
         Kind::Symbol(name) => name == "m",
         _ => false,
     }
-}
-
-/// Words that are names of functions where brackets follow: `\operatorname{SD}(X)`.
-fn applies(tokens: &[Token<'_>], index: usize) -> bool {
-    tokens
-        .get(index + 1)
-        .is_some_and(|next| next.kind == Kind::Open(Bracket::Round) && !next.spaced)
-}
-
-/// The tokens that are no words, no brackets and no accents, in one spelling.
-fn letters(tokens: &[Token<'_>]) -> CompactString {
-    let kept = tokens.iter().enumerate().filter(|(index, token)| match token.kind {
-        Kind::Text(_) | Kind::Word(_) => applies(tokens, *index),
-        Kind::Open(_) | Kind::Close(_) | Kind::Accent(_) | Kind::GroupOpen | Kind::GroupClose => false,
-        // `\max f` may be `f_{\max}`.
-        Kind::Function(Function::Max | Function::Min) => false,
-        _ => true,
-    });
-    let kept: Vec<Token<'_>> = kept.map(|(_, token)| token.clone()).collect();
-    without_brackets(&spell(&kept))
-}
-
-fn without_brackets(spelled: &str) -> CompactString {
-    let is_bracket = |letter: &char| matches!(letter, ' ' | '{' | '}' | '(' | ')' | '[' | ']');
-    spelled.chars().filter(|letter| !is_bracket(letter)).collect()
-}
-
-fn words(tokens: &[Token<'_>]) -> Vec<CompactString> {
-    let word = |token: &Token<'_>| match token.kind {
-        Kind::Text(word) | Kind::Word(word) => Some(CompactString::from(word.to_lowercase())),
-        Kind::Function(_) => Some(CompactString::from(token.source.trim_start_matches('\\'))),
-        _ => None,
-    };
-    tokens.iter().filter_map(word).collect()
 }
 
 /// The letters of the angle that these tokens name, with or without words beside it: `\text{measure of angle } ABC`,

@@ -34,6 +34,7 @@ mod parts;
 mod primary;
 mod primes;
 mod quantity;
+mod said;
 mod scale;
 mod sense;
 mod sets;
