@@ -6,6 +6,7 @@ use super::interval::is_mixed;
 use super::quantity::are_of_other_things;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
+use crate::options::Units;
 use crate::parse::token::Bracket;
 use crate::parse::{Answer, Body, Label, Quantity};
 
@@ -243,11 +244,8 @@ impl Comparison<'_> {
             return false;
         }
         // `3 boys : 5 children` is no `3 girls : 5 children`.
-        if answer
-            .iter()
-            .zip(truth)
-            .any(|(answer, truth)| are_of_other_things(answer, truth))
-        {
+        let mut parts = answer.iter().zip(truth);
+        if self.conventions.units != Units::Ignored && parts.any(|(answer, truth)| are_of_other_things(answer, truth)) {
             return false;
         }
         let mut pairs = answer.iter().zip(truth);

@@ -44,7 +44,8 @@ impl Comparison<'_> {
         }
     }
 
-    fn plain_number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
+    /// The same for sets in one unit.
+    pub(super) fn plain_number_sets(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         // A pair of brackets is an interval only where something says so.
         if !is_surely_numbers(answer) && !is_surely_numbers(truth) {
             return None;

@@ -8,6 +8,7 @@ use dashu_ratio::RBig;
 use super::quantity::{degree, hundredth, same_dimensions};
 use super::{Comparison, Rule};
 use crate::expression::Expression;
+use crate::options::Units;
 use crate::parse::token::Bracket;
 use crate::parse::{Answer, Body, Quantity, Unit};
 
@@ -154,6 +155,9 @@ impl Comparison<'_> {
 
     /// Two ratios, those of measures in one unit.
     pub(super) fn measured_ratios(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
+        if self.conventions.units == Units::Ignored {
+            return self.ratios(answer, truth);
+        }
         let (answer, truth) = ratios_of_numbers(answer, truth);
         self.ratios(&answer, &truth)
     }
@@ -165,6 +169,9 @@ impl Comparison<'_> {
 
     /// Two sets, or two relations, in one unit. None if the budget is spent.
     pub(super) fn in_one_unit(&mut self, answer: &Body, truth: &Body) -> Option<InOneUnit> {
+        if self.conventions.units == Units::Ignored {
+            return Some(InOneUnit::AsTheyAre);
+        }
         let (mut found, mut wanted_quantities) = (Vec::new(), Vec::new());
         quantities(answer, &mut found);
         quantities(truth, &mut wanted_quantities);
@@ -185,7 +192,13 @@ impl Comparison<'_> {
                     let has_unit = found.iter().any(|quantity| quantity.unit.is_some());
                     in_base_unit(body, common.as_ref().filter(|_| has_unit))
                 };
-                return Some(InOneUnit::Perhaps(of(answer, &found), of(truth, &wanted_quantities)));
+                let (answer, truth) = (of(answer, &found), of(truth, &wanted_quantities));
+                let is_exact = self.conventions.exact_percents && common == Some(Unit::Percent);
+                return Some(if is_exact {
+                    InOneUnit::Bodies(answer, truth)
+                } else {
+                    InOneUnit::Perhaps(answer, truth)
+                });
             }
             _ => return Some(InOneUnit::AsTheyAre),
         };

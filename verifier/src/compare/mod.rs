@@ -281,7 +281,7 @@ impl Comparison<'_> {
         };
         self.chains((left, left_relations), (right, right_relations))
             .then_some(Rule::Relation)
-            .or_else(|| self.number_sets(answer, truth))
+            .or_else(|| self.plain_number_sets(answer, truth))
     }
 
     /// Whether two names cannot stand for the same thing. Words only describe, so that they contradict nothing.

@@ -76,8 +76,7 @@ fn letters_differ(named: &str, wanted: &str) -> bool {
             .all(|letter| letter.is_uppercase() || !letter.is_alphanumeric())
     };
     if are_points(named) && are_points(wanted) && !named.contains(['|', '∠']) {
-        return sorted(named) != sorted(wanted) && !named.contains(wanted) && !wanted.contains(named)
-            || named.chars().count() != wanted.chars().count();
+        return sorted(named) != sorted(wanted);
     }
     !named.contains(wanted) && !wanted.contains(named)
 }

@@ -173,7 +173,8 @@ impl Comparison<'_> {
             return false;
         }
         // `5\% \text{ of the boys}` are no 5 % of the girls.
-        if let (Some(words), Some(wanted)) = (&answer.beside, &truth.beside)
+        if self.conventions.units != Units::Ignored
+            && let (Some(words), Some(wanted)) = (&answer.beside, &truth.beside)
             && !may_be_same(words, &Unit::Words(wanted.as_ref().into()))
         {
             return false;

@@ -15,8 +15,14 @@ fn percents_exact() {
         ("0.5", "50\\%"),
         ("50\\%", "\\frac{1}{2}"),
         ("50\\%", "50\\%"),
+        ("(0, 50\\%]", "(0, 0.5]"),
     ];
-    let different = [("50\\%", "50"), ("50", "50\\%"), ("50\\%", "5\\%")];
+    let different = [
+        ("50\\%", "50"),
+        ("50", "50\\%"),
+        ("50\\%", "5\\%"),
+        ("p < 50\\%", "p < 50"),
+    ];
     check(conventions, &equal, &different);
 }
 
@@ -110,8 +116,17 @@ fn units_ignored() {
         ("12 \\text{ cm}", "12"),
         ("12 \\text{ cm}", "12 \\text{ kg}"),
         ("12", "12 \\text{ cm}"),
+        ("x<12 \\text{ cm}", "x<12 \\text{ kg}"),
+        ("[0, 12 \\text{ cm})", "[0, 12 \\text{ m})"),
+        ("2 \\text{ cm} : 5 \\text{ kg}", "2 \\text{ cm} : 5 \\text{ kg}"),
+        ("3 \\text{ boys} : 5 \\text{ men}", "3 \\text{ girls} : 5 \\text{ men}"),
+        ("5\\% \\text{ of the boys}", "5\\% \\text{ of the girls}"),
     ];
-    let different = [("12 \\text{ cm}", "13 \\text{ cm}"), ("12", "13")];
+    let different = [
+        ("12 \\text{ cm}", "13 \\text{ cm}"),
+        ("12", "13"),
+        ("x<12 \\text{ cm}", "x<13 \\text{ cm}"),
+    ];
     check(conventions, &equal, &different);
 }
 
