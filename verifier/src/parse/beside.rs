@@ -17,16 +17,19 @@ pub(super) fn split_brackets<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [To
     let [before @ .., close] = tokens else {
         return None;
     };
+    if !matches!(close.kind, Kind::Close(Bracket::Round)) {
+        return None;
+    }
     let open = before
         .iter()
         .rposition(|token| token.kind == Kind::Open(Bracket::Round))?;
     let (value, inner) = (&tokens[..open], &before[open + 1..]);
-    let is_unit =
-        close.kind == Kind::Close(Bracket::Round) && value.iter().any(is_numeric) && inner.first().is_some_and(is_word);
-    match read(inner) {
-        Some(unit @ Unit::Measure(..)) if is_unit => Some((value, unit)),
-        _ => None,
+    if !inner.first().is_some_and(is_word) || !value.iter().any(is_numeric) {
+        return None;
     }
+    read(inner)
+        .filter(|unit| matches!(unit, Unit::Measure(..)))
+        .map(|unit| (value, unit))
 }
 
 fn is_money(word: &str) -> bool {

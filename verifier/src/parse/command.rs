@@ -183,16 +183,10 @@ pub(super) fn raised_primes(rest: &str) -> Option<(usize, usize)> {
         inner = inner[1..].trim_start();
     }
     let mut count = 0;
-    let prime = |text: &'_ str| -> Option<usize> {
-        let sign = if grouped { "'" } else { "\\prime" };
-        ["\\prime", sign]
-            .into_iter()
-            .find(|sign| text.starts_with(*sign))
-            .map(str::len)
-    };
-    while let Some(length) = prime(inner) {
-        let after = &inner[length..];
-        if length > 1 && after.starts_with(|next: char| next.is_ascii_alphabetic()) {
+    let signs: &[&str] = if grouped { &["\\prime", "'"] } else { &["\\prime"] };
+    while let Some(sign) = signs.iter().find(|sign| inner.starts_with(**sign)) {
+        let after = &inner[sign.len()..];
+        if sign.len() > 1 && after.starts_with(|next: char| next.is_ascii_alphabetic()) {
             return None;
         }
         count += 1;

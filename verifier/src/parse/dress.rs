@@ -72,8 +72,11 @@ pub(super) fn is_prose(text: &str) -> bool {
     let has_word = text
         .split(|letter: char| !letter.is_alphabetic())
         .any(|word| word.len() > 3);
-    let has_several = text.trim().contains([' ', '~', '-']);
-    !is_mathematics && has_several && (has_word || text.contains(|letter: char| letter.is_ascii_digit()))
+    let is_spaced = text.trim().contains([' ', '~']);
+    let has_digit = text.contains(|letter: char| letter.is_ascii_digit());
+    // `two-thirds`, but `3-x`
+    let is_joined = text.contains('-') && has_word;
+    !is_mathematics && !text.contains(" - ") && (is_spaced && (has_word || has_digit) || is_joined)
 }
 
 /// The content of braces that enclose the whole text.

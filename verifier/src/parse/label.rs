@@ -74,10 +74,8 @@ impl Label {
         if !tokens.iter().any(|token| matches!(token.kind, Kind::Colon)) {
             return None;
         }
-        let parts: Vec<&[Token<'_>]> = tokens.split(|token| token.kind == Kind::Colon).collect();
-        let names: Option<Vec<Self>> = parts.iter().map(|part| Self::read(part)).collect();
-        let is_ratio = parts.len() > 1 && names.is_some();
-        is_ratio.then(|| Self {
+        let mut parts = tokens.split(|token| matches!(token.kind, Kind::Colon));
+        parts.all(|part| Self::read(part).is_some()).then(|| Self {
             spelled: spell(tokens),
             expression: None,
             said: Box::new(Said {

@@ -3,6 +3,13 @@
 /// Ground truths and answers that say the same.
 pub(crate) const EQUAL: &[(&str, &str)] = &[
     // Text.
+    ("3-x", "\\text{3-x}"),
+    ("3-x", "\\text{3 - x}"),
+    ("x-y", "\\text{x-y}"),
+    ("5\\text{ m}", "\\text{5 m}"),
+    ("\\frac23", "\\text{two-thirds}"),
+    ("5\\text{ cm}", "5\\left(\\mathrm{~cm}\\right)"),
+    ("A''", "A^{''}"),
     ("\\text{(B)}", "(b)"),
     ("\\text{(B)}", "\\text{(B) } 12"),
     ("\\text{(B)}", "\\text{Option B}"),
