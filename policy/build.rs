@@ -3,17 +3,18 @@
 #[path = "run_path.rs"]
 mod run_path;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() {
-    const SOURCES: [&str; 14] = [
+    // Compiled together, so that libtorch's headers, which take longer than all of this, are read once. Names outside of
+    // functions are therefore different in all of them.
+    const TOGETHER: [&str; 12] = [
+        // First, because what it defines is for the headers that it alone includes.
+        "src/operators/collectives.cpp",
         "src/operators/operators.cpp",
         "src/operators/attention.cpp",
-        "src/operators/collectives.cpp",
         "src/operators/device.cpp",
         "src/operators/elementwise.cpp",
-        "src/operators/graph.cpp",
-        "src/operators/kernels.cpp",
         "src/operators/narrow.cpp",
         "src/operators/drawing.cpp",
         "src/operators/memory.cpp",
@@ -22,6 +23,8 @@ fn main() {
         "src/operators/sequences.cpp",
         "src/operators/wide.cpp",
     ];
+    // Those that need few of the headers.
+    const ALONE: [&str; 2] = ["src/operators/graph.cpp", "src/operators/kernels.cpp"];
     const HEADERS: [&str; 5] = [
         "src/operators/common.h",
         "src/operators/exponential.h",
@@ -29,15 +32,21 @@ fn main() {
         "src/operators/gloo",
         "src/operators/record.h",
     ];
-    for source in SOURCES.iter().chain(&HEADERS) {
+    for source in TOGETHER.iter().chain(&ALONE).chain(&HEADERS) {
         println!("cargo:rerun-if-changed={source}");
     }
+    let of_cargo = |name: &str| PathBuf::from(std::env::var_os(name).expect("cargo sets it"));
+    let directory = of_cargo("CARGO_MANIFEST_DIR");
+    let include = |source: &str| format!("#include \"{}\"\n", directory.join(source).display());
+    let together = of_cargo("OUT_DIR").join("together.cpp");
+    std::fs::write(&together, TOGETHER.map(include).concat()).expect("cargo's directory can be written");
     let libtorch = std::env::var("LIBTORCH").expect("LIBTORCH: the directory of libtorch; deploy/setup.sh fetches one");
     let libtorch = Path::new(&libtorch);
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .files(SOURCES)
+        .file(together)
+        .files(ALONE)
         .include(libtorch.join("include"))
         // For the headers of Gloo that libtorch's own name.
         .include("src/operators")

@@ -2,8 +2,7 @@
 //!
 //! A Hugging Face model directory comes in through [`ModelConfig`], [`read_weights`] and [`Tokenizer`]; [`Decoder`]
 //! runs it, either over a [`KvCache`] (generation) or over a [`TreeBatch`] (training: one row per trace, every summary
-//! a branch of the row); [`write_checkpoint`] writes a directory that other tools load again. [`delta`] holds what
-//! changed between two versions of a tensor.
+//! a branch of the row); [`write_checkpoint`] writes a directory that other tools load again.
 //!
 //! Shapes in the documentation name their axes; `n` counts trained tokens, `tokens` counts packed tokens.
 
@@ -19,7 +18,6 @@ mod chat;
 mod checkpoint;
 mod config;
 mod decoder;
-pub mod delta;
 pub mod device;
 mod error;
 mod extension;

@@ -94,7 +94,24 @@ fn decide(
             exceeded: false,
             in_set: false,
         };
-        if let Some(rule) = comparison.compare(&parsed, &truth) {
+        // `A^{-1}B` is no `BA^{-1}`.
+        let in_order = match parsed.names_matrices || truth.names_matrices {
+            true if comparison
+                .steps
+                .spend(cost_to_read(answer) + cost_to_read(ground_truth))
+                .is_err() =>
+            {
+                exceeded = true;
+                continue;
+            }
+            true => parsed.in_order().zip(truth.in_order()),
+            false => None,
+        };
+        let (parsed, truth) = match &in_order {
+            Some((parsed, truth)) => (parsed, truth),
+            None => (&parsed, &truth),
+        };
+        if let Some(rule) = comparison.compare(parsed, truth) {
             return Ok(Outcome::Right(rule));
         }
         if parsed.ambiguous_comma || truth.ambiguous_comma {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anytime_policy::delta::{DeltaDecoder, DeltaError, ElementWidth};
+use anytime_deltas::{DeltaDecoder, DeltaError, ElementWidth};
 use anytime_proto::{have_same_tensors, v1};
 use bytes::Bytes;
 use thiserror::Error;

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use anytime_deltas::{DeltaEncoder, ElementWidth};
 use anytime_policy::Weights;
-use anytime_policy::delta::{DeltaEncoder, ElementWidth};
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::push_request::Outcome;

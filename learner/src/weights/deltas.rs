@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anytime_policy::delta::{DeltaEncoder, DeltaError, ElementWidth};
+use anytime_deltas::{DeltaEncoder, DeltaError, ElementWidth};
 use anytime_proto::v1;
 use anytime_proto::v1::weights_delta::Block;
 use anytime_service::metric_names::{LEARNER_DELTA_RATIO, LEARNER_DELTA_SECONDS};

@@ -22,7 +22,7 @@
 
 namespace {
 
-constexpr int64_t BLOCK = 64;
+constexpr int64_t KEY_BLOCK = 64;
 constexpr int64_t MOST_QUERIES = 64;
 
 // As `Read` in attention.rs.
@@ -68,7 +68,7 @@ INLINE void take_block(
     const float* keys, const float* values, int64_t count, int64_t head_dim, const float* query, float* sums,
     Softmax& softmax) {
   const int64_t dim = DIM > 0 ? DIM : head_dim;
-  float scores[BLOCK];
+  float scores[KEY_BLOCK];
   for (int64_t key = 0; key < count; key++) {
     float score = 0.0f;
     for (int64_t d = 0; d < dim; d++) {
@@ -128,8 +128,8 @@ INLINE void attend_unit(
   const int64_t queries_count = count * shared;
   scratch.queries.resize(queries_count * dim);
   scratch.sums.assign(queries_count * dim, 0.0f);
-  scratch.keys.resize(BLOCK * dim);
-  scratch.values.resize(BLOCK * dim);
+  scratch.keys.resize(KEY_BLOCK * dim);
+  scratch.values.resize(KEY_BLOCK * dim);
   scratch.softmax.assign(queries_count, Softmax{-1e30f, 0.0f});
   int64_t longest = 0;
   for (int64_t i = 0; i < count; i++) {
@@ -142,8 +142,8 @@ INLINE void attend_unit(
   }
 
   const int64_t prefix_row = reads[0].prefix_row + kv_head * heads.prefix_stride;
-  for (int64_t start = 0; start < longest; start += BLOCK) {
-    const int64_t width = std::min(BLOCK, longest - start);
+  for (int64_t start = 0; start < longest; start += KEY_BLOCK) {
+    const int64_t width = std::min(KEY_BLOCK, longest - start);
     const int64_t at = (prefix_row + start) * dim;
     const float* block_keys = as_floats(keys + at, width * dim, scratch.keys.data());
     const float* block_values = as_floats(values + at, width * dim, scratch.values.data());
@@ -159,8 +159,8 @@ INLINE void attend_unit(
 
   for (int64_t i = 0; i < count; i++) {
     const int64_t branch_row = reads[i].branch_row + kv_head * heads.branch_stride;
-    for (int64_t start = 0; start < reads[i].branch_keys; start += BLOCK) {
-      const int64_t width = std::min(BLOCK, reads[i].branch_keys - start);
+    for (int64_t start = 0; start < reads[i].branch_keys; start += KEY_BLOCK) {
+      const int64_t width = std::min(KEY_BLOCK, reads[i].branch_keys - start);
       const int64_t at = (branch_row + start) * dim;
       const float* block_keys = as_floats(keys + at, width * dim, scratch.keys.data());
       const float* block_values = as_floats(values + at, width * dim, scratch.values.data());

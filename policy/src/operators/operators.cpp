@@ -33,7 +33,7 @@ using Scalars = c10::List<std::optional<at::Scalar>>;
 using OptionalText = std::optional<std::string_view>;
 
 using Pack = at::Tensor(const at::Tensor&, std::optional<int64_t>);
-using Linear = at::Tensor(
+using PackedLinear = at::Tensor(
     const at::Tensor&, const at::Tensor&, const OptionalTensor&, std::string_view, Scalars, OptionalText);
 using LinearWith = at::Tensor(
     const at::Tensor&, const at::Tensor&, const at::Tensor&, const OptionalTensor&, std::string_view);
@@ -98,7 +98,7 @@ char* anytime_pack_linear(const at::Tensor* weight, int64_t rows, at::Tensor** p
 char* anytime_packed_linear(
     const at::Tensor* input, const at::Tensor* packed, const at::Tensor* bias, const char* after, at::Tensor** output) {
   return guarded([&] {
-    static const auto linear = find<Linear>("mkldnn::_linear_pointwise", "");
+    static const auto linear = find<PackedLinear>("mkldnn::_linear_pointwise", "");
     *output = new at::Tensor(linear.call(*input, *packed, optional(bias), after, Scalars(), ""));
   });
 }

@@ -9,7 +9,6 @@ mod common;
 mod config;
 mod counts;
 mod damaged;
-mod delta;
 mod generation;
 mod score;
 mod smollm2;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use anytime_deltas::{DeltaEncoder, ElementWidth};
 use anytime_files::record;
-use anytime_policy::delta::{DeltaEncoder, ElementWidth};
 use anytime_proto::settings::parse_job_file;
 use anytime_proto::v1::fetch_weights_response::Part;
 use anytime_proto::v1::job_event::Event;

@@ -125,6 +125,8 @@ pub(super) struct Source {
     pub(super) commas: Commas,
     /// Whether its letters are words.
     pub(super) words: bool,
+    /// Whether all of it stood in `\text{…}`.
+    pub(super) is_text: bool,
     pub(super) spelled: OnceCell<CompactString>,
 }
 
@@ -140,6 +142,8 @@ pub struct Parsed {
     pub choice: Option<Choice>,
     /// What stands beside that letter: 14 in `(C) 14`.
     pub beside_choice: Option<Answer>,
+    /// Whether its capitals are matrices, whose order counts.
+    pub names_matrices: bool,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
 }

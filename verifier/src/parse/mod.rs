@@ -5,6 +5,7 @@ mod answer;
 mod applied;
 mod beside;
 mod call;
+mod capitals;
 mod cases;
 mod choice;
 mod clock;
@@ -77,10 +78,22 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     let (text, is_text) = undress(&narrow);
     let words = is_text && dress::is_prose(text);
     let lexed = tokens_of(text, commas, words).map_err(|TooManyTokens| ParseError::TooLarge)?;
+    let source = Source {
+        text: text.into(),
+        commas,
+        words,
+        is_text,
+        spelled: OnceCell::new(),
+    };
+    read(source, &lexed)
+}
+
+fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
     let tokens = lexed.tokens.as_slice();
     if !tokens.iter().any(says_something) {
         return Err(ParseError::Nothing);
     }
+    let is_text = source.is_text;
     let answer = structure::list(tokens, 0)?;
     let answer = if is_text { words_of(answer) } else { answer };
     let answer = without_choice(answer, tokens);
@@ -91,14 +104,10 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     };
     Ok(Parsed {
         answer,
-        source: Source {
-            text: text.into(),
-            commas,
-            words,
-            spelled: OnceCell::new(),
-        },
+        source,
         choice,
         beside_choice,
+        names_matrices: capitals::are_matrices(tokens),
         has_operators: tokens
             .iter()
             .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
@@ -122,6 +131,16 @@ fn tokens_of(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooMa
 }
 
 impl Parsed {
+    /// The same with capitals that keep their order, as those of matrices do; None where one divides, as no matrix can.
+    pub fn in_order(&self) -> Option<Self> {
+        let source = &self.source;
+        let mut lexed = tokens_of(&source.text, source.commas, source.words).ok()?;
+        if !capitals::keep_order(&mut lexed.tokens) {
+            return None;
+        }
+        read(source.clone(), &lexed).ok()
+    }
+
     /// Its one spelling, for texts that are no mathematics.
     pub fn spelled(&self) -> &str {
         self.source.spelled.get_or_init(|| {

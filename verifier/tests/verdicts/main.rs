@@ -9,6 +9,7 @@ mod formulas;
 mod functions;
 mod hostile;
 mod hunting;
+mod matrices;
 mod measures;
 mod numbers;
 mod operators;
@@ -109,6 +110,11 @@ fn hunting() {
 #[test]
 fn functions() {
     check(Conventions::default(), functions::EQUAL, functions::DIFFERENT);
+}
+
+#[test]
+fn matrices() {
+    check(Conventions::default(), matrices::EQUAL, matrices::DIFFERENT);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anytime_policy::delta::{DeltaDecoder, ElementWidth};
+use anytime_deltas::{DeltaDecoder, ElementWidth};
 use anytime_proto::limits::MAX_MESSAGE_BYTES;
 use anytime_proto::v1;
 use anytime_proto::v1::fetch_weights_response::Part;

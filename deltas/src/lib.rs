@@ -9,6 +9,7 @@
 //!
 //! A tensor is cut into blocks of [`BLOCK_ELEMENTS`], each of which can be decoded alone. Differences are added to the
 //! base, so several of them may be applied one after the other, in any order.
+#![forbid(unsafe_code)]
 
 use std::ops::Range;
 

@@ -1,6 +1,7 @@
 //! Deltas: nothing is lost, and nothing that arrives broken does harm.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers as well")]
 
-use anytime_policy::delta::{BLOCK_ELEMENTS, DeltaDecoder, DeltaEncoder, DeltaError, ElementWidth};
+use anytime_deltas::{BLOCK_ELEMENTS, DeltaDecoder, DeltaEncoder, DeltaError, ElementWidth};
 use proptest::prelude::*;
 
 const WIDTHS: [ElementWidth; 3] = [ElementWidth::One, ElementWidth::Two, ElementWidth::Four];
