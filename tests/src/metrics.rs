@@ -1,5 +1,6 @@
 //! Reads the metrics of one process, without a Prometheus.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// One line of an exposition.
@@ -11,11 +12,18 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// A client of HTTP. reqwest has no provider of cryptography of its own here; the first call chooses that of the services.
-pub fn web_client() -> reqwest::Client {
-    // Whoever was first has chosen the same.
+/// The one client of HTTP, because each reads all CAs of this machine, which takes a program that is not optimised long.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    // reqwest has no provider of cryptography of its own here. Whoever was first has chosen the same.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    // A connection ends with the runtime of the test that opened it, and would be of no use to the next.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+    client.build().expect("nothing is set that could not be")
+});
+
+/// A client of HTTP, which opens a connection for every request.
+pub fn web_client() -> reqwest::Client {
+    CLIENT.clone()
 }
 
 /// Scrapes `host:port`; None if nobody answers.

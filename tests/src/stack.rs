@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use anytime_proto::v1::job_service_client::JobServiceClient;
 use anytime_proto::v1::{self, JobSpec, JobState};
@@ -58,6 +59,8 @@ pub struct Stack {
     pub(crate) store: String,
     /// Threads for the tensors of the learner and of each actor.
     pub(crate) threads: usize,
+    /// The address that jobs were asked for last, and the connection to it.
+    asked: Mutex<Option<(String, Channel)>>,
     /// The directory of everything.
     pub workplace: Workplace,
 }
@@ -101,6 +104,7 @@ impl Stack {
             ranks: Vec::new(),
             store: free_address(),
             threads: 1,
+            asked: Mutex::default(),
             workplace,
         };
         for _ in 0..actors {
@@ -255,7 +259,20 @@ impl Stack {
         let request = v1::GetJobRequest {
             job_id: job_id.to_owned(),
         };
-        self.jobs().get(request).await.ok().map(tonic::Response::into_inner)
+        let channel = {
+            // Tests ask for the same job again and again: one connection serves them all, and is made anew where it breaks.
+            let mut asked = self.asked.lock().expect("nobody panicked");
+            match asked.as_ref() {
+                Some((address, channel)) if *address == self.learner.address => channel.clone(),
+                _ => {
+                    let channel = channel(&self.learner.address);
+                    *asked = Some((self.learner.address.clone(), channel.clone()));
+                    channel
+                }
+            }
+        };
+        let mut jobs = JobServiceClient::new(channel);
+        jobs.get(request).await.ok().map(tonic::Response::into_inner)
     }
 
     /// Waits until the job has done this many steps and still runs.

@@ -8,6 +8,9 @@ use std::process::Command;
 use anytime_tests::dashboard::prometheus_file;
 use anytime_tests::programs::{amtool, promtool, repository};
 
+/// Cases of half a day.
+const LONG: &str = "alerts_long_test.yml";
+
 #[test]
 fn the_cases_of_the_alerts_hold() {
     for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
@@ -15,6 +18,31 @@ fn the_cases_of_the_alerts_hold() {
         command.args(arguments).current_dir(prometheus_file(""));
         succeed(&mut command);
     }
+}
+
+/// They get the rules that they name and no others, as these say nothing of each other.
+#[test]
+fn the_long_cases_of_the_alerts_hold() {
+    let cases = std::fs::read_to_string(prometheus_file(LONG)).unwrap();
+    let named = names(&cases);
+    let mut chosen = "groups:\n  - name: anytime\n    rules:\n".to_owned();
+    for (name, text) in rules() {
+        if named.contains(name.as_str()) {
+            chosen.push_str(&format!("      - alert: {text}\n"));
+        }
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("alerts.yml"), chosen).unwrap();
+    std::fs::write(place.path().join(LONG), cases).unwrap();
+    let mut command = Command::new(promtool());
+    command.args(["test", "rules", LONG]).current_dir(place.path());
+    succeed(&mut command);
+}
+
+/// The alerts that these cases are about.
+fn names(cases: &str) -> BTreeSet<&str> {
+    let lines = cases.lines().map(str::trim);
+    lines.filter_map(|line| line.strip_prefix("alertname: ")).collect()
 }
 
 #[test]
@@ -71,7 +99,9 @@ fn every_alert_says_what_it_means_and_has_an_entry_in_the_handbook() {
 fn every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() {
     let all = rules();
     let alerts: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    let cases = std::fs::read_to_string(prometheus_file("alerts_test.yml")).unwrap();
+    let cases: String = ["alerts_test.yml", LONG]
+        .map(|name| std::fs::read_to_string(prometheus_file(name)).unwrap())
+        .concat();
     let lines: Vec<&str> = cases.lines().map(str::trim).collect();
     let (mut firing, mut silent) = (BTreeSet::new(), BTreeSet::new());
     for (number, line) in lines.iter().enumerate() {

@@ -2,7 +2,7 @@
 //! characters are split over them.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use anytime_actor::config::{Args, Command};
 use anytime_policy::{ModelConfig, initialise_weights, write_model};
@@ -124,9 +124,14 @@ pub(crate) fn write_model_directory(directory: &Path, added: Option<&str>) {
 
 /// Where the whole workspace is built, reqwest has TLS and asks for a provider even without it.
 fn new_client() -> Client {
-    // Another server of this process may have installed it.
-    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-    Client::new()
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+        // Another server of this process may have installed it.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+        // A connection ends with the runtime of the test that opened it, and would be of no use to the next.
+        Client::builder().pool_max_idle_per_host(0).build().unwrap()
+    });
+    // Each client would read all CAs of this machine.
+    CLIENT.clone()
 }
 
 /// A server, which ends with this value.

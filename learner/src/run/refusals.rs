@@ -293,6 +293,13 @@ const CASES: &[(&str, &[Change])] = &[
         ],
     ),
     (
+        "a template that opens the thinking, as `markers.open` does",
+        &[
+            With("model/chat_template.jinja", "{{ messages[-1].content }}9\n"),
+            Job("cut =", "open = \"9\"\ncut ="),
+        ],
+    ),
+    (
         "`data.system` without a template",
         &[Job("instruction = \"\"\n", "instruction = \"\"\nsystem = \"2+2=\"\n")],
     ),

@@ -116,6 +116,16 @@ impl<'a> Rendering<'a> {
             );
             return Err(InvalidSetting::because("data.chat_template", reason));
         }
+        let open = &self.settings.markers.open;
+        let opens = |rendered: &str| !open.trim().is_empty() && rendered.trim_end().ends_with(open.trim());
+        // Published templates of models that reason end with `<think>` themselves.
+        if !self.open.is_empty() && render(system, PROBES[0]).is_ok_and(|rendered| opens(&rendered)) {
+            let reason = format!(
+                "the model's chat template ({origin}) ends prompts with it already, so that thinking would be opened twice; \
+                 leave it out"
+            );
+            return Err(InvalidSetting::new("markers.open", open, reason));
+        }
         let Some(system) = system else { return Ok(()) };
         match (render(None, PROBES[0]), render(Some(system), PROBES[0])) {
             (Ok(without), Ok(with)) if without == with => {
