@@ -119,7 +119,9 @@ impl<'a> Rendering<'a> {
         let open = &self.settings.markers.open;
         let opens = |rendered: &str| !open.trim().is_empty() && rendered.trim_end().ends_with(open.trim());
         // Published templates of models that reason end with `<think>` themselves.
-        if !self.open.is_empty() && render(system, PROBES[0]).is_ok_and(|rendered| opens(&rendered)) {
+        let all_open =
+            || (PROBES.into_iter()).all(|probe| render(system, probe).is_ok_and(|rendered| opens(&rendered)));
+        if !self.open.is_empty() && all_open() {
             let reason = format!(
                 "the model's chat template ({origin}) ends prompts with it already, so that thinking would be opened twice; \
                  leave it out"

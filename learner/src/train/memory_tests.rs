@@ -266,7 +266,7 @@ fn the_arithmetic_is_that_of_real_passes() {
                 ..on_cuda(&config)
             };
             for activation_checkpointing in [false, true] {
-                let [short, long] = [500, 1_000].map(|tokens| held(&config, kind, activation_checkpointing, tokens));
+                let [short, long] = [1_000, 2_000].map(|tokens| held(&config, kind, activation_checkpointing, tokens));
                 let measured = (long.0 - short.0) / (long.1 - short.1);
                 let predicted = |tokens: f64| {
                     let plan = UpdatePlan {

@@ -241,8 +241,6 @@ fn in_f64_the_ranks_differ_by_nothing_but_the_last_digits() {
     // The demo's.
     settings.training.learning_rate = 4e-4;
     for (lead, steps) in LEADS {
-        // Every kind of step comes among the first eight.
-        let steps = steps.min(8);
         let expected = alone(&settings, steps, lead);
         let cases = [
             (2, v1::Sharding::None),
