@@ -147,14 +147,51 @@ pub(super) fn with_checks<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
     }
 }
 
+/// A macro. minijinja computes the default of its last parameter first, so that one which names an earlier parameter
+/// would not see what that was given: defaults that are no constants become assignments at the head of the body.
 fn definition<'a>(node: &Spanned<Macro<'a>>) -> Spanned<Macro<'a>> {
+    let mut defaults = Vec::with_capacity(node.defaults.len());
+    let mut body = Vec::with_capacity(node.body.len());
+    let optional = &node.args[node.args.len().saturating_sub(node.defaults.len())..];
+    for (parameter, default) in optional.iter().zip(&node.defaults) {
+        match (parameter, default) {
+            (_, Expr::Const(_)) => defaults.push(checked(default)),
+            (Expr::Var(parameter), _) => {
+                defaults.push(constant(Value::UNDEFINED, default.span()));
+                body.push(assigned_unless_given(parameter, default));
+            }
+            _ => defaults.push(checked(default)),
+        }
+    }
+    body.extend(node.body.iter().map(with_checks));
     let rewritten = Macro {
         name: node.name,
         args: node.args.iter().map(plain).collect(),
-        defaults: node.defaults.iter().map(checked).collect(),
-        body: node.body.iter().map(with_checks).collect(),
+        defaults,
+        body,
     };
     Spanned::new(rewritten, node.span())
+}
+
+/// `{% if parameter is undefined %}{% set parameter = default %}{% endif %}`.
+fn assigned_unless_given<'a>(parameter: &Spanned<Var<'a>>, default: &Expr<'a>) -> Stmt<'a> {
+    let span = default.span();
+    let name = || Expr::Var(Spanned::new(Var { id: parameter.id }, span));
+    let test = Test {
+        name: "undefined",
+        expr: name(),
+        args: Vec::new(),
+    };
+    let set = Set {
+        target: name(),
+        expr: checked(default),
+    };
+    let condition = IfCond {
+        expr: Expr::Test(Spanned::new(test, span)),
+        true_body: vec![Stmt::Set(Spanned::new(set, span))],
+        false_body: Vec::new(),
+    };
+    Stmt::IfCond(Spanned::new(condition, span))
 }
 
 /// A name, or names, that a value is given to.
@@ -275,7 +312,12 @@ fn checked<'a>(expr: &Expr<'a>) -> Expr<'a> {
 fn operation<'a>(node: &Spanned<BinOp<'a>>) -> Expr<'a> {
     let (left, right) = (checked(&node.left), checked(&node.right));
     let (left, right) = match node.op {
-        BinOpKind::Add | BinOpKind::Concat => (filtered(bounds::LEFT, left), filtered(bounds::ADDED, right)),
+        // Both sides become texts as Python writes them.
+        BinOpKind::Concat => {
+            let text = |expr: Expr<'a>| filtered(bounds::MADE, filtered("string", filtered(bounds::USED, expr)));
+            (filtered(bounds::LEFT, text(left)), filtered(bounds::ADDED, text(right)))
+        }
+        BinOpKind::Add => (filtered(bounds::LEFT, left), filtered(bounds::ADDED, right)),
         BinOpKind::Mul => (filtered(bounds::LEFT, left), filtered(bounds::FACTOR, right)),
         BinOpKind::ScAnd | BinOpKind::ScOr => (left, right),
         _ => (filtered(bounds::USED, left), filtered(bounds::USED, right)),

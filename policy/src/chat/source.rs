@@ -36,7 +36,13 @@ fn edits(source: &str) -> Vec<(Range<usize>, String)> {
                 let name = name_of_tag(source, inner);
                 at = end_of_tag(source, inner, "%}");
                 match &source[name.clone()] {
-                    "raw" => at = end_of_raw(source, at),
+                    "raw" => {
+                        // Jinja2 drops the newline behind other tags, and not behind this one; minijinja behind all.
+                        if source[at..].starts_with('\n') && !["-%}", "+%}"].iter().any(|end| source[..at].ends_with(end)) {
+                            found.push((at..at + 1, "{% endraw %}{{ '\\n' }}{% raw %}".to_owned()));
+                        }
+                        at = end_of_raw(source, at);
+                    }
                     "generation" => found.push((name, "with".to_owned())),
                     "endgeneration" => found.push((name, "endwith".to_owned())),
                     _ => found.extend(percent::edits(source, inner..content_end(source, at, "%}"))),
