@@ -37,9 +37,11 @@ fn edits(source: &str) -> Vec<(Range<usize>, String)> {
                 at = end_of_tag(source, inner, "%}");
                 match &source[name.clone()] {
                     "raw" => {
-                        // Jinja2 drops the newline behind other tags, and not behind this one; minijinja behind all.
-                        if source[at..].starts_with('\n') && !["-%}", "+%}"].iter().any(|end| source[..at].ends_with(end)) {
-                            found.push((at..at + 1, "{% endraw %}{{ '\\n' }}{% raw %}".to_owned()));
+                        // Jinja2 drops the newline behind other tags, and keeps it behind this one.
+                        let is_told = ["-%}", "+%}"].iter().any(|end| source[..at].ends_with(end));
+                        if source[at..].starts_with('\n') && !is_told {
+                            let end = at - "%}".len();
+                            found.push((end..end, "+".to_owned()));
                         }
                         at = end_of_raw(source, at);
                     }

@@ -257,7 +257,10 @@ fn values_that_are_joined_are_written_as_python_writes_them() {
         ("{{ [1, 'a', none, true] ~ '' }}", "[1, 'a', None, True]"),
         ("{{ '' ~ {'a': [1.0], 'b': \"it's\"} }}", "{'a': [1.0], 'b': \"it's\"}"),
         ("{{ none ~ true ~ 3 ~ nothing ~ 'x' }}", "NoneTrue3x"),
-        ("{% set x = messages ~ '' %}{{ x }}", "[{'role': 'user', 'content': 'hi'}]"),
+        (
+            "{% set x = messages ~ '' %}{{ x }}",
+            "[{'role': 'user', 'content': 'hi'}]",
+        ),
         ("{{ ([1.0, 2] ~ '')|length }}", "8"),
     ] {
         assert_eq!(render(template, "hi").as_deref(), Ok(text), "{template}");
@@ -267,9 +270,18 @@ fn values_that_are_joined_are_written_as_python_writes_them() {
 #[test]
 fn the_default_of_a_parameter_may_name_an_earlier_one() {
     for (template, text) in [
-        ("{% macro m(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }} {{ m(1, 2) }} {{ m(b=3, a=4) }}", "11 12 43"),
-        ("{% macro m(a, b=a+1, c=b*2) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{{ m(1) }} {{ m(1, c=7) }}", "124 127"),
-        ("{% set a = 9 %}{% macro m(b=a, c='x') %}{{ b }}{{ c }}{% endmacro %}{{ m() }} {{ m(none) }}", "9x Nonex"),
+        (
+            "{% macro m(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }} {{ m(1, 2) }} {{ m(b=3, a=4) }}",
+            "11 12 43",
+        ),
+        (
+            "{% macro m(a, b=a+1, c=b*2) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{{ m(1) }} {{ m(1, c=7) }}",
+            "124 127",
+        ),
+        (
+            "{% set a = 9 %}{% macro m(b=a, c='x') %}{{ b }}{{ c }}{% endmacro %}{{ m() }} {{ m(none) }}",
+            "9x Nonex",
+        ),
         (
             "{% macro m(a, b=[a]) %}{{ b }}{{ caller() }}{% endmacro %}{% call m('q') %}!{% endcall %}",
             "['q']!",
@@ -286,7 +298,10 @@ fn the_line_behind_raw_stays() {
         ("a\n  {% raw %}\n\n{% endraw %}b", "a\n\n\nb"),
         ("a{% raw -%}\n x{% endraw %}b", "axb"),
         ("{%- raw %}\n{%- endraw %}b", "b"),
-        ("{% raw %}x{% endraw %}{% raw %}\n{% generation %}{% endraw %}", "x\n{% generation %}"),
+        (
+            "{% raw %}x{% endraw %}{% raw %}\n{% generation %}{% endraw %}",
+            "x\n{% generation %}",
+        ),
     ] {
         assert_eq!(render(template, "hi").as_deref(), Ok(text), "{template}");
     }
