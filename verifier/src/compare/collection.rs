@@ -102,6 +102,52 @@ impl Comparison<'_> {
         is_same.then_some(Rule::Entries)
     }
 
+    /// Compares tuples whose entries, or solutions whose unknowns, have names of their own: `(y = 2, x = 1)` is `(1, 2)`, and
+    /// `(q, p) = (5, 2), (7, 2)` is not `(p, q) \in \{(5, 2), (7, 2)\}`. None where there are no such names.
+    pub(super) fn by_their_names(&mut self, answer: &Answer, truth: &Answer) -> Option<Option<Rule>> {
+        if let (Body::Sequence(open, close, entries), Body::Sequence(wanted_open, wanted_close, wanted)) =
+            (&answer.body, &truth.body)
+        {
+            let are_named = |entries: &[Answer]| entries.iter().all(|entry| name_of(entry).is_some());
+            return match (are_named(entries), are_named(wanted)) {
+                (true, false) => {
+                    Some(self.listed(entries, truth.label.as_ref(), (*wanted_open, *wanted_close), wanted))
+                }
+                (false, true) => Some(self.listed(wanted, answer.label.as_ref(), (*open, *close), entries)),
+                _ => None,
+            };
+        }
+        let ((names, tuples), (wanted_names, wanted)) = (named_tuples(answer)?, named_tuples(truth)?);
+        if names == wanted_names {
+            return None;
+        }
+        let names: Vec<&str> = names.iter().map(CompactString::as_str).collect();
+        let Some(order) = permutation(&names, wanted_names) else {
+            return Some(None);
+        };
+        let cost = tuples.len() * names.len();
+        self.exceeded |= self.steps.spend(cost as u64).is_err();
+        let in_order = |tuple: &Answer| match &tuple.body {
+            Body::Sequence(open, close, entries) if entries.len() == order.len() => {
+                let entries = order.iter().map(|index| entries[*index].clone()).collect();
+                Some(Answer {
+                    label: None,
+                    body: Body::Sequence(*open, *close, entries),
+                })
+            }
+            _ => None,
+        };
+        let Some(tuples) = tuples.iter().map(in_order).collect::<Option<Vec<Answer>>>() else {
+            return Some(None);
+        };
+        let unnamed = |tuple: &Answer| Answer {
+            label: None,
+            body: tuple.body.clone(),
+        };
+        let wanted: Vec<Answer> = wanted.iter().map(unnamed).collect();
+        Some((!self.exceeded && self.items(&tuples, &wanted, false)).then_some(Rule::Items))
+    }
+
     /// Compares tuples whose names stand in another order, as `(y, x) = (2, 1)` with `(x, y) = (1, 2)`.
     pub(super) fn reordered(
         &mut self,
@@ -288,6 +334,16 @@ fn name_of(item: &Answer) -> Option<&str> {
         Expression::Symbol(name) => Some(name),
         _ => None,
     }
+}
+
+/// The solutions that are written as several tuples, with the names of their entries.
+fn named_tuples(answer: &Answer) -> Option<(&[CompactString], &[Answer])> {
+    let (Body::List(tuples) | Body::Set(tuples)) = &answer.body else {
+        return None;
+    };
+    let first = tuples.first().and_then(|first| first.label.as_ref());
+    let names = answer.label.as_ref().or(first)?.names.as_slice();
+    (!names.is_empty()).then_some((names, tuples))
 }
 
 /// The position of each of the wanted names, if the names are the same.

@@ -140,6 +140,9 @@ impl Comparison<'_> {
                 return self.differently_labelled(answer, truth, named, wanted);
             }
         }
+        if let Some(compared) = self.by_their_names(answer, truth) {
+            return compared;
+        }
         if self.repeats_the_question(answer, truth) {
             return None;
         }

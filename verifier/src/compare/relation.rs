@@ -292,7 +292,8 @@ impl Comparison<'_> {
             {
                 return self.quantities(value, wanted_value).then_some(Rule::Value);
             }
-            if !wanted_value.expression.is_constant() {
+            let are_other_angles = named.same_angle(wanted) == Some(false);
+            if !are_other_angles && !wanted_value.expression.is_constant() {
                 return self.same_equation(&equation(answer)?, &equation(truth)?);
             }
         }

@@ -58,6 +58,12 @@ fn opening(tokens: &[Token<'_>], close: usize) -> Option<usize> {
     })
 }
 
+/// Whether two capitals stand side by side.
+pub(super) fn has_product(tokens: &[Token<'_>]) -> bool {
+    let are_capitals = |pair: &[Token<'_>]| pair.iter().all(|token| capital(token).is_some());
+    tokens.windows(2).any(are_capitals)
+}
+
 /// Whether the capitals of a text are matrices: one of them, or a bracket with one, is inverted, and others stand beside
 /// it.
 pub(super) fn are_matrices(tokens: &[Token<'_>]) -> bool {
@@ -78,8 +84,13 @@ pub(super) fn are_matrices(tokens: &[Token<'_>]) -> bool {
             let (Some(length), Some(open)) = (inversion(&tokens[place + 1..]), opening(tokens, place)) else {
                 return false;
             };
-            if !tokens[open..place].iter().any(|token| capital(token).is_some()) {
+            let inside = &tokens[open..place];
+            if !inside.iter().any(|token| capital(token).is_some()) {
                 return false;
+            }
+            // `(AB)^{-1}`
+            if has_product(inside) {
+                return true;
             }
             (open, place + 1 + length)
         } else {

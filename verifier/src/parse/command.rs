@@ -38,7 +38,7 @@ pub(super) const VARIABLE_FONTS: [&str; 10] = [
 ];
 
 /// Commands that leave no token.
-pub(super) const DRESS: [&str; 52] = [
+pub(super) const DRESS: [&str; 51] = [
     "notag",
     "nonumber",
     "hfill",
@@ -88,7 +88,6 @@ pub(super) const DRESS: [&str; 52] = [
     "LARGE",
     "huge",
     "normalsize",
-    "therefore",
     "checkmark",
     "blacksquare",
 ];

@@ -60,6 +60,14 @@ pub(super) fn undress(raw: &str) -> (&str, bool) {
 
 /// Whether the content of `\text{…}` is words, so that its short ones are no products: `5 men`, `The answer is C`.
 pub(super) fn is_prose(text: &str) -> bool {
+    // `not $0$`: what stands between dollar signs is no word.
+    if text.contains('$') && text.matches('$').count().is_multiple_of(2) {
+        let is_word = |word: &str| word.len() > 1;
+        let outside = text.split('$').step_by(2);
+        return outside
+            .flat_map(|part| part.split(|letter: char| !letter.is_alphabetic()))
+            .any(is_word);
+    }
     let numeral = text.trim_start_matches('-');
     let behind = numeral.trim_start_matches(|next: char| next.is_ascii_digit() || matches!(next, '.' | ','));
     let is_measure = behind.len() < numeral.len()

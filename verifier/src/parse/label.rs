@@ -427,6 +427,7 @@ fn is_taken_back(tokens: &[Token<'_>]) -> bool {
                     | "half"
                     | "minus"
                     | "negative"
+                    | "reciprocal"
             )
     };
     words.first().is_some_and(is_first_of)
@@ -446,13 +447,21 @@ fn is_taken_back(tokens: &[Token<'_>]) -> bool {
         || words.windows(2).any(|pair| {
             matches!(
                 (pair[0].1.as_str(), pair[1].1.as_str()),
-                ("do" | "does" | "did" | "can", "not") | ("false", "that")
+                ("do" | "does" | "did" | "can", "not")
+                    | ("false", "that")
+                    | ("is", "twice" | "thrice" | "never" | "half" | "minus")
+                    | ("at", "least" | "most")
+                    | ("all", "but")
+                    | ("times" | "plus" | "minus", _)
+                    | ("log", "of")
             )
         })
         || words
             .windows(2)
             .any(|pair| CALCULATES.contains(&pair[0].1.as_str()) && pair[1].1 == "of" && pair[1].0 + 1 < tokens.len())
-        || words.iter().any(|(_, word)| word != "false" && takes_back(word))
+        || words.iter().any(|(_, word)| {
+            word != "false" && takes_back(word) || matches!(word.as_str(), "except" | "excluding" | "cannot" | "never")
+        })
 }
 
 /// Tokens of the subscript that begins here: one, or a group.

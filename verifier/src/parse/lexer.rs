@@ -19,8 +19,7 @@ use super::operation;
 use super::token::{Bracket, Kind, Relation, Token};
 use super::units;
 use crate::expression::Function;
-use crate::limits::{MAX_NESTING, MAX_TOKENS};
-use crate::steps::MAX_BITS;
+use crate::limits::{MAX_NESTING, MAX_NUMERAL_BITS, MAX_TOKENS};
 
 /// How a comma between groups of three digits is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +60,7 @@ pub fn lex(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooMany
         is_bold: false,
         is_script: false,
         bare_bracket: None,
+        is_prose: words,
     };
     lexer.read(text, words, 0)?;
     Ok(Lexed {
@@ -89,6 +89,8 @@ struct Lexer<'a> {
     is_script: bool,
     /// The depth of a bracket that leaves no token, neither where it opens nor where it closes.
     bare_bracket: Option<u32>,
+    /// Whether the whole text is words, with formulas between dollar signs.
+    is_prose: bool,
 }
 
 impl<'a> Lexer<'a> {
@@ -106,7 +108,7 @@ impl<'a> Lexer<'a> {
             rest = match next {
                 ' ' | '\n' | '\t' | '\r' | '~' | '$' => {
                     // `\text{if $x > 0$}`
-                    words ^= next == '$' && depth > 0;
+                    words ^= next == '$' && (depth > 0 || self.is_prose);
                     self.spaced = true;
                     &rest[1..]
                 }
@@ -349,6 +351,9 @@ impl<'a> Lexer<'a> {
             return Ok(after);
         }
         if name == "!" {
+            if operation::opens_multiset(self.last(), after) {
+                self.push(Kind::Other("\\multiset"), source);
+            }
             return Ok(after);
         }
         if SPACES.contains(&name) {
@@ -493,6 +498,3 @@ impl<'a> Lexer<'a> {
         Ok(rest)
     }
 }
-
-/// Most bits of all numerals together, because `1e4000` asks for many in few characters.
-const MAX_NUMERAL_BITS: usize = 4 * MAX_BITS;

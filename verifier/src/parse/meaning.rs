@@ -3,7 +3,7 @@
 use super::{names, scale};
 
 /// Words that take an answer back, hedge it, compare it or calculate with it.
-const WORDS: [&str; 70] = [
+const WORDS: [&str; 79] = [
     "not",
     "no",
     "never",
@@ -59,6 +59,15 @@ const WORDS: [&str; 70] = [
     "recurring",
     "itself",
     "excluded",
+    "extraneous",
+    "discarded",
+    "omitted",
+    "spurious",
+    "etc",
+    "others",
+    "upwards",
+    "approx",
+    "roughly",
     "rejected",
     "eliminated",
     "fails",

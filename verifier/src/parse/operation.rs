@@ -3,7 +3,7 @@
 
 use compact_str::CompactString;
 
-use super::token::{Conjunction, Kind, Token};
+use super::token::{Bracket, Conjunction, Kind, Token};
 use crate::expression::{Expression, Function};
 
 /// The operation that a LaTeX command without its backslash is, with the token before it and the text behind it.
@@ -12,7 +12,7 @@ pub(super) fn operator<'a>(name: &str, before: Option<&Kind<'_>>, after: &str) -
         "circ" if composes(before, after) => "∘",
         "star" => "⋆",
         "ast" if are_functions(before, after) => "⋆",
-        "implies" | "Rightarrow" | "Longrightarrow" => "⇒",
+        "implies" | "Rightarrow" | "Longrightarrow" | "therefore" => "⇒",
         _ => return None,
     }))
 }
@@ -22,7 +22,7 @@ pub(super) fn character<'a>(next: char, before: Option<&Kind<'_>>, after: &str) 
     let name = match next {
         '∘' => "circ",
         '⋆' => "star",
-        '⇒' | '⟹' => "implies",
+        '⇒' | '⟹' | '∴' => "implies",
         _ => return None,
     };
     operator(name, before, after)
@@ -47,6 +47,19 @@ fn are_functions(before: Option<&Kind<'_>>, after: &str) -> bool {
     matches!(before, Some(Kind::Symbol(name)) if is_function(name)) && after.get(..1).is_some_and(is_function)
 }
 
+/// Whether a negative space behind this token begins `\left(\!\!\binom{n}{k}\!\!\right)`, which counts multisets.
+pub(super) fn opens_multiset(before: Option<&Kind<'_>>, after: &str) -> bool {
+    let inside = after.trim_start().strip_prefix("\\!").map(str::trim_start);
+    let is_binomial = |inside: &str| {
+        let is_choice = inside.starts_with('{') && inside.contains("\\choose");
+        is_choice
+            || ["\\binom", "\\dbinom", "\\tbinom"]
+                .iter()
+                .any(|name| inside.starts_with(name))
+    };
+    matches!(before, Some(Kind::Open(Bracket::Round))) && inside.is_some_and(is_binomial)
+}
+
 /// How strongly an operation between statements binds; none for others.
 pub(super) fn strength(operator: &str) -> Option<u8> {
     Some(match operator {
@@ -67,7 +80,8 @@ pub(super) fn call(name: &'static str, operands: Vec<Expression>) -> Expression 
 }
 
 /// Decides what signs between letters mean, which depends on the whole text: `x<1 \lor x>3` joins two conditions and
-/// `p\lor q` two statements; `x^2=4 \implies x=2` derives one from the other, and `p\implies q` is a statement.
+/// `p\lor q` two statements; `x^2=4 \implies x=2` derives one from the other, which is no value, and `p\implies q`
+/// is a statement.
 pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
     let holds_values = tokens.iter().any(|token| {
         matches!(
@@ -76,11 +90,25 @@ pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
         )
     });
     let is_arrow = |token: &Token<'_>| token.kind == Kind::Operator("⇒");
+    // An arrow at an end, or at one of an item, joins nothing.
+    let ends = |token: Option<&Token<'_>>| {
+        token.is_none_or(|token| matches!(token.kind, Kind::Comma | Kind::Semicolon) || is_arrow(token))
+    };
     if holds_values {
-        tokens.retain(|token| !is_arrow(token));
+        for index in (0..tokens.len()).rev() {
+            if !is_arrow(&tokens[index]) {
+                continue;
+            }
+            let before = index.checked_sub(1).and_then(|before| tokens.get(before));
+            if ends(before) || ends(tokens.get(index + 1)) {
+                tokens.remove(index);
+            } else {
+                // `-5 \implies x < 0` is no product.
+                tokens[index].kind = Kind::Other("\\implies");
+            }
+        }
         return;
     }
-    // An arrow at an end joins nothing.
     while tokens.first().is_some_and(is_arrow) {
         tokens.remove(0);
     }

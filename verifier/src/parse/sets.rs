@@ -86,5 +86,10 @@ pub(super) fn condition<'t, 'a>(inner: &'t [Token<'a>]) -> Option<&'t [Token<'a>
         }
         _ => false,
     };
-    (is_variable && !condition.is_empty()).then_some(condition)
+    // `\{x \mid y > 2\}` says nothing of x.
+    let is_of_others = || {
+        let is_related = condition.iter().any(|token| matches!(token.kind, Kind::Relation(_)));
+        is_related && !condition.iter().any(|token| token.kind == variable[0].kind)
+    };
+    (is_variable && !condition.is_empty() && !is_of_others()).then_some(condition)
 }

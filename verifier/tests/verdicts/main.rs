@@ -9,6 +9,7 @@ mod formulas;
 mod functions;
 mod hostile;
 mod hunting;
+mod joined;
 mod matrices;
 mod measures;
 mod numbers;
@@ -140,4 +141,9 @@ fn series() {
 #[test]
 fn systems() {
     check(Conventions::default(), systems::EQUAL, systems::DIFFERENT);
+}
+
+#[test]
+fn joined() {
+    check(Conventions::default(), joined::EQUAL, joined::DIFFERENT);
 }
