@@ -3,8 +3,6 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::steps::MAX_BITS;
-
 /// Longest response that is searched for an answer. A summary is a few hundred tokens; a megabyte is no summary.
 pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
@@ -23,9 +21,6 @@ pub const MAX_NESTING: usize = 64;
 
 /// Most tokens of one answer.
 pub const MAX_TOKENS: usize = 2_048;
-
-/// Most bits of all numerals together, because `1e4000` asks for many in few characters.
-pub(crate) const MAX_NUMERAL_BITS: usize = 4 * MAX_BITS;
 
 /// Most items in one batch.
 pub const MAX_BATCH_ITEMS: usize = 65_536;

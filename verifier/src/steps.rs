@@ -8,6 +8,9 @@ pub const STEPS: u64 = 600_000;
 /// bounded: exponents, towers and factorials are estimated before they are computed.
 pub const MAX_BITS: usize = 16_384;
 
+/// Most bits of all numerals of one answer together, because `1e4000` asks for many in few characters.
+pub(crate) const MAX_NUMERAL_BITS: usize = 4 * MAX_BITS;
+
 /// Why an evaluation ended without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {

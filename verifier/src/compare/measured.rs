@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use dashu_ratio::RBig;
 
-use super::quantity::{degree, hundredth, same_dimensions};
+use super::quantity::{are_of_other_things, degree, hundredth, same_dimensions};
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::options::Units;
@@ -200,6 +200,7 @@ impl Comparison<'_> {
                     InOneUnit::Perhaps(answer, truth)
                 });
             }
+            _ if units_contradict(&found, &wanted_quantities) => return Some(InOneUnit::Contradicts),
             _ => return Some(InOneUnit::AsTheyAre),
         };
         if !same_dimensions(dimensions, wanted) {
@@ -213,6 +214,16 @@ impl Comparison<'_> {
             in_base_unit(truth, only(&wanted_units).as_ref()),
         ))
     }
+}
+
+/// Whether something of one side is in a unit, or counts a thing, that nothing of the other side may be in: `x < 60` mph is
+/// no `x < 60` knots.
+fn units_contradict(answer: &[&Quantity], truth: &[&Quantity]) -> bool {
+    let is_of_other = |one: &Quantity, others: &[&Quantity]| {
+        let mut units = others.iter().filter(|other| other.unit.is_some()).peekable();
+        one.unit.is_some() && units.peek().is_some() && units.all(|other| are_of_other_things(one, other))
+    };
+    answer.iter().any(|one| is_of_other(one, truth)) || truth.iter().any(|one| is_of_other(one, answer))
 }
 
 /// A ratio of measures of one kind as one of numbers: `2 cm : 5 km` is 1 : 250000. Any other stays as it is.

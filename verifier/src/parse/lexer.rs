@@ -19,7 +19,8 @@ use super::operation;
 use super::token::{Bracket, Kind, Relation, Token};
 use super::units;
 use crate::expression::Function;
-use crate::limits::{MAX_NESTING, MAX_NUMERAL_BITS, MAX_TOKENS};
+use crate::limits::{MAX_NESTING, MAX_TOKENS};
+use crate::steps::MAX_NUMERAL_BITS;
 
 /// How a comma between groups of three digits is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,8 +256,8 @@ impl<'a> Lexer<'a> {
             ('>', Some(b'=')) => (Kind::Relation(Relation::GreaterOrEqual), 2),
             // `n!=24` is a factorial, `x != 2` a relation.
             ('!', Some(b'=')) if self.spaced || !self.ends_value() => (Kind::Relation(Relation::NotEqual), 2),
-            ('=', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
-            (':', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
+            ('=' | ':', Some(b'=')) => (Kind::Relation(Relation::Equal), 2),
+            ('{', Some(b':')) if rest.starts_with("{:}") => (Kind::Colon, 3),
             ('-', Some(b'>')) => (Kind::Other("\\to"), 2),
             ('=', Some(b'>')) => (Kind::Other(&rest[..2]), 2),
             ('*', _) => (Kind::Times, 1),

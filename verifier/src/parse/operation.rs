@@ -49,7 +49,8 @@ fn are_functions(before: Option<&Kind<'_>>, after: &str) -> bool {
 
 /// Whether a negative space behind this token begins `\left(\!\!\binom{n}{k}\!\!\right)`, which counts multisets.
 pub(super) fn opens_multiset(before: Option<&Kind<'_>>, after: &str) -> bool {
-    let inside = after.trim_start().strip_prefix("\\!").map(str::trim_start);
+    let inside = after.trim_start();
+    let inside = inside.strip_prefix("\\!").unwrap_or(inside).trim_start();
     let is_binomial = |inside: &str| {
         let is_choice = inside.starts_with('{') && inside.contains("\\choose");
         is_choice
@@ -57,7 +58,7 @@ pub(super) fn opens_multiset(before: Option<&Kind<'_>>, after: &str) -> bool {
                 .iter()
                 .any(|name| inside.starts_with(name))
     };
-    matches!(before, Some(Kind::Open(Bracket::Round))) && inside.is_some_and(is_binomial)
+    matches!(before, Some(Kind::Open(Bracket::Round))) && is_binomial(inside)
 }
 
 /// How strongly an operation between statements binds; none for others.
@@ -138,7 +139,15 @@ fn are_forms(tokens: &[Token<'_>]) -> bool {
 /// Whether a token is a vector, or says that the next one is.
 fn is_vector(token: &Token<'_>) -> bool {
     let is_arrow = matches!(token.kind, Kind::Accent(_))
-        && ["\\vec", "\\overrightarrow", "\\hat", "\\widehat", "\\boldsymbol"].contains(&token.source);
+        && [
+            "\\vec",
+            "\\overrightarrow",
+            "\\hat",
+            "\\widehat",
+            "\\boldsymbol",
+            "\\underline",
+        ]
+        .contains(&token.source);
     token.is_bold || is_arrow || matches!(&token.kind, Kind::Symbol(name) if name == "∇")
 }
 

@@ -5,7 +5,7 @@ use dashu_ratio::RBig;
 
 use super::meaning::{changes_meaning, is_comparative, multiplies};
 use super::token::{Kind, Token};
-use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup};
+use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup, power_of};
 use super::{greek, scale};
 use crate::expression::Constant;
 
@@ -268,7 +268,7 @@ fn has_function(tokens: &[Token<'_>]) -> bool {
 /// The unit with this name.
 pub(super) fn measure(sign: &str) -> Unit {
     match lookup(sign) {
-        Some(Found { dimension, size }) => Unit::Measure(vec![(dimension, 1)], size),
+        Some(Found { dimension, size }) => Unit::Measure(vec![power_of(dimension)], size),
         None => Unit::Words(CompactString::from(sign)),
     }
 }
@@ -450,12 +450,10 @@ fn add_one(dimensions: &mut Vec<(&'static str, i32)>, size: &mut RBig, sign: &st
             *size /= &found.size;
         }
     }
-    match dimensions
-        .iter_mut()
-        .find(|(dimension, _)| *dimension == found.dimension)
-    {
-        Some((_, total)) => *total += exponent,
-        None => dimensions.push((found.dimension, exponent)),
+    let (base, power) = power_of(found.dimension);
+    match dimensions.iter_mut().find(|(dimension, _)| *dimension == base) {
+        Some((_, total)) => *total += power * exponent,
+        None => dimensions.push((base, power * exponent)),
     }
     true
 }

@@ -45,8 +45,9 @@ const fn metric(
     }
 }
 
-/// The units; lengths in micrometres, times in seconds, masses in milligrams, volumes as cubed lengths.
-static UNITS: [Entry; 52] = [
+/// The units; lengths in micrometres, times in seconds, masses in milligrams, areas and volumes as powers of lengths. Gallons are
+/// those of the United States, of 231 cubic inches.
+static UNITS: [Entry; 58] = [
     metric(&["m"], &["meter", "metre"], "length", (1_000_000, 1)),
     entry(&["in"], &["inch", "inche"], "length", (25_400, 1)),
     entry(&["ft"], &["foot", "feet"], "length", (304_800, 1)),
@@ -56,9 +57,12 @@ static UNITS: [Entry; 52] = [
     entry(&["min"], &["minute"], "time", (60, 1)),
     entry(&["h"], &["hr", "hour"], "time", (3_600, 1)),
     entry(&["d"], &["day"], "time", (86_400, 1)),
+    entry(&[], &["fortnight"], "time", (1_209_600, 1)),
     entry(&[], &["week"], "time", (604_800, 1)),
     entry(&[], &["month"], "month", (1, 1)),
     entry(&[], &["year", "yr"], "month", (12, 1)),
+    entry(&[], &["decade"], "month", (120, 1)),
+    entry(&[], &["century", "centurie"], "month", (1_200, 1)),
     metric(&["g"], &["gram", "gramme"], "mass", (1_000, 1)),
     entry(&["gm"], &[], "mass", (1_000, 1)),
     entry(&["mcg"], &[], "mass", (1, 1_000)),
@@ -72,10 +76,13 @@ static UNITS: [Entry; 52] = [
     entry(&["£"], &[], "sterling", (1, 1)),
     entry(&["¥"], &["yen"], "yen", (1, 1)),
     entry(&[], &["rupee"], "rupee", (1, 1)),
-    metric(&["l", "L"], &["liter", "litre"], "liters", (1_000, 1)),
-    entry(&["gal"], &["gallon"], "gallons", (4, 1)),
-    entry(&["qt"], &["quart"], "gallons", (1, 1)),
-    entry(&[], &["acre"], "acres", (1, 1)),
+    metric(&["l", "L"], &["liter", "litre"], "volume", (1_000_000_000_000_000, 1)),
+    entry(&["cc"], &[], "volume", (1_000_000_000_000, 1)),
+    entry(&["gal"], &["gallon"], "volume", (3_785_411_784_000_000, 1)),
+    entry(&["qt"], &["quart"], "volume", (946_352_946_000_000, 1)),
+    entry(&[], &["pint"], "volume", (473_176_473_000_000, 1)),
+    entry(&[], &["acre"], "area", (4_046_856_422_400_000, 1)),
+    entry(&["ha"], &["hectare"], "area", (10_000_000_000_000_000, 1)),
     metric(&["N"], &["newton"], "newton", (1, 1)),
     metric(&["J"], &["joule"], "joule", (1, 1)),
     metric(&["W"], &["watt"], "watt", (1, 1)),
@@ -147,6 +154,15 @@ fn may_stand_before(prefix: &str, sign: &str) -> bool {
         _ if !RARE_PREFIXES.contains(&prefix) => true,
         "a" => sign == "J",
         _ => matches!(sign, "B" | "b" | "J" | "W" | "Hz" | "eV"),
+    }
+}
+
+/// Dimensions that are powers of another.
+pub(super) fn power_of(dimension: &'static str) -> (&'static str, i32) {
+    match dimension {
+        "area" => ("length", 2),
+        "volume" => ("length", 3),
+        other => (other, 1),
     }
 }
 

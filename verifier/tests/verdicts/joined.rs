@@ -28,6 +28,10 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     (r"(AB)^{-1}", r"B^{-1}A^{-1}"),
     (r"(AB)^{-1}", r"\frac{1}{AB}"),
     (r"\binom{7}{3}", r"\left(\binom{7}{3}\right)"),
+    (
+        r"\underline{a}\times\underline{b}",
+        r"-\underline{b}\times\underline{a}",
+    ),
     (r"5", r"\text{Number of twins}=5"),
     (r"x=5", r"\text{The answer is }x=5"),
 ];
@@ -71,6 +75,9 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     (r"(ABC)^{-1}", r"(CBA)^{-1}"),
     (r"(I-AB)^{-1}", r"(I-BA)^{-1}"),
     (r"(A+BC)^{-1}", r"(A+CB)^{-1}"),
+    (r"35", r"\left(\!\binom{7}{3}\!\right)"),
+    (r"\underline{a}\times\underline{b}", r"\underline{b}\times\underline{a}"),
+    (r"\underline{a}\times\underline{b}", r"\underline{a}\cdot\underline{b}"),
     (r"35", r"\left(\!\!\binom{7}{3}\!\!\right)"),
     (r"\binom{n}{k}", r"\left(\!\!{n\choose k}\!\!\right)"),
     (r"5", r"\text{all real numbers except }x=5"),

@@ -2,6 +2,21 @@
 
 /// Ground truths and answers that say the same.
 pub(crate) const EQUAL: &[(&str, &str)] = &[
+    // Volumes and areas are powers of lengths.
+    ("1\\text{ L}", "1000\\text{ cm}^3"),
+    ("500\\text{ mL}", "500\\text{ cubic centimeters}"),
+    ("500\\text{ mL}", "500\\text{ cc}"),
+    ("1\\text{ m}^3", "1000\\text{ L}"),
+    ("1\\text{ acre}", "43560\\text{ ft}^2"),
+    ("1\\text{ ha}", "10000\\text{ m}^2"),
+    ("1\\text{ gallon}", "4\\text{ quarts}"),
+    ("1\\text{ gallon}", "231\\text{ cubic inches}"),
+    ("1\\text{ decade}", "10\\text{ years}"),
+    ("x<60\\text{ mph}", "x<60"),
+    ("x<60\\text{ knots}", "x<60\\text{ knots}"),
+    ("x>5\\text{ boys}", "x>5"),
+    ("3:2", "3{:}2"),
+    ("3{:}2", "6:4"),
     // Greek letters in units.
     ("3\\,\\mu\\text{m}", "0.003\\text{ mm}"),
     ("3\\,\\mu\\text{m}", "3\\text{ micrometers}"),
@@ -189,6 +204,20 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
 
 /// Ground truths and answers that do not.
 pub(crate) const DIFFERENT: &[(&str, &str)] = &[
+    // Units that stand in bounds and intervals.
+    ("x<60\\text{ mph}", "x<60\\text{ knots}"),
+    ("x>3\\text{ dimes}", "x>3\\text{ dollars}"),
+    ("t<3\\text{ centuries}", "t<3\\text{ seconds}"),
+    ("x\\le 3\\text{ pints}", "x\\le 3\\text{ gallons}"),
+    (
+        "[2\\text{ cups},3\\text{ cups})",
+        "[2\\text{ gallons},3\\text{ gallons})",
+    ),
+    ("x<5\\text{ students per hour}", "x<5\\text{ students per minute}"),
+    ("x<5\\text{ pF}", "x<5\\text{ PF}"),
+    ("x>5\\text{ boys}", "x>5\\text{ girls}"),
+    ("1\\text{ L}", "100\\text{ cm}^3"),
+    ("1\\text{ acre}", "1\\text{ hectare}"),
     ("5\\text{ Nm}", "5\\text{ nm}"),
     ("5\\text{ nm}", "5\\text{ Nm}"),
     ("5\\,\\mathrm{Nm}", "5\\,\\mathrm{nm}"),
