@@ -46,8 +46,9 @@ pub fn proportional(left: &Expression, right: &Expression, steps: &mut Steps) ->
             at_rising_precision(point, survey, steps, |steps, precision, point| {
                 let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
                 evaluator.real_only = !mode.complex_values;
-                let Some((left, right)) = both(&mut evaluator, left, right, survey.modulus)? else {
-                    return Ok(Finding::OneSided);
+                let (left, right) = match both(&mut evaluator, left, right, survey.modulus)? {
+                    Ok(sides) => sides,
+                    Err(one_real) => return Ok(one_real.finding()),
                 };
                 if left.is_zero() || right.is_zero() {
                     // Zero is no multiple of anything else; that both are says nothing.
@@ -84,7 +85,7 @@ pub fn proportional(left: &Expression, right: &Expression, steps: &mut Steps) ->
             Some(Sign::Negative) => Proportion::Negative,
             None => Proportion::Undecided,
         },
-        Finding::OneSided | Finding::Unusable | Finding::Unseen => Proportion::Undecided,
+        Finding::OneSided | Finding::OtherBranch(_) | Finding::Unusable | Finding::Unseen => Proportion::Undecided,
     })
 }
 

@@ -229,6 +229,9 @@ pub(super) enum Finding<T> {
     Agree(T),
     /// One side is real and the other is not.
     OneSided,
+    /// One side is real with all values on the way, and the other one only as its other branch, as `√-x·√-y` is for
+    /// positive variables. Whether the two values agree.
+    OtherBranch(bool),
     /// The point tells nothing, as there is no value.
     Unusable,
     /// The point tells nothing, as no precision shows whether the values agree.
@@ -268,7 +271,7 @@ pub(super) fn try_points<T>(
     for &mode in survey.modes() {
         let mut state = None;
         let (mut usable, mut is_one_sided) = (0, false);
-        let (mut agrees_at_positive, mut one_sided) = (false, 0);
+        let (mut agrees_at_positive, mut one_sided, mut other_branches) = (false, 0, 0);
         let patterns = divisions
             .as_ref()
             .map(|divisions| divisions.patterns(!mode.complex_values));
@@ -303,11 +306,16 @@ pub(super) fn try_points<T>(
                         Domain::Positive | Domain::SomePositive | Domain::Nowhere => {}
                     }
                 }
-                Finding::Unusable => {}
+                Finding::OtherBranch(agrees) if is_positive => {
+                    other_branches += usize::from(!agrees || survey.domain() == Domain::SomePositive);
+                }
+                Finding::OtherBranch(_) | Finding::Unusable => {}
                 Finding::Unseen => unseen += 1,
             }
         }
-        if one_sided > 1 && !agrees_at_positive {
+        // Variables are positive by custom: what agrees for negative ones alone, as `√-x·√-y` does with `√(xy)`, is
+        // another function.
+        if !agrees_at_positive && (one_sided > 1 || usable > 0 && other_branches > 1) {
             return Ok(Finding::Differ);
         }
         if let Some(state) = state.filter(|_| usable >= ENOUGH_POINTS) {
@@ -376,14 +384,31 @@ pub(super) fn at_rising_precision<T>(
     Ok(Finding::Unseen)
 }
 
-/// The values of both sides; none if one of them is real, and the other one is not. `has_modulus` is whether there are
-/// absolute values at all.
+/// How one side is real where the other one is not.
+pub(super) enum OneReal {
+    /// The other one is not, whatever branches are taken.
+    Alone,
+    /// The other one is real as a value of another branch. Whether that value is the same.
+    OtherBranch(bool),
+}
+
+impl OneReal {
+    /// What this says of a point.
+    pub(super) fn finding<T>(self) -> Finding<T> {
+        match self {
+            Self::Alone => Finding::OneSided,
+            Self::OtherBranch(agrees) => Finding::OtherBranch(agrees),
+        }
+    }
+}
+
+/// The values of both sides, or how only one of them is real. `has_modulus` is whether there are absolute values at all.
 pub(super) fn both<'tree>(
     evaluator: &mut Evaluator<'tree, '_>,
     left: &'tree Expression,
     right: &'tree Expression,
     has_modulus: bool,
-) -> Result<Option<(Value, Value)>, Trouble> {
+) -> Result<Result<(Value, Value), OneReal>, Trouble> {
     let undefined = |value: &Result<Value, Trouble>| matches!(value, Err(Trouble::Stop(Stop::Undefined)));
     let left_value = evaluator.evaluate(left);
     if let Err(trouble) = &left_value
@@ -395,22 +420,25 @@ pub(super) fn both<'tree>(
     let (not_real, is_real) = match (&left_value, &right_value) {
         (Err(_), Ok(_)) => (left, right),
         (Ok(_), Err(_)) if evaluator.real_only && undefined(&right_value) => (right, left),
-        _ => return Ok(Some((left_value?, right_value?))),
+        _ => return Ok(Ok((left_value?, right_value?))),
     };
     // A value may be real though a value on the way is not, as that of √-2 · √-3; or there is none at all. Against an
     // absolute value it is that of the other branch: (√x)² is not |x|.
     let has_bars = has_modulus && has_bars(is_real);
     evaluator.real_only = false;
     let real = left_value.or(right_value)?;
-    match evaluator.evaluate(not_real) {
-        Ok(Value::Number(number, _)) if !number.imaginary.contains_zero() => Ok(None),
-        Ok(value) if has_bars => match evaluator.minus(value, real)? {
-            Value::Number(difference, _) if difference.contains_zero() => Err(Stop::Undefined.into()),
-            _ => Ok(None),
+    let one_real = match evaluator.evaluate(not_real) {
+        Ok(Value::Number(number, _)) if !number.imaginary.contains_zero() => OneReal::Alone,
+        Ok(value) => match evaluator.minus(value, real)? {
+            zero if zero.is_zero() => OneReal::OtherBranch(true),
+            Value::Number(difference, _) if difference.contains_zero() => OneReal::OtherBranch(true),
+            _ if has_bars => OneReal::Alone,
+            _ => OneReal::OtherBranch(false),
         },
-        Err(trouble @ Trouble::Stop(Stop::OutOfSteps)) => Err(trouble),
-        _ => Err(Stop::Undefined.into()),
-    }
+        Err(trouble @ Trouble::Stop(Stop::OutOfSteps)) => return Err(trouble),
+        Err(_) => return Err(Stop::Undefined.into()),
+    };
+    Ok(Err(one_real))
 }
 
 /// Whether there is an absolute value in an expression.
@@ -434,8 +462,9 @@ pub(super) fn decide(
         at_rising_precision(point, survey, steps, |steps, precision, point| {
             let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
             evaluator.real_only = !mode.complex_values;
-            let Some((left, right)) = both(&mut evaluator, left, right, survey.modulus)? else {
-                return Ok(Finding::OneSided);
+            let (left, right) = match both(&mut evaluator, left, right, survey.modulus)? {
+                Ok(sides) => sides,
+                Err(one_real) => return Ok(one_real.finding()),
             };
             let difference = evaluator.minus(left, right)?;
             match difference {
@@ -456,6 +485,6 @@ pub(super) fn decide(
         Finding::Differ => Decision::Different,
         Finding::Agree(()) => Decision::Equal,
         Finding::Unusable if survey.is_far => return Err(Stop::Undefined),
-        Finding::OneSided | Finding::Unusable | Finding::Unseen => Decision::Undecided,
+        Finding::OneSided | Finding::OtherBranch(_) | Finding::Unusable | Finding::Unseen => Decision::Undecided,
     })
 }

@@ -10,6 +10,7 @@ use dashu_ratio::RBig;
 
 use super::reach::Reach;
 use crate::expression::{Constant, Expression, Function};
+use crate::normal;
 use crate::steps::{Steps, Stop};
 
 /// Largest number, in bits, beyond which points are tried. Beside a larger one no precision shows anything else.
@@ -361,7 +362,8 @@ fn largest_of_all(
 }
 
 /// The expression with functions of integers replaced by unknown ones, which are equal only where their arguments are.
-/// Points say little about functions that are constant between integers.
+/// Points say little about functions that are constant between integers, and nothing about powers of zero, which are
+/// zero but where the exponent is.
 ///
 /// # Errors
 /// [`Stop::OutOfSteps`].
@@ -389,9 +391,27 @@ fn without_steps(expression: &Expression, steps: &mut Steps) -> Result<(Expressi
         Expression::Call(Function::Ceiling, mut arguments) if !is_constant && arguments.len() == 1 => {
             unknown_floor(arguments.remove(0), true).negated()
         }
+        Expression::Power(base, exponent) if !exponent.is_constant() && is_zero(&base, steps)? => {
+            Expression::Call(Function::Named(CompactString::const_new("0^")), vec![*exponent])
+        }
         other => other,
     };
     Ok((replaced, is_constant))
+}
+
+/// Whether an expression is zero whatever its variables are, as far as its canonical form tells.
+fn is_zero(expression: &Expression, steps: &mut Steps) -> Result<bool, Stop> {
+    if let Expression::Number(value) = expression {
+        return Ok(value.is_zero());
+    }
+    if matches!(expression, Expression::Symbol(_) | Expression::Constant(_)) {
+        return Ok(false);
+    }
+    match normal::normalise(expression, steps) {
+        Ok(form) => Ok(form.as_rational().is_some_and(RBig::is_zero)),
+        Err(Stop::OutOfSteps) => Err(Stop::OutOfSteps),
+        Err(_) => Ok(false),
+    }
 }
 
 /// `⌊x⌋`, or `⌊-x⌋`, with the integers among the terms of x taken out.
@@ -410,7 +430,7 @@ fn unknown_floor(argument: Expression, is_negated: bool) -> Expression {
 }
 
 /// The expression with each of its direct parts replaced.
-fn with_parts(
+pub(super) fn with_parts(
     expression: &Expression,
     replace: &mut impl FnMut(&Expression) -> Result<Expression, Stop>,
 ) -> Result<Expression, Stop> {

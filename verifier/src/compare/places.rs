@@ -8,6 +8,7 @@
 use compact_str::CompactString;
 use dashu_ratio::RBig;
 
+use super::kinks::with_parts;
 use super::polynomial;
 use crate::ball;
 use crate::expression::{Expression, Function};
@@ -40,12 +41,21 @@ pub(super) fn differ(left: &Expression, right: &Expression, steps: &mut Steps) -
 }
 
 fn find_difference(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<bool, Stop> {
+    let mut calls = Vec::new();
+    let [left, right] = &[
+        values_as_variables(left, &mut calls, steps)?,
+        values_as_variables(right, &mut calls, steps)?,
+    ];
+    // Two calls of one function may have one value at some place.
+    let is_called_twice = |(index, (function, _)): (usize, &(Function, Vec<Expression>))| {
+        calls[..index].iter().any(|(other, _)| other == function)
+    };
+    if calls.iter().enumerate().any(is_called_twice) {
+        return Ok(false);
+    }
     let mut bends = Bends::default();
     bends.add(left, steps)?;
     bends.add(right, steps)?;
-    if bends.has_unknown {
-        return Ok(false);
-    }
     for (variable, value) in bends.places(steps)? {
         steps.spend(STEPS_PER_COPY * (left.node_count() + right.node_count()) as u64)?;
         let at = |side: &Expression| side.substituted(&variable, &value);
@@ -56,12 +66,29 @@ fn find_difference(left: &Expression, right: &Expression, steps: &mut Steps) -> 
     Ok(false)
 }
 
+/// The expression with a variable for each value of a function of which nothing is known. A value may be any number, so
+/// that what differs at some place for some of them is another function. `calls` are those that have a variable.
+fn values_as_variables(
+    expression: &Expression,
+    calls: &mut Vec<(Function, Vec<Expression>)>,
+    steps: &mut Steps,
+) -> Result<Expression, Stop> {
+    steps.spend(STEPS_PER_COPY)?;
+    if let Expression::Call(function @ Function::Named(_), arguments) = expression {
+        let is_known = |(other, known): &(Function, Vec<Expression>)| other == function && known == arguments;
+        let index = calls.iter().position(is_known).unwrap_or_else(|| {
+            calls.push((function.clone(), arguments.clone()));
+            calls.len() - 1
+        });
+        return Ok(Expression::Symbol(compact_str::format_compact!("⌊⌋_{index}")));
+    }
+    with_parts(expression, &mut |part| values_as_variables(part, calls, steps))
+}
+
 /// What stands in functions with a kink where it is zero.
 #[derive(Debug, Default)]
 struct Bends {
     arguments: Vec<Expression>,
-    /// Whether there are functions of which nothing is known, also not where their arguments are equal.
-    has_unknown: bool,
 }
 
 impl Bends {
@@ -81,7 +108,6 @@ impl Bends {
             }
             Expression::Call(function, parts) => {
                 match function {
-                    Function::Named(_) => self.has_unknown = true,
                     Function::Abs => parts.iter().try_for_each(|part| self.bend(part, steps))?,
                     Function::Max | Function::Min => {
                         for (index, part) in parts.iter().enumerate() {

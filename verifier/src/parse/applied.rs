@@ -54,6 +54,7 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
             || call.has_order
             || call.is_of_statement(tokens)
             || call.is_expectation(tokens)
+            || call.is_step(tokens)
             || call.is_of_atom(tokens);
         if is_function {
             functions.insert(call.name.clone());
@@ -155,6 +156,23 @@ impl Call {
             _ => false,
         };
         self.name == "E" && tokens[self.content.clone()].iter().any(is_variable)
+    }
+
+    /// Whether it is the unit step at a time: `u(t-2)`, `u[n-1]`.
+    fn is_step(&self, tokens: &[Token<'_>]) -> bool {
+        let time = match tokens[self.content.start - 1].kind {
+            Kind::Open(Bracket::Square) => "n",
+            _ => "t",
+        };
+        let is_shifted = match &tokens[self.content.clone()] {
+            [first, sign, shift] => {
+                matches!(&first.kind, Kind::Symbol(name) if name == time)
+                    && matches!(sign.kind, Kind::Minus | Kind::Plus)
+                    && is_atom(&shift.kind)
+            }
+            _ => false,
+        };
+        is_shifted && matches!(self.name.as_str(), "u" | "H" | "θ")
     }
 
     /// Whether the brackets hold a single letter or number, and are no factor among others in brackets.

@@ -4,6 +4,7 @@ mod adversarial;
 mod angles;
 mod collections;
 mod conventions;
+mod domains;
 mod expressions;
 mod formulas;
 mod functions;
@@ -146,4 +147,9 @@ fn systems() {
 #[test]
 fn joined() {
     check(Conventions::default(), joined::EQUAL, joined::DIFFERENT);
+}
+
+#[test]
+fn domains() {
+    check(Conventions::default(), domains::EQUAL, domains::DIFFERENT);
 }
