@@ -17,16 +17,26 @@ use crate::steps::{Steps, Stop};
 /// # Errors
 /// [`Stop::Undefined`] and [`Stop::TooLarge`] if a constant has no value within the limits, [`Stop::OutOfSteps`].
 pub fn decide(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
+    decide_near(left, right, steps).map(|(decision, _)| decision)
+}
+
+/// The same, and whether they agree with all values on the way real.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_near(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<(Decision, bool), Stop> {
     decide_at(random::Survey::default(), left, right, steps)
 }
 
 /// The same for expressions whose variables were made large, so that the points near zero are left out. That no
 /// positive point is left on which both sides of a logarithm are real says nothing then: `ln(1-x)` has some near zero.
+/// With `is_real` only real values count: where the functions are real near zero, those of other branches are none of
+/// theirs.
 ///
 /// # Errors
 /// As [`decide`]; [`Stop::Undefined`] if neither side has a value at any point.
-pub fn decide_far(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
-    decide_at(random::Survey::far(), left, right, steps)
+pub fn decide_far(left: &Expression, right: &Expression, is_real: bool, steps: &mut Steps) -> Result<Decision, Stop> {
+    decide_at(random::Survey::far(is_real), left, right, steps).map(|(decision, _)| decision)
 }
 
 /// The same at a few points and where only real values count: those of other branches are none of the functions that
@@ -35,7 +45,7 @@ pub fn decide_far(left: &Expression, right: &Expression, steps: &mut Steps) -> R
 /// # Errors
 /// As [`decide_far`].
 pub fn decide_far_and_real(left: &Expression, right: &Expression, steps: &mut Steps) -> Result<Decision, Stop> {
-    decide_at(random::Survey::far_and_real(), left, right, steps)
+    decide_at(random::Survey::far_and_real(), left, right, steps).map(|(decision, _)| decision)
 }
 
 fn decide_at(
@@ -43,17 +53,17 @@ fn decide_at(
     left: &Expression,
     right: &Expression,
     steps: &mut Steps,
-) -> Result<Decision, Stop> {
+) -> Result<(Decision, bool), Stop> {
     steps.spend((left.node_count() + right.node_count()) as u64)?;
     survey.add(left);
     survey.add(right);
     let decision = if survey.varies {
         random::decide(left, right, survey, steps)
     } else {
-        constant::difference(left, right, steps).map(|(decision, _)| decision)
+        constant::difference(left, right, steps).map(|(decision, _)| (decision, false))
     };
     match decision {
-        Err(Stop::Unsupported) => Ok(Decision::Undecided),
+        Err(Stop::Unsupported) => Ok((Decision::Undecided, false)),
         other => other,
     }
 }

@@ -21,7 +21,7 @@ mod signs;
 pub mod value;
 
 pub use constant::compare;
-pub use decide::{decide, decide_far, decide_far_and_real};
+pub use decide::{decide, decide_far, decide_far_and_real, decide_near};
 pub use place::differ_where_real;
 pub use proportion::{Proportion, proportional};
 

@@ -100,10 +100,11 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// The survey of expressions whose variables were made large.
-    pub(super) fn far() -> Self {
+    /// The survey of expressions whose variables were made large; with `is_real` for values that are real.
+    pub(super) fn far(is_real: bool) -> Self {
         Self {
             is_far: true,
+            is_real,
             ..Self::default()
         }
     }
@@ -111,9 +112,8 @@ impl Survey {
     /// The same where points of one scale are enough, and values that are not real say nothing.
     pub(super) fn far_and_real() -> Self {
         Self {
-            is_real: true,
             is_brief: true,
-            ..Self::far()
+            ..Self::far(true)
         }
     }
 
@@ -451,14 +451,15 @@ fn has_bars(expression: &Expression) -> bool {
     }
 }
 
-/// Whether two expressions agree wherever both are real, and are real at the same points as far as that counts.
+/// Whether two expressions agree wherever both are real, and are real at the same points as far as that counts; and whether
+/// the values that agree are real on the way.
 pub(super) fn decide(
     left: &Expression,
     right: &Expression,
     survey: Survey,
     steps: &mut Steps,
-) -> Result<Decision, Stop> {
-    let finding = try_points(left, right, survey, steps, |point, mode, _: Option<&()>, steps| {
+) -> Result<(Decision, bool), Stop> {
+    let finding = try_points(left, right, survey, steps, |point, mode, _: Option<&bool>, steps| {
         at_rising_precision(point, survey, steps, |steps, precision, point| {
             let mut evaluator = Evaluator::new(Some(point), Context::new(precision, steps));
             evaluator.real_only = !mode.complex_values;
@@ -468,11 +469,11 @@ pub(super) fn decide(
             };
             let difference = evaluator.minus(left, right)?;
             match difference {
-                difference if difference.is_zero() => Ok(Finding::Agree(())),
+                difference if difference.is_zero() => Ok(Finding::Agree(evaluator.real_only)),
                 Value::Number(difference, _) if difference.contains_zero() => {
                     let precise = difference.upper().top() + AGREEING_BITS <= evaluator.largest_addend;
                     if precise && !evaluator.context.lost {
-                        Ok(Finding::Agree(()))
+                        Ok(Finding::Agree(evaluator.real_only))
                     } else {
                         Err(Trouble::Imprecise)
                     }
@@ -482,9 +483,11 @@ pub(super) fn decide(
         })
     })?;
     Ok(match finding {
-        Finding::Differ => Decision::Different,
-        Finding::Agree(()) => Decision::Equal,
+        Finding::Differ => (Decision::Different, false),
+        Finding::Agree(are_real) => (Decision::Equal, are_real),
         Finding::Unusable if survey.is_far => return Err(Stop::Undefined),
-        Finding::OneSided | Finding::OtherBranch(_) | Finding::Unusable | Finding::Unseen => Decision::Undecided,
+        Finding::OneSided | Finding::OtherBranch(_) | Finding::Unusable | Finding::Unseen => {
+            (Decision::Undecided, false)
+        }
     })
 }

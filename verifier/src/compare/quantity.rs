@@ -81,7 +81,7 @@ impl Comparison<'_> {
     fn evaluated_in_balls(&mut self, left: &Expression, right: &Expression) -> Result<Decision, Stop> {
         let left = &kinks::with_steps_unknown(left, self.steps)?;
         let right = &kinks::with_steps_unknown(right, self.steps)?;
-        let near = ball::decide(left, right, self.steps)?;
+        let (near, are_real) = ball::decide_near(left, right, self.steps)?;
         if near != Decision::Equal {
             return Ok(near);
         }
@@ -100,7 +100,7 @@ impl Comparison<'_> {
         // Beyond the kinks something must be seen: e^|x - 10⁸| is too large there.
         let (mut is_unseen, mut is_seen) = (false, false);
         for [left, right] in kinks.magnified([left, right], self.steps)? {
-            match ball::decide_far(&left, &right, self.steps) {
+            match ball::decide_far(&left, &right, are_real, self.steps) {
                 Ok(Decision::Different) => return Ok(Decision::Different),
                 Err(Stop::OutOfSteps) => return Err(Stop::OutOfSteps),
                 Ok(Decision::Undecided) => is_unseen = true,

@@ -19,6 +19,14 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     (r"\sqrt{-x}", r"\sqrt{-x}"),
     (r"\frac{1}{\sqrt{-x}}", r"\frac{\sqrt{-x}}{-x}"),
     (r"(1+i\sqrt3)^n+(1-i\sqrt3)^n", r"2^{n+1}\cos\frac{n\pi}{3}"),
+    // Beyond 1 neither side is real, and other branches are of no account.
+    (r"\sqrt{\frac{1-x}{1+x}}", r"\frac{\sqrt{1-x}}{\sqrt{1+x}}"),
+    (r"\sqrt{\frac{1-x}{1+x}}", r"\frac{\sqrt{1-x^2}}{1+x}"),
+    (r"\frac{\sqrt{1-x^2}}{1+x}", r"\sqrt{\frac{1-x}{1+x}}"),
+    (r"\sqrt{\frac{2-x}{x}}", r"\frac{\sqrt{2-x}}{\sqrt x}"),
+    (r"\sqrt{\frac{x}{1000-x}}", r"\frac{\sqrt{1000x-x^2}}{1000-x}"),
+    (r"\sqrt{\frac{9-x^2}{x}}", r"\frac{\sqrt{9-x^2}}{\sqrt x}"),
+    (r"\arcsin x", r"\arctan\frac{x}{\sqrt{1-x^2}}"),
     // Powers of zero, kinks beside unknown functions.
     (r"0^n+1", r"1+0^n"),
     (r"f(x)+1", r"1+f(x)"),
@@ -44,6 +52,11 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     (r"\ln\frac xy", r"\ln(-x)-\ln(-y)"),
     (r"\ln(xy)", r"\ln(-x)+\ln(-y)"),
     (r"\log_2(ab)", r"\log_2(-a)+\log_2(-b)"),
+    (r"\sqrt{\frac{1-x}{1+x}}", r"\frac{\sqrt{1-x^2}}{1-x}"),
+    (r"\sqrt{\frac{1-x}{1+x}}", r"\frac{-\sqrt{1-x^2}}{1+x}"),
+    (r"\sqrt{(x-1)(x-2)}", r"\sqrt{1-x}\sqrt{2-x}"),
+    (r"\sqrt{-x^3}", r"x\sqrt{-x}"),
+    (r"\sqrt[4]{x^2}", r"\sqrt{x}"),
     // A place at which all random points look past.
     (r"n^2", r"n^2+5\cdot0^{(n-3)^2}"),
     (r"n^2", r"n^2+0^{|n-3|}"),
