@@ -206,11 +206,8 @@ impl Comparison<'_> {
             Body::Intersection(pieces) => self.intersection(pieces),
             Body::Difference(whole, removed) => {
                 let whole = self.number_set(&whole.body)?;
-                let Body::Set(points) = &removed.body else {
-                    return None;
-                };
-                let points: Option<Vec<Expression>> = points.iter().map(end_value).collect();
-                self.without(whole, points?)
+                let removed = self.number_set(&removed.body)?;
+                self.overlaps(&whole, &complement(removed))
             }
             Body::Chain(sides, relations) => self.solution(sides, relations),
             Body::Quantity(_) | Body::Text(_) | Body::Matrix(_) | Body::Ratio(_) | Body::Cases(_) => None,
@@ -265,43 +262,6 @@ impl Comparison<'_> {
             }
         }
         (common.len() <= MAX_INTERVALS).then_some(common)
-    }
-
-    /// Takes points out of a set.
-    fn without(&mut self, whole: Vec<Interval>, points: Vec<Expression>) -> Option<Vec<Interval>> {
-        let mut pieces = whole;
-        for point in points.into_iter().take(MAX_INTERVALS) {
-            let mut next = Vec::with_capacity(pieces.len() + 1);
-            for piece in pieces {
-                let after_from = self.order(&piece.from.value, &point)?;
-                let before_to = self.order(&point, &piece.to.value)?;
-                if after_from == Ordering::Less && before_to == Ordering::Less {
-                    let open = End {
-                        value: point.clone(),
-                        is_closed: false,
-                    };
-                    next.push(Interval {
-                        from: piece.from,
-                        to: open.clone(),
-                    });
-                    next.push(Interval {
-                        from: open,
-                        to: piece.to,
-                    });
-                } else {
-                    // The piece is this point.
-                    if after_from == Ordering::Equal && before_to == Ordering::Equal {
-                        continue;
-                    }
-                    let mut piece = piece;
-                    piece.from.is_closed &= after_from != Ordering::Equal;
-                    piece.to.is_closed &= before_to != Ordering::Equal;
-                    next.push(piece);
-                }
-            }
-            pieces = next;
-        }
-        Some(pieces)
     }
 
     /// Sorts the intervals and joins those that overlap or touch.
@@ -366,7 +326,38 @@ impl Comparison<'_> {
     }
 }
 
+/// All numbers that are in none of these sorted intervals, which do not touch.
+fn complement(intervals: Vec<Interval>) -> Vec<Interval> {
+    let infinity = Expression::Constant(Constant::Infinity);
+    let mut from = End::open(infinity.clone().negated());
+    let mut gaps = Vec::with_capacity(intervals.len() + 1);
+    for interval in intervals {
+        if infinity_sign(&interval.from.value) >= 0 {
+            gaps.push(Interval {
+                from,
+                to: interval.from.other_side(),
+            });
+        }
+        from = interval.to.other_side();
+    }
+    if infinity_sign(&from.value) <= 0 {
+        gaps.push(Interval {
+            from,
+            to: End::open(infinity),
+        });
+    }
+    gaps
+}
+
 impl End {
+    /// The end of what begins where this ends.
+    fn other_side(self) -> Self {
+        Self {
+            is_closed: !self.is_closed,
+            ..self
+        }
+    }
+
     pub(super) fn open(value: Expression) -> Self {
         Self {
             value,

@@ -23,7 +23,7 @@ mod term;
 use crate::expression::Expression;
 use crate::options::Conventions;
 use crate::parse::token::Relation;
-use crate::parse::{Answer, Body, Label, Parsed, Quantity, is_roman, is_same_word};
+use crate::parse::{Answer, Body, Label, Parsed, Quantity, is_roman, is_same_word, say_the_same};
 use crate::steps::Steps;
 
 pub(crate) use quantity::normal_form;
@@ -223,7 +223,7 @@ impl Comparison<'_> {
             (Body::Text(answer), Body::Text(truth)) => {
                 // A letter alone names a choice.
                 let is_letter = answer.len() == 1 && answer.eq_ignore_ascii_case(truth);
-                (is_letter || answer == truth).then_some(Rule::Text)
+                (is_letter || say_the_same(answer, truth)).then_some(Rule::Text)
             }
             (
                 Body::Text(text),
@@ -236,7 +236,7 @@ impl Comparison<'_> {
                     spelled: Some(spelled), ..
                 }),
                 Body::Text(text),
-            ) => is_same_word(spelled, text).then_some(Rule::Text),
+            ) => (is_same_word(spelled, text) || say_the_same(&spelled.to_lowercase(), text)).then_some(Rule::Text),
             (Body::Ratio(answer), Body::Ratio(truth)) => self.measured_ratios(answer, truth).then_some(Rule::Ratio),
             (Body::Ratio(ratio), Body::Quantity(quantity)) | (Body::Quantity(quantity), Body::Ratio(ratio)) => {
                 self.is_measured_quotient(quantity, ratio).then_some(Rule::Ratio)

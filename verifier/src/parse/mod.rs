@@ -8,6 +8,7 @@ mod call;
 mod capitals;
 mod cases;
 mod choice;
+mod choose;
 mod clock;
 mod combined;
 mod command;
@@ -66,7 +67,7 @@ pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
 pub use unit::{Unit, measures};
 pub use units::is_same_dimension;
-pub use words::{is_roman, is_same_word};
+pub use words::{is_roman, is_same_word, say_the_same};
 pub use written::Written;
 
 /// Reads an answer or a ground truth.
@@ -123,6 +124,7 @@ fn tokens_of(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooMa
     primes::settle(&mut lexed.tokens);
     styles::settle(&mut lexed.tokens);
     parameters::settle(&mut lexed.tokens);
+    choose::settle(&mut lexed.tokens);
     operation::settle(&mut lexed.tokens);
     congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);

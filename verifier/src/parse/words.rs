@@ -131,6 +131,46 @@ pub fn is_same_word(left: &str, right: &str) -> bool {
     left == right || is_word && folded(left) == folded(right)
 }
 
+/// Phrases that say one thing, in lower case.
+const SAYINGS: [&[&str]; 6] = [
+    &[
+        "dne",
+        "does not exist",
+        "d.n.e.",
+        "it does not exist",
+        "the limit does not exist",
+        "doesn't exist",
+    ],
+    &[
+        "converges",
+        "convergent",
+        "it converges",
+        "the series converges",
+        "the series is convergent",
+    ],
+    &[
+        "diverges",
+        "divergent",
+        "it diverges",
+        "the series diverges",
+        "the series is divergent",
+    ],
+    &["undefined", "not defined", "is undefined", "it is undefined"],
+    &[
+        "infinitely many",
+        "infinitely many solutions",
+        "infinite solutions",
+        "there are infinitely many solutions",
+    ],
+    &["neither", "neither of them", "neither of the two"],
+];
+
+/// Whether two phrases in lower case say one thing.
+pub fn say_the_same(phrase: &str, other: &str) -> bool {
+    let holds = |saying: &&[&str]| saying.contains(&phrase) && saying.contains(&other);
+    phrase == other || SAYINGS.iter().any(holds)
+}
+
 /// Whether a run of capitals is a number in Roman digits below forty, of two at least.
 pub fn is_roman(word: &str) -> bool {
     word.len() > 1 && word.bytes().all(|digit| matches!(digit, b'I' | b'V' | b'X'))

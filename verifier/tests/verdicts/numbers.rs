@@ -186,6 +186,21 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("1\\pm i", "1+i,1-i"),
     ("a+bi", "a+ib"),
     ("\\overline{2+3i}", "2-3i"),
+    (r"{}_5C_2", r"10"),
+    (r"{}_5C_2", r"\binom52"),
+    (r"{}^5C_2", r"10"),
+    (r"{}^{10}C_{3}", r"120"),
+    (r"^{10}C_3", r"120"),
+    (r"_{10}C_3", r"120"),
+    (r"10", r"5C2"),
+    (r"20", r"5P2"),
+    (r"20", r"{}_5P_2"),
+    (r"{}_nC_k", r"\binom nk"),
+    (r"\binom{n}{2}", r"{}_nC_2"),
+    (r"2\cdot{}_5C_2", r"20"),
+    (r"{}_5C_2\cdot{}_4C_1", r"40"),
+    (r"\frac{{}_5C_2}{{}_{10}C_2}", r"\frac{2}{9}"),
+    (r"x^{10}C_3", r"C_3x^{10}"),
 ];
 
 /// Ground truths and answers that do not.
@@ -334,4 +349,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("1\\pm i", "1+i"),
     ("a+bi", "a-bi"),
     ("\\overline{z}", "z"),
+    (r"5C2", r"5C_2"),
+    (r"10", r"{}_5P_2"),
+    (r"20", r"{}_5C_2"),
 ];

@@ -113,6 +113,14 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("30", "x=5(6)"),
     ("n \\equiv 2(\\bmod 3)", "n\\equiv 2 \\pmod 3"),
     ("n \\equiv 2(\\bmod 3)", "n\\equiv 2 \\pmod{3}"),
+    (r"(-\infty,1)\cup(2,\infty)", r"\mathbb{R}\setminus[1,2]"),
+    (r"(-\infty,1]\cup[2,\infty)", r"\mathbb{R}\setminus(1,2)"),
+    (r"(-\infty,1)\cup(1,2)\cup(2,\infty)", r"\mathbb{R}\setminus\{1,2\}"),
+    (r"(-\infty,1)\cup(1,2)\cup(2,\infty)", r"\mathbb{R}-\{2,1\}"),
+    (r"(0,1)\cup(2,3)", r"(0,3)\setminus[1,2]"),
+    (r"[0,1)", r"[0,2]\setminus[1,3]"),
+    (r"(-\infty,0)", r"\mathbb{R}\setminus[0,\infty)"),
+    (r"(-\infty,0]", r"\mathbb{R}\setminus(0,\infty)"),
 ];
 
 /// Ground truths and answers that do not.
@@ -214,4 +222,8 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("n \\equiv 2(\\bmod 3)", "2"),
     ("n \\equiv 2(\\bmod 3)", "n=2"),
     ("1", "x \\equiv 1"),
+    (r"(-\infty,1)\cup(2,\infty)", r"\mathbb{R}\setminus(1,2)"),
+    (r"(0,1)\cup(2,3)", r"(0,3)\setminus(1,2)"),
+    (r"(-\infty,0]", r"\mathbb{R}\setminus[0,\infty)"),
+    (r"\mathbb{R}\setminus\{0\}", r"\mathbb{R}\setminus\{1\}"),
 ];

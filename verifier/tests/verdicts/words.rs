@@ -106,6 +106,10 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("\\text{13}", "13"),
     ("\\text{AAA}", "AAA"),
     ("SSS", "\\text{SSS}"),
+    (r"\text{DNE}", r"\text{does not exist}"),
+    (r"DNE", r"\text{does not exist}"),
+    (r"\text{does not exist}", r"DNE"),
+    (r"\text{converges}", r"\text{convergent}"),
 ];
 
 /// Ground truths and answers that do not.
@@ -232,4 +236,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("\\text{parabola}", "hyperbola"),
     ("\\text{13 or 14}", "13"),
     ("AAA", "aaa"),
+    (r"\text{converges}", r"\text{diverges}"),
+    (r"\text{DNE}", r"\text{exists}"),
+    (r"\text{undefined}", r"\text{DNE}"),
 ];
