@@ -24,6 +24,12 @@ pub(super) fn call(function: Function, base: Option<Expression>, mut arguments: 
             let argument = arguments.pop().ok_or(NoExpression::NotMathematics)?;
             return Ok(power(Expression::Constant(Constant::Euler), argument));
         }
+        // cos θ + i sin θ
+        Function::Named(name) if name == "cis" => {
+            let angle = arguments.pop().ok_or(NoExpression::NotMathematics)?;
+            let turned = Expression::Product(vec![Expression::Constant(Constant::Imaginary), angle]);
+            return Ok(power(Expression::Constant(Constant::Euler), turned));
+        }
         Function::Named(name) => {
             let argument = arguments.pop().filter(|_| arguments.is_empty());
             let written = argument.and_then(|argument| written_with_others(name, argument));

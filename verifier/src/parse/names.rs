@@ -114,6 +114,7 @@ pub(super) fn function(name: &str) -> Option<Function> {
         "Im" => Function::Im,
         // Functions that are written with others.
         "exp" => Function::Named(CompactString::const_new("exp")),
+        "cis" => Function::Named(CompactString::const_new("cis")),
         "coth" => Function::Named(CompactString::const_new("coth")),
         "sech" => Function::Named(CompactString::const_new("sech")),
         "csch" | "cosech" => Function::Named(CompactString::const_new("csch")),

@@ -82,6 +82,10 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     (r"a+(n-1)d", r"(n-1)d+a"),
     (r"\pi d", r"d\pi"),
     (r"abd", r"dba"),
+    (r"e^{i\pi/3}", r"\operatorname{cis}60^\circ"),
+    (r"\sqrt3+i", r"2\operatorname{cis}\frac{\pi}{6}"),
+    (r"\sqrt3+i", r"2\,\mathrm{cis}(30^\circ)"),
+    (r"\cos x+i\sin x", r"\text{cis}(x)"),
 ];
 
 /// Ground truths and answers that do not.
@@ -182,4 +186,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     (r"x != 2", r"x!=2"),
     (r"f'''(x)", r"f''(x)"),
     (r"f'''(x)", r"f^3(x)"),
+    (r"e^{i\pi/3}", r"\operatorname{cis}60"),
+    (r"e^{i\pi/3}", r"\operatorname{cis}(-60^\circ)"),
+    (r"\sqrt3+i", r"\operatorname{cis}\frac{\pi}{6}"),
 ];
