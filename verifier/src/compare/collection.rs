@@ -16,7 +16,7 @@ impl Comparison<'_> {
         match (answer, truth) {
             (Body::List(answer), Body::List(truth)) => {
                 let is_ordered = self.conventions.ordered_lists || holds_words(truth);
-                self.items(answer, truth, is_ordered).then_some(Rule::Items)
+                (self.items(answer, truth, is_ordered) || self.same_families(answer, truth)).then_some(Rule::Items)
             }
             (Body::Set(answer), Body::Set(truth)) => {
                 // `\{\{1\}\}` is no `\{1\}`.

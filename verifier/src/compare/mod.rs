@@ -4,6 +4,7 @@
 mod at_integers;
 mod closed;
 mod collection;
+mod families;
 mod inequality;
 mod interval;
 mod kinks;

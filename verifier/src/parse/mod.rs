@@ -65,6 +65,7 @@ use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
 pub use label::Label;
+pub(crate) use parameters::NAME_OF_INTEGER as COUNTED;
 pub use unit::{Unit, measures};
 pub use units::is_same_dimension;
 pub use words::{is_roman, is_same_word, say_the_same};

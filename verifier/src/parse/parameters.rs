@@ -10,8 +10,10 @@ const COUNTING: [&str; 19] = [
     "k", "n", "m", "l", "j", "p", "q", "t", "s", "r", "a", "b", "c", "u", "v", "λ", "μ", "α", "β",
 ];
 
-/// The name that such a letter gets.
-const NAME: &str = "𝕜";
+/// The name that such a letter gets where it may be any integer.
+pub(crate) const NAME_OF_INTEGER: &str = "𝕜";
+/// The name that it gets otherwise.
+const NAME: &str = "𝕟";
 
 /// Words around what is said of a letter that say nothing more.
 const FILLERS: [&str; 16] = [
@@ -60,9 +62,10 @@ pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
         tokens.truncate(head);
         let is_used = tokens.iter().any(|token| token.kind == name);
         tokens.extend([piece(Kind::Comma), piece(name.clone()), piece(Kind::In)]);
+        let is_any_integer = is_all_integers(&set);
         tokens.extend(set);
         if is_used {
-            rename(tokens, &name);
+            rename(tokens, &name, is_any_integer);
         }
     }
     rename_in_braces(tokens);
@@ -141,6 +144,11 @@ fn is_set(tokens: &[Token<'_>]) -> bool {
     is_first && tokens.len() <= MOST_OF_SET && marks.iter().all(is_mark)
 }
 
+/// Whether a set is that of all integers.
+fn is_all_integers(set: &[Token<'_>]) -> bool {
+    matches!(set, [Token { kind: Kind::Symbol(name), .. }] if name == "ℤ")
+}
+
 /// What the last tokens say of a letter; none if they say anything else, or nothing stands before them.
 fn declared<'a>(tokens: &[Token<'a>]) -> Option<Declared<'a>> {
     let last = tokens.last()?;
@@ -209,7 +217,7 @@ fn said_of_a_letter<'a>(tokens: &[Token<'a>]) -> Option<(usize, Token<'a>, Vec<T
 }
 
 /// Gives a letter that only counts its one name.
-fn rename(tokens: &mut [Token<'_>], letter: &Kind<'_>) {
+fn rename(tokens: &mut [Token<'_>], letter: &Kind<'_>, is_any_integer: bool) {
     let Kind::Symbol(name) = letter else {
         return;
     };
@@ -217,7 +225,11 @@ fn rename(tokens: &mut [Token<'_>], letter: &Kind<'_>) {
         return;
     }
     for token in tokens.iter_mut().filter(|token| token.kind == *letter) {
-        token.kind = Kind::Symbol(CompactString::const_new(NAME));
+        token.kind = Kind::Symbol(CompactString::const_new(if is_any_integer {
+            NAME_OF_INTEGER
+        } else {
+            NAME
+        }));
     }
 }
 
@@ -247,7 +259,8 @@ fn rename_in_braces(tokens: &mut [Token<'_>]) {
             && matches!(inner[place - 2].kind, Kind::Bar | Kind::Colon | Kind::Comma)
             && inner[..place - 1].iter().any(|token| token.kind == letter);
         if is_said {
-            rename(&mut tokens[open + 1..close], &letter);
+            let is_any_integer = is_all_integers(&inner[place + 1..]);
+            rename(&mut tokens[open + 1..close], &letter, is_any_integer);
         }
     }
 }

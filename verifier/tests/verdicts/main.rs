@@ -6,6 +6,7 @@ mod collections;
 mod conventions;
 mod domains;
 mod expressions;
+mod families;
 mod formulas;
 mod functions;
 mod hostile;
@@ -152,4 +153,9 @@ fn joined() {
 #[test]
 fn domains() {
     check(Conventions::default(), domains::EQUAL, domains::DIFFERENT);
+}
+
+#[test]
+fn families() {
+    check(Conventions::default(), families::EQUAL, families::DIFFERENT);
 }
