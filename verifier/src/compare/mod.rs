@@ -1,6 +1,7 @@
 //! Decides whether an answer says the same as a ground truth. Values are compared exactly; the [`Conventions`] of the
 //! request decide about all that stands beside them, such as a label, a unit or brackets.
 
+mod antiderivative;
 mod at_integers;
 mod closed;
 mod collection;

@@ -3,7 +3,7 @@
 
 use super::series::KNOWN;
 use super::term::Term;
-use super::{Comparison, Rule, polynomial};
+use super::{Comparison, Rule, antiderivative};
 use crate::expression::{Expression, Function, operator};
 use crate::normal;
 use crate::parse::lexer::Commas;
@@ -188,7 +188,7 @@ impl Comparison<'_> {
                 let body = self.expression_worked_out(body, progress)?;
                 let from = self.expression_worked_out(from, progress)?;
                 let to = self.expression_worked_out(to, progress)?;
-                polynomial::integral(&body, variable, &from, &to, self.steps)
+                none_beyond_limits(antiderivative::integral(&body, variable, &from, &to, self.steps))
             }
             _ => Ok(None),
         }

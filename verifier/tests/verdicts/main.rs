@@ -11,6 +11,7 @@ mod formulas;
 mod functions;
 mod hostile;
 mod hunting;
+mod integrals;
 mod joined;
 mod matrices;
 mod measures;
@@ -158,4 +159,9 @@ fn domains() {
 #[test]
 fn families() {
     check(Conventions::default(), families::EQUAL, families::DIFFERENT);
+}
+
+#[test]
+fn integrals() {
+    check(Conventions::default(), integrals::EQUAL, integrals::DIFFERENT);
 }
