@@ -7,7 +7,7 @@ use crate::extract::{extract, last_box};
 use crate::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
 use crate::options::{Conventions, Options};
 use crate::parse::lexer::Commas;
-use crate::parse::{ParseError, Parsed, parse};
+use crate::parse::{Bold, ParseError, Parsed, parse, with_vectors};
 use crate::steps::Steps;
 
 /// Grades one response against the answers that count as right. It is a pure function, bounded by [`crate::limits`] and
@@ -76,6 +76,9 @@ fn decide(
         };
         verdict(kind, answer, error.to_string())
     })?;
+    if steps.spend(parsed.work).is_err() {
+        return Ok(Outcome::Exceeded);
+    }
     // Read only where a comma has two meanings.
     let mut as_list: Option<Parsed> = None;
     let mut exceeded = false;
@@ -88,23 +91,30 @@ fn decide(
         let Ok(truth) = parse(ground_truth, Commas::Thousands) else {
             continue;
         };
+        if steps.spend(truth.work).is_err() {
+            exceeded = true;
+            continue;
+        }
         let mut comparison = Comparison {
             conventions,
             steps,
             exceeded: false,
             in_set: false,
         };
-        // `A^{-1}B` is no `BA^{-1}`.
-        let in_order = match parsed.names_matrices || truth.names_matrices {
+        // `A^{-1}B` is no `BA^{-1}`, and `\mathbf{AB}` no `\mathbf{BA}`.
+        let names_matrices = parsed.names_matrices || truth.names_matrices;
+        let is_read_anew = names_matrices || parsed.bold != Bold::No || truth.bold != Bold::No;
+        let in_order = match is_read_anew {
             true if comparison
                 .steps
-                .spend(cost_to_read(answer) + cost_to_read(ground_truth))
+                .spend(cost_to_read(answer) + cost_to_read(ground_truth) + parsed.work + truth.work)
                 .is_err() =>
             {
                 exceeded = true;
                 continue;
             }
-            true => parsed.in_order().zip(truth.in_order()),
+            true if names_matrices => parsed.in_order().zip(truth.in_order()),
+            true => with_vectors(&parsed, &truth),
             false => None,
         };
         let (parsed, truth) = match &in_order {
@@ -115,7 +125,8 @@ fn decide(
             return Ok(Outcome::Right(rule));
         }
         if parsed.ambiguous_comma || truth.ambiguous_comma {
-            let cost = cost_to_read(ground_truth) + if as_list.is_none() { cost_to_read(answer) } else { 0 };
+            let cost_of_answer = cost_to_read(answer) + parsed.work;
+            let cost = cost_to_read(ground_truth) + truth.work + if as_list.is_none() { cost_of_answer } else { 0 };
             if comparison.steps.spend(cost).is_err() {
                 exceeded = true;
                 continue;

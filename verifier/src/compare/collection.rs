@@ -105,15 +105,15 @@ impl Comparison<'_> {
     /// Compares tuples whose entries, or solutions whose unknowns, have names of their own: `(y = 2, x = 1)` is `(1, 2)`, and
     /// `(q, p) = (5, 2), (7, 2)` is not `(p, q) \in \{(5, 2), (7, 2)\}`. None where there are no such names.
     pub(super) fn by_their_names(&mut self, answer: &Answer, truth: &Answer) -> Option<Option<Rule>> {
-        if let (Body::Sequence(open, close, entries), Body::Sequence(wanted_open, wanted_close, wanted)) =
-            (&answer.body, &truth.body)
+        if let (
+            (Body::Sequence(open, close, entries), label),
+            (Body::Sequence(wanted_open, wanted_close, wanted), wanted_label),
+        ) = (only_tuple(answer), only_tuple(truth))
         {
             let are_named = |entries: &[Answer]| entries.iter().all(|entry| name_of(entry).is_some());
             return match (are_named(entries), are_named(wanted)) {
-                (true, false) => {
-                    Some(self.listed(entries, truth.label.as_ref(), (*wanted_open, *wanted_close), wanted))
-                }
-                (false, true) => Some(self.listed(wanted, answer.label.as_ref(), (*open, *close), entries)),
+                (true, false) => Some(self.listed(entries, wanted_label, (*wanted_open, *wanted_close), wanted)),
+                (false, true) => Some(self.listed(wanted, label, (*open, *close), entries)),
                 _ => None,
             };
         }
@@ -333,6 +333,19 @@ fn name_of(item: &Answer) -> Option<&str> {
     match item.label.as_ref()?.expression.as_ref()? {
         Expression::Symbol(name) => Some(name),
         _ => None,
+    }
+}
+
+/// What an answer says, with its name; of a set with one tuple, `(x, y) \in \{(1, 2)\}`, that tuple.
+pub(super) fn only_tuple(answer: &Answer) -> (&Body, Option<&Label>) {
+    match &answer.body {
+        Body::Set(items)
+            if let [only] = items.as_slice()
+                && matches!(only.body, Body::Sequence(..)) =>
+        {
+            (&only.body, only.label.as_ref().or(answer.label.as_ref()))
+        }
+        body => (body, answer.label.as_ref()),
     }
 }
 

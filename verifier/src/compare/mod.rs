@@ -20,6 +20,7 @@ mod quantity;
 mod reach;
 mod relation;
 mod series;
+mod spread;
 mod term;
 
 use crate::expression::Expression;
@@ -28,6 +29,7 @@ use crate::parse::token::Relation;
 use crate::parse::{Answer, Body, Label, Parsed, Quantity, is_roman, is_same_word, say_the_same};
 use crate::steps::Steps;
 
+use collection::only_tuple;
 pub(crate) use quantity::normal_form;
 
 /// How an answer was found to be right.
@@ -178,16 +180,15 @@ impl Comparison<'_> {
         {
             return None;
         }
-        match (&answer.body, &truth.body) {
-            (Body::List(list), Body::Sequence(open, close, entries)) => {
-                self.listed(list, truth.label.as_ref(), (*open, *close), entries)
-            }
-            (Body::Sequence(open, close, entries), Body::List(list)) => {
-                self.listed(list, answer.label.as_ref(), (*open, *close), entries)
+        match (only_tuple(answer), only_tuple(truth)) {
+            ((Body::List(list), _), (Body::Sequence(open, close, entries), label))
+            | ((Body::Sequence(open, close, entries), label), (Body::List(list), _)) => {
+                self.listed(list, label, (*open, *close), entries)
             }
             _ => None,
         }
         .or_else(|| self.bodies(&answer.body, &truth.body))
+        .or_else(|| self.named_one_by_one(answer, truth))
     }
 
     fn bodies(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use compact_str::CompactString;
 
+use super::bold::Bold;
 use super::label::Label;
 use super::lexer::Commas;
 use super::sense::Sense;
@@ -127,6 +128,8 @@ pub(super) struct Source {
     pub(super) words: bool,
     /// Whether all of it stood in `\text{…}`.
     pub(super) is_text: bool,
+    /// Whether all of it stood in `\mathbf{…}` or its like.
+    pub(super) is_bold: bool,
     pub(super) spelled: OnceCell<CompactString>,
 }
 
@@ -146,6 +149,10 @@ pub struct Parsed {
     pub names_matrices: bool,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
+    /// How it is set in bold.
+    pub bold: Bold,
+    /// The steps that it took to read beyond those for its bytes.
+    pub work: u64,
 }
 
 /// A letter that may be the choice of a multiple-choice problem.

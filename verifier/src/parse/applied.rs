@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
+use super::command::{VARIABLE_FONTS, argument, split_command};
+use super::events::spell_event;
 use super::grammar::{NoExpression, Parsed, Parser};
+use super::names;
 use super::spell::spell_argument;
 use super::token::{Bracket, Kind, Token, closing};
 use crate::expression::{Constant, Expression, Function};
@@ -25,8 +28,32 @@ const COMMANDS: [&str; 5] = ["Pr", "deg", "dim", "ker", "arg"];
 
 /// The name of a function that a word is, where brackets follow it.
 pub(super) fn function_name(word: &str, after: &str) -> Option<CompactString> {
-    let has_brackets = after.trim_start().starts_with(['(', '[']) || after.trim_start().starts_with("\\left");
-    (has_brackets && NAMES.contains(&word)).then(|| CompactString::from(word))
+    (has_brackets(after) && NAMES.contains(&word)).then(|| CompactString::from(word))
+}
+
+/// Whether a name is one of those.
+pub(super) fn is_known(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
+/// Whether brackets stand at the beginning of a text, or behind a subscript there.
+pub(super) fn has_brackets(after: &str) -> bool {
+    let after = after.trim_start();
+    let after = match after.strip_prefix('_') {
+        Some(subscript) => argument(subscript).1.trim_start(),
+        None => after,
+    };
+    after.starts_with(['(', '[']) || after.starts_with("\\left(") || after.starts_with("\\left[")
+}
+
+/// Whether a letter stands at the beginning of a text, which a function may be of.
+pub(super) fn has_operand(after: &str) -> bool {
+    let after = after.trim_start();
+    if !after.starts_with('\\') {
+        return after.starts_with(|next: char| next.is_ascii_alphabetic());
+    }
+    let (name, _) = split_command(after);
+    VARIABLE_FONTS.contains(&name) || matches!(names::command(name), Some(Kind::Symbol(_) | Kind::Accent(_)))
 }
 
 /// The name of a function that a LaTeX command without its backslash is.
@@ -36,7 +63,12 @@ pub(super) fn function_command(name: &str) -> Option<CompactString> {
 
 /// Letters that are functions before any brackets.
 fn is_always_function(name: &str) -> bool {
-    matches!(name, "Γ" | "Φ" | "ζ" | "δ" | "𝔼" | "ℙ") || name.chars().nth(1).is_some_and(char::is_alphabetic)
+    matches!(name, "Γ" | "Φ" | "ζ" | "δ" | "𝔼" | "ℙ") || is_upright(name)
+}
+
+/// Whether it is the name of a function of several letters, which needs no brackets.
+pub(super) fn is_upright(name: &str) -> bool {
+    name.chars().nth(1).is_some_and(char::is_alphabetic)
 }
 
 /// Marks the letters that are functions of what stands in brackets behind them.
@@ -135,7 +167,7 @@ impl Call {
         })
     }
 
-    /// Whether it is the chance of something: `P(X = 1)`, `P(\text{heads})`.
+    /// Whether it is the chance of something, `P(X = 1)`, `P(\text{heads})`, or counts a set, `n(A \cup B)`.
     fn is_of_statement(&self, tokens: &[Token<'_>]) -> bool {
         let is_statement = |token: &Token<'_>| {
             matches!(
@@ -143,7 +175,9 @@ impl Call {
                 Kind::Relation(_) | Kind::Text(_) | Kind::In | Kind::Cup | Kind::Other("\\cap")
             )
         };
-        self.name.starts_with(char::is_uppercase) && tokens[self.content.clone()].iter().any(is_statement)
+        let content = &tokens[self.content.clone()];
+        let is_of_sets = |token: &Token<'_>| matches!(token.kind, Kind::Cup | Kind::Other("\\cap"));
+        self.name.starts_with(char::is_uppercase) && content.iter().any(is_statement) || content.iter().any(is_of_sets)
     }
 
     /// Whether it is the expectation of a random variable: `E[2X+1]`. In round brackets it may be a product, unless the
@@ -280,7 +314,8 @@ impl Parser<'_, '_> {
         let open = self.position;
         let bracket = match self.peek() {
             Some(Kind::Open(Bracket::Round)) if applies || !has_subscript => Bracket::Round,
-            Some(Kind::Open(Bracket::Square)) if applies => Bracket::Square,
+            Some(Kind::Open(Bracket::Square)) if applies || self.holds_function() => Bracket::Square,
+            _ if is_upright(letter) => return self.of_operand(name),
             _ => return Ok(Expression::Symbol(name)),
         };
         let (depth, open_bars) = (self.depth, self.open_bars);
@@ -291,7 +326,7 @@ impl Parser<'_, '_> {
                 let close = closing(self.tokens, open).ok_or(NoExpression::NotMathematics)?;
                 (self.position, self.depth, self.open_bars) = (close + 1, depth, open_bars);
                 let mut content = CompactString::default();
-                spell_argument(&self.tokens[open + 1..close], &mut content);
+                spell_event(&self.tokens[open + 1..close], &mut content);
                 Ok(Expression::Call(
                     Function::Named(name),
                     vec![Expression::Symbol(content)],
@@ -299,6 +334,12 @@ impl Parser<'_, '_> {
             }
             Err(too_deep) => Err(too_deep),
         }
+    }
+
+    /// Whether the bracket that is next begins with a function: `f[g(x)]`.
+    fn holds_function(&self) -> bool {
+        let is_letter = matches!(self.peek_at(1), Some(Kind::Symbol(name)) if super::primary::is_function_letter(name));
+        is_letter && self.peek_at(2) == Some(&Kind::Open(Bracket::Round))
     }
 
     /// `y^{(4)}`, the fourth derivative of y and no power; in braces, since `y^(4)` is plain text for one.

@@ -1,4 +1,4 @@
-//! Gives congruences their least remainders: `x \equiv 10 \pmod 7` says what `x \equiv 3 \pmod 7` does, and
+//! Tells remainders, `13 \bmod 5`, from congruences, and gives these their least remainders: `x \equiv 10 \pmod 7` says what `x \equiv 3 \pmod 7` does, and
 //! `n \equiv \pm 1 \pmod 5` what `n \equiv 1, 4 \pmod 5` does.
 
 use dashu_base::Signed as _;
@@ -12,8 +12,41 @@ const MAX_REMAINDERS: usize = 64;
 /// Brings the remainders of a congruence into one spelling, where the left side is unknown. Between numbers every
 /// congruence is true or false, so that these stay as they are.
 pub(super) fn reduce(tokens: &mut Vec<Token<'_>>) {
+    let is_congruent = |token: &Token<'_>| token.kind == Kind::Other("\\equiv");
+    let Some(sign) = tokens.iter().position(is_congruent) else {
+        // `13 \bmod 5` is no class, as `13 \pmod 5` is. In plain text it may be either.
+        for token in tokens.iter_mut() {
+            if token.kind == Kind::Other("\\mod") && token.source == "\\bmod" {
+                token.kind = Kind::Other("\\bmod");
+            }
+        }
+        return;
+    };
+    turn(tokens, sign);
     if let Some(reduced) = reduced(tokens) {
         *tokens = reduced;
+    }
+}
+
+/// Puts the unknown of `3 \equiv x \pmod 5` on the left.
+fn turn(tokens: &mut Vec<Token<'_>>, sign: usize) {
+    let (left, right) = (&tokens[..sign], &tokens[sign + 1..]);
+    let is_remainder = match left {
+        [number] => integer(number).is_some(),
+        [minus, number] => minus.kind == Kind::Minus && integer(number).is_some(),
+        _ => false,
+    };
+    let Some(modulus) = right.iter().position(|token| token.kind == Kind::Other("\\mod")) else {
+        return;
+    };
+    let unknown = &right[..modulus];
+    let is_unknown = unknown.iter().any(|token| matches!(token.kind, Kind::Symbol(_)));
+    let is_one = !unknown
+        .iter()
+        .any(|token| separates(token) || token.kind == tokens[sign].kind);
+    if is_remainder && is_unknown && is_one {
+        let turned = [unknown, &tokens[sign..=sign], left, &right[modulus..]].concat();
+        *tokens = turned;
     }
 }
 

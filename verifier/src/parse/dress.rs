@@ -3,7 +3,7 @@
 use crate::limits::MAX_NESTING;
 
 /// Commands that stand for their one argument.
-const WRAPPERS: [&str; 14] = [
+const WRAPPERS: [&str; 15] = [
     "boxed",
     "fbox",
     "text",
@@ -17,13 +17,15 @@ const WRAPPERS: [&str; 14] = [
     "hbox",
     "displaystyle",
     "boldsymbol",
+    "bm",
     "ensuremath",
 ];
 
-/// The rest of an answer, and whether it was set as text.
-pub(super) fn undress(raw: &str) -> (&str, bool) {
+/// The rest of an answer, whether it was set as text, and whether in the bold of mathematics.
+pub(super) fn undress(raw: &str) -> (&str, bool, bool) {
     let mut text = raw;
     let mut is_text = false;
+    let mut is_bold = false;
     for _ in 0..MAX_NESTING {
         let before = text;
         text = without_trailing_space_command(without_last_backslash(text.trim()));
@@ -49,13 +51,14 @@ pub(super) fn undress(raw: &str) -> (&str, bool) {
         }
         if let Some((wrapper, inner)) = wrapped(text) {
             is_text |= wrapper.starts_with("text") || matches!(wrapper, "mbox" | "hbox" | "mathrm");
+            is_bold |= matches!(wrapper, "mathbf" | "boldsymbol" | "bm");
             text = inner;
         }
         if text.len() == before.len() {
             break;
         }
     }
-    (text, is_text)
+    (text, is_text, is_bold)
 }
 
 /// Whether the content of `\text{…}` is words, so that its short ones are no products: `5 men`, `The answer is C`.

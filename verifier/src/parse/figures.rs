@@ -5,6 +5,7 @@
 
 use compact_str::CompactString;
 
+use super::lines::LINE;
 use super::spell::{argument_end, spell};
 use super::token::{Bracket, Kind, Relation, Token};
 
@@ -187,7 +188,7 @@ fn shape(token: &Token<'_>) -> Option<&'static str> {
         Kind::Shape("angle") => Some("angle"),
         Kind::Shape("triangle") => Some("triangle"),
         Kind::Symbol(name) if name == "Δ" => Some("triangle"),
-        Kind::Accent(mark @ ("bar" | "")) => Some(mark),
+        Kind::Accent(mark @ ("bar" | "" | LINE)) => Some(mark),
         Kind::Text(word) | Kind::Word(word) if word.eq_ignore_ascii_case("angle") => Some("angle"),
         Kind::Text(word) | Kind::Word(word) if word.eq_ignore_ascii_case("triangle") => Some("triangle"),
         _ => None,

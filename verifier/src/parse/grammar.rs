@@ -236,7 +236,11 @@ impl<'a> Parser<'_, 'a> {
     /// Whether the operation is next, and not the congruence of `3 \pmod 5`.
     fn starts_modulo(&self) -> bool {
         let next = self.tokens.get(self.position);
-        next.is_some_and(|next| next.kind == Kind::Other("\\mod") && matches!(next.source, "\\bmod" | "mod"))
+        next.is_some_and(|next| match next.kind {
+            Kind::Other("\\bmod") => true,
+            Kind::Other("\\mod") => matches!(next.source, "\\bmod" | "mod"),
+            _ => false,
+        })
     }
 
     /// `1.39 x 10^9`, `3 x 4`: a letter between two numerals, set apart from both.
@@ -297,7 +301,8 @@ impl<'a> Parser<'_, 'a> {
                     // `x^\circ` was one token; `x^{\prime}` and `x^*` are marks.
                     self.position += 1;
                     if self.transposed(start) {
-                        return Err(NoExpression::NotMathematics);
+                        value = self.transpose_in_sum(start).ok_or(NoExpression::NotMathematics)?;
+                        continue;
                     }
                     let exponent = self.exponent()?;
                     value = power(value, exponent);

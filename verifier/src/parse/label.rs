@@ -69,6 +69,21 @@ impl Label {
         })
     }
 
+    /// The label of a letter.
+    pub fn of_letter(name: &CompactString) -> Self {
+        Self {
+            spelled: name.clone(),
+            expression: Some(Expression::Symbol(name.clone())),
+            said: Box::new(Said {
+                letters: without_brackets(name),
+                words: Vec::new(),
+            }),
+            names: Vec::new(),
+            points: None,
+            is_angle: false,
+        }
+    }
+
     /// The label of a ratio of names, `x : y`; none for anything else.
     pub(super) fn of_ratio(tokens: &[Token<'_>]) -> Option<Self> {
         if !tokens.iter().any(|token| matches!(token.kind, Kind::Colon)) {

@@ -3,6 +3,7 @@
 
 mod brackets;
 mod characters;
+mod fonts;
 
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
@@ -10,15 +11,13 @@ use dashu_ratio::RBig;
 use super::applied;
 use super::command::{
     DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, may_be_product, number_set,
-    raised_primes, split_command, upright_constant, without_row_distance,
+    raised_primes, split_command, without_row_distance,
 };
-use super::matrix;
 use super::names;
 use super::numeral;
 use super::operation;
 use super::token::{Bracket, Kind, Relation, Token};
 use super::units;
-use crate::expression::Function;
 use crate::limits::{MAX_NESTING, MAX_TOKENS};
 use crate::steps::MAX_NUMERAL_BITS;
 
@@ -38,6 +37,8 @@ pub struct Lexed<'a> {
     pub tokens: Vec<Token<'a>>,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
+    /// The places of the tokens that stand behind wide spaces, in ascending order.
+    pub gaps: Vec<usize>,
 }
 
 /// The text has more tokens or deeper groups than the limits allow.
@@ -62,11 +63,13 @@ pub fn lex(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooMany
         is_script: false,
         bare_bracket: None,
         is_prose: words,
+        gaps: Vec::new(),
     };
     lexer.read(text, words, 0)?;
     Ok(Lexed {
         tokens: lexer.tokens,
         ambiguous_comma: lexer.ambiguous_comma,
+        gaps: lexer.gaps,
     })
 }
 
@@ -92,6 +95,7 @@ struct Lexer<'a> {
     bare_bracket: Option<u32>,
     /// Whether the whole text is words, with formulas between dollar signs.
     is_prose: bool,
+    gaps: Vec<usize>,
 }
 
 impl<'a> Lexer<'a> {
@@ -344,6 +348,10 @@ impl<'a> Lexer<'a> {
     fn command(&mut self, rest: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
         let (name, after) = split_command(rest);
         let source = &rest[..rest.len() - after.len()];
+        if let Some((kind, named, rest)) = fonts::operator(name, source, after) {
+            self.push_argument(kind, named);
+            return Ok(rest);
+        }
         if DRESS.contains(&name) {
             if matches!(name, "left" | "right") {
                 let after = after.trim_start();
@@ -359,10 +367,13 @@ impl<'a> Lexer<'a> {
         }
         if SPACES.contains(&name) {
             self.spaced = true;
+            if name.ends_with("quad") {
+                self.gaps.push(self.tokens.len());
+            }
             return Ok(after);
         }
         if TEXT_FONTS.contains(&name) {
-            return self.font(after, true, depth);
+            return self.font(after.strip_prefix('*').unwrap_or(after), true, depth);
         }
         if VARIABLE_FONTS.contains(&name) {
             let (was_bold, was_script) = (self.is_bold, self.is_script);
@@ -462,40 +473,5 @@ impl<'a> Lexer<'a> {
         // A command that is an argument itself, as in `\frac\sqrt2 2`, leaves the rest of the outer ones to braces.
         self.arguments = count;
         self.push(kind, source);
-    }
-
-    /// The argument of a font: its letters are words or variables.
-    fn font(&mut self, after: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
-        let (content, rest) = argument(after);
-        if words && let Some(constant) = upright_constant(content) {
-            self.push_argument(constant, content);
-            return Ok(rest);
-        }
-        if content == "det" && matrix::stands_before(rest) {
-            self.push(Kind::Other("\\det"), content);
-            return Ok(rest);
-        }
-        let may_be_unit = matches!(content, "min" | "sec");
-        if words
-            && !may_be_unit
-            && let Some(function) = names::function(content)
-        {
-            self.push_argument(Kind::Function(function), content);
-            return Ok(rest);
-        }
-        if words && let Some(name) = applied::function_name(content, rest) {
-            self.push_argument(Kind::Symbol(name), content);
-            return Ok(rest);
-        }
-        if let Some(kind @ Kind::Function(Function::Named(_))) = names::command(content) {
-            self.push_argument(kind, content);
-            return Ok(rest);
-        }
-        let outer = std::mem::take(&mut self.arguments);
-        self.spaced |= content.starts_with(' ');
-        self.read(content, words, depth + 1)?;
-        self.spaced |= content.ends_with(' ');
-        self.arguments = outer.saturating_sub(1);
-        Ok(rest)
     }
 }

@@ -4,6 +4,7 @@
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
+use super::work::Work;
 use crate::expression::Expression;
 use crate::steps::MAX_BITS;
 
@@ -16,6 +17,9 @@ const MAX_NODES: usize = 8_192;
 /// Largest determinant of numbers, and largest that is written out, in rows.
 const MAX_NUMERIC_ROWS: usize = 12;
 const MAX_ROWS: usize = 4;
+
+/// Steps that copying a node of an entry takes.
+const STEPS_PER_NODE: u64 = 4;
 
 /// Largest exponent of a power.
 pub(super) const MAX_POWER: usize = 64;
@@ -54,7 +58,7 @@ pub(super) fn added(left: &Rows, right: &Rows) -> Option<Rows> {
         .collect()
 }
 
-pub(super) fn multiplied(left: &Rows, right: &Rows) -> Option<Rows> {
+pub(super) fn multiplied(left: &Rows, right: &Rows, work: &Work) -> Option<Rows> {
     if width(left) != right.len() || width(right) == 0 {
         return None;
     }
@@ -62,7 +66,10 @@ pub(super) fn multiplied(left: &Rows, right: &Rows) -> Option<Rows> {
         return None;
     }
     let entry = |row: &[Expression], column: usize| {
-        let mut terms = row.iter().zip(right).map(|(left, right)| product(left, &right[column]));
+        let mut terms = row.iter().zip(right).map(|(left, right)| {
+            spend(work, left, &right[column])?;
+            product(left, &right[column])
+        });
         let first = terms.next()??;
         terms.try_fold(first, |total, term| sum(&total, &term?))
     };
@@ -70,11 +77,35 @@ pub(super) fn multiplied(left: &Rows, right: &Rows) -> Option<Rows> {
     left.iter().map(row).collect()
 }
 
-pub(super) fn power(matrix: &Rows, exponent: usize) -> Option<Rows> {
+/// The steps of one product of entries.
+fn spend(work: &Work, left: &Expression, right: &Expression) -> Option<()> {
+    match (left, right) {
+        (Expression::Number(left), Expression::Number(right)) => work.spend_on_product(left, right),
+        _ => work.spend(STEPS_PER_NODE * (left.node_count() + right.node_count()) as u64),
+    }
+}
+
+/// A power by squares: `M^{50}` takes seven products.
+pub(super) fn power(matrix: &Rows, exponent: usize, work: &Work) -> Option<Rows> {
     if exponent == 0 || exponent > MAX_POWER || width(matrix) != matrix.len() {
         return None;
     }
-    (1..exponent).try_fold(matrix.clone(), |power, _| multiplied(&power, matrix))
+    let mut result: Option<Rows> = None;
+    let mut square = matrix.clone();
+    let mut left = exponent;
+    loop {
+        if left % 2 == 1 {
+            result = Some(match result {
+                Some(result) => multiplied(&result, &square, work)?,
+                None => square.clone(),
+            });
+        }
+        left /= 2;
+        if left == 0 {
+            return result;
+        }
+        square = multiplied(&square, &square, work)?;
+    }
 }
 
 /// The determinant, by elimination for numbers and else by its definition.
@@ -83,7 +114,7 @@ pub(super) fn determinant(matrix: &Rows) -> Option<Expression> {
         return None;
     }
     if let Some(numbers) = numeric(matrix) {
-        return eliminated(numbers, &mut []).map(Expression::Number);
+        return eliminated(numbers, &mut [], &Work::default()).map(Expression::Number);
     }
     if matrix.len() > MAX_ROWS || nodes(matrix) * 6 > MAX_NODES {
         return None;
@@ -121,7 +152,7 @@ fn without(matrix: &Rows, row: usize, column: usize) -> Rows {
 }
 
 /// The inverse, if there is one.
-pub(super) fn inverse(matrix: &Rows) -> Option<Rows> {
+pub(super) fn inverse(matrix: &Rows, work: &Work) -> Option<Rows> {
     let size = matrix.len();
     if width(matrix) != size {
         return None;
@@ -130,7 +161,7 @@ pub(super) fn inverse(matrix: &Rows) -> Option<Rows> {
         let mut beside: Vec<Vec<RBig>> = (0..size)
             .map(|row| (0..size).map(|column| RBig::from(u8::from(row == column))).collect())
             .collect();
-        let determinant = eliminated(numbers, &mut beside)?;
+        let determinant = eliminated(numbers, &mut beside, work)?;
         let of_numbers = |row: Vec<RBig>| row.into_iter().map(Expression::Number).collect();
         return (!determinant.is_zero()).then(|| beside.into_iter().map(of_numbers).collect());
     }
@@ -166,9 +197,9 @@ fn numeric(matrix: &Rows) -> Option<Vec<Vec<RBig>>> {
     matrix.iter().map(|row| row.iter().map(number).collect()).collect()
 }
 
-/// Brings a matrix of numbers to the identity, with the same steps on the one beside it if there is one. Returns its
-/// determinant.
-fn eliminated(mut rows: Vec<Vec<RBig>>, beside: &mut [Vec<RBig>]) -> Option<RBig> {
+/// Brings a matrix of numbers to the identity, with the same steps on the one beside it if there is one; without one only to
+/// a triangle. Returns its determinant.
+fn eliminated(mut rows: Vec<Vec<RBig>>, beside: &mut [Vec<RBig>], work: &Work) -> Option<RBig> {
     let size = rows.len();
     let mut determinant = RBig::ONE;
     for step in 0..size {
@@ -184,33 +215,43 @@ fn eliminated(mut rows: Vec<Vec<RBig>>, beside: &mut [Vec<RBig>]) -> Option<RBig
         }
         let value = rows[step][step].clone();
         determinant = bounded(determinant * &value)?;
-        divide(&mut rows[step], &value)?;
+        divide(&mut rows[step][step..], &value, work)?;
         if let Some(row) = beside.get_mut(step) {
-            divide(row, &value)?;
+            divide(row, &value, work)?;
         }
-        for row in (0..size).filter(|row| *row != step) {
+        let first = if beside.is_empty() { step + 1 } else { 0 };
+        for row in (first..size).filter(|row| *row != step) {
             let factor = rows[row][step].clone();
             if factor.is_zero() {
                 continue;
             }
-            subtract(&mut rows, row, step, &factor)?;
+            subtract(&mut rows, row, step, (&factor, step), work)?;
             if !beside.is_empty() {
-                subtract(beside, row, step, &factor)?;
+                subtract(beside, row, step, (&factor, 0), work)?;
             }
         }
     }
     Some(determinant)
 }
 
-fn divide(row: &mut [RBig], divisor: &RBig) -> Option<()> {
+fn divide(row: &mut [RBig], divisor: &RBig, work: &Work) -> Option<()> {
     for entry in row {
+        work.spend_on_product(entry, divisor)?;
         *entry = bounded(&*entry / divisor)?;
     }
     Some(())
 }
 
-fn subtract(rows: &mut [Vec<RBig>], row: usize, pivot: usize, factor: &RBig) -> Option<()> {
-    for column in 0..rows[row].len() {
+/// Subtracts a multiple of the row `pivot` from another, from a column on.
+fn subtract(
+    rows: &mut [Vec<RBig>],
+    row: usize,
+    pivot: usize,
+    (factor, first): (&RBig, usize),
+    work: &Work,
+) -> Option<()> {
+    for column in first..rows[row].len() {
+        work.spend_on_product(factor, &rows[pivot][column])?;
         let taken = factor * &rows[pivot][column];
         rows[row][column] = bounded(&rows[row][column] - taken)?;
     }
@@ -253,15 +294,25 @@ mod tests {
     #[test]
     fn calculates_with_matrices() {
         let (left, right) = (matrix(&[&[1, 2], &[3, 4]]), matrix(&[&[0, 1], &[1, 0]]));
-        assert_eq!(multiplied(&left, &right), Some(matrix(&[&[2, 1], &[4, 3]])));
-        assert_eq!(multiplied(&right, &left), Some(matrix(&[&[3, 4], &[1, 2]])));
+        assert_eq!(
+            multiplied(&left, &right, &Work::default()),
+            Some(matrix(&[&[2, 1], &[4, 3]]))
+        );
+        assert_eq!(
+            multiplied(&right, &left, &Work::default()),
+            Some(matrix(&[&[3, 4], &[1, 2]]))
+        );
         assert_eq!(added(&left, &right), Some(matrix(&[&[1, 3], &[4, 4]])));
-        assert_eq!(power(&left, 2), Some(matrix(&[&[7, 10], &[15, 22]])));
+        assert_eq!(power(&left, 2, &Work::default()), Some(matrix(&[&[7, 10], &[15, 22]])));
+        assert_eq!(
+            power(&matrix(&[&[1, 1], &[1, 0]]), 13, &Work::default()),
+            Some(matrix(&[&[377, 233], &[233, 144]]))
+        );
         assert_eq!(determinant(&left), Some(n(-2)));
-        let back = inverse(&left).and_then(|inverse| multiplied(&inverse, &left));
+        let back = inverse(&left, &Work::default()).and_then(|inverse| multiplied(&inverse, &left, &Work::default()));
         assert_eq!(back, Some(matrix(&[&[1, 0], &[0, 1]])));
-        assert_eq!(inverse(&matrix(&[&[1, 2], &[2, 4]])), None);
-        assert_eq!(multiplied(&left, &matrix(&[&[1, 2, 3]])), None);
+        assert_eq!(inverse(&matrix(&[&[1, 2], &[2, 4]]), &Work::default()), None);
+        assert_eq!(multiplied(&left, &matrix(&[&[1, 2, 3]]), &Work::default()), None);
         let larger = matrix(&[&[0, 2, 1], &[1, 1, 0], &[3, 0, 2]]);
         assert_eq!(determinant(&larger), Some(n(-7)));
     }

@@ -7,11 +7,12 @@ use super::grammar::{self, NoExpression, Parsed, Parser};
 use super::linear::{self, Rows};
 use super::spell::argument_end;
 use super::token::{Bracket, Kind, Token, closing};
+use super::work::Work;
 use crate::expression::Expression;
 use crate::limits::MAX_NESTING;
 
 /// Reads tokens as a matrix or a calculation that has one for its value; none if there is no matrix in them.
-pub(super) fn read(tokens: &[Token<'_>]) -> Option<Result<Rows, NoExpression>> {
+pub(super) fn read(tokens: &[Token<'_>], work: &Work) -> Option<Result<Rows, NoExpression>> {
     let mut is_matrix = false;
     for (index, token) in tokens.iter().enumerate() {
         let Kind::Begin(environment) = token.kind else {
@@ -34,7 +35,7 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Option<Result<Rows, NoExpression>> {
     if !is_matrix {
         return Some(Err(NoExpression::NotMathematics));
     }
-    Some(sum(tokens, 0))
+    Some(sum(tokens, 0, work))
 }
 
 fn is_matrix_environment(environment: &str) -> bool {
@@ -92,7 +93,7 @@ enum Factor {
     Matrix(Rows),
 }
 
-fn sum(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
+fn sum(tokens: &[Token<'_>], depth: usize, work: &Work) -> Result<Rows, NoExpression> {
     if depth > MAX_NESTING / 4 {
         return Err(NoExpression::TooDeep);
     }
@@ -111,7 +112,7 @@ fn sum(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
                 Kind::Times | Kind::Caret | Kind::Plus | Kind::Minus
             );
         if ends_term && (is_operator || kind.is_none()) {
-            let term = product(&tokens[start..index], depth)?;
+            let term = product(&tokens[start..index], depth, work)?;
             let term = if is_negative {
                 linear::scaled(&Expression::integer(-1), &term)
             } else {
@@ -142,19 +143,19 @@ fn sum(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
     total.ok_or(NoExpression::NotMathematics)
 }
 
-fn product(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
+fn product(tokens: &[Token<'_>], depth: usize, work: &Work) -> Result<Rows, NoExpression> {
     let mut scalars = Vec::new();
     let mut matrix: Option<Rows> = None;
     let mut position = 0;
     while position < tokens.len() {
-        let (factor, next) = factor(tokens, position, depth)?;
+        let (factor, next) = factor(tokens, position, depth, work)?;
         position = next;
         match factor {
             Factor::Scalar(scalar) => scalars.push(scalar),
             Factor::Matrix(next) => {
                 matrix = Some(match matrix {
                     None => next,
-                    Some(before) => linear::multiplied(&before, &next).ok_or(NoExpression::NotMathematics)?,
+                    Some(before) => linear::multiplied(&before, &next, work).ok_or(NoExpression::NotMathematics)?,
                 });
             }
         }
@@ -167,9 +168,9 @@ fn product(tokens: &[Token<'_>], depth: usize) -> Result<Rows, NoExpression> {
 }
 
 /// The factor that begins here, and where the next one does.
-fn factor(tokens: &[Token<'_>], position: usize, depth: usize) -> Result<(Factor, usize), NoExpression> {
-    if let Some((matrix, end)) = atom(tokens, position, depth)? {
-        return raised(matrix, tokens, end);
+fn factor(tokens: &[Token<'_>], position: usize, depth: usize, work: &Work) -> Result<(Factor, usize), NoExpression> {
+    if let Some((matrix, end)) = atom(tokens, position, depth, work)? {
+        return raised(matrix, tokens, end, work);
     }
     // All up to the next matrix is a number.
     let mut end = position;
@@ -214,7 +215,12 @@ fn atom_length(tokens: &[Token<'_>], position: usize) -> Option<usize> {
     }
 }
 
-fn atom(tokens: &[Token<'_>], position: usize, depth: usize) -> Result<Option<(Rows, usize)>, NoExpression> {
+fn atom(
+    tokens: &[Token<'_>],
+    position: usize,
+    depth: usize,
+    work: &Work,
+) -> Result<Option<(Rows, usize)>, NoExpression> {
     let Some(end) = atom_length(tokens, position) else {
         return Ok(None);
     };
@@ -222,13 +228,13 @@ fn atom(tokens: &[Token<'_>], position: usize, depth: usize) -> Result<Option<(R
     let matrix = match tokens[position].kind {
         Kind::Begin(environment) if is_matrix_environment(environment) => rows(inside)?,
         Kind::Begin(_) => return Err(NoExpression::NotMathematics),
-        _ => sum(inside, depth + 1)?,
+        _ => sum(inside, depth + 1, work)?,
     };
     Ok(Some((matrix, end + 1)))
 }
 
 /// A matrix with what stands above it: `^T`, `^{-1}`, `^2`.
-fn raised(matrix: Rows, tokens: &[Token<'_>], position: usize) -> Result<(Factor, usize), NoExpression> {
+fn raised(matrix: Rows, tokens: &[Token<'_>], position: usize, work: &Work) -> Result<(Factor, usize), NoExpression> {
     let is_raised = tokens.get(position).is_some_and(|token| token.kind == Kind::Caret);
     if !is_raised {
         return Ok((Factor::Matrix(matrix), position));
@@ -251,14 +257,14 @@ fn raised(matrix: Rows, tokens: &[Token<'_>], position: usize) -> Result<(Factor
                 kind: Kind::Number(value, None),
                 ..
             },
-        ] => count(value).and_then(|count| linear::power(&matrix, count)),
+        ] => count(value).and_then(|count| linear::power(&matrix, count, work)),
         [
             Token { kind: Kind::Minus, .. },
             Token {
                 kind: Kind::Number(value, None),
                 ..
             },
-        ] => linear::inverse(&matrix).and_then(|inverse| linear::power(&inverse, count(value)?)),
+        ] => linear::inverse(&matrix, work).and_then(|inverse| linear::power(&inverse, count(value)?, work)),
         _ => None,
     };
     let value = value.ok_or(NoExpression::NotMathematics)?;

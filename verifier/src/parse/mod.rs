@@ -1,9 +1,11 @@
 //! Reads a text: LaTeX and plain text go through `lexer` (tokens) and `grammar` (expressions) to an
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
+mod angles;
 mod answer;
 mod applied;
 mod beside;
+mod bold;
 mod call;
 mod capitals;
 mod cases;
@@ -13,9 +15,11 @@ mod clock;
 mod combined;
 mod command;
 mod compound;
+mod conditional;
 mod congruence;
 mod differentials;
 mod dress;
+mod events;
 mod figures;
 mod grammar;
 mod greek;
@@ -23,6 +27,7 @@ mod label;
 mod leibniz;
 pub mod lexer;
 mod linear;
+mod lines;
 mod matrix;
 mod meaning;
 mod names;
@@ -33,8 +38,10 @@ mod operator;
 mod parameters;
 mod partial;
 mod parts;
+mod plus_minus;
 mod primary;
 mod primes;
+mod quads;
 mod quantity;
 mod said;
 mod scale;
@@ -49,8 +56,10 @@ mod styles;
 pub mod token;
 mod unit;
 mod units;
+mod upright;
 mod width;
 mod words;
+mod work;
 mod written;
 use std::cell::OnceCell;
 
@@ -61,9 +70,11 @@ use self::dress::undress;
 use self::lexer::{Commas, Lexed, TooManyTokens, lex};
 use self::spell::spell_text;
 use self::token::{Bracket, Conjunction, Kind, Token};
+use self::work::{Place, Work};
 use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
+pub use bold::{Bold, with_vectors};
 pub use label::Label;
 pub(crate) use parameters::NAME_OF_INTEGER as COUNTED;
 pub use unit::{Unit, measures};
@@ -77,14 +88,15 @@ pub use written::Written;
 /// If the text cannot be read.
 pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
     let narrow = width::narrow(raw);
-    let (text, is_text) = undress(&narrow);
+    let (text, is_text, is_bold) = undress(&narrow);
     let words = is_text && dress::is_prose(text);
-    let lexed = tokens_of(text, commas, words).map_err(|TooManyTokens| ParseError::TooLarge)?;
+    let lexed = tokens_of(text, commas, words, false).map_err(|TooManyTokens| ParseError::TooLarge)?;
     let source = Source {
         text: text.into(),
         commas,
         words,
         is_text,
+        is_bold,
         spelled: OnceCell::new(),
     };
     read(source, &lexed)
@@ -96,12 +108,16 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         return Err(ParseError::Nothing);
     }
     let is_text = source.is_text;
-    let answer = structure::list(tokens, 0)?;
+    let bold = bold::bold(tokens, source.is_bold);
+    let work = Work::default();
+    let answer = structure::list(tokens, Place::of_all(&work))?;
     let answer = if is_text { words_of(answer) } else { answer };
     let answer = without_choice(answer, tokens);
     let choice = choice::choice(tokens, is_text);
     let beside_choice = match choice::beside(tokens) {
-        Some(rest) if choice.is_some_and(|choice| !choice.is_alone) => Some(structure::list(rest, 0)?),
+        Some(rest) if choice.is_some_and(|choice| !choice.is_alone) => {
+            Some(structure::list(rest, Place::of_all(&work))?)
+        }
         _ => None,
     };
     Ok(Parsed {
@@ -114,15 +130,23 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
             .iter()
             .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
         ambiguous_comma: lexed.ambiguous_comma,
+        bold,
+        work: work.spent(),
     })
 }
 
-fn tokens_of(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooManyTokens> {
+/// `in_bold` sets all letters in bold.
+fn tokens_of(text: &str, commas: Commas, words: bool, in_bold: bool) -> Result<Lexed<'_>, TooManyTokens> {
     let mut lexed = lex(text, commas, words)?;
+    if in_bold {
+        bold::embolden(&mut lexed.tokens);
+    }
     if !lexed.tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_))) {
         cases::drop_alignment(&mut lexed.tokens);
     }
+    quads::separate(&mut lexed.tokens, &lexed.gaps);
     primes::settle(&mut lexed.tokens);
+    lines::settle(&mut lexed.tokens);
     styles::settle(&mut lexed.tokens);
     parameters::settle(&mut lexed.tokens);
     choose::settle(&mut lexed.tokens);
@@ -130,6 +154,7 @@ fn tokens_of(text: &str, commas: Commas, words: bool) -> Result<Lexed<'_>, TooMa
     congruence::reduce(&mut lexed.tokens);
     applied::mark(&mut lexed.tokens);
     figures::settle(&mut lexed.tokens);
+    angles::settle(&mut lexed.tokens);
     Ok(lexed)
 }
 
@@ -137,17 +162,24 @@ impl Parsed {
     /// The same with capitals that keep their order, as those of matrices do; None where one divides, as no matrix can.
     pub fn in_order(&self) -> Option<Self> {
         let source = &self.source;
-        let mut lexed = tokens_of(&source.text, source.commas, source.words).ok()?;
+        let mut lexed = tokens_of(&source.text, source.commas, source.words, false).ok()?;
         if !capitals::keep_order(&mut lexed.tokens) {
             return None;
         }
         read(source.clone(), &lexed).ok()
     }
 
+    /// The same with all its letters in bold, as those of vectors are.
+    fn in_bold(&self) -> Option<Self> {
+        let source = &self.source;
+        let lexed = tokens_of(&source.text, source.commas, source.words, true).ok()?;
+        read(source.clone(), &lexed).ok()
+    }
+
     /// Its one spelling, for texts that are no mathematics.
     pub fn spelled(&self) -> &str {
         self.source.spelled.get_or_init(|| {
-            let lexed = tokens_of(&self.source.text, self.source.commas, self.source.words);
+            let lexed = tokens_of(&self.source.text, self.source.commas, self.source.words, false);
             // It was not too long when it was read.
             lexed.map_or_else(
                 |TooManyTokens| CompactString::default(),

@@ -2,6 +2,7 @@
 
 use compact_str::CompactString;
 
+use super::lines::LINE;
 use super::signs;
 use super::token::{Bracket, Conjunction, Kind, Relation};
 use crate::expression::{Constant, Function};
@@ -70,7 +71,8 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "dot" => Kind::Accent("dot"),
         "ddot" => Kind::Accent("ddot"),
         "underline" => Kind::Accent(""),
-        "vec" | "overrightarrow" | "overleftrightarrow" => Kind::Accent(""),
+        "vec" | "overrightarrow" => Kind::Accent(""),
+        "overleftrightarrow" => Kind::Accent(LINE),
         "angle" | "measuredangle" | "sphericalangle" => Kind::Shape("angle"),
         "triangle" | "vartriangle" | "bigtriangleup" => Kind::Shape("triangle"),
         "hbar" => Kind::Symbol(CompactString::const_new("ħ")),

@@ -72,6 +72,21 @@ pub(super) fn may_be_transposed(tokens: &[Token<'_>]) -> bool {
             })
 }
 
+/// Whether this dot stands before a plain letter in a product with something transposed, where it says nothing: `A^\top
+/// \cdot B`.
+pub(super) fn is_idle_dot(tokens: &[Token<'_>], dot: usize) -> bool {
+    let is_letter = |token: &Token<'_>| matches!(token.kind, Kind::Symbol(_));
+    let is_transposed = |pair: &[Token<'_>]| {
+        pair[0].kind == Kind::Caret && matches!(pair[1].kind, Kind::Other("\\top" | "\\intercal"))
+            || pair[0].kind == Kind::Caret && pair[1].source == "T"
+    };
+    tokens[dot].kind == Kind::Times
+        && matches!(tokens[dot].source, "\\cdot" | "·" | "⋅")
+        && tokens.get(dot + 1).is_some_and(is_letter)
+        && tokens.windows(2).any(is_transposed)
+        && !tokens.iter().any(Token::is_vector)
+}
+
 /// Whether nothing in it turns matrices into a number, as a determinant or a product of vectors does.
 fn is_of_letters(value: &Expression) -> bool {
     match value {

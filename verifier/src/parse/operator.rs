@@ -7,7 +7,7 @@ use compact_str::{CompactString, format_compact};
 
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::signs::is_operator;
-use super::spell::{argument_end, group, spell_argument};
+use super::spell::{argument_end, group};
 use super::token::{Bracket, Kind, Relation, Token};
 use crate::expression::{Constant, Expression, Function, operator};
 
@@ -69,18 +69,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             None => range_of(below, &Relation::GreaterOrEqual).map(|(variable, from)| (variable, from, None)),
         });
         let Some((variable, from, to)) = range else {
-            // `\sum_{d\mid n}`: what it runs over is known by its spelling only, and no variable is renamed.
-            let mut name = CompactString::from(sign);
-            for (mark, part) in [('_', below), ('^', above)] {
-                name.push(mark);
-                name.push('{');
-                spell_argument(part.unwrap_or_default(), &mut name);
-                name.push('}');
-            }
-            self.binders += 1;
-            let body = self.product();
-            self.binders -= 1;
-            return Ok(Expression::Call(Function::Named(name), vec![body?]));
+            return self.over_condition(sign, below, above);
         };
         let first = self.within(from)?;
         let last = match to {
@@ -286,7 +275,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         self.all_of(tokens)
     }
 
-    fn inner<'x>(&self, tokens: &'x [Token<'a>]) -> Parser<'x, 'a> {
+    pub(super) fn inner<'x>(&self, tokens: &'x [Token<'a>]) -> Parser<'x, 'a> {
         Parser {
             tokens,
             position: 0,
@@ -374,7 +363,7 @@ fn range_of<'t, 'a>(tokens: &'t [Token<'a>], relation: &Relation) -> Option<(&'t
 }
 
 /// The name of a variable that may be bound. The letter i is one as well.
-fn name_of<'t>(token: &'t Token<'_>) -> Option<&'t str> {
+pub(super) fn name_of<'t>(token: &'t Token<'_>) -> Option<&'t str> {
     match &token.kind {
         Kind::Symbol(name) => Some(name),
         Kind::Constant(Constant::Imaginary) if token.source == "i" => Some("i"),

@@ -15,6 +15,9 @@ pub(crate) const NAME_OF_INTEGER: &str = "𝕜";
 /// The name that it gets otherwise.
 const NAME: &str = "𝕟";
 
+/// The name of a letter that runs through a set that is described.
+const RUNNING: &str = "𝕟";
+
 /// Words around what is said of a letter that say nothing more.
 const FILLERS: [&str; 16] = [
     "where",
@@ -246,6 +249,7 @@ fn rename_in_braces(tokens: &mut [Token<'_>]) {
         else {
             continue;
         };
+        rename_running(&mut tokens[open + 1..close]);
         let inner = &tokens[open + 1..close];
         let Some(place) = inner
             .iter()
@@ -262,5 +266,36 @@ fn rename_in_braces(tokens: &mut [Token<'_>]) {
             let is_any_integer = is_all_integers(&inner[place + 1..]);
             rename(&mut tokens[open + 1..close], &letter, is_any_integer);
         }
+    }
+}
+
+/// The same for the letter of `\{n \in \mathbb{Z} \mid n > 2\}`, whichever it is, by what stands in the braces. Sets of real
+/// numbers are worked out.
+fn rename_running(inner: &mut [Token<'_>]) {
+    let Some(bar) = (inner.iter()).position(|token| matches!(token.kind, Kind::Bar | Kind::Colon)) else {
+        return;
+    };
+    let (described, condition) = (&inner[..bar], &inner[bar + 1..]);
+    let Some((letter, member)) = described.split_first().filter(|(letter, _)| is_letter(letter)) else {
+        return;
+    };
+    let running = letter.kind.clone();
+    let is_of_set = match member {
+        [sign, set @ ..] => {
+            sign.kind == Kind::In && !set.is_empty() && !matches!(set, [only] if only.kind == Kind::Reals)
+        }
+        // `\{n \mid n \in \mathbb{Z}, n > 2\}`
+        [] => condition.windows(3).any(|said| {
+            said[0].kind == running && said[1].kind == Kind::In && said[2].kind != Kind::Reals && is_set(&said[2..])
+        }),
+    };
+    let name = Kind::Symbol(CompactString::const_new(RUNNING));
+    let is_known = inner.iter().any(|token| token.kind == name);
+    if is_of_set && !is_known && condition.iter().any(|token| token.kind == running) {
+        for token in inner.iter_mut().filter(|token| token.kind == running) {
+            token.kind = name.clone();
+        }
+        // `\{n \in \mathbb{Z} : n > 2\}`
+        inner[bar].kind = Kind::Bar;
     }
 }

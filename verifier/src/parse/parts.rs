@@ -13,6 +13,12 @@ pub(super) fn names_parts(tokens: &[Token<'_>]) -> bool {
     is_part(0, "a") && (3..tokens.len()).any(|at| is_part(at, "b"))
 }
 
+/// Whether tokens begin with a letter in brackets: `(C)`.
+pub(super) fn opens_part(tokens: &[Token<'_>]) -> bool {
+    matches!(tokens, [open, name, close, ..]
+        if matches!(open.kind, Kind::Open(Bracket::Round)) && matches!(close.kind, Kind::Close(Bracket::Round)) && name.source.len() == 1)
+}
+
 /// The tokens of the lists between semicolons, where commas separate the items of each; none if there are not both.
 pub(super) fn groups<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Vec<&'t [Token<'a>]>> {
     let parts = split_outside(tokens, |kind| *kind == Kind::Semicolon);

@@ -5,8 +5,10 @@ use dashu_base::Signed;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
+use super::applied::is_upright;
 use super::call::{call, inverse_of};
 use super::grammar::{NoExpression, Parsed, Parser, power, quotient, starts_factor};
+use super::lines::LINE;
 use super::names;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::{Constant, Expression, Function};
@@ -49,7 +51,7 @@ impl Parser<'_, '_> {
                 if let Some(one) = self.differential(name) {
                     return one;
                 }
-                if token.applies || is_function_letter(name) {
+                if token.applies || is_function_letter(name) || is_upright(name) {
                     return self.application(name, token.applies);
                 }
                 if name == "∂" {
@@ -96,11 +98,13 @@ impl Parser<'_, '_> {
                 if *mark == "bar" && !is_product_of_symbols(&inner) {
                     return Ok(Expression::Call(Function::Conjugate, vec![inner]));
                 }
-                if mark.is_empty() && !is_product_of_symbols(&inner) {
+                if matches!(*mark, "" | LINE) && !is_product_of_symbols(&inner) {
                     return Ok(inner);
                 }
-                let mut name = CompactString::from(*mark);
-                if mark.is_empty() {
+                // Over one letter the arrow of a line says no more than that of a vector.
+                let is_plain = mark.is_empty() || *mark == LINE && matches!(inner, Expression::Symbol(_));
+                let mut name = CompactString::from(if is_plain { "" } else { *mark });
+                if is_plain {
                     super::spell::spell_argument(&self.tokens[start..self.position], &mut name);
                 } else {
                     name.push('{');
@@ -136,13 +140,7 @@ impl Parser<'_, '_> {
                 self.expect(&Kind::Bar)?;
                 Ok(value)
             }
-            Kind::Bar => {
-                self.open_bars += 1;
-                let inner = self.sum()?;
-                self.open_bars -= 1;
-                self.expect(&Kind::Bar)?;
-                Ok(Expression::Call(Function::Abs, vec![inner]))
-            }
+            Kind::Bar => self.between_bars(),
             _ => Err(NoExpression::NotMathematics),
         }
     }

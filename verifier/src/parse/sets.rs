@@ -29,6 +29,11 @@ pub(super) fn combined<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<Combined<'t, '
     }
     let is_cup = |kind: &Kind<'_>| *kind == Kind::Cup;
     let (united, common) = (parts(tokens, is_cup), parts(tokens, is_cap));
+    // `|A \cup B|` is a number.
+    let is_cut = |part: &&[Token<'_>]| parts(part, |kind| *kind == Kind::Bar).len() % 2 == 0;
+    if united.iter().chain(&common).any(is_cut) {
+        return None;
+    }
     match (united.len(), common.len()) {
         (1, 1) => {}
         (_, 1) => return Some(Combined::Union(united)),

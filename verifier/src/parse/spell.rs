@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use compact_str::CompactString;
 
+use super::noncommuting::is_idle_dot;
 use super::token::{Bracket, Conjunction, Kind, Token};
 use super::words;
 use crate::expression::{Constant, Function};
@@ -185,6 +186,7 @@ impl<'o> Speller<'o> {
                 self.out.push('×');
                 position + 1
             }
+            Kind::Times if is_idle_dot(tokens, position) => position + 1,
             _ if self.is_article(tokens, position) => {
                 self.separate(true);
                 self.out.push('a');

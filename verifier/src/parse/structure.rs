@@ -7,20 +7,21 @@ use super::compound::compound;
 use super::grammar::NoExpression;
 use super::label::Label;
 use super::parts::{groups, names_a_set, names_parts};
+use super::plus_minus::{self, Signed};
 use super::quantity::{quantity, side_of_relation};
 use super::sets::Combined;
 use super::spell::spell_text;
 use super::token::{Bracket, Conjunction, Kind, Token, split_outside};
+use super::work::Place;
 use super::{cases, clock, matrix, sets, solutions, words};
 use crate::expression::{Constant, Expression};
-use crate::limits::MAX_TOKENS;
 
 /// Deepest nesting of lists in lists: tuples of sets of tuples.
 const MAX_LIST_DEPTH: usize = 8;
 
 /// Reads items between commas, semicolons and conjunctions. A single item is no list but itself.
-pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
-    if depth > MAX_LIST_DEPTH {
+pub(super) fn list(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, ParseError> {
+    if place.depth > MAX_LIST_DEPTH {
         return Ok(text(tokens));
     }
     // `(a) 5 (b) 6`
@@ -31,7 +32,7 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if let Some(quantity) = compound(tokens) {
         return Ok(unlabelled(Body::Quantity(quantity)));
     }
-    let Some(mut items) = items(tokens, depth)? else {
+    let Some(mut items) = items(tokens, place)? else {
         return Ok(text(tokens));
     };
     if items.len() == 1 {
@@ -43,7 +44,7 @@ pub(super) fn list(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseEr
     if items.len() == count
         && let Some(groups) = groups(tokens)
     {
-        let groups = groups.into_iter().map(|group| list(group, depth + 1));
+        let groups = groups.into_iter().map(|group| list(group, place.deeper()));
         return Ok(unlabelled(Body::List(groups.collect::<Result<_, _>>()?)));
     }
     let joined = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
@@ -94,8 +95,10 @@ fn is_inequality(item: &Answer) -> bool {
 }
 
 /// The items of a list; none if one of them is empty.
-fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, ParseError> {
+fn items(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Vec<Answer>>, ParseError> {
     let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction(_));
+    let tied = plus_minus::tied(tokens, separates);
+    let tokens = tied.as_deref().unwrap_or(tokens);
     let parts = split_outside(tokens, separates);
     let mut items = Vec::with_capacity(parts.len());
     for (end, part) in &parts {
@@ -109,51 +112,27 @@ fn items(tokens: &[Token<'_>], depth: usize) -> Result<Option<Vec<Answer>>, Pars
             }
             return Ok(None);
         }
-        expand(part, depth, &mut items)?;
+        expand(part, place, &mut items)?;
     }
     Ok(Some(items))
 }
 
-/// Most `±` of one item.
-const MAX_SIGNS: usize = 4;
-
-/// Most items of a list with a `±` in it.
-const MAX_SIGNED_ITEMS: usize = 256;
-
 /// Adds an item; an item with `±` adds every item that it stands for.
-fn expand(tokens: &[Token<'_>], depth: usize, items: &mut Vec<Answer>) -> Result<(), ParseError> {
-    let is_sign = |token: &Token<'_>| matches!(token.kind, Kind::PlusMinus | Kind::MinusPlus);
-    let count = tokens.iter().filter(|token| is_sign(token)).count();
-    let in_braces = tokens
-        .first()
-        .is_some_and(|token| token.kind == Kind::Open(Bracket::Brace));
-    if count == 0 || in_braces {
-        items.push(item(tokens, depth)?);
-        return Ok(());
-    }
-    // Every choice of signs is read anew.
-    let is_costly = tokens.len() << count.min(MAX_SIGNS) > MAX_TOKENS;
-    if count > MAX_SIGNS || is_costly || items.len() + (1 << count) > MAX_SIGNED_ITEMS {
-        items.push(text(tokens));
-        return Ok(());
-    }
-    // `∓` is tied to the `±` before it; two `±` alone are independent.
-    let is_tied = tokens.iter().any(|token| token.kind == Kind::MinusPlus);
-    let choices: u32 = if is_tied { 2 } else { 1 << count };
-    for choice in 0..choices {
-        let mut signed: Vec<Token<'_>> = tokens.to_vec();
-        for (position, token) in signed.iter_mut().filter(|token| is_sign(token)).enumerate() {
-            let bit = if is_tied { choice } else { choice >> position };
-            let is_minus = (bit & 1 == 1) != (token.kind == Kind::MinusPlus);
-            token.kind = if is_minus { Kind::Minus } else { Kind::Plus };
+fn expand(tokens: &[Token<'_>], place: Place<'_>, items: &mut Vec<Answer>) -> Result<(), ParseError> {
+    match plus_minus::expanded(tokens, items.len()) {
+        Signed::Itself => items.push(item(tokens, place)?),
+        Signed::TooMany => items.push(text(tokens)),
+        Signed::Items(choices) => {
+            for signed in choices {
+                items.push(item(&signed, place)?);
+            }
         }
-        items.push(item(&signed, depth)?);
     }
     Ok(())
 }
 
 /// One item: with a label, a relation, or neither.
-fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
+fn item(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, ParseError> {
     if let [single] = tokens
         && let Kind::Number(value, places) = &single.kind
     {
@@ -164,9 +143,9 @@ fn item(tokens: &[Token<'_>], depth: usize) -> Result<Answer, ParseError> {
     let tokens = without_introduction(tokens);
     let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
     if parts.len() > 1 {
-        return related(tokens, &parts, depth);
+        return related(tokens, &parts, place);
     }
-    body(tokens, depth).map(unlabelled)
+    body(tokens, place).map(unlabelled)
 }
 
 /// Words that introduce an answer and say nothing about it.
@@ -208,7 +187,7 @@ fn without_introduction<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
     rest
 }
 
-fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) -> Result<Answer, ParseError> {
+fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], place: Place<'_>) -> Result<Answer, ParseError> {
     let relation_after = |part: usize| &tokens[parts[part].0].kind;
     if let [(_, left), (_, right)] = parts {
         let is_naming = match relation_after(0) {
@@ -217,7 +196,7 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
         };
         if is_naming && left.is_empty() && !right.is_empty() {
             // `= 5`, `\approx 8.24`
-            return body(right, depth).map(unlabelled);
+            return body(right, place).map(unlabelled);
         }
         // `A \in B` says nothing of what A is.
         let is_of_a_letter = *relation_after(0) == Kind::In && names_a_set(right);
@@ -228,13 +207,13 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
             // The right side may hold brackets but no list: the list was split before.
             return Ok(Answer {
                 label: Some(label),
-                body: body(right, depth)?,
+                body: body(right, place)?,
             });
         }
         if is_naming
             && *relation_after(0) != Kind::In
             && let Some(label) = Label::read(right)
-            && let numeric @ Body::Quantity(_) = body(left, depth)?
+            && let numeric @ Body::Quantity(_) = body(left, place)?
         {
             // `5 = x`
             return Ok(Answer {
@@ -247,7 +226,7 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
     if let [(_, left), (_, right)] = parts
         && *relation_after(0) == Kind::Relation(super::token::Relation::Equal)
         && let Some(label) = Label::of_ratio(left)
-        && let ratio @ Body::Ratio(_) = body(right, depth)?
+        && let ratio @ Body::Ratio(_) = body(right, place)?
     {
         let label = Some(label);
         return Ok(Answer { label, body: ratio });
@@ -269,11 +248,11 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], depth: usize) 
     Ok(unlabelled(Body::Chain(sides, relations)))
 }
 
-fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
+fn body(tokens: &[Token<'_>], place: Place<'_>) -> Result<Body, ParseError> {
     if tokens.is_empty() {
         return Ok(Body::Text(CompactString::default()));
     }
-    if let Some(special) = special(tokens, depth)? {
+    if let Some(special) = special(tokens, place)? {
         return Ok(special);
     }
     match quantity(tokens)? {
@@ -284,8 +263,8 @@ fn body(tokens: &[Token<'_>], depth: usize) -> Result<Body, ParseError> {
 
 /// Reads the parts of a set that is made of others. None where a part of an intersection is only text: the whole is
 /// then compared by its spelling.
-fn made_of_sets(combined: Combined<'_, '_>, depth: usize) -> Result<Option<Body>, ParseError> {
-    let piece = |tokens| list(sets::without_brackets(tokens), depth + 1);
+fn made_of_sets(combined: Combined<'_, '_>, place: Place<'_>) -> Result<Option<Body>, ParseError> {
+    let piece = |tokens| list(sets::without_brackets(tokens), place.deeper());
     let difference = |whole, removed| Body::Difference(Box::new(whole), Box::new(removed));
     Ok(match combined {
         Combined::Union(parts) => Some(Body::Union(parts.into_iter().map(piece).collect::<Result<_, _>>()?)),
@@ -295,12 +274,12 @@ fn made_of_sets(combined: Combined<'_, '_>, depth: usize) -> Result<Option<Body>
             (!pieces.iter().any(is_text)).then_some(Body::Intersection(pieces))
         }
         Combined::Difference(whole, removed) => Some(difference(piece(whole)?, piece(removed)?)),
-        Combined::RealsWithout(removed) => Some(difference(unlabelled(real_line()), list(removed, depth + 1)?)),
+        Combined::RealsWithout(removed) => Some(difference(unlabelled(real_line()), list(removed, place.deeper())?)),
     })
 }
 
 /// Reads whatever is more than an expression: sets, unions, tuples, intervals, matrices, ratios.
-fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
+fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, ParseError> {
     match tokens {
         [
             Token {
@@ -320,7 +299,7 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
         return Ok(Some(Body::Text(clock::spell_date(tokens))));
     }
     if let Some(combined) = sets::combined(tokens)
-        && let Some(body) = made_of_sets(combined, depth)?
+        && let Some(body) = made_of_sets(combined, place)?
     {
         return Ok(Some(body));
     }
@@ -330,10 +309,10 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
     {
         let mut cases = Vec::with_capacity(rows.len());
         for (value, condition) in rows {
-            let value = list(value, depth + 1)?;
+            let value = list(value, place.deeper())?;
             let condition = match condition {
                 [] => None,
-                condition => Some(list(&cases::shortened(condition), depth + 1)?),
+                condition => Some(list(&cases::shortened(condition), place.deeper())?),
             };
             cases.push((value, condition));
         }
@@ -344,12 +323,12 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
     {
         let equations = rows
             .into_iter()
-            .map(|row| list(&row, depth + 1))
+            .map(|row| list(&row, place.deeper()))
             .collect::<Result<_, _>>()?;
         return Ok(Some(Body::List(equations)));
     }
     if has(|kind| matches!(kind, Kind::Begin(_)))
-        && let Some(rows) = matrix::read(tokens)
+        && let Some(rows) = matrix::read(tokens, place.work)
     {
         return match rows {
             Ok(rows) => {
@@ -360,7 +339,7 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
             Err(NoExpression::NotMathematics) => Ok(None),
         };
     }
-    if let Some(sequence) = sequence(tokens, depth)? {
+    if let Some(sequence) = sequence(tokens, place)? {
         return Ok(Some(sequence));
     }
     if let Some(ratio) = clock::ratio_in_words(tokens) {
@@ -383,7 +362,7 @@ fn special(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErro
 }
 
 /// Items in brackets that enclose all tokens.
-fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseError> {
+fn sequence(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, ParseError> {
     // `(1, 2)^T` is the column that `(1, 2)` stands for.
     let tokens = match tokens {
         [entries @ .., caret, mark]
@@ -421,12 +400,12 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
             return Ok(Some(Body::Set(Vec::new())));
         }
         if let Some(condition) = sets::condition(inner)
-            && let described = list(condition, depth + 1)?
+            && let described = list(condition, place.deeper())?
             && matches!(described.body, Body::Chain(..) | Body::Union(_) | Body::Intersection(_))
         {
             return Ok(Some(Body::Intersection(vec![described])));
         }
-        return Ok(items(inner, depth + 1)?.map(Body::Set));
+        return Ok(items(inner, place.deeper())?.map(Body::Set));
     }
     let is_list = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon);
     let has_comma = split_outside(inner, is_list).len() > 1;
@@ -434,15 +413,15 @@ fn sequence(tokens: &[Token<'_>], depth: usize) -> Result<Option<Body>, ParseErr
     if let (Bracket::Round, false, [again, .., end]) = (*open, has_comma, inner)
         && again.kind == Kind::Open(Bracket::Round)
         && end.kind == Kind::Close(Bracket::Round)
-        && depth < MAX_LIST_DEPTH
+        && place.depth < MAX_LIST_DEPTH
     {
         // `((1, 2))`
-        return sequence(inner, depth + 1);
+        return sequence(inner, place.deeper());
     }
-    if !has_comma || !is_bracket || depth >= MAX_LIST_DEPTH {
+    if !has_comma || !is_bracket || place.depth >= MAX_LIST_DEPTH {
         return Ok(None);
     }
-    Ok(items(inner, depth + 1)?.map(|items| Body::Sequence(*open, *close, items)))
+    Ok(items(inner, place.deeper())?.map(|items| Body::Sequence(*open, *close, items)))
 }
 
 fn real_line() -> Body {

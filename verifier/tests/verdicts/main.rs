@@ -13,6 +13,7 @@ mod hostile;
 mod hunting;
 mod integrals;
 mod joined;
+mod kinds;
 mod matrices;
 mod measures;
 mod numbers;
@@ -164,4 +165,9 @@ fn families() {
 #[test]
 fn integrals() {
     check(Conventions::default(), integrals::EQUAL, integrals::DIFFERENT);
+}
+
+#[test]
+fn kinds() {
+    check(Conventions::default(), kinds::EQUAL, kinds::DIFFERENT);
 }

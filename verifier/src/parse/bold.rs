@@ -1,0 +1,56 @@
+//! Answers that are set in bold as a whole. The bold may only make them stand out, `\mathbf{12}`, or each letter in it is a
+//! vector or a matrix, `\mathbf{u \times v}`: what it is compared with tells.
+
+use super::answer::Parsed;
+use super::capitals;
+use super::token::{Kind, Token};
+
+/// How an answer is set in bold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bold {
+    /// No letter is.
+    No,
+    /// Some letters are.
+    Letters,
+    /// All of it is.
+    Whole {
+        /// Whether it has a product as only vectors and matrices have it: capitals side by side, or a cross between letters.
+        of_vectors: bool,
+    },
+}
+
+/// How these tokens are set in bold, if `is_whole` says whether all around them is.
+pub(super) fn bold(tokens: &[Token<'_>], is_whole: bool) -> Bold {
+    if !is_whole {
+        return if tokens.iter().any(|token| token.is_bold) {
+            Bold::Letters
+        } else {
+            Bold::No
+        };
+    }
+    let is_letter = |token: &Token<'_>| matches!(token.kind, Kind::Symbol(_));
+    let is_cross = |token: &Token<'_>| token.kind == Kind::Times && matches!(token.source, "\\times" | "×");
+    let multiplies = |three: &[Token<'_>]| is_letter(&three[0]) && is_cross(&three[1]) && is_letter(&three[2]);
+    let of_vectors = capitals::has_product(tokens) || tokens.windows(3).any(multiplies);
+    Bold::Whole { of_vectors }
+}
+
+/// Sets all letters in bold.
+pub(super) fn embolden(tokens: &mut [Token<'_>]) {
+    for token in tokens {
+        token.is_bold |= matches!(token.kind, Kind::Symbol(_) | Kind::Constant(_));
+    }
+}
+
+/// An answer and a ground truth with the letters in bold of those that are set so as a whole, where the other one, or what
+/// is multiplied, says that these are vectors or matrices. None where both stay as they are.
+pub fn with_vectors(answer: &Parsed, truth: &Parsed) -> Option<(Parsed, Parsed)> {
+    match (answer.bold, truth.bold) {
+        (Bold::Whole { .. }, Bold::Whole { .. }) | (Bold::No, Bold::Whole { of_vectors: true }) => {
+            answer.in_bold().zip(truth.in_bold())
+        }
+        (Bold::Whole { .. }, Bold::Letters) => answer.in_bold().zip(Some(truth.clone())),
+        (Bold::Letters, Bold::Whole { .. }) => Some(answer.clone()).zip(truth.in_bold()),
+        _ => None,
+    }
+}
