@@ -15,7 +15,10 @@ impl Comparison<'_> {
     pub(super) fn collections(&mut self, answer: &Body, truth: &Body) -> Option<Rule> {
         match (answer, truth) {
             (Body::List(answer), Body::List(truth)) => {
-                let is_ordered = self.conventions.ordered_lists || holds_words(truth);
+                // `2, 1` says which is x as little as it says `x = 2, y = 1`.
+                let is_named = are_of_different_names(answer) && truth.iter().all(|item| item.label.is_none())
+                    || are_of_different_names(truth) && answer.iter().all(|item| item.label.is_none());
+                let is_ordered = self.conventions.ordered_lists || holds_words(truth) || is_named;
                 (self.items(answer, truth, is_ordered) || self.same_families(answer, truth)).then_some(Rule::Items)
             }
             (Body::Set(answer), Body::Set(truth)) => {
@@ -399,6 +402,15 @@ fn have_the_same_names(answer: &[&Answer], truth: &[&Answer]) -> bool {
         names.windows(2).all(|pair| pair[0] != pair[1]).then_some(names)
     };
     answer.len() > 1 && names(answer).is_some_and(|found| names(truth) == Some(found))
+}
+
+/// Whether each item of a list is the value of another letter; `x_1` and `x_2` are solutions for one.
+fn are_of_different_names(items: &[Answer]) -> bool {
+    let letter = |name: &'_ str| name.split('_').next().map(str::to_owned);
+    let mut names: Vec<String> = items.iter().filter_map(|item| name_of(item).and_then(letter)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.len() == items.len() && items.len() > 1
 }
 
 fn is_tuple(open: Bracket, close: Bracket) -> bool {

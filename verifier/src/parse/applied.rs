@@ -307,6 +307,12 @@ impl Parser<'_, '_> {
         {
             name.push_str("^{-1}");
             self.position += length;
+        } else if super::primary::is_function_letter(letter)
+            && let Some(length) = inverse_length(&self.tokens[self.position..])
+            && self.holds_function(length)
+        {
+            name.push_str("^{-1}");
+            self.position += length;
         } else if applies && let Some(length) = iterate_at(letter, &self.tokens[self.position..]) {
             spell_argument(&self.tokens[self.position..self.position + length], &mut name);
             self.position += length;
@@ -314,7 +320,7 @@ impl Parser<'_, '_> {
         let open = self.position;
         let bracket = match self.peek() {
             Some(Kind::Open(Bracket::Round)) if applies || !has_subscript => Bracket::Round,
-            Some(Kind::Open(Bracket::Square)) if applies || self.holds_function() => Bracket::Square,
+            Some(Kind::Open(Bracket::Square)) if applies || self.holds_function(0) => Bracket::Square,
             _ if is_upright(letter) => return self.of_operand(name),
             _ => return Ok(Expression::Symbol(name)),
         };
@@ -336,10 +342,13 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Whether the bracket that is next begins with a function: `f[g(x)]`.
-    fn holds_function(&self) -> bool {
-        let is_letter = matches!(self.peek_at(1), Some(Kind::Symbol(name)) if super::primary::is_function_letter(name));
-        is_letter && self.peek_at(2) == Some(&Kind::Open(Bracket::Round))
+    /// Whether a square bracket stands behind so many tokens and begins with a function: `f[g(x)]`.
+    fn holds_function(&self, offset: usize) -> bool {
+        let is_function =
+            matches!(self.peek_at(offset + 1), Some(Kind::Symbol(name)) if super::primary::is_function_letter(name));
+        is_function
+            && self.peek_at(offset) == Some(&Kind::Open(Bracket::Square))
+            && self.peek_at(offset + 2) == Some(&Kind::Open(Bracket::Round))
     }
 
     /// `y^{(4)}`, the fourth derivative of y and no power; in braces, since `y^(4)` is plain text for one.

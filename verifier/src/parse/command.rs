@@ -110,6 +110,12 @@ pub(super) const SPACES: [&str; 14] = [
     "\t",
 ];
 
+/// Whether a space, by the name of its command, is followed by another one, so that both are wide together.
+pub(super) fn is_space_before_space(name: &str, after: &str) -> bool {
+    matches!(name, " " | ";" | ">" | "thickspace" | "space")
+        && ["\\ ", "\\;", "~"].iter().any(|space| after.starts_with(space))
+}
+
 /// A single letter.
 pub(super) fn letter(source: &str) -> Kind<'_> {
     match source {

@@ -4,6 +4,7 @@
 use dashu_base::Signed as _;
 use dashu_ratio::RBig;
 
+use super::spell::spell;
 use super::token::{Conjunction, Kind, Token};
 
 /// Most remainders of one congruence.
@@ -28,7 +29,7 @@ pub(super) fn reduce(tokens: &mut Vec<Token<'_>>) {
     }
 }
 
-/// Puts the unknown of `3 \equiv x \pmod 5` on the left.
+/// Puts the unknown of `3 \equiv x \pmod 5` on the left; of two unknowns, that which is spelled first.
 fn turn(tokens: &mut Vec<Token<'_>>, sign: usize) {
     let (left, right) = (&tokens[..sign], &tokens[sign + 1..]);
     let is_remainder = match left {
@@ -44,7 +45,11 @@ fn turn(tokens: &mut Vec<Token<'_>>, sign: usize) {
     let is_one = !unknown
         .iter()
         .any(|token| separates(token) || token.kind == tokens[sign].kind);
-    if is_remainder && is_unknown && is_one {
+    let is_second = || {
+        let is_whole = !left.iter().any(separates) && left.iter().any(|token| matches!(token.kind, Kind::Symbol(_)));
+        is_whole && spell(unknown) < spell(left)
+    };
+    if is_unknown && is_one && (is_remainder || is_second()) {
         let turned = [unknown, &tokens[sign..=sign], left, &right[modulus..]].concat();
         *tokens = turned;
     }

@@ -10,8 +10,8 @@ use dashu_ratio::RBig;
 
 use super::applied;
 use super::command::{
-    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, letter, may_be_product, number_set,
-    raised_primes, split_command, without_row_distance,
+    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, is_space_before_space, letter, may_be_product,
+    number_set, raised_primes, split_command, without_row_distance,
 };
 use super::names;
 use super::numeral;
@@ -95,6 +95,7 @@ struct Lexer<'a> {
     bare_bracket: Option<u32>,
     /// Whether the whole text is words, with formulas between dollar signs.
     is_prose: bool,
+    /// The tokens that stand behind wide spaces.
     gaps: Vec<usize>,
 }
 
@@ -115,6 +116,9 @@ impl<'a> Lexer<'a> {
                     // `\text{if $x > 0$}`
                     words ^= next == '$' && (depth > 0 || self.is_prose);
                     self.spaced = true;
+                    if rest.starts_with("~~") {
+                        self.gap();
+                    }
                     &rest[1..]
                 }
                 '0'..='9' => self.numeral(rest),
@@ -146,6 +150,13 @@ impl<'a> Lexer<'a> {
     fn push_argument(&mut self, kind: Kind<'a>, source: &'a str) {
         self.arguments = self.arguments.saturating_sub(1);
         self.push(kind, source);
+    }
+
+    /// A wide space stands here.
+    fn gap(&mut self) {
+        if self.gaps.last() != Some(&self.tokens.len()) {
+            self.gaps.push(self.tokens.len());
+        }
     }
 
     /// Whether the last token may end a value.
@@ -367,8 +378,8 @@ impl<'a> Lexer<'a> {
         }
         if SPACES.contains(&name) {
             self.spaced = true;
-            if name.ends_with("quad") {
-                self.gaps.push(self.tokens.len());
+            if matches!(name, "quad" | "qquad" | "enspace") || is_space_before_space(name, after) {
+                self.gap();
             }
             return Ok(after);
         }
@@ -400,6 +411,9 @@ impl<'a> Lexer<'a> {
             "phantom" | "hphantom" | "vphantom" | "hspace" | "vspace" | "mspace" | "color" | "textcolor" | "label"
             | "tag" | "kern" => {
                 self.spaced = true;
+                if name == "hspace" {
+                    self.gap();
+                }
                 return Ok(argument(after.strip_prefix('*').unwrap_or(after)).1);
             }
             "not" => {

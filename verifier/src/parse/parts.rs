@@ -16,7 +16,7 @@ pub(super) fn names_parts(tokens: &[Token<'_>]) -> bool {
 /// Whether tokens begin with a letter in brackets: `(C)`.
 pub(super) fn opens_part(tokens: &[Token<'_>]) -> bool {
     matches!(tokens, [open, name, close, ..]
-        if matches!(open.kind, Kind::Open(Bracket::Round)) && matches!(close.kind, Kind::Close(Bracket::Round)) && name.source.len() == 1)
+        if matches!(open.kind, Kind::Open(Bracket::Round)) && matches!(close.kind, Kind::Close(Bracket::Round)) && matches!(name.source.as_bytes(), [letter] if letter.is_ascii_alphabetic()))
 }
 
 /// The tokens of the lists between semicolons, where commas separate the items of each; none if there are not both.

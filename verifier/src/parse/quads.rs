@@ -1,4 +1,4 @@
-//! Wide spaces, `\quad` and `\qquad`, which set two parts of an answer apart: `-1 \qquad x \ge 0` is a value and a
+//! Wide spaces, `\quad`, `\hspace{…}` or several in a row, which set two parts of an answer apart: `-1 \qquad x \ge 0` is a value and a
 //! condition, and no product. Around words and signs they say nothing.
 
 use super::parts::{names_parts, opens_part};
@@ -50,7 +50,9 @@ fn stands_between(tokens: &[Token<'_>], gap: usize) -> bool {
     let is_behind_choice = before.len() == 3 && opens_part(before);
     // `3 \quad 5` may be anything.
     let is_numeral = |token: Option<&Token<'_>>| token.is_some_and(|token| matches!(token.kind, Kind::Number(..)));
-    let are_numerals = is_numeral(before.last()) && is_numeral(after.first());
+    // `2 \quad 1/2` is no mixed number.
+    let is_fraction = after.get(1).is_some_and(|next| next.kind == Kind::Divide);
+    let are_numerals = is_numeral(before.last()) && is_numeral(after.first()) && !is_fraction;
     ends_part(before) && begins_part(after) && !is_of_operator && !is_behind_choice && !are_numerals
 }
 
