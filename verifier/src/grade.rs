@@ -7,7 +7,7 @@ use crate::extract::{extract, last_box};
 use crate::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
 use crate::options::{Conventions, Options};
 use crate::parse::lexer::Commas;
-use crate::parse::{Bold, ParseError, Parsed, parse, with_vectors};
+use crate::parse::{Bold, Ordered, ParseError, Parsed, parse, with_vectors};
 use crate::steps::Steps;
 
 /// Grades one response against the answers that count as right. It is a pure function, bounded by [`crate::limits`] and
@@ -101,9 +101,10 @@ fn decide(
             exceeded: false,
             in_set: false,
         };
-        // `A^{-1}B` is no `BA^{-1}`, and `\mathbf{AB}` no `\mathbf{BA}`.
-        let names_matrices = parsed.names_matrices || truth.names_matrices;
-        let is_read_anew = names_matrices || parsed.bold != Bold::No || truth.bold != Bold::No;
+        // `A^{-1}B` is no `BA^{-1}`, `gxg^{-1}` no `x`, and `\mathbf{AB}` no `\mathbf{BA}`.
+        let letters = parsed.ordered.max(truth.ordered);
+        let is_ordered = letters != Ordered::None;
+        let is_read_anew = is_ordered || parsed.bold != Bold::No || truth.bold != Bold::No;
         let in_order = match is_read_anew {
             true if comparison
                 .steps
@@ -113,7 +114,7 @@ fn decide(
                 exceeded = true;
                 continue;
             }
-            true if names_matrices => parsed.in_order().zip(truth.in_order()),
+            true if is_ordered => parsed.in_order(letters).zip(truth.in_order(letters)),
             true => with_vectors(&parsed, &truth),
             false => None,
         };

@@ -2,13 +2,13 @@
 
 use compact_str::CompactString;
 
+use super::counted::{are_of_other_things, is_time_of_day};
 use super::interval::is_mixed;
-use super::quantity::are_of_other_things;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::options::Units;
 use crate::parse::token::Bracket;
-use crate::parse::{Answer, Body, Label, Quantity};
+use crate::parse::{Answer, Body, Label, Quantity, Unit};
 
 impl Comparison<'_> {
     /// How two bodies with parts are the same, if they are.
@@ -287,9 +287,14 @@ impl Comparison<'_> {
             return false;
         }
         // `8:34 p.m.` is not `8:34 a.m.`, nor half of `4:17`.
+        let is_time = [answer, truth]
+            .into_iter()
+            .any(|parts| parts.last().is_some_and(is_time_of_day));
         let unit = |parts: &[Quantity]| parts.last().and_then(|part| part.unit.clone());
-        let is_time = unit(answer).is_some() || unit(truth).is_some();
-        if unit(answer).is_some() && unit(truth).is_some() && unit(answer) != unit(truth) {
+        if let (Some(unit), Some(wanted)) = (unit(answer), unit(truth))
+            && unit != wanted
+            && !matches!((&unit, &wanted), (Unit::Words(_), Unit::Words(_)))
+        {
             return false;
         }
         // `3 boys : 5 children` is no `3 girls : 5 children`.
@@ -319,6 +324,18 @@ impl Comparison<'_> {
             .zip(truth)
             .skip(1)
             .all(|(answer, truth)| self.expressions(product(answer, wanted), product(truth, first)))
+    }
+
+    /// Whether a time of day says the full hour that the other time does: `10 \text{ a.m.}`, `10:00 \text{ a.m.}`.
+    pub(super) fn is_full_hour(&mut self, hour: &Quantity, time: &[Quantity]) -> bool {
+        let [wanted, parts @ ..] = time else {
+            return false;
+        };
+        let zero = Quantity::new(Expression::integer(0));
+        is_time_of_day(hour)
+            && parts.last().is_some_and(|last| last.unit == hour.unit)
+            && parts.iter().all(|part| self.values(part, &zero))
+            && self.values(hour, wanted)
     }
 
     /// Whether a value is the quotient that a ratio of two stands for.

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use dashu_ratio::RBig;
 
-use super::quantity::{are_of_other_things, degree, hundredth, same_dimensions};
+use super::counted::{are_of_other_things, same_dimensions};
+use super::quantity::{angle, degree, hundredth};
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::options::Units;
@@ -43,6 +44,7 @@ fn dimensions(unit: &Unit) -> Option<&[(&'static str, i32)]> {
     match unit {
         Unit::Percent => Some(PERCENT),
         Unit::Degree => Some(DEGREE),
+        Unit::Measure(dimensions, _) if dimensions.as_slice() == [("degree", 1)] => Some(DEGREE),
         Unit::Measure(dimensions, _) => Some(dimensions),
         Unit::Words(_) => None,
     }
@@ -52,7 +54,7 @@ fn factor(unit: &Unit) -> Expression {
     match unit {
         Unit::Percent => hundredth(),
         Unit::Degree => degree(),
-        Unit::Measure(_, size) => Expression::Number(size.clone()),
+        Unit::Measure(_, size) => angle(unit).unwrap_or_else(|| Expression::Number(size.clone())),
         Unit::Words(_) => Expression::Number(RBig::ONE),
     }
 }
@@ -158,13 +160,18 @@ impl Comparison<'_> {
         if self.conventions.units == Units::Ignored {
             return self.ratios(answer, truth);
         }
+        // `2 kg : 3 lb` is no 2 : 3.
+        let are_bare = |parts: &[Quantity]| parts.iter().all(|part| part.unit.is_none());
+        if are_bare(answer) && are_of_one_quantity(truth) || are_bare(truth) && are_of_one_quantity(answer) {
+            return false;
+        }
         let (answer, truth) = ratios_of_numbers(answer, truth);
         self.ratios(&answer, &truth)
     }
 
     /// Whether a value is the quotient of a ratio, which may be one of measures.
     pub(super) fn is_measured_quotient(&mut self, quantity: &Quantity, ratio: &[Quantity]) -> bool {
-        self.is_quotient(quantity, &ratio_of_numbers(ratio))
+        !are_of_one_quantity(ratio) && self.is_quotient(quantity, &ratio_of_numbers(ratio))
     }
 
     /// Two sets, or two relations, in one unit. None if the budget is spent.
@@ -184,6 +191,8 @@ impl Comparison<'_> {
             (Measured::One(dimensions, units), Measured::One(wanted, wanted_units)) => {
                 (dimensions, units, wanted, wanted_units)
             }
+            // `x < 5^\circ` is no `x < 5` points.
+            _ if units_contradict(&found, &wanted_quantities) => return Some(InOneUnit::Contradicts),
             (Measured::One(_, units), Measured::Nothing) | (Measured::Nothing, Measured::One(_, units))
                 if matches!(units.as_slice(), [Unit::Percent | Unit::Degree]) =>
             {
@@ -200,7 +209,6 @@ impl Comparison<'_> {
                     InOneUnit::Perhaps(answer, truth)
                 });
             }
-            _ if units_contradict(&found, &wanted_quantities) => return Some(InOneUnit::Contradicts),
             _ => return Some(InOneUnit::AsTheyAre),
         };
         if !same_dimensions(dimensions, wanted) {
@@ -230,7 +238,9 @@ fn units_contradict(answer: &[&Quantity], truth: &[&Quantity]) -> bool {
 fn ratio_of_numbers(parts: &[Quantity]) -> Cow<'_, [Quantity]> {
     let all: Vec<&Quantity> = parts.iter().collect();
     let is_of_one_kind = matches!(measured(&all), Measured::One(..)) && parts.iter().all(is_measure);
-    if is_of_one_kind {
+    // `2\% : 3`
+    let has_percent = parts.iter().any(|part| part.unit == Some(Unit::Percent));
+    if is_of_one_kind || has_percent {
         Cow::Owned(in_base_units(parts))
     } else {
         Cow::Borrowed(parts)
@@ -246,6 +256,31 @@ fn ratios_of_numbers<'q>(answer: &'q [Quantity], truth: &'q [Quantity]) -> (Cow<
         return (Cow::Owned(in_base_units(answer)), Cow::Owned(in_base_units(truth)));
     }
     (ratio_of_numbers(answer), ratio_of_numbers(truth))
+}
+
+/// Dimensions of one quantity whose units are not converted into each other here.
+const OF_ONE_QUANTITY: [&[&str]; 6] = [
+    &["mass", "weight", "tons"],
+    &["time", "month"],
+    &["dollar", "euro", "sterling", "yen", "rupee"],
+    &["celsius", "fahrenheit", "kelvin"],
+    &["joule", "calorie", "electronvolt"],
+    &["byte", "bit"],
+];
+
+/// Whether the parts of a ratio are of one quantity, as kilograms and pounds are, but in units that are not converted here, so
+/// that their numbers are not the ratio.
+fn are_of_one_quantity(parts: &[Quantity]) -> bool {
+    let dimension = |part: &Quantity| match part.unit.as_ref().and_then(dimensions) {
+        Some([(dimension, 1)]) => Some(*dimension),
+        _ => None,
+    };
+    let Some(found) = parts.iter().map(dimension).collect::<Option<Vec<&str>>>() else {
+        return false;
+    };
+    let differ = found.windows(2).any(|pair| pair[0] != pair[1]);
+    let is_of = |kind: &&[&str]| found.iter().filter(|dimension| kind.contains(*dimension)).count() > 1;
+    differ && OF_ONE_QUANTITY.iter().any(is_of)
 }
 
 fn is_measure(part: &Quantity) -> bool {

@@ -5,6 +5,7 @@ mod antiderivative;
 mod at_integers;
 mod closed;
 mod collection;
+mod counted;
 mod families;
 mod inequality;
 mod interval;
@@ -22,11 +23,12 @@ mod relation;
 mod series;
 mod spread;
 mod term;
+mod words;
 
 use crate::expression::Expression;
 use crate::options::Conventions;
 use crate::parse::token::Relation;
-use crate::parse::{Answer, Body, Label, Parsed, Quantity, is_roman, is_same_word, say_the_same};
+use crate::parse::{Answer, Body, Label, Literal, Parsed, Quantity, is_roman, is_same_word, say_the_same};
 use crate::steps::Steps;
 
 use collection::only_tuple;
@@ -95,6 +97,9 @@ impl Comparison<'_> {
         {
             return Some(Rule::Choice);
         }
+        if self.is_not_reduced(answer, truth) || words::leave_open(answer, truth) {
+            return None;
+        }
         let has_operators = answer.has_operators || truth.has_operators;
         // Sums that look different may only be worked out to be the same: that takes the other half of the budget.
         let reserved = if has_operators { self.steps.left() / 2 } else { 0 };
@@ -117,6 +122,13 @@ impl Comparison<'_> {
             return self.worked_out(answer, truth);
         }
         None
+    }
+
+    /// Whether a fraction within the answer could be reduced though that is asked for. One alone is compared by
+    /// [`Self::quantities`], with the fraction that the ground truth is.
+    fn is_not_reduced(&self, answer: &Parsed, truth: &Parsed) -> bool {
+        let is_alone = matches!(&answer.answer.body, Body::Quantity(quantity) if quantity.literal != Literal::Other);
+        self.conventions.reduced_fractions && answer.has_unreduced && !truth.has_unreduced && !is_alone
     }
 
     /// Does some work with all but some of the steps that are left, and gives these back afterwards.
@@ -222,6 +234,12 @@ impl Comparison<'_> {
                     spelled: Some(wanted), ..
                 }),
             ) if self.in_set && is_outcome(word) && is_outcome(wanted) => (word == wanted).then_some(Rule::Text),
+            // `SAS` is no `SSA`.
+            (Body::Quantity(answer), Body::Quantity(truth))
+                if let Some(is_same) = words::same_criterion(answer, truth) =>
+            {
+                is_same.then_some(Rule::Text)
+            }
             (Body::Quantity(answer), Body::Quantity(truth)) => self.quantities(answer, truth).then_some(Rule::Value),
             (Body::Text(answer), Body::Text(truth)) => {
                 // A letter alone names a choice.
@@ -242,7 +260,8 @@ impl Comparison<'_> {
             ) => (is_same_word(spelled, text) || say_the_same(&spelled.to_lowercase(), text)).then_some(Rule::Text),
             (Body::Ratio(answer), Body::Ratio(truth)) => self.measured_ratios(answer, truth).then_some(Rule::Ratio),
             (Body::Ratio(ratio), Body::Quantity(quantity)) | (Body::Quantity(quantity), Body::Ratio(ratio)) => {
-                self.is_measured_quotient(quantity, ratio).then_some(Rule::Ratio)
+                let is_same = self.is_full_hour(quantity, ratio) || self.is_measured_quotient(quantity, ratio);
+                is_same.then_some(Rule::Ratio)
             }
             (Body::Matrix(answer), Body::Matrix(truth)) => self.matrices(answer, truth).then_some(Rule::Entries),
             (Body::Cases(answer), Body::Cases(truth)) => self.cases(answer, truth).then_some(Rule::Cases),

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
+use super::counted::{is_generic, may_be_same, same_dimensions};
 use super::kinks::Kinks;
 use super::{Comparison, kinks, places, powers};
 use crate::equality::Decision;
 use crate::expression::{Constant, Expression, Function};
 use crate::normal::{self, Form};
 use crate::options::Units;
-use crate::parse::{Literal, Quantity, Unit, is_same_dimension, measures};
+use crate::parse::{Literal, Quantity, Unit};
 use crate::steps::{Steps, Stop};
 use crate::{ball, field};
 
@@ -204,6 +205,12 @@ impl Comparison<'_> {
             }
             (Some(Unit::Degree), None) => self.close_enough(answer, truth) || self.scaled(answer, degree(), truth),
             (None, Some(Unit::Degree)) => self.close_enough(answer, truth) || self.scaled(truth, degree(), answer),
+            (Some(unit), Some(wanted)) if let Some([size, wanted_size]) = sizes_of_angles(unit, wanted) => {
+                let in_radians = |quantity: &Quantity, size| {
+                    Quantity::new(Expression::Product(vec![quantity.expression.clone(), size]))
+                };
+                self.values(&in_radians(answer, size), &in_radians(truth, wanted_size))
+            }
             (Some(Unit::Measure(dimensions, _)), Some(Unit::Measure(wanted, _)))
                 if is_generic(dimensions) != is_generic(wanted) =>
             {
@@ -235,14 +242,6 @@ impl Comparison<'_> {
             | (Some(Unit::Measure(..)), None)
             | (None, Some(Unit::Measure(..))) => self.close_enough(answer, truth),
             (Some(Unit::Degree), Some(Unit::Degree)) => self.close_enough(answer, truth),
-            (Some(Unit::Degree), Some(Unit::Measure(dimensions, size))) if dimensions == &[("radian", 1)] => {
-                let ratio = Expression::Product(vec![degree(), Expression::Number(RBig::ONE / size)]);
-                self.scaled(answer, ratio, truth)
-            }
-            (Some(Unit::Measure(dimensions, size)), Some(Unit::Degree)) if dimensions == &[("radian", 1)] => {
-                let ratio = Expression::Product(vec![degree(), Expression::Number(RBig::ONE / size)]);
-                self.scaled(truth, ratio, answer)
-            }
             // A degree may be one of temperature.
             (Some(Unit::Degree), Some(Unit::Measure(dimensions, _)))
             | (Some(Unit::Measure(dimensions, _)), Some(Unit::Degree))
@@ -286,126 +285,6 @@ impl Comparison<'_> {
     }
 }
 
-/// Words that count anything, so that they contradict no unit.
-const COUNTS: [&str; 27] = [
-    "way",
-    "arrangement",
-    "possibility",
-    "possibilitie",
-    "combination",
-    "choice",
-    "outcome",
-    "permutation",
-    "solution",
-    "value",
-    "number",
-    "integer",
-    "item",
-    "total",
-    "piece",
-    "unit",
-    "distinct",
-    "different",
-    "possible",
-    "of",
-    "in",
-    "pair",
-    "triple",
-    "time",
-    "case",
-    "element",
-    "each",
-];
-
-/// Words that say nothing of the kind of what is counted.
-const JOINTS: [&str; 16] = [
-    "who", "that", "which", "are", "is", "was", "were", "the", "a", "an", "with", "have", "has", "to", "more", "all",
-];
-
-/// Words that make another unit of the unit behind them.
-const MAKES_ANOTHER_UNIT: [&str; 12] = [
-    "quarter",
-    "dog",
-    "passenger",
-    "light",
-    "nautical",
-    "fluid",
-    "troy",
-    "man",
-    "person",
-    "board",
-    "metric",
-    "sidereal",
-];
-
-/// Whether both name kinds of the same thing, and different ones: red marbles are no blue marbles. Where one of them says
-/// less, it may be the other. Halves of a day are two.
-fn is_other_kind(words: &str, other: &str) -> bool {
-    if let ("a m", "p m") | ("p m", "a m") = (words, other) {
-        return true;
-    }
-    let kinds = |words: &str| -> Vec<String> {
-        let mut kinds: Vec<String> = words
-            .split(' ')
-            .map(|word| singular(word).to_lowercase())
-            .filter(|word| !COUNTS.contains(&word.as_str()) && !JOINTS.contains(&word.as_str()))
-            .collect();
-        kinds.pop();
-        kinds
-    };
-    let (kinds, others) = (kinds(words), kinds(other));
-    let holds_all = |all: &[String], some: &[String]| some.iter().all(|kind| all.contains(kind));
-    !holds_all(&kinds, &others) && !holds_all(&others, &kinds)
-}
-
-/// Whether words may stand for the other unit: they count anything, or name the same thing.
-fn may_be_same(words: &str, other: &Unit) -> bool {
-    let counts = |words: &str| words.split(' ').all(|word| COUNTS.contains(&singular(word)));
-    match other {
-        Unit::Words(other) => {
-            // The last word says what is counted: `5 red marbles`, `5 marbles`. With `per` there are two.
-            let counted = |words: &str| -> Vec<String> {
-                let last = |words: &str| words.rsplit(' ').next().map(|word| singular(word).to_owned());
-                words.split(" per ").filter_map(last).collect()
-            };
-            if is_other_kind(words, other) {
-                return false;
-            }
-            let no_other_unit =
-                measures(words).is_empty() || measures(other).is_empty() || measures(words) == measures(other);
-            no_other_unit && (counts(words) || counts(other) || counted(words) == counted(other))
-        }
-        // `5 kg of apples`
-        Unit::Measure(dimensions, size) => match measures(words).as_slice() {
-            [] => counts(words),
-            [(of_words, size_of_words)] => {
-                // `light years` are no years.
-                let is_other = words.split(' ').any(|word| MAKES_ANOTHER_UNIT.contains(&word));
-                same_dimensions(dimensions, of_words) && size == size_of_words && !words.contains(" per ") && !is_other
-            }
-            _ => false,
-        },
-        Unit::Percent | Unit::Degree => counts(words),
-    }
-}
-
-/// Whether the words behind two values name different things.
-pub(super) fn are_of_other_things(one: &Quantity, other: &Quantity) -> bool {
-    match (&one.unit, &other.unit) {
-        (Some(Unit::Words(words)), Some(unit)) | (Some(unit), Some(Unit::Words(words))) => !may_be_same(words, unit),
-        _ => false,
-    }
-}
-
-/// Whether two units are of the same dimensions.
-pub(super) fn same_dimensions(dimensions: &[(&str, i32)], wanted: &[(&str, i32)]) -> bool {
-    let is_among = |(dimension, exponent): &(&str, i32)| {
-        let mut wanted = wanted.iter();
-        wanted.any(|(other, power)| exponent == power && is_same_dimension(dimension, other))
-    };
-    dimensions == wanted || dimensions.len() == wanted.len() && dimensions.iter().all(is_among)
-}
-
 /// Whether the first is money per something, and the second the same money.
 fn is_rate_of_money(dimensions: &[(&'static str, i32)], money: &[(&'static str, i32)]) -> bool {
     let [(currency, 1)] = money else {
@@ -420,13 +299,28 @@ fn is_rate_of_money(dimensions: &[(&'static str, i32)], money: &[(&'static str, 
         && dimensions.contains(&money[0])
 }
 
-fn singular(word: &str) -> &str {
-    word.strip_suffix('s').unwrap_or(word)
+/// The sizes of two units of angles in radians; none if one is of anything else, or both are of one kind.
+fn sizes_of_angles(unit: &Unit, other: &Unit) -> Option<[Expression; 2]> {
+    let kind = |unit: &Unit| match unit {
+        Unit::Degree => None,
+        Unit::Measure(dimensions, _) => dimensions.first().map(|(dimension, _)| *dimension),
+        Unit::Percent | Unit::Words(_) => Some(""),
+    };
+    let sizes = [angle(unit)?, angle(other)?];
+    (kind(unit) != kind(other)).then_some(sizes)
 }
 
-/// Whether a unit has no other name than `units`.
-fn is_generic(dimensions: &[(&'static str, i32)]) -> bool {
-    matches!(dimensions, [("unit", _)])
+/// The size of a unit of angles in radians.
+pub(super) fn angle(unit: &Unit) -> Option<Expression> {
+    match unit {
+        Unit::Degree => Some(degree()),
+        Unit::Measure(dimensions, size) => match dimensions.as_slice() {
+            [("radian", 1)] => Some(Expression::Number(size.clone())),
+            [("degree", 1)] => Some(Expression::Product(vec![degree(), Expression::Number(size.clone())])),
+            _ => None,
+        },
+        Unit::Percent | Unit::Words(_) => None,
+    }
 }
 
 pub(super) fn hundredth() -> Expression {

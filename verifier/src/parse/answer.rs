@@ -8,7 +8,7 @@ use super::bold::Bold;
 use super::label::Label;
 use super::lexer::Commas;
 use super::sense::Sense;
-use super::token::{Bracket, Relation};
+use super::token::{Bracket, Conjunction, Relation};
 use super::unit::Unit;
 use super::written::Written;
 use crate::expression::Expression;
@@ -145,14 +145,30 @@ pub struct Parsed {
     pub choice: Option<Choice>,
     /// What stands beside that letter: 14 in `(C) 14`.
     pub beside_choice: Option<Answer>,
-    /// Whether its capitals are matrices, whose order counts.
-    pub names_matrices: bool,
+    /// Which letters keep their order in a product.
+    pub ordered: Ordered,
+    /// What alone joins its items, where words do.
+    pub joined: Option<Conjunction>,
+    /// Whether a fraction in it could be reduced.
+    pub has_unreduced: bool,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
     /// How it is set in bold.
     pub bold: Bold,
     /// The steps that it took to read beyond those for its bytes.
     pub work: u64,
+}
+
+/// Letters that keep their order in a product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ordered {
+    /// None but those in bold.
+    #[default]
+    None,
+    /// Capitals, which are matrices: `A^{-1}B`.
+    Capitals,
+    /// All, which are elements of a group: `gxg^{-1}`.
+    Letters,
 }
 
 /// A letter that may be the choice of a multiple-choice problem.

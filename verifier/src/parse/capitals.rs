@@ -1,7 +1,10 @@
-//! Capitals that are matrices, told by the inverse of one in a product of several: `PDP^{-1}` is neither D nor `P^{-1}DP`.
+//! Letters whose order counts. Capitals that are matrices, told by the inverse of one in a product of several: `PDP^{-1}` is
+//! neither D nor `P^{-1}DP`. Elements of a group, told by a letter and its inverse around others: `gxg^{-1}`.
 
 use dashu_ratio::RBig;
 
+use super::answer::Ordered;
+use super::spell::{argument_end, spell};
 use super::token::{Bracket, Kind, Token};
 
 /// What dimensions are written with: `MLT^{-1}`.
@@ -45,6 +48,63 @@ fn inverse(tokens: &[Token<'_>]) -> Option<usize> {
     Some(power + inversion(tokens.get(power..)?)?)
 }
 
+/// Which letters of a text keep their order.
+pub(super) fn ordered(tokens: &[Token<'_>]) -> Ordered {
+    if !(0..tokens.len()).any(|place| inversion(&tokens[place..]).is_some()) {
+        Ordered::None
+    } else if conjugates(tokens) {
+        Ordered::Letters
+    } else if are_matrices(tokens) {
+        Ordered::Capitals
+    } else {
+        Ordered::None
+    }
+}
+
+/// Most letters of a product that are looked through for a letter and its inverse.
+const MAX_LETTERS: usize = 32;
+
+/// Whether a letter and its inverse stand in one product with other letters between: with numbers they would cancel.
+fn conjugates(tokens: &[Token<'_>]) -> bool {
+    let mut letters: Vec<(&[Token<'_>], bool)> = Vec::new();
+    let mut place = 0;
+    while let Some(token) = tokens.get(place) {
+        if token.kind == Kind::Times {
+            place += 1;
+            continue;
+        }
+        if !matches!(token.kind, Kind::Symbol(_)) {
+            letters.clear();
+            place += 1;
+            continue;
+        }
+        let start = place;
+        place += 1;
+        if tokens.get(place).is_some_and(|next| next.kind == Kind::Underscore) {
+            place = argument_end(tokens, place + 1);
+        }
+        let name = &tokens[start..place.min(tokens.len())];
+        let inversion = inversion(&tokens[name.len() + start..]);
+        if inversion.is_none() && tokens.get(place).is_some_and(|next| next.kind == Kind::Caret) {
+            place = argument_end(tokens, place + 1);
+        }
+        place += inversion.unwrap_or(0);
+        letters.push((name, inversion.is_some()));
+        if letters.len() > MAX_LETTERS {
+            return false;
+        }
+        let spelled = spell(name);
+        let is_partner =
+            |(other, is_inverse): &(&[Token<'_>], bool)| *is_inverse != inversion.is_some() && spell(other) == spelled;
+        let is_other = |(other, _): &(&[Token<'_>], bool)| spell(other) != spelled;
+        let partner = letters.iter().position(is_partner);
+        if partner.is_some_and(|partner| letters[partner..].iter().any(is_other)) {
+            return true;
+        }
+    }
+    false
+}
+
 /// Where the round bracket that closes at this place opens.
 fn opening(tokens: &[Token<'_>], close: usize) -> Option<usize> {
     let mut depth = 0usize;
@@ -66,7 +126,7 @@ pub(super) fn has_product(tokens: &[Token<'_>]) -> bool {
 
 /// Whether the capitals of a text are matrices: one of them, or a bracket with one, is inverted, and others stand beside
 /// it.
-pub(super) fn are_matrices(tokens: &[Token<'_>]) -> bool {
+fn are_matrices(tokens: &[Token<'_>]) -> bool {
     let is_at = |place: Option<usize>, is: &dyn Fn(&Token<'_>) -> bool| {
         place.and_then(|place| tokens.get(place)).is_some_and(is)
     };
@@ -112,8 +172,8 @@ pub(super) fn are_matrices(tokens: &[Token<'_>]) -> bool {
     names.len() > 1 && !are_all(&DIMENSIONS) && !(is_measurement && are_all(&UNITS))
 }
 
-/// Makes all capitals keep their order. False where something is divided by one: then they are numbers.
-pub(super) fn keep_order(tokens: &mut Vec<Token<'_>>) -> bool {
+/// Makes letters keep their order. False where something is divided by one: then they are numbers.
+pub(super) fn keep_order(tokens: &mut Vec<Token<'_>>, letters: Ordered) -> bool {
     let divides = tokens
         .iter()
         .any(|token| matches!(token.kind, Kind::Frac | Kind::Divide));
@@ -121,7 +181,11 @@ pub(super) fn keep_order(tokens: &mut Vec<Token<'_>>) -> bool {
         return false;
     }
     for token in tokens.iter_mut() {
-        token.is_bold |= capital(token).is_some();
+        token.is_bold |= match letters {
+            Ordered::None => false,
+            Ordered::Capitals => capital(token).is_some(),
+            Ordered::Letters => matches!(token.kind, Kind::Symbol(_)),
+        };
     }
     // A sign between matrices is no product of vectors.
     let is_sign = |pair: &[Token<'_>]| pair[0].kind == Kind::Times && pair[1].is_bold;

@@ -1,14 +1,18 @@
-//! One measurement in two units: `2 hours 30 minutes`, `5 ft 10 in`.
+//! One measurement in two parts: `2 hours 30 minutes`, `5 ft 10 in`, `5 and a half hours`; and in words, `half an hour`.
 
 use dashu_ratio::RBig;
 
 use super::answer::{Literal, Quantity};
 use super::token::{Conjunction, Kind, Token};
 use super::unit::{Unit, measure};
+use super::{scale, words};
 use crate::expression::Expression;
 
 /// Reads tokens as a measurement in units that get smaller, in the smallest of them; none if they are anything else.
 pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
+    if let Some(quantity) = mixed(tokens).or_else(|| part_of_unit(tokens)) {
+        return Some(quantity);
+    }
     if let [_, degree, _, ..] = tokens
         && degree.kind == Kind::Degree
     {
@@ -51,6 +55,67 @@ pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
     quantity.unit = Some(Unit::Measure(dimensions, size));
     quantity.literal = Literal::Compound;
     Some(quantity)
+}
+
+/// The word of a token.
+fn word<'a>(token: &Token<'a>) -> Option<&'a str> {
+    match token.kind {
+        Kind::Text(word) | Kind::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+/// The fraction that one word names: `half`, `quarters`.
+fn fraction(token: &Token<'_>) -> Option<RBig> {
+    match word(token)? {
+        "quarter" | "quarters" => Some(RBig::ONE / RBig::from(4)),
+        word => scale::factor(word).filter(|factor| *factor < RBig::ONE),
+    }
+}
+
+/// An amount of a unit of measurement, or a number where there is no unit.
+fn amount(value: RBig, unit: &[Token<'_>]) -> Option<Quantity> {
+    let mut quantity = Quantity::new(Expression::Number(value));
+    quantity.unit = match unit {
+        [] => None,
+        [unit] => Some(measure(word(unit)?)).filter(|unit| matches!(unit, Unit::Measure(..))),
+        _ => return None,
+    };
+    (unit.is_empty() || quantity.unit.is_some()).then_some(quantity)
+}
+
+/// `5 \text{ and a half}`, `2 \text{ and one third hours}`.
+fn mixed(tokens: &[Token<'_>]) -> Option<Quantity> {
+    let [number, and, one, part, unit @ ..] = tokens else {
+        return None;
+    };
+    let (Kind::Number(whole, None), true) = (&number.kind, is_and(and)) else {
+        return None;
+    };
+    let is_one = matches!(word(one), Some("a" | "one"));
+    let part = fraction(part).filter(|_| is_one && whole.is_int())?;
+    amount(whole + part, unit)
+}
+
+/// `half an hour`, `three quarters of a mile`.
+fn part_of_unit(tokens: &[Token<'_>]) -> Option<Quantity> {
+    let [before @ .., article, unit] = tokens else {
+        return None;
+    };
+    let before = match before {
+        [before @ .., of] if word(of) == Some("of") => before,
+        before => before,
+    };
+    let (count, part) = match before {
+        [part] => (1, part),
+        [count, part] => match word(count)? {
+            "a" => (1, part),
+            count => (words::number(count)?, part),
+        },
+        _ => return None,
+    };
+    let part = fraction(part).filter(|_| matches!(word(article), Some("a" | "an")))?;
+    amount(RBig::from(count) * part, std::slice::from_ref(unit))
 }
 
 /// `30^\circ 15' 36''`, in degrees.

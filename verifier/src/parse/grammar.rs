@@ -262,10 +262,12 @@ impl<'a> Parser<'_, 'a> {
             && after.is_some_and(|next| next.spaced)
     }
 
-    /// Whether a numeral may follow the last token as a factor: after a bracket, a group or a letter, not a numeral.
+    /// Whether a numeral may follow the last token as a factor: after a bracket, a group or a letter, not a numeral or its sign.
     fn may_precede_number(&self) -> bool {
         let before = self.position.checked_sub(1).and_then(|index| self.tokens.get(index));
-        !matches!(before.map(|token| &token.kind), None | Some(Kind::Number(..)))
+        let before = before.map(|token| &token.kind);
+        // `5\% 0` is neither 0 nor 50, and `5^\circ 3` may be minutes.
+        !matches!(before, None | Some(Kind::Number(..) | Kind::Percent | Kind::Degree))
     }
 
     fn signed_factor(&mut self) -> Parsed {

@@ -122,7 +122,7 @@ impl<'a> Lexer<'a> {
                     &rest[1..]
                 }
                 '0'..='9' => self.numeral(rest),
-                '.' if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => self.numeral(rest),
+                '.' if numeral::begins_with_point(rest) => self.numeral(rest),
                 'a'..='z' | 'A'..='Z' => self.letters(rest, words),
                 '\\' => self.command(rest, words, depth)?,
                 _ if next.is_ascii() => self.sign(rest, next),
@@ -283,7 +283,7 @@ impl<'a> Lexer<'a> {
             ('_', _) => (Kind::Underscore, 1),
             ('!', _) => (Kind::Bang, 1),
             ('\'', _) => (Kind::Prime, 1),
-            ('%', _) => (Kind::Percent, 1),
+            ('%', _) => (characters::percent(rest), 1),
             ('|', _) => (Kind::Bar, 1),
             (',', _) => (Kind::Comma, 1),
             (';', _) => (Kind::Semicolon, 1),

@@ -30,6 +30,7 @@ mod linear;
 mod lines;
 mod matrix;
 mod meaning;
+mod multiple;
 mod names;
 mod noncommuting;
 mod numeral;
@@ -43,6 +44,7 @@ mod primary;
 mod primes;
 mod quads;
 mod quantity;
+mod reduced;
 mod said;
 mod scale;
 mod sense;
@@ -73,7 +75,7 @@ use self::token::{Bracket, Conjunction, Kind, Token};
 use self::work::{Place, Work};
 use crate::expression::{Constant, Expression};
 
-pub use answer::{Answer, Body, Choice, Literal, ParseError, Parsed, Quantity};
+pub use answer::{Answer, Body, Choice, Literal, Ordered, ParseError, Parsed, Quantity};
 pub use bold::{Bold, with_vectors};
 pub use label::Label;
 pub(crate) use parameters::NAME_OF_INTEGER as COUNTED;
@@ -125,7 +127,9 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         source,
         choice,
         beside_choice,
-        names_matrices: capitals::are_matrices(tokens),
+        ordered: capitals::ordered(tokens),
+        joined: joined_by(tokens),
+        has_unreduced: reduced::has_unreduced(tokens),
         has_operators: tokens
             .iter()
             .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
@@ -159,11 +163,12 @@ fn tokens_of(text: &str, commas: Commas, words: bool, in_bold: bool) -> Result<L
 }
 
 impl Parsed {
-    /// The same with capitals that keep their order, as those of matrices do; None where one divides, as no matrix can.
-    pub fn in_order(&self) -> Option<Self> {
+    /// The same with letters that keep their order, as those of matrices do; None where something is divided by one, as
+    /// no matrix can.
+    pub fn in_order(&self, letters: Ordered) -> Option<Self> {
         let source = &self.source;
         let mut lexed = tokens_of(&source.text, source.commas, source.words, false).ok()?;
-        if !capitals::keep_order(&mut lexed.tokens) {
+        if !capitals::keep_order(&mut lexed.tokens, letters) {
             return None;
         }
         read(source.clone(), &lexed).ok()
@@ -186,6 +191,16 @@ impl Parsed {
                 |lexed| spell_text(&lexed.tokens),
             )
         })
+    }
+}
+
+/// The word that joins items where no other one does.
+fn joined_by(tokens: &[Token<'_>]) -> Option<Conjunction> {
+    let has = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
+    match (has(Conjunction::Or), has(Conjunction::And)) {
+        (true, false) => Some(Conjunction::Or),
+        (false, true) => Some(Conjunction::And),
+        _ => None,
     }
 }
 
@@ -217,10 +232,9 @@ fn says_something(token: &Token<'_>) -> bool {
 
 /// `\text{A or B}` does not say which letter it is, so that it is no list of both.
 fn without_choice(answer: Answer, tokens: &[Token<'_>]) -> Answer {
-    let has = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
     let is_letter = |item: &Answer| matches!(&item.body, Body::Text(text) if text.len() == 1) && item.label.is_none();
     match &answer.body {
-        Body::List(items) if items.iter().all(is_letter) && has(Conjunction::Or) && !has(Conjunction::And) => Answer {
+        Body::List(items) if items.iter().all(is_letter) && joined_by(tokens) == Some(Conjunction::Or) => Answer {
             label: None,
             body: Body::Text(spell_text(tokens)),
         },

@@ -145,6 +145,14 @@ fn grouped_places(text: &str) -> Option<(String, &str)> {
 /// Most groups of digits behind a point.
 const MOST_GROUPS: usize = 32;
 
+/// Whether a numeral begins with this point: `.5`, `.\overline3`.
+pub(super) fn begins_with_point(text: &str) -> bool {
+    let behind = &text[1..];
+    behind.starts_with(|next: char| next.is_ascii_digit())
+        || behind.starts_with('\\')
+            && (dotted_digit(behind, &mut String::new()).is_some() || repeating_group(behind).is_some())
+}
+
 /// Whether letters stand for the digits behind a point: `0.\overline{ab}`, `0.abc`.
 pub(super) fn continues_in_letters(text: &str) -> bool {
     let accents = [
@@ -319,6 +327,8 @@ mod tests {
             ("0.\\dot3", "1/3", 7),
             ("0.1\\dot 6", "1/6", 9),
             ("0.(3)", "1/3", 5),
+            (".\\overline3", "1/3", 11),
+            (".1\\overline{6}", "1/6", 14),
             ("9007199254740993", "9007199254740993", 16),
         ] {
             assert_eq!(value(text), (expected.to_owned(), length), "{text:?}");

@@ -14,7 +14,7 @@ use super::spell::{spell_argument, spell_text};
 use super::token::{Bracket, Kind, Token};
 use super::words::is_roman;
 use super::written::Written;
-use super::{beside, unit};
+use super::{beside, multiple, unit};
 use crate::expression::{Constant, Expression};
 
 /// An expression with its unit; none if it is no mathematics.
@@ -46,11 +46,16 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
         with_magnitude = changed;
         tokens = &with_magnitude;
     }
+    let with_portion: Vec<Token<'_>>;
+    if let Some(changed) = multiple::settled(tokens) {
+        with_portion = changed;
+        tokens = &with_portion;
+    }
     let (value, unit) = match beside::split_brackets(tokens) {
         Some((value, unit)) => (value, Some(unit)),
         None => unit::split(tokens),
     };
-    let (value, scale) = unit::split_scale(value);
+    let (value, scale) = multiple::split_scale(value);
     match grammar::expression(value) {
         Ok(expression) => {
             let mut quantity = Quantity::new(match scale {

@@ -95,6 +95,25 @@ pub(super) fn factor(word: &str) -> Option<RBig> {
     Some(one_over(UBig::from(10u8).pow(power)))
 }
 
+/// How many things a word in lower case is that counts them: a score of people are twenty. Not among words, where a score
+/// is a number of points, and gross is what nothing was taken from.
+pub(super) fn collective(word: &str) -> Option<RBig> {
+    match word {
+        "score" => Some(RBig::from(20)),
+        "gross" => Some(RBig::from(144)),
+        _ => None,
+    }
+}
+
+/// The factor of parts in lower case that are smaller than percents: basis points are hundredths of those.
+pub(super) fn part(words: &[&str]) -> Option<RBig> {
+    match words {
+        ["basis", "point" | "points"] => Some(one_over(UBig::from(10_000_u16))),
+        ["permille" | "permil"] | ["per", "mille" | "mil"] => Some(one_over(UBig::from(1_000_u16))),
+        _ => None,
+    }
+}
+
 fn power_of_ten(word: &str) -> Option<usize> {
     POWERS.iter().find(|(name, _)| *name == word).map(|(_, power)| *power)
 }

@@ -3,10 +3,11 @@
 use compact_str::{CompactString, format_compact};
 use dashu_ratio::RBig;
 
+use super::greek;
 use super::meaning::{changes_meaning, is_comparative, multiplies};
+use super::multiple::{leading_scale, multiplies_at_once};
 use super::token::{Kind, Token};
 use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup, power_of};
-use super::{greek, scale};
 use crate::expression::Constant;
 
 /// The unit of a number.
@@ -46,7 +47,7 @@ fn named(word: &str, exponent: i32) -> Option<Measured> {
 }
 
 /// Splits a unit off the end of a numeral or an expression. Returns the rest and the unit. `5 \text{ million}` stays
-/// with its number, see [`split_scale`].
+/// with its number, see [`super::multiple::split_scale`].
 pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<Unit>) {
     if let Some((value, unit)) = split_temperature(tokens).or_else(|| split_sign(tokens)) {
         return (value, Some(unit));
@@ -116,46 +117,6 @@ fn first_word(tokens: &[Token<'_>]) -> Option<usize> {
     None
 }
 
-/// Most words that multiply a number one after the other: `hundred thousand million`.
-const MAX_SCALE_WORDS: usize = 3;
-
-/// Splits words such as `million` and `hundred thousand` off the end. Returns the rest and the factor.
-pub(super) fn split_scale<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<RBig>) {
-    let most = MAX_SCALE_WORDS.min(tokens.len().saturating_sub(1));
-    let split = (1..=most).rev().find_map(|count| {
-        let (value, words) = tokens.split_at(tokens.len() - count);
-        Some((value, Some(scale(words)?)))
-    });
-    split.unwrap_or((tokens, None))
-}
-
-/// How many of the words that begin here multiply the number before them.
-fn leading_scale(tokens: &[Token<'_>]) -> usize {
-    let most = MAX_SCALE_WORDS.min(tokens.len());
-    let mut counts = (1..=most).rev();
-    counts.find(|count| scale(&tokens[..*count]).is_some()).unwrap_or(0)
-}
-
-fn scale(tokens: &[Token<'_>]) -> Option<RBig> {
-    let word = |token: &Token<'_>| match token.kind {
-        Kind::Text(word) | Kind::Word(word) => Some(word.to_lowercase()),
-        _ => None,
-    };
-    match tokens {
-        [
-            Token {
-                kind: Kind::Text(word) | Kind::Word(word),
-                ..
-            },
-        ] => scale::factor(word),
-        [first, ..] if matches!(first.kind, Kind::Text(_) | Kind::Word(_)) => {
-            let words: Vec<String> = tokens.iter().map(word).collect::<Option<_>>()?;
-            scale::product(words.iter().map(String::as_str))
-        }
-        _ => None,
-    }
-}
-
 fn is_table(token: &Token<'_>) -> bool {
     matches!(
         token.kind,
@@ -199,8 +160,7 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
         ] if !value.is_empty() => {
             // `\$5 \text{ dollars}`, `\$1.5 \text{ per person}`
             let is_word = |token: &Token<'_>| {
-                matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_))
-                    && scale(std::slice::from_ref(token)).is_none()
+                matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Currency(_)) && !multiplies_at_once(token)
             };
             let end = value.iter().position(is_word).unwrap_or(value.len());
             let (value, words) = value.split_at(end);
@@ -325,8 +285,11 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                         add_generic(&mut dimensions, exponent);
                         continue;
                     }
-                    // `5 \text{K people}` are thousands, `5 \text{ score}` a hundred.
-                    if is_magnitude(word, rest) || tokens.len() == 1 && matches!(word, "score" | "arab") {
+                    // `5 \text{K people}` are thousands, `5 \text{ score points}` may be a hundred.
+                    if is_magnitude(word, rest)
+                        || word_count == 1 && word == "score"
+                        || tokens.len() == 1 && word == "arab"
+                    {
                         return None;
                     }
                     let is_unit = add(&mut dimensions, &mut size, word, exponent);

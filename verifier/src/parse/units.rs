@@ -45,9 +45,9 @@ const fn metric(
     }
 }
 
-/// The units; lengths in micrometres, times in seconds, masses in milligrams, areas and volumes as powers of lengths. Gallons are
-/// those of the United States, of 231 cubic inches.
-static UNITS: [Entry; 58] = [
+/// The units; lengths in micrometres, times in seconds, masses in milligrams, areas and volumes as powers of lengths, angles
+/// that are so many degrees in these. Gallons are those of the United States, of 231 cubic inches, and so are cups and spoons.
+static UNITS: [Entry; 65] = [
     metric(&["m"], &["meter", "metre"], "length", (1_000_000, 1)),
     entry(&["in"], &["inch", "inche"], "length", (25_400, 1)),
     entry(&["ft"], &["foot", "feet"], "length", (304_800, 1)),
@@ -81,6 +81,9 @@ static UNITS: [Entry; 58] = [
     entry(&["gal"], &["gallon"], "volume", (3_785_411_784_000_000, 1)),
     entry(&["qt"], &["quart"], "volume", (946_352_946_000_000, 1)),
     entry(&[], &["pint"], "volume", (473_176_473_000_000, 1)),
+    entry(&[], &["cup"], "volume", (236_588_236_500_000, 1)),
+    entry(&["tbsp"], &["tablespoon"], "volume", (14_786_764_781_250, 1)),
+    entry(&["tsp"], &["teaspoon"], "volume", (4_928_921_593_750, 1)),
     entry(&[], &["acre"], "area", (4_046_856_422_400_000, 1)),
     entry(&["ha"], &["hectare"], "area", (10_000_000_000_000_000, 1)),
     metric(&["N"], &["newton"], "newton", (1, 1)),
@@ -90,6 +93,10 @@ static UNITS: [Entry; 58] = [
     metric(&["Hz"], &["hertz"], "hertz", (1, 1)),
     metric(&["K"], &["kelvin"], "kelvin", (1, 1)),
     metric(&["rad"], &["radian"], "radian", (1, 1)),
+    entry(&["grad"], &["gradian", "gon"], "degree", (9, 10)),
+    entry(&["arcmin"], &["arcminute"], "degree", (1, 60)),
+    entry(&["arcsec"], &["arcsecond"], "degree", (1, 3_600)),
+    entry(&["rev"], &["revolution"], "degree", (360, 1)),
     metric(&["Pa"], &["pascal"], "pascal", (1, 1)),
     metric(&["mol"], &["mole"], "mole", (1, 1)),
     metric(&["A"], &["ampere", "amp"], "ampere", (1, 1)),
@@ -362,6 +369,7 @@ fn prefixed(index: &Index, sign: &str, power: i8) -> Option<&'static Entry> {
 pub(super) fn joined(name: &str) -> Option<[(&str, i32); 2]> {
     match name {
         "mph" => return Some([("mi", 1), ("h", -1)]),
+        "rpm" => return Some([("rev", 1), ("min", -1)]),
         "kph" | "kmh" | "kmph" => return Some([("km", 1), ("h", -1)]),
         _ if name.eq_ignore_ascii_case("kwh") => return Some([("kW", 1), ("h", 1)]),
         _ => {}

@@ -59,6 +59,59 @@ fn fractions_reduced() {
 }
 
 #[test]
+fn fractions_reduced_within_an_answer() {
+    let conventions = Conventions {
+        reduced_fractions: true,
+        ..Conventions::default()
+    };
+    let equal = [
+        ("x<\\frac12", "x<\\frac12"),
+        ("\\frac12x", "\\frac{x}{2}"),
+        ("\\frac{1+\\sqrt3}{2}", "\\frac12+\\frac{\\sqrt3}2"),
+        ("\\frac24x", "\\frac24x"),
+        ("\\frac{2+\\sqrt3}{4}", "\\frac{2+\\sqrt3}{4}"),
+        ("x^2/4", "x^2/4"),
+        ("\\frac{2^3}{4}", "\\frac{2^3}{4}"),
+        ("x<2", "x<\\frac42"),
+        ("5!/10", "5!/10"),
+        ("\\frac{\\sqrt2}{4}", "\\sqrt{2}/4"),
+        ("\\frac{\\sqrt2}{4}", "\\sqrt2/4"),
+        ("\\frac{x^2}{4}", "x^2/4"),
+        ("1\\frac12", "1\\frac12"),
+        ("\\frac{2}{3}x", "2x/3"),
+        ("\\frac{dy}{dx}=\\frac{2}{3}", "\\frac{dy}{dx}=\\frac{2}{3}"),
+        ("\\frac{4x+3}{2}", "\\frac{4x+3}{2}"),
+        ("\\frac{6-2\\cdot3^2}{7}", "-\\frac{12}{7}"),
+    ];
+    let different = [
+        ("x<\\frac12", "x<\\frac24"),
+        ("\\frac12x", "\\frac24x"),
+        ("\\frac12x", "\\frac{2x}{4}"),
+        ("\\frac{1+\\sqrt3}{2}", "\\frac{2+2\\sqrt3}{4}"),
+        ("[0,\\frac12]", "[0,\\frac24]"),
+        ("[0,\\frac12)", "[0,2/4)"),
+        ("\\frac12,\\frac13", "\\frac24,\\frac13"),
+        ("y=\\frac12x+1", "y=\\frac24x+1"),
+        ("(\\frac12,1)", "(\\frac36,1)"),
+        ("\\{\\frac12,1\\}", "\\{\\frac36,1\\}"),
+        ("x^{\\frac12}", "x^{\\frac24}"),
+        ("\\frac12+\\frac13i", "\\frac36+\\frac13i"),
+        ("\\frac{\\sqrt3}{2}", "\\frac{2\\sqrt3}{4}"),
+        ("\\frac{\\pi}{2}", "\\frac{2\\pi}{4}"),
+        ("\\frac{\\pi}{2}", "2\\pi/4"),
+        ("x=\\frac12\\text{ or }x=3", "x=\\frac24\\text{ or }x=3"),
+        ("x/2", "2x/4"),
+        (
+            "\\begin{pmatrix}\\frac12\\\\1\\end{pmatrix}",
+            "\\begin{pmatrix}\\frac24\\\\1\\end{pmatrix}",
+        ),
+        ("\\frac{x}{2y}", "\\frac{2x}{4y}"),
+    ];
+    check(conventions, &equal, &different);
+    check(Conventions::default(), &different, &[]);
+}
+
+#[test]
 fn rounding_to_the_ground_truth() {
     let conventions = Conventions {
         rounding: true,

@@ -1,6 +1,7 @@
 //! Verdicts pair by pair: answers that count as the same, and answers that come near and do not.
 
 mod adversarial;
+mod amounts;
 mod angles;
 mod collections;
 mod conventions;
@@ -14,6 +15,7 @@ mod hunting;
 mod integrals;
 mod joined;
 mod kinds;
+mod letters;
 mod matrices;
 mod measures;
 mod numbers;
@@ -170,4 +172,14 @@ fn integrals() {
 #[test]
 fn kinds() {
     check(Conventions::default(), kinds::EQUAL, kinds::DIFFERENT);
+}
+
+#[test]
+fn amounts() {
+    check(Conventions::default(), amounts::EQUAL, amounts::DIFFERENT);
+}
+
+#[test]
+fn letters() {
+    check(Conventions::default(), letters::EQUAL, letters::DIFFERENT);
 }
