@@ -7,7 +7,7 @@ use crate::extract::{extract, last_box};
 use crate::limits::{MAX_ANSWER_CHARS, MAX_RESPONSE_BYTES};
 use crate::options::{Conventions, Options};
 use crate::parse::lexer::Commas;
-use crate::parse::{Bold, Ordered, ParseError, Parsed, parse, with_vectors};
+use crate::parse::{Bold, Ordered, ParseError, Parsed, have_lengths, parse, with_vectors};
 use crate::steps::Steps;
 
 /// Grades one response against the answers that count as right. It is a pure function, bounded by [`crate::limits`] and
@@ -104,7 +104,9 @@ fn decide(
         // `A^{-1}B` is no `BA^{-1}`, `gxg^{-1}` no `x`, and `\mathbf{AB}` no `\mathbf{BA}`.
         let letters = parsed.ordered.max(truth.ordered);
         let is_ordered = letters != Ordered::None;
-        let is_read_anew = is_ordered || parsed.bold != Bold::No || truth.bold != Bold::No;
+        // `AB \cdot CD` is no `AC \cdot BD`.
+        let are_segments = have_lengths(&parsed, &truth);
+        let is_read_anew = is_ordered || are_segments || parsed.bold != Bold::No || truth.bold != Bold::No;
         let in_order = match is_read_anew {
             true if comparison
                 .steps
@@ -115,6 +117,7 @@ fn decide(
                 continue;
             }
             true if is_ordered => parsed.in_order(letters).zip(truth.in_order(letters)),
+            true if are_segments => parsed.in_segments().zip(truth.in_segments()),
             true => with_vectors(&parsed, &truth),
             false => None,
         };

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use super::bold::Bold;
 use super::label::Label;
 use super::lexer::Commas;
+use super::segments::Segments;
 use super::sense::Sense;
 use super::token::{Bracket, Conjunction, Relation};
 use super::unit::Unit;
@@ -147,6 +148,8 @@ pub struct Parsed {
     pub beside_choice: Option<Answer>,
     /// Which letters keep their order in a product.
     pub ordered: Ordered,
+    /// Whether its capitals are the ends of segments, whose lengths it names.
+    pub segments: Segments,
     /// What alone joins its items, where words do.
     pub joined: Option<Conjunction>,
     /// Whether a fraction in it could be reduced.

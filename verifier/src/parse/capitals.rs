@@ -14,7 +14,7 @@ const DIMENSIONS: [&str; 7] = ["M", "L", "T", "I", "K", "N", "J"];
 const UNITS: [&str; 14] = ["J", "K", "N", "C", "V", "A", "W", "T", "H", "F", "S", "M", "L", "G"];
 
 /// The name of a capital, Latin or Greek.
-fn capital<'t>(token: &'t Token<'_>) -> Option<&'t str> {
+pub(super) fn capital<'t>(token: &'t Token<'_>) -> Option<&'t str> {
     match &token.kind {
         Kind::Symbol(name) if name.chars().count() == 1 && name.starts_with(char::is_uppercase) => Some(name),
         _ => None,

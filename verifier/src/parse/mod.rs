@@ -47,6 +47,7 @@ mod quantity;
 mod reduced;
 mod said;
 mod scale;
+mod segments;
 mod sense;
 mod sets;
 mod signs;
@@ -79,6 +80,7 @@ pub use answer::{Answer, Body, Choice, Literal, Ordered, ParseError, Parsed, Qua
 pub use bold::{Bold, with_vectors};
 pub use label::Label;
 pub(crate) use parameters::NAME_OF_INTEGER as COUNTED;
+pub use segments::{Segments, have_lengths};
 pub use unit::{Unit, measures};
 pub use units::is_same_dimension;
 pub use words::{is_roman, is_same_word, say_the_same};
@@ -128,6 +130,7 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         choice,
         beside_choice,
         ordered: capitals::ordered(tokens),
+        segments: segments::segments(tokens),
         joined: joined_by(tokens),
         has_unreduced: reduced::has_unreduced(tokens),
         has_operators: tokens
@@ -171,6 +174,14 @@ impl Parsed {
         if !capitals::keep_order(&mut lexed.tokens, letters) {
             return None;
         }
+        read(source.clone(), &lexed).ok()
+    }
+
+    /// The same with a letter for each length of a segment.
+    pub fn in_segments(&self) -> Option<Self> {
+        let source = &self.source;
+        let mut lexed = tokens_of(&source.text, source.commas, source.words, false).ok()?;
+        segments::join(&mut lexed.tokens);
         read(source.clone(), &lexed).ok()
     }
 

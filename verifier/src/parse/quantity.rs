@@ -12,7 +12,6 @@ use super::primary::in_base;
 use super::sense;
 use super::spell::{spell_argument, spell_text};
 use super::token::{Bracket, Kind, Token};
-use super::words::is_roman;
 use super::written::Written;
 use super::{beside, multiple, unit};
 use crate::expression::{Constant, Expression};
@@ -73,11 +72,9 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
             if is_word && quantity.unit.is_none() {
                 // With its scale: `two` of `two thirds` is no number by itself.
                 let letters: CompactString = tokens.iter().map(|token| token.source).collect();
-                quantity.spelled = Some(if is_roman(&letters) {
-                    letters
-                } else {
-                    spell_text(tokens)
-                });
+                // `HT` in a sample space keeps its case.
+                let are_capitals = letters.len() > 1 && letters.bytes().all(|letter| letter.is_ascii_uppercase());
+                quantity.spelled = Some(if are_capitals { letters } else { spell_text(tokens) });
             }
             if quantity.unit.is_some() {
                 quantity.sense = sense::of(tokens);

@@ -132,6 +132,20 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ),
     ("AB=CD", "CD=AB"),
     ("X\\sim N(0,1)", "X\\sim N(0,1)"),
+    // Lengths of segments.
+    (r"\frac{AB}{AC}", r"\frac{BA}{CA}"),
+    (r"AB \cdot CD", r"CD \cdot BA"),
+    (r"AB\cdot CD", r"AB\,CD"),
+    (r"AB^2+AC^2", r"AC^2+AB^2"),
+    (r"\frac{AB+CD}{2}", r"\frac12(CD+AB)"),
+    (r"\frac{AB}{AC}=\frac{BD}{DC}", r"\frac{AB}{AC}=\frac{DB}{CD}"),
+    (r"2AB+CD", r"AB+CD+AB"),
+    (r"AB+AC", r"A(B+C)"),
+    (r"A(B+C)", r"AB+AC"),
+    (r"\sqrt{AB\cdot CD}", r"\sqrt{CD\cdot AB}"),
+    (r"\frac{AB}{2}", r"0.5AB"),
+    (r"AB", r"BA"),
+    (r"\{HT,TH\}", r"\{TH,HT\}"),
 ];
 
 /// Ground truths and answers that do not.
@@ -267,4 +281,14 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("\\angle A=\\angle B", "\\angle A=2\\angle B"),
     ("\\angle A=\\angle B", "\\angle A\\ne\\angle B"),
     ("\\angle A=\\angle B", "\\angle A<\\angle B"),
+    // Lengths of segments.
+    (r"\frac{AB}{AC}", r"\frac{DB}{DC}"),
+    (r"\frac{AB}{AC}", r"\frac{BD}{DC}"),
+    (r"AB \cdot CD", r"AC \cdot BD"),
+    (r"AB\cdot CD+BC\cdot AD", r"AC\cdot BD+BC\cdot AD"),
+    (r"BC", r"\frac{AB\cdot CD}{AD}"),
+    (r"\frac{AB}{CD}", r"\frac{AE}{CD}\cdot\frac{BF}{EF}"),
+    (r"\frac{AB}{AC}=\frac{BD}{DC}", r"\frac{AB}{AC}=\frac{DC}{BD}"),
+    (r"\{HT,TH\}", r"\{HT,HT\}"),
+    (r"\frac{AB}{AC}", r"\frac{AC}{AB}"),
 ];

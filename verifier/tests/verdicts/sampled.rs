@@ -104,6 +104,10 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     ("\\sum_{k=0}^n(-1)^k\\binom nk", "0"),
     ("\\prod_{k=1}^n\\left(1+\\frac1k\\right)^k", "\\frac{(n+1)^n}{n!}"),
     ("\\sum_{k=1}^n k^7", "\\frac{n^2(n+1)^2(3n^4+6n^3-n^2-4n+2)}{24}"),
+    // Sample spaces.
+    (r"\{HH,HT,TH,TT\}", r"\{TT,TH,HT,HH\}"),
+    (r"\{HT,TH\}", r"\{TH,HT\}"),
+    (r"\{HT,TH\}", r"\{\text{TH},\text{HT}\}"),
 ];
 
 /// Ground truths and answers that do not.
@@ -297,4 +301,10 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("|e^{-x}-10^{-400}|", "e^{-x}-10^{-400}"),
     ("|2^{-x}-10^{-100}|", "2^{-x}-10^{-100}"),
     ("|e^x-10^{100}|", "10^{100}-e^x"),
+    // Sample spaces.
+    (r"\{HH,HT,TH,TT\}", r"\{HH,HT,TT\}"),
+    (r"\{HT,TH\}", r"\{HT\}"),
+    (r"\{HT,TH\}", r"\{HT,HT\}"),
+    (r"\{HH,TH\}", r"\{HH,HT\}"),
+    (r"\{HTH,THH\}", r"\{HTH\}"),
 ];

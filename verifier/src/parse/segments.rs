@@ -1,0 +1,89 @@
+//! Pairs of capitals that are lengths of segments: in `\frac{AB}{AC}` nothing cancels, and `AB \cdot CD` is no `AC \cdot BD`.
+
+use compact_str::CompactString;
+
+use super::answer::Parsed;
+use super::capitals::capital;
+use super::token::{Kind, Token};
+
+/// Whether the capitals of a text are the ends of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// Some stand alone, or there are none.
+    No,
+    /// Each stands beside one other, as in `AB`; so do letters of words, as in `\{HT, TH\}`.
+    Perhaps,
+    /// The same, and something is done with the pairs, as with lengths.
+    Lengths,
+}
+
+/// Whether the capitals of these tokens are the ends of segments. Those of `A(B + C)` are none.
+pub(super) fn segments(tokens: &[Token<'_>]) -> Segments {
+    let is_other = |token: &Token<'_>| {
+        matches!(
+            token.kind,
+            Kind::Accent(_) | Kind::Shape(_) | Kind::Text(_) | Kind::Word(_) | Kind::Operator(_) | Kind::Bar
+        ) || token.is_bold
+            || token.is_script
+            || token.applies
+    };
+    if tokens.iter().any(is_other) {
+        return Segments::No;
+    }
+    let mut place = 0;
+    let mut pairs = 0;
+    while place < tokens.len() {
+        if capital(&tokens[place]).is_none() {
+            place += 1;
+            continue;
+        }
+        if pair(&tokens[place..]).is_none() {
+            return Segments::No;
+        }
+        pairs += 1;
+        place += 2;
+    }
+    let is_operation = |token: &Token<'_>| {
+        matches!(
+            token.kind,
+            Kind::Frac | Kind::Divide | Kind::Times | Kind::Plus | Kind::Minus | Kind::Caret
+        )
+    };
+    match (pairs, tokens.iter().any(is_operation)) {
+        (0, _) => Segments::No,
+        (_, false) => Segments::Perhaps,
+        (_, true) => Segments::Lengths,
+    }
+}
+
+/// The two letters that begin here, in the order of the alphabet, if they are a pair by themselves.
+fn pair<'t>(tokens: &'t [Token<'_>]) -> Option<[&'t str; 2]> {
+    let [first, second, rest @ ..] = tokens else {
+        return None;
+    };
+    let (one, other) = (capital(first)?, capital(second)?);
+    let is_longer = rest.first().is_some_and(|next| {
+        capital(next).is_some() && !next.spaced || matches!(next.kind, Kind::Underscore | Kind::Prime | Kind::Bang)
+    });
+    let is_pair = one != other && !second.spaced && !is_longer;
+    is_pair.then(|| if one < other { [one, other] } else { [other, one] })
+}
+
+/// Makes one letter of each pair.
+pub(super) fn join(tokens: &mut Vec<Token<'_>>) {
+    let mut place = 0;
+    while place < tokens.len() {
+        let name = pair(&tokens[place..]).map(|[one, other]| CompactString::from(format!("{one}{other}")));
+        if let Some(name) = name {
+            tokens[place].kind = Kind::Symbol(name);
+            tokens.remove(place + 1);
+        }
+        place += 1;
+    }
+}
+
+/// Whether the pairs of capitals of both are lengths.
+pub fn have_lengths(answer: &Parsed, truth: &Parsed) -> bool {
+    let both = [answer.segments, truth.segments];
+    !both.contains(&Segments::No) && both.contains(&Segments::Lengths)
+}
