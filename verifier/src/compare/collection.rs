@@ -4,6 +4,7 @@ use compact_str::CompactString;
 
 use super::counted::{are_of_other_things, is_time_of_day};
 use super::interval::is_mixed;
+use super::words::are_outcomes;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::options::Units;
@@ -19,7 +20,11 @@ impl Comparison<'_> {
                 let is_named = are_of_different_names(answer) && truth.iter().all(|item| item.label.is_none())
                     || are_of_different_names(truth) && answer.iter().all(|item| item.label.is_none());
                 let is_ordered = self.conventions.ordered_lists || holds_words(truth) || is_named;
-                (self.items(answer, truth, is_ordered) || self.same_families(answer, truth)).then_some(Rule::Items)
+                let was_in_set = self.in_set;
+                self.in_set |= are_outcomes(truth);
+                let is_same = self.items(answer, truth, is_ordered);
+                self.in_set = was_in_set;
+                (is_same || self.same_families(answer, truth)).then_some(Rule::Items)
             }
             (Body::Set(answer), Body::Set(truth)) => {
                 // `\{\{1\}\}` is no `\{1\}`.

@@ -233,7 +233,9 @@ impl Comparison<'_> {
                 Body::Quantity(Quantity {
                     spelled: Some(wanted), ..
                 }),
-            ) if self.in_set && is_outcome(word) && is_outcome(wanted) => (word == wanted).then_some(Rule::Text),
+            ) if self.in_set && words::is_outcome(word) && words::is_outcome(wanted) => {
+                (word == wanted).then_some(Rule::Text)
+            }
             // `SAS` is no `SSA`.
             (Body::Quantity(answer), Body::Quantity(truth))
                 if let Some(is_same) = words::same_criterion(answer, truth) =>
@@ -329,9 +331,4 @@ impl Comparison<'_> {
             _ => names::say_different_things(named, wanted),
         }
     }
-}
-
-/// Whether a word may be an outcome of several trials: capitals, two at least.
-fn is_outcome(word: &str) -> bool {
-    word.len() > 1 && word.bytes().all(|letter| letter.is_ascii_uppercase())
 }

@@ -57,3 +57,31 @@ fn is_thing(item: &Answer) -> bool {
 fn is_capital(name: &str) -> bool {
     name.len() == 1 && name.starts_with(|letter: char| letter.is_ascii_uppercase())
 }
+
+/// Whether a word may be an outcome of several trials: capitals, two at least.
+pub(super) fn is_outcome(word: &str) -> bool {
+    word.len() > 1 && word.bytes().all(|letter| letter.is_ascii_uppercase())
+}
+
+/// Whether all items are outcomes of several trials, and no segments: one has a letter twice, or two have the same letters.
+pub(super) fn are_outcomes(items: &[Answer]) -> bool {
+    let word = |item: &Answer| match &item.body {
+        Body::Quantity(quantity) if item.label.is_none() => quantity.spelled.clone().filter(|word| is_outcome(word)),
+        _ => None,
+    };
+    let sorted = |word: &str| {
+        let mut letters = word.as_bytes().to_vec();
+        letters.sort_unstable();
+        letters
+    };
+    let Some(words) = items.iter().map(word).collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    let mut letters: Vec<Vec<u8>> = words.iter().map(|word| sorted(word)).collect();
+    letters.sort_unstable();
+    let is_same_twice = |pair: &[Vec<u8>]| pair[0] == pair[1];
+    letters
+        .iter()
+        .any(|letters| letters.windows(2).any(|pair| pair[0] == pair[1]))
+        || letters.windows(2).any(is_same_twice)
+}

@@ -12,6 +12,7 @@ use super::command::{VARIABLE_FONTS, argument, split_command};
 use super::events::spell_event;
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::names;
+use super::noncommuting::of_matrices;
 use super::spell::spell_argument;
 use super::token::{Bracket, Kind, Token, closing};
 use crate::expression::{Constant, Expression, Function};
@@ -326,7 +327,7 @@ impl Parser<'_, '_> {
         };
         let (depth, open_bars) = (self.depth, self.open_bars);
         match self.arguments(bracket) {
-            Ok(arguments) => Ok(Expression::Call(Function::Named(name), arguments)),
+            Ok(arguments) => Ok(of_matrices(name, arguments)),
             // `P(X > 1)`, `P(A \cap B)`: what is in the brackets is no number, and told by its spelling.
             Err(NoExpression::NotMathematics) => {
                 let close = closing(self.tokens, open).ok_or(NoExpression::NotMathematics)?;

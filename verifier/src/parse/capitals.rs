@@ -124,9 +124,27 @@ pub(super) fn has_product(tokens: &[Token<'_>]) -> bool {
     tokens.windows(2).any(are_capitals)
 }
 
+/// Whether a trace, a rank or a kernel of a product of capitals begins here.
+fn is_of_product(tokens: &[Token<'_>]) -> bool {
+    let [name, rest @ ..] = tokens else {
+        return false;
+    };
+    let is_of_matrix =
+        matches!(&name.kind, Kind::Symbol(name) if matches!(name.as_str(), "tr" | "Tr" | "rank" | "ker"));
+    let inside = match rest {
+        [open, inside @ ..] if open.kind == Kind::Open(Bracket::Round) => inside,
+        all => all,
+    };
+    let are_capitals = inside.iter().take_while(|token| capital(token).is_some()).count() > 1;
+    is_of_matrix && are_capitals
+}
+
 /// Whether the capitals of a text are matrices: one of them, or a bracket with one, is inverted, and others stand beside
-/// it.
+/// it, or they are multiplied in a trace.
 fn are_matrices(tokens: &[Token<'_>]) -> bool {
+    if (0..tokens.len()).any(|place| is_of_product(&tokens[place..])) {
+        return true;
+    }
     let is_at = |place: Option<usize>, is: &dyn Fn(&Token<'_>) -> bool| {
         place.and_then(|place| tokens.get(place)).is_some_and(is)
     };

@@ -228,7 +228,7 @@ impl<'a> Parser<'_, 'a> {
     }
 
     /// Whether the last factor, which began at the token `start`, keeps its place among others of its kind.
-    fn is_matrix(&self, start: usize, factors: &[Expression]) -> bool {
+    pub(super) fn is_matrix(&self, start: usize, factors: &[Expression]) -> bool {
         let is_matrix = |factor| noncommuting::are_matrix(&self.tokens[start..self.position], factor);
         self.has_bold && factors.last().is_some_and(is_matrix)
     }

@@ -2,6 +2,7 @@
 //! `\mathbf{A}\mathbf{B}` is not `\mathbf{B}\mathbf{A}`. Numbers and letters of other kinds are taken out of them; brackets are multiplied out, powers
 //! of products and sums too, as far as that stays small.
 
+use compact_str::CompactString;
 use dashu_ratio::RBig;
 
 use super::operation::{call, split_number};
@@ -76,10 +77,8 @@ pub(super) fn may_be_transposed(tokens: &[Token<'_>]) -> bool {
 /// \cdot B`.
 pub(super) fn is_idle_dot(tokens: &[Token<'_>], dot: usize) -> bool {
     let is_letter = |token: &Token<'_>| matches!(token.kind, Kind::Symbol(_));
-    let is_transposed = |pair: &[Token<'_>]| {
-        pair[0].kind == Kind::Caret && matches!(pair[1].kind, Kind::Other("\\top" | "\\intercal"))
-            || pair[0].kind == Kind::Caret && pair[1].source == "T"
-    };
+    let is_transposed =
+        |pair: &[Token<'_>]| pair[0].kind == Kind::Caret && matches!(pair[1].source, "\\top" | "\\intercal" | "T");
     tokens[dot].kind == Kind::Times
         && matches!(tokens[dot].source, "\\cdot" | "·" | "⋅")
         && tokens.get(dot + 1).is_some_and(is_letter)
@@ -111,6 +110,28 @@ fn parts(value: &Expression) -> usize {
         Expression::Sum(values) | Expression::Product(values) | Expression::Call(_, values) => sum(values),
         Expression::Power(base, exponent) => 1 + parts(base) + parts(exponent),
     }
+}
+
+/// A function of its arguments. The trace of a product stays the same where its first factor comes to be the last one, and its
+/// determinant in any order.
+pub(super) fn of_matrices(name: CompactString, mut arguments: Vec<Expression>) -> Expression {
+    if let [Expression::Call(Function::Named(product), factors)] = arguments.as_mut_slice()
+        && product == NAME
+    {
+        let rotated = |by: usize| factors[by..].iter().chain(&factors[..by]);
+        match name.as_str() {
+            "tr" | "Tr" if factors.len() <= MAX_TERMS => {
+                let precedes = |left: usize, right: usize| {
+                    rotated(left).partial_cmp(rotated(right)) == Some(std::cmp::Ordering::Less)
+                };
+                let first = (1..factors.len()).fold(0, |first, by| if precedes(by, first) { by } else { first });
+                factors.rotate_left(first);
+            }
+            "det" => factors.sort_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal)),
+            _ => {}
+        }
+    }
+    Expression::Call(Function::Named(name), arguments)
 }
 
 /// The product of `factors`, of which those at the places `matrices`, in ascending order, keep their order.

@@ -108,6 +108,9 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     (r"\{HH,HT,TH,TT\}", r"\{TT,TH,HT,HH\}"),
     (r"\{HT,TH\}", r"\{TH,HT\}"),
     (r"\{HT,TH\}", r"\{\text{TH},\text{HT}\}"),
+    (r"HH, HT, TH, TT", r"TT, TH, HT, HH"),
+    (r"AB, CD", r"BA, DC"),
+    (r"AB, CD", r"CD, AB"),
 ];
 
 /// Ground truths and answers that do not.
@@ -307,4 +310,7 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     (r"\{HT,TH\}", r"\{HT,HT\}"),
     (r"\{HH,TH\}", r"\{HH,HT\}"),
     (r"\{HTH,THH\}", r"\{HTH\}"),
+    (r"HH, HT, TH, TT", r"HH, HT, HT, TT"),
+    (r"HT, TH", r"HT, HT"),
+    (r"HHT, HTH, THH", r"HHT, HHT, HTH"),
 ];
