@@ -4,10 +4,8 @@ use std::cell::OnceCell;
 
 use compact_str::CompactString;
 
-use super::bold::Bold;
 use super::label::Label;
 use super::lexer::Commas;
-use super::segments::Segments;
 use super::sense::Sense;
 use super::token::{Bracket, Conjunction, Relation};
 use super::unit::Unit;
@@ -172,6 +170,31 @@ pub enum Ordered {
     Capitals,
     /// All, which are elements of a group: `gxg^{-1}`.
     Letters,
+}
+
+/// Whether the capitals of a text are the ends of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// Some stand alone, or there are none.
+    No,
+    /// Each stands beside one other, as in `AB`; so do letters of words, as in `\{HT, TH\}`.
+    Perhaps,
+    /// The same, and something is done with the pairs, as with lengths.
+    Lengths,
+}
+
+/// How an answer is set in bold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bold {
+    /// No letter is.
+    No,
+    /// Some letters are.
+    Letters,
+    /// All of it is.
+    Whole {
+        /// Whether it has a product as only vectors and matrices have it: capitals side by side, or a cross between letters.
+        of_vectors: bool,
+    },
 }
 
 /// A letter that may be the choice of a multiple-choice problem.

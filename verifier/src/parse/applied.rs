@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
-use super::command::{VARIABLE_FONTS, argument, split_command};
+use super::command::{VARIABLE_FONTS, argument, is_upright, split_command};
 use super::events::spell_event;
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::names;
@@ -65,11 +65,6 @@ pub(super) fn function_command(name: &str) -> Option<CompactString> {
 /// Letters that are functions before any brackets.
 fn is_always_function(name: &str) -> bool {
     matches!(name, "Γ" | "Φ" | "ζ" | "δ" | "𝔼" | "ℙ") || is_upright(name)
-}
-
-/// Whether it is the name of a function of several letters, which needs no brackets.
-pub(super) fn is_upright(name: &str) -> bool {
-    name.chars().nth(1).is_some_and(char::is_alphabetic)
 }
 
 /// Marks the letters that are functions of what stands in brackets behind them.

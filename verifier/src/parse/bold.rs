@@ -1,23 +1,9 @@
 //! Answers that are set in bold as a whole. The bold may only make them stand out, `\mathbf{12}`, or each letter in it is a
 //! vector or a matrix, `\mathbf{u \times v}`: what it is compared with tells.
 
-use super::answer::Parsed;
+use super::answer::{Bold, Parsed};
 use super::capitals;
 use super::token::{Kind, Token};
-
-/// How an answer is set in bold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bold {
-    /// No letter is.
-    No,
-    /// Some letters are.
-    Letters,
-    /// All of it is.
-    Whole {
-        /// Whether it has a product as only vectors and matrices have it: capitals side by side, or a cross between letters.
-        of_vectors: bool,
-    },
-}
 
 /// How these tokens are set in bold, if `is_whole` says whether all around them is.
 pub(super) fn bold(tokens: &[Token<'_>], is_whole: bool) -> Bold {

@@ -50,7 +50,8 @@ fn inverse(tokens: &[Token<'_>]) -> Option<usize> {
 
 /// Which letters of a text keep their order.
 pub(super) fn ordered(tokens: &[Token<'_>]) -> Ordered {
-    if !(0..tokens.len()).any(|place| inversion(&tokens[place..]).is_some()) {
+    let may_be = |rest: &[Token<'_>]| inversion(rest).is_some() || is_of_product(rest);
+    if !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
         Ordered::None
     } else if conjugates(tokens) {
         Ordered::Letters

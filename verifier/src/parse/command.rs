@@ -116,6 +116,11 @@ pub(super) fn is_space_before_space(name: &str, after: &str) -> bool {
         && ["\\ ", "\\;", "~"].iter().any(|space| after.starts_with(space))
 }
 
+/// Whether it is the name of a function of several letters, which needs no brackets.
+pub(super) fn is_upright(name: &str) -> bool {
+    name.chars().nth(1).is_some_and(char::is_alphabetic)
+}
+
 /// A single letter.
 pub(super) fn letter(source: &str) -> Kind<'_> {
     match source {

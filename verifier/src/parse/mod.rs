@@ -76,11 +76,11 @@ use self::token::{Bracket, Conjunction, Kind, Token};
 use self::work::{Place, Work};
 use crate::expression::{Constant, Expression};
 
-pub use answer::{Answer, Body, Choice, Literal, Ordered, ParseError, Parsed, Quantity};
-pub use bold::{Bold, with_vectors};
+pub use answer::{Answer, Body, Bold, Choice, Literal, Ordered, ParseError, Parsed, Quantity, Segments};
+pub use bold::with_vectors;
 pub use label::Label;
 pub(crate) use parameters::NAME_OF_INTEGER as COUNTED;
-pub use segments::{Segments, have_lengths};
+pub use segments::have_lengths;
 pub use unit::{Unit, measures};
 pub use units::is_same_dimension;
 pub use words::{is_roman, is_same_word, say_the_same};

@@ -5,8 +5,8 @@ use dashu_base::Signed;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
-use super::applied::is_upright;
 use super::call::{call, inverse_of};
+use super::command::is_upright;
 use super::grammar::{NoExpression, Parsed, Parser, power, quotient, starts_factor};
 use super::lines::LINE;
 use super::names;

@@ -2,20 +2,9 @@
 
 use compact_str::CompactString;
 
-use super::answer::Parsed;
+use super::answer::{Parsed, Segments};
 use super::capitals::capital;
 use super::token::{Kind, Token};
-
-/// Whether the capitals of a text are the ends of segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segments {
-    /// Some stand alone, or there are none.
-    No,
-    /// Each stands beside one other, as in `AB`; so do letters of words, as in `\{HT, TH\}`.
-    Perhaps,
-    /// The same, and something is done with the pairs, as with lengths.
-    Lengths,
-}
 
 /// Whether the capitals of these tokens are the ends of segments. Those of `A(B + C)` are none.
 pub(super) fn segments(tokens: &[Token<'_>]) -> Segments {

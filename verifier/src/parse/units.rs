@@ -451,13 +451,14 @@ mod tests {
             ("kpa", "kPa"),
             ("A", "amperes"),
             ("KB", "kilobytes"),
+            ("ha", "hectares"),
         ] {
             assert_eq!(lookup(one), lookup(other), "{one} {other}");
             assert!(lookup(one).is_some(), "{one}");
         }
         for none in [
-            "M", "S", "mhz", "MG", "mw", "PA", "NM", "Nm", "Ns", "MM", "kn", "dB", "ha", "NW", "a", "apples", "kin",
-            "x", "kx", "pair", "",
+            "M", "S", "mhz", "MG", "mw", "PA", "NM", "Nm", "Ns", "MM", "kn", "dB", "Ha", "hA", "NW", "a", "apples",
+            "kin", "x", "kx", "pair", "",
         ] {
             assert_eq!(lookup(none), None, "{none}");
         }

@@ -3,7 +3,7 @@
 
 use compact_str::CompactString;
 
-use super::applied::is_upright;
+use super::command::is_upright;
 use super::events::spell_event;
 use super::grammar::{NoExpression, Parsed, Parser, starts_factor};
 use super::noncommuting::{self, of_matrices};
