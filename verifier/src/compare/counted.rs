@@ -123,7 +123,12 @@ pub(super) fn may_be_same(words: &str, other: &Unit) -> bool {
             }
             let no_other_unit =
                 measures(words).is_empty() || measures(other).is_empty() || measures(words) == measures(other);
-            no_other_unit && (counts(words) || counts(other) || counted(words) == counted(other))
+            // 240 ways are no 240 ways per day.
+            let is_rate = |words: &str| words.split(' ').any(|word| word == "per");
+            let counts_other =
+                |words: &str, other: &str| counts(words) && (says_nothing(words) || is_rate(words) == is_rate(other));
+            no_other_unit
+                && (counts_other(words, other) || counts_other(other, words) || counted(words) == counted(other))
         }
         Unit::Measure(dimensions, _) if is_generic(dimensions) => counts(words),
         // `5 kg of apples`

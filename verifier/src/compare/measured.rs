@@ -268,9 +268,32 @@ const OF_ONE_QUANTITY: [&[&str]; 6] = [
     &["byte", "bit"],
 ];
 
+/// Units of measurement and money that are not converted here, in the singular.
+const OTHER_UNITS: [&str; 16] = [
+    "stone", "furlong", "fathom", "league", "barrel", "bushel", "peck", "carat", "grain", "dram", "peso", "franc",
+    "dime", "nickel", "quarter", "knot",
+];
+
+/// Whether a part of a ratio is in one of these.
+fn is_in_other_unit(part: &Quantity) -> bool {
+    let last = |words: &str| {
+        words
+            .rsplit(' ')
+            .next()
+            .map(|word| word.trim_end_matches('s').to_owned())
+    };
+    match &part.unit {
+        Some(Unit::Words(words)) => last(words).is_some_and(|word| OTHER_UNITS.contains(&word.as_str())),
+        _ => false,
+    }
+}
+
 /// Whether the parts of a ratio are of one quantity, as kilograms and pounds are, but in units that are not converted here, so
 /// that their numbers are not the ratio.
 fn are_of_one_quantity(parts: &[Quantity]) -> bool {
+    if parts.iter().any(is_measure) && parts.iter().any(is_in_other_unit) {
+        return true;
+    }
     let dimension = |part: &Quantity| match part.unit.as_ref().and_then(dimensions) {
         Some([(dimension, 1)]) => Some(*dimension),
         _ => None,

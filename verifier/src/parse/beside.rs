@@ -2,7 +2,7 @@
 
 use super::token::{Bracket, Kind, Token};
 use super::unit::{Unit, is_numeric, read};
-use super::units::lookup;
+use super::units::{is_currency, lookup};
 
 /// Splits off a unit in brackets, `5 \left(\mathrm{~cm}\right)`, and `per cent`.
 pub(super) fn split_brackets<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)> {
@@ -34,7 +34,7 @@ pub(super) fn split_brackets<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [To
 
 fn is_money(word: &str) -> bool {
     let found = lookup(word);
-    found.is_some_and(|found| matches!(found.dimension, "dollar" | "euro" | "sterling" | "yen" | "rupee"))
+    found.is_some_and(|found| is_currency(found.dimension))
 }
 
 /// The words behind a percent sign, a degree sign or an amount of money; none if there are none but names of units.

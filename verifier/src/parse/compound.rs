@@ -73,8 +73,14 @@ fn fraction(token: &Token<'_>) -> Option<RBig> {
     }
 }
 
-/// An amount of a unit of measurement, or a number where there is no unit.
+/// An amount of a unit of measurement or of a number, or a number where nothing stands behind it.
 fn amount(value: RBig, unit: &[Token<'_>]) -> Option<Quantity> {
+    // `half a dozen`, `2 \text{ and a half million}`
+    if let [unit] = unit
+        && let Some(factor) = scale::factor(word(unit)?).filter(|factor| *factor > RBig::ONE)
+    {
+        return Some(Quantity::new(Expression::Number(value * factor)));
+    }
     let mut quantity = Quantity::new(Expression::Number(value));
     quantity.unit = match unit {
         [] => None,
@@ -84,16 +90,24 @@ fn amount(value: RBig, unit: &[Token<'_>]) -> Option<Quantity> {
     (unit.is_empty() || quantity.unit.is_some()).then_some(quantity)
 }
 
-/// `5 \text{ and a half}`, `2 \text{ and one third hours}`.
+/// `5 \text{ and a half}`, `2 \text{ and one third hours}`, `2 \text{ hours and a half}`, `an hour and a half`.
 fn mixed(tokens: &[Token<'_>]) -> Option<Quantity> {
-    let [number, and, one, part, unit @ ..] = tokens else {
-        return None;
+    let (number, rest) = tokens.split_first()?;
+    let whole = match &number.kind {
+        Kind::Number(whole, None) if whole.is_int() => whole.clone(),
+        _ => match word(number)? {
+            "a" | "an" => RBig::ONE,
+            name => RBig::from(words::number(&name.to_lowercase())?),
+        },
     };
-    let (Kind::Number(whole, None), true) = (&number.kind, is_and(and)) else {
-        return None;
+    let (unit, one, part) = match rest {
+        [and, one, part, unit @ ..] if is_and(and) => (unit, one, part),
+        [unit, and, one, part] if is_and(and) => (std::slice::from_ref(unit), one, part),
+        _ => return None,
     };
-    let is_one = matches!(word(one), Some("a" | "one"));
-    let part = fraction(part).filter(|_| is_one && whole.is_int())?;
+    let is_article = matches!(word(number), Some("a" | "an"));
+    let is_one = matches!(word(one), Some("a" | "one")) && !(is_article && unit.is_empty());
+    let part = fraction(part).filter(|_| is_one)?;
     amount(whole + part, unit)
 }
 

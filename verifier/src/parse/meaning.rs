@@ -86,7 +86,7 @@ const WORDS: [&str; 79] = [
 ];
 
 /// Words that multiply a number, or might, beside the numerals: a reader could only guess by what.
-const MULTIPLIERS: [&str; 46] = [
+const MULTIPLIERS: [&str; 54] = [
     "gross",
     "mil",
     "bil",
@@ -133,6 +133,14 @@ const MULTIPLIERS: [&str; 46] = [
     "octuple",
     "centuple",
     "halved",
+    "twenties",
+    "thirties",
+    "forties",
+    "fifties",
+    "sixties",
+    "seventies",
+    "eighties",
+    "nineties",
 ];
 
 /// Whether a word that is no unit makes a number mean something else.

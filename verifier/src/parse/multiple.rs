@@ -84,7 +84,7 @@ pub(super) fn settled<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
             _ => None,
         }
     {
-        let mut changed = [value, &[unit.clone()]].concat();
+        let mut changed = tokens[..=value.len()].to_vec();
         changed[value.len()].kind = Kind::Text(name);
         return Some(changed);
     }

@@ -24,6 +24,11 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
     if let Some(value) = numeral_in_base(tokens) {
         return Ok(Some(Quantity::new(Expression::Number(value))));
     }
+    // `\text{US}\$5`
+    let tokens = match tokens {
+        [us, sign, ..] if us.source == "US" && sign.kind == Kind::Currency("$") => &tokens[1..],
+        all => all,
+    };
     let without_currency: Vec<Token<'_>>;
     let mut tokens = tokens;
     if let [

@@ -7,7 +7,7 @@ use super::greek;
 use super::meaning::{changes_meaning, is_comparative, multiplies};
 use super::multiple::{leading_scale, multiplies_at_once};
 use super::token::{Kind, Token};
-use super::units::{Found, is_letter, is_sign_in_other_case, joined, lookup, power_of};
+use super::units::{Found, is_currency, is_letter, is_sign_in_other_case, joined, lookup, power_of};
 use crate::expression::Constant;
 
 /// The unit of a number.
@@ -68,6 +68,10 @@ pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option
     let value = without_dot(value);
     match read(words) {
         Some(Unit::Words(_)) if !value.iter().any(is_numeric) => (tokens, None),
+        // `\$5 \text{ CAD}` was refused before.
+        Some(Unit::Words(_)) if matches!(value.first(), Some(first) if matches!(first.kind, Kind::Currency(_))) => {
+            (tokens, None)
+        }
         // `5\% \text{ of the cars}`
         Some(unit @ Unit::Words(_)) => match split_sign(value) {
             Some((value, sign)) => (value, Some(sign)),
@@ -170,7 +174,9 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
                     let lower = word.to_lowercase();
                     // `\$5 \text{ a month}`, `\$5 \text{ more}`
                     let is_short = matches!(lower.as_str(), "a" | "or");
-                    multiplies(&lower) || !is_short && !is_comparative(&lower) && changes_meaning(word)
+                    multiplies(&lower)
+                        || is_other_money(word, sign)
+                        || !is_short && !is_comparative(&lower) && changes_meaning(word)
                 }
                 // `\$5 \text{ USD}`
                 Kind::Currency(other) => other != *sign,
@@ -198,6 +204,19 @@ fn split_sign<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>], Unit)
             Some((value, Unit::Degree))
         }
         _ => None,
+    }
+}
+
+/// Whether a word is other money than the sign is for: `\$5 \text{ cents}`, `\$5 \text{ CAD}`.
+fn is_other_money(word: &str, sign: &str) -> bool {
+    let is_code = matches!(
+        word,
+        "CAD" | "AUD" | "NZD" | "HKD" | "SGD" | "MXN" | "EUR" | "GBP" | "JPY" | "INR"
+    );
+    let found = lookup(word).filter(|found| is_currency(found.dimension));
+    match found {
+        Some(found) => lookup(sign).is_some_and(|known| known != found),
+        None => is_code,
     }
 }
 
@@ -259,6 +278,11 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Option<Unit> {
             if !words.is_empty() {
                 words.push(' ');
             }
+            // `4:51 \text{ p.m.}`
+            if is_half_of_day(&word, rest) {
+                words.push_str(&format_compact!("{} m", word.to_lowercase()));
+                return Some(Unit::Words(words));
+            }
             words.push_str(&spelled(&word));
             match word.as_ref() {
                 "square" | "sq" | "Square" => next_exponent = 2,
@@ -303,8 +327,7 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                     } else if exponent != side {
                         words.push_str(&format_compact!("^{}", exponent * side));
                     }
-                    // `4:51 \text{ p.m.}`
-                    if !is_unit && !is_half_of_day(word, rest) && changes_meaning(word) && !is_game(word, rest) {
+                    if !is_unit && changes_meaning(word) && !is_game(word, rest) {
                         return None;
                     }
                     is_known &= is_unit;

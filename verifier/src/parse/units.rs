@@ -386,6 +386,11 @@ pub(super) fn joined(name: &str) -> Option<[(&str, i32); 2]> {
     is_product.then_some([(first, 1), (second, 1)])
 }
 
+/// Whether a dimension is that of money.
+pub(super) fn is_currency(dimension: &str) -> bool {
+    matches!(dimension, "dollar" | "euro" | "sterling" | "yen" | "rupee")
+}
+
 /// Whether two dimensions are one: those of a letter and of a unit that it may stand for, 5 C and 5 °C, are.
 pub fn is_same_dimension(one: &str, other: &str) -> bool {
     let may_be = |letter: &str, unit: &str| {

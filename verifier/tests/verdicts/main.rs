@@ -25,6 +25,7 @@ mod sampled;
 mod series;
 mod styles;
 mod systems;
+mod wordings;
 mod words;
 
 use anytime_proto::v1;
@@ -182,4 +183,9 @@ fn amounts() {
 #[test]
 fn letters() {
     check(Conventions::default(), letters::EQUAL, letters::DIFFERENT);
+}
+
+#[test]
+fn wordings() {
+    check(Conventions::default(), wordings::EQUAL, wordings::DIFFERENT);
 }
