@@ -116,7 +116,7 @@ impl Comparison<'_> {
         if let (
             (Body::Sequence(open, close, entries), label),
             (Body::Sequence(wanted_open, wanted_close, wanted), wanted_label),
-        ) = (only_tuple(answer), only_tuple(truth))
+        ) = (answer.only_tuple(), truth.only_tuple())
         {
             let are_named = |entries: &[Answer]| entries.iter().all(|entry| name_of(entry).is_some());
             return match (are_named(entries), are_named(wanted)) {
@@ -358,19 +358,6 @@ fn name_of(item: &Answer) -> Option<&str> {
     match item.label.as_ref()?.expression.as_ref()? {
         Expression::Symbol(name) => Some(name),
         _ => None,
-    }
-}
-
-/// What an answer says, with its name; of a set with one tuple, `(x, y) \in \{(1, 2)\}`, that tuple.
-pub(super) fn only_tuple(answer: &Answer) -> (&Body, Option<&Label>) {
-    match &answer.body {
-        Body::Set(items)
-            if let [only] = items.as_slice()
-                && matches!(only.body, Body::Sequence(..)) =>
-        {
-            (&only.body, only.label.as_ref().or(answer.label.as_ref()))
-        }
-        body => (body, answer.label.as_ref()),
     }
 }
 

@@ -31,7 +31,6 @@ use crate::parse::token::Relation;
 use crate::parse::{Answer, Body, Label, Literal, Parsed, Quantity, is_roman, is_same_word, say_the_same};
 use crate::steps::Steps;
 
-use collection::only_tuple;
 pub(crate) use quantity::normal_form;
 
 /// How an answer was found to be right.
@@ -192,7 +191,7 @@ impl Comparison<'_> {
         {
             return None;
         }
-        match (only_tuple(answer), only_tuple(truth)) {
+        match (answer.only_tuple(), truth.only_tuple()) {
             ((Body::List(list), _), (Body::Sequence(open, close, entries), label))
             | ((Body::Sequence(open, close, entries), label), (Body::List(list), _)) => {
                 self.listed(list, label, (*open, *close), entries)

@@ -23,6 +23,21 @@ pub struct Answer {
     pub body: Body,
 }
 
+impl Answer {
+    /// What it says, with its name; of a set with one tuple, `(x, y) \in \{(1, 2)\}`, that tuple.
+    pub(crate) fn only_tuple(&self) -> (&Body, Option<&Label>) {
+        match &self.body {
+            Body::Set(items)
+                if let [only] = items.as_slice()
+                    && matches!(only.body, Body::Sequence(..)) =>
+            {
+                (&only.body, only.label.as_ref().or(self.label.as_ref()))
+            }
+            body => (body, self.label.as_ref()),
+        }
+    }
+}
+
 /// The content of an answer.
 #[derive(Clone, Debug)]
 pub enum Body {

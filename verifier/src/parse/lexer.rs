@@ -283,7 +283,7 @@ impl<'a> Lexer<'a> {
             ('_', _) => (Kind::Underscore, 1),
             ('!', _) => (Kind::Bang, 1),
             ('\'', _) => (Kind::Prime, 1),
-            ('%', _) => (characters::percent(rest), 1),
+            ('%', _) => (Self::percent(rest), 1),
             ('|', _) => (Kind::Bar, 1),
             (',', _) => (Kind::Comma, 1),
             (';', _) => (Kind::Semicolon, 1),
@@ -359,7 +359,7 @@ impl<'a> Lexer<'a> {
     fn command(&mut self, rest: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
         let (name, after) = split_command(rest);
         let source = &rest[..rest.len() - after.len()];
-        if let Some((kind, named, rest)) = fonts::operator(name, source, after) {
+        if let Some((kind, named, rest)) = Self::operator(name, source, after) {
             self.push_argument(kind, named);
             return Ok(rest);
         }

@@ -6,21 +6,21 @@ use super::super::token::Kind;
 use super::super::{names, numeral, operation};
 use super::Lexer;
 
-/// What a percent sign without a backslash is at the start of a text. Before a line that goes on it begins a comment, so
-/// that TeX prints the digits of `5%` and `0` side by side: nothing is read then.
-pub(super) fn percent(text: &str) -> Kind<'_> {
-    let (sign, behind) = text.split_at(1);
-    let line = behind.trim_start_matches([' ', '\t']).trim_start_matches('\r');
-    let next = line.trim_start();
-    let goes_on = next.starts_with(|next: char| next.is_alphanumeric() || matches!(next, '.' | '(' | '{' | '\\'));
-    if line.starts_with('\n') && goes_on && !next.starts_with("\\text") {
-        Kind::Other(sign)
-    } else {
-        Kind::Percent
-    }
-}
-
 impl<'a> Lexer<'a> {
+    /// What a percent sign without a backslash is at the start of a text. Before a line that goes on it begins a comment, so
+    /// that TeX prints the digits of `5%` and `0` side by side: nothing is read then.
+    pub(super) fn percent(text: &'a str) -> Kind<'a> {
+        let (sign, behind) = text.split_at(1);
+        let line = behind.trim_start_matches([' ', '\t']).trim_start_matches('\r');
+        let next = line.trim_start();
+        let goes_on = next.starts_with(|next: char| next.is_alphanumeric() || matches!(next, '.' | '(' | '{' | '\\'));
+        if line.starts_with('\n') && goes_on && !next.starts_with("\\text") {
+            Kind::Other(sign)
+        } else {
+            Kind::Percent
+        }
+    }
+
     pub(super) fn character(&mut self, rest: &'a str, next: char) -> &'a str {
         let length = next.len_utf8();
         let source = &rest[..length];

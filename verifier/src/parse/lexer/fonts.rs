@@ -43,36 +43,36 @@ impl<'a> Lexer<'a> {
         self.arguments = outer.saturating_sub(1);
         Ok(rest)
     }
-}
 
-/// The function that `\operatorname{…}`, `\mathop{…}` or `\det` names, whatever it is: its token and what it was read
-/// from, and the text behind it. None for other commands, for functions with a meaning, and for words and units.
-pub(super) fn operator<'a>(command: &str, source: &'a str, after: &'a str) -> Option<(Kind<'a>, &'a str, &'a str)> {
-    let named = |name: &str| Kind::Symbol(CompactString::from(name));
-    if command == "det" {
-        return (!matrix::stands_before(after)).then(|| (named("det"), source, after));
+    /// The function that `\operatorname{…}`, `\mathop{…}` or `\det` names, whatever it is: its token and what it was read
+    /// from, and the text behind it. None for other commands, for functions with a meaning, and for words and units.
+    pub(super) fn operator(command: &str, source: &'a str, after: &'a str) -> Option<(Kind<'a>, &'a str, &'a str)> {
+        let named = |name: &str| Kind::Symbol(CompactString::from(name));
+        if command == "det" {
+            return (!matrix::stands_before(after)).then(|| (named("det"), source, after));
+        }
+        let is_upright = command == "mathop";
+        if !is_upright && command != "operatorname" {
+            return None;
+        }
+        let (content, rest) = argument(after.strip_prefix('*').unwrap_or(after));
+        let name = if is_upright {
+            without_font(content)
+        } else {
+            content.trim()
+        };
+        let is_name = name.len() > 1 && name.bytes().all(|letter| letter.is_ascii_alphabetic());
+        let has_meaning = names::function(name).is_some() || matches!(name, "or" | "and" | "mod");
+        if !is_name || has_meaning || name == "det" && matrix::stands_before(rest) {
+            return None;
+        }
+        let is_function = if applied::is_known(name) {
+            applied::has_brackets(rest) || applied::has_operand(rest)
+        } else {
+            is_upright || applied::has_brackets(rest) && !units::is_unit_word(name)
+        };
+        is_function.then(|| (named(name), name, rest))
     }
-    let is_upright = command == "mathop";
-    if !is_upright && command != "operatorname" {
-        return None;
-    }
-    let (content, rest) = argument(after.strip_prefix('*').unwrap_or(after));
-    let name = if is_upright {
-        without_font(content)
-    } else {
-        content.trim()
-    };
-    let is_name = name.len() > 1 && name.bytes().all(|letter| letter.is_ascii_alphabetic());
-    let has_meaning = names::function(name).is_some() || matches!(name, "or" | "and" | "mod");
-    if !is_name || has_meaning || name == "det" && matrix::stands_before(rest) {
-        return None;
-    }
-    let is_function = if applied::is_known(name) {
-        applied::has_brackets(rest) || applied::has_operand(rest)
-    } else {
-        is_upright || applied::has_brackets(rest) && !units::is_unit_word(name)
-    };
-    is_function.then(|| (named(name), name, rest))
 }
 
 /// The content of the font in `\mathop{\rm foo}` and `\mathop{\mathrm{foo}}`.
