@@ -1,22 +1,17 @@
 //! Reads a text: LaTeX and plain text go through `lexer` (tokens) and `grammar` (expressions) to an
 //! [`Answer`] (lists, tuples, intervals, matrices, equations, units, words).
 
-mod angles;
 mod answer;
 mod applied;
 mod beside;
-mod bold;
 mod call;
-mod capitals;
 mod cases;
 mod choice;
-mod choose;
 mod clock;
 mod combined;
 mod command;
 mod compound;
 mod conditional;
-mod congruence;
 mod differentials;
 mod dress;
 mod events;
@@ -25,6 +20,7 @@ mod grammar;
 mod greek;
 mod label;
 mod leibniz;
+mod letters;
 pub mod lexer;
 mod linear;
 mod lines;
@@ -36,26 +32,22 @@ mod noncommuting;
 mod numeral;
 mod operation;
 mod operator;
-mod parameters;
 mod partial;
 mod parts;
 mod plus_minus;
 mod primary;
-mod primes;
-mod quads;
 mod quantity;
 mod reduced;
 mod said;
 mod scale;
-mod segments;
 mod sense;
 mod sets;
+mod settle;
 mod signs;
 mod solutions;
 mod spell;
 mod statement;
 mod structure;
-mod styles;
 pub mod token;
 mod unit;
 mod units;
@@ -77,10 +69,9 @@ use self::work::{Place, Work};
 use crate::expression::{Constant, Expression};
 
 pub use answer::{Answer, Body, Bold, Choice, Literal, Ordered, ParseError, Parsed, Quantity, Segments};
-pub use bold::with_vectors;
 pub use label::Label;
-pub(crate) use parameters::NAME_OF_INTEGER as COUNTED;
-pub use segments::have_lengths;
+pub use letters::{have_lengths, with_vectors};
+pub(crate) use settle::NAME_OF_INTEGER as COUNTED;
 pub use unit::{Unit, measures};
 pub use units::is_same_dimension;
 pub use words::{is_roman, is_same_word, say_the_same};
@@ -112,7 +103,7 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         return Err(ParseError::Nothing);
     }
     let is_text = source.is_text;
-    let bold = bold::bold(tokens, source.is_bold);
+    let bold = letters::bold(tokens, source.is_bold);
     let work = Work::default();
     let answer = structure::list(tokens, Place::of_all(&work))?;
     let answer = if is_text { words_of(answer) } else { answer };
@@ -129,8 +120,8 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         source,
         choice,
         beside_choice,
-        ordered: capitals::ordered(tokens),
-        segments: segments::segments(tokens),
+        ordered: letters::ordered(tokens),
+        segments: letters::segments(tokens),
         joined: joined_by(tokens),
         has_unreduced: reduced::has_unreduced(tokens),
         has_operators: tokens
@@ -146,22 +137,9 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
 fn tokens_of(text: &str, commas: Commas, words: bool, in_bold: bool) -> Result<Lexed<'_>, TooManyTokens> {
     let mut lexed = lex(text, commas, words)?;
     if in_bold {
-        bold::embolden(&mut lexed.tokens);
+        letters::embolden(&mut lexed.tokens);
     }
-    if !lexed.tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_))) {
-        cases::drop_alignment(&mut lexed.tokens);
-    }
-    quads::separate(&mut lexed.tokens, &lexed.gaps);
-    primes::settle(&mut lexed.tokens);
-    lines::settle(&mut lexed.tokens);
-    styles::settle(&mut lexed.tokens);
-    parameters::settle(&mut lexed.tokens);
-    choose::settle(&mut lexed.tokens);
-    operation::settle(&mut lexed.tokens);
-    congruence::reduce(&mut lexed.tokens);
-    applied::mark(&mut lexed.tokens);
-    figures::settle(&mut lexed.tokens);
-    angles::settle(&mut lexed.tokens);
+    settle::all(&mut lexed);
     Ok(lexed)
 }
 
@@ -171,7 +149,7 @@ impl Parsed {
     pub fn in_order(&self, letters: Ordered) -> Option<Self> {
         let source = &self.source;
         let mut lexed = tokens_of(&source.text, source.commas, source.words, false).ok()?;
-        if !capitals::keep_order(&mut lexed.tokens, letters) {
+        if !letters::keep_order(&mut lexed.tokens, letters) {
             return None;
         }
         read(source.clone(), &lexed).ok()
@@ -181,7 +159,7 @@ impl Parsed {
     pub fn in_segments(&self) -> Option<Self> {
         let source = &self.source;
         let mut lexed = tokens_of(&source.text, source.commas, source.words, false).ok()?;
-        segments::join(&mut lexed.tokens);
+        letters::join(&mut lexed.tokens);
         read(source.clone(), &lexed).ok()
     }
 

@@ -1,12 +1,12 @@
 //! Answers that are set in bold as a whole. The bold may only make them stand out, `\mathbf{12}`, or each letter in it is a
 //! vector or a matrix, `\mathbf{u \times v}`: what it is compared with tells.
 
-use super::answer::{Bold, Parsed};
+use super::super::answer::{Bold, Parsed};
+use super::super::token::{Kind, Token};
 use super::capitals;
-use super::token::{Kind, Token};
 
 /// How these tokens are set in bold, if `is_whole` says whether all around them is.
-pub(super) fn bold(tokens: &[Token<'_>], is_whole: bool) -> Bold {
+pub(in crate::parse) fn bold(tokens: &[Token<'_>], is_whole: bool) -> Bold {
     if !is_whole {
         return if tokens.iter().any(|token| token.is_bold) {
             Bold::Letters
@@ -22,7 +22,7 @@ pub(super) fn bold(tokens: &[Token<'_>], is_whole: bool) -> Bold {
 }
 
 /// Sets all letters in bold.
-pub(super) fn embolden(tokens: &mut [Token<'_>]) {
+pub(in crate::parse) fn embolden(tokens: &mut [Token<'_>]) {
     for token in tokens {
         token.is_bold |= matches!(token.kind, Kind::Symbol(_) | Kind::Constant(_));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
-use super::token::{Kind, Token};
+use super::super::token::{Kind, Token};
 
 /// The commands that set an arrow over a letter.
 const ARROWS: [&str; 3] = ["\\vec", "\\overrightarrow", "\\overleftrightarrow"];

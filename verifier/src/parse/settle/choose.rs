@@ -1,7 +1,7 @@
 //! `{}_5C_2`, `^{10}C_3` and `5C2` are binomial coefficients, `{}_5P_2` counts permutations: `n!/(n-k)!`.
 
-use super::spell::argument_end;
-use super::token::{Bracket, Kind, Token};
+use super::super::spell::argument_end;
+use super::super::token::{Bracket, Kind, Token};
 
 /// Rewrites these forms as `\binom{n}{k}`, and as `\binom{n}{k}(k)!` in a group.
 pub(super) fn settle<'a>(tokens: &mut Vec<Token<'a>>) {

@@ -3,7 +3,7 @@
 
 use compact_str::CompactString;
 
-use super::token::{Bracket, Kind, Token};
+use super::super::token::{Bracket, Kind, Token};
 
 /// The letters that only count, or run through numbers, where a text says what they may be. Those of unknowns are none.
 const COUNTING: [&str; 19] = [

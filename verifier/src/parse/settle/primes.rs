@@ -1,7 +1,7 @@
 //! `x'_1` is `x_1'`: the primes of a letter stand behind its subscript.
 
-use super::spell::argument_end;
-use super::token::{Kind, Token};
+use super::super::spell::argument_end;
+use super::super::token::{Kind, Token};
 
 /// Moves primes behind the subscripts that follow them.
 pub(super) fn settle(tokens: &mut [Token<'_>]) {

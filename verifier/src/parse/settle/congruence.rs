@@ -4,8 +4,8 @@
 use dashu_base::Signed as _;
 use dashu_ratio::RBig;
 
-use super::spell::spell;
-use super::token::{Conjunction, Kind, Token};
+use super::super::spell::spell;
+use super::super::token::{Conjunction, Kind, Token};
 
 /// Most remainders of one congruence.
 const MAX_REMAINDERS: usize = 64;

@@ -1,9 +1,9 @@
 //! Wide spaces, `\quad`, `\hspace{…}` or several in a row, which set two parts of an answer apart: `-1 \qquad x \ge 0` is a value and a
 //! condition, and no product. Around words and signs they say nothing.
 
-use super::parts::{names_parts, opens_part};
-use super::signs::is_operator;
-use super::token::{Bracket, Kind, Token, closing};
+use super::super::parts::{names_parts, opens_part};
+use super::super::signs::is_operator;
+use super::super::token::{Bracket, Kind, Token, closing};
 
 /// Puts commas at the wide spaces that stand between two parts. `gaps` are the places of the tokens behind wide spaces,
 /// in ascending order.

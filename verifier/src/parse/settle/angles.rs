@@ -3,9 +3,9 @@
 
 use compact_str::CompactString;
 
-use super::figures;
-use super::spell::spell;
-use super::token::{Kind, Token};
+use super::super::figures;
+use super::super::spell::spell;
+use super::super::token::{Kind, Token};
 
 /// Makes a variable of every angle of a text that adds some.
 pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {

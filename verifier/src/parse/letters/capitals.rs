@@ -3,9 +3,9 @@
 
 use dashu_ratio::RBig;
 
-use super::answer::Ordered;
-use super::spell::{argument_end, spell};
-use super::token::{Bracket, Kind, Token};
+use super::super::answer::Ordered;
+use super::super::spell::{argument_end, spell};
+use super::super::token::{Bracket, Kind, Token};
 
 /// What dimensions are written with: `MLT^{-1}`.
 const DIMENSIONS: [&str; 7] = ["M", "L", "T", "I", "K", "N", "J"];
@@ -49,7 +49,7 @@ fn inverse(tokens: &[Token<'_>]) -> Option<usize> {
 }
 
 /// Which letters of a text keep their order.
-pub(super) fn ordered(tokens: &[Token<'_>]) -> Ordered {
+pub(in crate::parse) fn ordered(tokens: &[Token<'_>]) -> Ordered {
     let may_be = |rest: &[Token<'_>]| inversion(rest).is_some() || is_of_product(rest);
     if !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
         Ordered::None
@@ -192,7 +192,7 @@ fn are_matrices(tokens: &[Token<'_>]) -> bool {
 }
 
 /// Makes letters keep their order. False where something is divided by one: then they are numbers.
-pub(super) fn keep_order(tokens: &mut Vec<Token<'_>>, letters: Ordered) -> bool {
+pub(in crate::parse) fn keep_order(tokens: &mut Vec<Token<'_>>, letters: Ordered) -> bool {
     let divides = tokens
         .iter()
         .any(|token| matches!(token.kind, Kind::Frac | Kind::Divide));

@@ -2,12 +2,12 @@
 
 use compact_str::CompactString;
 
-use super::answer::{Parsed, Segments};
+use super::super::answer::{Parsed, Segments};
+use super::super::token::{Kind, Token};
 use super::capitals::capital;
-use super::token::{Kind, Token};
 
 /// Whether the capitals of these tokens are the ends of segments. Those of `A(B + C)` are none.
-pub(super) fn segments(tokens: &[Token<'_>]) -> Segments {
+pub(in crate::parse) fn segments(tokens: &[Token<'_>]) -> Segments {
     let is_other = |token: &Token<'_>| {
         matches!(
             token.kind,
@@ -59,7 +59,7 @@ fn pair<'t>(tokens: &'t [Token<'_>]) -> Option<[&'t str; 2]> {
 }
 
 /// Makes one letter of each pair.
-pub(super) fn join(tokens: &mut Vec<Token<'_>>) {
+pub(in crate::parse) fn join(tokens: &mut Vec<Token<'_>>) {
     let mut place = 0;
     while place < tokens.len() {
         let name = pair(&tokens[place..]).map(|[one, other]| CompactString::from(format!("{one}{other}")));
