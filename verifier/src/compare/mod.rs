@@ -127,7 +127,7 @@ impl Comparison<'_> {
     /// [`Self::quantities`], with the fraction that the ground truth is.
     fn is_not_reduced(&self, answer: &Parsed, truth: &Parsed) -> bool {
         let is_alone = matches!(&answer.answer.body, Body::Quantity(quantity) if quantity.literal != Literal::Other);
-        self.conventions.reduced_fractions && answer.has_unreduced && !truth.has_unreduced && !is_alone
+        self.conventions.reduced_fractions && !is_alone && answer.has_unreduced() && !truth.has_unreduced()
     }
 
     /// Does some work with all but some of the steps that are left, and gives these back afterwards.

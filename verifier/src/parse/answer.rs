@@ -165,8 +165,6 @@ pub struct Parsed {
     pub segments: Segments,
     /// What alone joins its items, where words do.
     pub joined: Option<Conjunction>,
-    /// Whether a fraction in it could be reduced.
-    pub has_unreduced: bool,
     /// Whether a comma was taken for a separator of thousands that might separate items.
     pub ambiguous_comma: bool,
     /// How it is set in bold.

@@ -10,6 +10,11 @@ use crate::expression::Expression;
 
 /// Reads tokens as a measurement in units that get smaller, in the smallest of them; none if they are anything else.
 pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
+    // Quickly past most answers, which have no units.
+    let is_of_unit = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Degree);
+    if !tokens.iter().any(is_of_unit) {
+        return None;
+    }
     if let Some(quantity) = mixed(tokens).or_else(|| part_of_unit(tokens)) {
         return Some(quantity);
     }

@@ -123,7 +123,6 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         ordered: letters::ordered(tokens),
         segments: letters::segments(tokens),
         joined: joined_by(tokens),
-        has_unreduced: reduced::has_unreduced(tokens),
         has_operators: tokens
             .iter()
             .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
@@ -153,6 +152,13 @@ impl Parsed {
             return None;
         }
         read(source.clone(), &lexed).ok()
+    }
+
+    /// Whether a fraction in it could be reduced.
+    pub fn has_unreduced(&self) -> bool {
+        let source = &self.source;
+        let lexed = tokens_of(&source.text, source.commas, source.words, false);
+        lexed.is_ok_and(|lexed| reduced::has_unreduced(&lexed.tokens))
     }
 
     /// The same with a letter for each length of a segment.

@@ -46,7 +46,7 @@ impl Token<'_> {
 }
 
 /// The kinds of tokens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Kind<'a> {
     /// A numeral, exactly, with its decimal places if it has a decimal point.
     Number(RBig, Option<u32>),
@@ -144,6 +144,91 @@ pub enum Kind<'a> {
     Dots,
     /// Anything else.
     Other(&'a str),
+}
+
+impl PartialEq for Kind<'_> {
+    /// Most kinds that are compared differ, which is seen without a call.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.has_content_of(other)
+    }
+}
+
+impl Kind<'_> {
+    /// Whether two tokens of one kind hold the same.
+    fn has_content_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(value, places), Self::Number(other, others)) => value == other && places == others,
+            (Self::Symbol(name), Self::Symbol(other)) => name == other,
+            (Self::Constant(constant), Self::Constant(other)) => constant == other,
+            (Self::Function(function), Self::Function(other)) => function == other,
+            (Self::Word(text), Self::Word(other))
+            | (Self::Text(text), Self::Text(other))
+            | (Self::Begin(text), Self::Begin(other))
+            | (Self::Shape(text), Self::Shape(other))
+            | (Self::Other(text), Self::Other(other)) => text == other,
+            (Self::Operator(sign), Self::Operator(other))
+            | (Self::Currency(sign), Self::Currency(other))
+            | (Self::Accent(sign), Self::Accent(other)) => sign == other,
+            (Self::Conjunction(conjunction), Self::Conjunction(other)) => conjunction == other,
+            (Self::Open(bracket), Self::Open(other)) | (Self::Close(bracket), Self::Close(other)) => bracket == other,
+            (Self::Relation(relation), Self::Relation(other)) => relation == other,
+            (
+                Self::Over
+                | Self::Choose
+                | Self::Plus
+                | Self::Minus
+                | Self::PlusMinus
+                | Self::MinusPlus
+                | Self::Times
+                | Self::Divide
+                | Self::Colon
+                | Self::Caret
+                | Self::Underscore
+                | Self::Bang
+                | Self::Prime
+                | Self::Percent
+                | Self::Degree
+                | Self::GroupOpen
+                | Self::GroupClose
+                | Self::Bar
+                | Self::Comma
+                | Self::Semicolon
+                | Self::Ampersand
+                | Self::RowBreak
+                | Self::Cup
+                | Self::SetMinus
+                | Self::In
+                | Self::EmptySet
+                | Self::Reals
+                | Self::Frac
+                | Self::Sqrt
+                | Self::Binom
+                | Self::End
+                | Self::Dots,
+                _,
+            ) => true,
+            (
+                Self::Number(..)
+                | Self::Symbol(_)
+                | Self::Constant(_)
+                | Self::Function(_)
+                | Self::Word(_)
+                | Self::Text(_)
+                | Self::Begin(_)
+                | Self::Shape(_)
+                | Self::Other(_)
+                | Self::Operator(_)
+                | Self::Currency(_)
+                | Self::Accent(_)
+                | Self::Conjunction(_)
+                | Self::Open(_)
+                | Self::Close(_)
+                | Self::Relation(_),
+                _,
+            ) => false,
+        }
+    }
 }
 
 /// How items are joined.

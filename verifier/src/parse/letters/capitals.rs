@@ -15,10 +15,12 @@ const UNITS: [&str; 14] = ["J", "K", "N", "C", "V", "A", "W", "T", "H", "F", "S"
 
 /// The name of a capital, Latin or Greek.
 pub(super) fn capital<'t>(token: &'t Token<'_>) -> Option<&'t str> {
-    match &token.kind {
-        Kind::Symbol(name) if name.chars().count() == 1 && name.starts_with(char::is_uppercase) => Some(name),
-        _ => None,
-    }
+    let Kind::Symbol(name) = &token.kind else {
+        return None;
+    };
+    let mut letters = name.chars();
+    let is_capital = letters.next().is_some_and(char::is_uppercase) && letters.next().is_none();
+    is_capital.then_some(name)
 }
 
 /// How many tokens the exponent −1 takes here.
@@ -48,10 +50,16 @@ fn inverse(tokens: &[Token<'_>]) -> Option<usize> {
     Some(power + inversion(tokens.get(power..)?)?)
 }
 
+/// Whether there is more than one letter at all: most answers are numbers.
+pub(super) fn are_several(tokens: &[Token<'_>]) -> bool {
+    let is_letter = |token: &&Token<'_>| matches!(token.kind, Kind::Symbol(_));
+    tokens.iter().filter(is_letter).nth(1).is_some()
+}
+
 /// Which letters of a text keep their order.
 pub(in crate::parse) fn ordered(tokens: &[Token<'_>]) -> Ordered {
     let may_be = |rest: &[Token<'_>]| inversion(rest).is_some() || is_of_product(rest);
-    if !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
+    if !are_several(tokens) || !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
         Ordered::None
     } else if conjugates(tokens) {
         Ordered::Letters

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 
 use super::super::answer::{Parsed, Segments};
 use super::super::token::{Kind, Token};
-use super::capitals::capital;
+use super::capitals::{are_several, capital};
 
 /// Whether the capitals of these tokens are the ends of segments. Those of `A(B + C)` are none.
 pub(in crate::parse) fn segments(tokens: &[Token<'_>]) -> Segments {
@@ -16,7 +16,7 @@ pub(in crate::parse) fn segments(tokens: &[Token<'_>]) -> Segments {
             || token.is_script
             || token.applies
     };
-    if tokens.iter().any(is_other) {
+    if !are_several(tokens) || tokens.iter().any(is_other) {
         return Segments::No;
     }
     let mut place = 0;
