@@ -69,6 +69,11 @@ fn is_always_function(name: &str) -> bool {
 
 /// Marks the letters that are functions of what stands in brackets behind them.
 pub(super) fn mark(tokens: &mut [Token<'_>]) {
+    // Quickly past most answers, which have no brackets behind letters.
+    let is_open = |token: &Token<'_>| matches!(token.kind, Kind::Open(Bracket::Round | Bracket::Square));
+    if !tokens.iter().any(is_open) {
+        return;
+    }
     let mut functions: BTreeSet<CompactString> = BTreeSet::new();
     let mut candidates: Vec<(usize, CompactString)> = Vec::new();
     for index in 0..tokens.len() {

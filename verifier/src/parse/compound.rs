@@ -12,9 +12,14 @@ use crate::expression::Expression;
 pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
     // Quickly past most answers, which have no units.
     let is_of_unit = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Degree);
-    if !tokens.iter().any(is_of_unit) {
-        return None;
+    if tokens.iter().any(is_of_unit) {
+        read(tokens)
+    } else {
+        None
     }
+}
+
+fn read(tokens: &[Token<'_>]) -> Option<Quantity> {
     if let Some(quantity) = mixed(tokens).or_else(|| part_of_unit(tokens)) {
         return Some(quantity);
     }

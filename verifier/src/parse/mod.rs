@@ -191,12 +191,12 @@ impl Parsed {
 
 /// The word that joins items where no other one does.
 fn joined_by(tokens: &[Token<'_>]) -> Option<Conjunction> {
-    let has = |by: Conjunction| tokens.iter().any(|token| token.kind == Kind::Conjunction(by));
-    match (has(Conjunction::Or), has(Conjunction::And)) {
-        (true, false) => Some(Conjunction::Or),
-        (false, true) => Some(Conjunction::And),
+    let mut joints = tokens.iter().filter_map(|token| match token.kind {
+        Kind::Conjunction(by) => Some(by),
         _ => None,
-    }
+    });
+    let first = joints.next()?;
+    joints.all(|next| next == first).then_some(first)
 }
 
 fn says_something(token: &Token<'_>) -> bool {

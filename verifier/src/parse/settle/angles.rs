@@ -10,6 +10,10 @@ use super::super::token::{Kind, Token};
 /// Makes a variable of every angle of a text that adds some.
 pub(super) fn settle(tokens: &mut Vec<Token<'_>>) {
     let is_angle = |token: &Token<'_>| token.kind == Kind::Shape("angle");
+    // Quickly past most answers, which have no angle.
+    if !tokens.iter().any(is_angle) {
+        return;
+    }
     let adds = |token: Option<&Token<'_>>| token.is_some_and(|token| matches!(token.kind, Kind::Plus | Kind::Minus));
     let mut found: Vec<(usize, usize, CompactString)> = Vec::new();
     let mut is_sum = false;
