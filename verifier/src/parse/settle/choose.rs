@@ -94,11 +94,17 @@ fn scripted(tokens: &[Token<'_>], start: usize) -> Option<Form> {
     })
 }
 
-/// `5C2`: nobody writes a number behind a variable.
+/// `5C2` by itself: nobody writes a number behind a variable. In `65C7D_{16}` and `(5C2)_{16}` it is a digit.
 fn in_digits(tokens: &[Token<'_>], start: usize) -> Option<Form> {
-    let [all, letter, chosen, ..] = tokens.get(start..)? else {
+    let [all, letter, chosen, after @ ..] = tokens.get(start..)? else {
         return None;
     };
+    let is_digit = |token: &Token<'_>| matches!(token.kind, Kind::Symbol(_) | Kind::Number(..) | Kind::Constant(_));
+    let before = start.checked_sub(1).and_then(|before| tokens.get(before));
+    let has_base = tokens.iter().any(|token| token.kind == Kind::Underscore);
+    if has_base || before.is_some_and(is_digit) || after.first().is_some_and(is_digit) {
+        return None;
+    }
     let is_whole = |token: &Token<'_>| matches!(&token.kind, Kind::Number(value, None) if value.is_int());
     let is_alone = !letter.spaced && !chosen.spaced && is_whole(all) && is_whole(chosen);
     let is_ordered = ordered(letter)?;
