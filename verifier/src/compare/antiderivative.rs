@@ -25,9 +25,6 @@ pub(super) fn integral(
     to: &Expression,
     steps: &mut Steps,
 ) -> Result<Option<Expression>, Stop> {
-    if let Some(value) = polynomial::integral(body, variable, from, to, steps)? {
-        return Ok(Some(value));
-    }
     let terms = match body {
         Expression::Sum(terms) => terms.as_slice(),
         single => std::slice::from_ref(single),
@@ -73,10 +70,14 @@ impl Range<'_> {
             factors.into_iter().partition(|factor| self.varies(factor));
         let mut before = Vec::new();
         let mut core = None;
+        let mut degree = 0;
         for factor in varying {
             match polynomial::coefficients(&factor, self.variable, steps)? {
-                Some(coefficients) if coefficients.len() <= MAX_DEGREE + 1 => before.push(factor),
-                _ if core.is_none() => core = Some(factor),
+                Some(coefficients) if degree + coefficients.len() <= MAX_DEGREE + 1 => {
+                    degree += coefficients.len() - 1;
+                    before.push(factor);
+                }
+                None if core.is_none() => core = Some(factor),
                 _ => return Ok(None),
             }
         }
@@ -113,7 +114,7 @@ impl Range<'_> {
                     let Some([_, slope]) = self.linear(exponent, steps)? else {
                         return Ok(None);
                     };
-                    Ok(scale_of(base, steps).map(|scale| product([core.clone(), slope.inverse(), scale.inverse()])))
+                    Ok(scale_of(base).map(|scale| product([core.clone(), slope.inverse(), scale.inverse()])))
                 }
                 _ => Ok(None),
             },
@@ -244,7 +245,7 @@ impl Range<'_> {
             }
             _ => false,
         };
-        if !is_endless || coefficients.len() > MAX_DEGREE + 1 {
+        if !is_endless {
             return Ok(None);
         }
         let x = Expression::Symbol(self.variable.into());
@@ -331,11 +332,10 @@ fn value_of(coefficients: &[Expression], x: &Expression) -> Expression {
 }
 
 /// The natural logarithm of a base; none if it may not be positive, or is one.
-fn scale_of(base: &Expression, steps: &mut Steps) -> Option<Expression> {
+fn scale_of(base: &Expression) -> Option<Expression> {
     match base {
         Expression::Constant(Constant::Euler) => Some(Expression::integer(1)),
         Expression::Number(value) if value.is_positive() && *value != RBig::ONE => {
-            steps.spend(1).ok()?;
             Some(Expression::Call(Function::Ln, vec![base.clone()]))
         }
         _ => None,

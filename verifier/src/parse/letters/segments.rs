@@ -1,7 +1,5 @@
 //! Pairs of capitals that are lengths of segments: in `\frac{AB}{AC}` nothing cancels, and `AB \cdot CD` is no `AC \cdot BD`.
 
-use compact_str::CompactString;
-
 use super::super::answer::{Parsed, Segments};
 use super::super::token::{Kind, Token};
 use super::capitals::{are_several, capital};
@@ -60,15 +58,20 @@ fn pair<'t>(tokens: &'t [Token<'_>]) -> Option<[&'t str; 2]> {
 
 /// Makes one letter of each pair.
 pub(in crate::parse) fn join(tokens: &mut Vec<Token<'_>>) {
-    let mut place = 0;
-    while place < tokens.len() {
-        let name = pair(&tokens[place..]).map(|[one, other]| CompactString::from(format!("{one}{other}")));
-        if let Some(name) = name {
-            tokens[place].kind = Kind::Symbol(name);
-            tokens.remove(place + 1);
+    let mut is_second = false;
+    let mut joined = Vec::with_capacity(tokens.len());
+    for (place, token) in tokens.iter().enumerate() {
+        if std::mem::take(&mut is_second) {
+            continue;
         }
-        place += 1;
+        let mut token = token.clone();
+        if let Some([one, other]) = pair(&tokens[place..]) {
+            token.kind = Kind::Symbol(compact_str::format_compact!("{one}{other}"));
+            is_second = true;
+        }
+        joined.push(token);
     }
+    *tokens = joined;
 }
 
 /// Whether the pairs of capitals of both are lengths.

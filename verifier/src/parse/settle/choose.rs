@@ -10,17 +10,18 @@ pub(super) fn settle<'a>(tokens: &mut Vec<Token<'a>>) {
     if !tokens.iter().any(is_letter) {
         return;
     }
+    let mut rewritten = Vec::with_capacity(tokens.len());
     let mut index = 0;
     while index < tokens.len() {
         if let Some(form) = scripted(tokens, index).or_else(|| in_digits(tokens, index)) {
-            let counted = form.rewritten(tokens, index);
-            let length = counted.len();
-            tokens.splice(index..form.end, counted);
-            index += length;
+            rewritten.extend(form.rewritten(tokens, index));
+            index = form.end;
         } else {
+            rewritten.push(tokens[index].clone());
             index += 1;
         }
     }
+    *tokens = rewritten;
 }
 
 /// Such a form: the tokens of n and of k, and where it ends.
@@ -99,6 +100,7 @@ fn in_digits(tokens: &[Token<'_>], start: usize) -> Option<Form> {
     let [all, letter, chosen, after @ ..] = tokens.get(start..)? else {
         return None;
     };
+    let is_ordered = ordered(letter)?;
     let is_digit = |token: &Token<'_>| matches!(token.kind, Kind::Symbol(_) | Kind::Number(..) | Kind::Constant(_));
     let before = start.checked_sub(1).and_then(|before| tokens.get(before));
     let has_base = tokens.iter().any(|token| token.kind == Kind::Underscore);
@@ -107,7 +109,6 @@ fn in_digits(tokens: &[Token<'_>], start: usize) -> Option<Form> {
     }
     let is_whole = |token: &Token<'_>| matches!(&token.kind, Kind::Number(value, None) if value.is_int());
     let is_alone = !letter.spaced && !chosen.spaced && is_whole(all) && is_whole(chosen);
-    let is_ordered = ordered(letter)?;
     is_alone.then_some(Form {
         all: start..start + 1,
         chosen: start + 2..start + 3,
