@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,27 +119,54 @@ impl From<Result<CheckpointAccount, String>> for v1::CheckpointAccount {
     }
 }
 
-/// The accounts of all recovery checkpoints of a job's directory, by step. One that cannot be read gives the reason.
+/// How often a directory is listed again because a checkpoint went while it was read.
+const LISTINGS: usize = 4;
+
+/// The accounts of all recovery checkpoints of a job's directory, by step. One that cannot be read gives the reason; one
+/// that a running job removes meanwhile is none.
 ///
 /// # Errors
 /// If the directory is there and cannot be listed.
 pub fn checkpoint_accounts(job_directory: &Path) -> std::io::Result<Vec<Result<CheckpointAccount, String>>> {
     let recovery = job_directory.join("recovery");
+    let mut accounts = Vec::new();
+    for _ in 0..LISTINGS {
+        let mut has_lost = false;
+        accounts.clear();
+        for directory in checkpoints(&recovery)? {
+            let account = read_account(&directory.join("state.json"));
+            // Its name goes before its files.
+            if account.is_err() && !directory.try_exists()? {
+                has_lost = true;
+            } else {
+                accounts.push(account);
+            }
+        }
+        if !has_lost {
+            break;
+        }
+    }
+    Ok(accounts)
+}
+
+/// The directories of the checkpoints, by step.
+fn checkpoints(recovery: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut steps = Vec::new();
     if recovery.is_dir() {
-        for entry in fs::read_dir(&recovery)? {
+        for entry in fs::read_dir(recovery)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let step = name.strip_prefix("step-").and_then(|digits| digits.parse::<u64>().ok());
-            steps.extend(step.map(|step| (step, path.join("state.json"))));
+            steps.extend(step.map(|step| (step, path.clone())));
         }
     }
     steps.sort();
-    let read = |(_, path): (u64, std::path::PathBuf)| {
-        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    Ok(steps.into_iter().map(read).collect())
+    Ok(steps.into_iter().map(|(_, path)| path).collect())
+}
+
+fn read_account(path: &Path) -> Result<CheckpointAccount, String> {
+    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

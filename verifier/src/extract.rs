@@ -1,6 +1,7 @@
 //! Finds the answer inside a response.
 
 use anytime_proto::v1::Extraction;
+use memchr::memchr3;
 
 /// The start of the block that holds the answer.
 const FINAL_ANSWER: &str = "**Final Answer**\n";
@@ -109,7 +110,8 @@ fn last_opened_by(text: &str, opening: impl Fn(&str) -> Option<usize>) -> Option
     let mut open: Vec<Option<usize>> = Vec::new();
     let mut last: Option<(usize, usize)> = None;
     let mut position = 0;
-    while position < bytes.len() {
+    while let Some(next) = memchr3(b'\\', b'{', b'}', bytes.get(position..).unwrap_or_default()) {
+        position += next;
         match bytes[position] {
             b'\\' => match opening(&text[position..]) {
                 Some(length) => {
@@ -123,7 +125,7 @@ fn last_opened_by(text: &str, opening: impl Fn(&str) -> Option<usize>) -> Option
                 open.push(None);
                 position += 1;
             }
-            b'}' => {
+            _ => {
                 if let Some(Some(start)) = open.pop()
                     && last.is_none_or(|(last_start, _)| start > last_start)
                 {
@@ -131,7 +133,6 @@ fn last_opened_by(text: &str, opening: impl Fn(&str) -> Option<usize>) -> Option
                 }
                 position += 1;
             }
-            _ => position += 1,
         }
     }
     last.map(|(start, end)| &text[start..end])

@@ -33,6 +33,9 @@ const FILES: [&str; 3] = [STATE_FILE, WEIGHTS_FILE, OPTIMISER_FILE];
 /// The end of the name of a checkpoint that could not be read, until there are two good ones again.
 const DAMAGED_SUFFIX: &str = ".damaged";
 
+/// Stands behind the suffix of unfinished ones in the name of a checkpoint that is being removed.
+const REMOVED: &str = "-removed";
+
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
 
@@ -359,10 +362,24 @@ fn step_directory(parent: &Path, step: u64) -> PathBuf {
 
 fn remove(path: &Path) {
     if path.exists()
-        && let Err(error) = fs::remove_dir_all(path)
+        && let Err(error) = take_away(path)
     {
         warn!(path = %path.display(), %error, "a checkpoint that is not needed cannot be removed");
     }
+}
+
+/// Takes the name of a whole checkpoint away before its files, so that whoever reads meanwhile finds all of it or nothing.
+fn take_away(path: &Path) -> std::io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with('.') {
+        return fs::remove_dir_all(path);
+    }
+    let hidden = path.with_file_name(format!(".{name}{PART_SUFFIX}{REMOVED}"));
+    if hidden.exists() {
+        fs::remove_dir_all(&hidden)?;
+    }
+    fs::rename(path, &hidden)?;
+    fs::remove_dir_all(&hidden)
 }
 
 fn read_state(directory: &Path) -> anyhow::Result<RecoveryState> {

@@ -180,14 +180,17 @@ fn quoted(text: &str) -> Option<(String, &str)> {
             content.push(letter);
             continue;
         }
-        match letters.next()?.1 {
+        let form = letters.next()?.1;
+        if let Some((escaped, length)) = by_number(form, letters.as_str()) {
+            content.push(escaped);
+            letters.nth(length - 1);
+            continue;
+        }
+        match form {
             escaped @ ('\\' | '"' | '\'' | '/') => content.push(escaped),
             'n' if quote == '"' => content.push('\n'),
             't' if quote == '"' => content.push('\t'),
-            'u' if quote == '"' => {
-                let digits: String = (0..4).filter_map(|_| letters.next().map(|(_, digit)| digit)).collect();
-                content.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
-            }
+            'u' if quote == '"' => return None,
             other => {
                 content.push('\\');
                 content.push(other);
@@ -195,6 +198,30 @@ fn quoted(text: &str) -> Option<(String, &str)> {
         }
     }
     None
+}
+
+/// The character whose number stands behind `\x`, `\u` or `\U`, and the length of that. JSON writes those beyond four digits
+/// as two surrogates.
+fn by_number(form: char, text: &str) -> Option<(char, usize)> {
+    let number = |start: usize, length: usize| {
+        let digits = text.get(start..start + length)?;
+        let is_number = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_number.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+    };
+    let length = match form {
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        _ => return None,
+    };
+    let first = number(0, length)?;
+    if let Some(letter) = char::from_u32(first) {
+        return Some((letter, length));
+    }
+    let second = number(6, 4).filter(|_| length == 4 && text.get(4..6) == Some("\\u"))?;
+    let pair = [u16::try_from(first).ok()?, u16::try_from(second).ok()?];
+    let letter = char::decode_utf16(pair).next()?.ok()?;
+    Some((letter, 10))
 }
 
 #[cfg(test)]
@@ -224,6 +251,12 @@ mod tests {
             (r"['\\frac{1}{2}']", &["\\frac{1}{2}"]),
             (r#"["x = \"y\""]"#, &["x = \"y\""]),
             (r#"["\u03c0"]"#, &["\u{3c0}"]),
+            (r#"["\ud835\udd4f"]"#, &["\u{1d54f}"]),
+            (r"['\u200b7']", &["\u{200b}7"]),
+            (r"['7\xa0cm', 'b']", &["7\u{a0}cm", "b"]),
+            (r"['\U0001d54f']", &["\u{1d54f}"]),
+            // Commands of LaTeX that begin like an escape.
+            (r"['\xi', '\upsilon', '\Upsilon']", &["\\xi", "\\upsilon", "\\Upsilon"]),
             (r#"["[\"7\"]"]"#, &["7"]),
             ("[\"#### 7\"]", &["7"]),
             (r#"["1,2"]"#, &["1,2"]),

@@ -100,8 +100,13 @@ impl Fields<'_> {
                 format!("field {name:?} ({setting}) {is_null}; {}", row.what_it_has(name))
             });
         }
-        let found = common.iter().find_map(|name| row.get(name).map(|value| (*name, value)));
-        found.ok_or_else(|| {
+        let found = |is_wanted: fn(&Value) -> bool| {
+            let values = common.iter().filter_map(|name| Some((*name, row.get(name)?)));
+            values.into_iter().find(|(_, value)| is_wanted(value))
+        };
+        // `answer` is empty in some sets that have it in `solution`.
+        let is_filled = |value: &Value| !matches!(value, Value::Text(text) if text.trim().is_empty());
+        found(is_filled).or_else(|| found(|_| true)).ok_or_else(|| {
             if let Some(name) = common.iter().find(|name| row.has(name)) {
                 let has = row.what_it_has("");
                 return format!("field {name:?} is null; {has}; {setting} says which field is meant");

@@ -15,6 +15,7 @@ use super::parquet::Columns;
 use super::problem::{self, Met, ProblemRow};
 use super::row::{Row, Value};
 use super::rows::{each_row, row_error};
+use super::truths::say_the_same;
 
 /// How many rows are read between two looks at the clock.
 const ROWS_PER_LOOK: u64 = 1024;
@@ -261,8 +262,14 @@ impl Problems {
         let index = self.met.len();
         self.by_content.insert(hash_of(&read.problem, &read.answers), index);
         let first = *self.prompts.entry(hash_of(&read.problem, &[])).or_insert(index);
-        if first != index && self.contradicting.insert(first) && self.first_contradicting.is_empty() {
-            self.first_contradicting = at.to_text();
+        let contradicts = first != index
+            && !self.contradicting.contains(&first)
+            && !say_the_same(&self.met[first].read.answers, &read.answers);
+        if contradicts {
+            self.contradicting.insert(first);
+            if self.first_contradicting.is_empty() {
+                self.first_contradicting = at.to_text();
+            }
         }
         self.system_messages += read.system_messages;
         self.met.push(Met {

@@ -81,6 +81,49 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
+/// The members of a gzip file one behind the other. Zeros behind a member, with which archives and tapes fill their blocks,
+/// are no part of it.
+struct Members {
+    /// None once the file has ended.
+    current: Option<flate2::bufread::GzDecoder<BufReader<File>>>,
+}
+
+impl Members {
+    fn of(file: File) -> Self {
+        let reader = BufReader::with_capacity(BUFFER_BYTES, file);
+        Self {
+            current: Some(flate2::bufread::GzDecoder::new(reader)),
+        }
+    }
+}
+
+impl Read for Members {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(current) = &mut self.current {
+            let count = current.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(ended) = self.current.take() else { break };
+            let mut reader = ended.into_inner();
+            loop {
+                let rest = reader.fill_buf()?;
+                let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+                if zeros < rest.len() {
+                    reader.consume(zeros);
+                    self.current = Some(flate2::bufread::GzDecoder::new(reader));
+                    break;
+                }
+                if zeros == 0 {
+                    return Ok(0);
+                }
+                reader.consume(zeros);
+            }
+        }
+        Ok(0)
+    }
+}
+
 /// Formats that are told by their first bytes and not read, and what is said about them.
 const FOREIGN: [(&[u8], &str); 10] = [
     (
@@ -140,8 +183,7 @@ pub(super) fn open_content(mut file: File, path: &Path) -> Result<Content, Strin
     }
     let most = ALWAYS_ALLOWED_BYTES.max(size.saturating_mul(MAX_EXPANSION));
     if head.starts_with(GZIP) {
-        let unpacked = flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, file));
-        text_of(unpacked, Some("gzip"), most)
+        text_of(Members::of(file), Some("gzip"), most)
     } else if head.starts_with(ZSTD) {
         let unpacked = zstd::Decoder::new(file).map_err(failed)?;
         text_of(unpacked, Some("zstd"), most)

@@ -1,6 +1,9 @@
 //! Ground truths before they are used: whether an answer can equal one as mathematics, only word for word, or never.
 
+use anytime_proto::v1::VerdictKind;
+use anytime_verifier::grade_extracted;
 use anytime_verifier::ground_truth::{self, GroundTruth};
+use anytime_verifier::options::Conventions;
 
 /// How an answer can equal a ground truth, the best way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,9 +25,32 @@ pub fn judge(truth: &str) -> (Form, String) {
     }
 }
 
+/// Whether the same answers are right by two lists of ground truths, each of which any answer may equal: `7` and `7.0`.
+pub(super) fn say_the_same(one: &[String], other: &[String]) -> bool {
+    let conventions = Conventions::default();
+    let equals =
+        |truth: &String, truths: &[String]| grade_extracted(truth, truths, &conventions).kind() == VerdictKind::Correct;
+    one.iter().all(|truth| equals(truth, other)) && other.iter().all(|truth| equals(truth, one))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_say_the_same_whose_items_all_equal_one_of_the_other() {
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
+        for (one, other, is_same) in [
+            (&["7"][..], &["7.0"][..], true),
+            (&["\\frac12"], &["0.5", "\\boxed{1/2}"], true),
+            (&["Evelyn"], &["evelyn"], true),
+            (&["7"], &["8"], false),
+            (&["7"], &["7", "8"], false),
+            (&["7", "8"], &["7"], false),
+        ] {
+            assert_eq!(say_the_same(&list(one), &list(other)), is_same, "{one:?} {other:?}");
+        }
+    }
 
     #[test]
     fn ground_truths_are_told_apart_by_how_they_can_be_equalled() {

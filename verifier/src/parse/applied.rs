@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
-use super::command::{VARIABLE_FONTS, argument, is_upright, split_command};
+use super::command::{argument, is_upright, is_variable_font, split_command};
 use super::events::spell_event;
 use super::grammar::{NoExpression, Parsed, Parser};
 use super::names;
@@ -23,9 +23,6 @@ const NAMES: [&str; 23] = [
     "E", "P", "Var", "var", "Cov", "cov", "Pr", "det", "tr", "Tr", "sgn", "sign", "erf", "erfc", "deg", "dim", "ker",
     "rank", "arg", "Arg", "Li", "Si", "ord",
 ];
-
-/// Commands of the same kind; these need no brackets.
-const COMMANDS: [&str; 5] = ["Pr", "deg", "dim", "ker", "arg"];
 
 /// The name of a function that a word is, where brackets follow it.
 pub(super) fn function_name(word: &str, after: &str) -> Option<CompactString> {
@@ -54,12 +51,12 @@ pub(super) fn has_operand(after: &str) -> bool {
         return after.starts_with(|next: char| next.is_ascii_alphabetic());
     }
     let (name, _) = split_command(after);
-    VARIABLE_FONTS.contains(&name) || matches!(names::command(name), Some(Kind::Symbol(_) | Kind::Accent(_)))
+    is_variable_font(name) || matches!(names::command(name), Some(Kind::Symbol(_) | Kind::Accent(_)))
 }
 
-/// The name of a function that a LaTeX command without its backslash is.
+/// The name of a function that a LaTeX command without its backslash is; these need no brackets.
 pub(super) fn function_command(name: &str) -> Option<CompactString> {
-    COMMANDS.contains(&name).then(|| CompactString::from(name))
+    matches!(name, "Pr" | "deg" | "dim" | "ker" | "arg").then(|| CompactString::from(name))
 }
 
 /// Letters that are functions before any brackets.

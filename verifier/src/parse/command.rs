@@ -5,110 +5,121 @@ use compact_str::{CompactString, ToCompactString as _};
 use super::token::{Conjunction, Kind};
 use crate::expression::Constant;
 
-/// Fonts such as `\text{…}`, in which a run of letters is words.
-pub(super) const TEXT_FONTS: [&str; 14] = [
-    "emph",
-    "textup",
-    "textsc",
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textnormal",
-    "textsf",
-    "texttt",
-    "mathrm",
-    "mbox",
-    "hbox",
-    "operatorname",
-];
+/// Whether a command is a font such as `\text{…}`, in which a run of letters is words.
+pub(super) fn is_text_font(name: &str) -> bool {
+    matches!(
+        name,
+        "emph"
+            | "textup"
+            | "textsc"
+            | "text"
+            | "textbf"
+            | "textit"
+            | "textrm"
+            | "textnormal"
+            | "textsf"
+            | "texttt"
+            | "mathrm"
+            | "mbox"
+            | "hbox"
+            | "operatorname"
+    )
+}
 
-/// Fonts in which letters are variables.
-pub(super) const VARIABLE_FONTS: [&str; 10] = [
-    "mathbf",
-    "mathit",
-    "mathsf",
-    "mathtt",
-    "mathcal",
-    "mathscr",
-    "mathfrak",
-    "boldsymbol",
-    "bm",
-    "mathnormal",
-];
+/// Whether it is a font in which letters are variables.
+pub(super) fn is_variable_font(name: &str) -> bool {
+    matches!(
+        name,
+        "mathbf"
+            | "mathit"
+            | "mathsf"
+            | "mathtt"
+            | "mathcal"
+            | "mathscr"
+            | "mathfrak"
+            | "boldsymbol"
+            | "bm"
+            | "mathnormal"
+    )
+}
 
-/// Commands that leave no token.
-pub(super) const DRESS: [&str; 51] = [
-    "notag",
-    "nonumber",
-    "hfill",
-    "strut",
-    "tiny",
-    "Huge",
-    "smash",
-    "null",
-    "left",
-    "right",
-    "big",
-    "Big",
-    "bigg",
-    "Bigg",
-    "bigl",
-    "bigr",
-    "Bigl",
-    "Bigr",
-    "biggl",
-    "biggr",
-    "Biggl",
-    "Biggr",
-    "middle",
-    "displaystyle",
-    "textstyle",
-    "scriptstyle",
-    "limits",
-    "nolimits",
-    "boxed",
-    "fbox",
-    "ensuremath",
-    "mathop",
-    "mathord",
-    "mathrel",
-    "rm",
-    "bf",
-    "it",
-    "(",
-    ")",
-    "[",
-    "]",
-    "/",
-    "protect",
-    "small",
-    "large",
-    "Large",
-    "LARGE",
-    "huge",
-    "normalsize",
-    "checkmark",
-    "blacksquare",
-];
+/// Whether it leaves no token.
+pub(super) fn is_dress(name: &str) -> bool {
+    matches!(
+        name,
+        "notag"
+            | "nonumber"
+            | "hfill"
+            | "strut"
+            | "tiny"
+            | "Huge"
+            | "smash"
+            | "null"
+            | "left"
+            | "right"
+            | "big"
+            | "Big"
+            | "bigg"
+            | "Bigg"
+            | "bigl"
+            | "bigr"
+            | "Bigl"
+            | "Bigr"
+            | "biggl"
+            | "biggr"
+            | "Biggl"
+            | "Biggr"
+            | "middle"
+            | "displaystyle"
+            | "textstyle"
+            | "scriptstyle"
+            | "limits"
+            | "nolimits"
+            | "boxed"
+            | "fbox"
+            | "ensuremath"
+            | "mathop"
+            | "mathord"
+            | "mathrel"
+            | "rm"
+            | "bf"
+            | "it"
+            | "("
+            | ")"
+            | "["
+            | "]"
+            | "/"
+            | "protect"
+            | "small"
+            | "large"
+            | "Large"
+            | "LARGE"
+            | "huge"
+            | "normalsize"
+            | "checkmark"
+            | "blacksquare"
+    )
+}
 
-/// Commands that leave a space.
-pub(super) const SPACES: [&str; 14] = [
-    ">",
-    "space",
-    "thickspace",
-    "medspace",
-    ",",
-    ";",
-    ":",
-    " ",
-    "quad",
-    "qquad",
-    "enspace",
-    "thinspace",
-    "\n",
-    "\t",
-];
+/// Whether it leaves a space.
+pub(super) fn is_space(name: &str) -> bool {
+    matches!(
+        name,
+        ">" | "space"
+            | "thickspace"
+            | "medspace"
+            | ","
+            | ";"
+            | ":"
+            | " "
+            | "quad"
+            | "qquad"
+            | "enspace"
+            | "thinspace"
+            | "\n"
+            | "\t"
+    )
+}
 
 /// Whether a space, by the name of its command, is followed by another one, so that both are wide together.
 pub(super) fn is_space_before_space(name: &str, after: &str) -> bool {

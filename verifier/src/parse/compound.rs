@@ -3,23 +3,17 @@
 use dashu_ratio::RBig;
 
 use super::answer::{Literal, Quantity};
+use super::kinds::Kinds;
 use super::token::{Conjunction, Kind, Token};
 use super::unit::{Unit, measure};
 use super::{scale, words};
 use crate::expression::Expression;
 
 /// Reads tokens as a measurement in units that get smaller, in the smallest of them; none if they are anything else.
-pub(super) fn compound(tokens: &[Token<'_>]) -> Option<Quantity> {
-    // Quickly past most answers, which have no units.
-    let is_of_unit = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_) | Kind::Degree);
-    if tokens.iter().any(is_of_unit) {
-        read(tokens)
-    } else {
-        None
+pub(super) fn compound(tokens: &[Token<'_>], kinds: Kinds) -> Option<Quantity> {
+    if !kinds.has(Kinds::WORD.or(Kinds::UNIT_SIGN)) {
+        return None;
     }
-}
-
-fn read(tokens: &[Token<'_>]) -> Option<Quantity> {
     if let Some(quantity) = mixed(tokens).or_else(|| part_of_unit(tokens)) {
         return Some(quantity);
     }

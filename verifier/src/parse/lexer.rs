@@ -10,8 +10,8 @@ use dashu_ratio::RBig;
 
 use super::applied;
 use super::command::{
-    DRESS, SPACES, TEXT_FONTS, VARIABLE_FONTS, argument, degree_length, is_space_before_space, letter, may_be_product,
-    number_set, raised_primes, split_command, without_row_distance,
+    argument, degree_length, is_dress, is_space, is_space_before_space, is_text_font, is_variable_font, letter,
+    may_be_product, number_set, raised_primes, split_command, without_row_distance,
 };
 use super::names;
 use super::numeral;
@@ -363,7 +363,7 @@ impl<'a> Lexer<'a> {
             self.push_argument(kind, named);
             return Ok(rest);
         }
-        if DRESS.contains(&name) {
+        if is_dress(name) {
             if matches!(name, "left" | "right") {
                 let after = after.trim_start();
                 return Ok(after.strip_prefix('.').unwrap_or(after));
@@ -376,17 +376,17 @@ impl<'a> Lexer<'a> {
             }
             return Ok(after);
         }
-        if SPACES.contains(&name) {
+        if is_space(name) {
             self.spaced = true;
             if matches!(name, "quad" | "qquad" | "enspace") || is_space_before_space(name, after) {
                 self.gap();
             }
             return Ok(after);
         }
-        if TEXT_FONTS.contains(&name) {
+        if is_text_font(name) {
             return self.font(after.strip_prefix('*').unwrap_or(after), true, depth);
         }
-        if VARIABLE_FONTS.contains(&name) {
+        if is_variable_font(name) {
             let (was_bold, was_script) = (self.is_bold, self.is_script);
             self.is_bold |= matches!(name, "mathbf" | "boldsymbol" | "bm");
             self.is_script |= matches!(name, "mathcal" | "mathscr" | "mathfrak");

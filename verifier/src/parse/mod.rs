@@ -18,6 +18,7 @@ mod events;
 mod figures;
 mod grammar;
 mod greek;
+mod kinds;
 mod label;
 mod leibniz;
 mod letters;
@@ -62,6 +63,7 @@ use compact_str::CompactString;
 
 use self::answer::Source;
 use self::dress::undress;
+use self::kinds::Kinds;
 use self::lexer::{Commas, Lexed, TooManyTokens, lex};
 use self::spell::spell_text;
 use self::token::{Bracket, Conjunction, Kind, Token};
@@ -99,20 +101,21 @@ pub fn parse(raw: &str, commas: Commas) -> Result<Parsed, ParseError> {
 
 fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
     let tokens = lexed.tokens.as_slice();
+    let kinds = Kinds::of(tokens);
     if !tokens.iter().any(says_something) {
         return Err(ParseError::Nothing);
     }
     let is_text = source.is_text;
-    let bold = letters::bold(tokens, source.is_bold);
+    let bold = letters::bold(tokens, kinds, source.is_bold);
     let work = Work::default();
-    let answer = structure::list(tokens, Place::of_all(&work))?;
+    let place = Place::of_all(kinds, &work);
+    let answer = structure::list(tokens, place)?;
     let answer = if is_text { words_of(answer) } else { answer };
-    let answer = without_choice(answer, tokens);
+    let joined = joined_by(tokens, kinds);
+    let answer = without_choice(answer, tokens, joined);
     let choice = choice::choice(tokens, is_text);
     let beside_choice = match choice::beside(tokens) {
-        Some(rest) if choice.is_some_and(|choice| !choice.is_alone) => {
-            Some(structure::list(rest, Place::of_all(&work))?)
-        }
+        Some(rest) if choice.is_some_and(|choice| !choice.is_alone) => Some(structure::list(rest, place)?),
         _ => None,
     };
     Ok(Parsed {
@@ -120,12 +123,13 @@ fn read(source: Source, lexed: &Lexed<'_>) -> Result<Parsed, ParseError> {
         source,
         choice,
         beside_choice,
-        ordered: letters::ordered(tokens),
-        segments: letters::segments(tokens),
-        joined: joined_by(tokens),
-        has_operators: tokens
-            .iter()
-            .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
+        ordered: letters::ordered(tokens, kinds),
+        segments: letters::segments(tokens, kinds),
+        joined,
+        has_operators: kinds.has(Kinds::OTHER)
+            && tokens
+                .iter()
+                .any(|token| matches!(token.kind, Kind::Other(sign) if signs::is_operator(sign))),
         ambiguous_comma: lexed.ambiguous_comma,
         bold,
         work: work.spent(),
@@ -190,7 +194,10 @@ impl Parsed {
 }
 
 /// The word that joins items where no other one does.
-fn joined_by(tokens: &[Token<'_>]) -> Option<Conjunction> {
+fn joined_by(tokens: &[Token<'_>], kinds: Kinds) -> Option<Conjunction> {
+    if !kinds.has(Kinds::CONJUNCTION) {
+        return None;
+    }
     let mut joints = tokens.iter().filter_map(|token| match token.kind {
         Kind::Conjunction(by) => Some(by),
         _ => None,
@@ -226,10 +233,10 @@ fn says_something(token: &Token<'_>) -> bool {
 }
 
 /// `\text{A or B}` does not say which letter it is, so that it is no list of both.
-fn without_choice(answer: Answer, tokens: &[Token<'_>]) -> Answer {
+fn without_choice(answer: Answer, tokens: &[Token<'_>], joined: Option<Conjunction>) -> Answer {
     let is_letter = |item: &Answer| matches!(&item.body, Body::Text(text) if text.len() == 1) && item.label.is_none();
     match &answer.body {
-        Body::List(items) if items.iter().all(is_letter) && joined_by(tokens) == Some(Conjunction::Or) => Answer {
+        Body::List(items) if items.iter().all(is_letter) && joined == Some(Conjunction::Or) => Answer {
             label: None,
             body: Body::Text(spell_text(tokens)),
         },

@@ -9,12 +9,6 @@ use crate::expression::{Constant, Function};
 
 /// The token of a LaTeX command without its backslash; none if it is unknown or has no meaning by itself.
 pub(super) fn command(name: &str) -> Option<Kind<'static>> {
-    if let Some(function) = function(name) {
-        return Some(Kind::Function(function));
-    }
-    if let Some(letter) = greek(name) {
-        return Some(Kind::Symbol(CompactString::const_new(letter)));
-    }
     Some(match name {
         "pi" => Kind::Constant(Constant::Pi),
         "infty" | "infin" => Kind::Constant(Constant::Infinity),
@@ -80,7 +74,15 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "nabla" => Kind::Symbol(CompactString::const_new("∇")),
         "partial" => Kind::Symbol(CompactString::const_new("∂")),
         "colon" => Kind::Colon,
-        _ => Kind::Other(signs::command(name)?),
+        _ => {
+            if let Some(function) = function(name) {
+                return Some(Kind::Function(function));
+            }
+            match signs::command(name) {
+                Some(sign) => Kind::Other(sign),
+                None => Kind::Symbol(CompactString::const_new(greek(name)?)),
+            }
+        }
     })
 }
 

@@ -7,6 +7,7 @@ use dashu_ratio::RBig;
 use super::answer::{Literal, ParseError, Quantity};
 use super::compound::compound;
 use super::grammar::{self, NoExpression};
+use super::kinds::Kinds;
 use super::names;
 use super::primary::in_base;
 use super::sense;
@@ -18,10 +19,14 @@ use crate::expression::{Constant, Expression};
 
 /// An expression with its unit; none if it is no mathematics.
 pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseError> {
-    if let Some(compound) = compound(tokens) {
+    let kinds = Kinds::of(tokens);
+    let has_words = kinds.has(Kinds::WORD);
+    if let Some(compound) = compound(tokens, kinds) {
         return Ok(Some(compound));
     }
-    if let Some(value) = numeral_in_base(tokens) {
+    if kinds.has(Kinds::UNDERSCORE)
+        && let Some(value) = numeral_in_base(tokens)
+    {
         return Ok(Some(Quantity::new(Expression::Number(value))));
     }
     // `\text{US}\$5`
@@ -51,15 +56,19 @@ pub(super) fn quantity(tokens: &[Token<'_>]) -> Result<Option<Quantity>, ParseEr
         tokens = &with_magnitude;
     }
     let with_portion: Vec<Token<'_>>;
-    if let Some(changed) = multiple::settled(tokens) {
+    if has_words && let Some(changed) = multiple::settled(tokens) {
         with_portion = changed;
         tokens = &with_portion;
     }
-    let (value, unit) = match beside::split_brackets(tokens) {
+    let (value, unit) = match beside::split_brackets(tokens).filter(|_| has_words) {
         Some((value, unit)) => (value, Some(unit)),
-        None => unit::split(tokens),
+        None => unit::split(tokens, kinds),
     };
-    let (value, scale) = multiple::split_scale(value);
+    let (value, scale) = if has_words {
+        multiple::split_scale(value)
+    } else {
+        (value, None)
+    };
     match grammar::expression(value) {
         Ok(expression) => {
             let mut quantity = Quantity::new(match scale {

@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use super::answer::{Answer, Body, Literal, ParseError, Quantity};
 use super::compound::compound;
 use super::grammar::NoExpression;
+use super::kinds::Kinds;
 use super::label::Label;
 use super::parts::{groups, names_a_set, names_parts};
 use super::plus_minus::{self, Signed};
@@ -29,7 +30,7 @@ pub(super) fn list(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, Par
         return Ok(text(tokens));
     }
     // `2 hours and 30 minutes`
-    if let Some(quantity) = compound(tokens) {
+    if let Some(quantity) = compound(tokens, place.kinds) {
         return Ok(unlabelled(Body::Quantity(quantity)));
     }
     let Some(mut items) = items(tokens, place)? else {
@@ -96,6 +97,14 @@ fn is_inequality(item: &Answer) -> bool {
 
 /// The items of a list; none if one of them is empty.
 fn items(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Vec<Answer>>, ParseError> {
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    if !place.kinds.has(Kinds::SEPARATOR.or(Kinds::CONJUNCTION)) {
+        let mut items = Vec::with_capacity(1);
+        expand(tokens, place, &mut items)?;
+        return Ok(Some(items));
+    }
     let separates = |kind: &Kind<'_>| matches!(kind, Kind::Comma | Kind::Semicolon | Kind::Conjunction(_));
     let tied = plus_minus::tied(tokens, separates);
     let tokens = tied.as_deref().unwrap_or(tokens);
@@ -119,6 +128,10 @@ fn items(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Vec<Answer>>, 
 
 /// Adds an item; an item with `±` adds every item that it stands for.
 fn expand(tokens: &[Token<'_>], place: Place<'_>, items: &mut Vec<Answer>) -> Result<(), ParseError> {
+    if !place.kinds.has(Kinds::EITHER_SIGN) {
+        items.push(item(tokens, place)?);
+        return Ok(());
+    }
     match plus_minus::expanded(tokens, items.len()) {
         Signed::Itself => items.push(item(tokens, place)?),
         Signed::TooMany => items.push(text(tokens)),
@@ -140,10 +153,16 @@ fn item(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, ParseError> {
         quantity.literal = places.map_or(Literal::Other, Literal::Decimal);
         return Ok(unlabelled(Body::Quantity(quantity)));
     }
-    let tokens = without_introduction(tokens);
-    let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
-    if parts.len() > 1 {
-        return related(tokens, &parts, place);
+    let tokens = if place.kinds.has(Kinds::WORD) {
+        without_introduction(tokens)
+    } else {
+        tokens
+    };
+    if place.kinds.has(Kinds::RELATION.or(Kinds::IN)) {
+        let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
+        if parts.len() > 1 {
+            return related(tokens, &parts, place);
+        }
     }
     body(tokens, place).map(unlabelled)
 }
@@ -298,15 +317,16 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
     if clock::is_date(tokens) {
         return Ok(Some(Body::Text(clock::spell_date(tokens))));
     }
-    if let Some(combined) = sets::combined(tokens)
+    // A union, an intersection or a difference, whose sign may be a minus behind ℝ.
+    let may_be_combined = place.kinds.has(Kinds::JOINED_SETS.or(Kinds::OTHER)) || tokens[0].kind == Kind::Reals;
+    if may_be_combined
+        && let Some(combined) = sets::combined(tokens)
         && let Some(body) = made_of_sets(combined, place)?
     {
         return Ok(Some(body));
     }
-    let has = |wanted: fn(&Kind<'_>) -> bool| tokens.iter().any(|token| wanted(&token.kind));
-    if has(|kind| matches!(kind, Kind::Begin(_)))
-        && let Some(rows) = cases::split(tokens)
-    {
+    let may_have_rows = place.kinds.has(Kinds::BEGIN);
+    if may_have_rows && let Some(rows) = cases::split(tokens) {
         let mut cases = Vec::with_capacity(rows.len());
         for (value, condition) in rows {
             let value = list(value, place.deeper())?;
@@ -318,18 +338,14 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
         }
         return Ok(Some(Body::Cases(cases)));
     }
-    if has(|kind| matches!(kind, Kind::Begin(_)))
-        && let Some(rows) = cases::system(tokens)
-    {
+    if may_have_rows && let Some(rows) = cases::system(tokens) {
         let equations = rows
             .into_iter()
             .map(|row| list(&row, place.deeper()))
             .collect::<Result<_, _>>()?;
         return Ok(Some(Body::List(equations)));
     }
-    if has(|kind| matches!(kind, Kind::Begin(_)))
-        && let Some(rows) = matrix::read(tokens, place.work)
-    {
+    if may_have_rows && let Some(rows) = matrix::read(tokens, place.work) {
         return match rows {
             Ok(rows) => {
                 let quantities = |row: Vec<Expression>| row.into_iter().map(Quantity::new).collect();
@@ -342,10 +358,12 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
     if let Some(sequence) = sequence(tokens, place)? {
         return Ok(Some(sequence));
     }
-    if let Some(ratio) = clock::ratio_in_words(tokens) {
+    if place.kinds.has(Kinds::WORD)
+        && let Some(ratio) = clock::ratio_in_words(tokens)
+    {
         return Ok(Some(Body::Ratio(ratio)));
     }
-    if has(|kind| *kind == Kind::Colon) {
+    if place.kinds.has(Kinds::COLON) && tokens.iter().any(|token| token.kind == Kind::Colon) {
         let parts = split_outside(tokens, |kind| *kind == Kind::Colon);
         let mut sides = Vec::with_capacity(parts.len());
         for (_, part) in &parts {

@@ -4,6 +4,7 @@ use compact_str::{CompactString, format_compact};
 use dashu_ratio::RBig;
 
 use super::greek;
+use super::kinds::Kinds;
 use super::meaning::{changes_meaning, is_comparative, multiplies};
 use super::multiple::{leading_scale, multiplies_at_once};
 use super::token::{Kind, Token};
@@ -48,7 +49,12 @@ fn named(word: &str, exponent: i32) -> Option<Measured> {
 
 /// Splits a unit off the end of a numeral or an expression. Returns the rest and the unit. `5 \text{ million}` stays
 /// with its number, see [`super::multiple::split_scale`].
-pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>]) -> (&'t [Token<'a>], Option<Unit>) {
+pub(super) fn split<'t, 'a>(tokens: &'t [Token<'a>], kinds: Kinds) -> (&'t [Token<'a>], Option<Unit>) {
+    let of_units = Kinds::WORD.or(Kinds::UNIT_SIGN);
+    // Those with Greek letters have no words.
+    if !kinds.has(of_units.or(Kinds::SYMBOL)) {
+        return (tokens, None);
+    }
     if let Some((value, unit)) = split_temperature(tokens).or_else(|| split_sign(tokens)) {
         return (value, Some(unit));
     }
@@ -138,6 +144,9 @@ fn split_temperature<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>]
     let [value @ .., degree, scale] = tokens else {
         return None;
     };
+    if degree.kind != Kind::Degree || value.is_empty() {
+        return None;
+    }
     let name = match &scale.kind {
         Kind::Symbol(name) => name.as_str(),
         Kind::Text(word) | Kind::Word(word) => word,
@@ -148,8 +157,7 @@ fn split_temperature<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [Token<'a>]
         "f" | "fahrenheit" => "fahrenheit",
         _ => return None,
     };
-    let is_temperature = degree.kind == Kind::Degree && !value.is_empty();
-    is_temperature.then(|| (value, Unit::Measure(vec![(dimension, 1)], RBig::ONE)))
+    Some((value, Unit::Measure(vec![(dimension, 1)], RBig::ONE)))
 }
 
 /// Splits off `%`, `°` or a currency, which may stand before or after.

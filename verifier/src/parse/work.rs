@@ -6,6 +6,8 @@ use std::cell::Cell;
 use dashu_base::BitTest as _;
 use dashu_ratio::RBig;
 
+use super::kinds::Kinds;
+
 /// Most steps of one text.
 const MAX_WORK: u64 = 240_000;
 
@@ -48,6 +50,8 @@ fn words(value: &RBig) -> u64 {
 /// Where in an answer something is read.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'w> {
+    /// The kinds of the tokens of the whole text, which has more of them than any of its parts.
+    pub(super) kinds: Kinds,
     /// How many lists stand around it.
     pub(super) depth: usize,
     /// The work of the whole text.
@@ -56,8 +60,8 @@ pub(super) struct Place<'w> {
 
 impl<'w> Place<'w> {
     /// That of a whole text.
-    pub(super) fn of_all(work: &'w Work) -> Self {
-        Self { depth: 0, work }
+    pub(super) fn of_all(kinds: Kinds, work: &'w Work) -> Self {
+        Self { kinds, depth: 0, work }
     }
 
     /// Within a list that stands here.

@@ -185,3 +185,35 @@ fn a_step_is_found_for_an_export() {
     assert_eq!(of(None).expect("the one before"), 10);
     assert!(of(Some(20)).is_err());
 }
+
+#[test]
+fn whoever_reads_while_checkpoints_come_and_go_finds_whole_ones() {
+    let job = tempfile::tempdir().expect("made");
+    let parent = job.path().join(DIRECTORY);
+    write_checkpoint(&step_directory(&parent, 1), 1);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let reads = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while reads == 0 || !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                for account in anytime_proto::checkpoint_accounts(job.path()).expect("listed") {
+                    account.expect("a whole checkpoint");
+                }
+                reads += 1;
+            }
+            reads
+        });
+        for step in 2..=100 {
+            let write = |part: &Path| -> anyhow::Result<()> {
+                write_checkpoint(part, step);
+                Ok(())
+            };
+            replace_directory(&step_directory(&parent, step), write).expect("written");
+            remove_older(&parent, step);
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        reader.join().expect("what the reader found is said above")
+    });
+    assert!(reads > 10, "only {reads} reads beside the writes");
+    assert_eq!(steps(job.path()).expect("listed"), [99, 100]);
+}

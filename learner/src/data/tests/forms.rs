@@ -32,7 +32,13 @@ fn compressed_files_are_read_whatever_they_are_called() {
     }
     let (first, second) = rows.split_at(rows.len() / 2);
     let members = [gzip(first.as_bytes()), gzip(second.as_bytes())].concat();
-    assert_eq!(problems_of(members).expect("two members").len(), 3000);
+    assert_eq!(problems_of(&members).expect("two members").len(), 3000);
+    // An archive or a tape fills its blocks with zeros.
+    let zeros = vec![0; 512 << 10];
+    let filled = [gzip(first.as_bytes()), zeros.clone(), gzip(second.as_bytes()), zeros].concat();
+    assert_eq!(problems_of(filled).expect("zeros behind members").len(), 3000);
+    let followed = [members.as_slice(), &[0, 0, 7, 7]].concat();
+    assert!(fault_of(followed).contains("gzip is cut short or damaged"));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn common_names_are_known() {
         r#"{"prompt": [{"role": "user", "content": "a"}], "label": "1"}"#,
         r#"{"problem": "a", "solution": "So \\boxed{2}, no, \\boxed{1}."}"#,
         r#"{"problem": "a", "answer": null, "solution": "\\boxed{1}"}"#,
+        r#"{"problem": "a", "answer": " ", "solution": "\\boxed{1}"}"#,
         r#"{"problem": "a", "ground_truth": "[\"1\"]"}"#,
         r#"{"question": "a", "answer": "1 = <<1=1>>1\n#### 1"}"#,
         r#"{"question": "b", "prompt": [{"role": "user", "content": "a"}], "reward_model": {"ground_truth": "1"}}"#,

@@ -40,6 +40,21 @@ fn rows_with_the_same_prompt_and_answers_are_one_problem() {
 }
 
 #[test]
+fn answers_that_say_the_same_contradict_nothing() {
+    let files = Files::new();
+    let row = |answer: &str| format!("{{\"problem\": \"a\", \"answer\": {answer}}}\n");
+    files.write(
+        "data.jsonl",
+        ["7", "7.0", "\"$7$\"", "\"\\\\frac{14}{2}\""].map(row).concat(),
+    );
+    let tally = files.read(&["data.jsonl"], Fields::default()).expect("valid").tally;
+    assert_eq!((tally.rows, tally.repeats, tally.contradicting), (4, 0, 0));
+    files.write("data.jsonl", ["7", "7.0", "7.1", "8"].map(row).concat());
+    let tally = files.read(&["data.jsonl"], Fields::default()).expect("valid").tally;
+    assert_eq!((tally.contradicting, tally.first_contradicting.as_str()), (1, "line 3"));
+}
+
+#[test]
 fn system_messages_count_for_every_row() {
     let files = Files::new();
     let row = r#"{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}], "label": "1"}"#;

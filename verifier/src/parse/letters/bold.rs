@@ -2,13 +2,14 @@
 //! vector or a matrix, `\mathbf{u \times v}`: what it is compared with tells.
 
 use super::super::answer::{Bold, Parsed};
+use super::super::kinds::Kinds;
 use super::super::token::{Kind, Token};
 use super::capitals;
 
 /// How these tokens are set in bold, if `is_whole` says whether all around them is.
-pub(in crate::parse) fn bold(tokens: &[Token<'_>], is_whole: bool) -> Bold {
+pub(in crate::parse) fn bold(tokens: &[Token<'_>], kinds: Kinds, is_whole: bool) -> Bold {
     if !is_whole {
-        return if tokens.iter().any(|token| token.is_bold) {
+        return if kinds.has(Kinds::STYLED) && tokens.iter().any(|token| token.is_bold) {
             Bold::Letters
         } else {
             Bold::No

@@ -4,6 +4,7 @@
 use dashu_ratio::RBig;
 
 use super::super::answer::Ordered;
+use super::super::kinds::Kinds;
 use super::super::spell::{argument_end, spell};
 use super::super::token::{Bracket, Kind, Token};
 
@@ -57,9 +58,9 @@ pub(super) fn are_several(tokens: &[Token<'_>]) -> bool {
 }
 
 /// Which letters of a text keep their order.
-pub(in crate::parse) fn ordered(tokens: &[Token<'_>]) -> Ordered {
+pub(in crate::parse) fn ordered(tokens: &[Token<'_>], kinds: Kinds) -> Ordered {
     let may_be = |rest: &[Token<'_>]| inversion(rest).is_some() || is_of_product(rest);
-    if !are_several(tokens) || !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
+    if !kinds.has(Kinds::SYMBOL) || !are_several(tokens) || !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
         Ordered::None
     } else if conjugates(tokens) {
         Ordered::Letters

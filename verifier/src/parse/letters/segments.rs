@@ -1,20 +1,18 @@
 //! Pairs of capitals that are lengths of segments: in `\frac{AB}{AC}` nothing cancels, and `AB \cdot CD` is no `AC \cdot BD`.
 
 use super::super::answer::{Parsed, Segments};
+use super::super::kinds::Kinds;
 use super::super::token::{Kind, Token};
 use super::capitals::{are_several, capital};
 
 /// Whether the capitals of these tokens are the ends of segments. Those of `A(B + C)` are none.
-pub(in crate::parse) fn segments(tokens: &[Token<'_>]) -> Segments {
-    let is_other = |token: &Token<'_>| {
-        matches!(
-            token.kind,
-            Kind::Accent(_) | Kind::Shape(_) | Kind::Text(_) | Kind::Word(_) | Kind::Operator(_) | Kind::Bar
-        ) || token.is_bold
-            || token.is_script
-            || token.applies
-    };
-    if !are_several(tokens) || tokens.iter().any(is_other) {
+pub(in crate::parse) fn segments(tokens: &[Token<'_>], kinds: Kinds) -> Segments {
+    let others = (Kinds::ACCENT.or(Kinds::SHAPE).or(Kinds::WORD))
+        .or(Kinds::OPERATOR)
+        .or(Kinds::BAR)
+        .or(Kinds::STYLED);
+    let may_be = kinds.has(Kinds::SYMBOL) && !kinds.has(others);
+    if !may_be || !are_several(tokens) || tokens.iter().any(|token| token.applies) {
         return Segments::No;
     }
     let mut place = 0;

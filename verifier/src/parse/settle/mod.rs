@@ -8,8 +8,8 @@ mod primes;
 mod quads;
 mod styles;
 
+use super::kinds::Kinds;
 use super::lexer::Lexed;
-use super::token::Kind;
 use super::{applied, cases, figures, lines, operation};
 
 pub(crate) use parameters::NAME_OF_INTEGER;
@@ -17,18 +17,40 @@ pub(crate) use parameters::NAME_OF_INTEGER;
 /// Settles the tokens, in the order in which one decision takes another for granted.
 pub(super) fn all(lexed: &mut Lexed<'_>) {
     let tokens = &mut lexed.tokens;
-    if !tokens.iter().any(|token| matches!(token.kind, Kind::Begin(_))) {
+    let mut kinds = Kinds::of(tokens);
+    if kinds.has(Kinds::AMPERSAND) && !kinds.has(Kinds::BEGIN) {
         cases::drop_alignment(tokens);
     }
     quads::separate(tokens, &lexed.gaps);
-    primes::settle(tokens);
-    lines::settle(tokens);
-    styles::settle(tokens);
-    parameters::settle(tokens);
-    choose::settle(tokens);
-    operation::settle(tokens);
-    congruence::reduce(tokens);
-    applied::mark(tokens);
-    figures::settle(tokens);
-    angles::settle(tokens);
+    if kinds.has(Kinds::PRIME) {
+        primes::settle(tokens);
+    }
+    if kinds.has(Kinds::ACCENT) {
+        lines::settle(tokens);
+    }
+    if kinds.has(Kinds::ACCENT.or(Kinds::STYLED)) {
+        styles::settle(tokens);
+    }
+    if kinds.has(Kinds::IN.or(Kinds::WORD)) {
+        parameters::settle(tokens);
+    }
+    if kinds.has(Kinds::SYMBOL) {
+        choose::settle(tokens);
+    }
+    if kinds.has(Kinds::OPERATOR.or(Kinds::CONJUNCTION)) {
+        operation::settle(tokens);
+    }
+    if kinds.has(Kinds::OTHER) {
+        congruence::reduce(tokens);
+    }
+    if kinds.has(Kinds::OPEN) {
+        applied::mark(tokens);
+    }
+    if kinds.has(Kinds::RELATION.or(Kinds::OTHER)) {
+        figures::settle(tokens);
+        kinds = Kinds::of(tokens);
+    }
+    if kinds.has(Kinds::SHAPE) {
+        angles::settle(tokens);
+    }
 }
