@@ -5,9 +5,9 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The tests start whole clusters: two at a time, and one thread for the tensor code of each process, which is also what
-# makes their timings repeatable.
-TEST_THREADS ?= 2
+# The tests start whole clusters: three at a time, because they wait for a quarter of theirs, and one thread for the tensor
+# code of each process, which is also what makes their timings repeatable.
+TEST_THREADS ?= 3
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 RAYON_NUM_THREADS=1
 
 # What `make profile` measures, and where `make docs SERVE=1` listens.

@@ -278,7 +278,7 @@ fn refusals_name_field_value_and_what_is_allowed() {
         ),
         (
             json!({"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e6}}}),
-            "config.json: rope_parameters.full_attention is {\"rope_theta\":1000000.0,\"rope_type\":\"default\"}; it must \
+            "config.json: rope_parameters.full_attention is {\"rope_type\":\"default\",\"rope_theta\":1000000.0}; it must \
              be left out",
         ),
         (

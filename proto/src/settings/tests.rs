@@ -277,7 +277,7 @@ fn toml_and_message_are_two_forms_of_one_thing() {
 #[test]
 fn template_arguments_are_a_table_of_any_values() {
     let text = "[data.template_arguments]\nenable_thinking = false\nbudget = 3\nshare = 0.5\nname = 'a \"b\"'\n\
-                tools = [{ name = \"x\", strict = true }]";
+                tools = [{ strict = true, name = \"x\" }]";
     let spec = parse_job_file(&format!("{TRAIN}\n{text}")).expect("valid");
     let arguments = JobSettings::try_new(&spec).expect("valid").data.template_arguments;
     let expected = [
@@ -285,7 +285,8 @@ fn template_arguments_are_a_table_of_any_values() {
         ("enable_thinking", "false"),
         ("name", r#""a \"b\"""#),
         ("share", "0.5"),
-        ("tools", r#"[{"name":"x","strict":true}]"#),
+        // As it was written, which a template may show.
+        ("tools", r#"[{"strict":true,"name":"x"}]"#),
     ];
     let arguments = arguments.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     assert_eq!(arguments.collect::<Vec<_>>(), expected);

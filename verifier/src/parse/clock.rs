@@ -1,6 +1,7 @@
 //! Dates, times of day, and ratios in words.
 
 use compact_str::CompactString;
+use dashu_ratio::RBig;
 
 use super::answer::Quantity;
 use super::spell::spell_text;
@@ -63,6 +64,16 @@ pub(super) fn time(tokens: &[Token<'_>]) -> Option<Quantity> {
     let mut quantity = Quantity::new(Expression::Number(value.clone()));
     quantity.unit = Some(Unit::Words(CompactString::const_new(half)));
     Some(quantity)
+}
+
+/// `8 PM`, which is no product of three.
+pub(super) fn hour(tokens: &[Token<'_>]) -> Option<Quantity> {
+    let [number, half, m] = tokens else {
+        return None;
+    };
+    let is_hour = matches!(&number.kind, Kind::Number(hour, None) if hour.is_int() && *hour >= RBig::ONE && *hour <= RBig::from(12));
+    let is_half = half.spaced && matches!(half.source, "A" | "P") && !m.spaced && m.source == "M";
+    (is_hour && is_half).then(|| time(tokens)).flatten()
 }
 
 /// The spelling of a date: `01/05/2020` is `1/5/2020`.

@@ -317,6 +317,9 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
     if clock::is_date(tokens) {
         return Ok(Some(Body::Text(clock::spell_date(tokens))));
     }
+    if let Some(hour) = clock::hour(tokens) {
+        return Ok(Some(Body::Quantity(hour)));
+    }
     // A union, an intersection or a difference, whose sign may be a minus behind ℝ.
     let may_be_combined = place.kinds.has(Kinds::JOINED_SETS.or(Kinds::OTHER)) || tokens[0].kind == Kind::Reals;
     if may_be_combined

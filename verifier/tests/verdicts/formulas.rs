@@ -11,6 +11,10 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
     // Arguments with and without braces, as TeX reads them.
     ("p \\to \\frac{1}{2}5", "p\\to\\frac125"),
     ("A \\subset \\sqrt{2}", "A\\subset\\sqrt2"),
+    ("A \\subset B", "B \\supset A"),
+    ("B \\supseteq A \\cap C", "A \\cap C \\subseteq B"),
+    ("B ⊃ A", "A ⊂ B"),
+    ("A \\ni x", "x \\in A"),
     ("x \\sim \\frac{1}{2}", "x\\sim\\frac 1 2"),
     ("\\oint_{C} x^{2}", "\\oint_C x^2"),
     ("\\overline{z} \\perp w", "\\bar z\\perp w"),
@@ -120,6 +124,11 @@ pub(crate) const DIFFERENT: &[(&str, &str)] = &[
     ("\\text{segment } AB", "\\text{segment } ab"),
     ("\\text{Team A wins}", "\\text{Team B wins}"),
     ("A \\subset B", "a \\subset b"),
+    ("A \\subset B", "A \\supset B"),
+    ("A \\subset B", "B \\subset A"),
+    ("A \\subseteq B", "B \\supset A"),
+    ("A \\subset B \\supset C", "C \\subset A \\subset B"),
+    ("A \\ni x", "A \\in x"),
     // Accents and signs.
     ("\\overline{z}", "z"),
     ("\\dot{x}", "\\ddot{x}"),

@@ -3,6 +3,7 @@
 mod angles;
 mod choose;
 mod congruence;
+mod inclusions;
 mod parameters;
 mod primes;
 mod quads;
@@ -42,6 +43,7 @@ pub(super) fn all(lexed: &mut Lexed<'_>) {
     }
     if kinds.has(Kinds::OTHER) {
         congruence::reduce(tokens);
+        inclusions::settle(tokens);
     }
     if kinds.has(Kinds::OPEN) {
         applied::mark(tokens);
