@@ -19,6 +19,11 @@ struct Row {
     period: Expression,
 }
 
+/// The name of the first values of a list.
+fn unknown(items: &[Answer]) -> Option<&Expression> {
+    items.first()?.label.as_ref()?.expression.as_ref()
+}
+
 impl Comparison<'_> {
     /// Whether two lists are the same family of values.
     pub(super) fn same_families(&mut self, answer: &[Answer], truth: &[Answer]) -> bool {
@@ -26,6 +31,12 @@ impl Comparison<'_> {
     }
 
     fn compare_families(&mut self, answer: &[Answer], truth: &[Answer]) -> Option<bool> {
+        // `y = k\pi` is no answer to `x = k\pi`.
+        if let (Some(named), Some(wanted)) = (unknown(answer), unknown(truth))
+            && named != wanted
+        {
+            return None;
+        }
         let (rows, wanted) = (self.rows(answer)?, self.rows(truth)?);
         let unit = wanted.first()?.period.clone();
         let common = rows.iter().chain(&wanted).try_fold(RBig::ONE, |common, row| {

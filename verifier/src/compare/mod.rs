@@ -158,7 +158,7 @@ impl Comparison<'_> {
         if let Some(compared) = self.by_their_names(answer, truth) {
             return compared;
         }
-        if self.repeats_the_question(answer, truth) {
+        if self.repeats_the_question(answer, truth) || Self::says_nothing(answer, truth) {
             return None;
         }
         if let Some(rule) = self.equations(answer, truth) {

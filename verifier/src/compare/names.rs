@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use crate::parse::Label;
 
 /// Words for measures; those of one line are one.
-const MEASURES: [&[&str]; 29] = [
+const MEASURES: [&[&str]; 65] = [
     &["area"],
     &["perimeter"],
     &["circumference"],
@@ -36,6 +36,42 @@ const MEASURES: [&[&str]; 29] = [
     &["product"],
     &["profit"],
     &["loss"],
+    &["cost"],
+    &["revenue"],
+    &["slope", "gradient", "grad"],
+    &["intercept"],
+    &["amplitude"],
+    &["period"],
+    &["frequency"],
+    &["focus"],
+    &["vertex"],
+    &["directrix"],
+    &["center", "centre"],
+    &["domain", "dom"],
+    &["codomain"],
+    &["remainder"],
+    &["upper"],
+    &["lower"],
+    &["first"],
+    &["last"],
+    &["left"],
+    &["right"],
+    &["ker", "kernel", "nul", "null"],
+    &["im", "image", "ran"],
+    &["coker", "cokernel"],
+    &["rank"],
+    &["nullity"],
+    &["corank"],
+    &["dim", "dimension"],
+    &["codim", "codimension"],
+    &["div", "divergence"],
+    &["curl", "rot"],
+    &["adj"],
+    &["cof"],
+    &["col"],
+    &["row"],
+    &["proj"],
+    &["perp"],
 ];
 
 /// Whether two names that are no expressions say different things.

@@ -203,8 +203,13 @@ impl Comparison<'_> {
                 !self.conventions.exact_percents && self.close_enough(answer, truth)
                     || self.scaled(truth, hundredth(), answer)
             }
-            (Some(Unit::Degree), None) => self.close_enough(answer, truth) || self.scaled(answer, degree(), truth),
-            (None, Some(Unit::Degree)) => self.close_enough(answer, truth) || self.scaled(truth, degree(), answer),
+            // A multiple of π is in radians, so that a degree sign behind it says more.
+            (Some(Unit::Degree), None) => {
+                !has_pi(&truth.expression) && self.close_enough(answer, truth) || self.scaled(answer, degree(), truth)
+            }
+            (None, Some(Unit::Degree)) => {
+                !has_pi(&answer.expression) && self.close_enough(answer, truth) || self.scaled(truth, degree(), answer)
+            }
             (Some(unit), Some(wanted)) if let Some([size, wanted_size]) = sizes_of_angles(unit, wanted) => {
                 let in_radians = |quantity: &Quantity, size| {
                     Quantity::new(Expression::Product(vec![quantity.expression.clone(), size]))
@@ -352,5 +357,15 @@ fn without_bars(expression: &Expression, is_in_logarithm: bool) -> Expression {
             let is_logarithm = matches!(function, Function::Ln | Function::Log);
             Expression::Call(function.clone(), all(parts, is_in_logarithm || is_logarithm))
         }
+    }
+}
+
+/// Whether π is in it.
+fn has_pi(expression: &Expression) -> bool {
+    match expression {
+        Expression::Constant(constant) => *constant == Constant::Pi,
+        Expression::Number(_) | Expression::Symbol(_) => false,
+        Expression::Sum(parts) | Expression::Product(parts) | Expression::Call(_, parts) => parts.iter().any(has_pi),
+        Expression::Power(base, exponent) => has_pi(base) || has_pi(exponent),
     }
 }

@@ -133,6 +133,11 @@ impl Comparison<'_> {
     /// Whether the ground truth is no identity, or its sides are written like those of the answer. Otherwise `x^2 - 1 =
     /// x^2 - 1`, which says nothing, would pass for `x^2 - 1 = (x-1)(x+1)`, because it equals that side by side.
     fn no_other_identity(&mut self, answer: &[Quantity], truth: &[Quantity]) -> bool {
+        // `AB \ne AB` for `AB \ne BA`
+        let repeats = |sides: &[Quantity]| sides.windows(2).any(|pair| pair[0].expression == pair[1].expression);
+        if repeats(answer) && !repeats(truth) {
+            return false;
+        }
         let is_identity = truth.windows(2).all(|pair| self.values(&pair[0], &pair[1]));
         let work = |sides: &[Quantity]| sides.iter().map(|side| side.expression.node_count()).sum::<usize>();
         !is_identity
@@ -176,6 +181,18 @@ impl Comparison<'_> {
             && self.steps.spend(work as u64).is_ok()
             && !same_form(&value.expression, wanted)
             && same_form(&said.expression, wanted)
+    }
+
+    /// Whether an equation has one thing on both sides, `AB = AB`, where the ground truth says more: `AB = BA`.
+    pub(super) fn says_nothing(answer: &Answer, truth: &Answer) -> bool {
+        let repeats = |one: &Answer| match (&one.label, &one.body) {
+            (Some(label), Body::Quantity(value)) => Some(label.expression.as_ref()? == &value.expression),
+            (None, Body::Chain(sides, _)) => {
+                Some(sides.windows(2).any(|pair| pair[0].expression == pair[1].expression))
+            }
+            _ => None,
+        };
+        repeats(answer) == Some(true) && repeats(truth) == Some(false)
     }
 
     /// Whether no side of an answer between numbers, such as `5 = 5`, is written like `wanted`, the left side of the
@@ -270,6 +287,7 @@ impl Comparison<'_> {
                 Some(Expression::Call(Function::Named(wanted_name), wanted_arguments)),
             ) = (&named.expression, &wanted.expression)
                 && name == wanted_name
+                && !differentiates(name)
                 && let ([Expression::Symbol(variable)], [wanted_variable @ Expression::Symbol(wanted_letter)]) =
                     (arguments.as_slice(), wanted_arguments.as_slice())
             {
@@ -278,8 +296,11 @@ impl Comparison<'_> {
                     return None;
                 }
                 // `P(A) = p` speaks of A, not of every A, and `P(X > t)` of no variable.
+                // The degree of f is not that of g.
                 let is_variable = mentions(&value.expression, variable)
-                    || variable.chars().count() == 1 && !variable.starts_with(char::is_uppercase);
+                    || name.chars().count() == 1
+                        && variable.chars().count() == 1
+                        && !variable.starts_with(char::is_uppercase);
                 if !is_variable {
                     return None;
                 }
@@ -407,7 +428,14 @@ fn is_graph_of(name: &Expression, function: &Expression) -> bool {
     let (Expression::Symbol(name), Expression::Call(Function::Named(function), arguments)) = (name, function) else {
         return false;
     };
-    matches!(arguments.as_slice(), [Expression::Symbol(_)]) && (name == "y" || name == function)
+    matches!(arguments.as_slice(), [Expression::Symbol(_)])
+        && !differentiates(function)
+        && (name == "y" || name == function)
+}
+
+/// Whether the name of a function is that of a derivative, `d/dx`: what it is of is no variable of its own.
+fn differentiates(function: &str) -> bool {
+    function.starts_with(['d', '∂']) && function.contains('/')
 }
 
 /// Whether a variable occurs.

@@ -85,6 +85,7 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
             || call.is_of_statement(tokens)
             || call.is_expectation(tokens)
             || call.is_step(tokens)
+            || call.is_condition(tokens, index)
             || call.is_of_atom(tokens);
         if is_function {
             functions.insert(call.name.clone());
@@ -205,6 +206,34 @@ impl Call {
             _ => false,
         };
         is_shifted && matches!(self.name.as_str(), "u" | "H" | "θ")
+    }
+
+    /// Whether it is a value at a number and all of one side of an equation: `y(\pi/2) = 1`.
+    fn is_condition(&self, tokens: &[Token<'_>], letter: usize) -> bool {
+        let begins = letter.checked_sub(1).is_none_or(|before| {
+            matches!(
+                tokens[before].kind,
+                Kind::Comma | Kind::Semicolon | Kind::Conjunction(_)
+            )
+        });
+        let ends = matches!(tokens.get(self.content.end + 1), Some(next) if matches!(next.kind, Kind::Relation(_)));
+        let is_number = |token: &Token<'_>| {
+            matches!(
+                token.kind,
+                Kind::Number(..)
+                    | Kind::Constant(_)
+                    | Kind::Plus
+                    | Kind::Minus
+                    | Kind::Times
+                    | Kind::Divide
+                    | Kind::Frac
+                    | Kind::Sqrt
+                    | Kind::Caret
+                    | Kind::GroupOpen
+                    | Kind::GroupClose
+            )
+        };
+        begins && ends && !self.content.is_empty() && tokens[self.content.clone()].iter().all(is_number)
     }
 
     /// Whether the brackets hold a single letter or number, and are no factor among others in brackets.

@@ -47,7 +47,11 @@ fn rows_of<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
 
 /// The equations of a system, `\begin{cases} x = 1 \\ y = 2 \end{cases}`; none if anything but equations stands there.
 pub(super) fn system<'a>(tokens: &[Token<'a>]) -> Option<Vec<Vec<Token<'a>>>> {
-    let rows = rows_of(tokens)?.split(|token| token.kind == Kind::RowBreak);
+    equations(rows_of(tokens)?)
+}
+
+fn equations<'a>(inner: &[Token<'a>]) -> Option<Vec<Vec<Token<'a>>>> {
+    let rows = inner.split(|token| token.kind == Kind::RowBreak);
     let rows: Vec<Vec<Token<'a>>> = rows
         .filter(|row| !row.is_empty())
         .map(|row| {
@@ -64,6 +68,31 @@ pub(super) fn system<'a>(tokens: &[Token<'a>]) -> Option<Vec<Vec<Token<'a>>>> {
         relations.count() == 1 && row.iter().any(is_equal) && !row.iter().any(is_other)
     };
     (rows.len() > 1 && rows.iter().all(is_equation)).then_some(rows)
+}
+
+/// The equations of rows without a brace, `\begin{aligned} x &= 1 \\ y &= 2 \end{aligned}` and `x = 1 \\ y = 2`; none if
+/// anything else stands there. A row that begins with its sign goes on with the one before.
+pub(super) fn rows<'a>(tokens: &[Token<'a>]) -> Option<Vec<Vec<Token<'a>>>> {
+    let inner = match tokens {
+        [begin, inner @ .., end] if end.kind == Kind::End && is_alignment(begin) => inner,
+        all => all,
+    };
+    let goes_on = |row: &[Token<'a>]| {
+        let mut meant = row.iter().filter(|token| token.kind != Kind::Ampersand);
+        matches!(meant.next(), Some(first) if matches!(first.kind, Kind::Relation(_)))
+    };
+    let mut all = inner.split(|token| token.kind == Kind::RowBreak);
+    if all.any(goes_on) {
+        return None;
+    }
+    equations(inner)
+}
+
+fn is_alignment(begin: &Token<'_>) -> bool {
+    matches!(
+        begin.kind,
+        Kind::Begin("aligned" | "align" | "align*" | "gathered" | "gather" | "gather*" | "split" | "array")
+    )
 }
 
 /// Drops the `&` that align a row at its relation or at its start. Between two values they separate columns.

@@ -1,4 +1,4 @@
-//! Dates, times of day, and ratios in words.
+//! Dates, times of day, bearings, and ratios in words.
 
 use compact_str::CompactString;
 use dashu_ratio::RBig;
@@ -74,6 +74,18 @@ pub(super) fn hour(tokens: &[Token<'_>]) -> Option<Quantity> {
     let is_hour = matches!(&number.kind, Kind::Number(hour, None) if hour.is_int() && *hour >= RBig::ONE && *hour <= RBig::from(12));
     let is_half = half.spaced && matches!(half.source, "A" | "P") && !m.spaced && m.source == "M";
     (is_hour && is_half).then(|| time(tokens)).flatten()
+}
+
+/// `N30^\circ E`, which is no product of letters and no `E30^\circ N`.
+pub(super) fn bearing(tokens: &[Token<'_>]) -> Option<CompactString> {
+    let [from, number, degree, to] = tokens else {
+        return None;
+    };
+    let is_bearing = matches!(from.source, "N" | "S")
+        && matches!(number.kind, Kind::Number(..))
+        && degree.kind == Kind::Degree
+        && matches!(to.source, "E" | "W");
+    is_bearing.then(|| [from.source, number.source, "°", to.source].concat().into())
 }
 
 /// The spelling of a date: `01/05/2020` is `1/5/2020`.

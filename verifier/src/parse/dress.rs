@@ -164,6 +164,16 @@ fn without_last_backslash(text: &str) -> &str {
     }
 }
 
+/// The content of a group that begins with `\rm`, `{\rm m}`, and what follows.
+pub(super) fn roman_group(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('{')?.trim_start().strip_prefix("\\rm")?;
+    if inner.starts_with(|next: char| next.is_ascii_alphabetic()) {
+        return None;
+    }
+    let end = group_end(inner)?;
+    Some((inner[..end].trim_start(), &inner[end + 1..]))
+}
+
 /// Where the group that was opened just before this text closes.
 pub(super) fn group_end(text: &str) -> Option<usize> {
     let mut depth = 0usize;

@@ -51,6 +51,8 @@ impl Kinds {
     pub(super) const OTHER: Self = Self(1 << 20);
     /// A letter in bold or in script.
     pub(super) const STYLED: Self = Self(1 << 21);
+    /// The end of a row.
+    pub(super) const ROW_BREAK: Self = Self(1 << 22);
 
     /// Those of some tokens.
     pub(super) fn of(tokens: &[Token<'_>]) -> Self {
@@ -86,6 +88,7 @@ impl Kinds {
             Kind::Accent(_) => Self::ACCENT,
             Kind::Shape(_) => Self::SHAPE,
             Kind::Other(_) => Self::OTHER,
+            Kind::RowBreak => Self::ROW_BREAK,
             Kind::Number(..)
             | Kind::Constant(_)
             | Kind::Function(_)
@@ -99,7 +102,6 @@ impl Kinds {
             | Kind::Close(_)
             | Kind::GroupOpen
             | Kind::GroupClose
-            | Kind::RowBreak
             | Kind::EmptySet
             | Kind::Reals
             | Kind::Frac

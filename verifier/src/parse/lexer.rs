@@ -13,6 +13,7 @@ use super::command::{
     argument, degree_length, is_dress, is_space, is_space_before_space, is_text_font, is_variable_font, letter,
     may_be_product, number_set, raised_primes, split_command, without_row_distance,
 };
+use super::dress::{group_end, roman_group};
 use super::names;
 use super::numeral;
 use super::operation;
@@ -110,6 +111,14 @@ impl<'a> Lexer<'a> {
             let is_too_large = self.tokens.len() > MAX_TOKENS || self.numeral_bits > MAX_NUMERAL_BITS;
             if is_too_large || self.outer_arguments.len() > MAX_NESTING {
                 return Err(TooManyTokens);
+            }
+            // `{\rm m}` is `\mathrm{m}`.
+            if next == '{'
+                && let Some((content, behind)) = roman_group(rest)
+            {
+                self.styled(content, behind, true, depth)?;
+                rest = behind;
+                continue;
             }
             rest = match next {
                 ' ' | '\n' | '\t' | '\r' | '~' | '$' => {
@@ -362,6 +371,12 @@ impl<'a> Lexer<'a> {
         if let Some((kind, named, rest)) = Self::operator(name, source, after) {
             self.push_argument(kind, named);
             return Ok(rest);
+        }
+        // The rest of its group, which had the command not at its beginning.
+        if name == "rm" && !after.trim_start().starts_with('{') {
+            let end = group_end(after).unwrap_or(after.len());
+            self.styled(&after[..end], &after[end..], true, depth)?;
+            return Ok(&after[end..]);
         }
         if is_dress(name) {
             if matches!(name, "left" | "right") {

@@ -3,7 +3,7 @@
 use super::{names, scale};
 
 /// Words that take an answer back, hedge it, compare it or calculate with it.
-const WORDS: [&str; 79] = [
+const WORDS: [&str; 85] = [
     "not",
     "no",
     "never",
@@ -82,6 +82,12 @@ const WORDS: [&str; 79] = [
     "mod",
     "modulo",
     "base",
+    "binary",
+    "ternary",
+    "octal",
+    "hex",
+    "hexadecimal",
+    "freedom",
     "power",
 ];
 

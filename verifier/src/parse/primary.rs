@@ -381,7 +381,9 @@ impl Parser<'_, '_> {
                 let is_negative = self.take(&Kind::Minus);
                 let mut factors = vec![self.factor()?];
                 while let Some(next) = self.peek() {
+                    // `\cos t\,\mathbf i` is a vector of that length.
                     let continues = starts_factor(next, self.open_bars)
+                        && !self.tokens[self.position].is_vector()
                         && !matches!(next, Kind::Function(_) | Kind::Open(_) | Kind::Bar);
                     if !continues {
                         break;

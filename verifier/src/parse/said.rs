@@ -2,6 +2,7 @@
 
 use compact_str::CompactString;
 
+use super::command::is_upright;
 use super::spell::spell;
 use super::token::{Bracket, Kind, Token};
 use crate::expression::Function;
@@ -41,9 +42,11 @@ pub(super) fn without_brackets(spelled: &str) -> CompactString {
 }
 
 pub(super) fn words(tokens: &[Token<'_>]) -> Vec<CompactString> {
-    let word = |token: &Token<'_>| match token.kind {
+    let word = |token: &Token<'_>| match &token.kind {
         Kind::Text(word) | Kind::Word(word) => Some(CompactString::from(word.to_lowercase())),
         Kind::Function(_) => Some(CompactString::from(token.source.trim_start_matches('\\'))),
+        // `\ker T`
+        Kind::Symbol(name) if is_upright(name) => Some(name.clone()),
         _ => None,
     };
     tokens.iter().filter_map(word).collect()

@@ -18,7 +18,7 @@ impl Sense {
 }
 
 /// Words and their opposites.
-const OPPOSITES: [[&[&str]; 2]; 6] = [
+const OPPOSITES: [[&[&str]; 2]; 10] = [
     [
         &[
             "increase",
@@ -49,6 +49,10 @@ const OPPOSITES: [[&[&str]; 2]; 6] = [
     [&["left"], &["right"]],
     [&["clockwise"], &["counterclockwise", "anticlockwise"]],
     [&["heads"], &["tails"]],
+    [&["even"], &["odd"]],
+    [&["positive"], &["negative"]],
+    [&["distinct", "different"], &["equal", "repeated", "identical"]],
+    [&["real"], &["imaginary", "nonreal"]],
 ];
 
 /// The direction that the words among some tokens say; none if they say none, or both.

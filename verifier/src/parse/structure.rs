@@ -29,6 +29,12 @@ pub(super) fn list(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, Par
     if names_parts(tokens) {
         return Ok(text(tokens));
     }
+    if place.kinds.has(Kinds::ROW_BREAK)
+        && let Some(rows) = cases::rows(tokens)
+    {
+        let equations = rows.into_iter().map(|row| list(&row, place.deeper()));
+        return Ok(unlabelled(Body::List(equations.collect::<Result<_, _>>()?)));
+    }
     // `2 hours and 30 minutes`
     if let Some(quantity) = compound(tokens, place.kinds) {
         return Ok(unlabelled(Body::Quantity(quantity)));
@@ -319,6 +325,9 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
     }
     if let Some(hour) = clock::hour(tokens) {
         return Ok(Some(Body::Quantity(hour)));
+    }
+    if let Some(bearing) = clock::bearing(tokens) {
+        return Ok(Some(Body::Text(bearing)));
     }
     // A union, an intersection or a difference, whose sign may be a minus behind ℝ.
     let may_be_combined = place.kinds.has(Kinds::JOINED_SETS.or(Kinds::OTHER)) || tokens[0].kind == Kind::Reals;

@@ -9,7 +9,20 @@ use super::scale;
 pub(super) fn is_all_reals(phrase: &str) -> bool {
     matches!(
         phrase,
-        "all real numbers" | "all reals" | "all real" | "the real numbers" | "real numbers" | "the set of real numbers"
+        "all real numbers"
+            | "all reals"
+            | "all real"
+            | "all real values"
+            | "all the real numbers"
+            | "any real number"
+            | "every real number"
+            | "the reals"
+            | "the real numbers"
+            | "real numbers"
+            | "set of real numbers"
+            | "the set of real numbers"
+            | "set of all real numbers"
+            | "the set of all real numbers"
     )
 }
 
@@ -17,7 +30,24 @@ pub(super) fn is_all_reals(phrase: &str) -> bool {
 pub(super) fn is_nothing(phrase: &str) -> bool {
     matches!(
         phrase,
-        "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set"
+        "no solution"
+            | "no solutions"
+            | "no real solution"
+            | "no real solutions"
+            | "no solution exists"
+            | "no solutions exist"
+            | "there is no solution"
+            | "there are no solutions"
+            | "there is no real solution"
+            | "there are no real solutions"
+            | "the equation has no solution"
+            | "the equation has no solutions"
+            | "the equation has no real solution"
+            | "the equation has no real solutions"
+            | "the system has no solution"
+            | "the system has no solutions"
+            | "empty set"
+            | "the empty set"
     )
 }
 
@@ -132,15 +162,19 @@ pub fn is_same_word(left: &str, right: &str) -> bool {
 }
 
 /// Phrases that say one thing, in lower case.
-const SAYINGS: [&[&str]; 6] = [
+const SAYINGS: [&[&str]; 7] = [
     &[
         "dne",
         "does not exist",
         "d.n.e.",
         "it does not exist",
         "the limit does not exist",
-        "doesn't exist",
+        "limit does not exist",
+        "doesn ' t exist",
+        "it doesn ' t exist",
+        "the limit doesn ' t exist",
     ],
+    &["positive infinity", "plus infinity"],
     &[
         "converges",
         "convergent",
@@ -161,6 +195,9 @@ const SAYINGS: [&[&str]; 6] = [
         "infinitely many solutions",
         "infinite solutions",
         "there are infinitely many solutions",
+        "there are infinitely many",
+        "an infinite number",
+        "an infinite number of solutions",
     ],
     &["neither", "neither of them", "neither of the two"],
 ];

@@ -3,6 +3,7 @@
 mod adversarial;
 mod amounts;
 mod angles;
+mod claims;
 mod collections;
 mod conventions;
 mod domains;
@@ -27,6 +28,7 @@ mod styles;
 mod systems;
 mod wordings;
 mod words;
+mod written;
 
 use anytime_proto::v1;
 use anytime_verifier::grade;
@@ -158,6 +160,16 @@ fn joined() {
 #[test]
 fn domains() {
     check(Conventions::default(), domains::EQUAL, domains::DIFFERENT);
+}
+
+#[test]
+fn claims() {
+    check(Conventions::default(), claims::EQUAL, claims::DIFFERENT);
+}
+
+#[test]
+fn written() {
+    check(Conventions::default(), written::EQUAL, written::DIFFERENT);
 }
 
 #[test]

@@ -60,6 +60,11 @@ pub(super) fn are_several(tokens: &[Token<'_>]) -> bool {
 /// Which letters of a text keep their order.
 pub(in crate::parse) fn ordered(tokens: &[Token<'_>], kinds: Kinds) -> Ordered {
     let may_be = |rest: &[Token<'_>]| inversion(rest).is_some() || is_of_product(rest);
+    // `AB = \begin{pmatrix} … \end{pmatrix}`
+    let is_matrix = |token: &Token<'_>| matches!(token.kind, Kind::Begin(name) if name.ends_with("matrix"));
+    if kinds.has(Kinds::BEGIN) && tokens.iter().any(is_matrix) && has_product(tokens) {
+        return Ordered::Capitals;
+    }
     if !kinds.has(Kinds::SYMBOL) || !are_several(tokens) || !(0..tokens.len()).any(|place| may_be(&tokens[place..])) {
         Ordered::None
     } else if conjugates(tokens) {

@@ -12,13 +12,25 @@ impl<'a> Lexer<'a> {
     /// The argument of a font: its letters are words or variables.
     pub(super) fn font(&mut self, after: &'a str, words: bool, depth: usize) -> Result<&'a str, TooManyTokens> {
         let (content, rest) = argument(after);
+        self.styled(content, rest, words, depth)?;
+        Ok(rest)
+    }
+
+    /// Text in a font, `rest` being what stands behind it.
+    pub(super) fn styled(
+        &mut self,
+        content: &'a str,
+        rest: &'a str,
+        words: bool,
+        depth: usize,
+    ) -> Result<(), TooManyTokens> {
         if words && let Some(constant) = upright_constant(content) {
             self.push_argument(constant, content);
-            return Ok(rest);
+            return Ok(());
         }
         if content == "det" && matrix::stands_before(rest) {
             self.push(Kind::Other("\\det"), content);
-            return Ok(rest);
+            return Ok(());
         }
         let may_be_unit = matches!(content, "min" | "sec");
         if words
@@ -26,22 +38,22 @@ impl<'a> Lexer<'a> {
             && let Some(function) = names::function(content)
         {
             self.push_argument(Kind::Function(function), content);
-            return Ok(rest);
+            return Ok(());
         }
         if words && let Some(name) = applied::function_name(content, rest) {
             self.push_argument(Kind::Symbol(name), content);
-            return Ok(rest);
+            return Ok(());
         }
         if let Some(kind @ Kind::Function(Function::Named(_))) = names::command(content) {
             self.push_argument(kind, content);
-            return Ok(rest);
+            return Ok(());
         }
         let outer = std::mem::take(&mut self.arguments);
         self.spaced |= content.starts_with(' ');
         self.read(content, words, depth + 1)?;
         self.spaced |= content.ends_with(' ');
         self.arguments = outer.saturating_sub(1);
-        Ok(rest)
+        Ok(())
     }
 
     /// The function that `\operatorname{…}`, `\mathop{…}` or `\det` names, whatever it is: its token and what it was read

@@ -1,6 +1,8 @@
 //! Settles what the tokens of a text mean where that takes a look at the whole of it.
 
 mod angles;
+mod areas;
+mod brackets;
 mod choose;
 mod congruence;
 mod inclusions;
@@ -21,6 +23,9 @@ pub(super) fn all(lexed: &mut Lexed<'_>) {
     let mut kinds = Kinds::of(tokens);
     if kinds.has(Kinds::AMPERSAND) && !kinds.has(Kinds::BEGIN) {
         cases::drop_alignment(tokens);
+    }
+    if kinds.has(Kinds::OPEN.or(Kinds::SHAPE)) {
+        brackets::drop_braces(tokens);
     }
     quads::separate(tokens, &lexed.gaps);
     if kinds.has(Kinds::PRIME) {
@@ -46,6 +51,7 @@ pub(super) fn all(lexed: &mut Lexed<'_>) {
         inclusions::settle(tokens);
     }
     if kinds.has(Kinds::OPEN) {
+        areas::settle(tokens);
         applied::mark(tokens);
     }
     if kinds.has(Kinds::RELATION.or(Kinds::OTHER)) {
