@@ -128,6 +128,14 @@ fn decide(
         if let Some(rule) = comparison.compare(parsed, truth) {
             return Ok(Outcome::Right(rule));
         }
+        // `9.8 m/s^2` for `9.8\text{ m/s}^2`: the ground truth says that the letters are a unit.
+        if truth.is_measured()
+            && comparison.steps.spend(cost_to_read(answer)).is_ok()
+            && let Some(measured) = parsed.with_unit()
+            && let Some(rule) = comparison.compare(&measured, truth)
+        {
+            return Ok(Outcome::Right(rule));
+        }
         if parsed.ambiguous_comma || truth.ambiguous_comma {
             let cost_of_answer = cost_to_read(answer) + parsed.work;
             let cost = cost_to_read(ground_truth) + truth.work + if as_list.is_none() { cost_of_answer } else { 0 };

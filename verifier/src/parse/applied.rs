@@ -94,6 +94,14 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
     }
     for (index, name) in candidates {
         tokens[index].applies = functions.contains(&name);
+        // Other signs for a probability and an expectation.
+        let usual = match name.as_str() {
+            "Pr" | "ℙ" => "P",
+            "𝔼" => "E",
+            _ => continue,
+        };
+        tokens[index].kind = Kind::Symbol(CompactString::const_new(usual));
+        tokens[index].applies = true;
     }
 }
 

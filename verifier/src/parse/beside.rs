@@ -24,12 +24,46 @@ pub(super) fn split_brackets<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<(&'t [To
         .iter()
         .rposition(|token| token.kind == Kind::Open(Bracket::Round))?;
     let (value, inner) = (&tokens[..open], &before[open + 1..]);
-    if !inner.first().is_some_and(is_word) || !value.iter().any(is_numeric) {
+    // `8.31 \text{ J/(mol K)}`
+    let is_below = value.last().is_some_and(|last| last.kind == Kind::Divide);
+    if !inner.first().is_some_and(is_word) || !value.iter().any(is_numeric) || is_below {
         return None;
     }
     read(inner)
         .filter(|unit| matches!(unit, Unit::Measure(..)))
         .map(|unit| (value, unit))
+}
+
+/// Commands between a number and its unit, or within either.
+const BETWEEN: [&str; 9] = ["times", "cdot", ",", ";", ":", " ", "!", "quad", "left"];
+
+/// The longest unit in plain letters, in bytes.
+const LONGEST_UNIT: usize = 24;
+
+/// A text with the letters behind its number set upright, as those of a unit are: `9.8 m/s^2`. None where no two letters
+/// stand behind one number.
+pub(super) fn set_upright(text: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if next == '\\' {
+            let (command, behind) = super::command::split_command(rest);
+            if !BETWEEN.contains(&command) {
+                return None;
+            }
+            rest = behind;
+        } else if next.is_ascii_alphabetic() {
+            break;
+        } else if next.is_ascii_digit() || matches!(next, '.' | ',' | '-' | '^' | '{' | '}' | ' ' | '~') {
+            rest = &rest[next.len_utf8()..];
+        } else {
+            return None;
+        }
+    }
+    let (number, unit) = text.split_at(text.len() - rest.len());
+    let letters = unit.bytes().filter(u8::is_ascii_alphabetic).count();
+    let is_unit = letters > 1 && unit.len() <= LONGEST_UNIT && !unit.contains(['\\', '=', '+', '|']);
+    let is_number = number.bytes().any(|next| next.is_ascii_digit());
+    (is_unit && is_number).then(|| format!("{number}\\text{{ {unit}}}"))
 }
 
 fn is_money(word: &str) -> bool {

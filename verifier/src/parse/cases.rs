@@ -1,6 +1,6 @@
 //! Functions by cases: `\begin{cases} x + 1, & \text{if } x \ge 0 \\ -x, & \text{otherwise} \end{cases}`.
 
-use super::token::{Bracket, Kind, Relation, Token};
+use super::token::{Bracket, Kind, Relation, Token, closing};
 
 /// Words before a condition.
 const INTRODUCTIONS: [&str; 7] = ["if", "for", "when", "whenever", "where", "provided", "as"];
@@ -146,6 +146,15 @@ fn parts<'t, 'a>(row: &'t [Token<'a>]) -> Option<Case<'t, 'a>> {
     // `x &= 1` is a row of a system.
     if matches!(condition.first(), Some(first) if first.kind == Kind::Relation(Relation::Equal)) {
         return None;
+    }
+    // `& (x \ge 0)`
+    if let [open, inner @ .., close] = condition
+        && open.kind == Kind::Open(Bracket::Round)
+        && close.kind == Kind::Close(Bracket::Round)
+        && closing(condition, 0) == Some(condition.len() - 1)
+        && !inner.is_empty()
+    {
+        condition = inner;
     }
     let is_rest = word_length(condition, &OTHERWISE) == condition.len();
     let value = trimmed(value);

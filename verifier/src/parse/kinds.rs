@@ -51,6 +51,8 @@ impl Kinds {
     pub(super) const OTHER: Self = Self(1 << 20);
     /// A letter in bold or in script.
     pub(super) const STYLED: Self = Self(1 << 21);
+    /// `…`.
+    pub(super) const DOTS: Self = Self(1 << 23);
     /// The end of a row.
     pub(super) const ROW_BREAK: Self = Self(1 << 22);
 
@@ -89,6 +91,7 @@ impl Kinds {
             Kind::Shape(_) => Self::SHAPE,
             Kind::Other(_) => Self::OTHER,
             Kind::RowBreak => Self::ROW_BREAK,
+            Kind::Dots => Self::DOTS,
             Kind::Number(..)
             | Kind::Constant(_)
             | Kind::Function(_)
@@ -107,8 +110,7 @@ impl Kinds {
             | Kind::Frac
             | Kind::Sqrt
             | Kind::Binom
-            | Kind::End
-            | Kind::Dots => Self::default(),
+            | Kind::End => Self::default(),
         }
     }
 

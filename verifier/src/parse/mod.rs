@@ -158,6 +158,24 @@ impl Parsed {
         read(source.clone(), &lexed).ok()
     }
 
+    /// The same with the letters behind its number as a unit; None where they name none.
+    pub fn with_unit(&self) -> Option<Self> {
+        let has_unit = |parsed: &Self| match &parsed.answer.body {
+            Body::Quantity(quantity) => quantity.unit.is_some(),
+            _ => true,
+        };
+        if self.answer.label.is_some() || has_unit(self) {
+            return None;
+        }
+        let parsed = parse(&beside::set_upright(&self.source.text)?, self.source.commas).ok()?;
+        parsed.is_measured().then_some(parsed)
+    }
+
+    /// Whether it is a number of a unit of measurement.
+    pub fn is_measured(&self) -> bool {
+        matches!(&self.answer.body, Body::Quantity(quantity) if matches!(quantity.unit, Some(Unit::Measure(..))))
+    }
+
     /// Whether a fraction in it could be reduced.
     pub fn has_unreduced(&self) -> bool {
         let source = &self.source;

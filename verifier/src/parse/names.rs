@@ -13,6 +13,7 @@ pub(super) fn command(name: &str) -> Option<Kind<'static>> {
         "pi" => Kind::Constant(Constant::Pi),
         "infty" | "infin" => Kind::Constant(Constant::Infinity),
         "imath" => Kind::Constant(Constant::Imaginary),
+        "jmath" => Kind::Symbol(CompactString::const_new("j")),
         "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" | "flatfrac" => Kind::Frac,
         "sqrt" | "surd" => Kind::Sqrt,
         "binom" | "dbinom" | "tbinom" => Kind::Binom,
@@ -209,6 +210,11 @@ pub(super) fn character(next: char) -> Option<Kind<'static>> {
         // The signs of micro and ohm, which have characters of their own.
         '\u{b5}' => Kind::Symbol(CompactString::const_new("μ")),
         '\u{2126}' => Kind::Symbol(CompactString::const_new("Ω")),
+        // Other forms of letters, which LaTeX has for one command each.
+        'ℏ' => Kind::Symbol(CompactString::const_new("ħ")),
+        'ϕ' => Kind::Symbol(CompactString::const_new("φ")),
+        'ϵ' => Kind::Symbol(CompactString::const_new("ε")),
+        'ϑ' => Kind::Symbol(CompactString::const_new("θ")),
         _ => {
             if let Some(sign) = signs::character(next) {
                 return Some(Kind::Other(sign));

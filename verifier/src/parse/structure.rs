@@ -7,12 +7,13 @@ use super::compound::compound;
 use super::grammar::NoExpression;
 use super::kinds::Kinds;
 use super::label::Label;
+use super::meaning::changes_meaning;
 use super::parts::{groups, names_a_set, names_parts};
 use super::plus_minus::{self, Signed};
 use super::quantity::{quantity, side_of_relation};
 use super::sets::Combined;
 use super::spell::spell_text;
-use super::token::{Bracket, Conjunction, Kind, Token, split_outside};
+use super::token::{Bracket, Conjunction, Kind, Relation, Token, split_outside};
 use super::work::Place;
 use super::{cases, clock, matrix, sets, solutions, words};
 use crate::expression::{Constant, Expression};
@@ -164,6 +165,14 @@ fn item(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, ParseError> {
     } else {
         tokens
     };
+    if let Some((name, rest)) = named_in_words(tokens, place.kinds)
+        && let Some(label) = Label::read(name)
+    {
+        return Ok(Answer {
+            label: Some(label),
+            body: body(rest, place)?,
+        });
+    }
     if place.kinds.has(Kinds::RELATION.or(Kinds::IN)) {
         let parts = split_outside(tokens, |kind| matches!(kind, Kind::Relation(_) | Kind::In));
         if parts.len() > 1 {
@@ -212,6 +221,34 @@ fn without_introduction<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
     rest
 }
 
+/// Most words of a name.
+const MOST_OF_NAME: usize = 5;
+
+/// `\text{Total: }42`, `\text{The maximum is }42`: the words that name what follows, and that.
+fn named_in_words<'t, 'a>(tokens: &'t [Token<'a>], kinds: Kinds) -> Option<(&'t [Token<'a>], &'t [Token<'a>])> {
+    if !kinds.has(Kinds::WORD) || kinds.has(Kinds::RELATION.or(Kinds::IN)) {
+        return None;
+    }
+    let word = |token: &Token<'a>| match token.kind {
+        Kind::Text(word) | Kind::Word(word) => Some(word),
+        _ => None,
+    };
+    let count = tokens
+        .iter()
+        .take(MOST_OF_NAME + 1)
+        .take_while(|token| word(token).is_some())
+        .count();
+    let (words, rest) = tokens.split_at(count);
+    let (name, rest) = match (words, rest) {
+        (name, [colon, rest @ ..]) if colon.kind == Kind::Colon => (name, rest),
+        ([name @ .., is], rest) if matches!(word(is), Some("is" | "are" | "equals")) => (name, rest),
+        _ => return None,
+    };
+    let says_more = |token: &Token<'a>| word(token).is_none_or(changes_meaning);
+    let is_value = rest.first().is_some_and(|first| word(first).is_none());
+    (is_value && !name.is_empty() && count <= MOST_OF_NAME && !name.iter().any(says_more)).then_some((name, rest))
+}
+
 fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], place: Place<'_>) -> Result<Answer, ParseError> {
     let relation_after = |part: usize| &tokens[parts[part].0].kind;
     if let [(_, left), (_, right)] = parts {
@@ -249,7 +286,7 @@ fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], place: Place<'
     }
     // `x : y = 3 : 2`
     if let [(_, left), (_, right)] = parts
-        && *relation_after(0) == Kind::Relation(super::token::Relation::Equal)
+        && *relation_after(0) == Kind::Relation(Relation::Equal)
         && let Some(label) = Label::of_ratio(left)
         && let ratio @ Body::Ratio(_) = body(right, place)?
     {
@@ -315,7 +352,7 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
         _ => {}
     }
     if let [Token { kind: Kind::Reals, .. }, caret, sign @ ..] = tokens
-        && caret.kind == Kind::Caret
+        && matches!(caret.kind, Kind::Caret | Kind::Underscore)
         && let Some(half) = half_line(sign)
     {
         return Ok(Some(half));
@@ -463,13 +500,19 @@ fn real_line() -> Body {
 fn half_line(sign: &[Token<'_>]) -> Option<Body> {
     let sign = match sign {
         [open, sign, close] if (&open.kind, &close.kind) == (&Kind::GroupOpen, &Kind::GroupClose) => sign,
+        // `\mathbb{R}_{>0}`
+        [open, sign, zero, close]
+            if (&open.kind, &close.kind) == (&Kind::GroupOpen, &Kind::GroupClose) && zero.source == "0" =>
+        {
+            sign
+        }
         [sign] => sign,
         _ => return None,
     };
     let infinity = Expression::Constant(Constant::Infinity);
     match sign.kind {
-        Kind::Plus => Some(between(Expression::integer(0), infinity)),
-        Kind::Minus => Some(between(infinity.negated(), Expression::integer(0))),
+        Kind::Plus | Kind::Relation(Relation::Greater) => Some(between(Expression::integer(0), infinity)),
+        Kind::Minus | Kind::Relation(Relation::Less) => Some(between(infinity.negated(), Expression::integer(0))),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::greek;
 use super::kinds::Kinds;
 use super::meaning::{changes_meaning, is_comparative, multiplies};
 use super::multiple::{leading_scale, multiplies_at_once};
-use super::token::{Kind, Token};
+use super::token::{Bracket, Kind, Token};
 use super::units::{Found, is_currency, is_letter, is_sign_in_other_case, joined, lookup, power_of};
 use crate::expression::Constant;
 
@@ -352,6 +352,9 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Option<Unit> {
                     words.push_str(" per");
                 }
             }
+            // `\text{J/(mol K)}`
+            Kind::Open(Bracket::Round) if is_below(&tokens[..tokens.len() - after.len() - 1]) => {}
+            Kind::Close(Bracket::Round) if side < 0 && rest.is_empty() => {}
             // `\frac{\text{m}}{\text{s}}`
             Kind::GroupClose if matches!(rest.first(), Some(next) if next.kind == Kind::GroupOpen) => side = -1,
             Kind::Times if rest.is_empty() => return None,
@@ -368,6 +371,11 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Option<Unit> {
         return Some(Unit::Measure(dimensions, size));
     }
     Some(Unit::Words(words))
+}
+
+/// Whether what stands next is below a stroke.
+fn is_below(before: &[Token<'_>]) -> bool {
+    before.last().is_some_and(|last| last.kind == Kind::Divide)
 }
 
 /// A word as it is compared: in lower case unless that would make a unit of it, or another one.

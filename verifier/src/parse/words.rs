@@ -205,7 +205,14 @@ const SAYINGS: [&[&str]; 7] = [
 /// Whether two phrases in lower case say one thing.
 pub fn say_the_same(phrase: &str, other: &str) -> bool {
     let holds = |saying: &&[&str]| saying.contains(&phrase) && saying.contains(&other);
-    phrase == other || SAYINGS.iter().any(holds)
+    without_article(phrase) == without_article(other) || SAYINGS.iter().any(holds)
+}
+
+/// `an ellipse` without its article.
+fn without_article(phrase: &str) -> &str {
+    let articles = ["a ", "an ", "the "];
+    let bare = articles.iter().find_map(|article| phrase.strip_prefix(article));
+    bare.unwrap_or(phrase)
 }
 
 /// Whether a run of capitals is a number in Roman digits below forty, of two at least.

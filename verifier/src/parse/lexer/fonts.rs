@@ -24,6 +24,16 @@ impl<'a> Lexer<'a> {
         words: bool,
         depth: usize,
     ) -> Result<(), TooManyTokens> {
+        // `x\,\mathrm{d}x`
+        if words && content == "d" && rest.trim_start().starts_with(|next: char| next.is_ascii_alphabetic()) {
+            self.push_argument(Kind::Symbol(CompactString::const_new("d")), content);
+            return Ok(());
+        }
+        // `3 \text{ x } 10^8`
+        if words && content.trim() == "x" && content != "x" && matches!(self.last(), Some(Kind::Number(..))) {
+            self.push(Kind::Times, content);
+            return Ok(());
+        }
         if words && let Some(constant) = upright_constant(content) {
             self.push_argument(constant, content);
             return Ok(());

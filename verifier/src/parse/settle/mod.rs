@@ -2,9 +2,11 @@
 
 mod angles;
 mod areas;
+mod basis;
 mod brackets;
 mod choose;
 mod congruence;
+mod dots;
 mod inclusions;
 mod parameters;
 mod primes;
@@ -27,11 +29,15 @@ pub(super) fn all(lexed: &mut Lexed<'_>) {
     if kinds.has(Kinds::OPEN.or(Kinds::SHAPE)) {
         brackets::drop_braces(tokens);
     }
+    if kinds.has(Kinds::DOTS) {
+        dots::settle(tokens);
+    }
     quads::separate(tokens, &lexed.gaps);
     if kinds.has(Kinds::PRIME) {
         primes::settle(tokens);
     }
     if kinds.has(Kinds::ACCENT) {
+        basis::settle(tokens);
         lines::settle(tokens);
     }
     if kinds.has(Kinds::ACCENT.or(Kinds::STYLED)) {

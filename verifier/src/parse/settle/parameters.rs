@@ -265,6 +265,10 @@ fn rename_in_braces(tokens: &mut [Token<'_>]) {
         if is_said {
             let is_any_integer = is_all_integers(&inner[place + 1..]);
             rename(&mut tokens[open + 1..close], &letter, is_any_integer);
+            let sign = &mut tokens[open + place - 1].kind;
+            if *sign == Kind::Colon {
+                *sign = Kind::Bar;
+            }
         }
     }
 }
