@@ -8,7 +8,7 @@ use super::words::are_outcomes;
 use super::{Comparison, Rule};
 use crate::expression::Expression;
 use crate::options::Units;
-use crate::parse::token::Bracket;
+use crate::parse::token::{Bracket, Relation};
 use crate::parse::{Answer, Body, Label, Quantity, Unit};
 
 impl Comparison<'_> {
@@ -241,10 +241,13 @@ impl Comparison<'_> {
 
     /// Whether two functions have the same values under the same conditions, which may stand in any order.
     pub(super) fn cases(&mut self, answer: &[(Answer, Option<Answer>)], truth: &[(Answer, Option<Answer>)]) -> bool {
+        // Of two rows that leave nothing out, either is the rest.
+        let leaves_nothing = [self.leave_nothing(answer), self.leave_nothing(truth)];
         let same_condition = |this: &mut Self, left: &Option<Answer>, right: &Option<Answer>| match (left, right) {
             (Some(left), Some(right)) => this.answers(left, right).is_some(),
             (None, None) => true,
-            _ => false,
+            (Some(_), None) => leaves_nothing[0],
+            (None, Some(_)) => leaves_nothing[1],
         };
         let mut is_taken = vec![false; truth.len()];
         answer.len() == truth.len()
@@ -260,6 +263,39 @@ impl Comparison<'_> {
                 }
                 partner.is_some()
             })
+    }
+
+    /// Whether there are two rows, and the condition of one is the contrary of the other's: `x \ge 0` and `x < 0`.
+    fn leave_nothing(&mut self, rows: &[(Answer, Option<Answer>)]) -> bool {
+        let [(_, Some(one)), (_, Some(other))] = rows else {
+            return false;
+        };
+        match (&one.body, &other.body) {
+            (Body::Chain(left, relations), Body::Chain(right, others)) => {
+                let are_contrary = matches!(
+                    (relations.as_slice(), others.as_slice()),
+                    ([Relation::Less], [Relation::GreaterOrEqual])
+                        | ([Relation::GreaterOrEqual], [Relation::Less])
+                        | ([Relation::Greater], [Relation::LessOrEqual])
+                        | ([Relation::LessOrEqual], [Relation::Greater])
+                );
+                are_contrary && left.iter().zip(right).all(|(left, right)| self.values(left, right))
+            }
+            _ => self.is_contrary_of_equation(one, other) || self.is_contrary_of_equation(other, one),
+        }
+    }
+
+    /// Whether these are `x = 0` and `x \ne 0`.
+    fn is_contrary_of_equation(&mut self, equation: &Answer, other: &Answer) -> bool {
+        let (Some(label), Body::Quantity(value), Body::Chain(sides, relations)) =
+            (&equation.label, &equation.body, &other.body)
+        else {
+            return false;
+        };
+        let ([name, wanted], [Relation::NotEqual]) = (sides.as_slice(), relations.as_slice()) else {
+            return false;
+        };
+        label.expression.as_ref() == Some(&name.expression) && self.values(value, wanted)
     }
 
     /// Whether two matrices are equal, entry by entry.

@@ -87,6 +87,48 @@ pub(super) fn measure_different_things(named: &Label, wanted: &Label) -> bool {
         label.said.words.iter().filter_map(of_word).collect()
     };
     matches!((measures(named).as_slice(), measures(wanted).as_slice()), ([one], [other]) if one != other)
+        || are_opposed(&named.said.words, &wanted.said.words)
+}
+
+/// Pairs of words that say the opposite in a name.
+const OPPOSITES: [[&str; 2]; 14] = [
+    ["vertical", "horizontal"],
+    ["even", "odd"],
+    ["increasing", "decreasing"],
+    ["boys", "girls"],
+    ["men", "women"],
+    ["mother", "father"],
+    ["mother", "son"],
+    ["mother", "daughter"],
+    ["father", "son"],
+    ["father", "daughter"],
+    ["son", "daughter"],
+    ["inside", "outside"],
+    ["before", "after"],
+    ["old", "new"],
+];
+
+/// Whether one name has a word and the other its opposite, `stable` and `unstable`.
+fn are_opposed(named: &[CompactString], wanted: &[CompactString]) -> bool {
+    let denies = |one: &str, other: &str| {
+        ["un", "non", "dis", "in"]
+            .iter()
+            .any(|prefix| one.strip_prefix(prefix) == Some(other))
+            && other.len() > 3
+    };
+    let is_pair = |one: &str, other: &str| {
+        denies(one, other)
+            || OPPOSITES
+                .iter()
+                .any(|[first, second]| (one, other) == (*first, *second))
+    };
+    let only_in = |word: &CompactString, others: &[CompactString]| !others.contains(word);
+    named.iter().filter(|word| only_in(word, wanted)).any(|one| {
+        wanted
+            .iter()
+            .filter(|word| only_in(word, named))
+            .any(|other| is_pair(one, other) || is_pair(other, one))
+    })
 }
 
 /// The functions of an angle, of which the angle itself is none.

@@ -71,6 +71,20 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
     if !tokens.iter().any(is_open) {
         return;
     }
+    // A current and an error over time.
+    for place in 0..tokens.len().saturating_sub(3) {
+        let is_of_time = tokens[place + 1].kind == Kind::Open(Bracket::Round)
+            && matches!(&tokens[place + 2].kind, Kind::Symbol(name) if name == "t")
+            && tokens[place + 3].kind == Kind::Close(Bracket::Round);
+        if is_of_time
+            && matches!(
+                tokens[place].kind,
+                Kind::Constant(Constant::Imaginary | Constant::Euler)
+            )
+        {
+            tokens[place].kind = Kind::Symbol(CompactString::from(tokens[place].source));
+        }
+    }
     let mut functions: BTreeSet<CompactString> = BTreeSet::new();
     let mut candidates: Vec<(usize, CompactString)> = Vec::new();
     for index in 0..tokens.len() {
@@ -85,6 +99,7 @@ pub(super) fn mark(tokens: &mut [Token<'_>]) {
             || call.is_of_statement(tokens)
             || call.is_expectation(tokens)
             || call.is_step(tokens)
+            || call.is_order(tokens)
             || call.is_condition(tokens, index)
             || call.is_of_atom(tokens);
         if is_function {
@@ -214,6 +229,12 @@ impl Call {
             _ => false,
         };
         is_shifted && matches!(self.name.as_str(), "u" | "H" | "θ")
+    }
+
+    /// Whether it is an order of growth, `O(n^2)`. `O(0, 0)` is a point.
+    fn is_order(&self, tokens: &[Token<'_>]) -> bool {
+        let content = &tokens[self.content.clone()];
+        matches!(self.name.as_str(), "O" | "o") && !content.iter().any(|token| token.kind == Kind::Comma)
     }
 
     /// Whether it is a value at a number and all of one side of an equation: `y(\pi/2) = 1`.

@@ -6,15 +6,20 @@ use super::token::{Bracket, Kind, Token};
 
 /// The letter of a multiple choice: `B`, `(B)`, `B.`, `(B) 12`, `Option B`.
 pub(super) fn choice(tokens: &[Token<'_>], is_text: bool) -> Option<Choice> {
-    let (tokens, has_prefix) = match tokens {
-        [first, rest @ ..] if matches!(first.kind, Kind::Word(word) | Kind::Text(word) if is_choice_word(word)) => {
-            let rest = match rest {
-                [colon, rest @ ..] if colon.kind == Kind::Colon => rest,
-                rest => rest,
-            };
-            (rest, true)
-        }
-        tokens => (tokens, false),
+    let word = |token: &Token<'_>| match token.kind {
+        Kind::Word(word) | Kind::Text(word) => word.to_lowercase(),
+        _ => String::new(),
+    };
+    // `The correct answer is`
+    let introduces = |token: &&Token<'_>| {
+        let word = word(token);
+        is_choice_word(&word) || matches!(word.as_str(), "the" | "correct" | "final" | "best" | "right" | "is")
+    };
+    let count = tokens.iter().take_while(introduces).count();
+    let has_prefix = tokens[..count].iter().any(|token| is_choice_word(&word(token)));
+    let tokens = match &tokens[if has_prefix { count } else { 0 }..] {
+        [colon, rest @ ..] if has_prefix && colon.kind == Kind::Colon => rest,
+        rest => rest,
     };
     match tokens {
         // `B) 12`

@@ -487,17 +487,6 @@ impl<'a> Lexer<'a> {
         Ok(after)
     }
 
-    /// `\bmod` and its like, without the brackets that may stand around it and its modulus.
-    fn modulus(&mut self, source: &'a str) {
-        let mut source = source;
-        if self.last() == Some(&Kind::Open(Bracket::Round)) {
-            self.tokens.pop();
-            self.bare_bracket = Some(self.bracket_depth);
-            source = "\\pmod";
-        }
-        self.push(Kind::Other("\\mod"), source);
-    }
-
     fn takes_arguments(&mut self, kind: Kind<'a>, count: u8, source: &'a str) {
         // A command that is an argument itself, as in `\frac\sqrt2 2`, leaves the rest of the outer ones to braces.
         self.arguments = count;

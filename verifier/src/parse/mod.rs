@@ -18,6 +18,8 @@ mod events;
 mod figures;
 mod grammar;
 mod greek;
+mod groups;
+mod introduction;
 mod kinds;
 mod label;
 mod leibniz;

@@ -5,9 +5,9 @@ use compact_str::CompactString;
 use super::answer::{Answer, Body, Literal, ParseError, Quantity};
 use super::compound::compound;
 use super::grammar::NoExpression;
+use super::introduction::{named_in_words, without_introduction};
 use super::kinds::Kinds;
 use super::label::Label;
-use super::meaning::changes_meaning;
 use super::parts::{groups, names_a_set, names_parts};
 use super::plus_minus::{self, Signed};
 use super::quantity::{quantity, side_of_relation};
@@ -15,7 +15,7 @@ use super::sets::Combined;
 use super::spell::spell_text;
 use super::token::{Bracket, Conjunction, Kind, Relation, Token, split_outside};
 use super::work::Place;
-use super::{cases, clock, matrix, sets, solutions, words};
+use super::{cases, clock, groups, matrix, sets, solutions, words};
 use crate::expression::{Constant, Expression};
 
 /// Deepest nesting of lists in lists: tuples of sets of tuples.
@@ -182,73 +182,6 @@ fn item(tokens: &[Token<'_>], place: Place<'_>) -> Result<Answer, ParseError> {
     body(tokens, place).map(unlabelled)
 }
 
-/// Words that introduce an answer and say nothing about it.
-const INTRODUCTIONS: [&str; 16] = [
-    "the",
-    "answer",
-    "final",
-    "is",
-    "are",
-    "value",
-    "result",
-    "solution",
-    "solutions",
-    "point",
-    "points",
-    "so",
-    "thus",
-    "therefore",
-    "hence",
-    "equals",
-];
-
-/// The tokens after `Answer:`, `The answer is` or `The point`; none if there are no such words.
-fn without_introduction<'t, 'a>(tokens: &'t [Token<'a>]) -> &'t [Token<'a>] {
-    let is_introduction = |token: &Token<'_>| match token.kind {
-        Kind::Text(word) | Kind::Word(word) => INTRODUCTIONS.contains(&word.to_lowercase().as_str()),
-        _ => false,
-    };
-    let words = tokens.iter().take_while(|token| is_introduction(token)).count();
-    let rest = match &tokens[words..] {
-        [colon, rest @ ..] if words > 0 && colon.kind == Kind::Colon => rest,
-        rest => rest,
-    };
-    let is_word = |token: &Token<'_>| matches!(token.kind, Kind::Text(_) | Kind::Word(_));
-    // `the point` alone, or before other words, is a text.
-    if words == 0 || rest.first().is_none_or(is_word) {
-        return tokens;
-    }
-    rest
-}
-
-/// Most words of a name.
-const MOST_OF_NAME: usize = 5;
-
-/// `\text{Total: }42`, `\text{The maximum is }42`: the words that name what follows, and that.
-fn named_in_words<'t, 'a>(tokens: &'t [Token<'a>], kinds: Kinds) -> Option<(&'t [Token<'a>], &'t [Token<'a>])> {
-    if !kinds.has(Kinds::WORD) || kinds.has(Kinds::RELATION.or(Kinds::IN)) {
-        return None;
-    }
-    let word = |token: &Token<'a>| match token.kind {
-        Kind::Text(word) | Kind::Word(word) => Some(word),
-        _ => None,
-    };
-    let count = tokens
-        .iter()
-        .take(MOST_OF_NAME + 1)
-        .take_while(|token| word(token).is_some())
-        .count();
-    let (words, rest) = tokens.split_at(count);
-    let (name, rest) = match (words, rest) {
-        (name, [colon, rest @ ..]) if colon.kind == Kind::Colon => (name, rest),
-        ([name @ .., is], rest) if matches!(word(is), Some("is" | "are" | "equals")) => (name, rest),
-        _ => return None,
-    };
-    let says_more = |token: &Token<'a>| word(token).is_none_or(changes_meaning);
-    let is_value = rest.first().is_some_and(|first| word(first).is_none());
-    (is_value && !name.is_empty() && count <= MOST_OF_NAME && !name.iter().any(says_more)).then_some((name, rest))
-}
-
 fn related(tokens: &[Token<'_>], parts: &[(usize, &[Token<'_>])], place: Place<'_>) -> Result<Answer, ParseError> {
     let relation_after = |part: usize| &tokens[parts[part].0].kind;
     if let [(_, left), (_, right)] = parts {
@@ -366,6 +299,11 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
     if let Some(bearing) = clock::bearing(tokens) {
         return Ok(Some(Body::Text(bearing)));
     }
+    if (place.kinds.has(Kinds::SYMBOL) || tokens[0].kind == Kind::Reals)
+        && let Some(group) = groups::spelled(tokens)
+    {
+        return Ok(Some(Body::Text(group)));
+    }
     // A union, an intersection or a difference, whose sign may be a minus behind ℝ.
     let may_be_combined = place.kinds.has(Kinds::JOINED_SETS.or(Kinds::OTHER)) || tokens[0].kind == Kind::Reals;
     if may_be_combined
@@ -430,7 +368,8 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
 
 /// Items in brackets that enclose all tokens.
 fn sequence(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, ParseError> {
-    // `(1, 2)^T` is the column that `(1, 2)` stands for.
+    // `(1, 2)^T` is the column that `(1, 2)` stands for, and so is `[1, 2]^T`.
+    let whole = tokens;
     let tokens = match tokens {
         [entries @ .., caret, mark]
             if caret.kind == Kind::Caret && matches!(mark.source, "T" | "\\top" | "\\intercal") =>
@@ -488,7 +427,12 @@ fn sequence(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Pars
     if !has_comma || !is_bracket || place.depth >= MAX_LIST_DEPTH {
         return Ok(None);
     }
-    Ok(items(inner, place.deeper())?.map(|items| Body::Sequence(*open, *close, items)))
+    let (open, close) = if tokens.len() < whole.len() {
+        (Bracket::Round, Bracket::Round)
+    } else {
+        (*open, *close)
+    };
+    Ok(items(inner, place.deeper())?.map(|items| Body::Sequence(open, close, items)))
 }
 
 fn real_line() -> Body {

@@ -11,6 +11,7 @@ mod expressions;
 mod families;
 mod formulas;
 mod functions;
+mod groups;
 mod hostile;
 mod hunting;
 mod integrals;
@@ -165,6 +166,11 @@ fn domains() {
 #[test]
 fn claims() {
     check(Conventions::default(), claims::EQUAL, claims::DIFFERENT);
+}
+
+#[test]
+fn groups() {
+    check(Conventions::default(), groups::EQUAL, groups::DIFFERENT);
 }
 
 #[test]

@@ -41,6 +41,17 @@ impl<'a> Lexer<'a> {
         self.push(Kind::GroupClose, source);
     }
 
+    /// `\bmod` and its like, without the brackets that may stand around it and its modulus.
+    pub(super) fn modulus(&mut self, source: &'a str) {
+        let mut source = source;
+        if self.last() == Some(&Kind::Open(Bracket::Round)) {
+            self.tokens.pop();
+            self.bare_bracket = Some(self.bracket_depth);
+            source = "\\pmod";
+        }
+        self.push(Kind::Other("\\mod"), source);
+    }
+
     /// What `[` is before this text: the end of an interval without its last point, as in `[2, 5[`, or an opening
     /// bracket.
     pub(super) fn square_left(&self, after: &str) -> Kind<'a> {

@@ -15,7 +15,7 @@ mod styles;
 
 use super::kinds::Kinds;
 use super::lexer::Lexed;
-use super::{applied, cases, figures, lines, operation};
+use super::{applied, cases, figures, groups, lines, operation};
 
 pub(crate) use parameters::NAME_OF_INTEGER;
 
@@ -48,6 +48,7 @@ pub(super) fn all(lexed: &mut Lexed<'_>) {
     }
     if kinds.has(Kinds::SYMBOL) {
         choose::settle(tokens);
+        groups::settle(tokens);
     }
     if kinds.has(Kinds::OPERATOR.or(Kinds::CONJUNCTION)) {
         operation::settle(tokens);
