@@ -51,6 +51,8 @@ impl Kinds {
     pub(super) const OTHER: Self = Self(1 << 20);
     /// A letter in bold or in script.
     pub(super) const STYLED: Self = Self(1 << 21);
+    /// `ℝ`, which may be a factor of groups as the letters of other sets are.
+    pub(super) const REALS: Self = Self(1 << 24);
     /// `…`.
     pub(super) const DOTS: Self = Self(1 << 23);
     /// The end of a row.
@@ -92,6 +94,7 @@ impl Kinds {
             Kind::Other(_) => Self::OTHER,
             Kind::RowBreak => Self::ROW_BREAK,
             Kind::Dots => Self::DOTS,
+            Kind::Reals => Self::REALS,
             Kind::Number(..)
             | Kind::Constant(_)
             | Kind::Function(_)
@@ -106,7 +109,6 @@ impl Kinds {
             | Kind::GroupOpen
             | Kind::GroupClose
             | Kind::EmptySet
-            | Kind::Reals
             | Kind::Frac
             | Kind::Sqrt
             | Kind::Binom

@@ -8,10 +8,6 @@ pub(super) const LINE: &str = "↔";
 
 /// Names every segment and every line by its points in one order.
 pub(super) fn settle(tokens: &mut [Token<'_>]) {
-    // Quickly past most answers, which have no such mark.
-    if !tokens.iter().any(|token| matches!(token.kind, Kind::Accent(_))) {
-        return;
-    }
     let named: Vec<usize> = (0..tokens.len())
         .filter(|index| points(tokens, *index).is_some())
         .collect();

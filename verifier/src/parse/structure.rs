@@ -299,7 +299,7 @@ fn special(tokens: &[Token<'_>], place: Place<'_>) -> Result<Option<Body>, Parse
     if let Some(bearing) = clock::bearing(tokens) {
         return Ok(Some(Body::Text(bearing)));
     }
-    if (place.kinds.has(Kinds::SYMBOL) || tokens[0].kind == Kind::Reals)
+    if place.kinds.has(Kinds::SYMBOL.or(Kinds::REALS))
         && let Some(group) = groups::spelled(tokens)
     {
         return Ok(Some(Body::Text(group)));

@@ -2,6 +2,7 @@
 
 /// Ground truths and answers that say the same.
 pub(crate) const EQUAL: &[(&str, &str)] = &[
+    (r"\mathbb{R}\times\mathbb{R}", r"\mathbb{R}^2"),
     (
         r"\mathbb{Z}/2\mathbb{Z}\times\mathbb{Z}/6\mathbb{Z}",
         r"\mathbb{Z}_6\times\mathbb{Z}_2",
@@ -47,6 +48,8 @@ pub(crate) const EQUAL: &[(&str, &str)] = &[
 
 /// Ground truths and answers that do not.
 pub(crate) const DIFFERENT: &[(&str, &str)] = &[
+    (r"\mathbb{R}*\mathbb{R}", r"\mathbb{R}\times\mathbb{R}"),
+    (r"\mathbb{R}\times\mathbb{R}", r"\mathbb{R}^3"),
     (
         r"\mathbb{Z}/2\mathbb{Z}\times\mathbb{Z}/6\mathbb{Z}",
         r"\mathbb{Z}/3\mathbb{Z}\times\mathbb{Z}/4\mathbb{Z}",

@@ -48,6 +48,8 @@ pub(super) fn all(lexed: &mut Lexed<'_>) {
     }
     if kinds.has(Kinds::SYMBOL) {
         choose::settle(tokens);
+    }
+    if kinds.has(Kinds::SYMBOL.or(Kinds::REALS)) {
         groups::settle(tokens);
     }
     if kinds.has(Kinds::OPERATOR.or(Kinds::CONJUNCTION)) {
